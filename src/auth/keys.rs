@@ -1,0 +1,156 @@
+//! The keys that sign and verify tokens.
+
+mod algorithm;
+mod pem;
+#[cfg(test)]
+mod tests;
+
+use algorithm::{SigningKey, VerifyingKey};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jwt_simple::prelude::{HS256Key, JWTClaims, VerificationOptions};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+use std::{fmt, sync::Arc};
+
+/// Bytes that an HS256 secret must have at least: as many as its hash gives (RFC 7518 §3.2).
+pub const MIN_SECRET: usize = 32;
+
+/// Bytes that the secret of another backend must have at least, for [`super::token::verify_foreign`].
+/// The choice of that secret is not ours; below this many, jwt-simple refuses to work with it.
+pub const MIN_FOREIGN_SECRET: usize = 12;
+
+/// SHA-256 in hex of the keys in `dummy/keys`: of the secret's text, of the public key's SubjectPublicKeyInfo.
+/// Everybody knows these keys, so a server that trusts them trusts everybody.
+const DEMO_FINGERPRINTS: [&str; 2] = [
+    "d2313bef937bcb4f4eebd1c3470c116471516b51f9cbf6c5183fefb3af50ba12",
+    "05e62ac3b2c26d31294ed4ab57016e0c461ad455a0c6560e0e3cb7e3653d3207",
+];
+
+/// The key in use for signing, and all that may verify. Cheap to clone.
+#[derive(Clone)]
+pub struct Keyring {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    signing: SigningKey,
+    /// The first belongs to `signing`; the others are older ones. Never empty.
+    verifying: Vec<Arc<VerifyingKey>>,
+}
+
+/// A key that can't be used, and what to do about it. Never carries key material.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct KeyError(pub String);
+
+impl Keyring {
+    /// Builds the keyring from `JWT_PRIVATE_KEY` and `JWT_PUBLIC_KEY`: PEM text or an HS256 secret (whatever
+    /// holds no `-----BEGIN`); white space around either is not part of it.
+    ///
+    /// A PEM key is PKCS#8 (perhaps encrypted), PKCS#1 or SEC1, and decides the algorithm: RSA RS512, P-256
+    /// ES256, P-384 ES384, secp256k1 ES256K, Ed25519 EdDSA. The public key is `public`, else the certificate
+    /// beside the private key, else the one that the private key implies. `passphrase` is asked for only if the
+    /// key is encrypted.
+    ///
+    /// Fails if a key can't be read, is too weak, or the two do not belong together.
+    pub fn from_settings(
+        private: &str,
+        public: Option<&str>,
+        passphrase: &mut dyn FnMut() -> Result<String, KeyError>,
+    ) -> Result<Keyring, KeyError> {
+        let private = private.trim();
+        let public = public.map(str::trim).filter(|text| !text.is_empty());
+        let (signing, verifying) = if pem::is_pem(private) {
+            pem::key_pair(private, public, passphrase)?
+        } else {
+            if public.is_some_and(|public| public != private) {
+                return Err(KeyError(
+                    "JWT_PRIVATE_KEY is an HS256 secret (it holds no `-----BEGIN`), but JWT_PUBLIC_KEY is something \
+                     else; leave JWT_PUBLIC_KEY out, or give a PEM private key that belongs to it"
+                        .into(),
+                ));
+            }
+            let key = secret("JWT_PRIVATE_KEY", private)?;
+            (SigningKey::Hs256(key.clone()), VerifyingKey::Hs256(key))
+        };
+        Ok(Keyring { inner: Arc::new(Inner { signing, verifying: vec![Arc::new(verifying)] }) })
+    }
+
+    /// Also accepts tokens of earlier keys, until the last of those tokens has expired: each is what
+    /// `JWT_PUBLIC_KEY` was (PEM), or the earlier HS256 secret.
+    pub fn with_old_keys(self, old: &[&str]) -> Result<Keyring, KeyError> {
+        let signing = self.inner.signing.clone();
+        let mut verifying = self.inner.verifying.clone();
+        for text in old {
+            let text = text.trim();
+            verifying.push(Arc::new(if pem::is_pem(text) {
+                pem::public_key("an earlier public key", text)?
+            } else {
+                VerifyingKey::Hs256(secret("an earlier secret", text)?)
+            }));
+        }
+        Ok(Keyring { inner: Arc::new(Inner { signing, verifying }) })
+    }
+
+    /// A new HS256 secret, to be kept in a file of mode 0600: 48 random bytes in base64url.
+    pub fn generate_secret() -> String {
+        let mut bytes = zeroize::Zeroizing::new([0; 48]);
+        rand::fill(&mut bytes[..]);
+        URL_SAFE_NO_PAD.encode(&bytes[..])
+    }
+
+    /// The JWS algorithm in use: `HS256`, `RS512`, `ES256`, `EdDSA`, ….
+    pub fn algorithm(&self) -> &'static str {
+        self.inner.signing.algorithm()
+    }
+
+    /// Whether any of these keys is one that ships with the sources, in `dummy/keys`.
+    pub fn is_demo(&self) -> bool {
+        self.inner.verifying.iter().any(|key| {
+            let digest = Sha256::digest(key.identity());
+            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            DEMO_FINGERPRINTS.contains(&hex.as_str())
+        })
+    }
+
+    pub(super) fn sign_claims<C: Serialize>(&self, claims: JWTClaims<C>) -> String {
+        self.inner.signing.sign(claims).expect("a long enough secret always signs; a PEM key has signed a probe")
+    }
+
+    /// Tries each key in turn; the answer is that of the first whose signature fits, else of the one in use.
+    pub(super) fn verify_claims<C: DeserializeOwned>(
+        &self,
+        token: &str,
+        options: &VerificationOptions,
+        unsigned: fn(&jwt_simple::Error) -> bool,
+    ) -> Result<JWTClaims<C>, jwt_simple::Error> {
+        let mut keys = self.inner.verifying.iter();
+        let newest = keys.next().expect("a keyring has at least the key that belongs to the signing one");
+        let judgement = newest.verify(token, options.clone());
+        match &judgement {
+            Err(error) if unsigned(error) => {}
+            _ => return judgement,
+        }
+        keys.map(|key| key.verify(token, options.clone()))
+            .find(|judgement| !judgement.as_ref().is_err_and(unsigned))
+            .unwrap_or(judgement)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("algorithm", &self.algorithm()).finish_non_exhaustive()
+    }
+}
+
+/// An HS256 secret as it was typed; `name` says which one, for the error.
+fn secret(name: &str, text: &str) -> Result<HS256Key, KeyError> {
+    if text.len() < MIN_SECRET {
+        return Err(KeyError(format!(
+            "{name} has {} bytes; an HS256 secret needs at least {MIN_SECRET} (RFC 7518 §3.2). `keys.sh hs256` makes \
+             one. If it is the path of a key, use JWT_PRIVATE_KEY_FILE",
+            text.len()
+        )));
+    }
+    Ok(HS256Key::from_bytes(text.as_bytes()))
+}

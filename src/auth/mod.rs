@@ -1,0 +1,7 @@
+//! Who may do what: keys, tokens, passwords, origins.
+
+pub mod keys;
+pub mod origin;
+pub mod password;
+pub mod presented;
+pub mod token;

@@ -1,0 +1,223 @@
+//! Password hashes as Laravel writes them, checked on at most half the cores.
+
+mod hash;
+mod queue;
+
+use crate::refusal::{Reason, Refusal};
+use hash::{Effort, Hash};
+use queue::Queue;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// The cost of new bcrypt hashes: Laravel's default.
+const COST: u32 = 12;
+
+/// How long a password may wait for its turn: at some 250 ms a hash, longer than that nobody waits gladly.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Checks and makes password hashes, a bounded number at a time.
+///
+/// Every check costs the same work, whether the account exists or not and however old its hash is: that of the
+/// most expensive hash in use. A bcrypt hash of a lower cost, and an account that is unknown, are made up for
+/// with hashing that leads nowhere. Until it has seen better, "in use" is bcrypt of cost 12; it learns from
+/// [`Passwords::expecting`] and from every hash it checks. What remains visible is the very first check of a
+/// hash that is more expensive than all before.
+pub struct Passwords {
+    queue: Queue,
+    effort: Mutex<Effort>,
+}
+
+impl Passwords {
+    /// `at_once`: how many hashes may be computed in parallel; `waiting`: how many more may wait.
+    pub fn new(at_once: usize, waiting: usize) -> Passwords {
+        Passwords { queue: Queue::new(at_once, waiting, WAIT), effort: Mutex::new(Effort::bcrypt(COST)) }
+    }
+
+    /// Takes a hash of the account store as a sample of all in use. Where they are cheaper than bcrypt of
+    /// cost 12 (the demo accounts) this is what makes checks quicker; it is never needed for them to be right.
+    pub fn expecting(self, sample: &str) -> Passwords {
+        if let Some(hash) = Hash::read(sample) {
+            *self.effort.lock().unwrap_or_else(PoisonError::into_inner) = hash.effort();
+        }
+        self
+    }
+
+    /// Whether `password` is the one `hash` was made of; with no hash (unknown account) it takes as
+    /// long and is `false`. Refuses with `unavailable` if too many wait already.
+    ///
+    /// Known are bcrypt (`$2y$`, `$2a$`, `$2b$`, up to cost 16) and `$argon2id$` (up to 128 MiB, see `hash.rs`);
+    /// another value never matches. As in PHP, bcrypt sees only the first 72 bytes of a password. A password with
+    /// a NUL never matches: bcrypt would ignore what follows it.
+    pub fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, Refusal> {
+        let hash = hash.and_then(Hash::read);
+        let effort = {
+            let mut effort = self.effort.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(hash) = &hash {
+                effort.learn(&hash.effort());
+            }
+            effort.clone()
+        };
+        let _turn = self.queue.enter()?;
+        let matches = hash.as_ref().is_some_and(|hash| hash.matches(password));
+        effort.make_up_for(hash.as_ref(), password);
+        Ok(matches && !password.contains('\0'))
+    }
+
+    /// A bcrypt hash (`$2y$`, cost 12) of `password`, as `account add` and closed rooms keep it. Of a long
+    /// password only the first 72 bytes count, as in PHP.
+    ///
+    /// Refuses with `invalid_fields` a password that holds a NUL, with `unavailable` if too many wait already.
+    pub fn hash(&self, password: &str) -> Result<String, Refusal> {
+        if password.contains('\0') {
+            return Err(Refusal::new(Reason::InvalidFields, "A password can't hold a NUL character; choose another.")
+                .field("password", "holds a NUL character"));
+        }
+        let _turn = self.queue.enter()?;
+        // Fails only without a source of random numbers.
+        let parts = bcrypt::hash_with_result(password, COST).map_err(|_| Reason::Internal)?;
+        Ok(parts.format_for_version(bcrypt::Version::TwoY))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Written by PHP's `password_hash`; Laravel's user factory holds it.
+    const LARAVEL: &str = "$2y$10$92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi";
+    /// From the manual of PHP's `password_verify`.
+    const PHP: &str = "$2y$07$BCryptRequires22Chrcte/VlQH0piJtjXl.0t1XkA8pw9dMXTpOq";
+    /// From the manual of PHP's `crypt`.
+    const OLD_PHP: &str = "$2a$07$usesomesillystringfore2uDLvp1Ii2e./U9C8sBjqp8I90dH6hi";
+    /// Of 80 times `p`, and of `grüße` in UTF-8, written by libxcrypt, whose bcrypt is the one in PHP.
+    const LONG: &str = "$2y$04$92IXUNpkjO0rOQ5byMi.YeIe4qJYiVlcl.s.cgxxrbW.KU/86PODG";
+    const UMLAUT: &str = "$2y$04$92IXUNpkjO0rOQ5byMi.YeGhw.7Ijgmygmc9Uzap6IqJ3ZxXS5T1W";
+    /// From the tests of Argon2's reference implementation.
+    const ARGON2ID: &str = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    const ARGON2ID_TWO_LANES: &str =
+        "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc";
+
+    /// With the cheapest effort there is, so that tests are quick.
+    fn passwords() -> Passwords {
+        Passwords::new(1, 0).expecting(&hashed("anything"))
+    }
+
+    fn hashed(password: &str) -> String {
+        bcrypt::hash_with_salt(password, 4, *b"a salt for tests").unwrap().format_for_version(bcrypt::Version::TwoY)
+    }
+
+    #[test]
+    fn the_right_password_matches_a_hash_of_php() {
+        for (password, hash) in
+            [("password", LARAVEL), ("rasmuslerdorf", PHP), ("rasmuslerdorf", OLD_PHP), ("grüße", UMLAUT)]
+        {
+            assert_eq!(passwords().verify(password, Some(hash)), Ok(true), "{hash}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_matches_no_hash_of_php() {
+        for hash in [LARAVEL, PHP, OLD_PHP] {
+            for password in ["", "Password", "rasmuslerdorf ", "password\n"] {
+                assert_eq!(passwords().verify(password, Some(hash)), Ok(false), "{password} {hash}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_three_prefixes_of_bcrypt_mean_the_same() {
+        for prefix in ["$2y$", "$2a$", "$2b$"] {
+            assert_eq!(passwords().verify("password", Some(&LARAVEL.replace("$2y$", prefix))), Ok(true), "{prefix}");
+        }
+        assert_eq!(passwords().verify("password", Some(&LARAVEL.replace("$2y$", "$2x$"))), Ok(false));
+    }
+
+    #[test]
+    fn argon2id_matches_the_right_password_only() {
+        for hash in [ARGON2ID, ARGON2ID_TWO_LANES] {
+            assert_eq!(passwords().verify("password", Some(hash)), Ok(true));
+            assert_eq!(passwords().verify("passwore", Some(hash)), Ok(false));
+        }
+    }
+
+    #[test]
+    fn bcrypt_sees_72_bytes_as_in_php() {
+        let long = "p".repeat(72);
+        for tail in ["", "pppppppp", "something else"] {
+            assert_eq!(passwords().verify(&format!("{long}{tail}"), Some(LONG)), Ok(true), "{tail}");
+        }
+        assert_eq!(passwords().verify(&long[..71], Some(LONG)), Ok(false));
+    }
+
+    #[test]
+    fn a_character_cut_at_the_72nd_byte_still_matches() {
+        let long = format!("{}ü", "p".repeat(71));
+        assert_eq!(passwords().verify(&long, Some(&hashed(&long))), Ok(true));
+    }
+
+    #[test]
+    fn a_password_with_nul_never_matches() {
+        assert_eq!(passwords().verify("secret\0tail", Some(&hashed("secret\0tail"))), Ok(false));
+        assert_eq!(passwords().verify("secret\0", Some(&hashed("secret"))), Ok(false));
+    }
+
+    #[test]
+    fn a_password_with_nul_is_not_hashed() {
+        assert_eq!(passwords().hash("a\0b").unwrap_err().reason, Reason::InvalidFields);
+    }
+
+    #[test]
+    fn an_unknown_account_never_matches() {
+        assert_eq!(passwords().verify("password", None), Ok(false));
+    }
+
+    #[test]
+    fn a_value_that_is_no_hash_never_matches() {
+        let long = "x".repeat(100_000);
+        for value in ["", "password", "$2y$", "5f4dcc3b5aa765d61d8327deb882cf99", "$1$abc$def", "$argon2id$", &long] {
+            assert_eq!(passwords().verify("password", Some(value)), Ok(false), "{value:.40}");
+            assert_eq!(passwords().verify(value, Some(value)), Ok(false), "{value:.40}");
+        }
+    }
+
+    #[test]
+    fn a_new_hash_is_one_that_laravel_reads_and_matches_its_password() {
+        let hash = passwords().hash("alice-password").unwrap();
+        assert!(hash.starts_with("$2y$12$") && hash.len() == 60, "{hash}");
+        assert_eq!(passwords().verify("alice-password", Some(&hash)), Ok(true));
+    }
+
+    #[test]
+    fn two_hashes_of_one_password_differ() {
+        let passwords = passwords();
+        assert_ne!(passwords.hash("same").unwrap(), passwords.hash("same").unwrap());
+    }
+
+    #[test]
+    fn an_expensive_hash_raises_what_every_later_check_costs() {
+        let passwords = passwords();
+        passwords.verify("password", Some(LARAVEL)).unwrap();
+        passwords.verify("password", Some(ARGON2ID)).unwrap();
+        let mut expected = Effort::bcrypt(10);
+        expected.learn(&Hash::read(ARGON2ID).unwrap().effort());
+        assert_eq!(*passwords.effort.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_cheap_hash_lowers_nothing() {
+        let passwords = Passwords::new(1, 0);
+        passwords.verify("anything", Some(&hashed("anything"))).unwrap();
+        assert_eq!(*passwords.effort.lock().unwrap(), Effort::bcrypt(COST));
+    }
+
+    #[test]
+    fn too_many_at_once_are_refused_and_told_when_to_come_back() {
+        let passwords = passwords();
+        let _busy = passwords.queue.enter().unwrap();
+        let refusal = passwords.verify("password", None).unwrap_err();
+        assert_eq!(refusal.reason, Reason::Unavailable);
+        assert!(refusal.retry_after.is_some());
+    }
+}

@@ -1,0 +1,188 @@
+//! The kinds of hash that are known, what each costs to check, and how to spend as much on nothing.
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordVerifier as _, phc::PasswordHash},
+};
+use std::hint::black_box;
+
+/// PHP allows 31, at which a single check takes a day. 16 takes some seconds.
+const MAX_COST: u32 = 16;
+
+/// Bounds on what an argon2id hash may ask for, so that no row of the accounts' table can eat the machine.
+/// Laravel's default is 64 MiB, 4 passes, 1 lane.
+const MAX_MEMORY_KIB: u32 = 128 * 1024;
+const MAX_PASSES: u32 = 16;
+const MAX_LANES: u32 = 8;
+
+/// A hash that can be checked at a bounded price.
+pub enum Hash {
+    Bcrypt { cost: u32, text: String },
+    Argon2id { params: Params, parsed: Box<PasswordHash> },
+}
+
+/// How much work a check is: for each kind in use its most expensive hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effort {
+    bcrypt: Option<u32>,
+    argon2id: Option<Params>,
+}
+
+impl Hash {
+    /// `None` for what is no hash, is of another kind, or asks for more than it may.
+    pub fn read(text: &str) -> Option<Hash> {
+        if text.starts_with("$argon2id$") { Hash::read_argon2id(text) } else { Hash::read_bcrypt(text) }
+    }
+
+    fn read_bcrypt(text: &str) -> Option<Hash> {
+        let known = ["$2y$", "$2a$", "$2b$"].iter().any(|prefix| text.starts_with(prefix));
+        let cost = text.parse::<bcrypt::HashParts>().ok()?.get_cost();
+        (known && (4..=MAX_COST).contains(&cost)).then(|| Hash::Bcrypt { cost, text: text.to_owned() })
+    }
+
+    fn read_argon2id(text: &str) -> Option<Hash> {
+        let parsed = Box::new(PasswordHash::new(text).ok()?);
+        let params = Params::try_from(&*parsed).ok()?;
+        let sane = parsed.version == Some(Version::V0x13.into())
+            && parsed.hash.is_some_and(|hash| hash.len() >= 16)
+            && parsed.salt.is_some()
+            && params.m_cost() <= MAX_MEMORY_KIB
+            && params.t_cost() <= MAX_PASSES
+            && params.p_cost() <= MAX_LANES;
+        sane.then_some(Hash::Argon2id { params, parsed })
+    }
+
+    /// Whether `password` is the one this was made of.
+    pub fn matches(&self, password: &str) -> bool {
+        match self {
+            Hash::Bcrypt { text, .. } => bcrypt::verify(password, text).unwrap_or(false),
+            Hash::Argon2id { parsed, .. } => Argon2::default().verify_password(password.as_bytes(), &**parsed).is_ok(),
+        }
+    }
+
+    pub fn effort(&self) -> Effort {
+        match self {
+            Hash::Bcrypt { cost, .. } => Effort::bcrypt(*cost),
+            Hash::Argon2id { params, .. } => Effort { bcrypt: None, argon2id: Some(params.clone()) },
+        }
+    }
+}
+
+impl Effort {
+    pub fn bcrypt(cost: u32) -> Effort {
+        Effort { bcrypt: Some(cost), argon2id: None }
+    }
+
+    /// Takes over whatever is more expensive in `other`.
+    pub fn learn(&mut self, other: &Effort) {
+        self.bcrypt = self.bcrypt.max(other.bcrypt);
+        let work = |params: &Option<Params>| {
+            params.as_ref().map_or(0, |params| u64::from(params.m_cost()) * u64::from(params.t_cost()))
+        };
+        if work(&other.argon2id) > work(&self.argon2id) {
+            self.argon2id = other.argon2id.clone();
+        }
+    }
+
+    /// Does what checking `done` has left of this effort; all of it, if there was no hash to check. Of argon2id
+    /// there is no rest: its parameters can't be added up, and one application writes all its hashes with the same.
+    pub fn make_up_for(&self, done: Option<&Hash>, password: &str) {
+        for cost in self.missing_bcrypt(done) {
+            let _ = black_box(bcrypt::hash_with_salt(black_box(password), cost, [0; 16]));
+        }
+        if let (Some(params), false) = (&self.argon2id, matches!(done, Some(Hash::Argon2id { .. }))) {
+            let mut out = vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+            let _ = black_box(argon2.hash_password_into(black_box(password).as_bytes(), &[0; 16], &mut out));
+        }
+    }
+
+    /// The costs of the bcrypt hashes still to be made. A hash of cost c is 2^c rounds, and
+    /// 2^c + (2^c + 2^(c+1) + … + 2^(n-1)) = 2^n: after one of cost c, these make it a whole one of cost n.
+    fn missing_bcrypt(&self, done: Option<&Hash>) -> Vec<u32> {
+        match (self.bcrypt, done) {
+            (None, _) => vec![],
+            (Some(all), Some(Hash::Bcrypt { cost, .. })) => (*cost..all).collect(),
+            (Some(all), _) => vec![all],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bcrypt_of(cost: u32) -> String {
+        format!("$2y${cost:02}$92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi")
+    }
+
+    fn argon2id(parameters: &str) -> String {
+        format!("$argon2id$v=19${parameters}$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
+    }
+
+    #[test]
+    fn every_bcrypt_check_is_as_many_rounds_as_the_most_expensive_one() {
+        let effort = Effort::bcrypt(12);
+        for cost in 4..=12 {
+            let hash = Hash::read(&bcrypt_of(cost)).unwrap();
+            let rounds: u64 = effort.missing_bcrypt(Some(&hash)).iter().map(|cost| 1 << cost).sum();
+            assert_eq!(rounds + (1 << cost), 1 << 12, "cost {cost}");
+        }
+        assert_eq!(effort.missing_bcrypt(None), [12]);
+    }
+
+    #[test]
+    fn after_an_argon2id_check_the_whole_of_bcrypt_is_made_up_for() {
+        let hash = Hash::read(&argon2id("m=256,t=2,p=1")).unwrap();
+        assert_eq!(Effort::bcrypt(12).missing_bcrypt(Some(&hash)), [12]);
+        assert!(hash.effort().missing_bcrypt(Some(&hash)).is_empty());
+    }
+
+    #[test]
+    fn bcrypt_that_would_take_hours_is_no_hash() {
+        assert!(Hash::read(&bcrypt_of(MAX_COST)).is_some());
+        for cost in [MAX_COST + 1, 31, 99, 3, 0] {
+            assert!(Hash::read(&bcrypt_of(cost)).is_none(), "cost {cost}");
+        }
+    }
+
+    #[test]
+    fn argon2id_as_laravel_writes_it_is_a_hash() {
+        assert!(Hash::read(&argon2id("m=65536,t=4,p=1")).is_some());
+    }
+
+    #[test]
+    fn argon2id_that_would_eat_the_machine_is_no_hash() {
+        for parameters in
+            ["m=131073,t=1,p=1", "m=4294967295,t=1,p=1", "m=256,t=17,p=1", "m=256,t=4294967295,p=1", "m=256,t=1,p=9"]
+        {
+            assert!(Hash::read(&argon2id(parameters)).is_none(), "{parameters}");
+        }
+    }
+
+    #[test]
+    fn other_members_of_the_argon2_family_are_no_hash() {
+        for name in ["$argon2i$", "$argon2d$"] {
+            assert!(Hash::read(&argon2id("m=256,t=2,p=1").replace("$argon2id$", name)).is_none(), "{name}");
+        }
+        assert!(Hash::read(&argon2id("m=256,t=2,p=1").replace("v=19", "v=16")).is_none());
+    }
+
+    #[test]
+    fn the_more_expensive_argon2id_is_learned() {
+        let (cheap, dear) =
+            (Hash::read(&argon2id("m=256,t=2,p=1")).unwrap(), Hash::read(&argon2id("m=512,t=2,p=1")).unwrap());
+        let mut effort = cheap.effort();
+        effort.learn(&dear.effort());
+        effort.learn(&cheap.effort());
+        assert_eq!(effort, dear.effort());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_reading_panic(text in "(\\$2[aby]\\$|\\$argon2id\\$v=19\\$)?.{0,100}") {
+            let _ = Hash::read(&text);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Where a request shows its token: every place of the protocol's section 1, judged as one.
+
+use super::token::has_token_shape;
+use crate::{
+    refusal::{Reason, Refusal},
+    server::head::Head,
+};
+use std::fmt;
+
+/// The query parameters that carry a token. Which one is used says nothing about the token.
+const PARAMETERS: [&str; 4] = ["auth", "ticket", "token", "t"];
+
+/// A token as a request presents it; nothing about it has been verified.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Presented {
+    pub token: String,
+    /// What the `101` must name as `Sec-WebSocket-Protocol`: browsers close a socket whose server chose none of
+    /// the protocols they offered. Every character of it is a token character (RFC 9110 §5.6.2).
+    pub subprotocol: Option<String>,
+    /// The path's second segment is the token (`/channel/<JWT>/`), so it is no room's name.
+    pub in_path: bool,
+}
+
+/// The token that `head` presents, if any.
+///
+/// The same token in two places is one token. Refuses two different ones: which of them was meant decides who
+/// comes in where, and that is not ours to guess.
+pub fn presented(head: &Head) -> Result<Option<Presented>, Refusal> {
+    let query: Vec<String> = PARAMETERS.iter().flat_map(|name| head.query_values(name)).collect();
+    let all = |name: &str| -> Vec<&str> {
+        head.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
+    };
+    Places {
+        query: &query,
+        authorization: &all("authorization"),
+        protocols: &all("sec-websocket-protocol"),
+        segments: &head.segments()?,
+    }
+    .find()
+}
+
+/// All that may carry a token, decoded: query values, header lines, path segments.
+struct Places<'a> {
+    query: &'a [String],
+    authorization: &'a [&'a str],
+    protocols: &'a [&'a str],
+    segments: &'a [String],
+}
+
+impl Places<'_> {
+    fn find(&self) -> Result<Option<Presented>, Refusal> {
+        let offer = Offer::read(self.protocols);
+        let in_path = match self.segments {
+            [first, second, ..] if first == "channel" && has_token_shape(second) => Some(second.as_str()),
+            _ => None,
+        };
+        let query = self.query.iter().map(String::as_str).filter(|value| !value.is_empty());
+        let bearers = self.authorization.iter().copied().filter_map(bearer);
+
+        let mut tokens = query.chain(bearers).chain(offer.tokens.iter().copied()).chain(in_path);
+        let Some(token) = tokens.next() else { return Ok(None) };
+        if tokens.any(|other| other != token) {
+            return Err(Reason::TokenAmbiguous.into());
+        }
+        Ok(Some(Presented {
+            token: token.to_owned(),
+            subprotocol: offer.chosen().map(str::to_owned),
+            in_path: in_path.is_some(),
+        }))
+    }
+}
+
+/// The credentials of `Bearer …` (RFC 6750 §2.1); other schemes carry no token.
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, credentials) = authorization.split_once(' ')?;
+    let credentials = credentials.trim();
+    (scheme.eq_ignore_ascii_case("Bearer") && !credentials.is_empty()).then_some(credentials)
+}
+
+/// What a client offers as `Sec-WebSocket-Protocol` (RFC 6455 §4.1): in browsers the only header a page can set.
+#[derive(Default)]
+struct Offer<'a> {
+    tokens: Vec<&'a str>,
+    /// A bare token.
+    bare: Option<&'a str>,
+    /// `bearer.<token>`, whole.
+    prefixed: Option<&'a str>,
+    /// The first that is only a name.
+    name: Option<&'a str>,
+}
+
+impl<'a> Offer<'a> {
+    fn read(lines: &[&'a str]) -> Offer<'a> {
+        let mut offer = Offer::default();
+        // Whatever is no token character could end up in our answer's head; such an entry is not looked at.
+        let entries = lines.iter().flat_map(|line| line.split(',')).map(str::trim).filter(|entry| is_rfc_token(entry));
+        for entry in entries {
+            match entry.strip_prefix("bearer.") {
+                Some(token) if !token.is_empty() => {
+                    offer.tokens.push(token);
+                    offer.prefixed.get_or_insert(entry);
+                }
+                _ if has_token_shape(entry) => {
+                    offer.tokens.push(entry);
+                    offer.bare.get_or_insert(entry);
+                }
+                _ => {
+                    offer.name.get_or_insert(entry);
+                }
+            }
+        }
+        offer
+    }
+
+    /// The offered protocol to echo. Without a token there is none: the names alone mean nothing to this server.
+    fn chosen(&self) -> Option<&'a str> {
+        // `bearer.<token>` itself only where the client offered no real name beside it.
+        self.bare.or_else(|| self.prefixed.map(|prefixed| self.name.unwrap_or(prefixed)))
+    }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_rfc_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The subprotocol may be the token.
+        f.debug_struct("Presented").field("in_path", &self.in_path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln";
+    const OTHER: &str = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjJ9.c2ln";
+
+    fn find(
+        query: &[&str],
+        authorization: &[&str],
+        protocols: &[&str],
+        segments: &[&str],
+    ) -> Result<Option<Presented>, Refusal> {
+        let query: Vec<_> = query.iter().map(|value| value.to_string()).collect();
+        let segments: Vec<_> = segments.iter().map(|segment| segment.to_string()).collect();
+        Places { query: &query, authorization, protocols, segments: &segments }.find()
+    }
+
+    fn one(query: &[&str], authorization: &[&str], protocols: &[&str], segments: &[&str]) -> Presented {
+        find(query, authorization, protocols, segments).unwrap().expect("a token is presented")
+    }
+
+    #[test]
+    fn a_token_is_found_in_the_query() {
+        assert_eq!(one(&[TOKEN], &[], &[], &[]).token, TOKEN);
+    }
+
+    #[test]
+    fn a_token_is_found_behind_bearer_in_any_case() {
+        for header in [format!("Bearer {TOKEN}"), format!("bearer   {TOKEN}"), format!("BEARER {TOKEN} ")] {
+            assert_eq!(one(&[], &[&header], &[], &[]).token, TOKEN);
+        }
+    }
+
+    #[test]
+    fn another_authorization_scheme_carries_no_token() {
+        assert_eq!(find(&[], &["Basic YTpi", "Bearer", "Bearer "], &[], &[]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_bare_token_as_protocol_is_echoed() {
+        let presented = one(&[], &[], &[TOKEN], &[]);
+        assert_eq!((presented.token.as_str(), presented.subprotocol.as_deref()), (TOKEN, Some(TOKEN)));
+    }
+
+    #[test]
+    fn of_bearer_and_a_real_name_only_the_name_is_echoed() {
+        for offer in [format!("chat, bearer.{TOKEN}"), format!("bearer.{TOKEN},chat ,later")] {
+            let presented = one(&[], &[], &[&offer], &[]);
+            assert_eq!((presented.token.as_str(), presented.subprotocol.as_deref()), (TOKEN, Some("chat")));
+        }
+    }
+
+    #[test]
+    fn an_offer_may_be_spread_over_header_lines() {
+        let presented = one(&[], &[], &["chat", &format!("bearer.{TOKEN}")], &[]);
+        assert_eq!((presented.token.as_str(), presented.subprotocol.as_deref()), (TOKEN, Some("chat")));
+    }
+
+    #[test]
+    fn bearer_alone_is_echoed_whole_since_browsers_insist_on_some_choice() {
+        let offer = format!("bearer.{TOKEN}");
+        assert_eq!(one(&[], &[], &[&offer], &[]).subprotocol, Some(offer.clone()));
+    }
+
+    #[test]
+    fn names_of_protocols_are_no_tokens_and_are_not_echoed() {
+        assert_eq!(find(&[], &[], &["chat, v1.2.3, v12.stomp, bearer."], &[]).unwrap(), None);
+        assert_eq!(one(&[TOKEN], &[], &["chat"], &[]).subprotocol, None);
+    }
+
+    #[test]
+    fn what_could_break_the_answers_head_is_never_echoed() {
+        let offer = format!("evil\r\nSet-Cookie: a=b, bearer.{TOKEN}");
+        assert_eq!(one(&[], &[], &[&offer], &[]).subprotocol, Some(format!("bearer.{TOKEN}")));
+    }
+
+    #[test]
+    fn a_token_is_found_as_path_segment_of_a_channel() {
+        let presented = one(&[], &[], &[], &["channel", TOKEN]);
+        assert_eq!((presented.token.as_str(), presented.in_path), (TOKEN, true));
+    }
+
+    #[test]
+    fn a_rooms_name_is_no_token() {
+        assert_eq!(find(&[], &[], &[], &["channel", "lobby"]).unwrap(), None);
+        assert_eq!(find(&[], &[], &[], &["chat", TOKEN]).unwrap(), None);
+    }
+
+    #[test]
+    fn an_empty_parameter_is_no_token() {
+        assert_eq!(find(&["", ""], &[], &[], &[]).unwrap(), None);
+    }
+
+    #[test]
+    fn the_same_token_in_every_place_is_one_token() {
+        let presented = one(
+            &[TOKEN, TOKEN],
+            &[&format!("Bearer {TOKEN}")],
+            &[&format!("bearer.{TOKEN}, chat")],
+            &["channel", TOKEN],
+        );
+        assert_eq!(presented.token, TOKEN);
+    }
+
+    #[test]
+    fn two_different_tokens_are_refused_wherever_they_are() {
+        let bearer = format!("Bearer {OTHER}");
+        let offer = format!("bearer.{OTHER}");
+        for attempt in [
+            find(&[TOKEN, OTHER], &[], &[], &[]),
+            find(&[TOKEN], &[&bearer], &[], &[]),
+            find(&[TOKEN], &[], &[&offer], &[]),
+            find(&[], &[], &[TOKEN, OTHER], &[]),
+            find(&[TOKEN], &[], &[], &["channel", OTHER]),
+        ] {
+            assert_eq!(attempt.unwrap_err().reason, Reason::TokenAmbiguous);
+        }
+    }
+
+    #[test]
+    fn two_tokens_that_differ_only_in_the_signatures_text_are_two() {
+        let rewritten = format!("{TOKEN}A");
+        assert_eq!(find(&[TOKEN, &rewritten], &[], &[], &[]).unwrap_err().reason, Reason::TokenAmbiguous);
+    }
+
+    #[test]
+    fn debug_output_holds_no_token() {
+        let shown = format!("{:?}", one(&[], &[], &[TOKEN], &[]));
+        assert!(!shown.contains("eyJ"), "{shown}");
+    }
+}

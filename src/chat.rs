@@ -1,0 +1,85 @@
+//! The server's parts, put together once and shared by every thread.
+
+use crate::{
+    auth::password::Passwords,
+    config::{Config, Database, Storage},
+    door::places::Places,
+    http::limits::LoginLimits,
+    metrics::Metrics,
+    room::Rooms,
+    socket::sessions::Sessions,
+    store::{
+        Accounts, Ledger, MessageLog,
+        sqlite::{Embedded, EmbeddedOptions, data_dir::DataDir},
+    },
+};
+use std::{sync::Arc, thread};
+
+/// Logins that may wait while others are being hashed; half of what the gateway takes at a time, so
+/// that a storm of logins leaves room for other requests.
+const WAITING_LOGINS: usize = crate::http::gateway::POOL_SIZE / 2;
+
+/// Everything that a request or a connection may need.
+pub struct Chat {
+    pub config: Config,
+    pub accounts: Arc<dyn Accounts>,
+    pub ledger: Arc<dyn Ledger>,
+    pub log: Arc<dyn MessageLog>,
+    pub rooms: Rooms,
+    pub sessions: Sessions,
+    pub passwords: Passwords,
+    /// Sockets that are open without a token, until their first message.
+    pub unauthenticated: Places,
+    pub login_limits: LoginLimits,
+    pub metrics: Metrics,
+    /// Held so that no other process uses the same data; let go last.
+    _data_dir: DataDir,
+}
+
+impl Chat {
+    /// Opens the stores and starts the engine's threads.
+    pub fn open(config: Config) -> Result<Arc<Chat>, StartError> {
+        let accounts_file = match &config.database {
+            Database::Sqlite(path) => path.as_path(),
+            Database::Postgres(_) => {
+                return Err(StartError::new("accounts in PostgreSQL are not supported yet; unset DATABASE_URL"));
+            }
+        };
+        if !matches!(config.storage, Storage::Embedded) {
+            return Err(StartError::new("messages in Redis are not supported yet; unset CHAT_STORAGE_URL"));
+        }
+        let stores = Embedded::open(EmbeddedOptions {
+            data_dir: &config.data_dir,
+            accounts: Some(accounts_file),
+            history_max: config.history_max,
+            durability: config.durability,
+        })
+        .map_err(StartError::new)?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
+        Ok(Arc::new(Chat {
+            rooms: Rooms::start(stores.log.clone(), cores).map_err(threads)?,
+            sessions: Sessions::start().map_err(threads)?,
+            passwords: Passwords::new((cores / 2).max(1), WAITING_LOGINS),
+            unauthenticated: Places::new(config.limits.max_unauthenticated),
+            login_limits: LoginLimits::new(config.limits.login_rate),
+            metrics: Metrics::default(),
+            accounts: stores.accounts,
+            ledger: stores.ledger,
+            log: stores.log,
+            _data_dir: stores.data_dir,
+            config,
+        }))
+    }
+}
+
+/// The server can't start, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+impl StartError {
+    pub fn new(sentence: impl ToString) -> StartError {
+        StartError(sentence.to_string())
+    }
+}

@@ -1,0 +1,130 @@
+//! `account`: who may log in, in the embedded store.
+
+use super::{Failure, ask, embedded_accounts, say};
+use crate::{
+    auth::password::Passwords,
+    config::sources::Settings,
+    store::{
+        Accounts,
+        sqlite::admin::{AccountSummary, NewAccount},
+    },
+};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+pub const NAME: &str = "account";
+
+pub fn command() -> Command {
+    let email = || Arg::new("email").value_name("EMAIL").required(true).value_parser(email).help("Its email address");
+    Command::new(NAME)
+        .about("Add, list, change and remove accounts of the embedded store")
+        .after_help("The store is the one of DATABASE_URL and DATA_DIR (--data-dir); a server may be running on it.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            Command::new("add")
+                .about("Add an account; asks for its password twice")
+                .arg(email())
+                .arg(Arg::new("name").long("name").value_name("NAME").help("The person's name [the part before the @]"))
+                .arg(
+                    Arg::new("monitor")
+                        .long("monitor")
+                        .value_name("HASH")
+                        .action(ArgAction::Append)
+                        .help("A monitor whose chat the account may enter; may be repeated"),
+                )
+                .arg(ask::password_stdin()),
+        )
+        .subcommand(Command::new("list").about("List accounts: email, name and monitors, separated by tabs"))
+        .subcommand(
+            Command::new("passwd")
+                .about("Change an account's password; asks for it twice")
+                .arg(email())
+                .arg(ask::password_stdin()),
+        )
+        .subcommand(Command::new("remove").about("Remove an account; its messages stay").arg(email()))
+}
+
+pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
+    let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
+    let store = embedded_accounts(settings)?;
+    let email = || matches.get_one::<String>("email").map_or("", String::as_str);
+    match name {
+        "add" => {
+            let monitors: Vec<String> = matches.get_many("monitor").unwrap_or_default().cloned().collect();
+            let local_part = email().split('@').next().unwrap_or_default();
+            let name = matches.get_one::<String>("name").map_or(local_part, String::as_str);
+            // Said before anybody has typed a password twice.
+            if store.by_email(email())?.is_some() {
+                return Err(Failure::Failed(format!(
+                    "there is an account {0} already; `account passwd {0}` changes its password",
+                    email()
+                )));
+            }
+            let password_hash = &new_hash(matches)?;
+            store.add_account(&NewAccount { name, email: email(), password_hash, monitors: &monitors })?;
+            say(format_args!("account {} added", email()))
+        }
+        "list" => {
+            for AccountSummary { email, name, monitors, .. } in store.accounts()? {
+                say(format_args!("{}\t{}\t{}", column(&email), column(&name), column(&monitors.join(" "))))?;
+            }
+            Ok(())
+        }
+        "passwd" => {
+            if store.by_email(email())?.is_none() {
+                return Err(no_account(email()));
+            }
+            store.set_password(email(), &new_hash(matches)?)?;
+            say(format_args!("password of {} changed", email()))
+        }
+        _ => {
+            store.remove_account(email())?;
+            say(format_args!("account {} removed", email()))
+        }
+    }
+}
+
+/// There is no account of that email address.
+pub fn no_account(email: &str) -> Failure {
+    Failure::Failed(format!("there is no account {email}; `propromo-chat account list` shows all"))
+}
+
+/// Text that can break neither a column nor a terminal.
+pub fn column(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// An email address as far as a server needs to know it: RFC 5321 §4.5.3.1 bounds it, §4.1.2 forbids much more.
+pub fn email(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let (local, domain) = text.rsplit_once('@').unwrap_or_default();
+    let sound = !local.is_empty()
+        && !domain.is_empty()
+        && text.len() <= 254
+        && !text.contains(|c: char| c.is_control() || c.is_whitespace());
+    sound.then(|| text.to_owned()).ok_or_else(|| "an email address such as ann@example.org is needed".into())
+}
+
+fn new_hash(matches: &ArgMatches) -> Result<String, Failure> {
+    let password = ask::new_password(matches.get_flag("password-stdin"))?;
+    Passwords::new(1, 1).hash(&password).map_err(|refusal| Failure::Failed(refusal.sentence.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_email_address_has_two_parts() {
+        assert_eq!(email(" ann@example.org ").as_deref(), Ok("ann@example.org"));
+        for text in ["", "ann", "@example.org", "ann@", "an n@example.org", "ann@exa\u{7}mple.org"] {
+            assert!(email(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_column_holds_no_control_characters() {
+        assert_eq!(column("Ann\t\u{1b}[2J"), "Ann  [2J");
+    }
+}

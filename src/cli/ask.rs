@@ -1,0 +1,104 @@
+//! Passwords and passphrases: from the terminal without echo, or from standard input. Never from a flag.
+
+use super::Failure;
+use crate::auth::keys::KeyError;
+use clap::{Arg, ArgAction};
+use std::io::{self, IsTerminal, Read};
+use zeroize::Zeroizing;
+
+/// The flag `--password-stdin`.
+pub fn password_stdin() -> Arg {
+    Arg::new("password-stdin")
+        .long("password-stdin")
+        .action(ArgAction::SetTrue)
+        .help("Read the password from standard input instead of asking for it")
+}
+
+/// Asks once, for a password that exists.
+pub fn password(from_stdin: bool) -> Result<Zeroizing<String>, Failure> {
+    if from_stdin { piped(io::stdin().lock()) } else { on_terminal("Password: ") }
+}
+
+/// Asks twice, for a password that is to be kept.
+pub fn new_password(from_stdin: bool) -> Result<Zeroizing<String>, Failure> {
+    if from_stdin {
+        return piped(io::stdin().lock());
+    }
+    let password = on_terminal("Password: ")?;
+    if *password != *on_terminal("The same again: ")? {
+        return Err(Failure::Failed("the two passwords differ; nothing was changed".into()));
+    }
+    Ok(password)
+}
+
+/// Asks for the passphrase of an encrypted key.
+pub fn passphrase() -> Result<String, KeyError> {
+    if !io::stdin().is_terminal() {
+        return Err(KeyError(
+            "it is encrypted, and there is no terminal to ask for its passphrase; set JWT_PASSPHRASE or JWT_PASSPHRASE_FILE"
+                .into(),
+        ));
+    }
+    rpassword::prompt_password("Passphrase of JWT_PRIVATE_KEY: ")
+        .map_err(|e| KeyError(format!("its passphrase can't be read from the terminal: {e}")))
+}
+
+fn on_terminal(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage(
+            "there is no terminal to ask for the password; give it with --password-stdin".into(),
+        ));
+    }
+    let password = rpassword::prompt_password(prompt)
+        .map_err(|e| Failure::Failed(format!("the password can't be read from the terminal: {e}")))?;
+    usable(Zeroizing::new(password))
+}
+
+/// A password this long is a file piped in by mistake.
+const MAX_PASSWORD: u64 = 4096;
+
+fn piped(input: impl Read) -> Result<Zeroizing<String>, Failure> {
+    let mut text = Zeroizing::new(String::new());
+    input
+        .take(MAX_PASSWORD + 1)
+        .read_to_string(&mut text)
+        .map_err(|e| Failure::Failed(format!("the password can't be read from standard input: {e}")))?;
+    if text.len() as u64 > MAX_PASSWORD {
+        return Err(Failure::Failed("what came in on standard input is too long to be a password".into()));
+    }
+    let password = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    usable(Zeroizing::new(password.to_owned()))
+}
+
+fn usable(password: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
+    if password.is_empty() {
+        return Err(Failure::Failed("the password is empty".into()));
+    }
+    if password.contains(['\n', '\0']) {
+        return Err(Failure::Failed("the password is more than one line".into()));
+    }
+    Ok(password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(input: &str) -> Option<String> {
+        piped(input.as_bytes()).ok().map(|password| password.to_string())
+    }
+
+    #[test]
+    fn a_piped_password_loses_its_line_end_only() {
+        assert_eq!(read(" pass word \n").as_deref(), Some(" pass word "));
+        assert_eq!(read("päss\r\n").as_deref(), Some("päss"));
+        assert_eq!(read("pass").as_deref(), Some("pass"));
+    }
+
+    #[test]
+    fn what_is_no_password_is_refused() {
+        assert_eq!(read("\n"), None);
+        assert_eq!(read("one\ntwo\n"), None);
+        assert_eq!(read(&"x".repeat(5000)), None);
+    }
+}

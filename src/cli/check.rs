@@ -1,0 +1,211 @@
+//! `check`: reads the settings, tries the stores, and says in plain words what is wrong and what to do.
+
+use super::{Failure, ask, say};
+use crate::{
+    chat::Chat,
+    config::{
+        Database, Storage, ceilings,
+        secret_file::readable_by_others,
+        settings::{self, ALL, JWT_PRIVATE_KEY, LISTEN, MAX_CONNECTIONS},
+        signing::SECRET_FILE,
+        sources::Settings,
+        value,
+    },
+    store::{Accounts, sqlite::accounts::SqliteAccounts},
+};
+use clap::Command;
+use rustix::fs::{Access, access};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+};
+
+pub const NAME: &str = "check";
+
+pub fn command() -> Command {
+    Command::new(NAME)
+        .about("Read the settings, try the stores, say what is wrong, and exit")
+        .after_help("Exit codes: 0 all is well, 1 something can't be used, 2 a setting is wrong. Settings: see --help.")
+        .after_long_help(settings::help())
+}
+
+pub fn run(settings: &Settings) -> Result<(), Failure> {
+    for setting in ALL {
+        let value = match (settings.text(setting), settings.shown(setting)) {
+            (None, _) if setting.is_secret() => "not set".into(),
+            (None, _) => "none".into(),
+            (Some(_), None) => "set".into(),
+            (Some(_), Some(text)) => text.escape_debug().to_string(),
+        };
+        match settings.origin(setting) {
+            Some(origin) => say(format_args!("{:<24}{value}  ({})", setting.name, origin.place()))?,
+            None => say(format_args!("{:<24}{value}", setting.name))?,
+        }
+    }
+    say("")?;
+    let problems = settings.problems();
+    for problem in &problems {
+        say(format_args!("wrong: {problem}"))?;
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Usage(counted(problems.len(), "setting is wrong", "settings are wrong")));
+    }
+    let mut findings = Findings::default();
+    keys(settings, &mut findings)?;
+    stores(settings, &mut findings)?;
+    listen(settings.get(&LISTEN, value::address)?, &mut findings);
+    let doubts = settings.doubts()?.into_iter();
+    let connections = settings.get(&MAX_CONNECTIONS, |text| MAX_CONNECTIONS.form.number(text))?;
+    let ceilings = ceilings::too_low(usize::try_from(connections).unwrap_or(usize::MAX));
+    for line in findings.fine {
+        say(format_args!("ok: {line}"))?;
+    }
+    for line in findings.notes.into_iter().chain(doubts).chain(ceilings) {
+        say(format_args!("note: {line}"))?;
+    }
+    for line in &findings.wrong {
+        say(format_args!("wrong: {line}"))?;
+    }
+    match findings.wrong.len() {
+        0 => say("all is well"),
+        n => Err(Failure::Failed(counted(n, "thing can't be used", "things can't be used"))),
+    }
+}
+
+fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}; see above", if n == 1 { one } else { many })
+}
+
+/// What was tried, and how it went.
+#[derive(Default)]
+struct Findings {
+    fine: Vec<String>,
+    notes: Vec<String>,
+    wrong: Vec<String>,
+}
+
+fn keys(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
+    let secret = settings.data_dir()?.join(SECRET_FILE);
+    if settings.text(&JWT_PRIVATE_KEY).is_none() && !secret.exists() {
+        findings
+            .notes
+            .push(format!("no JWT_PRIVATE_KEY is given; the first start makes a secret, {}", secret.display()));
+        return Ok(());
+    }
+    if settings.text(&JWT_PRIVATE_KEY).is_none() && readable_by_others(&secret) {
+        findings.notes.push(format!("every user of this machine can read {}; chmod 600 it", secret.display()));
+    }
+    match settings.keyring(false, &mut ask::passphrase) {
+        Ok(keys) => findings.fine.push(format!("tokens are signed with {}", keys.algorithm())),
+        Err(e) => findings.wrong.push(e.to_string()),
+    }
+    Ok(())
+}
+
+fn stores(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
+    match (settings.database()?, settings.storage()?) {
+        // Looked at from outside: a server may be running on these files.
+        (Database::Sqlite(path), Storage::Embedded) => {
+            directory(&settings.data_dir()?, findings);
+            embedded_accounts(&path, findings);
+        }
+        _ => match remote(settings) {
+            Ok(()) => findings.fine.push("every store answers".into()),
+            Err(Failure::Failed(sentence) | Failure::Usage(sentence)) => findings.wrong.push(sentence),
+            Err(failure) => return Err(failure),
+        },
+    }
+    Ok(())
+}
+
+/// Opens the stores as the server would, and asks each whether it can be used.
+fn remote(settings: &Settings) -> Result<(), Failure> {
+    let chat = Chat::open(settings.config(false, &mut ask::passphrase)?)?;
+    chat.accounts.probe()?;
+    chat.ledger.probe()?;
+    Ok(chat.log.probe()?)
+}
+
+fn directory(data_dir: &Path, findings: &mut Findings) {
+    // What does not exist yet is made at the start, in the nearest directory that does.
+    let existing =
+        data_dir.ancestors().find(|dir| dir.exists() && !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !existing.is_dir() {
+        findings.wrong.push(format!("DATA_DIR needs {} to be a directory, but it is a file", existing.display()));
+    } else if let Err(e) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {
+        findings.wrong.push(format!(
+            "DATA_DIR is {}, but this user can't write in {}: {e}; choose another or `chown` it",
+            data_dir.display(),
+            existing.display()
+        ));
+    } else if existing == data_dir {
+        findings.fine.push(format!("{} can be written", data_dir.display()));
+    } else {
+        findings.notes.push(format!("{} does not exist yet; the first start makes it", data_dir.display()));
+    }
+}
+
+fn embedded_accounts(path: &Path, findings: &mut Findings) {
+    if !path.exists() {
+        findings.notes.push("there are no accounts yet; make one with `propromo-chat account add EMAIL`".into());
+        return;
+    }
+    let count = || -> Result<usize, Failure> {
+        let store = SqliteAccounts::open(path)?;
+        store.probe()?;
+        Ok(store.accounts()?.len())
+    };
+    match count() {
+        Ok(0) => {
+            findings.notes.push("there are no accounts yet; make one with `propromo-chat account add EMAIL`".into())
+        }
+        Ok(n) => findings.fine.push(format!("{} holds {n} account{}", path.display(), if n == 1 { "" } else { "s" })),
+        Err(Failure::Failed(sentence)) => findings.wrong.push(sentence),
+        Err(_) => {}
+    }
+}
+
+fn listen(address: SocketAddr, findings: &mut Findings) {
+    match TcpListener::bind(address) {
+        Ok(_) => findings.fine.push(format!("{address} is free")),
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+            findings.notes.push(format!("something listens on {address} already; perhaps this server is running"));
+        }
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => findings.wrong.push(format!(
+            "this user may not listen on {address}: {e}; choose a LISTEN port above 1023, or give CAP_NET_BIND_SERVICE"
+        )),
+        Err(e) => {
+            findings.wrong.push(format!("{address} can't be listened on: {e}; is LISTEN an address of this machine?"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_that_is_a_file_is_found() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut findings = Findings::default();
+        directory(&file.path().join("data"), &mut findings);
+        assert!(findings.wrong[0].contains("but it is a file"));
+    }
+
+    #[test]
+    fn a_data_directory_that_is_yet_to_be_made_is_no_fault() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut findings = Findings::default();
+        directory(&parent.path().join("a/b"), &mut findings);
+        assert!(findings.wrong.is_empty() && findings.notes.len() == 1);
+    }
+
+    #[test]
+    fn an_address_in_use_is_no_fault() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut findings = Findings::default();
+        listen(taken.local_addr().unwrap(), &mut findings);
+        assert!(findings.wrong.is_empty() && findings.notes[0].contains("perhaps this server is running"));
+    }
+}

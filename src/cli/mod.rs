@@ -1,0 +1,284 @@
+//! The command line: one file a command, how their failures become exit codes, and what they share.
+
+pub mod account;
+pub mod ask;
+pub mod check;
+pub mod keys;
+pub mod login;
+pub mod monitor;
+pub mod serve;
+pub mod token;
+
+use crate::{
+    chat::StartError,
+    config::{
+        Database,
+        settings::{self, LOG_FORMAT, LOG_LEVEL},
+        sources::{SettingError, Settings, Sources},
+        value,
+    },
+    logging,
+    store::{
+        Accounts, StoreError,
+        sqlite::{StoreOpenError, accounts::SqliteAccounts, admin::AdminError},
+    },
+};
+use clap::{ArgMatches, Command};
+use std::{
+    collections::HashMap,
+    error::Error,
+    ffi::OsString,
+    fmt,
+    fs::DirBuilder,
+    io::{self, Write},
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    process::ExitCode,
+};
+
+/// Runs the command that `arguments` (the program's name first) ask for.
+///
+/// Exit codes: 0 done, 1 failed, 2 the command line or a setting is wrong.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let [_, command, rest @ ..] = arguments.as_slice()
+        && command == keys::NAME
+    {
+        // All that follows is the script's, also what looks like a flag of ours.
+        return finish(keys::run(rest));
+    }
+    match command().try_get_matches_from(arguments) {
+        Ok(matches) => finish(dispatch(&matches)),
+        Err(e) => {
+            // Nobody is left to tell if even this can't be written.
+            let _ = e.print();
+            ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2))
+        }
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line or a setting is wrong.
+    Usage(String),
+    Failed(String),
+    /// Another program was run, and has said itself what went wrong.
+    Exit(u8),
+    /// Whoever read our output has gone, as `head` does: nothing is wrong.
+    OutputClosed,
+}
+
+/// Writes one line to standard output, for people or scripts to read.
+pub fn say(line: impl fmt::Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|e| match e.kind() {
+        io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+        _ => Failure::Failed(format!("standard output can't be written: {e}")),
+    })
+}
+
+/// A failure with all its causes, in one line.
+pub fn failed(error: impl Error) -> Failure {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence = format!("{sentence}: {error}");
+        cause = error.source();
+    }
+    Failure::Failed(sentence)
+}
+
+impl From<SettingError> for Failure {
+    fn from(error: SettingError) -> Failure {
+        Failure::Usage(error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Failure {
+        failed(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        failed(error)
+    }
+}
+
+impl From<StoreOpenError> for Failure {
+    fn from(error: StoreOpenError) -> Failure {
+        failed(error)
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Failure {
+        failed(error)
+    }
+}
+
+/// The accounts, wherever they are kept, to read.
+pub fn accounts(database: &Database) -> Result<Box<dyn Accounts>, Failure> {
+    match database {
+        Database::Sqlite(path) => Ok(Box::new(open_embedded(path)?)),
+        Database::Postgres(_) => Err(Failure::Failed(
+            "accounts in PostgreSQL (DATABASE_URL) can't be read by this command; use the embedded store".into(),
+        )),
+    }
+}
+
+/// The embedded accounts, to change. Those in PostgreSQL are another program's.
+pub fn embedded_accounts(settings: &Settings) -> Result<SqliteAccounts, Failure> {
+    match settings.database()? {
+        Database::Sqlite(path) => open_embedded(&path),
+        Database::Postgres(_) => Err(Failure::Failed(
+            "DATABASE_URL names a PostgreSQL database; its accounts and monitors belong to Propromo, so change them there"
+                .into(),
+        )),
+    }
+}
+
+fn open_embedded(path: &Path) -> Result<SqliteAccounts, Failure> {
+    if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|e| Failure::Failed(format!("the directory {} can't be created: {e}", directory.display())))?;
+    }
+    Ok(SqliteAccounts::open(path)?)
+}
+
+fn command() -> Command {
+    Command::new("propromo-chat")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A chat server for teams that watch software projects")
+        .after_help(EXAMPLES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        // Or `--origin-required serve` would take `serve` for true or false.
+        .subcommand_precedence_over_arg(true)
+        .args(settings::arguments())
+        .subcommand(serve::command())
+        .subcommand(check::command())
+        .subcommand(account::command())
+        .subcommand(monitor::command())
+        .subcommand(token::command())
+        .subcommand(login::command())
+        .subcommand(keys::command())
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  propromo-chat serve --demo                         try it, with accounts that exist already
+  propromo-chat account add ann@example.org          make an account; asks for the password
+  propromo-chat serve --listen 0.0.0.0:1993          serve every address
+  propromo-chat login http://localhost:1993 ann@example.org
+
+Every setting is an environment variable, a line in ./.env, or a flag: see `propromo-chat serve --help`.
+Exit codes: 0 done, 1 failed, 2 the command line or a setting is wrong.";
+
+fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((name, of_command)) = matches.subcommand() else {
+        return Err(Failure::Usage("no command is given; try --help".into()));
+    };
+    if name == keys::NAME {
+        let arguments = of_command.get_many::<OsString>(keys::ARGUMENTS).unwrap_or_default();
+        return keys::run(&arguments.cloned().collect::<Vec<_>>());
+    }
+    if name == login::NAME {
+        return login::run(of_command);
+    }
+    let settings = Settings::resolve(&Sources::gather(flags(matches))?)?;
+    if name == check::NAME {
+        return check::run(&settings);
+    }
+    settings.get(&LOG_LEVEL, logging::check_level)?;
+    let format = settings.get(&LOG_FORMAT, |text| value::word(text, logging::FORMATS))?;
+    logging::start(settings.text(&LOG_LEVEL).unwrap_or_default(), format);
+    match name {
+        serve::NAME => serve::run(of_command, &settings),
+        account::NAME => account::run(of_command, &settings),
+        monitor::NAME => monitor::run(of_command, &settings),
+        token::NAME => token::run(of_command, &settings),
+        _ => Err(Failure::Usage(format!("{name} is no command; try --help"))),
+    }
+}
+
+/// The settings among the flags, by variable.
+fn flags(matches: &ArgMatches) -> HashMap<String, String> {
+    let variables = settings::ALL.iter().flat_map(|setting| settings::flag_variables(setting));
+    variables
+        .filter_map(|variable| Some((matches.get_one::<String>(&variable)?.clone(), variable)))
+        .map(|(v, k)| (k, v))
+        .collect()
+}
+
+fn finish(outcome: Result<(), Failure>) -> ExitCode {
+    let (code, sentence) = match outcome {
+        Ok(()) | Err(Failure::OutputClosed) => return ExitCode::SUCCESS,
+        Err(Failure::Exit(code)) => return ExitCode::from(code),
+        Err(Failure::Failed(sentence)) => (1, sentence),
+        Err(Failure::Usage(sentence)) => (2, sentence),
+    };
+    // What a store or a far server said may have lines; scripts and journals want one.
+    let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Not `eprintln!`: that panics when standard error is closed.
+    let _ = writeln!(io::stderr(), "propromo-chat: {sentence}");
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<ArgMatches, clap::Error> {
+        command().try_get_matches_from(std::iter::once("propromo-chat").chain(line.split_whitespace()))
+    }
+
+    fn flag(line: &str, variable: &str) -> Option<String> {
+        flags(&parse(line).unwrap()).remove(variable)
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_setting_may_stand_before_or_behind_the_command() {
+        assert_eq!(flag("serve --message-rate 5/s", "MESSAGE_RATE").as_deref(), Some("5/s"));
+        assert_eq!(flag("--message-rate=5 serve", "MESSAGE_RATE").as_deref(), Some("5"));
+        assert_eq!(flag("account list --data-dir /srv", "DATA_DIR").as_deref(), Some("/srv"));
+        assert_eq!(flag("serve", "MESSAGE_RATE"), None);
+    }
+
+    #[test]
+    fn a_switch_needs_no_value() {
+        assert_eq!(flag("serve --origin-required --demo", "ORIGIN_REQUIRED").as_deref(), Some("true"));
+        assert_eq!(flag("--origin-required serve", "ORIGIN_REQUIRED").as_deref(), Some("true"));
+        assert_eq!(flag("serve --first-message-auth false", "FIRST_MESSAGE_AUTH").as_deref(), Some("false"));
+    }
+
+    #[test]
+    fn an_alias_is_a_flag_too() {
+        assert_eq!(flag("serve --port 8080", "PORT").as_deref(), Some("8080"));
+    }
+
+    #[test]
+    fn an_unknown_flag_is_a_usage_error() {
+        for line in ["serve --lisen :80", "serve --jwt-private-key x", "account add a@b --password x", "dance", ""] {
+            assert_eq!(parse(line).err().map(|e| e.exit_code()), Some(2), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_failure_names_its_causes() {
+        let source = io::Error::other("disk full").into();
+        let error = StoreError { store: "account store", what: "open its file", source };
+        assert!(matches!(failed(error), Failure::Failed(s) if s == "the account store can't open its file: disk full"));
+    }
+}

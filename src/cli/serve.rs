@@ -1,0 +1,114 @@
+//! `serve`: the server itself.
+
+use super::{Failure, ask, say};
+use crate::{
+    config::{Config, Database, ceilings, settings, sources::Settings},
+    server::Server,
+    store::Accounts,
+};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+pub const NAME: &str = "serve";
+
+pub fn command() -> Command {
+    Command::new(NAME)
+        .about("Start the server")
+        .after_help("Settings: see --help.")
+        .after_long_help(settings::help())
+        .arg(
+            Arg::new("demo")
+                .long("demo")
+                .action(ArgAction::SetTrue)
+                .help("Use the embedded store with the demo accounts, and print them; not for the open internet"),
+        )
+}
+
+pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
+    let demo = matches.get_flag("demo");
+    let config = settings.config(demo, &mut ask::passphrase)?;
+    ceilings::raise_file_limit();
+    for doubt in settings.doubts()?.into_iter().chain(ceilings::too_low(config.limits.max_connections)) {
+        tracing::warn!("{doubt}");
+    }
+    if demo && !config.listen.ip().is_loopback() {
+        tracing::warn!("other machines can reach the demo accounts, whose passwords everybody knows");
+    }
+    prepare_accounts(&config)?;
+    let (demo, listen) = (config.demo, config.listen);
+    let server = Server::bind(config)?;
+    if demo {
+        match say(demo_notice(listen)) {
+            // Whoever started us read the first line and went; that is no reason to stop.
+            Ok(()) | Err(Failure::OutputClosed) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(server.run()?)
+}
+
+/// Makes the demo accounts; without `--demo`, warns of those that an earlier demo left.
+fn prepare_accounts(config: &Config) -> Result<(), Failure> {
+    let Database::Sqlite(path) = &config.database else { return Ok(()) };
+    let store = super::open_embedded(path)?;
+    if config.demo {
+        return Ok(store.seed_demo()?);
+    }
+    for (email, ..) in DEMO_ACCOUNTS {
+        if store.by_email(email)?.is_some() {
+            tracing::warn!(
+                "the demo account {email} is still there, and everybody knows its password; \
+                 remove it with `propromo-chat account remove {email}`"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Email, password and monitors of the accounts that the store makes for a demo.
+const DEMO_ACCOUNTS: [(&str, &str, &str); 3] = [
+    ("alice@propromo.example", "alice-password", DEMO_MONITORS),
+    ("bob@propromo.example", "bob-password", DEMO_MONITORS),
+    ("carol@propromo.example", "carol-password", "no monitor"),
+];
+
+const DEMO_MONITORS: &str = "demo, $2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12";
+
+fn demo_notice(listen: SocketAddr) -> String {
+    let mut notice = String::from("demo accounts, which everybody knows:\n");
+    for (email, password, monitors) in DEMO_ACCOUNTS {
+        notice += &format!("  {email:<24}{password:<16}{monitors}\n");
+    }
+    // Port 0 is told only once it is bound, in the line `listening on`.
+    let port = if listen.port() == 0 { "PORT".into() } else { listen.port().to_string() };
+    let host = match listen.ip() {
+        ip if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST).to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+        ip => ip.to_string(),
+    };
+    notice + &format!("try: propromo-chat login http://{host}:{port} alice@propromo.example")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{auth::password::Passwords, store::sqlite::accounts::SqliteAccounts};
+
+    #[test]
+    fn the_notice_names_the_passwords_of_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteAccounts::open(&directory.path().join("chat.db")).unwrap();
+        store.seed_demo().unwrap();
+        for (email, password, _) in DEMO_ACCOUNTS {
+            let account = store.by_email(email).unwrap().unwrap();
+            assert!(Passwords::new(1, 1).verify(password, Some(&account.password_hash)).unwrap(), "{email}");
+        }
+    }
+
+    #[test]
+    fn the_notice_names_an_address_that_can_be_typed() {
+        assert!(demo_notice(([0, 0, 0, 0], 80).into()).contains("http://127.0.0.1:80 alice"));
+        assert!(demo_notice("[::1]:1993".parse().unwrap()).contains("http://[::1]:1993 alice"));
+        assert!(demo_notice(([127, 0, 0, 1], 0).into()).contains("http://127.0.0.1:PORT alice"));
+    }
+}

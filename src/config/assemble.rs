@@ -1,0 +1,270 @@
+//! From what the user gave to what the server uses: every setting read, and judged beside the others.
+
+use super::{
+    Config, Database, Limits, Storage, StreamSettings, TokenLives,
+    settings::{self, *},
+    signing::{self, PassphraseSource},
+    sources::{SettingError, Settings},
+    value::{self, Expected},
+};
+use crate::auth::keys::Keyring;
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+
+/// How long a plain connection may stay without a request (PROTOCOL.md, section 9: not a setting).
+const IDLE_HTTP: Duration = Duration::from_secs(15);
+
+impl Settings {
+    /// Everything, for `serve`. With `demo` the embedded store is used, whatever else is set.
+    ///
+    /// Creates the secret in `DATA_DIR` if no key is given.
+    pub fn config(&self, demo: bool, passphrase: &mut PassphraseSource<'_>) -> Result<Config, SettingError> {
+        let config = Config {
+            listen: self.get(&LISTEN, value::address)?,
+            admin_listen: self.optional(&ADMIN_LISTEN, value::address)?,
+            data_dir: self.data_dir()?,
+            database: if demo { self.embedded_database()? } else { self.database()? },
+            storage: if demo { Storage::Embedded } else { self.storage()? },
+            tokens: self.token_lives()?,
+            history_on_join: self.size(&HISTORY_ON_JOIN)?,
+            history_max: Some(self.number(&HISTORY_MAX)?).filter(|&kept| kept > 0),
+            limits: self.limits()?,
+            origins: self.optional(&ORIGIN_ALLOWLIST, value::origins)?.unwrap_or_default(),
+            origin_required: self.get(&ORIGIN_REQUIRED, value::switch)?,
+            trusted_proxies: self.optional(&TRUSTED_PROXIES, value::networks)?.unwrap_or_default(),
+            stream: StreamSettings {
+                jwt_secret: self.text(&STREAM_JWT_SECRET).map(str::to_owned),
+                publish_key: self.text(&STREAM_PUBLISH_KEY).map(str::to_owned),
+                public: self.get(&STREAM_PUBLIC, value::switch)?,
+                publish_loopback: self.get(&STREAM_PUBLISH_LOOPBACK, value::switch)?,
+            },
+            first_message_auth: self.get(&FIRST_MESSAGE_AUTH, value::switch)?,
+            ws_token_reuse: self.get(&WS_TOKEN_REUSE, value::switch)?,
+            public_room_changes: self.get(&PUBLIC_ROOM_CHANGES, value::public_room_changes)?,
+            durability: self.get(&DURABILITY, value::durability)?,
+            demo,
+            // Last, because it may ask for a passphrase and create a file.
+            keys: self.checked_together().and_then(|()| self.keyring(demo, passphrase))?,
+        };
+        Ok(config)
+    }
+
+    pub fn data_dir(&self) -> Result<PathBuf, SettingError> {
+        self.get(
+            &DATA_DIR,
+            |text| {
+                if text.contains('\0') { Err("a directory".into()) } else { Ok(PathBuf::from(text)) }
+            },
+        )
+    }
+
+    pub fn database(&self) -> Result<Database, SettingError> {
+        let data_dir = self.data_dir()?;
+        self.get(&DATABASE_URL, |text| value::database(text, &data_dir))
+    }
+
+    /// The SQLite file of `DATABASE_URL`, or the usual one if that names another kind of database.
+    fn embedded_database(&self) -> Result<Database, SettingError> {
+        match self.database()? {
+            Database::Sqlite(path) => Ok(Database::Sqlite(path)),
+            Database::Postgres(_) => Ok(Database::Sqlite(self.data_dir()?.join("chat.db"))),
+        }
+    }
+
+    pub fn storage(&self) -> Result<Storage, SettingError> {
+        Ok(self.optional(&CHAT_STORAGE_URL, value::storage)?.unwrap_or(Storage::Embedded))
+    }
+
+    pub fn token_lives(&self) -> Result<TokenLives, SettingError> {
+        Ok(TokenLives {
+            connection: self.seconds(&TOKEN_TTL)?,
+            ticket: self.seconds(&TICKET_TTL)?,
+            two_step: self.seconds(&WS_TOKEN_TTL)?,
+            access: self.seconds(&ACCESS_TTL)?,
+            room: self.seconds(&ROOM_TOKEN_TTL)?,
+        })
+    }
+
+    /// The keys that sign and verify; made in `DATA_DIR` if none are given.
+    pub fn keyring(&self, demo: bool, passphrase: &mut PassphraseSource<'_>) -> Result<Keyring, SettingError> {
+        signing::keyring(self, &self.data_dir()?, demo, passphrase)
+    }
+
+    /// Every setting that is wrong, alone or beside another; the first is what stops a start.
+    pub fn problems(&self) -> Vec<SettingError> {
+        let alone = settings::ALL.iter().filter_map(|setting| {
+            let text = self.text(setting)?;
+            setting.form.check(text).err().map(|expected| self.unreadable(setting, &expected))
+        });
+        let mut problems: Vec<_> = alone.collect();
+        if problems.is_empty() {
+            problems.extend(self.checked_together().err());
+        }
+        problems
+    }
+
+    /// What is allowed but will hardly be what was meant.
+    pub fn doubts(&self) -> Result<Vec<String>, SettingError> {
+        let mut doubts = self.warnings.clone();
+        if self.number(&SEND_QUEUE)? < self.number(&MAX_MESSAGE)? {
+            let (queue, message) = (self.name_of(&SEND_QUEUE), self.name_of(&MAX_MESSAGE));
+            doubts.push(format!(
+                "{queue} is less than {message}: a message that long reaches nobody whose socket is busy"
+            ));
+        }
+        if self.number(&HISTORY_MAX)? > 0 && self.number(&HISTORY_ON_JOIN)? > self.number(&HISTORY_MAX)? {
+            let (join, kept) = (self.name_of(&HISTORY_ON_JOIN), self.name_of(&HISTORY_MAX));
+            doubts.push(format!("{join} is more than {kept}: no room keeps that many messages"));
+        }
+        if self.get(&STREAM_PUBLIC, value::switch)? && self.text(&STREAM_JWT_SECRET).is_some() {
+            doubts.push(format!("{} lets anybody listen to streams, whatever the token", self.name_of(&STREAM_PUBLIC)));
+        }
+        Ok(doubts)
+    }
+
+    fn checked_together(&self) -> Result<(), SettingError> {
+        if self.number(&PONG_TIMEOUT)? <= self.number(&PING_INTERVAL)? {
+            return Err(SettingError(format!(
+                "{} is {} seconds; it should be more than {} ({} seconds), or connections are dropped before they are pinged",
+                self.name_of(&PONG_TIMEOUT),
+                self.number(&PONG_TIMEOUT)?,
+                self.name_of(&PING_INTERVAL),
+                self.number(&PING_INTERVAL)?,
+            )));
+        }
+        let listen = self.get(&LISTEN, value::address)?;
+        if listen.port() != 0 && self.optional(&ADMIN_LISTEN, value::address)? == Some(listen) {
+            return Err(SettingError(format!(
+                "{} is {listen}, where the doors are; it should be another address or port",
+                self.name_of(&ADMIN_LISTEN)
+            )));
+        }
+        if self.text(&JWT_PUBLIC_KEY).is_some() && self.text(&JWT_PRIVATE_KEY).is_none() {
+            return Err(SettingError(format!(
+                "{} is given without JWT_PRIVATE_KEY; this server signs tokens, so give both (`propromo-chat keys` makes them)",
+                self.name_of(&JWT_PUBLIC_KEY)
+            )));
+        }
+        Ok(())
+    }
+
+    fn limits(&self) -> Result<Limits, SettingError> {
+        Ok(Limits {
+            message_rate: self.rate(&MESSAGE_RATE)?,
+            login_rate: self.rate(&LOGIN_RATE)?,
+            max_connections: self.size(&MAX_CONNECTIONS)?,
+            max_unauthenticated: self.size(&MAX_UNAUTHENTICATED)?,
+            max_message: self.size(&MAX_MESSAGE)?,
+            max_body: self.size(&MAX_BODY)?,
+            max_head: self.size(&MAX_HEAD)?,
+            ping_interval: self.seconds(&PING_INTERVAL)?,
+            pong_timeout: self.seconds(&PONG_TIMEOUT)?,
+            auth_deadline: self.seconds(&AUTH_DEADLINE)?,
+            head_deadline: self.seconds(&HEAD_DEADLINE)?,
+            idle_http: IDLE_HTTP,
+            send_queue: self.size(&SEND_QUEUE)?,
+            send_stall: self.seconds(&SEND_STALL)?,
+        })
+    }
+
+    fn number(&self, setting: &Setting) -> Result<u64, SettingError> {
+        self.get(setting, |text| setting.form.number(text))
+    }
+
+    fn size(&self, setting: &Setting) -> Result<usize, SettingError> {
+        let read = |text: &str| -> Result<usize, Expected> {
+            usize::try_from(setting.form.number(text)?).map_err(|_| "a number that this machine can count to".into())
+        };
+        self.get(setting, read)
+    }
+
+    fn seconds(&self, setting: &Setting) -> Result<Duration, SettingError> {
+        self.number(setting).map(Duration::from_secs)
+    }
+
+    fn rate(&self, setting: &Setting) -> Result<Option<NonZeroU32>, SettingError> {
+        // Within 32 bits: no form allows more than `value::MAX_RATE`.
+        self.number(setting).map(|n| u32::try_from(n).ok().and_then(NonZeroU32::new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sources::Sources;
+    use super::*;
+
+    fn settings(environment: &[(&str, &str)]) -> Settings {
+        let environment = environment.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        Settings::resolve(&Sources { environment, ..Sources::default() }).unwrap()
+    }
+
+    fn config(environment: &[(&str, &str)], demo: bool) -> Result<Config, SettingError> {
+        let key = [("JWT_PRIVATE_KEY", "a secret of thirty-two bytes, or more")];
+        settings(&[&key, environment].concat()).config(demo, &mut || unreachable!("no key is encrypted"))
+    }
+
+    fn refused(environment: &[(&str, &str)]) -> String {
+        config(environment, false).err().expect("refused").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_protocol() {
+        let config = config(&[], false).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:1993");
+        assert_eq!(config.database, Database::Sqlite("./data/chat.db".into()));
+        assert_eq!(config.storage, Storage::Embedded);
+        assert_eq!(config.tokens.two_step, Duration::from_secs(900));
+        assert_eq!(config.history_max, Some(100_000));
+        assert_eq!(config.limits.message_rate, NonZeroU32::new(20));
+        assert_eq!(config.limits.send_queue, 1_048_576);
+        assert!(config.first_message_auth && !config.ws_token_reuse && !config.origin_required);
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let config = config(&[("MESSAGE_RATE", "0"), ("LOGIN_RATE", "0/min"), ("HISTORY_MAX", "0")], false).unwrap();
+        assert_eq!((config.limits.message_rate, config.limits.login_rate, config.history_max), (None, None, None));
+    }
+
+    #[test]
+    fn the_database_stands_in_the_data_directory() {
+        let config = config(&[("DATA_DIR", "/srv/chat")], false).unwrap();
+        assert_eq!(config.database, Database::Sqlite("/srv/chat/chat.db".into()));
+    }
+
+    #[test]
+    fn a_demo_uses_the_embedded_stores() {
+        let far = [("DATABASE_URL", "postgres://db/chat"), ("REDIS_URL", "redis://cache")];
+        assert_eq!(config(&far, false).unwrap().storage, Storage::Redis("redis://cache".into()));
+        let demo = config(&far, true).unwrap();
+        assert_eq!((demo.database, demo.storage), (Database::Sqlite("./data/chat.db".into()), Storage::Embedded));
+    }
+
+    #[test]
+    fn a_pong_timeout_below_the_ping_interval_is_refused() {
+        assert!(refused(&[("PING_INTERVAL", "80")]).starts_with("PONG_TIMEOUT, by default, is 75 seconds;"));
+    }
+
+    #[test]
+    fn the_admin_address_is_another_one() {
+        assert!(refused(&[("ADMIN_LISTEN", "127.0.0.1:1993")]).contains("another address"));
+        assert!(config(&[("ADMIN_LISTEN", ":0"), ("LISTEN", ":0")], false).is_ok());
+    }
+
+    #[test]
+    fn a_public_key_alone_is_refused() {
+        let alone = settings(&[("JWT_PUBLIC_KEY", "-----BEGIN PUBLIC KEY-----")]);
+        assert!(alone.problems()[0].to_string().contains("without JWT_PRIVATE_KEY"));
+    }
+
+    #[test]
+    fn check_names_every_problem_at_once() {
+        assert_eq!(settings(&[("MAX_HEAD", "x"), ("PORT", "y"), ("DURABILITY", "z")]).problems().len(), 3);
+        assert!(settings(&[]).problems().is_empty());
+    }
+
+    #[test]
+    fn what_can_hardly_be_meant_is_said() {
+        assert!(settings(&[]).doubts().unwrap().is_empty());
+        assert_eq!(settings(&[("SEND_QUEUE", "2048"), ("HISTORY_MAX", "10")]).doubts().unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,125 @@
+//! What the system allows a process, beside what `MAX_CONNECTIONS` needs: a thread and a socket each.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{fs, path::Path};
+
+/// Files and threads that the server needs beside its connections: stores, gateway, lanes, logs.
+const RESERVE: u64 = 256;
+
+/// A thread's stack and its guard page are two mappings (`man 2 mmap`).
+const MAPPINGS_A_THREAD: u64 = 2;
+
+/// Lets this process open as many files as it may: the soft limit is often 1,024, for the sake of `select`.
+pub fn raise_file_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // If it fails, `too_low` says what is missing.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+/// How many of `connections` there are descriptors for: never so many that they run out elsewhere.
+pub fn affordable(connections: usize) -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let affordable = usize::try_from(files.saturating_sub(RESERVE)).unwrap_or(usize::MAX);
+    connections.min(affordable).max(1)
+}
+
+/// One sentence for each limit of the system that `connections` would reach.
+pub fn too_low(connections: usize) -> Vec<String> {
+    let connections = connections as u64;
+    let limits = [
+        Limit {
+            what: "open files",
+            allowed: getrlimit(Resource::Nofile).maximum,
+            each: 1,
+            remedy: "raise it with `ulimit -Hn` or LimitNOFILE= of the systemd unit",
+        },
+        Limit {
+            what: "processes and threads of this user",
+            allowed: getrlimit(Resource::Nproc).maximum,
+            each: 1,
+            remedy: "raise it with `ulimit -Hu` or LimitNPROC= of the systemd unit",
+        },
+        Limit {
+            what: "tasks of this control group",
+            allowed: tasks_max(),
+            each: 1,
+            remedy: "set TasksMax=infinity in the systemd unit, or the container's pids limit",
+        },
+        Limit {
+            what: "threads of the system",
+            allowed: number_in("/proc/sys/kernel/threads-max"),
+            each: 1,
+            remedy: "raise it with `sysctl kernel.threads-max`",
+        },
+        Limit {
+            what: "process numbers of the system",
+            allowed: number_in("/proc/sys/kernel/pid_max"),
+            each: 1,
+            remedy: "raise it with `sysctl kernel.pid_max`",
+        },
+        Limit {
+            what: "memory mappings of a process",
+            allowed: number_in("/proc/sys/vm/max_map_count"),
+            each: MAPPINGS_A_THREAD,
+            remedy: "raise it with `sysctl vm.max_map_count`",
+        },
+    ];
+    limits.iter().filter_map(|limit| limit.too_low_for(connections)).collect()
+}
+
+struct Limit {
+    what: &'static str,
+    /// `None`: unlimited, or unknown here.
+    allowed: Option<u64>,
+    /// How many a connection needs.
+    each: u64,
+    remedy: &'static str,
+}
+
+impl Limit {
+    fn too_low_for(&self, connections: u64) -> Option<String> {
+        let (allowed, needed) = (self.allowed?, (connections + RESERVE).saturating_mul(self.each));
+        (allowed < needed).then(|| {
+            let enough_for = (allowed / self.each).saturating_sub(RESERVE);
+            format!(
+                "MAX_CONNECTIONS is {connections}, but {} are limited to {allowed}, enough for {enough_for}; {}",
+                self.what, self.remedy
+            )
+        })
+    }
+}
+
+fn number_in(path: impl AsRef<Path>) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The lowest `pids.max` from this process's control group (version 2) up to the root.
+fn tasks_max() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let group = Path::new("/sys/fs/cgroup").join(group);
+    group
+        .ancestors()
+        .take_while(|dir| dir.starts_with("/sys/fs/cgroup"))
+        .filter_map(|dir| number_in(dir.join("pids.max")))
+        .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAPPINGS: Limit = Limit { what: "mappings", allowed: Some(65_530), each: 2, remedy: "raise it" };
+
+    #[test]
+    fn a_limit_that_suffices_is_not_mentioned() {
+        assert_eq!(MAPPINGS.too_low_for(10_000), None);
+        assert_eq!(Limit { allowed: None, ..MAPPINGS }.too_low_for(u64::MAX - RESERVE), None);
+    }
+
+    #[test]
+    fn a_limit_that_is_too_low_says_what_it_suffices_for() {
+        let sentence = MAPPINGS.too_low_for(40_000).unwrap();
+        assert!(sentence.contains("limited to 65530, enough for 32509; raise it"), "{sentence}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Every setting, checked and usable. What may be set is [`settings`]' matter, what the user typed [`sources`]'.
+
+pub mod assemble;
+pub mod ceilings;
+mod dotenv;
+pub mod secret_file;
+pub mod settings;
+pub mod signing;
+pub mod sources;
+pub mod value;
+
+use crate::auth::{keys::Keyring, origin::OriginAllowlist};
+use ipnet::IpNet;
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// All settings, as the server uses them. Made once, by [`assemble`], from flags, environment and `.env`.
+#[derive(Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub admin_listen: Option<SocketAddr>,
+    pub data_dir: PathBuf,
+    pub database: Database,
+    pub storage: Storage,
+    pub keys: Keyring,
+    pub tokens: TokenLives,
+    pub history_on_join: usize,
+    /// Messages kept a room; `None` keeps all.
+    pub history_max: Option<u64>,
+    pub limits: Limits,
+    pub origins: OriginAllowlist,
+    pub origin_required: bool,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    pub stream: StreamSettings,
+    pub first_message_auth: bool,
+    pub ws_token_reuse: bool,
+    pub public_room_changes: PublicRoomChanges,
+    pub durability: Durability,
+    /// `serve --demo`: demo accounts, demo keys allowed.
+    pub demo: bool,
+}
+
+/// Where accounts and monitors are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Database {
+    /// The path of the SQLite file.
+    Sqlite(PathBuf),
+    /// A `postgres://` URL; may hold a password, so never log it.
+    Postgres(String),
+}
+
+/// Where messages, spent tokens and presence are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// In `DATA_DIR`, for one node.
+    Embedded,
+    /// A `redis://` URL; may hold a password, so never log it.
+    Redis(String),
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Database::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Database::Postgres(url) => f.write_str(&value::without_password(url)),
+        }
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Storage::Embedded => f.write_str("embedded"),
+            Storage::Redis(url) => f.write_str(&value::without_password(url)),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct TokenLives {
+    pub connection: Duration,
+    pub ticket: Duration,
+    pub two_step: Duration,
+    pub access: Duration,
+    pub room: Duration,
+}
+
+/// Every bound of PROTOCOL.md section 9.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Messages a second of one connection; `None`: no limit. Bursts of five times that are let through.
+    pub message_rate: Option<std::num::NonZeroU32>,
+    /// Logins a minute of one address and of one account; `None`: no limit.
+    pub login_rate: Option<std::num::NonZeroU32>,
+    pub max_connections: usize,
+    /// Connections that are open without a token, until their first message.
+    pub max_unauthenticated: usize,
+    /// Bytes of one WebSocket message.
+    pub max_message: usize,
+    /// Bytes of a request body.
+    pub max_body: usize,
+    /// Bytes of a request head.
+    pub max_head: usize,
+    pub ping_interval: Duration,
+    pub pong_timeout: Duration,
+    pub auth_deadline: Duration,
+    pub head_deadline: Duration,
+    /// How long a connection may stay without a request.
+    pub idle_http: Duration,
+    /// Bytes that may wait for a member that doesn't read.
+    pub send_queue: usize,
+    /// How long a member may make no progress.
+    pub send_stall: Duration,
+}
+
+#[derive(Clone)]
+pub struct StreamSettings {
+    pub jwt_secret: Option<String>,
+    pub publish_key: Option<String>,
+    pub public: bool,
+    pub publish_loopback: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicRoomChanges {
+    Anyone,
+    Creator,
+    Nobody,
+}
+
+/// What an echo promises in the embedded store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Survives a crash or kill of the server.
+    Process,
+    /// Survives a power failure: one sync a group commit.
+    Power,
+}

@@ -1,0 +1,306 @@
+//! Every setting that there is: name, form, default, meaning. Flags, `--help`, the README's table and `check` follow from it.
+
+use super::value::{self, Expected, Per};
+use crate::logging;
+use std::{fmt::Write, ops::RangeInclusive, path::Path};
+
+/// One setting: an environment variable and a flag of the same name.
+#[derive(Debug)]
+pub struct Setting {
+    /// The environment variable.
+    pub name: &'static str,
+    /// Other variables that mean the same; `name` wins.
+    pub aliases: &'static [&'static str],
+    pub form: Form,
+    /// As a user would type it; empty if there is none.
+    pub default: &'static str,
+    pub meaning: &'static str,
+}
+
+/// How the text of a setting is read.
+#[derive(Debug)]
+pub enum Form {
+    Address,
+    Directory,
+    Database,
+    Storage,
+    /// Never shown, and given by environment or file only: every user of the machine can read a flag.
+    Secret,
+    Seconds(RangeInclusive<u64>),
+    Bytes(RangeInclusive<u64>),
+    Count(RangeInclusive<u64>),
+    Rate(Per),
+    Switch,
+    Origins,
+    Networks,
+    Word(&'static [&'static str]),
+    LogFilter,
+}
+
+macro_rules! settings {
+    ($($name:ident $(or $alias:ident)?: $form:expr, $default:literal, $meaning:literal;)*) => {
+        $(
+            #[doc = $meaning]
+            pub static $name: Setting = Setting {
+                name: stringify!($name),
+                aliases: &[$(stringify!($alias))?],
+                form: $form,
+                default: $default,
+                meaning: $meaning,
+            };
+        )*
+
+        /// All settings, in the order in which people read about them.
+        pub static ALL: &[&Setting] = &[$(&$name),*];
+    };
+}
+
+const LIFE: Form = Form::Seconds(1..=315_360_000);
+const WAIT: Form = Form::Seconds(1..=86_400);
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+settings! {
+    LISTEN or PORT: Form::Address, "127.0.0.1:1993", "address and port of every door; a port alone is on loopback, port 0 picks a free one";
+    ADMIN_LISTEN: Form::Address, "", "address for `/metrics`, `/healthz`, `/readyz`; without it only the two health paths are served, on `LISTEN`";
+    DATA_DIR: Form::Directory, "./data", "the embedded store and, if no key is given, a generated secret (mode 0600); under systemd its state directory";
+    DATABASE_URL: Form::Database, "sqlite:$DATA_DIR/chat.db", "accounts and monitors; `postgres://…` for many nodes";
+    CHAT_STORAGE_URL or REDIS_URL: Form::Storage, "", "messages, spent tokens, presence: `redis://`, `rediss://`, cluster or sentinel; without it embedded, in `DATA_DIR`";
+    JWT_PRIVATE_KEY: Form::Secret, "", "signs tokens: PEM text (also encrypted) or an HS256 secret; without it a secret is generated in `DATA_DIR`";
+    JWT_PUBLIC_KEY: Form::Secret, "", "the public key of `JWT_PRIVATE_KEY`, as PEM text; with an HS256 secret the same or absent";
+    JWT_PASSPHRASE: Form::Secret, "", "opens an encrypted `JWT_PRIVATE_KEY`; without it asked on the terminal";
+    TOKEN_TTL: LIFE, "300", "life of a connection token of `/login`, seconds";
+    TICKET_TTL: LIFE, "60", "life of a ticket of `/ws_ticket`, seconds";
+    WS_TOKEN_TTL: LIFE, "900", "life of a connection token of `/token/ws`, seconds";
+    ACCESS_TTL: LIFE, "3600", "life of an access token, seconds";
+    ROOM_TOKEN_TTL: LIFE, "3600", "life of a token for a closed room, seconds";
+    HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to whoever joins a room";
+    HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
+    MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
+    LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "logins of one address (IPv6: a /64) and of one account (0: no limit)";
+    MAX_CONNECTIONS: Form::Count(1..=1_000_000), "10000", "connections in all; more are answered 503";
+    MAX_UNAUTHENTICATED: Form::Count(1..=1_000_000), "256", "connections that are open without a token, until their first message; more are answered 503";
+    MAX_MESSAGE: Form::Bytes(1..=64 * MIB), "16384", "size of a WebSocket message, bytes";
+    MAX_BODY: Form::Bytes(1..=64 * MIB), "65536", "size of a request body, bytes";
+    MAX_HEAD: Form::Bytes(256..=MIB), "16384", "size of a request head, bytes";
+    PING_INTERVAL: WAIT, "30", "a silent connection is pinged this often, seconds";
+    PONG_TIMEOUT: WAIT, "75", "and dropped after this long without a sign of life, seconds";
+    AUTH_DEADLINE: WAIT, "10", "time to send a first message that authenticates, seconds";
+    HEAD_DEADLINE: WAIT, "10", "time to send a request head, seconds";
+    SEND_QUEUE: Form::Bytes(KIB..=1024 * MIB), "1048576", "what may wait for a member that doesn't read, bytes";
+    SEND_STALL: WAIT, "15", "time without progress after which such a member is dropped, seconds";
+    ORIGIN_ALLOWLIST: Form::Origins, "", "hosts whose pages may connect, such as `localhost,*.example.org`; without it any";
+    ORIGIN_REQUIRED: Form::Switch, "false", "whether clients without `Origin` (no browsers) are refused";
+    TRUSTED_PROXIES: Form::Networks, "", "networks whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,::1`";
+    STREAM_JWT_SECRET: Form::Secret, "", "HS256 secret of the backend that signs stream tokens; without it the stream door is shut";
+    STREAM_PUBLISH_KEY: Form::Secret, "", "key that `POST /stream` needs";
+    STREAM_PUBLIC: Form::Switch, "false", "whether anybody may listen to streams, without a token";
+    STREAM_PUBLISH_LOOPBACK: Form::Switch, "false", "whether programs on this machine may publish without the key";
+    FIRST_MESSAGE_AUTH: Form::Switch, "true", "whether `/channel/…` may be opened without a token, to authenticate by the first message";
+    WS_TOKEN_REUSE: Form::Switch, "false", "whether a token of `/token/ws` may be used again until it expires";
+    PUBLIC_ROOM_CHANGES: Form::Word(value::PUBLIC_ROOM_CHANGES), "anyone", "who may change or delete a public room: `anyone`, `creator` or `nobody`";
+    DURABILITY: Form::Word(value::DURABILITY), "process", "what an echo promises in the embedded store: `process` survives a crash of the server, `power` also a power failure";
+    LOG_LEVEL: Form::LogFilter, "info", "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,propromo_chat::door=debug`";
+    LOG_FORMAT: Form::Word(logging::FORMATS), "text", "`text` or `json`, on standard error";
+}
+
+impl Setting {
+    /// Every variable that sets this, the usual one first.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// Whether its value must never be shown.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.form, Form::Secret)
+    }
+
+    /// Whether it may come from `NAME_FILE` or a systemd credential: URLs may, for the password in them.
+    pub fn may_be_a_file(&self) -> bool {
+        matches!(self.form, Form::Secret | Form::Database | Form::Storage)
+    }
+}
+
+impl Form {
+    /// Finds out whether `text` can be read, and what it should be if not.
+    ///
+    /// Says nothing about secrets: only the keyring can judge a key.
+    pub fn check(&self, text: &str) -> Result<(), Expected> {
+        match self {
+            Form::Address => value::address(text).map(drop),
+            Form::Directory | Form::Secret => Ok(()),
+            Form::Database => value::database(text, Path::new("")).map(drop),
+            Form::Storage => value::storage(text).map(drop),
+            Form::Seconds(_) | Form::Bytes(_) | Form::Count(_) | Form::Rate(_) => self.number(text).map(drop),
+            Form::Switch => value::switch(text).map(drop),
+            Form::Origins => value::origins(text).map(drop),
+            Form::Networks => value::networks(text).map(drop),
+            Form::Word(words) => value::word(text, words).map(drop),
+            Form::LogFilter => logging::check_level(text),
+        }
+    }
+
+    /// Reads the forms that are numbers, in the unit of the form.
+    pub fn number(&self, text: &str) -> Result<u64, Expected> {
+        match self {
+            Form::Seconds(range) => value::number(text, range.clone(), " of seconds"),
+            Form::Bytes(range) => value::number(text, range.clone(), " of bytes"),
+            Form::Count(range) => value::number(text, range.clone(), ""),
+            Form::Rate(per) => value::rate(text, *per),
+            _ => Err("a number".into()),
+        }
+    }
+
+    fn placeholder(&self) -> &'static str {
+        match self {
+            Form::Address => "ADDRESS:PORT",
+            Form::Directory => "DIRECTORY",
+            Form::Database | Form::Storage => "URL",
+            Form::Secret => "PATH",
+            Form::Seconds(_) => "SECONDS",
+            Form::Bytes(_) => "BYTES",
+            Form::Count(_) => "NUMBER",
+            Form::Rate(_) => "RATE",
+            Form::Switch => "true|false",
+            Form::Origins => "HOSTS",
+            Form::Networks => "NETWORKS",
+            Form::Word(_) => "WORD",
+            Form::LogFilter => "LEVEL",
+        }
+    }
+}
+
+/// The flag of a variable, without its dashes: `MESSAGE_RATE` is `message-rate`.
+pub fn flag(variable: &str) -> String {
+    variable.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Every variable that a flag stands for: secrets have only their `NAME_FILE`, URLs both.
+pub fn flag_variables(setting: &Setting) -> Vec<String> {
+    let mut variables = Vec::new();
+    for name in setting.names() {
+        if !setting.is_secret() {
+            variables.push(name.to_owned());
+        }
+        if setting.may_be_a_file() {
+            variables.push(format!("{name}_FILE"));
+        }
+    }
+    variables
+}
+
+/// The flags of all settings, accepted before and behind every command.
+///
+/// They are hidden, because [`help`] shows them once instead of at every command.
+pub fn arguments() -> impl Iterator<Item = clap::Arg> {
+    ALL.iter().flat_map(|setting| {
+        flag_variables(setting).into_iter().map(|variable| {
+            let arg = clap::Arg::new(variable.clone())
+                .long(flag(&variable))
+                .value_name(if variable.ends_with("_FILE") { "PATH" } else { setting.form.placeholder() })
+                .action(clap::ArgAction::Set)
+                .global(true)
+                .hide(true);
+            match setting.form {
+                Form::Switch => arg.num_args(0..=1).default_missing_value("true"),
+                _ => arg,
+            }
+        })
+    })
+}
+
+/// The part of `--help` that explains the settings.
+pub fn help() -> String {
+    let mut help = String::from(
+        "Settings (a flag, else the environment variable of that name, else the line in ./.env; \
+         MESSAGE_RATE is --message-rate):\n",
+    );
+    for setting in ALL {
+        let variable = flag_variables(setting).swap_remove(0);
+        let default = if setting.default.is_empty() { String::new() } else { format!(" [{}]", setting.default) };
+        let others = setting.aliases.iter().map(|alias| format!(" [or {alias}]")).collect::<String>();
+        let meaning = setting.meaning.replace('`', "");
+        let _ = writeln!(
+            help,
+            "  --{} <{}>{others}\n          {meaning}{default}",
+            flag(&variable),
+            setting.form.placeholder()
+        );
+    }
+    help.push_str(
+        "\nSecrets and URLs may come from a file: NAME_FILE=path (--name-file path), or a systemd credential NAME.\n\
+         A secret itself is no flag, because every user of a machine can read the flags of its programs.",
+    );
+    help
+}
+
+/// The README's table of settings.
+pub fn markdown_table() -> String {
+    let mut table = String::from("| setting | default | meaning |\n|---|---|---|\n");
+    for setting in ALL {
+        let others = setting.aliases.iter().map(|alias| format!(" (or `{alias}`)")).collect::<String>();
+        let default = if setting.default.is_empty() { "none".to_owned() } else { format!("`{}`", setting.default) };
+        let secret = if setting.is_secret() { "; secret" } else { "" };
+        let _ = writeln!(table, "| `{}`{others} | {default} | {}{secret} |", setting.name, setting.meaning);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn each_variable_sets_one_thing() {
+        let mut seen = HashSet::new();
+        for setting in ALL {
+            for name in setting.names() {
+                assert!(seen.insert(name), "{name}");
+                assert!(seen.insert(&*format!("{name}_FILE").leak()), "{name}_FILE");
+            }
+        }
+    }
+
+    #[test]
+    fn each_default_can_be_read() {
+        for setting in ALL.iter().filter(|s| !s.default.is_empty()) {
+            assert_eq!(setting.form.check(setting.default), Ok(()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_no_flag() {
+        let flags: Vec<_> = arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+        assert!(flags.contains(&"jwt-private-key-file".to_owned()));
+        assert!(!flags.contains(&"jwt-private-key".to_owned()));
+    }
+
+    #[test]
+    fn the_help_names_every_setting() {
+        let help = help();
+        for setting in ALL {
+            assert!(help.contains(&format!("--{}", flag(setting.name))), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn the_readme_shows_this_table() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let Ok(readme) = std::fs::read_to_string(path) else { return };
+        let shown = readme.split_once("<!-- settings -->").and_then(|(_, rest)| rest.split_once("<!-- /settings -->"));
+        let (shown, _) = shown.expect("README.md has its table between <!-- settings --> and <!-- /settings -->");
+        assert_eq!(shown.trim(), markdown_table().trim(), "put this table there:\n{}", markdown_table());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_form_panic(text in "\\PC*") {
+            // An address may ask the name service; `value` tests its reader without that.
+            for setting in ALL.iter().filter(|s| !matches!(s.form, Form::Address)) {
+                let _ = setting.form.check(&text);
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! How the text of a setting is read; each failure says what the text should have been.
+
+use super::{Database, Durability, PublicRoomChanges, Storage};
+use crate::auth::origin::OriginAllowlist;
+use ipnet::IpNet;
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+/// What a text should have been: the end of a sentence that begins with "should be".
+pub type Expected = String;
+
+/// A whole number of `unit` within `range`.
+pub fn number(text: &str, range: RangeInclusive<u64>, unit: &str) -> Result<u64, Expected> {
+    let text = text.trim();
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|n| range.contains(n))
+        .ok_or_else(|| format!("a whole number{unit} from {} to {}", range.start(), range.end()))
+}
+
+/// The time in which a rate counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    Second,
+    Minute,
+}
+
+impl Per {
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Per::Second => "s",
+            Per::Minute => "min",
+        }
+    }
+
+    fn accepts(self, suffix: &str) -> bool {
+        match self {
+            Per::Second => ["s", "sec", "second"].contains(&suffix),
+            Per::Minute => ["m", "min", "minute"].contains(&suffix),
+        }
+    }
+}
+
+/// More than this a second is no limit that anything could reach, and five times it still fits in 32 bits.
+pub const MAX_RATE: u64 = 1_000_000;
+
+/// `20`, or `20/s` (`10/min`); 0 stands for no limit.
+pub fn rate(text: &str, per: Per) -> Result<u64, Expected> {
+    let (count, suffix) = match text.split_once('/') {
+        Some((count, suffix)) => (count, Some(suffix.trim())),
+        None => (text, None),
+    };
+    number(count, 0..=MAX_RATE, "")
+        .ok()
+        .filter(|_| suffix.is_none_or(|s| per.accepts(s)))
+        .ok_or_else(|| format!("a number such as 20 or 20/{} (0: no limit)", per.suffix()))
+}
+
+pub fn switch(text: &str) -> Result<bool, Expected> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("true or false (also 1, yes, on, 0, no, off)".into()),
+    }
+}
+
+/// The address that a server binds: `HOST:PORT`, `:PORT` (every IPv4 address) or `PORT` (loopback).
+pub fn address(text: &str) -> Result<SocketAddr, Expected> {
+    address_with(text, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
+}
+
+fn address_with(
+    text: &str,
+    resolve: impl FnOnce(&str, u16) -> io::Result<Vec<SocketAddr>>,
+) -> Result<SocketAddr, Expected> {
+    let text = text.trim();
+    let expected = || "an address and port such as 127.0.0.1:1993, [::1]:1993 or :1993".to_owned();
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
+    let port: u16 = port.parse().map_err(|_| expected())?;
+    if host.is_empty() {
+        return Ok((Ipv4Addr::UNSPECIFIED, port).into());
+    }
+    if !host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_') {
+        return Err(expected());
+    }
+    let found = resolve(host, port).unwrap_or_default();
+    let first_v4 = found.iter().find(|a| a.is_ipv4()).or(found.first());
+    first_v4.copied().ok_or_else(|| format!("{}; this host name has no address here", expected()))
+}
+
+/// Hosts whose pages may connect, separated by commas.
+pub fn origins(text: &str) -> Result<OriginAllowlist, Expected> {
+    OriginAllowlist::parse(text).map_err(|why| {
+        let why = why.strip_prefix("ORIGIN_ALLOWLIST: ").unwrap_or(&why);
+        format!("a list of hosts such as localhost,*.example.org ({why})")
+    })
+}
+
+/// Networks (CIDR) or single addresses, separated by commas or white space.
+pub fn networks(text: &str) -> Result<Vec<IpNet>, Expected> {
+    text.split(|c: char| c == ',' || c.is_whitespace())
+        .filter(|entry| !entry.is_empty())
+        .map(|entry| {
+            let net = entry.parse::<IpNet>().ok().map(|net| net.trunc());
+            net.or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from))
+                .ok_or_else(|| format!("a list of networks such as 10.0.0.0/8,::1; {} is none", entry.escape_debug()))
+        })
+        .collect()
+}
+
+/// `sqlite:PATH` (a leading `$DATA_DIR` is filled in) or a `postgres://` URL.
+pub fn database(text: &str, data_dir: &Path) -> Result<Database, Expected> {
+    let expected = || "sqlite:PATH or a postgres:// URL".to_owned();
+    let text = text.trim();
+    let (scheme, rest) = text.split_once(':').ok_or_else(expected)?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "sqlite" => {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            if path.is_empty() || path.starts_with(':') || path.contains(['?', '\0']) {
+                return Err(format!("{}; the path of a file, without options", expected()));
+            }
+            let path = match path.strip_prefix("$DATA_DIR").or_else(|| path.strip_prefix("${DATA_DIR}")) {
+                Some(inside) if inside.starts_with('/') => data_dir.join(inside.trim_start_matches('/')),
+                _ => PathBuf::from(path),
+            };
+            Ok(Database::Sqlite(path))
+        }
+        "postgres" | "postgresql" if rest.starts_with("//") => Ok(Database::Postgres(text.to_owned())),
+        _ => Err(expected()),
+    }
+}
+
+/// A Redis URL: one server, a cluster or sentinels.
+pub fn storage(text: &str) -> Result<Storage, Expected> {
+    let text = text.trim();
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
+    let (base, kind) = scheme.split_once(['+', '-']).unwrap_or((&scheme, ""));
+    let known = matches!(base, "redis" | "rediss") && matches!(kind, "" | "cluster" | "sentinel" | "unix");
+    if known { Ok(Storage::Redis(text.to_owned())) } else { Err("a redis:// or rediss:// URL".into()) }
+}
+
+pub fn public_room_changes(text: &str) -> Result<PublicRoomChanges, Expected> {
+    Ok(match word(text, PUBLIC_ROOM_CHANGES)? {
+        "anyone" => PublicRoomChanges::Anyone,
+        "creator" => PublicRoomChanges::Creator,
+        _ => PublicRoomChanges::Nobody,
+    })
+}
+
+pub const PUBLIC_ROOM_CHANGES: &[&str] = &["anyone", "creator", "nobody"];
+
+pub fn durability(text: &str) -> Result<Durability, Expected> {
+    Ok(if word(text, DURABILITY)? == "power" { Durability::Power } else { Durability::Process })
+}
+
+pub const DURABILITY: &[&str] = &["process", "power"];
+
+/// One of `words`, whatever its case.
+pub fn word(text: &str, words: &'static [&'static str]) -> Result<&'static str, Expected> {
+    let found = words.iter().find(|word| word.eq_ignore_ascii_case(text.trim()));
+    found.copied().ok_or_else(|| match words.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    })
+}
+
+/// Whether a URL carries a password, in its authority (RFC 3986 §3.2.1) or as a parameter.
+pub fn has_password(url: &str) -> bool {
+    without_password(url) != url
+}
+
+/// The URL with `***` where its password stands.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    // A password that holds an unescaped `/` or `?` must not slip through: the last `@` ends it.
+    let (user_info, host) = rest.rsplit_once('@').map_or((None, rest), |(user_info, host)| (Some(user_info), host));
+    let user_info = user_info.map(|user_info| match user_info.split_once(':') {
+        Some((user, password)) if !password.is_empty() => format!("{user}:***@"),
+        _ => format!("{user_info}@"),
+    });
+    let host = match host.split_once('?') {
+        None => host.to_owned(),
+        Some((host, query)) => {
+            let parts = query.split('&').map(|part| match part.split_once('=') {
+                Some((name, value)) if name.to_ascii_lowercase().contains("pass") && !value.is_empty() => {
+                    format!("{name}=***")
+                }
+                _ => part.to_owned(),
+            });
+            format!("{host}?{}", parts.collect::<Vec<_>>().join("&"))
+        }
+    };
+    format!("{scheme}://{}{host}", user_info.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn offline(text: &str) -> Result<SocketAddr, Expected> {
+        address_with(text, |host, port| match host {
+            "localhost" => Ok(vec![([0, 0, 0, 0, 0, 0, 0, 1], port).into(), ([127, 0, 0, 1], port).into()]),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        })
+    }
+
+    #[test]
+    fn an_address_may_leave_out_its_host() {
+        for (text, address) in [
+            ("127.0.0.1:1993", "127.0.0.1:1993"),
+            ("[::1]:1993", "[::1]:1993"),
+            ("0.0.0.0:0", "0.0.0.0:0"),
+            (":1993", "0.0.0.0:1993"),
+            ("8080", "127.0.0.1:8080"),
+            ("localhost:1993", "127.0.0.1:1993"),
+        ] {
+            assert_eq!(offline(text).unwrap().to_string(), address, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_refused() {
+        for text in ["", "localhost", "127.0.0.1", "127.0.0.1:", "[::1]", "::1:x", "1:2:70000", "nowhere:80"] {
+            assert!(offline(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_outside_its_range_is_refused() {
+        assert_eq!(number("10", 1..=10, ""), Ok(10));
+        for text in ["0", "11", "-1", "+1", "1.5", "1e3", "ten", "99999999999999999999999"] {
+            assert!(number(text, 1..=10, "").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_may_say_its_time() {
+        assert_eq!(rate("20/s", Per::Second), Ok(20));
+        assert_eq!(rate(" 10 / min ", Per::Minute), Ok(10));
+        assert_eq!(rate("0", Per::Minute), Ok(0));
+    }
+
+    #[test]
+    fn a_rate_in_another_time_is_refused() {
+        assert!(rate("20/min", Per::Second).is_err());
+        assert!(rate("20/", Per::Second).is_err());
+    }
+
+    #[test]
+    fn a_single_address_is_a_network() {
+        let nets = networks("10.1.2.3/8, ::1\n192.0.2.7").unwrap();
+        assert_eq!(nets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128", "192.0.2.7/32"]);
+    }
+
+    #[test]
+    fn a_sqlite_path_may_stand_in_the_data_directory() {
+        let dir = Path::new("/var/lib/chat");
+        let path = |text| match database(text, dir) {
+            Ok(Database::Sqlite(path)) => path.display().to_string(),
+            _ => panic!("{text}"),
+        };
+        assert_eq!(path("sqlite:$DATA_DIR/chat.db"), "/var/lib/chat/chat.db");
+        assert_eq!(path("sqlite:///srv/chat.db"), "/srv/chat.db");
+        assert_eq!(path("sqlite:some.db"), "some.db");
+    }
+
+    #[test]
+    fn a_database_of_another_kind_is_refused() {
+        for text in ["mysql://x/y", "sqlite:", "sqlite::memory:", "postgres:x", "chat.db"] {
+            assert!(database(text, Path::new("data")).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_redis_stores_chats() {
+        for text in ["redis://h", "rediss://u:p@h:6380/0", "redis+cluster://a,b", "redis-sentinel://a/name"] {
+            assert!(storage(text).is_ok(), "{text}");
+        }
+        for text in ["http://h", "redis:h", "redisx://h", "redis+x://h"] {
+            assert!(storage(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("postgres://chat:s3:c@r/et@db/chat", "postgres://chat:***@db/chat"),
+            ("redis://:pw@h", "redis://:***@h"),
+            ("postgres://db/chat?user=a&password=b", "postgres://db/chat?user=a&password=***"),
+            ("postgres://chat@db/chat", "postgres://chat@db/chat"),
+            ("sqlite:data/chat.db", "sqlite:data/chat.db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_reader_panic(text in "\\PC*") {
+            let _ = offline(&text);
+            let _ = number(&text, 0..=u64::MAX, "");
+            let _ = rate(&text, Per::Second);
+            let _ = networks(&text);
+            let _ = database(&text, Path::new("data"));
+            let _ = storage(&text);
+            let _ = without_password(&text);
+        }
+
+        #[test]
+        fn a_password_never_shows(password in "[a-z0-9:/?&=@]{8,20}") {
+            let url = format!("redis://user:{password}@host:6379/0");
+            prop_assert!(!without_password(&url).contains(&password));
+        }
+    }
+}

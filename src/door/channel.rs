@@ -1,0 +1,293 @@
+//! The channel doors: tickets and two steps, `/channel/[:room]`. JSON text frames with a `type`.
+
+use super::{
+    Admission, Door, Token,
+    channel_frame::{self, Asked, ChannelVoice},
+    places::Place,
+    seat::{self, Replay},
+};
+use crate::{
+    auth::{
+        presented::{self, Presented},
+        token::{Claims, Issued, Kind},
+    },
+    chat::Chat,
+    refusal::{Reason, Refusal},
+    room::{
+        member::Member,
+        message::{Draft, MessageId, RoomName},
+        voice::Event,
+    },
+    server::head::Head,
+    socket::{
+        close::Close,
+        frame,
+        session::{Conversation, Link},
+    },
+    store::{Membership, UserId},
+};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+/// The room of a path that names none.
+const DEFAULT_ROOM: &str = "lobby";
+
+/// Bytes of a room's name.
+const MAX_ROOM_NAME: usize = 256;
+
+/// Bytes of a page of history; a page that would be larger holds fewer messages.
+const MAX_PAGE: usize = 512 << 10;
+
+pub struct Channel;
+
+impl Door for Channel {
+    fn name(&self) -> &'static str {
+        "channel"
+    }
+
+    fn owns(&self, segments: &[String]) -> bool {
+        matches!(segments, [first, rest @ ..] if first == "channel" && rest.len() <= 2)
+    }
+
+    fn admit(&self, chat: &Arc<Chat>, head: &Head, segments: &[String]) -> Result<Admission, Refusal> {
+        let presented = presented::presented(head)?;
+        let place = Destination { channel: channel(segments, presented.as_ref())?, since: since(head)? };
+        let Some(presented) = presented else { return self.admit_stranger(chat, place) };
+        let token = Token::verified(chat, presented, |kind| matches!(kind, Kind::Connection(_)))?;
+        token.opens(&place.channel)?;
+        let room = room(chat, token.claims.user, &place.channel)?;
+        let until = Instant::now() + chat.config.limits.auth_deadline;
+        let stage = match token.claims.kind {
+            Kind::Connection(Issued::TwoStep) => Stage::SecondStep { user: token.claims.user, until },
+            _ => Stage::Invited { room, user: token.claims.email.as_str().into() },
+        };
+        let reuse = chat.config.ws_token_reuse && matches!(stage, Stage::SecondStep { .. });
+        let mut admission = token.admission(Box::new(Talk { place, stage }));
+        if reuse {
+            admission.spend = None;
+        }
+        Ok(admission)
+    }
+
+    /// A ticket that is missing is as wrong as any other to these clients.
+    fn status(&self, reason: Reason) -> u16 {
+        match reason {
+            Reason::TokenMissing => 401,
+            other => other.status(),
+        }
+    }
+}
+
+impl Channel {
+    /// Someone without a token may say who it is in its first message, if there is a place to wait in.
+    fn admit_stranger(&self, chat: &Arc<Chat>, place: Destination) -> Result<Admission, Refusal> {
+        if !chat.config.first_message_auth {
+            return Err(Reason::TokenMissing.into());
+        }
+        let waiting = chat.unauthenticated.take().ok_or_else(|| {
+            Refusal::new(Reason::Overloaded, "Too many connections wait for their token; come with a ticket, or later.")
+        })?;
+        let until = Instant::now() + chat.config.limits.auth_deadline;
+        let stage = Stage::Stranger { _waiting: waiting, until };
+        Ok(Admission { spend: None, subprotocol: None, conversation: Box::new(Talk { place, stage }) })
+    }
+}
+
+/// Where a client wants to go.
+struct Destination {
+    channel: String,
+    since: Option<MessageId>,
+}
+
+/// The channel of a path, without the token that may stand in its second segment.
+fn channel(segments: &[String], presented: Option<&Presented>) -> Result<String, Refusal> {
+    let name = match (segments, presented.is_some_and(|presented| presented.in_path)) {
+        ([_] | [_, _], true) | ([_], false) => DEFAULT_ROOM,
+        ([_, _, name], true) | ([_, name], false) => name,
+        _ => return Err(Reason::NotFound.into()),
+    };
+    if name.len() > MAX_ROOM_NAME || name.chars().any(char::is_control) {
+        return Err(Refusal::new(
+            Reason::BadRequest,
+            "A channel's name has at most 256 bytes and no control characters.",
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+fn since(head: &Head) -> Result<Option<MessageId>, Refusal> {
+    match head.query_values("since").first() {
+        None => Ok(None),
+        Some(id) => match MessageId::parse(id) {
+            Some(id) => Ok(Some(id)),
+            None => Err(Refusal::new(Reason::BadRequest, "`since` must be the id of a message.")),
+        },
+    }
+}
+
+/// The room behind a channel's name, if this user may enter it.
+fn room(chat: &Chat, user: UserId, channel: &str) -> Result<RoomName, Refusal> {
+    match chat.accounts.membership(user, channel)? {
+        Membership::Member => Ok(RoomName::monitor(channel)),
+        Membership::NotAMember => Err(Reason::RoomDenied.into()),
+        Membership::NoSuchMonitor => Ok(RoomName::channel(channel)),
+    }
+}
+
+/// One client at the channel door.
+struct Talk {
+    place: Destination,
+    stage: Stage,
+}
+
+/// How far a client has come.
+enum Stage {
+    /// No token yet; it must come as first message.
+    Stranger {
+        _waiting: Place,
+        until: Instant,
+    },
+    /// The first of two tokens was right; this user's access token must follow.
+    SecondStep {
+        user: UserId,
+        until: Instant,
+    },
+    /// May enter as soon as the socket is open.
+    Invited {
+        room: RoomName,
+        user: Arc<str>,
+    },
+    In(Arc<Member>),
+    Out,
+}
+
+impl Conversation for Talk {
+    fn opened(&mut self, link: &Link) -> Result<(), Close> {
+        match std::mem::replace(&mut self.stage, Stage::Out) {
+            Stage::Invited { room, user } => self.enter(link, &room, &user),
+            waiting => {
+                self.stage = waiting;
+                Ok(())
+            }
+        }
+    }
+
+    fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
+        match &self.stage {
+            Stage::In(member) => {
+                let member = member.clone();
+                self.talk(link, &member, text);
+                Ok(())
+            }
+            Stage::Stranger { .. } => self.identify(link, None, text),
+            Stage::SecondStep { user, .. } => {
+                let user = *user;
+                self.identify(link, Some(user), text)
+            }
+            Stage::Invited { .. } | Stage::Out => Ok(()),
+        }
+    }
+
+    fn error(&self, reason: Reason, sentence: &str) -> String {
+        channel_frame::error(reason.word(), sentence, None)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Stranger { until, .. } | Stage::SecondStep { until, .. } => Some(until),
+            Stage::Invited { .. } | Stage::In(_) | Stage::Out => None,
+        }
+    }
+
+    fn closed(&mut self, link: &Link) {
+        if let Stage::In(member) = std::mem::replace(&mut self.stage, Stage::Out) {
+            link.chat.rooms.leave(&member);
+        }
+    }
+}
+
+impl Talk {
+    /// The first message of someone who has not said yet who it is. Anything but the right token ends it.
+    fn identify(&mut self, link: &Link, expected: Option<UserId>, text: &str) -> Result<(), Close> {
+        let claims = match access_token(link, expected, text) {
+            Ok(claims) => claims,
+            Err(reason) => return Err(turned_away(link, reason)),
+        };
+        let room = room(&link.chat, claims.user, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
+        link.say("authentication successful");
+        self.enter(link, &room, &claims.email.as_str().into())
+    }
+
+    fn enter(&mut self, link: &Link, room: &RoomName, user: &Arc<str>) -> Result<(), Close> {
+        let gone = channel_frame::error(
+            "reload",
+            "Some messages after that one are no longer kept; load the room anew.",
+            None,
+        );
+        let replay = match self.place.since {
+            Some(after) => Replay::Since { after, or_say: &gone },
+            None => Replay::Latest(link.chat.config.history_on_join),
+        };
+        self.stage = Stage::In(seat::take(link, room, user, &ChannelVoice, replay)?);
+        Ok(())
+    }
+
+    fn talk(&self, link: &Link, member: &Arc<Member>, text: &str) {
+        match Asked::parse(text) {
+            Ok(Asked::Message { text, reference }) => {
+                let (room, sender) = (member.room.name.clone(), member.user.clone());
+                link.chat.rooms.post(member, Draft { room, sender, text, extra: None, kept: true, reference });
+            }
+            Ok(Asked::History { before, limit }) => history(link, member, before, limit),
+            Ok(Asked::Typing) => {
+                let event = Event::Typing { user: member.user.clone() };
+                link.chat.rooms.announce(&member.room, event, Some(member.id()));
+            }
+            Ok(Asked::Presence) => link.say(&channel_frame::presence(&member.room.users())),
+            Ok(Asked::Echo { text }) => link.say(&format!("echo: {text}")),
+            Ok(Asked::Ping) => link.say(r#"{"type":"pong"}"#),
+            Err(error) => link.say(&channel_frame::error(error.code, error.sentence, None)),
+        }
+    }
+}
+
+/// The access token in a first message: of anybody, or of the user that the first token named.
+fn access_token(link: &Link, expected: Option<UserId>, text: &str) -> Result<Claims, Reason> {
+    let token = channel_frame::first_message_token(text, expected.is_none()).ok_or(Reason::TokenMissing)?;
+    let verified = link.chat.config.keys.verify(&token, |kind| kind == Kind::Access, SystemTime::now());
+    let claims = verified.map_err(|refusal| refusal.reason)?.claims;
+    match expected {
+        Some(user) if user != claims.user => Err(Reason::TokenWrongKind),
+        _ => Ok(claims),
+    }
+}
+
+fn turned_away(link: &Link, reason: Reason) -> Close {
+    tracing::info!(socket = link.outbound.id(), door = "channel", reason = reason.word(), "first message refused");
+    Close::policy(reason.word())
+}
+
+/// A page of history, oldest first; `more` says whether older messages are kept.
+fn history(link: &Link, member: &Member, before: Option<MessageId>, limit: usize) {
+    let Ok(messages) = link.chat.log.history(&member.room.name, before, limit + 1) else {
+        let reason = Reason::Unavailable;
+        return link.say(&channel_frame::error(reason.word(), "History can't be read at the moment; ask again.", None));
+    };
+    let mut size = 0;
+    let page = messages
+        .iter()
+        .rev()
+        .take(limit)
+        .take_while(|message| {
+            size += message.text.len();
+            size <= MAX_PAGE
+        })
+        .count();
+    let page = &messages[messages.len() - page..];
+    let mut out = Vec::new();
+    frame::text(&mut out, |out| channel_frame::history(&member.room.name, page, page.len() < messages.len(), out));
+    // Fails only if the connection is gone, which its read loop finds out by itself.
+    let _ = link.outbound.send_waiting(&out.into());
+}

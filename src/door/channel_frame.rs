@@ -1,0 +1,253 @@
+//! The frames of the channel protocol: what clients ask, what the server says.
+
+use super::json;
+use crate::room::{
+    message::{Message, MessageId, RoomName},
+    voice::{Event, Voice},
+};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Messages of a page of history, if the client names no number, and at most.
+const PAGE: usize = 50;
+const MAX_PAGE: usize = 200;
+
+/// Bytes of a client's own mark for a message.
+const MAX_REFERENCE: usize = 128;
+
+/// What a client asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    Message { text: Box<str>, reference: Option<Box<str>> },
+    History { before: Option<MessageId>, limit: usize },
+    Typing,
+    Presence,
+    Echo { text: String },
+    Ping,
+}
+
+/// A frame that can't be understood.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FrameError {
+    pub code: &'static str,
+    pub sentence: &'static str,
+}
+
+const fn bad(sentence: &'static str) -> FrameError {
+    FrameError { code: "bad_frame", sentence }
+}
+
+impl Asked {
+    /// Reads a text frame. One that is no JSON object is a message as it stands.
+    pub fn parse(text: &str) -> Result<Asked, FrameError> {
+        let Some(object) = object(text) else {
+            return Ok(Asked::Message { text: text.into(), reference: None });
+        };
+        match object.get("type").and_then(Value::as_str) {
+            Some("message") => Ok(Asked::Message {
+                text: string(&object, "text").ok_or(bad("A message needs `text`, a string."))?.into(),
+                reference: reference(&object)?,
+            }),
+            Some("history") => Ok(Asked::History { before: before(&object)?, limit: limit(&object)? }),
+            Some("typing") => Ok(Asked::Typing),
+            Some("presence") => Ok(Asked::Presence),
+            Some("echo") => {
+                Ok(Asked::Echo { text: string(&object, "text").ok_or(bad("An echo needs `text`, a string."))?.into() })
+            }
+            Some("ping") => Ok(Asked::Ping),
+            Some(_) => Err(FrameError { code: "unknown_type", sentence: "There is no frame of this `type`." }),
+            None => Err(bad("A frame needs a `type`, a string.")),
+        }
+    }
+}
+
+/// The access token of a first message: `{"type":"jwt","token":…}`, or where `auth` is allowed also
+/// `{"type":"auth","payload":…}`.
+pub fn first_message_token(text: &str, auth: bool) -> Option<String> {
+    let object = object(text)?;
+    let token = match object.get("type")?.as_str()? {
+        "jwt" => object.get("token")?,
+        "auth" if auth => object.get("payload")?,
+        _ => return None,
+    };
+    token.as_str().map(str::to_owned)
+}
+
+fn object(text: &str) -> Option<Map<String, Value>> {
+    // Plain text is the usual case at this door's older clients; spare it the parser.
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
+fn string<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    object.get(name)?.as_str()
+}
+
+fn reference(object: &Map<String, Value>) -> Result<Option<Box<str>>, FrameError> {
+    match object.get("ref") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(mark)) if (1..=MAX_REFERENCE).contains(&mark.len()) => Ok(Some(mark.as_str().into())),
+        Some(_) => Err(bad("`ref` must be a string of 1 to 128 bytes.")),
+    }
+}
+
+fn before(object: &Map<String, Value>) -> Result<Option<MessageId>, FrameError> {
+    match object.get("before") {
+        None | Some(Value::Null) => Ok(None),
+        Some(id) => match id.as_str().and_then(MessageId::parse) {
+            Some(id) => Ok(Some(id)),
+            None => Err(bad("`before` must be the id of a message.")),
+        },
+    }
+}
+
+fn limit(object: &Map<String, Value>) -> Result<usize, FrameError> {
+    match object.get("limit") {
+        None | Some(Value::Null) => Ok(PAGE),
+        Some(limit) => match limit.as_u64() {
+            Some(limit @ 1..) => Ok(limit.min(MAX_PAGE as u64) as usize),
+            _ => Err(bad("`limit` must be a whole number from 1; a page has at most 200 messages.")),
+        },
+    }
+}
+
+/// `error {code, message}`, with the `ref` of the message it is about, if any.
+pub fn error(code: &str, message: &str, reference: Option<&str>) -> String {
+    let mut frame = serde_json::json!({ "type": "error", "code": code, "message": message });
+    if let Some(reference) = reference {
+        frame["ref"] = reference.into();
+    }
+    frame.to_string()
+}
+
+/// `presence {users}`.
+pub fn presence(users: &[Arc<str>]) -> String {
+    let users: Vec<&str> = users.iter().map(|user| &**user).collect();
+    serde_json::json!({ "type": "presence", "users": users }).to_string()
+}
+
+/// `history {messages, more}`.
+pub fn history(room: &RoomName, messages: &[Message], more: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"type":"history","messages":["#);
+    for (n, message) in messages.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write_message(room, message, out);
+    }
+    out.extend_from_slice(if more { br#"],"more":true}"# } else { br#"],"more":false}"# });
+}
+
+fn write_message(room: &RoomName, message: &Message, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"type":"message","id":"#);
+    json::id(out, message.id);
+    out.extend_from_slice(br#","room":"#);
+    json::string(out, room.local());
+    out.extend_from_slice(br#","user":"#);
+    json::string(out, &message.sender);
+    out.extend_from_slice(br#","timestamp":"#);
+    json::timestamp(out, message.id);
+    out.extend_from_slice(br#","text":"#);
+    json::string(out, &message.text);
+    out.push(b'}');
+}
+
+/// What members hear that came in through the channel door.
+pub struct ChannelVoice;
+
+impl Voice for ChannelVoice {
+    fn name(&self) -> &'static str {
+        "channel"
+    }
+
+    fn message(&self, room: &RoomName, message: &Message, out: &mut Vec<u8>) {
+        write_message(room, message, out);
+    }
+
+    fn ack(&self, reference: &str, id: MessageId, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#"{"type":"ack","ref":"#);
+        json::string(out, reference);
+        out.extend_from_slice(br#","id":"#);
+        json::id(out, id);
+        out.extend_from_slice(br#","timestamp":"#);
+        json::timestamp(out, id);
+        out.push(b'}');
+    }
+
+    fn not_stored(&self, reference: Option<&str>, out: &mut Vec<u8>) {
+        let sentence = "Your message could not be stored; send it again.";
+        out.extend_from_slice(error("unavailable", sentence, reference).as_bytes());
+    }
+
+    fn event(&self, _: &RoomName, event: &Event, out: &mut Vec<u8>) {
+        let (kind, user) = match event {
+            Event::Joined { user } => ("join", user),
+            Event::Left { user } => ("leave", user),
+            Event::Typing { user } => ("typing", user),
+        };
+        out.extend_from_slice(br#"{"type":""#);
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(br#"","user":"#);
+        json::string(out, user);
+        out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_no_json_object_is_a_message() {
+        for text in ["hello", "", "[1]", "42", "{not json", " {\"a\":"] {
+            assert_eq!(Asked::parse(text), Ok(Asked::Message { text: text.into(), reference: None }));
+        }
+    }
+
+    #[test]
+    fn an_object_without_a_known_type_is_an_error() {
+        assert_eq!(Asked::parse("{}").unwrap_err().code, "bad_frame");
+        assert_eq!(Asked::parse(r#"{"type":7}"#).unwrap_err().code, "bad_frame");
+        assert_eq!(Asked::parse(r#"{"type":"dance"}"#).unwrap_err().code, "unknown_type");
+        assert_eq!(Asked::parse(r#"{"type":"message"}"#).unwrap_err().code, "bad_frame");
+        assert_eq!(Asked::parse(r#"{"type":"message","text":"x","ref":""}"#).unwrap_err().code, "bad_frame");
+        assert_eq!(Asked::parse(r#"{"type":"history","limit":0}"#).unwrap_err().code, "bad_frame");
+        assert_eq!(Asked::parse(r#"{"type":"history","before":"yesterday"}"#).unwrap_err().code, "bad_frame");
+    }
+
+    #[test]
+    fn a_page_has_at_most_so_many_messages() {
+        assert_eq!(
+            Asked::parse(r#"{"type":"history","limit":99999}"#),
+            Ok(Asked::History { before: None, limit: MAX_PAGE })
+        );
+        assert_eq!(Asked::parse(r#"{"type":"history"}"#), Ok(Asked::History { before: None, limit: PAGE }));
+    }
+
+    #[test]
+    fn the_second_step_takes_only_a_jwt() {
+        let (jwt, auth) = (r#"{"type":"jwt","token":"t"}"#, r#"{"type":"auth","payload":"t"}"#);
+        assert_eq!(first_message_token(jwt, true).as_deref(), Some("t"));
+        assert_eq!(first_message_token(auth, true).as_deref(), Some("t"));
+        assert_eq!(first_message_token(jwt, false).as_deref(), Some("t"));
+        assert_eq!(first_message_token(auth, false), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_understood_or_refused(text in "\\PC*|\\{.*\\}") {
+            let _ = Asked::parse(&text);
+            let _ = first_message_token(&text, true);
+        }
+
+        #[test]
+        fn a_message_frame_is_understood(text in ".*", mark in ".{1,30}") {
+            let frame = serde_json::json!({ "type": "message", "text": text, "ref": mark }).to_string();
+            let expected = Asked::Message { text: text.as_str().into(), reference: Some(mark.as_str().into()) };
+            prop_assert_eq!(Asked::parse(&frame), Ok(expected));
+        }
+    }
+}

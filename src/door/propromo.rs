@@ -1,0 +1,158 @@
+//! The Propromo door: `/chat/:monitor_id?auth=`. Plain text in, one JSON object a message out.
+
+use super::{
+    Admission, Door, Token, json,
+    seat::{self, Replay},
+};
+use crate::{
+    auth::token::{Issued, Kind},
+    chat::Chat,
+    refusal::{Reason, Refusal},
+    room::{
+        member::Member,
+        message::{Draft, Message, MessageId, RoomName},
+        voice::{Event, Voice},
+    },
+    server::head::Head,
+    socket::{
+        close::Close,
+        session::{Conversation, Link},
+    },
+};
+use std::sync::Arc;
+
+pub struct Propromo;
+
+impl Door for Propromo {
+    fn name(&self) -> &'static str {
+        "propromo"
+    }
+
+    fn owns(&self, segments: &[String]) -> bool {
+        matches!(segments, [first, _] if first == "chat")
+    }
+
+    fn admit(&self, chat: &Arc<Chat>, head: &Head, segments: &[String]) -> Result<Admission, Refusal> {
+        let [_, monitor] = segments else { return Err(Reason::NotFound.into()) };
+        let token = Token::of(chat, head, |kind| matches!(kind, Kind::Connection(Issued::Login | Issued::Ticket)))?;
+        token.opens(monitor)?;
+        seat::admit_to_monitor(chat, &token.claims, monitor)?;
+        let talk = Talk { room: RoomName::monitor(monitor), user: token.claims.email.as_str().into(), member: None };
+        Ok(token.admission(Box::new(talk)))
+    }
+}
+
+/// One client in one monitor's room.
+struct Talk {
+    room: RoomName,
+    user: Arc<str>,
+    member: Option<Arc<Member>>,
+}
+
+impl Conversation for Talk {
+    fn opened(&mut self, link: &Link) -> Result<(), Close> {
+        let replay = Replay::Latest(link.chat.config.history_on_join);
+        self.member = Some(seat::take(link, &self.room, &self.user, &PropromoVoice, replay)?);
+        Ok(())
+    }
+
+    fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
+        if let Some(answer) = application_ping(text) {
+            link.say(answer);
+        } else if let Some(member) = &self.member {
+            let (room, sender) = (self.room.clone(), self.user.clone());
+            link.chat
+                .rooms
+                .post(member, Draft { room, sender, text: text.into(), extra: None, kept: true, reference: None });
+        }
+        Ok(())
+    }
+
+    fn error(&self, reason: Reason, sentence: &str) -> String {
+        json::refusal(reason.word(), sentence)
+    }
+
+    fn closed(&mut self, link: &Link) {
+        if let Some(member) = self.member.take() {
+            link.chat.rooms.leave(&member);
+        }
+    }
+}
+
+/// Pings that a browser can send, since its WebSocket has none of its own.
+fn application_ping(text: &str) -> Option<&'static str> {
+    const PING: &str = r#"propromo.chat({event:"ping",action:"pong"})"#;
+    const PONG: &str = r#"propromo.chat({event:"pong",action:"ping"})"#;
+    let is = |wanted: &str| text.chars().filter(|c| !c.is_whitespace()).eq(wanted.chars());
+    match () {
+        () if is(PING) => Some("pong"),
+        () if is(PONG) => Some("ping"),
+        () => None,
+    }
+}
+
+struct PropromoVoice;
+
+impl Voice for PropromoVoice {
+    fn name(&self) -> &'static str {
+        "propromo"
+    }
+
+    fn message(&self, _: &RoomName, message: &Message, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#"{"messageId":"#);
+        json::id(out, message.id);
+        out.extend_from_slice(br#","id":"#);
+        json::id(out, message.id);
+        out.extend_from_slice(br#","email":"#);
+        json::string(out, &message.sender);
+        out.extend_from_slice(br#","timestamp":"#);
+        json::timestamp(out, message.id);
+        out.extend_from_slice(br#","text":"#);
+        json::string(out, &message.text);
+        out.push(b'}');
+    }
+
+    /// The echo is the receipt.
+    fn ack(&self, _: &str, _: MessageId, _: &mut Vec<u8>) {}
+
+    fn not_stored(&self, _: Option<&str>, out: &mut Vec<u8>) {
+        let reason = Reason::Unavailable;
+        out.extend_from_slice(
+            json::refusal(reason.word(), "Your message could not be stored; send it again.").as_bytes(),
+        );
+    }
+
+    /// This door's clients know messages only.
+    fn event(&self, _: &RoomName, _: &Event, _: &mut Vec<u8>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn application_pings_are_known_whatever_their_white_space() {
+        assert_eq!(application_ping(r#"propromo.chat({event:"ping",action:"pong"})"#), Some("pong"));
+        assert_eq!(application_ping("propromo.chat({\n  event: \"pong\",\taction: \"ping\" })"), Some("ping"));
+        assert_eq!(application_ping(r#"propromo.chat({event:"ping",action:"pong"});"#), None);
+        assert_eq!(application_ping(""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_is_one_json_object(sender in ".*", text in ".*") {
+            let id = MessageId(Uuid::now_v7());
+            let message = Message { id, sender: sender.as_str().into(), text: text.as_str().into(), extra: None };
+            let mut out = Vec::new();
+            PropromoVoice.message(&RoomName::monitor("m"), &message, &mut out);
+            let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            prop_assert_eq!(&read["email"], &sender);
+            prop_assert_eq!(&read["text"], &text);
+            prop_assert_eq!(&read["id"], &id.to_string());
+            prop_assert_eq!(&read["messageId"], &read["id"]);
+            prop_assert_eq!(read.as_object().unwrap().len(), 5);
+        }
+    }
+}

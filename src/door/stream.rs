@@ -1,0 +1,142 @@
+//! The stream door: passive listeners of a feed, `/?t=` and `/stream[/:name]?t=`.
+//!
+//! What a publisher posts goes out word for word, one text frame a post; see `http::stream`.
+
+use super::{
+    Admission, Door,
+    seat::{self, Replay},
+};
+use crate::{
+    auth::{presented, token},
+    chat::Chat,
+    refusal::{Reason, Refusal},
+    room::{
+        member::Member,
+        message::{Message, MessageId, RoomName},
+        voice::{Event, Voice},
+    },
+    server::head::Head,
+    socket::{
+        close::Close,
+        session::{Conversation, Link},
+    },
+};
+use std::{sync::Arc, time::SystemTime};
+
+/// The stream of a path that names none.
+const DEFAULT_STREAM: &str = "default";
+
+/// Bytes of a stream's name.
+const MAX_NAME: usize = 256;
+
+/// How all listeners are called: they have no names.
+const LISTENER: &str = "listener";
+
+pub struct Stream;
+
+impl Door for Stream {
+    fn name(&self) -> &'static str {
+        "stream"
+    }
+
+    fn owns(&self, segments: &[String]) -> bool {
+        match segments {
+            [] => true,
+            [first, rest @ ..] => first == "stream" && rest.len() <= 1,
+        }
+    }
+
+    fn admit(&self, chat: &Arc<Chat>, head: &Head, segments: &[String]) -> Result<Admission, Refusal> {
+        let stream = stream_name(segments)?;
+        let conversation = Box::new(Listener { stream, member: None });
+        let settings = &chat.config.stream;
+        if settings.public {
+            return Ok(Admission { spend: None, subprotocol: None, conversation });
+        }
+        let Some(secret) = &settings.jwt_secret else {
+            return Err(Refusal::new(Reason::RoomDenied, "This server has no streams."));
+        };
+        let presented = presented::presented(head)?.ok_or(Reason::TokenMissing)?;
+        let spend = token::verify_foreign(secret.as_bytes(), &presented.token, SystemTime::now())?;
+        Ok(Admission { spend: Some(spend), subprotocol: presented.subprotocol, conversation })
+    }
+
+    /// These clients expect one status for whatever is wrong with a token.
+    fn status(&self, reason: Reason) -> u16 {
+        match reason {
+            Reason::TokenMissing | Reason::TokenUsed => 401,
+            other => other.status(),
+        }
+    }
+}
+
+/// The stream that a path names.
+pub fn stream_name(segments: &[String]) -> Result<RoomName, Refusal> {
+    let name = segments.get(1).map_or(DEFAULT_STREAM, String::as_str);
+    if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(Refusal::new(
+            Reason::BadRequest,
+            "A stream's name has at most 256 bytes and no control characters.",
+        ));
+    }
+    Ok(RoomName::stream(name))
+}
+
+struct Listener {
+    stream: RoomName,
+    member: Option<Arc<Member>>,
+}
+
+impl Conversation for Listener {
+    fn opened(&mut self, link: &Link) -> Result<(), Close> {
+        let newest = link.chat.log.history(&self.stream, None, 1).map_err(seat::unavailable)?;
+        let kept = newest.first().and_then(|message| kept_for_late(message.extra.as_deref()?));
+        let replay = Replay::Latest(kept.unwrap_or(0));
+        self.member = Some(seat::take(link, &self.stream, &LISTENER.into(), &StreamVoice, replay)?);
+        Ok(())
+    }
+
+    /// Listeners have no say.
+    fn heard(&mut self, _: &Link, _: &str) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn error(&self, reason: Reason, sentence: &str) -> String {
+        super::json::refusal(reason.word(), sentence)
+    }
+
+    fn closed(&mut self, link: &Link) {
+        if let Some(member) = self.member.take() {
+            link.chat.rooms.leave(&member);
+        }
+    }
+}
+
+/// What a kept message notes beside its text: how many of the last ones late joiners hear.
+pub fn note_kept_for_late(count: usize) -> Box<str> {
+    count.to_string().into()
+}
+
+fn kept_for_late(note: &str) -> Option<usize> {
+    note.parse().ok()
+}
+
+struct StreamVoice;
+
+impl Voice for StreamVoice {
+    fn name(&self) -> &'static str {
+        "stream"
+    }
+
+    fn message(&self, _: &RoomName, message: &Message, out: &mut Vec<u8>) {
+        out.extend_from_slice(message.text.as_bytes());
+    }
+
+    /// Listeners send nothing, so there is nothing to acknowledge.
+    fn ack(&self, _: &str, _: MessageId, _: &mut Vec<u8>) {}
+
+    fn not_stored(&self, _: Option<&str>, _: &mut Vec<u8>) {}
+
+    /// Nothing but the feed.
+    fn event(&self, _: &RoomName, _: &Event, _: &mut Vec<u8>) {}
+}

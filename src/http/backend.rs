@@ -1,0 +1,153 @@
+//! tiny_http on a private socket: it gets complete, bounded requests, and hands them to the router.
+//!
+//! It never faces the network: it reads heads of any size, knows no time-outs, and stops accepting for good when one
+//! accept fails. [`super::gateway`] is the only client it ever has.
+
+use super::reply::{Reply, Request};
+use crate::{
+    refusal::{Reason, Refusal},
+    server::{
+        answer,
+        head::{self, Method},
+    },
+};
+use std::{
+    io,
+    os::unix::net::{UnixListener, UnixStream},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+/// Answers one request; may block.
+pub type Handler = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
+
+/// In which header the gateway tells whose request it is; clients can't set it.
+pub const CLIENT_HEADER: &str = "x-propromo-client";
+
+/// What the gateway sends first on a connection; nobody's request, and answered with an empty 204.
+///
+/// tiny_http counts a thread as waiting until it has woken up, so of several connections that come at once some may be
+/// given to a thread that is taken, and then nobody ever reads them. An answer says that this one has its thread.
+pub const GREETING: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+/// Stack of a handler thread: room for password hashing, JSON and SQLite, in debug builds too.
+const HANDLER_STACK: usize = 1024 * 1024;
+
+/// One running tiny_http with its handler threads; they end when it is dropped.
+pub struct Backend {
+    server: Arc<tiny_http::Server>,
+    socket: PathBuf,
+    handlers: usize,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Backend {
+    /// Listens on the Unix socket `socket`, and answers with `handlers` threads.
+    pub fn start(socket: PathBuf, handlers: usize, handler: Handler) -> io::Result<Backend> {
+        let listener = UnixListener::bind(&socket)?;
+        let server = Arc::new(tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?);
+        let stopping = Arc::new(AtomicBool::new(false));
+        // Made before the threads, so that those there are end if one can't be started.
+        let backend = Backend { server, socket, handlers, stopping };
+        for _ in 0..handlers {
+            let (server, stopping, handler) = (backend.server.clone(), backend.stopping.clone(), handler.clone());
+            thread::Builder::new()
+                .name("http".to_owned())
+                .stack_size(HANDLER_STACK)
+                .spawn(move || handle(&server, &stopping, &handler))?;
+        }
+        Ok(backend)
+    }
+
+    /// A new connection to it.
+    pub fn connect(&self) -> io::Result<UnixStream> {
+        UnixStream::connect(&self.socket)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        for _ in 0..self.handlers {
+            self.server.unblock();
+        }
+    }
+}
+
+/// What a handler thread does.
+fn handle(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) {
+    while !stopping.load(Ordering::Acquire) {
+        let mut received = match server.recv() {
+            Ok(received) => received,
+            Err(_) if stopping.load(Ordering::Acquire) => return,
+            Err(error) => {
+                // tiny_http accepts no more, but still serves what is connected; the gateway starts another.
+                tracing::error!(%error, "the inner HTTP server can't accept connections");
+                continue;
+            }
+        };
+        let reply = catch_unwind(AssertUnwindSafe(|| match read(&mut received) {
+            Ok(Some(request)) => handler(request),
+            Ok(None) => Reply { status: 204, headers: Vec::new(), body: Vec::new() },
+            Err(refusal) => Reply::from(refusal),
+        }))
+        .unwrap_or_else(|_| {
+            tracing::error!("an endpoint panicked; its request is answered with 500");
+            Reply::from(Refusal::from(Reason::Internal))
+        });
+        // An error means that the gateway has given up on this request; nobody is left to be told.
+        let _ = received.respond(response(reply));
+    }
+}
+
+/// The request as the router sees it; `None` for a greeting.
+fn read(received: &mut tiny_http::Request) -> Result<Option<Request>, Refusal> {
+    let method = Method::from_name(received.method().as_str()).ok_or(Reason::NotImplemented)?;
+    let (path, query) = match received.url().split_once('?') {
+        Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+        None => (received.url().to_owned(), None),
+    };
+    let mut client = None;
+    let mut headers = Vec::with_capacity(received.headers().len());
+    for header in received.headers() {
+        let name = header.field.as_str().as_str().to_ascii_lowercase();
+        match name.as_str() {
+            CLIENT_HEADER => client = header.value.as_str().parse().ok(),
+            _ => headers.push((name, header.value.as_str().to_owned())),
+        }
+    }
+    let Some(client) = client else { return Ok(None) };
+    let mut body = Vec::with_capacity(received.body_length().unwrap_or(0));
+    received.as_reader().read_to_end(&mut body).map_err(|_| Reason::Internal)?;
+    Ok(Some(Request { method, segments: head::segments(&path)?, path, query, headers, body, client }))
+}
+
+/// The reply as tiny_http sends it: with its length, never chunked, however long it is.
+fn response(reply: Reply) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
+    let mut headers = Vec::with_capacity(reply.headers.len() + 1);
+    headers.push(("Server", answer::SERVER.to_owned()));
+    headers.extend(reply.headers);
+    let headers = headers.into_iter().filter_map(|(name, value)| {
+        // A line break here would let whoever chose the value write headers and bodies of their own.
+        let printable = value.bytes().all(|byte| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic());
+        let header = tiny_http::Header::from_bytes(name, value).ok().filter(|_| printable);
+        if header.is_none() {
+            tracing::error!(name, "a header of a reply can't be sent; it is left out");
+        }
+        header
+    });
+    let length = reply.body.len();
+    tiny_http::Response::new(
+        tiny_http::StatusCode(reply.status),
+        headers.collect(),
+        io::Cursor::new(reply.body),
+        Some(length),
+        None,
+    )
+    .with_chunked_threshold(usize::MAX)
+}

@@ -1,0 +1,444 @@
+//! The fields of a request body: URL-encoded form, multipart form or JSON object.
+//!
+//! A body may hold a password: nothing of it is ever repeated in an error.
+
+use super::request::Request;
+use crate::refusal::{Reason, Refusal};
+use futures_util::{FutureExt, stream};
+use mime::Mime;
+use multer::{Constraints, Multipart, SizeLimit};
+use percent_encoding::percent_decode;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use std::{borrow::Cow, convert::Infallible, fmt, future::ready};
+
+/// More fields than any endpoint has; a body with more is no honest one.
+const MAX_FIELDS: usize = 32;
+
+/// The fields of one body, each name once.
+pub struct Fields {
+    fields: Vec<(String, Value)>,
+}
+
+/// What is under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// Not sent, empty, or JSON's `null`: forms send what was left blank, too.
+    Absent,
+    Text(&'a str),
+    /// A JSON number, list, …: never guessed into text.
+    NotText,
+}
+
+/// What a body is whose `Content-Type` doesn't say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlabelled {
+    /// Refused with 415.
+    Refused,
+    /// JSON; so is an object under the label of a form, which is what `curl -d '{…}'` sends.
+    Json,
+}
+
+impl Fields {
+    /// Decodes the body as its `Content-Type` says.
+    ///
+    /// Refuses with `unsupported_media_type` what is none of the three or not in UTF-8, and with
+    /// `invalid_fields` what can't be read or has a name twice.
+    pub fn read(request: &Request, unlabelled: Unlabelled) -> Result<Fields, Refusal> {
+        if request.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+            return Err(Refusal::new(Reason::UnsupportedMediaType, "The body must be sent without compression."));
+        }
+        let fields = match Format::of(request, unlabelled)? {
+            Format::Nothing => Vec::new(),
+            Format::UrlEncoded => url_encoded(&request.body)?,
+            Format::Multipart { boundary } => multipart(&request.body, boundary)?,
+            Format::Json => json(&request.body)?,
+        };
+        if fields.len() > MAX_FIELDS {
+            return Err(unreadable("has too many fields"));
+        }
+        let repeated = fields.iter().enumerate().any(|(i, (name, _))| fields[..i].iter().any(|(n, _)| n == name));
+        if repeated {
+            // Two readers of one body might take different ones of the two.
+            return Err(unreadable("has a field twice"));
+        }
+        Ok(Fields { fields })
+    }
+
+    pub fn get(&self, name: &str) -> Field<'_> {
+        match self.fields.iter().find(|(n, _)| n == name) {
+            None | Some((_, Value::Null)) => Field::Absent,
+            Some((_, Value::Text(text))) if text.is_empty() => Field::Absent,
+            Some((_, Value::Text(text))) => Field::Text(text),
+            Some((_, Value::Other)) => Field::NotText,
+        }
+    }
+
+    /// The first of `names` that is there: the names that different clients have for one thing.
+    pub fn any(&self, names: &[&str]) -> Field<'_> {
+        names.iter().map(|name| self.get(name)).find(|field| *field != Field::Absent).unwrap_or(Field::Absent)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Value {
+    Text(String),
+    Null,
+    Other,
+}
+
+enum Format {
+    Nothing,
+    UrlEncoded,
+    Multipart { boundary: String },
+    Json,
+}
+
+impl Format {
+    fn of(request: &Request, unlabelled: Unlabelled) -> Result<Format, Refusal> {
+        let Some(label) = request.header("content-type") else {
+            return match unlabelled {
+                _ if request.body.is_empty() => Ok(Format::Nothing),
+                Unlabelled::Json => Ok(Format::Json),
+                Unlabelled::Refused => Err(Reason::UnsupportedMediaType.into()),
+            };
+        };
+        let label: Mime = label.parse().map_err(|_| Refusal::from(Reason::UnsupportedMediaType))?;
+        if label.get_param(mime::CHARSET).is_some_and(|charset| !charset.as_str().eq_ignore_ascii_case("utf-8")) {
+            return Err(Refusal::new(Reason::UnsupportedMediaType, "The body must be in UTF-8."));
+        }
+        match (label.type_().as_str(), label.subtype().as_str()) {
+            ("application", "json") => Ok(Format::Json),
+            ("application", "x-www-form-urlencoded") => {
+                let object = unlabelled == Unlabelled::Json && request.body.trim_ascii_start().starts_with(b"{");
+                Ok(if object { Format::Json } else { Format::UrlEncoded })
+            }
+            ("multipart", "form-data") => match label.get_param(mime::BOUNDARY) {
+                // 1 to 70 characters (RFC 2046 §5.1.1).
+                Some(boundary) if (1..=70).contains(&boundary.as_str().len()) => {
+                    Ok(Format::Multipart { boundary: boundary.as_str().to_owned() })
+                }
+                _ => Err(unreadable("has no usable multipart boundary")),
+            },
+            _ => Err(Reason::UnsupportedMediaType.into()),
+        }
+    }
+}
+
+type Pairs = Vec<(String, Value)>;
+
+/// The URL Standard's form parser, except that what is no UTF-8 is refused, not replaced: a password
+/// must not match with a character that was never sent.
+fn url_encoded(body: &[u8]) -> Result<Pairs, Refusal> {
+    body.split(|&b| b == b'&')
+        .filter(|pair| !pair.is_empty())
+        .take(MAX_FIELDS + 1)
+        .map(|pair| {
+            let end = pair.iter().position(|&b| b == b'=').unwrap_or(pair.len());
+            let value = pair.get(end + 1..).unwrap_or_default();
+            Ok((form_text(&pair[..end])?, Value::Text(form_text(value)?)))
+        })
+        .collect()
+}
+
+fn form_text(encoded: &[u8]) -> Result<String, Refusal> {
+    let spaced: Vec<u8> = encoded.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect();
+    percent_decode(&spaced).decode_utf8().map(Cow::into_owned).map_err(|_| unreadable("is not in UTF-8"))
+}
+
+/// Multer is written for streams that make it wait; ours is in memory and always ready, so one poll
+/// of each step finishes it, and a step that would wait is a body that ends too early.
+fn multipart(body: &[u8], boundary: String) -> Result<Pairs, Refusal> {
+    let whole = stream::once(ready(Ok::<_, Infallible>(body.to_vec())));
+    let size = body.len() as u64;
+    let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(size).per_field(size));
+    let mut parts = Multipart::with_constraints(whole, boundary, limits);
+    let broken = || unreadable("is not complete multipart form data");
+
+    let mut fields = Pairs::new();
+    while let Some(part) = parts.next_field().now_or_never().ok_or_else(broken)?.map_err(|_| broken())? {
+        if part.file_name().is_some() {
+            return Err(unreadable("holds a file; only text is taken here"));
+        }
+        let name = part.name().ok_or_else(broken)?.to_owned();
+        let bytes = part.bytes().now_or_never().ok_or_else(broken)?.map_err(|_| broken())?;
+        let text = String::from_utf8(bytes.into()).map_err(|_| unreadable("is not in UTF-8"))?;
+        fields.push((name, Value::Text(text)));
+        if fields.len() > MAX_FIELDS {
+            break;
+        }
+    }
+    Ok(fields)
+}
+
+/// Serde's own maps would silently keep the last of two equal names.
+fn json(body: &[u8]) -> Result<Pairs, Refusal> {
+    struct Object(Pairs);
+
+    impl<'de> Deserialize<'de> for Object {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
+            deserializer.deserialize_map(Entries).map(Object)
+        }
+    }
+
+    struct Entries;
+
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Pairs;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+            let mut fields = Pairs::new();
+            while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
+                let value = match value {
+                    serde_json::Value::String(text) => Value::Text(text),
+                    serde_json::Value::Null => Value::Null,
+                    _ => Value::Other,
+                };
+                fields.push((name, value));
+            }
+            Ok(fields)
+        }
+    }
+
+    let Object(fields) = serde_json::from_slice(body).map_err(|_| unreadable("is not a JSON object in UTF-8"))?;
+    Ok(fields)
+}
+
+fn unreadable(what: &'static str) -> Refusal {
+    Refusal::new(Reason::InvalidFields, "The body can't be read.").field("body", what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::head::Method;
+    use proptest::{collection::btree_map, prelude::*};
+    use std::collections::BTreeMap;
+
+    fn read(content_type: &str, body: impl Into<Vec<u8>>) -> Result<Fields, Refusal> {
+        Fields::read(&Request::bare(Method::Post, "/login").with_body(content_type, body), Unlabelled::Refused)
+    }
+
+    fn reason(result: Result<Fields, Refusal>) -> Reason {
+        result.map(|_| ()).unwrap_err().reason
+    }
+
+    fn complaint(result: Result<Fields, Refusal>) -> &'static str {
+        result.map(|_| ()).unwrap_err().detail[0].1
+    }
+
+    fn multipart_of<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+        let mut body = String::new();
+        for (name, value) in fields {
+            body += &format!("--XYZ\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        }
+        body + "--XYZ--\r\n"
+    }
+
+    #[test]
+    fn a_form_gives_its_fields() {
+        let fields = read("application/x-www-form-urlencoded", "email=a%40b.example&password=x+y%26z").unwrap();
+        assert_eq!(fields.get("email"), Field::Text("a@b.example"));
+        assert_eq!(fields.get("password"), Field::Text("x y&z"));
+        assert_eq!(fields.get("monitor_id"), Field::Absent);
+    }
+
+    #[test]
+    fn multipart_form_data_gives_its_fields() {
+        let body = multipart_of([("email", "a@b.example"), ("password", "two\r\nlines")]);
+        let fields = read("multipart/form-data; boundary=XYZ", body).unwrap();
+        assert_eq!(fields.get("email"), Field::Text("a@b.example"));
+        assert_eq!(fields.get("password"), Field::Text("two\r\nlines"));
+    }
+
+    #[test]
+    fn json_gives_its_fields() {
+        let fields = read("application/json", r#"{"email":"a@b.example","monitor_id":null,"n":7}"#).unwrap();
+        assert_eq!(fields.get("email"), Field::Text("a@b.example"));
+        assert_eq!(fields.get("monitor_id"), Field::Absent);
+        assert_eq!(fields.get("n"), Field::NotText);
+    }
+
+    #[test]
+    fn a_field_left_blank_is_absent() {
+        let fields = read("application/x-www-form-urlencoded", "monitor_id=&email").unwrap();
+        assert_eq!(fields.get("monitor_id"), Field::Absent);
+        assert_eq!(fields.get("email"), Field::Absent);
+    }
+
+    #[test]
+    fn the_first_name_that_is_there_counts() {
+        let fields = read("application/json", r#"{"username":"a","email":"b"}"#).unwrap();
+        assert_eq!(fields.any(&["user", "username", "email"]), Field::Text("a"));
+    }
+
+    #[test]
+    fn the_label_is_read_whatever_its_case_and_parameters() {
+        for label in ["APPLICATION/JSON", "application/json;charset=UTF-8", "Application/Json; Charset=\"utf-8\"; x=y"]
+        {
+            assert!(read(label, "{}").is_ok(), "{label}");
+        }
+    }
+
+    #[test]
+    fn a_body_of_another_type_or_charset_is_415() {
+        for label in ["text/plain", "application/json; charset=iso-8859-1", "application/xml", "nonsense", ""] {
+            assert_eq!(reason(read(label, "{}")), Reason::UnsupportedMediaType, "{label}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_body_is_415() {
+        let request = Request::bare(Method::Post, "/login")
+            .with_body("application/json", "{}")
+            .with_header("content-encoding", "gzip");
+        assert_eq!(reason(Fields::read(&request, Unlabelled::Refused)), Reason::UnsupportedMediaType);
+    }
+
+    #[test]
+    fn a_body_without_a_label_is_415_unless_the_endpoint_takes_it_as_json() {
+        let mut request = Request::bare(Method::Get, "/auth");
+        request.body = br#"{"user":"a"}"#.to_vec();
+        assert_eq!(reason(Fields::read(&request, Unlabelled::Refused)), Reason::UnsupportedMediaType);
+        assert_eq!(Fields::read(&request, Unlabelled::Json).unwrap().get("user"), Field::Text("a"));
+    }
+
+    #[test]
+    fn json_that_curl_labels_as_a_form_is_read_where_json_is_expected() {
+        let request =
+            Request::bare(Method::Post, "/auth").with_body("application/x-www-form-urlencoded", r#" {"user":"a"}"#);
+        assert_eq!(Fields::read(&request, Unlabelled::Json).unwrap().get("user"), Field::Text("a"));
+    }
+
+    #[test]
+    fn no_body_at_all_has_no_fields() {
+        let fields = Fields::read(&Request::bare(Method::Post, "/login"), Unlabelled::Refused).unwrap();
+        assert_eq!(fields.get("email"), Field::Absent);
+    }
+
+    #[test]
+    fn a_name_sent_twice_is_refused_in_every_format() {
+        let twice = [
+            ("application/x-www-form-urlencoded", "a=1&a=2".to_owned()),
+            ("multipart/form-data; boundary=XYZ", multipart_of([("a", "1"), ("a", "2")])),
+            ("application/json", r#"{"a":"1","a":"2"}"#.to_owned()),
+        ];
+        for (label, body) in twice {
+            assert_eq!(complaint(read(label, body)), "has a field twice", "{label}");
+        }
+    }
+
+    #[test]
+    fn too_many_fields_are_refused_in_every_format() {
+        let names: Vec<String> = (0..=MAX_FIELDS).map(|i| format!("f{i}")).collect();
+        let object: BTreeMap<&str, &str> = names.iter().map(|name| (name.as_str(), "")).collect();
+        let many = [
+            ("application/x-www-form-urlencoded", names.join("=&")),
+            ("multipart/form-data; boundary=XYZ", multipart_of(object.clone())),
+            ("application/json", serde_json::to_string(&object).unwrap()),
+        ];
+        for (label, body) in many {
+            assert_eq!(complaint(read(label, body)), "has too many fields", "{label}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_refused_not_replaced() {
+        let mut part = multipart_of([("password", "?")]).into_bytes();
+        let mark = part.iter().position(|&b| b == b'?').unwrap();
+        part[mark] = 0xff;
+        let bodies = [
+            ("application/x-www-form-urlencoded", b"password=%ff".to_vec()),
+            ("application/x-www-form-urlencoded", b"password=\xff".to_vec()),
+            ("multipart/form-data; boundary=XYZ", part),
+            ("application/json", b"{\"password\":\"\xff\"}".to_vec()),
+        ];
+        for (label, body) in bodies {
+            assert_eq!(reason(read(label, body)), Reason::InvalidFields, "{label}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_refused() {
+        let body = "--XYZ\r\nContent-Disposition: form-data; name=\"a\"; filename=\"b\"\r\n\r\nc\r\n--XYZ--\r\n";
+        assert!(complaint(read("multipart/form-data; boundary=XYZ", body)).contains("file"));
+    }
+
+    #[test]
+    fn json_that_is_no_object_is_refused() {
+        for body in ["", "[]", "7", "\"email\"", "{", r#"{"a":"b"} x"#, "null"] {
+            assert_eq!(reason(read("application/json", body)), Reason::InvalidFields, "{body}");
+        }
+    }
+
+    #[test]
+    fn json_nested_without_end_is_refused() {
+        let body = format!(r#"{{"a":{}"#, "[".repeat(60_000));
+        assert_eq!(reason(read("application/json", body)), Reason::InvalidFields);
+    }
+
+    #[test]
+    fn an_unfinished_multipart_body_is_refused() {
+        let whole = multipart_of([("email", "a@b.example")]);
+        for end in 0..whole.len() - "--\r\n".len() {
+            assert!(read("multipart/form-data; boundary=XYZ", &whole[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn an_error_repeats_nothing_of_the_body() {
+        let bodies = [
+            ("application/json", r#"{"password":"hunter2"#.to_owned()),
+            ("application/json", r#""hunter2""#.to_owned()),
+            ("application/x-www-form-urlencoded", "password=hunter2&password=hunter2".to_owned()),
+            ("multipart/form-data; boundary=XYZ", multipart_of([("a", "hunter2")]).replace("--XYZ--", "")),
+        ];
+        for (label, body) in bodies {
+            let error = read(label, body).map(|_| ()).unwrap_err();
+            assert!(!format!("{error:?} {error}").contains("hunter2"), "{label}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_form_encodes_is_what_is_read(sent in btree_map("\\PC{1,8}", "\\PC{1,12}", 0..6)) {
+            let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&sent).finish();
+            let fields = read("application/x-www-form-urlencoded", body).unwrap();
+            for (name, value) in &sent {
+                prop_assert_eq!(fields.get(name), Field::Text(value));
+            }
+        }
+
+        #[test]
+        fn what_json_encodes_is_what_is_read(sent in btree_map(".{0,8}", ".{1,12}", 0..6)) {
+            let fields = read("application/json", serde_json::to_vec(&sent).unwrap()).unwrap();
+            for (name, value) in &sent {
+                prop_assert_eq!(fields.get(name), Field::Text(value));
+            }
+        }
+
+        #[test]
+        fn what_multipart_carries_is_what_is_read(sent in btree_map("[a-z_]{1,8}", "[ -~\\n\u{e9}]{1,40}", 1..6)) {
+            let body = multipart_of(sent.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            let fields = read("multipart/form-data; boundary=XYZ", body).unwrap();
+            for (name, value) in &sent {
+                prop_assert_eq!(fields.get(name), Field::Text(value));
+            }
+        }
+
+        #[test]
+        fn no_body_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..300), label in 0..3) {
+            let label =
+                ["application/x-www-form-urlencoded", "multipart/form-data; boundary=-", "application/json"][label as usize];
+            let _ = read(label, body);
+        }
+
+        #[test]
+        fn no_near_multipart_body_makes_it_panic(body in "(-|--|\r\n|XYZ|--XYZ|Content-Disposition: form-data; name=a|:| ){0,30}") {
+            let _ = read("multipart/form-data; boundary=XYZ", body);
+        }
+    }
+}

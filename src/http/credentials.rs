@@ -1,0 +1,214 @@
+//! Email and password: read from a form, checked against the account.
+
+use super::{
+    body::{Field, Fields},
+    limits::LoginLimits,
+};
+use crate::{
+    chat::Chat,
+    refusal::{Reason, Refusal},
+    store::{Account, Accounts},
+};
+use std::net::IpAddr;
+
+/// The longest address that can receive mail (RFC 5321 §4.5.3.1.3, less the angle brackets).
+const MAX_EMAIL: usize = 254;
+
+/// What a person logs in with. Never logged, so there is no `Debug`.
+pub struct Credentials {
+    pub email: String,
+    pub password: String,
+}
+
+impl Credentials {
+    /// Takes email and password from `fields`, each under the first of its names that is there.
+    ///
+    /// `refusal` collects what is wrong, under the first name; `None` says that something was.
+    pub fn read(
+        fields: &Fields,
+        email: &[&'static str],
+        password: &[&'static str],
+        refusal: &mut Refusal,
+    ) -> Option<Credentials> {
+        let email_text = required(fields, email, refusal);
+        let password = required(fields, password, refusal);
+        // Laravel trims all input but passwords before it stores or compares it.
+        let email_text = email_text.map(str::trim).filter(|text| {
+            let plausible = !text.is_empty() && text.len() <= MAX_EMAIL && !text.contains(char::is_control);
+            if !plausible {
+                refusal.detail.push((email[0], "is not an email address"));
+            }
+            plausible
+        });
+        Some(Credentials { email: email_text?.to_owned(), password: password?.to_owned() })
+    }
+}
+
+fn required<'a>(fields: &'a Fields, names: &[&'static str], refusal: &mut Refusal) -> Option<&'a str> {
+    let wrong = match fields.any(names) {
+        Field::Text(text) => return Some(text),
+        Field::Absent => "is missing",
+        Field::NotText => "must be text",
+    };
+    refusal.detail.push((names[0], wrong));
+    None
+}
+
+/// The account that `credentials` belong to, if they are right and it was not tried too often.
+///
+/// An unknown email and a wrong password are refused alike, in the same time.
+pub fn check(chat: &Chat, client: IpAddr, credentials: &Credentials) -> Result<Account, Refusal> {
+    let verify = |password: &str, hash: Option<&str>| chat.passwords.verify(password, hash);
+    let judged = judge(&*chat.accounts, &chat.login_limits, verify, client, credentials);
+    chat.metrics.login(judged.as_ref().map_or_else(|refusal| refusal.reason.word(), |_| "ok"));
+    judged
+}
+
+fn judge(
+    accounts: &dyn Accounts,
+    limits: &LoginLimits,
+    verify: impl FnOnce(&str, Option<&str>) -> Result<bool, Refusal>,
+    client: IpAddr,
+    Credentials { email, password }: &Credentials,
+) -> Result<Account, Refusal> {
+    limits.check(client, email)?;
+    let account = accounts.by_email(email)?;
+    let hash = account.as_ref().map(|account| account.password_hash.as_str());
+    match (verify(password, hash)?, account) {
+        (true, Some(account)) => Ok(account),
+        _ => Err(Reason::WrongCredentials.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        http::{body::Unlabelled, request::Request},
+        server::head::Method,
+        store::{Membership, Monitor, StoreError, UserId},
+    };
+    use std::{cell::Cell, num::NonZeroU32};
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    /// One account, `alice@example.org`; or a store that is away.
+    struct Alice {
+        away: bool,
+    }
+
+    impl Accounts for Alice {
+        fn by_email(&self, email: &str) -> Result<Option<Account>, StoreError> {
+            if self.away {
+                return Err(StoreError { store: "account store", what: "find an account", source: "gone".into() });
+            }
+            Ok(email.eq_ignore_ascii_case("alice@example.org").then(|| Account {
+                id: UserId(1),
+                name: "Alice".to_owned(),
+                email: "alice@example.org".to_owned(),
+                password_hash: "hash of right".to_owned(),
+            }))
+        }
+
+        fn monitors_of(&self, _: UserId) -> Result<Vec<Monitor>, StoreError> {
+            unreachable!("credentials need no monitors")
+        }
+
+        fn membership(&self, _: UserId, _: &str) -> Result<Membership, StoreError> {
+            unreachable!("credentials need no membership")
+        }
+
+        fn probe(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    fn verify(password: &str, hash: Option<&str>) -> Result<bool, Refusal> {
+        Ok(hash == Some(&format!("hash of {password}")))
+    }
+
+    fn credentials(email: &str, password: &str) -> Credentials {
+        Credentials { email: email.to_owned(), password: password.to_owned() }
+    }
+
+    fn judged(email: &str, password: &str) -> Result<Account, Refusal> {
+        judge(&Alice { away: false }, &LoginLimits::new(None), verify, HERE, &credentials(email, password))
+    }
+
+    #[test]
+    fn the_right_password_gives_the_account() {
+        assert_eq!(judged("alice@example.org", "right").unwrap_or_else(|r| panic!("{r}")).id, UserId(1));
+    }
+
+    #[test]
+    fn an_unknown_email_and_a_wrong_password_are_refused_alike() {
+        let wrong = judged("alice@example.org", "wrong").map(|_| ()).unwrap_err();
+        let unknown = judged("nobody@example.org", "right").map(|_| ()).unwrap_err();
+        assert_eq!(wrong.reason, Reason::WrongCredentials);
+        assert_eq!(wrong, unknown);
+    }
+
+    #[test]
+    fn an_unknown_email_costs_a_password_check_too() {
+        let checked = Cell::new(0);
+        let count = |_: &str, hash: Option<&str>| {
+            assert_eq!(hash, None);
+            checked.set(checked.get() + 1);
+            Ok(false)
+        };
+        let nobody = credentials("nobody@example.org", "x");
+        let _ = judge(&Alice { away: false }, &LoginLimits::new(None), count, HERE, &nobody);
+        assert_eq!(checked.get(), 1);
+    }
+
+    #[test]
+    fn a_store_that_is_away_lets_nobody_in() {
+        let alice = credentials("alice@example.org", "right");
+        let refused = judge(&Alice { away: true }, &LoginLimits::new(None), verify, HERE, &alice).map(|_| ());
+        assert_eq!(refused.unwrap_err().reason, Reason::Unavailable);
+    }
+
+    #[test]
+    fn one_attempt_too_many_is_refused_before_the_password_is_looked_at() {
+        let limits = LoginLimits::new(NonZeroU32::new(1));
+        let alice = credentials("alice@example.org", "right");
+        judge(&Alice { away: false }, &limits, verify, HERE, &alice).unwrap_or_else(|r| panic!("{r}"));
+        let unasked = |_: &str, _: Option<&str>| unreachable!("the limit comes first");
+        let refused = judge(&Alice { away: false }, &limits, unasked, HERE, &alice).map(|_| ());
+        assert_eq!(refused.unwrap_err().reason, Reason::RateLimited);
+    }
+
+    fn read(json: &str) -> Result<Credentials, Vec<(&'static str, &'static str)>> {
+        let request = Request::bare(Method::Post, "/auth").with_body("application/json", json);
+        let fields = Fields::read(&request, Unlabelled::Refused).unwrap();
+        let mut refusal = Refusal::from(Reason::InvalidFields);
+        Credentials::read(&fields, &["user", "email"], &["pwd", "password"], &mut refusal).ok_or(refusal.detail)
+    }
+
+    #[test]
+    fn each_name_of_a_field_is_taken() {
+        for json in [r#"{"user":"a@b","pwd":"p"}"#, r#"{"email":" a@b ","password":"p"}"#] {
+            let read = read(json).unwrap_or_else(|detail| panic!("{detail:?}"));
+            assert_eq!((read.email.as_str(), read.password.as_str()), ("a@b", "p"));
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let detail = read(r#"{"pwd":7}"#).map(|_| ()).unwrap_err();
+        assert_eq!(detail, [("user", "is missing"), ("pwd", "must be text")]);
+    }
+
+    #[test]
+    fn a_password_keeps_its_white_space() {
+        assert_eq!(read(r#"{"user":"a@b","pwd":" p "}"#).map(|c| c.password), Ok(" p ".to_owned()));
+    }
+
+    #[test]
+    fn what_can_be_no_email_address_never_reaches_the_store() {
+        for email in ["a\\u0000@b", "  ", &"x".repeat(MAX_EMAIL + 1)] {
+            let detail = read(&format!(r#"{{"user":"{email}","pwd":"p"}}"#)).map(|_| ()).unwrap_err();
+            assert_eq!(detail, [("user", "is not an email address")]);
+        }
+    }
+}

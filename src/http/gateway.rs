@@ -1,0 +1,270 @@
+//! Passes plain requests on to tiny_http and its answers back, over a bounded pool of kept connections.
+//!
+//! tiny_http gets what was understood, written anew: one length, no folded lines, no headers that nobody asked for.
+//! So there is nothing left that the two could read differently (RFC 9112 §11.2). The size of the pool is also how many
+//! endpoints run at a time; past it, requests wait a while, and are then refused.
+
+use super::backend::{Backend, CLIENT_HEADER, GREETING, Handler};
+use crate::{
+    refusal::{Reason, Refusal},
+    server::{
+        answer::Persistence,
+        head::{Head, Method},
+    },
+};
+use std::{
+    fs::Permissions,
+    io::{self, Read, Write},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Connections to tiny_http, and with them endpoints that run at a time.
+pub const POOL_SIZE: usize = 32;
+/// How long a request waits for a connection of the pool.
+const POOL_DEADLINE: Duration = Duration::from_secs(5);
+/// How long an endpoint may take; longer than the waits that it bounds itself.
+const REPLY_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a new connection may stay without a thread that reads it.
+const GREETING_DEADLINE: Duration = Duration::from_secs(5);
+/// Bytes of an answer.
+const MAX_REPLY: usize = 32 * 1024 * 1024;
+/// Header lines of an answer.
+const MAX_REPLY_HEADERS: usize = 64;
+
+/// The headers that an endpoint may look at; all others stay outside.
+const PASSED_ON: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "content-type",
+    "forwarded",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "origin",
+    "sec-websocket-protocol",
+    "user-agent",
+    "x-forwarded-for",
+    "x-request-id",
+];
+
+/// The way to tiny_http and back.
+pub struct Gateway {
+    handler: Handler,
+    size: usize,
+    backend: Mutex<Running>,
+    /// The connections that are free; `None` is one that has to be made first.
+    free: Mutex<Vec<Option<Link>>>,
+    freed: Condvar,
+    pool_deadline: Duration,
+}
+
+struct Running {
+    /// Holds the socket; readable by this user alone.
+    directory: Option<TempDir>,
+    backend: Arc<Backend>,
+    /// How many there were: each has a socket of its own.
+    started: usize,
+}
+
+impl Gateway {
+    /// Starts tiny_http on a new private socket, with `size` handler threads, and connects to it `size` times: so
+    /// that requests are answered even when descriptors have run out.
+    pub fn start(size: usize, handler: Handler) -> io::Result<Gateway> {
+        Gateway::with_deadline(size, POOL_DEADLINE, handler)
+    }
+
+    fn with_deadline(size: usize, pool_deadline: Duration, handler: Handler) -> io::Result<Gateway> {
+        let directory =
+            tempfile::Builder::new().prefix("propromo-chat-").permissions(Permissions::from_mode(0o700)).tempdir()?;
+        let backend = Arc::new(Backend::start(directory.path().join("1"), size, handler.clone())?);
+        let free = (0..size).map(|_| Link::open(&backend, backend.connect()?).map(Some)).collect::<io::Result<_>>()?;
+        Ok(Gateway {
+            handler,
+            size,
+            backend: Mutex::new(Running { directory: Some(directory), backend, started: 1 }),
+            free: Mutex::new(free),
+            freed: Condvar::new(),
+            pool_deadline,
+        })
+    }
+
+    /// Has a request answered; the answer is complete, and says `persistence`.
+    ///
+    /// It is taken in whole before anything goes to the client: who reads slowly must not hold a connection that
+    /// others wait for.
+    pub fn exchange(&self, head: &Head, body: &[u8], persistence: Persistence) -> Result<Vec<u8>, Refusal> {
+        let request = encode(head, body)?;
+        let mut place = self.place()?;
+        let answer = place.exchange(&request, head.method == Method::Head, persistence);
+        answer.map_err(|error| {
+            tracing::error!(%error, "the inner HTTP server gave no answer");
+            Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1))
+        })
+    }
+
+    /// Removes the socket from the file system. What is connected goes on.
+    pub fn remove_socket(&self) {
+        lock(&self.backend).directory = None;
+    }
+
+    /// Waits for a place in the pool.
+    fn place(&self) -> Result<Place<'_>, Refusal> {
+        let deadline = Instant::now() + self.pool_deadline;
+        let mut free = lock(&self.free);
+        loop {
+            // The one given back last is taken first: its thread at the other end is the warmest.
+            if let Some(link) = free.pop() {
+                return Ok(Place { gateway: self, link });
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let sentence = "The server has all the requests it can answer at a time; try again.";
+                return Err(Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(1)));
+            }
+            (free, _) = self.freed.wait_timeout(free, left).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A new connection; to a new tiny_http, if the one there is has stopped accepting. One at a time, see [`GREETING`].
+    fn connect(&self) -> io::Result<Link> {
+        let mut running = lock(&self.backend);
+        // If it accepts but gives no answer it is busy, and another one would only make that worse.
+        if let Ok(stream) = running.backend.connect() {
+            return Link::open(&running.backend, stream);
+        }
+        let directory = running.directory.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let socket = directory.path().join((running.started + 1).to_string());
+        tracing::warn!("the inner HTTP server accepts no connections; starting another");
+        running.backend = Arc::new(Backend::start(socket, self.size, self.handler.clone())?);
+        running.started += 1;
+        Link::open(&running.backend, running.backend.connect()?)
+    }
+}
+
+/// A place in the pool, given back when dropped.
+struct Place<'a> {
+    gateway: &'a Gateway,
+    link: Option<Link>,
+}
+
+impl Place<'_> {
+    fn exchange(&mut self, request: &[u8], to_head: bool, persistence: Persistence) -> io::Result<Vec<u8>> {
+        // Taken out, so that whatever goes wrong leaves no connection on which an old answer may still come.
+        let mut link = match self.link.take() {
+            Some(link) => link,
+            None => self.gateway.connect()?,
+        };
+        let answer = link.exchange(request, to_head, persistence)?;
+        self.link = Some(link);
+        Ok(answer)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        lock(&self.gateway.free).push(self.link.take());
+        self.gateway.freed.notify_one();
+    }
+}
+
+/// One connection to tiny_http.
+struct Link {
+    stream: UnixStream,
+    /// The one it leads to has to live as long.
+    _backend: Arc<Backend>,
+}
+
+impl Link {
+    fn open(backend: &Arc<Backend>, stream: UnixStream) -> io::Result<Link> {
+        stream.set_write_timeout(Some(REPLY_DEADLINE))?;
+        stream.set_read_timeout(Some(GREETING_DEADLINE))?;
+        let mut link = Link { stream, _backend: backend.clone() };
+        link.exchange(GREETING, false, Persistence::Kept)?;
+        link.stream.set_read_timeout(Some(REPLY_DEADLINE))?;
+        Ok(link)
+    }
+
+    fn exchange(&mut self, request: &[u8], to_head: bool, persistence: Persistence) -> io::Result<Vec<u8>> {
+        self.stream.write_all(request)?;
+        let mut answer = Vec::new();
+        let mut chunk = [0; 8 * 1024];
+        let mut end = None;
+        while end.is_none_or(|end| answer.len() < end) {
+            let length = self.stream.read(&mut chunk)?;
+            if length == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            answer.extend_from_slice(&chunk[..length]);
+            if end.is_none() {
+                end = relay_head(&mut answer, to_head, persistence)?;
+            }
+            if answer.len().max(end.unwrap_or(0)) > MAX_REPLY {
+                return Err(io::Error::other("the answer is larger than 32 MiB"));
+            }
+        }
+        if end != Some(answer.len()) {
+            return Err(io::Error::other("the answer is longer than it says"));
+        }
+        Ok(answer)
+    }
+}
+
+/// Once the head of the answer is complete: says `persistence` in it, and returns where the answer ends.
+fn relay_head(answer: &mut Vec<u8>, to_head: bool, persistence: Persistence) -> io::Result<Option<usize>> {
+    let mut slots = [httparse::EMPTY_HEADER; MAX_REPLY_HEADERS];
+    let mut response = httparse::Response::new(&mut slots);
+    let head = match response.parse(answer).map_err(io::Error::other)? {
+        httparse::Status::Complete(head) => head,
+        httparse::Status::Partial => return Ok(None),
+    };
+    let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
+    // RFC 9112 §6.3: these have no body, whatever length they state.
+    let bodiless = to_head || matches!(response.code, Some(100..=199 | 204 | 304));
+    let length = if bodiless { Some(0) } else { length };
+    let mut end = head.saturating_add(length.ok_or_else(|| io::Error::other("the answer does not say its length"))?);
+    if let Some(option) = persistence.option() {
+        let line = format!("Connection: {option}\r\n");
+        answer.splice(head - 2..head - 2, line.bytes());
+        end = end.saturating_add(line.len());
+    }
+    Ok(Some(end))
+}
+
+/// A request as tiny_http gets it. Nothing in it could end a line early: [`Head::parse`] lets no control character
+/// through in a path, a query or a header.
+fn encode(head: &Head, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut request = Vec::with_capacity(512 + body.len());
+    let mut push = |parts: &[&str]| parts.iter().for_each(|part| request.extend_from_slice(part.as_bytes()));
+    push(&[head.method.as_str(), " ", &head.path]);
+    if let Some(query) = &head.query {
+        push(&["?", query]);
+    }
+    push(&[" HTTP/1.1\r\n"]);
+    for (name, value) in head.headers.iter().filter(|(name, _)| PASSED_ON.contains(&name.as_str())) {
+        if !value.is_ascii() {
+            return Err(Refusal::new(Reason::BadRequest, "A header holds characters that are not ASCII."));
+        }
+        push(&[name, ": ", value, "\r\n"]);
+    }
+    push(&[CLIENT_HEADER, ": ", &head.client.to_string(), "\r\n"]);
+    push(&["content-length: ", &body.len().to_string(), "\r\n\r\n"]);
+    request.extend_from_slice(body);
+    Ok(request)
+}
+
+/// Nothing that is guarded here can be left half done by a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "gateway_tests.rs"]
+mod tests;

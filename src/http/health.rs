@@ -1,0 +1,79 @@
+//! `/healthz`, `/readyz`, `/metrics`: for those who look after the server.
+
+use super::{
+    reply::Reply,
+    request::Request,
+    router::{Endpoints, Params, Route},
+};
+use crate::{chat::Chat, metrics, refusal::Refusal, server::head::Method, store::StoreError};
+use serde::Serialize;
+use std::sync::Arc;
+
+pub const ENDPOINTS: Endpoints = Endpoints {
+    routes: &[Route::new(&[Method::Get], "/healthz", healthz), Route::new(&[Method::Get], "/readyz", readyz)],
+    refused: Reply::from,
+};
+
+pub const FIGURES: Endpoints =
+    Endpoints { routes: &[Route::new(&[Method::Get], "/metrics", figures)], refused: Reply::from };
+
+/// The process is alive: it can answer at all.
+fn healthz(_: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    Ok(Reply::text(200, "ok"))
+}
+
+/// The stores can be reached, so that this node can let clients in.
+fn readyz(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    Ok(readiness([chat.accounts.probe(), chat.ledger.probe(), chat.log.probe()]))
+}
+
+fn figures(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    Ok(Reply::new(200, metrics::CONTENT_TYPE, chat.metrics.render()).with("Cache-Control", "no-store"))
+}
+
+fn readiness(probes: impl IntoIterator<Item = Result<(), StoreError>>) -> Reply {
+    let away: Vec<&str> = probes
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|error| {
+            tracing::warn!(%error, cause = %error.source, "not ready");
+            error.store
+        })
+        .collect();
+    let status = if away.is_empty() { 200 } else { 503 };
+    Reply::json(status, &Readiness { ready: away.is_empty(), away })
+}
+
+#[derive(Serialize)]
+struct Readiness<'a> {
+    ready: bool,
+    /// The stores that can't be reached. Why is for the log: it may name hosts and users.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    away: Vec<&'a str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn body(reply: &Reply) -> Value {
+        serde_json::from_slice(&reply.body).unwrap()
+    }
+
+    #[test]
+    fn with_all_stores_the_server_is_ready() {
+        let reply = readiness([Ok(()), Ok(())]);
+        assert_eq!(reply.status, 200);
+        assert_eq!(body(&reply), json!({"ready": true}));
+    }
+
+    #[test]
+    fn a_store_that_is_away_is_named_without_its_secrets() {
+        let error =
+            StoreError { store: "token ledger", what: "answer", source: "redis://:secret@10.0.0.1 refused".into() };
+        let reply = readiness([Ok(()), Err(error)]);
+        assert_eq!(reply.status, 503);
+        assert_eq!(body(&reply), json!({"ready": false, "away": ["token ledger"]}));
+    }
+}

@@ -1,0 +1,79 @@
+//! A plain request, whole, as endpoints see it.
+
+use crate::server::head::{self, Method};
+use std::net::IpAddr;
+
+/// A plain request, whole: what tiny_http received from the gateway.
+///
+/// It may hold a password or a token, so there is no `Debug`.
+pub struct Request {
+    pub method: Method,
+    pub path: String,
+    /// The path's decoded segments.
+    pub segments: Vec<String>,
+    pub query: Option<String>,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub client: IpAddr,
+}
+
+impl Request {
+    /// The first value of a header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a header, by its lower-case name, in the order in which they were sent.
+    pub fn header_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a query parameter, decoded.
+    pub fn query_values(&self, name: &str) -> Vec<String> {
+        head::query_values(self.query.as_deref(), name)
+    }
+
+    /// Whether a proxy says that it passes the request on for somebody else.
+    pub fn forwarded(&self) -> bool {
+        self.header("x-forwarded-for").is_some() || self.header("forwarded").is_some()
+    }
+}
+
+#[cfg(test)]
+impl Request {
+    /// A request without query, headers and body; `path` needs no decoding.
+    pub(crate) fn bare(method: Method, path: &str) -> Request {
+        Request {
+            method,
+            path: path.to_owned(),
+            segments: path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
+            query: None,
+            headers: Vec::new(),
+            body: Vec::new(),
+            client: IpAddr::from([192, 0, 2, 1]),
+        }
+    }
+
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Request {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn with_body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Request {
+        self.body = body.into();
+        self.with_header("content-type", content_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_sent_twice_gives_its_first_value_and_all_values() {
+        let request = Request::bare(Method::Get, "/").with_header("accept", "a").with_header("accept", "b");
+        assert_eq!(request.header("accept"), Some("a"));
+        assert_eq!(request.header_values("accept").collect::<Vec<_>>(), ["a", "b"]);
+    }
+}

@@ -1,0 +1,255 @@
+//! Which endpoint answers a plain request.
+//!
+//! A group of endpoints is one file with an `ENDPOINTS` table; to add one, name it in [`PUBLIC`].
+
+use super::{cors, health, home, login, reply::Reply, request::Request, stream, ticket};
+use crate::{
+    chat::Chat,
+    refusal::{Reason, Refusal},
+    server::head::Method,
+};
+use std::sync::Arc;
+
+/// What is served on `LISTEN`, in the order in which a path is looked up.
+const PUBLIC: &[&Endpoints] = &[&home::ENDPOINTS, &login::ENDPOINTS, &ticket::ENDPOINTS, &stream::ENDPOINTS];
+/// What moves to `ADMIN_LISTEN` if there is one.
+const HEALTH: &[&Endpoints] = &[&health::ENDPOINTS];
+/// What is served on `ADMIN_LISTEN`.
+const ADMIN: &[&Endpoints] = &[&health::ENDPOINTS, &health::FIGURES];
+
+/// The endpoints of one file.
+pub struct Endpoints {
+    pub routes: &'static [Route],
+    /// How their refusals look to their clients.
+    pub refused: fn(Refusal) -> Reply,
+}
+
+/// One endpoint.
+pub struct Route {
+    /// GET answers HEAD, too; OPTIONS is answered for all.
+    pub methods: &'static [Method],
+    /// `/chats/:id/token`: a `:name` takes any one segment, everything else only itself.
+    pub pattern: &'static str,
+    pub answer: Answer,
+}
+
+pub type Answer = fn(&Arc<Chat>, &Request, &Params<'_>) -> Result<Reply, Refusal>;
+
+impl Route {
+    pub const fn new(methods: &'static [Method], pattern: &'static str, answer: Answer) -> Route {
+        Route { methods, pattern, answer }
+    }
+
+    fn params<'a>(&self, segments: &'a [String]) -> Option<Params<'a>> {
+        let mut wanted = self.pattern.split('/').filter(|part| !part.is_empty());
+        let mut params = Params(Vec::new());
+        for segment in segments {
+            let part = wanted.next()?;
+            match part.strip_prefix(':') {
+                Some(name) => params.0.push((name, segment)),
+                None if part == segment => {}
+                None => return None,
+            }
+        }
+        wanted.next().is_none().then_some(params)
+    }
+
+    fn takes(&self, method: Method) -> bool {
+        let method = if method == Method::Head { Method::Get } else { method };
+        self.methods.contains(&method)
+    }
+}
+
+/// What stands in the path for each `:name` of the route's pattern, decoded.
+#[derive(Debug)]
+pub struct Params<'a>(Vec<(&'static str, &'a str)>);
+
+impl<'a> Params<'a> {
+    /// `name` must be one of the pattern's.
+    pub fn get(&self, name: &str) -> &'a str {
+        let found = self.0.iter().find(|(n, _)| *n == name);
+        debug_assert!(found.is_some(), "the pattern has no :{name}");
+        found.map_or("", |(_, segment)| segment)
+    }
+}
+
+/// Answers a request that came in on `LISTEN`.
+pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
+    let health = if chat.config.admin_listen.is_none() { HEALTH } else { &[] };
+    let tables = PUBLIC.iter().chain(health).copied();
+    let mut reply = answer(chat, &request, tables);
+    cors::permit(&chat.config.origins, &request, &mut reply);
+    chat.metrics.answered(reply.status);
+    reply
+}
+
+/// Answers a request that came in on `ADMIN_LISTEN`.
+pub fn handle_admin(chat: &Arc<Chat>, request: Request) -> Reply {
+    answer(chat, &request, ADMIN.iter().copied())
+}
+
+fn answer(chat: &Arc<Chat>, request: &Request, tables: impl Iterator<Item = &'static Endpoints>) -> Reply {
+    match find(request.method, &request.segments, tables) {
+        Found::Endpoint(endpoints, route, params) => (route.answer)(chat, request, &params).unwrap_or_else(|refusal| {
+            log(&refusal, request, route.pattern);
+            (endpoints.refused)(refusal)
+        }),
+        Found::Methods(methods) => {
+            let allow = methods.iter().map(|method| word(*method)).collect::<Vec<_>>().join(", ");
+            let reply = if request.method == Method::Options {
+                Reply::empty(204)
+            } else {
+                let refusal = Refusal::from(Reason::MethodNotAllowed);
+                log(&refusal, request, "");
+                Reply::from(refusal)
+            };
+            reply.with("Allow", allow)
+        }
+        Found::Nothing => {
+            let refusal = Refusal::from(Reason::NotFound);
+            log(&refusal, request, "");
+            Reply::from(refusal)
+        }
+    }
+}
+
+/// The one line about a refusal. It has the endpoint's pattern and not the path, which may hold a token.
+fn log(refusal: &Refusal, request: &Request, endpoint: &str) {
+    tracing::info!(reason = refusal.reason.word(), client = %request.client, endpoint, "refused a request");
+}
+
+enum Found<'a> {
+    Endpoint(&'static Endpoints, &'static Route, Params<'a>),
+    /// The path is known, for these methods only (or OPTIONS asks for them).
+    Methods(Vec<Method>),
+    Nothing,
+}
+
+fn find<'a>(method: Method, segments: &'a [String], tables: impl Iterator<Item = &'static Endpoints>) -> Found<'a> {
+    let mut methods = Vec::new();
+    for endpoints in tables {
+        for route in endpoints.routes {
+            let Some(params) = route.params(segments) else { continue };
+            if route.takes(method) {
+                return Found::Endpoint(endpoints, route, params);
+            }
+            methods.extend(route.methods);
+        }
+    }
+    if methods.is_empty() {
+        return Found::Nothing;
+    }
+    if methods.contains(&Method::Get) {
+        methods.push(Method::Head);
+    }
+    methods.push(Method::Options);
+    methods.sort_by_key(|method| *method as u8);
+    methods.dedup();
+    Found::Methods(methods)
+}
+
+pub(super) fn word(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Patch => "PATCH",
+        Method::Delete => "DELETE",
+        Method::Options => "OPTIONS",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    static ROOMS: Endpoints = Endpoints {
+        routes: &[
+            Route::new(&[Method::Get, Method::Post], "/rooms", unasked),
+            Route::new(&[Method::Get], "/rooms/all", unasked),
+            Route::new(&[Method::Get, Method::Delete], "/rooms/:id", unasked),
+            Route::new(&[Method::Post], "/rooms/:id/token/:name", unasked),
+        ],
+        refused: Reply::from,
+    };
+
+    fn unasked(_: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+        unreachable!("these tests only look routes up")
+    }
+
+    fn segments(path: &str) -> Vec<String> {
+        path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// The pattern that answers, or the methods that would be, or `nothing`.
+    fn looked_up(method: Method, path: &str) -> String {
+        match find(method, &segments(path), [&ROOMS].into_iter()) {
+            Found::Endpoint(_, route, _) => route.pattern.to_owned(),
+            Found::Methods(methods) => methods.into_iter().map(word).collect::<Vec<_>>().join(", "),
+            Found::Nothing => "nothing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_first_pattern_that_fits_answers() {
+        assert_eq!(looked_up(Method::Get, "/rooms"), "/rooms");
+        assert_eq!(looked_up(Method::Get, "/rooms/all"), "/rooms/all");
+        assert_eq!(looked_up(Method::Get, "/rooms/7"), "/rooms/:id");
+        assert_eq!(looked_up(Method::Delete, "/rooms/all"), "/rooms/:id");
+    }
+
+    #[test]
+    fn names_in_the_pattern_take_their_segments() {
+        let path = segments("/rooms/7/token/a");
+        let Found::Endpoint(_, _, params) = find(Method::Post, &path, [&ROOMS].into_iter()) else {
+            panic!("no endpoint found")
+        };
+        assert_eq!((params.get("id"), params.get("name")), ("7", "a"));
+    }
+
+    #[test]
+    fn a_path_that_is_longer_or_shorter_is_another() {
+        for path in ["/", "/rooms/7/token", "/rooms/7/token/a/b", "/room"] {
+            assert_eq!(looked_up(Method::Post, path), "nothing", "{path}");
+        }
+    }
+
+    #[test]
+    fn head_is_answered_where_get_is() {
+        assert_eq!(looked_up(Method::Head, "/rooms/7"), "/rooms/:id");
+    }
+
+    #[test]
+    fn another_method_is_told_which_ones_there_are() {
+        assert_eq!(looked_up(Method::Put, "/rooms"), "GET, HEAD, POST, OPTIONS");
+        assert_eq!(looked_up(Method::Get, "/rooms/7/token/a"), "POST, OPTIONS");
+    }
+
+    #[test]
+    fn options_lists_the_methods_of_all_patterns_that_fit() {
+        assert_eq!(looked_up(Method::Options, "/rooms/all"), "GET, HEAD, DELETE, OPTIONS");
+    }
+
+    #[test]
+    fn every_route_can_be_reached() {
+        for tables in [[PUBLIC, HEALTH].concat(), ADMIN.to_vec()] {
+            let mut seen = HashSet::new();
+            for route in tables.iter().flat_map(|endpoints| endpoints.routes) {
+                assert!(route.pattern.starts_with('/') && !route.methods.is_empty(), "{}", route.pattern);
+                for method in route.methods {
+                    assert!(seen.insert((word(*method), route.pattern)), "{} twice", route.pattern);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn figures_are_for_the_admin_address_only() {
+        let path = segments("/metrics");
+        let public = PUBLIC.iter().chain(HEALTH).copied();
+        assert!(matches!(find(Method::Get, &path, public), Found::Nothing));
+        assert!(matches!(find(Method::Get, &path, ADMIN.iter().copied()), Found::Endpoint(..)));
+    }
+}

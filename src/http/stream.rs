@@ -1,0 +1,112 @@
+//! `POST /stream[/:name]`: publishing to the passive listeners of a stream.
+
+use super::{
+    bearer,
+    reply::Reply,
+    request::Request,
+    router::{Endpoints, Params, Route},
+};
+use crate::{
+    chat::Chat,
+    door::stream::{note_kept_for_late, stream_name},
+    refusal::{Reason, Refusal},
+    room::message::Draft,
+    server::head::Method,
+};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+pub const ENDPOINTS: Endpoints = Endpoints {
+    routes: &[Route::new(&[Method::Post], "/stream", publish), Route::new(&[Method::Post], "/stream/:name", publish)],
+    refused: bearer::refused,
+};
+
+/// Who says what listeners hear; they don't see it.
+const PUBLISHER: &str = "publisher";
+
+/// The body goes out word for word, as one text frame.
+fn publish(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    may_publish(chat, request)?;
+    let room = stream_name(&request.segments)?;
+    let kept = kept(request)?;
+    let text = std::str::from_utf8(&request.body)
+        .map_err(|_| Refusal::new(Reason::BadRequest, "The body must be UTF-8: it goes out as a text frame."))?;
+    let draft = Draft {
+        room,
+        sender: PUBLISHER.into(),
+        text: text.into(),
+        extra: kept.map(note_kept_for_late),
+        kept: kept.is_some(),
+        reference: None,
+    };
+    let listeners = chat.rooms.publish(draft).ok_or(Reason::Unavailable)?;
+    Ok(Reply::json(202, &serde_json::json!({ "listeners": listeners })))
+}
+
+/// By key, or from this machine where that is allowed: a Nano node's callback can set no header.
+fn may_publish(chat: &Chat, request: &Request) -> Result<(), Refusal> {
+    let settings = &chat.config.stream;
+    let from_here = request.client.is_loopback() && !request.forwarded();
+    let presented = match bearer::token(request) {
+        Ok(key) => Some(key.to_owned()),
+        Err(missing) => match request.query_values("key").into_iter().next() {
+            Some(key) => Some(key),
+            None if from_here && settings.publish_loopback => return Ok(()),
+            None if missing.reason != Reason::TokenMissing => return Err(missing),
+            None => None,
+        },
+    };
+    let presented = presented.ok_or_else(|| {
+        Refusal::new(Reason::TokenMissing, "Publishing needs the key: `Authorization: Bearer …` or `?key=…`.")
+    })?;
+    match &settings.publish_key {
+        Some(key) if same(key, &presented) => Ok(()),
+        _ => Err(Refusal::new(Reason::WrongCredentials, "That is not the key for publishing to streams.")),
+    }
+}
+
+/// Compares digests, so that the time it takes says nothing about the key.
+fn same(key: &str, presented: &str) -> bool {
+    Sha256::digest(key) == Sha256::digest(presented)
+}
+
+/// `?history=n`: keep this message among the last n, for listeners that come later.
+fn kept(request: &Request) -> Result<Option<usize>, Refusal> {
+    let Some(history) = request.query_values("history").into_iter().next() else { return Ok(None) };
+    match history.parse() {
+        Ok(0) => Ok(None),
+        Ok(count) if count <= MAX_KEPT => Ok(Some(count)),
+        _ => Err(Refusal::new(Reason::BadRequest, "`history` must be a whole number from 0 to 1000.")),
+    }
+}
+
+/// The most messages that a late listener can be given.
+const MAX_KEPT: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(query: &str) -> Request {
+        let mut request = Request::bare(Method::Post, "/stream");
+        request.query = Some(query.to_owned());
+        request
+    }
+
+    #[test]
+    fn history_is_a_small_number() {
+        assert_eq!(kept(&asked("key=k")).unwrap(), None);
+        assert_eq!(kept(&asked("history=0")).unwrap(), None);
+        assert_eq!(kept(&asked("history=5&key=k")).unwrap(), Some(5));
+        for wrong in ["history=-1", "history=many", "history=1001", "history="] {
+            assert_eq!(kept(&asked(wrong)).unwrap_err().reason, Reason::BadRequest, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_the_same_key_is_the_same() {
+        assert!(same("key", "key"));
+        assert!(!same("key", "keys"));
+        assert!(!same("key", ""));
+    }
+}

@@ -1,0 +1,117 @@
+//! `/auth`, `/ws_ticket`, `/token/ws`: log in first, then fetch a token for each connection.
+
+use super::{
+    bearer,
+    body::{Fields, Unlabelled},
+    credentials::{self, Credentials},
+    reply::Reply,
+    request::Request,
+    router::{Endpoints, Params, Route},
+};
+use crate::{
+    auth::token::{Grant, Issued, Kind, Signed},
+    chat::Chat,
+    refusal::{Reason, Refusal},
+    server::head::Method,
+};
+use serde::Serialize;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+pub const ENDPOINTS: Endpoints = Endpoints {
+    routes: &[
+        Route::new(&[Method::Get, Method::Post], "/auth", auth),
+        Route::new(&[Method::Get, Method::Post], "/ws_ticket", ws_ticket),
+        Route::new(&[Method::Get, Method::Post], "/token/ws", token_ws),
+    ],
+    refused: bearer::refused,
+};
+
+/// An access token for email and password; unlike `/login`, also for an account without any monitor.
+fn auth(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    let credentials = credentials_of(&Fields::read(request, Unlabelled::Json)?)?;
+    let account = credentials::check(chat, request.client, &credentials)?;
+    let ttl = chat.config.tokens.access;
+    let grant = Grant { kind: Kind::Access, user: account.id, email: &account.email, room: None, ttl };
+    let Signed { token, expires } = chat.config.keys.sign(&grant, SystemTime::now());
+    Ok(Reply::json(200, &Token { token, expires }))
+}
+
+fn credentials_of(fields: &Fields) -> Result<Credentials, Refusal> {
+    let mut refusal = Refusal::from(Reason::InvalidFields);
+    let read = Credentials::read(fields, &["user", "username", "email"], &["pwd", "password"], &mut refusal);
+    read.ok_or(refusal)
+}
+
+/// A ticket: opens one channel.
+fn ws_ticket(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    let Signed { token: ticket, expires } = connection(chat, request, Issued::Ticket, chat.config.tokens.ticket)?;
+    Ok(Reply::json(200, &Ticket { ticket, expires }))
+}
+
+/// The first token of the two-step door.
+fn token_ws(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    let Signed { token, expires } = connection(chat, request, Issued::TwoStep, chat.config.tokens.two_step)?;
+    let message = "Token generated successfully";
+    Ok(Reply::json(200, &Generated { success: true, message, data: Token { token, expires } }))
+}
+
+/// A connection token for whom the request's access token names.
+fn connection(chat: &Chat, request: &Request, issued: Issued, ttl: Duration) -> Result<Signed, Refusal> {
+    let claims = bearer::access(chat, request)?.claims;
+    let kind = Kind::Connection(issued);
+    let grant = Grant { kind, user: claims.user, email: &claims.email, room: None, ttl };
+    Ok(chat.config.keys.sign(&grant, SystemTime::now()))
+}
+
+#[derive(Serialize)]
+struct Token {
+    token: String,
+    expires: u64,
+}
+
+#[derive(Serialize)]
+struct Ticket {
+    ticket: String,
+    expires: u64,
+}
+
+#[derive(Serialize)]
+struct Generated {
+    success: bool,
+    message: &'static str,
+    data: Token,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_pair_of_names_logs_in() {
+        for (user, password) in [("user", "pwd"), ("username", "password"), ("email", "password")] {
+            let mut request = Request::bare(Method::Get, "/auth");
+            request.body = json!({user: "a@b.example", password: "p"}).to_string().into();
+            let fields = Fields::read(&request, Unlabelled::Json).unwrap();
+            let read = credentials_of(&fields).unwrap_or_else(|refusal| panic!("{refusal}"));
+            assert_eq!((read.email.as_str(), read.password.as_str()), ("a@b.example", "p"), "{user}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_handed_out_in_the_form_its_clients_read() {
+        let token = || Token { token: "t".to_owned(), expires: 7 };
+        assert_eq!(serde_json::to_value(token()).unwrap(), json!({"token": "t", "expires": 7}));
+        assert_eq!(
+            serde_json::to_value(Ticket { ticket: "t".to_owned(), expires: 7 }).unwrap(),
+            json!({"ticket": "t", "expires": 7})
+        );
+        assert_eq!(
+            serde_json::to_value(Generated { success: true, message: "m", data: token() }).unwrap(),
+            json!({"success": true, "message": "m", "data": {"token": "t", "expires": 7}})
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! Every way to say no: one word for programs, one sentence for people, one HTTP status, one place.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+/// A request or handshake that is turned down.
+///
+/// The sentence says what was tried and what to do; it never carries a token or a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {sentence}", reason.word())]
+pub struct Refusal {
+    pub reason: Reason,
+    pub sentence: Cow<'static, str>,
+    /// When it is worth trying again (`Retry-After`).
+    pub retry_after: Option<Duration>,
+    /// Which fields are wrong, and why, where the input has fields.
+    pub detail: Vec<(&'static str, &'static str)>,
+}
+
+impl Refusal {
+    /// A refusal with a sentence of its own in place of the reason's usual one.
+    pub fn new(reason: Reason, sentence: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal { reason, sentence: sentence.into(), retry_after: None, detail: Vec::new() }
+    }
+
+    pub fn retry_after(mut self, wait: Duration) -> Refusal {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Names a field that is wrong, and what is wrong with it.
+    pub fn field(mut self, name: &'static str, what: &'static str) -> Refusal {
+        self.detail.push((name, what));
+        self
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Refusal {
+        Refusal::new(reason, reason.sentence())
+    }
+}
+
+impl From<crate::store::StoreError> for Refusal {
+    fn from(error: crate::store::StoreError) -> Refusal {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a store can't be reached");
+        Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1))
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident $word:literal $status:literal $sentence:literal;)*) => {
+        /// Why something is refused. The word is part of the protocol; the status is the usual one
+        /// (a door may answer with another where its clients expect it).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
+
+            /// The word that a program matches.
+            pub const fn word(self) -> &'static str {
+                match self { $(Reason::$name => $word,)* }
+            }
+
+            /// The HTTP status (RFC 9110 §15) if the door names no other.
+            pub const fn status(self) -> u16 {
+                match self { $(Reason::$name => $status,)* }
+            }
+
+            /// The sentence that a person reads, if there is nothing better to say.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Reason::$name => $sentence,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    TokenMissing "token_missing" 400 "A token is needed to open this; none was given.";
+    TokenMalformed "token_malformed" 401 "That is not a token this server can read.";
+    TokenBadSignature "token_bad_signature" 401 "The token was not signed by this server, or was changed.";
+    TokenNoExpiry "token_no_expiry" 401 "The token does not say when it expires.";
+    TokenExpired "token_expired" 401 "The token has expired; get a new one.";
+    TokenNotYetValid "token_not_yet_valid" 401 "The token is not valid yet.";
+    TokenWrongKind "token_wrong_kind" 401 "This kind of token does not open this.";
+    TokenWrongRoom "token_wrong_room" 401 "The token was issued for another room.";
+    TokenUsed "token_used" 403 "The token was used before; get a new one.";
+    /// Two different tokens in one request.
+    TokenAmbiguous "token_ambiguous" 400 "The request carries two different tokens; send one.";
+    OriginDenied "origin_denied" 403 "Pages of this origin may not connect.";
+    RoomDenied "room_denied" 403 "You have no access to this room.";
+    RateLimited "rate_limited" 429 "Too many attempts; wait and try again.";
+    Unavailable "unavailable" 503 "A part of the server can't be reached at the moment; try again.";
+    Overloaded "overloaded" 503 "The server has all the connections it may have; try again.";
+    WrongCredentials "wrong_credentials" 401 "Email or password is wrong.";
+    NoChats "no_chats" 403 "This account has access to no chat.";
+    BadRequest "bad_request" 400 "The request can't be understood.";
+    InvalidFields "invalid_fields" 400 "A field is missing or can't be read.";
+    NotFound "not_found" 404 "There is nothing at this address.";
+    MethodNotAllowed "method_not_allowed" 405 "This address does not answer that method.";
+    RequestTimeout "request_timeout" 408 "The request took too long to arrive.";
+    BodyTooLarge "body_too_large" 413 "The request body is larger than this server takes.";
+    ExpectationFailed "expectation_failed" 417 "This server meets no expectation but 100-continue.";
+    UnsupportedMediaType "unsupported_media_type" 415 "The body must be a form, multipart form data or JSON.";
+    UpgradeRequired "upgrade_required" 426 "This address speaks WebSocket only.";
+    HeadTooLarge "head_too_large" 431 "The request head is larger than this server takes.";
+    Internal "internal" 500 "The server failed to answer this request.";
+    NotImplemented "not_implemented" 501 "This server does not know that method.";
+    HttpVersion "http_version_not_supported" 505 "This server speaks HTTP/1.0 and HTTP/1.1.";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn each_reason_has_a_word_of_its_own() {
+        let words: HashSet<_> = Reason::ALL.iter().map(|r| r.word()).collect();
+        assert_eq!(words.len(), Reason::ALL.len());
+        for word in words {
+            assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{word}");
+        }
+    }
+}

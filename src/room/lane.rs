@@ -1,0 +1,296 @@
+//! A lane: one thread that delivers to its share of all members.
+//!
+//! The contract, for whoever changes this file:
+//!
+//! 1. A lane never blocks except on its own channel: no store, no lock held over I/O, no waiting send.
+//! 2. A member gets a room's messages in the log's order, each once.
+//! 3. What waits is joined: one send a member for all that the lane found waiting for its room.
+//! 4. Joins, releases and leaves keep their place among the messages of their room.
+//! 5. What is held for a newcomer is bounded as its socket's queue is.
+
+use super::{
+    member::{Member, Room},
+    message::{MessageId, RoomName},
+    run::{Encoded, Run},
+    voice::{Event, Voice},
+};
+use crate::socket::frame;
+use bytes::Bytes;
+use crossbeam_channel::Receiver;
+use std::{collections::HashMap, sync::Arc};
+
+/// What a lane is told.
+pub(super) enum Command {
+    Deliver(Batch),
+    Announce { room: Arc<Room>, event: Arc<Event>, except: Option<u64> },
+    Join(Arc<Member>),
+    Release(Arc<Member>, Option<MessageId>),
+    Leave(Arc<Member>),
+}
+
+/// What the log thread stored in one go.
+#[derive(Clone)]
+pub(super) struct Batch {
+    pub runs: Arc<[Run]>,
+    pub whispers: Arc<[Whisper]>,
+}
+
+/// Frames for one member alone, in their place among the messages.
+pub(super) struct Whisper {
+    pub to: Arc<Member>,
+    pub frames: Bytes,
+}
+
+/// The most batches joined into one delivery, so that a flood can't keep the first of it waiting.
+const JOINED: usize = 64;
+
+pub(super) struct Lane {
+    index: usize,
+    commands: Receiver<Command>,
+    /// This lane's members of each room.
+    rooms: HashMap<RoomName, Vec<Seat>>,
+}
+
+struct Seat {
+    member: Arc<Member>,
+    /// `Some` until the newcomer's history is written.
+    held: Option<Held>,
+    /// The last message that the newcomer found in its history. What is stored can be read before it is
+    /// delivered, so older messages may still arrive here.
+    found: Option<MessageId>,
+}
+
+/// What a newcomer will hear when its history is written.
+#[derive(Default)]
+struct Held {
+    items: Vec<HeldItem>,
+    bytes: usize,
+}
+
+enum HeldItem {
+    Messages(Arc<Encoded>),
+    Other(Bytes),
+}
+
+impl Lane {
+    pub fn new(index: usize, commands: Receiver<Command>) -> Lane {
+        Lane { index, commands, rooms: HashMap::new() }
+    }
+
+    /// Runs until no sender is left.
+    pub fn run(mut self) {
+        while let Ok(first) = self.commands.recv() {
+            let mut waiting = Waiting::default();
+            let commands = self.commands.clone();
+            for command in std::iter::once(first).chain(commands.try_iter()).take(JOINED) {
+                self.obey(command, &mut waiting);
+            }
+            self.deliver_all(&mut waiting);
+        }
+    }
+
+    fn obey(&mut self, command: Command, waiting: &mut Waiting) {
+        match command {
+            Command::Deliver(batch) => waiting.batches.push(batch),
+            other => {
+                self.deliver_all(waiting);
+                match other {
+                    Command::Deliver(_) => {}
+                    Command::Announce { room, event, except } => self.announce(&room, &event, except),
+                    Command::Join(member) => {
+                        let seats = self.rooms.entry(member.room.name.clone()).or_default();
+                        seats.push(Seat { member, held: Some(Held::default()), found: None });
+                    }
+                    Command::Release(member, last) => self.release(&member, last),
+                    Command::Leave(member) => self.leave(&member),
+                }
+            }
+        }
+    }
+
+    /// Delivers all that waits: for each room and door the frames are joined, for each member sent once.
+    fn deliver_all(&mut self, waiting: &mut Waiting) {
+        let batches = std::mem::take(&mut waiting.batches);
+        let mut by_room: Vec<(&Arc<Room>, Vec<&Run>)> = Vec::new();
+        let mut places: HashMap<*const Room, usize> = HashMap::new();
+        for run in batches.iter().flat_map(|batch| batch.runs.iter()) {
+            if run.room.lanes() & (1 << self.index) == 0 {
+                continue;
+            }
+            let place = *places.entry(Arc::as_ptr(&run.room)).or_insert_with(|| {
+                by_room.push((&run.room, Vec::new()));
+                by_room.len() - 1
+            });
+            by_room[place].1.push(run);
+        }
+        for (room, runs) in by_room {
+            if let Some(seats) = self.rooms.get_mut(&room.name) {
+                deliver(seats, &runs);
+            }
+        }
+        for whisper in batches.iter().flat_map(|batch| batch.whispers.iter()) {
+            if whisper.to.lane == self.index {
+                self.whisper(whisper);
+            }
+        }
+    }
+
+    fn whisper(&mut self, whisper: &Whisper) {
+        let seat = self.rooms.get_mut(&whisper.to.room.name).and_then(|seats| find(seats, whisper.to.id()));
+        if let Some(seat) = seat {
+            seat.hear(&whisper.frames);
+        }
+    }
+
+    fn announce(&mut self, room: &Room, event: &Event, except: Option<u64>) {
+        let Some(seats) = self.rooms.get_mut(&room.name) else { return };
+        let mut said: Vec<(&'static str, Bytes)> = Vec::new();
+        for seat in seats.iter_mut().filter(|seat| Some(seat.member.id()) != except) {
+            let voice = seat.member.voice;
+            let frames = match said.iter().find(|(name, _)| *name == voice.name()) {
+                Some((_, frames)) => frames.clone(),
+                None => {
+                    let frames = event_frame(voice, room, event);
+                    said.push((voice.name(), frames.clone()));
+                    frames
+                }
+            };
+            if !frames.is_empty() {
+                seat.hear(&frames);
+            }
+        }
+    }
+
+    fn release(&mut self, member: &Arc<Member>, last: Option<MessageId>) {
+        let seat = self.rooms.get_mut(&member.room.name).and_then(|seats| find(seats, member.id()));
+        let Some(seat) = seat else { return };
+        let Some(held) = seat.held.take() else { return };
+        seat.found = last;
+        let mut frames = Vec::with_capacity(held.bytes);
+        for item in held.items {
+            match (item, last) {
+                (HeldItem::Messages(encoded), Some(last)) => frames.extend_from_slice(&encoded.after(last)),
+                (HeldItem::Messages(encoded), None) => frames.extend_from_slice(&encoded.frames),
+                (HeldItem::Other(other), _) => frames.extend_from_slice(&other),
+            }
+        }
+        if !frames.is_empty() {
+            member.outbound.send(&frames.into());
+        }
+    }
+
+    fn leave(&mut self, member: &Arc<Member>) {
+        if let Some(seats) = self.rooms.get_mut(&member.room.name) {
+            if let Some(place) = seats.iter().position(|seat| seat.member.id() == member.id()) {
+                seats.swap_remove(place);
+            }
+            if seats.is_empty() {
+                self.rooms.remove(&member.room.name);
+            }
+        }
+    }
+}
+
+/// Batches that were taken from the channel and not delivered yet.
+#[derive(Default)]
+struct Waiting {
+    batches: Vec<Batch>,
+}
+
+fn find(seats: &mut [Seat], id: u64) -> Option<&mut Seat> {
+    seats.iter_mut().find(|seat| seat.member.id() == id)
+}
+
+/// Sends a room's runs to its members: joined once for each door.
+fn deliver(seats: &mut [Seat], runs: &[&Run]) {
+    let mut joined: Vec<(&'static str, Bytes)> = Vec::new();
+    for seat in seats {
+        let voice = seat.member.voice;
+        if let Some(held) = &mut seat.held {
+            for run in runs {
+                held.hold(&seat.member, HeldItem::Messages(run.encoded(voice)));
+            }
+            continue;
+        }
+        if let Some(found) = seat.found
+            && !seat.is_behind(found, runs)
+        {
+            continue;
+        }
+        match joined.iter().find(|(name, _)| *name == voice.name()) {
+            Some((_, frames)) => seat.member.outbound.send(frames),
+            None => {
+                let frames = join(voice, runs);
+                seat.member.outbound.send(&frames);
+                joined.push((voice.name(), frames));
+            }
+        }
+    }
+}
+
+fn join(voice: &dyn Voice, runs: &[&Run]) -> Bytes {
+    match runs {
+        [run] => run.encoded(voice).frames.clone(),
+        runs => {
+            let encoded: Vec<_> = runs.iter().map(|run| run.encoded(voice)).collect();
+            let mut frames = Vec::with_capacity(encoded.iter().map(|encoded| encoded.frames.len()).sum());
+            for encoded in encoded {
+                frames.extend_from_slice(&encoded.frames);
+            }
+            frames.into()
+        }
+    }
+}
+
+fn event_frame(voice: &dyn Voice, room: &Room, event: &Event) -> Bytes {
+    let mut text = Vec::new();
+    voice.event(&room.name, event, &mut text);
+    if text.is_empty() {
+        return Bytes::new();
+    }
+    let mut out = Vec::with_capacity(text.len() + 4);
+    frame::text(&mut out, |out| out.extend_from_slice(&text));
+    out.into()
+}
+
+impl Seat {
+    /// Whether all of these runs are new to a member whose history ended with `found`; if not, it is
+    /// sent those that are.
+    fn is_behind(&mut self, found: MessageId, runs: &[&Run]) -> bool {
+        let first = runs.first().and_then(|run| run.messages.first());
+        if first.is_none_or(|message| message.id > found) {
+            // Ids only grow: from now on everything is new.
+            self.found = None;
+            return true;
+        }
+        for run in runs {
+            let new = run.encoded(self.member.voice).after(found);
+            if !new.is_empty() {
+                self.member.outbound.send(&new);
+            }
+        }
+        false
+    }
+
+    fn hear(&mut self, frames: &Bytes) {
+        match &mut self.held {
+            Some(held) => held.hold(&self.member, HeldItem::Other(frames.clone())),
+            None => self.member.outbound.send(frames),
+        }
+    }
+}
+
+impl Held {
+    fn hold(&mut self, member: &Member, item: HeldItem) {
+        self.bytes += match &item {
+            HeldItem::Messages(encoded) => encoded.frames.len(),
+            HeldItem::Other(frames) => frames.len(),
+        };
+        if self.bytes > member.outbound.limit() {
+            self.items.clear();
+            member.outbound.drop_member();
+        } else {
+            self.items.push(item);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A member: one open socket in one room, and the room as all threads share it.
+
+use super::{message::RoomName, voice::Voice};
+use crate::socket::outbound::Outbound;
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The handle through which a lane reaches one socket.
+pub struct Member {
+    pub room: Arc<Room>,
+    /// The lane that owns this member.
+    pub(super) lane: usize,
+    pub user: Arc<str>,
+    pub voice: &'static dyn Voice,
+    pub outbound: Arc<Outbound>,
+}
+
+impl Member {
+    /// Its number among the members of all rooms: the socket's.
+    pub fn id(&self) -> u64 {
+        self.outbound.id()
+    }
+}
+
+/// A room somebody is in.
+pub struct Room {
+    pub name: RoomName,
+    /// A bit for each lane that has members of it. Set before the member's history is read, so a
+    /// message whose batch did not see the bit is in that history.
+    lanes: AtomicU64,
+    pub(super) roster: Mutex<Roster>,
+}
+
+/// Who is in a room.
+#[derive(Default)]
+pub(super) struct Roster {
+    /// Members by lane.
+    lanes: Vec<usize>,
+    /// How many sockets each user has here.
+    users: BTreeMap<Arc<str>, usize>,
+}
+
+/// The next so many members of a room share a lane: small rooms wake one lane, large ones all.
+const LANE_SHARE: usize = 64;
+
+impl Room {
+    pub(super) fn new(name: RoomName, lanes: usize) -> Room {
+        let roster = Roster { lanes: vec![0; lanes], users: BTreeMap::new() };
+        Room { name, lanes: AtomicU64::new(0), roster: Mutex::new(roster) }
+    }
+
+    /// A bit for each lane that has members.
+    pub(super) fn lanes(&self) -> u64 {
+        self.lanes.load(Ordering::SeqCst)
+    }
+
+    /// Counts a user's socket in, and says which lane takes it and whether it is the user's first.
+    pub(super) fn enter(&self, user: &Arc<str>, home: usize) -> (usize, bool) {
+        let mut roster = self.roster.lock();
+        let count: usize = roster.lanes.iter().sum();
+        let lane = (home + count / LANE_SHARE) % roster.lanes.len();
+        roster.lanes[lane] += 1;
+        self.lanes.fetch_or(1 << lane, Ordering::SeqCst);
+        let sockets = roster.users.entry(user.clone()).or_default();
+        *sockets += 1;
+        (lane, *sockets == 1)
+    }
+
+    /// Counts a socket out, and says whether it was the user's last.
+    pub(super) fn exit(&self, user: &str, lane: usize) -> bool {
+        let mut roster = self.roster.lock();
+        roster.lanes[lane] -= 1;
+        if roster.lanes[lane] == 0 {
+            self.lanes.fetch_and(!(1 << lane), Ordering::SeqCst);
+        }
+        match roster.users.get_mut(user) {
+            Some(sockets) if *sockets > 1 => {
+                *sockets -= 1;
+                false
+            }
+            _ => {
+                roster.users.remove(user);
+                true
+            }
+        }
+    }
+
+    /// How many sockets are in this room.
+    pub fn count(&self) -> usize {
+        self.roster.lock().lanes.iter().sum()
+    }
+
+    /// Who is here, in alphabetical order.
+    pub fn users(&self) -> Vec<Arc<str>> {
+        self.roster.lock().users.keys().cloned().collect()
+    }
+}

@@ -1,0 +1,105 @@
+//! A message, before and after the log has given it its place.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use uuid::Uuid;
+
+/// A room's name over all doors: `monitor:HASH`, `channel:NAME`, `stream:NAME`, `chitchat:ID`.
+///
+/// Two doors that lead to one room use the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomName(Arc<str>);
+
+impl RoomName {
+    pub fn monitor(hash: &str) -> RoomName {
+        RoomName::from_store(&format!("monitor:{hash}"))
+    }
+
+    pub fn channel(name: &str) -> RoomName {
+        RoomName::from_store(&format!("channel:{name}"))
+    }
+
+    pub fn stream(name: &str) -> RoomName {
+        RoomName::from_store(&format!("stream:{name}"))
+    }
+
+    pub fn chitchat(id: i64) -> RoomName {
+        RoomName::from_store(&format!("chitchat:{id}"))
+    }
+
+    /// A name that a store kept, prefix and all.
+    pub fn from_store(name: &str) -> RoomName {
+        RoomName(name.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part behind the prefix: what clients call the room.
+    pub fn local(&self) -> &str {
+        self.0.split_once(':').map_or(&*self.0, |(_, local)| local)
+    }
+}
+
+/// A message's id: a UUIDv7 (RFC 9562 §5.7) that is greater than every earlier one of its room.
+///
+/// Its first 48 bits are the time of the message in Unix milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageId(pub Uuid);
+
+impl MessageId {
+    /// Reads the hyphenated form that clients send back.
+    pub fn parse(text: &str) -> Option<MessageId> {
+        let id = Uuid::try_parse(text).ok()?;
+        (id.get_version_num() == 7).then_some(MessageId(id))
+    }
+
+    /// Unix milliseconds.
+    pub fn millis(self) -> u64 {
+        (self.0.as_u128() >> 80) as u64
+    }
+
+    pub fn time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.millis())
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a client wants said in a room; not stored yet.
+#[derive(Clone)]
+pub struct Draft {
+    pub room: RoomName,
+    /// Who says it, as the room shows it (an email address at most doors).
+    pub sender: Arc<str>,
+    pub text: Box<str>,
+    /// What else the door needs to show it again, in the door's own words.
+    pub extra: Option<Box<str>>,
+    /// Whether to keep it. A message that isn't kept gets its id and is delivered, but never stored.
+    pub kept: bool,
+    /// The client's own mark: the same sender's same mark in a room makes one message only.
+    pub reference: Option<Box<str>>,
+}
+
+/// A message that is stored. Message text never goes to a log, so there is no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    pub id: MessageId,
+    pub sender: Arc<str>,
+    pub text: Box<str>,
+    pub extra: Option<Box<str>>,
+}

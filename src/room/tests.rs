@@ -1,0 +1,288 @@
+//! Rooms as a whole, over real sockets and a log in memory.
+
+use super::*;
+use crate::{
+    room::message::Message,
+    socket::{frame, outbound::tests::outbound},
+    store::{Appended, StoreError},
+};
+use std::{
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+use tungstenite::protocol::{Role, WebSocket};
+use uuid::Uuid;
+
+/// Keeps all messages of all rooms in memory; fails while it is told to.
+#[derive(Default)]
+struct MemoryLog {
+    messages: Mutex<Vec<(RoomName, Message)>>,
+    broken: AtomicBool,
+    /// Held by a test that wants to look between storing and delivering.
+    pause: Mutex<()>,
+}
+
+impl MessageLog for MemoryLog {
+    fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError { store: "message log", what: "store messages", source: "broken".into() });
+        }
+        let mut messages = self.messages.lock();
+        let outcomes = drafts.iter().map(|draft| {
+            let id = MessageId(Uuid::now_v7());
+            let message =
+                Message { id, sender: draft.sender.clone(), text: draft.text.clone(), extra: draft.extra.clone() };
+            messages.push((draft.room.clone(), message));
+            Appended::Stored(id)
+        });
+        let outcomes = outcomes.collect();
+        drop(messages);
+        drop(self.pause.lock());
+        Ok(outcomes)
+    }
+
+    fn history(&self, room: &RoomName, _: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
+        let messages = self.messages.lock();
+        let all: Vec<_> =
+            messages.iter().filter(|(name, _)| name == room).map(|(_, message)| message.clone()).collect();
+        Ok(all[all.len().saturating_sub(limit)..].to_vec())
+    }
+
+    fn since(&self, _: &RoomName, _: MessageId, _: usize) -> Result<Option<Vec<Message>>, StoreError> {
+        Ok(None)
+    }
+
+    fn forget(&self, _: &RoomName) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Says the text of messages, and events by their name.
+struct Plain;
+
+impl Voice for Plain {
+    fn name(&self) -> &'static str {
+        "plain"
+    }
+
+    fn message(&self, _: &RoomName, message: &Message, out: &mut Vec<u8>) {
+        out.extend_from_slice(message.text.as_bytes());
+    }
+
+    fn ack(&self, reference: &str, _: MessageId, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("ack {reference}").as_bytes());
+    }
+
+    fn not_stored(&self, _: Option<&str>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"not stored");
+    }
+
+    fn event(&self, _: &RoomName, event: &Event, out: &mut Vec<u8>) {
+        let said = match event {
+            Event::Joined { user } => format!("+{user}"),
+            Event::Left { user } => format!("-{user}"),
+            Event::Typing { user } => format!("~{user}"),
+        };
+        out.extend_from_slice(said.as_bytes());
+    }
+}
+
+struct Client {
+    member: Arc<Member>,
+    socket: WebSocket<TcpStream>,
+}
+
+impl Client {
+    /// Joins; what happens is held until `release`.
+    fn join(rooms: &Rooms, room: &RoomName, user: &str) -> Client {
+        let (outbound, peer) = outbound(1 << 20, Duration::from_secs(20));
+        let member = rooms.join(room, user.into(), &Plain, outbound);
+        Client { member, socket: WebSocket::from_raw_socket(peer, Role::Client, None) }
+    }
+
+    fn live(rooms: &Rooms, room: &RoomName, user: &str) -> Client {
+        let client = Client::join(rooms, room, user);
+        rooms.release(&client.member, None);
+        client
+    }
+
+    fn say(&self, rooms: &Rooms, text: &str, reference: Option<&str>) {
+        let draft = Draft {
+            room: self.member.room.name.clone(),
+            sender: self.member.user.clone(),
+            text: text.into(),
+            extra: None,
+            kept: true,
+            reference: reference.map(Into::into),
+        };
+        rooms.post(&self.member, draft);
+    }
+
+    fn hear(&mut self) -> String {
+        self.socket.read().unwrap().into_text().unwrap().to_string()
+    }
+
+    /// All that is heard up to this text.
+    fn hear_until(&mut self, last: &str) -> Vec<String> {
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|text| text != last) {
+            heard.push(self.hear());
+        }
+        heard
+    }
+}
+
+fn rooms(lanes: usize) -> (Rooms, Arc<MemoryLog>) {
+    let log = Arc::new(MemoryLog::default());
+    (Rooms::start(log.clone(), lanes).unwrap(), log)
+}
+
+#[test]
+fn everybody_hears_everything_in_one_order() {
+    let (rooms, _) = rooms(3);
+    let room = RoomName::channel("all");
+    let mut clients: Vec<_> = (0..150).map(|_| Client::live(&rooms, &room, "same")).collect();
+    thread::scope(|scope| {
+        for sender in &clients[..5] {
+            let rooms = &rooms;
+            scope.spawn(move || (0..20).for_each(|n| sender.say(rooms, &format!("{} {n}", sender.member.id()), None)));
+        }
+    });
+    clients[0].say(&rooms, "end", None);
+    let first = clients[0].hear_until("end");
+    assert_eq!(first.len(), 101);
+    for client in &mut clients[1..] {
+        assert_eq!(client.hear_until("end"), first);
+    }
+}
+
+#[test]
+fn history_and_live_meet_without_gap_or_double() {
+    let (rooms, log) = rooms(2);
+    let room = RoomName::channel("busy");
+    let speaker = Client::live(&rooms, &room, "speaker");
+    thread::scope(|scope| {
+        scope.spawn(|| (0..2000).for_each(|n| speaker.say(&rooms, &n.to_string(), None)));
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut newcomer = Client::join(&rooms, &room, "speaker");
+                let history = log.history(&room, None, usize::MAX).unwrap();
+                for message in &history {
+                    newcomer.member.outbound.send_waiting(&frame::text_of(&message.text)).unwrap();
+                }
+                rooms.release(&newcomer.member, history.last().map(|message| message.id));
+                let heard = newcomer.hear_until("1999");
+                assert_eq!(heard, (0..2000).map(|n| n.to_string()).collect::<Vec<_>>());
+            });
+        }
+    });
+}
+
+#[test]
+fn a_message_that_was_found_in_history_is_not_delivered_again() {
+    let (rooms, log) = rooms(1);
+    let room = RoomName::channel("window");
+    let speaker = Client::live(&rooms, &room, "speaker");
+    // The newcomer reads its history after the message is stored and before it is delivered.
+    let mut newcomer = Client::join(&rooms, &room, "speaker");
+    let stored = log.pause.lock();
+    speaker.say(&rooms, "once", None);
+    let found = loop {
+        if let Some(message) = log.history(&room, None, 1).unwrap().pop() {
+            break message.id;
+        }
+        thread::yield_now();
+    };
+    rooms.release(&newcomer.member, Some(found));
+    drop(stored);
+    speaker.say(&rooms, "twice", None);
+    assert_eq!(newcomer.hear(), "twice");
+}
+
+#[test]
+fn what_can_not_be_stored_is_told_to_its_sender_alone() {
+    let (rooms, log) = rooms(1);
+    let room = RoomName::channel("broken");
+    let mut alice = Client::live(&rooms, &room, "alice");
+    let mut bob = Client::live(&rooms, &room, "alice");
+    log.broken.store(true, Ordering::SeqCst);
+    alice.say(&rooms, "lost", None);
+    assert_eq!(alice.hear(), "not stored");
+    log.broken.store(false, Ordering::SeqCst);
+    alice.say(&rooms, "kept", None);
+    assert_eq!(alice.hear(), "kept");
+    assert_eq!(bob.hear(), "kept");
+}
+
+#[test]
+fn a_sender_that_asks_gets_an_acknowledgement() {
+    let (rooms, _) = rooms(2);
+    let mut alice = Client::live(&rooms, &RoomName::channel("acks"), "alice");
+    alice.say(&rooms, "hello", Some("r1"));
+    assert_eq!([alice.hear(), alice.hear()], ["hello", "ack r1"]);
+}
+
+#[test]
+fn a_user_joins_once_and_leaves_once_however_many_sockets_it_has() {
+    let (rooms, _) = rooms(1);
+    let room = RoomName::channel("presence");
+    let mut watcher = Client::live(&rooms, &room, "watcher");
+    let first = Client::live(&rooms, &room, "alice");
+    let second = Client::live(&rooms, &room, "alice");
+    assert_eq!(first.member.room.users(), ["alice".into(), "watcher".into()]);
+    rooms.leave(&first.member);
+    rooms.leave(&second.member);
+    assert_eq!([watcher.hear(), watcher.hear()], ["+alice", "-alice"]);
+    assert_eq!(watcher.member.room.users(), ["watcher".into()]);
+}
+
+#[test]
+fn a_newcomer_finds_the_room_of_a_message_whose_author_has_left() {
+    let (rooms, _) = rooms(1);
+    let room = RoomName::channel("left");
+    let author = Client::live(&rooms, &room, "author");
+    rooms.leave(&author.member);
+    let mut newcomer = Client::live(&rooms, &room, "author");
+    author.say(&rooms, "late", None);
+    assert_eq!(newcomer.hear(), "late");
+}
+
+#[test]
+fn rooms_that_are_gone_are_forgotten() {
+    let (rooms, _) = rooms(1);
+    for n in 0..1000 {
+        let client = Client::live(&rooms, &RoomName::channel(&n.to_string()), "alice");
+        rooms.leave(&client.member);
+    }
+    assert!(rooms.directory.lock().rooms.len() < 1000);
+}
+
+#[test]
+fn a_publisher_hears_how_many_listen_and_whether_it_is_stored() {
+    let (rooms, log) = rooms(2);
+    let room = RoomName::stream("feed");
+    let mut listeners: Vec<_> = (0..3).map(|_| Client::live(&rooms, &room, "listener")).collect();
+    let draft = Draft { room, sender: "p".into(), text: "block".into(), extra: None, kept: false, reference: None };
+    assert_eq!(rooms.publish(draft.clone()), Some(3));
+    for listener in &mut listeners {
+        assert_eq!(listener.hear(), "block");
+    }
+    log.broken.store(true, Ordering::SeqCst);
+    assert_eq!(rooms.publish(draft), None);
+}
+
+#[test]
+fn what_was_posted_before_the_stop_is_stored() {
+    let (rooms, log) = rooms(1);
+    let client = Client::live(&rooms, &RoomName::channel("stop"), "alice");
+    for n in 0..500 {
+        client.say(&rooms, &n.to_string(), None);
+    }
+    rooms.stop();
+    assert_eq!(log.messages.lock().len(), 500);
+}

@@ -1,0 +1,38 @@
+//! How one door says what happens in a room. Doors implement it; rooms only frame and send it.
+
+use super::message::{Message, MessageId, RoomName};
+use std::sync::Arc;
+
+/// What happens in a room besides messages; never stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A user's first connection to the room.
+    Joined {
+        user: Arc<str>,
+    },
+    /// A user's last connection has left.
+    Left {
+        user: Arc<str>,
+    },
+    Typing {
+        user: Arc<str>,
+    },
+}
+
+/// A door's words for the members that came in through it.
+///
+/// Each method appends the text of one frame to `out`; one that appends nothing says nothing.
+pub trait Voice: Send + Sync {
+    /// The door's name; members with the same name hear the same bytes.
+    fn name(&self) -> &'static str;
+
+    fn message(&self, room: &RoomName, message: &Message, out: &mut Vec<u8>);
+
+    /// To the sender alone: the message that its `reference` made is stored.
+    fn ack(&self, reference: &str, id: MessageId, out: &mut Vec<u8>);
+
+    /// To the sender alone: its message could not be stored.
+    fn not_stored(&self, reference: Option<&str>, out: &mut Vec<u8>);
+
+    fn event(&self, room: &RoomName, event: &Event, out: &mut Vec<u8>);
+}

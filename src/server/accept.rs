@@ -1,0 +1,346 @@
+//! The accept loop: counts connections, hands each to a thread, and goes on whatever the system runs out of.
+
+use super::{shutdown::StopSignal, threads::Threads, turned_away::TurnedAway};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use std::{
+    fs::File,
+    io,
+    net::{IpAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long nothing is accepted after the system has run out of something.
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// How often the same trouble is logged.
+const LOG_AGAIN: Duration = Duration::from_secs(60);
+
+/// Accepts connections on one listener.
+pub struct Acceptor {
+    listener: TcpListener,
+    max_connections: usize,
+    connections: Arc<AtomicUsize>,
+    threads: Threads<Accepted>,
+    turned_away: TurnedAway,
+    /// Given up to be able to accept, and turn away, a connection when there are no more descriptors; else it would
+    /// wait without an answer, and the listener would report it over and over.
+    spare: Option<File>,
+    trouble: Trouble,
+    heartbeat: Option<Heartbeat>,
+}
+
+struct Accepted {
+    stream: TcpStream,
+    peer: IpAddr,
+    _permit: Permit,
+}
+
+/// Something to be done regularly, from the accept loop, as a sign that it is alive.
+pub struct Heartbeat {
+    pub every: Duration,
+    pub beat: Box<dyn FnMut() + Send>,
+}
+
+impl Acceptor {
+    /// Serves at most `max_connections` at a time; more are answered 503 and closed.
+    pub fn new(
+        listener: TcpListener,
+        max_connections: usize,
+        serve: impl Fn(TcpStream, IpAddr) + Send + Sync + 'static,
+    ) -> io::Result<Acceptor> {
+        // A connection that is gone again between poll and accept must not block the loop.
+        listener.set_nonblocking(true)?;
+        Ok(Acceptor {
+            listener,
+            max_connections,
+            connections: Arc::new(AtomicUsize::new(0)),
+            threads: Threads::new(move |accepted: Accepted| serve(accepted.stream, accepted.peer)),
+            turned_away: TurnedAway::start(),
+            spare: spare(),
+            trouble: Trouble::default(),
+            heartbeat: None,
+        })
+    }
+
+    /// Does `heartbeat` as long as the loop runs.
+    pub fn with_heartbeat(mut self, heartbeat: Option<Heartbeat>) -> Acceptor {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Accepts until `stop` is given, then closes the listener. What is connected goes on.
+    pub fn run(mut self, stop: &StopSignal) {
+        let mut last_beat = Instant::now();
+        loop {
+            let wait = self.heartbeat.as_mut().map(|heartbeat| {
+                if last_beat.elapsed() >= heartbeat.every {
+                    (heartbeat.beat)();
+                    last_beat = Instant::now();
+                }
+                heartbeat.every.saturating_sub(last_beat.elapsed())
+            });
+            match self.wait(stop, wait) {
+                Ok(Event::Stop) => return,
+                Ok(Event::Connection) => self.accept(stop),
+                Ok(Event::Nothing) => {}
+                Err(errno) => self.back_off(errno, stop),
+            }
+        }
+    }
+
+    fn wait(&self, stop: &StopSignal, wait: Option<Duration>) -> Result<Event, Errno> {
+        let mut fds = [PollFd::new(stop, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        // A wait that is too long for a Timespec is as good as none.
+        let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
+        match poll(&mut fds, wait.as_ref()) {
+            Ok(_) if !fds[0].revents().is_empty() => Ok(Event::Stop),
+            Ok(_) if !fds[1].revents().is_empty() => Ok(Event::Connection),
+            Ok(_) | Err(Errno::INTR) => Ok(Event::Nothing),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn accept(&mut self, stop: &StopSignal) {
+        match self.listener.accept() {
+            Ok((stream, peer)) => self.hand_over(stream, peer.ip()),
+            Err(error) => match Errno::from_io_error(&error) {
+                // The client has gone, or another error of that one connection (accept(2)).
+                Some(
+                    Errno::AGAIN
+                    | Errno::INTR
+                    | Errno::CONNABORTED
+                    | Errno::PROTO
+                    | Errno::PERM
+                    | Errno::NETDOWN
+                    | Errno::NETUNREACH
+                    | Errno::HOSTDOWN
+                    | Errno::HOSTUNREACH
+                    | Errno::OPNOTSUPP
+                    | Errno::NOPROTOOPT,
+                ) => {}
+                Some(errno @ (Errno::MFILE | Errno::NFILE)) => self.turn_one_away(errno, stop),
+                errno => self.back_off(errno.unwrap_or(Errno::INVAL), stop),
+            },
+        }
+    }
+
+    fn hand_over(&mut self, stream: TcpStream, peer: IpAddr) {
+        let Some(permit) = Permit::take(&self.connections, self.max_connections) else {
+            self.trouble.log("all connections are in use; new ones are answered 503 (MAX_CONNECTIONS)", None);
+            return self.turned_away.add(stream);
+        };
+        if let Err((accepted, error)) = self.threads.run(Accepted { stream, peer, _permit: permit }) {
+            self.trouble.log("no thread for a connection; it is answered 503", Some(&error));
+            self.turned_away.add(accepted.stream);
+        }
+    }
+
+    /// Without descriptors: gives up the spare one for a moment.
+    fn turn_one_away(&mut self, errno: Errno, stop: &StopSignal) {
+        self.trouble.log("no descriptors left; connections are answered 503", Some(&errno.into()));
+        let had_spare = self.spare.take().is_some();
+        if let Ok((stream, _)) = self.listener.accept() {
+            // Not held for its answer to be read: the descriptor is needed back.
+            TurnedAway::at_once(&stream);
+        }
+        self.spare = spare();
+        if !had_spare || self.spare.is_none() {
+            self.back_off(errno, stop);
+        }
+    }
+
+    fn back_off(&mut self, errno: Errno, stop: &StopSignal) {
+        self.trouble.log("can't accept connections at the moment", Some(&errno.into()));
+        stop.wait_for(BACK_OFF);
+    }
+}
+
+enum Event {
+    Stop,
+    Connection,
+    Nothing,
+}
+
+/// One of the connections there may be, until dropped.
+struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Permit> {
+        // Only the accept loop adds, so nothing can come between these two.
+        if count.load(Ordering::Acquire) >= max {
+            return None;
+        }
+        count.fetch_add(1, Ordering::AcqRel);
+        Some(Permit(count.clone()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Logs what goes wrong when it begins and then once in a while: a flood of connections must not become one of lines.
+#[derive(Default)]
+struct Trouble {
+    last: Option<(&'static str, Instant)>,
+}
+
+impl Trouble {
+    fn log(&mut self, what: &'static str, error: Option<&io::Error>) {
+        if self.last.is_some_and(|(last, at)| last == what && at.elapsed() < LOG_AGAIN) {
+            return;
+        }
+        self.last = Some((what, Instant::now()));
+        match error {
+            Some(error) => tracing::warn!(%error, "{what}"),
+            None => tracing::warn!("{what}"),
+        }
+    }
+}
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::shutdown;
+    use crossbeam_channel::{Sender, bounded};
+    use std::{
+        io::{Read, Write},
+        net::{Ipv4Addr, SocketAddr},
+        process::Command,
+        thread,
+    };
+
+    /// Runs an acceptor during `test`, and sees that it stops.
+    fn with_acceptor(
+        max_connections: usize,
+        serve: impl Fn(TcpStream, IpAddr) + Send + Sync + 'static,
+        heartbeat: Option<Heartbeat>,
+        test: impl FnOnce(SocketAddr),
+    ) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = Acceptor::new(listener, max_connections, serve).unwrap().with_heartbeat(heartbeat);
+        let (stopper, signal) = shutdown::stop().unwrap();
+        let thread = thread::spawn(move || acceptor.run(&signal));
+        test(address);
+        stopper.stop();
+        thread.join().unwrap();
+        assert!(TcpStream::connect(address).is_err(), "the listener is still open");
+    }
+
+    fn answer(address: SocketAddr) -> String {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn connections_are_served_until_the_stop() {
+        let serve = |mut stream: TcpStream, peer: IpAddr| write!(stream, "hello {peer}").unwrap();
+        with_acceptor(10, serve, None, |address| {
+            for _ in 0..20 {
+                assert_eq!(answer(address), "hello 127.0.0.1");
+            }
+        });
+    }
+
+    #[test]
+    fn one_above_the_limit_is_told_so_and_a_place_that_is_free_is_given_again() {
+        let (leave, may_leave) = bounded::<()>(0);
+        let (entered, is_in) = bounded(1);
+        let serve = move |_: TcpStream, _: IpAddr| {
+            entered.send(()).unwrap();
+            let _ = may_leave.recv();
+        };
+        with_acceptor(1, serve, None, |address| {
+            let inside = TcpStream::connect(address).unwrap();
+            is_in.recv_timeout(Duration::from_secs(10)).unwrap();
+            assert!(answer(address).starts_with("HTTP/1.1 503 "));
+            leave.send(()).unwrap();
+            drop(inside);
+            // The place is free a moment after the connection's end.
+            let again = (0..1000).any(|_| {
+                let _client = TcpStream::connect(address).unwrap();
+                is_in.recv_timeout(Duration::from_millis(20)).is_ok()
+            });
+            assert!(again);
+            drop(leave);
+        });
+    }
+
+    #[test]
+    fn a_panic_gives_the_place_back() {
+        with_acceptor(
+            1,
+            |_, _| panic!("as asked"),
+            None,
+            |address| {
+                // Each is either served, and closed by the panic, or turned away because the last is not done yet.
+                assert!((0..1000).filter(|_| answer(address).is_empty()).nth(3).is_some());
+            },
+        );
+    }
+
+    /// Runs itself again with few descriptors, since the limit is the whole process's.
+    #[test]
+    fn running_out_of_descriptors_is_answered_and_survived() {
+        const AGAIN: &str = "PROPROMO_TEST_FEW_DESCRIPTORS";
+        if std::env::var_os(AGAIN).is_none() {
+            let name = format!("{}::running_out_of_descriptors_is_answered_and_survived", module_path!());
+            let name = name.split_once("::").unwrap().1;
+            let script = "ulimit -n 64 && exec \"$0\" --exact \"$1\"";
+            let exe = std::env::current_exe().unwrap();
+            let output = Command::new("sh").arg("-c").arg(script).arg(exe).arg(name).env(AGAIN, "1").output().unwrap();
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+            return;
+        }
+        with_acceptor(
+            10,
+            |mut stream, _| stream.write_all(b"hello").unwrap(),
+            None,
+            |address| {
+                use socket2::{Domain, Socket, Type};
+                let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                let all_others: Vec<File> = std::iter::from_fn(spare).collect();
+                client.connect(&address.into()).unwrap();
+                let mut told = String::new();
+                // Reset once all was read: there is no descriptor to hold the connection with.
+                let _ = (&client).read_to_string(&mut told);
+                assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+                drop(all_others);
+                assert_eq!(answer(address), "hello");
+            },
+        );
+    }
+
+    #[test]
+    fn the_heart_beats_while_nothing_happens() {
+        let (beat, beats): (Sender<()>, _) = bounded(2);
+        let heartbeat = Heartbeat { every: Duration::from_millis(1), beat: Box::new(move || _ = beat.try_send(())) };
+        with_acceptor(
+            1,
+            |_, _| (),
+            Some(heartbeat),
+            |_| {
+                for _ in 0..2 {
+                    beats.recv_timeout(Duration::from_secs(10)).unwrap();
+                }
+            },
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! One connection, on its own thread: reads requests one by one and routes each by itself.
+//!
+//! Plain requests go through the gateway; an upgrade may follow them, and turns the rest of the connection into a
+//! WebSocket, which runs on the same thread.
+
+use super::{
+    answer::{self, Persistence},
+    head::{BodyLength, Head, Method},
+    pace::Pace,
+    reader::{End, Reader},
+    upgrade::{Session, Upgrades},
+};
+use crate::{
+    config::Limits,
+    http::{gateway::Gateway, reply::Reply},
+    refusal::{Reason, Refusal},
+};
+use ipnet::IpNet;
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{IpAddr, Shutdown, TcpStream},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+/// How long a connection that is being closed may still send, so that it sees the answer before the end.
+const LINGER: Duration = Duration::from_secs(1);
+/// Bytes that are taken from it meanwhile.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// What the connections of one listener have in common.
+pub struct Service {
+    limits: Limits,
+    trusted: Vec<IpNet>,
+    gateway: Gateway,
+    upgrades: Box<dyn Upgrades>,
+    in_flight: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+impl Service {
+    pub fn new(limits: Limits, trusted: Vec<IpNet>, gateway: Gateway, upgrades: Box<dyn Upgrades>) -> Service {
+        let (in_flight, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Service { limits, trusted, gateway, upgrades, in_flight, stopping }
+    }
+
+    /// Serves a connection until it ends.
+    pub fn serve(&self, stream: TcpStream, peer: IpAddr) {
+        if self.set_up(&stream).is_err() {
+            return;
+        }
+        let mut reader = Reader::new(&stream, peer, &self.limits, &self.trusted);
+        let session = loop {
+            let head = match reader.head() {
+                Ok(head) => head,
+                Err(end) => return self.end(&stream, peer, end),
+            };
+            let _in_flight = InFlight::begin(&self.in_flight);
+            match self.next(&mut reader, &head) {
+                Ok(Next::Open(session)) => break session,
+                Ok(Next::Answer(bytes, persistence)) => {
+                    if self.send(&stream, &bytes).is_err() {
+                        return;
+                    }
+                    if persistence == Persistence::Closed {
+                        return linger(&stream);
+                    }
+                }
+                Err(end) => return self.end(&stream, peer, end),
+            }
+        };
+        let early = reader.into_early();
+        // A session sets time-outs of its own.
+        if stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(None)).is_ok() {
+            session(stream, early);
+        }
+    }
+
+    /// From now on no connection is kept, and no WebSocket opened.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Requests that are being read further, answered or sent.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Removes what the service has put into the file system.
+    pub fn clean_up(&self) {
+        self.gateway.remove_socket();
+    }
+
+    fn set_up(&self, stream: &TcpStream) -> io::Result<()> {
+        // Elsewhere than on Linux it inherits this from the listener.
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        // For each write alone; the pace bounds the whole.
+        stream.set_write_timeout(Some(self.limits.send_stall))
+    }
+
+    fn next(&self, reader: &mut Reader, head: &Head) -> Result<Next, End> {
+        let segments = head.segments()?;
+        if head.upgrade {
+            return Ok(match self.upgrade(head, &segments) {
+                Ok(session) => Next::Open(session),
+                Err(reply) => self.reply(head, &reply),
+            });
+        }
+        // The root is the home page as well as a door.
+        let reads = matches!(head.method, Method::Get | Method::Head);
+        if reads && !segments.is_empty() && self.upgrades.owns(&segments) {
+            let refusal = Refusal::from(Reason::UpgradeRequired);
+            tracing::info!(reason = %refusal.reason, client = %head.client, "request refused");
+            let reply = self.upgrades.refuse(&segments, &refusal);
+            return Ok(self.reply(head, &reply));
+        }
+        let body = reader.body(head)?;
+        let persistence = self.persistence(head);
+        Ok(match self.gateway.exchange(head, &body, persistence) {
+            Ok(bytes) => Next::Answer(bytes, persistence),
+            Err(refusal) => {
+                let reply = Reply::from(refusal);
+                Next::Answer(answer::encode(&reply, persistence, head.method == Method::Head), persistence)
+            }
+        })
+    }
+
+    fn upgrade(&self, head: &Head, segments: &[String]) -> Result<Session, Reply> {
+        if !self.upgrades.owns(segments) {
+            return Err(self.upgrades.refuse(segments, &Reason::NotFound.into()));
+        }
+        if self.is_stopping() {
+            let refusal = Refusal::new(Reason::Unavailable, "The server is shutting down; try again.");
+            return Err(self.upgrades.refuse(segments, &refusal.retry_after(Duration::from_secs(1))));
+        }
+        self.upgrades.open(head, segments)
+    }
+
+    /// An answer that is given without having read the body.
+    fn reply(&self, head: &Head, reply: &Reply) -> Next {
+        let persistence = match head.body {
+            BodyLength::Known(0) => self.persistence(head),
+            _ => Persistence::Closed,
+        };
+        Next::Answer(answer::encode(reply, persistence, head.method == Method::Head), persistence)
+    }
+
+    fn persistence(&self, head: &Head) -> Persistence {
+        if !head.keep_alive || self.is_stopping() {
+            Persistence::Closed
+        } else if head.header("connection").is_some() {
+            Persistence::KeptAsAsked
+        } else {
+            Persistence::Kept
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Ends the connection, after telling the client why if there is something to tell.
+    fn end(&self, stream: &TcpStream, peer: IpAddr, end: End) {
+        let End::Refused(refusal) = end else { return };
+        tracing::info!(reason = %refusal.reason, client = %peer.to_canonical(), "request refused");
+        let bytes = answer::encode(&Reply::from(refusal), Persistence::Closed, false);
+        if self.send(stream, &bytes).is_ok() {
+            linger(stream);
+        }
+    }
+
+    fn send(&self, mut stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+        let pace = Pace::start(self.limits.send_stall);
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match stream.write(&bytes[sent..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(length) => sent += length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if sent < bytes.len() && pace.left(sent).is_none() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Next {
+    Answer(Vec<u8>, Persistence),
+    Open(Session),
+}
+
+/// Counts a request while it is being dealt with, whatever becomes of it.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl InFlight<'_> {
+    fn begin(count: &AtomicUsize) -> InFlight<'_> {
+        count.fetch_add(1, Ordering::AcqRel);
+        InFlight(count)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Closes a connection in which more may be on its way (RFC 9112 §9.6): closed with bytes unread, TCP would reset it,
+/// and the client would lose the answer.
+fn linger(mut stream: &TcpStream) {
+    let until = Instant::now() + LINGER;
+    if stream.shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    let mut chunk = [0; 8 * 1024];
+    let mut taken = 0;
+    while taken < LINGER_BYTES {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            return;
+        }
+        match stream.read(&mut chunk) {
+            Ok(0) | Err(_) => return,
+            Ok(length) => taken += length,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -1,0 +1,288 @@
+//! Reads requests off a connection, one after the other, each part bounded in size and time.
+
+use super::{
+    chunked::Decoder,
+    head::{BodyLength, Head},
+    pace::Pace,
+};
+use crate::{
+    config::Limits,
+    refusal::{Reason, Refusal},
+};
+use ipnet::IpNet;
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{IpAddr, TcpStream},
+    time::Duration,
+};
+
+/// Bytes asked of the kernel at a time.
+const READ_SIZE: usize = 8 * 1024;
+
+/// The reading half of a connection, with what has arrived and is not used yet.
+pub struct Reader<'a> {
+    stream: &'a TcpStream,
+    peer: IpAddr,
+    limits: &'a Limits,
+    trusted: &'a [IpNet],
+    buffer: Vec<u8>,
+    /// The time-out that the socket has now, so that it is not set again for each request.
+    timeout: Option<Duration>,
+}
+
+/// Why no request can be read any more.
+#[derive(Debug)]
+pub enum End {
+    /// The client is gone, or has asked for nothing in time: there is nobody to answer.
+    Quiet,
+    /// The client shall be told before the connection is closed.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> End {
+        End::Refused(refusal)
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(stream: &'a TcpStream, peer: IpAddr, limits: &'a Limits, trusted: &'a [IpNet]) -> Reader<'a> {
+        Reader { stream, peer, limits, trusted, buffer: Vec::new(), timeout: None }
+    }
+
+    /// The next request's head. Waits `idle_http` for it to begin, and `head_deadline` from then on for its end.
+    pub fn head(&mut self) -> Result<Head, End> {
+        if self.buffer.is_empty() {
+            // A connection that waits should cost next to nothing.
+            self.buffer = Vec::new();
+            self.receive(self.limits.idle_http, End::Quiet)?;
+        }
+        let pace = Pace::start(self.limits.head_deadline);
+        let mut unparsed = true;
+        loop {
+            if unparsed && let Some((head, length)) = Head::parse(&self.buffer, self.peer, self.trusted)? {
+                if length > self.limits.max_head {
+                    return Err(Refusal::from(Reason::HeadTooLarge).into());
+                }
+                self.buffer.drain(..length);
+                return Ok(head);
+            }
+            if self.buffer.len() > self.limits.max_head {
+                return Err(Refusal::from(Reason::HeadTooLarge).into());
+            }
+            let before = self.buffer.len();
+            // What arrives does not extend the time here: a head is small, and slow ones are an old attack.
+            let left = pace.left(0).ok_or(too_slow())?;
+            self.receive(left, too_slow())?;
+            // Only a line's end can complete the head, or make it wrong in a way that is worth finding early;
+            // parsing at each byte would let a client buy much work with few bytes.
+            unparsed = self.buffer[before..].contains(&b'\n');
+        }
+    }
+
+    /// The body of the request whose head was read last. After an error the connection must be closed.
+    pub fn body(&mut self, head: &Head) -> Result<Vec<u8>, End> {
+        match head.body {
+            BodyLength::Known(0) => Ok(Vec::new()),
+            BodyLength::Known(length) => match usize::try_from(length) {
+                Ok(length) if length <= self.limits.max_body => self.known_body(head, length),
+                _ => Err(Refusal::from(Reason::BodyTooLarge).into()),
+            },
+            BodyLength::Chunked => self.chunked_body(head),
+        }
+    }
+
+    /// What has arrived behind the last request.
+    pub fn into_early(self) -> Vec<u8> {
+        self.buffer
+    }
+
+    fn known_body(&mut self, head: &Head, length: usize) -> Result<Vec<u8>, End> {
+        if self.buffer.len() < length {
+            self.invite(head)?;
+        }
+        let pace = Pace::start(self.limits.head_deadline);
+        while self.buffer.len() < length {
+            let left = pace.left(self.buffer.len()).ok_or(too_slow())?;
+            self.receive(left, too_slow())?;
+        }
+        let behind = self.buffer.split_off(length);
+        Ok(std::mem::replace(&mut self.buffer, behind))
+    }
+
+    fn chunked_body(&mut self, head: &Head) -> Result<Vec<u8>, End> {
+        if self.buffer.is_empty() {
+            self.invite(head)?;
+        }
+        let pace = Pace::start(self.limits.head_deadline);
+        let mut decoder = Decoder::new(self.limits.max_body);
+        loop {
+            let taken = decoder.feed(&self.buffer)?;
+            self.buffer.drain(..taken);
+            if decoder.is_done() {
+                return Ok(decoder.into_body());
+            }
+            let left = pace.left(decoder.received()).ok_or(too_slow())?;
+            self.receive(left, too_slow())?;
+        }
+    }
+
+    /// Sends `100 Continue` (RFC 9110 §10.1.1) to a client that waits for it before it sends the body.
+    fn invite(&mut self, head: &Head) -> Result<(), End> {
+        if head.expects_continue {
+            let mut stream = self.stream;
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| End::Quiet)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for more bytes; `late` is the end if none arrive in time.
+    fn receive(&mut self, wait: Duration, late: impl Into<End>) -> Result<(), End> {
+        if self.timeout != Some(wait) {
+            // The socket takes no zero, and its time has a granularity of microseconds.
+            let wait = wait.max(Duration::from_millis(1));
+            self.stream.set_read_timeout(Some(wait)).map_err(|_| End::Quiet)?;
+            self.timeout = Some(wait);
+        }
+        let mut chunk = [0; READ_SIZE];
+        let mut stream = self.stream;
+        loop {
+            match stream.read(&mut chunk) {
+                Ok(0) => return Err(End::Quiet),
+                Ok(length) => {
+                    self.buffer.extend_from_slice(&chunk[..length]);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Err(late.into());
+                }
+                Err(_) => return Err(End::Quiet),
+            }
+        }
+    }
+}
+
+fn too_slow() -> Refusal {
+    Reason::RequestTimeout.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::test_support::{connected, limits};
+    use std::{net::Shutdown, thread};
+
+    fn on<T>(sent: &'static [u8], limits: &Limits, read: impl FnOnce(&mut Reader) -> T) -> T {
+        let (mut client, server) = connected();
+        let writer = thread::spawn(move || {
+            client.write_all(sent).unwrap();
+            client
+        });
+        let answer = read(&mut Reader::new(&server, [127, 0, 0, 1].into(), limits, &[]));
+        drop(writer.join());
+        answer
+    }
+
+    fn reason<T>(answer: Result<T, End>) -> Reason {
+        match answer {
+            Err(End::Refused(refusal)) => refusal.reason,
+            Err(End::Quiet) => panic!("ended quietly"),
+            Ok(_) => panic!("was not refused"),
+        }
+    }
+
+    #[test]
+    fn pipelined_requests_are_read_one_by_one() {
+        let sent = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\none\
+            POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n\
+            GET /c HTTP/1.1\r\nHost: x\r\n\r\nearly";
+        on(sent, &limits(), |reader| {
+            for (path, body) in [("/a", &b"one"[..]), ("/b", b"two"), ("/c", b"")] {
+                let head = reader.head().unwrap();
+                assert_eq!(head.path, path);
+                assert_eq!(reader.body(&head).unwrap(), body);
+            }
+            assert_eq!(reader.buffer, b"early");
+        });
+    }
+
+    #[test]
+    fn a_head_over_the_limit_is_refused() {
+        let limits = Limits { max_head: 100, ..limits() };
+        let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(100));
+        let complete = on(long.leak().as_bytes(), &limits, |reader| reader.head());
+        assert_eq!(reason(complete), Reason::HeadTooLarge);
+        let endless = "GET /".to_owned() + &"x".repeat(200);
+        let incomplete = on(endless.leak().as_bytes(), &limits, |reader| reader.head());
+        assert_eq!(reason(incomplete), Reason::HeadTooLarge);
+    }
+
+    #[test]
+    fn a_head_that_does_not_end_in_time_is_refused() {
+        let limits = Limits { head_deadline: Duration::from_millis(30), ..limits() };
+        assert_eq!(
+            reason(on(b"GET / HTTP/1.1\r\nHost: x\r\n", &limits, |reader| reader.head())),
+            Reason::RequestTimeout
+        );
+    }
+
+    #[test]
+    fn a_connection_without_a_request_ends_quietly() {
+        let limits = Limits { idle_http: Duration::from_millis(30), ..limits() };
+        assert!(matches!(on(b"", &limits, |reader| reader.head()), Err(End::Quiet)));
+    }
+
+    #[test]
+    fn a_client_that_goes_away_ends_it_quietly() {
+        let (mut client, server) = connected();
+        client.write_all(b"GET / HT").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let limits = limits();
+        let mut reader = Reader::new(&server, [127, 0, 0, 1].into(), &limits, &[]);
+        assert!(matches!(reader.head(), Err(End::Quiet)));
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused_before_it_is_read() {
+        let limits = Limits { max_body: 5, ..limits() };
+        let sent = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nExpect: 100-continue\r\n\r\n";
+        let answer = on(sent, &limits, |reader| {
+            let head = reader.head()?;
+            reader.body(&head)
+        });
+        assert_eq!(reason(answer), Reason::BodyTooLarge);
+    }
+
+    #[test]
+    fn a_body_that_does_not_end_in_time_is_refused() {
+        let limits = Limits { head_deadline: Duration::from_millis(30), ..limits() };
+        for sent in [
+            &b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc"[..],
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabc",
+        ] {
+            let answer = on(sent, &limits, |reader| {
+                let head = reader.head()?;
+                reader.body(&head)
+            });
+            assert_eq!(reason(answer), Reason::RequestTimeout);
+        }
+    }
+
+    #[test]
+    fn a_client_that_waits_is_told_to_continue() {
+        let (mut client, server) = connected();
+        client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n").unwrap();
+        let polite = thread::spawn(move || {
+            let mut invitation = [0; 25];
+            client.read_exact(&mut invitation).unwrap();
+            client.write_all(b"body").unwrap();
+            invitation
+        });
+        let limits = limits();
+        let mut reader = Reader::new(&server, [127, 0, 0, 1].into(), &limits, &[]);
+        let head = reader.head().unwrap();
+        assert_eq!(reader.body(&head).unwrap(), b"body");
+        assert_eq!(&polite.join().unwrap(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+}

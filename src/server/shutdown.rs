@@ -1,0 +1,148 @@
+//! Stopping: on SIGTERM or SIGINT no new connections, then every socket closed, then the end; in less than ten seconds.
+
+use super::connection::Service;
+use crate::{
+    chat::{Chat, StartError},
+    socket::close::Close,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use std::{
+    io::{self, PipeReader, PipeWriter},
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// From the signal to the end, at most: systemd and PROTOCOL.md section 9 allow ten seconds, and storing what is left
+/// needs some of it.
+const DEADLINE: Duration = Duration::from_secs(8);
+/// Over which time the sockets are closed, at most: clients that reconnect all at once would be a flood elsewhere.
+const MAX_SPREAD: Duration = Duration::from_secs(5);
+/// Part of it for each socket.
+const SPREAD_EACH: Duration = Duration::from_millis(1);
+/// How often is looked whether all are gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Makes a way to say stop, and to hear it.
+pub fn stop() -> io::Result<(Stopper, StopSignal)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((Stopper(Arc::new(Mutex::new(Some(writer)))), StopSignal(reader)))
+}
+
+/// Says stop, once and for all.
+#[derive(Clone)]
+pub struct Stopper(Arc<Mutex<Option<PipeWriter>>>);
+
+impl Stopper {
+    /// `false` if it had been said before.
+    pub fn stop(&self) -> bool {
+        // The pipe's end is a state that everybody sees, whenever they look; a byte in it would be read by one.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+}
+
+/// Hears stop; readable, for `poll`, once it was said.
+pub struct StopSignal(PipeReader);
+
+impl StopSignal {
+    pub fn try_clone(&self) -> io::Result<StopSignal> {
+        self.0.try_clone().map(StopSignal)
+    }
+
+    /// Waits for the signal, but not longer than `time`; `true` if it has come.
+    pub fn wait_for(&self, time: Duration) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        match Timespec::try_from(time) {
+            Ok(time) => poll(&mut fds, Some(&time)).is_ok_and(|ready| ready > 0),
+            Err(_) => false,
+        }
+    }
+}
+
+impl AsFd for StopSignal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Says stop at the first SIGTERM or SIGINT; at the second the process ends at once.
+pub fn on_signals(stopper: Stopper) -> Result<(), StartError> {
+    let failed = |error: io::Error| StartError(format!("can't watch for SIGTERM and SIGINT: {error}"));
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let watch = move || {
+        for signal in signals.forever() {
+            if !stopper.stop() {
+                tracing::warn!("a second signal: ending at once");
+                std::process::exit(128 + signal);
+            }
+            tracing::info!("shutting down; a second signal ends at once");
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop).map_err(failed)
+}
+
+/// Lets what is going on come to its end: requests are answered, sockets closed.
+pub fn drain(chat: &Chat, services: &[Arc<Service>]) {
+    let deadline = Instant::now() + DEADLINE;
+    services.iter().for_each(|service| service.stop());
+    let open = chat.sessions.count();
+    tracing::info!(sockets = open, "closing all sockets");
+    chat.sessions.close_all(Close::SHUTDOWN, spread(open));
+    // One that was being opened meanwhile has missed that; closing another twice changes nothing.
+    chat.sessions.close_all(Close::SHUTDOWN, Duration::ZERO);
+    let is_done = || chat.sessions.count() == 0 && services.iter().all(|service| service.in_flight() == 0);
+    if !wait_until(is_done, deadline) {
+        tracing::warn!(sockets = chat.sessions.count(), "some connections did not end in time; they are cut");
+    }
+    services.iter().for_each(|service| service.clean_up());
+}
+
+fn spread(sockets: usize) -> Duration {
+    SPREAD_EACH.saturating_mul(u32::try_from(sockets).unwrap_or(u32::MAX)).min(MAX_SPREAD)
+}
+
+fn wait_until(is_done: impl Fn() -> bool, deadline: Instant) -> bool {
+    while !is_done() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_hears_the_stop_whenever_they_listen() {
+        let (stopper, early) = stop().unwrap();
+        let late = early.try_clone().unwrap();
+        assert!(!early.wait_for(Duration::ZERO));
+        assert!(stopper.clone().stop());
+        for signal in [early, late] {
+            assert!(signal.wait_for(Duration::from_secs(10)));
+        }
+        assert!(!stopper.stop());
+    }
+
+    #[test]
+    fn few_sockets_close_at_once_and_many_within_five_seconds() {
+        assert_eq!(spread(0), Duration::ZERO);
+        assert_eq!(spread(1_000), Duration::from_secs(1));
+        assert_eq!(spread(10_000), MAX_SPREAD);
+        assert_eq!(spread(usize::MAX), MAX_SPREAD);
+    }
+
+    #[test]
+    fn what_does_not_end_is_waited_for_until_the_deadline_only() {
+        assert!(wait_until(|| true, Instant::now()));
+        assert!(!wait_until(|| false, Instant::now() + Duration::from_millis(5)));
+    }
+}

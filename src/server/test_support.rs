@@ -1,0 +1,35 @@
+//! What several tests of this module build on.
+
+use crate::config::Limits;
+use std::{
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+/// Two ends of one connection: the client's and the server's.
+pub fn connected() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+/// The documented defaults.
+pub fn limits() -> Limits {
+    Limits {
+        message_rate: None,
+        login_rate: None,
+        max_connections: 10_000,
+        max_unauthenticated: 10,
+        max_message: 16 * 1024,
+        max_body: 64 * 1024,
+        max_head: 16 * 1024,
+        ping_interval: Duration::from_secs(30),
+        pong_timeout: Duration::from_secs(75),
+        auth_deadline: Duration::from_secs(10),
+        head_deadline: Duration::from_secs(10),
+        idle_http: Duration::from_secs(15),
+        send_queue: 1 << 20,
+        send_stall: Duration::from_secs(15),
+    }
+}

@@ -1,0 +1,88 @@
+//! Which requests open a WebSocket, and at which door.
+
+use super::head::Head;
+use crate::{
+    chat::Chat,
+    door::{DOORS, Door},
+    http::reply::Reply,
+    refusal::{Reason, Refusal},
+    socket::{handshake, session},
+};
+use std::{net::TcpStream, sync::Arc};
+
+/// What opens WebSockets on a listener's connections.
+pub trait Upgrades: Send + Sync {
+    /// Whether a WebSocket is opened at this path (its decoded segments).
+    fn owns(&self, segments: &[String]) -> bool;
+
+    /// Judges a handshake at a path that it owns. Once there is a session the token is spent.
+    fn open(&self, head: &Head, segments: &[String]) -> Result<Session, Reply>;
+
+    /// The answer to a handshake that is refused, or can't be one, at this path.
+    fn refuse(&self, segments: &[String], refusal: &Refusal) -> Reply;
+}
+
+/// Runs an opened WebSocket until it ends: takes the connection, and what came in behind the request head.
+pub type Session = Box<dyn FnOnce(TcpStream, Vec<u8>) + Send>;
+
+/// The doors of [`DOORS`].
+pub struct Doors {
+    chat: Arc<Chat>,
+}
+
+impl Doors {
+    pub fn new(chat: Arc<Chat>) -> Doors {
+        Doors { chat }
+    }
+}
+
+impl Upgrades for Doors {
+    fn owns(&self, segments: &[String]) -> bool {
+        door(segments).is_some()
+    }
+
+    fn open(&self, head: &Head, segments: &[String]) -> Result<Session, Reply> {
+        let door = door(segments).ok_or_else(|| NoDoors.refuse(segments, &Reason::NotFound.into()))?;
+        match handshake::prepare(&self.chat, door, head, segments) {
+            Ok(opening) => {
+                self.chat.metrics.handshake(door.name(), "ok");
+                let chat = self.chat.clone();
+                Ok(Box::new(move |stream, early| session::run(&chat, stream, opening, early)))
+            }
+            Err(refusal) => {
+                // Neither path nor query: both may hold a token.
+                tracing::info!(reason = %refusal.reason, client = %head.client, door = door.name(), "handshake refused");
+                self.chat.metrics.handshake(door.name(), refusal.reason.word());
+                Err(self.refuse(segments, &refusal))
+            }
+        }
+    }
+
+    fn refuse(&self, segments: &[String], refusal: &Refusal) -> Reply {
+        match door(segments) {
+            Some(door) => Reply::refused_with(door.status(refusal.reason), refusal, door.refused(refusal)),
+            None => Reply::from(refusal.clone()),
+        }
+    }
+}
+
+/// For a listener without WebSockets.
+pub struct NoDoors;
+
+impl Upgrades for NoDoors {
+    fn owns(&self, _: &[String]) -> bool {
+        false
+    }
+
+    fn open(&self, _: &Head, segments: &[String]) -> Result<Session, Reply> {
+        Err(self.refuse(segments, &Reason::NotFound.into()))
+    }
+
+    fn refuse(&self, _: &[String], refusal: &Refusal) -> Reply {
+        Reply::from(refusal.clone())
+    }
+}
+
+fn door(segments: &[String]) -> Option<&'static dyn Door> {
+    DOORS.iter().find(|door| door.owns(segments)).copied()
+}

@@ -1,0 +1,59 @@
+//! The opening handshake (RFC 6455 §4.2): everything is checked first, the token is spent last.
+
+use super::session::Conversation;
+use crate::{
+    chat::Chat,
+    door::{Admission, Door},
+    refusal::{Reason, Refusal},
+    server::head::Head,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use std::sync::Arc;
+use tungstenite::handshake::derive_accept_key;
+
+/// An accepted handshake: the token is spent, the `101` is about to be written.
+pub struct Opening {
+    /// The whole `101` response.
+    pub response: Vec<u8>,
+    pub conversation: Box<dyn Conversation>,
+}
+
+/// Judges a handshake at `door`. On success the token has been spent; a refusal spends nothing.
+pub fn prepare(chat: &Arc<Chat>, door: &dyn Door, head: &Head, segments: &[String]) -> Result<Opening, Refusal> {
+    let key = key(head)?;
+    chat.config.origins.admit(head.header("origin"), chat.config.origin_required)?;
+    let Admission { spend, subprotocol, conversation } = door.admit(chat, head, segments)?;
+    let response = response(key, subprotocol.as_deref());
+    if let Some((token, until)) = spend
+        && !chat.ledger.spend(&token, until)?
+    {
+        return Err(Reason::TokenUsed.into());
+    }
+    Ok(Opening { response, conversation })
+}
+
+/// The client's key, from a handshake as RFC 6455 §4.2.1 wants it.
+fn key(head: &Head) -> Result<&str, Refusal> {
+    if head.header("sec-websocket-version").map(str::trim) != Some("13") {
+        return Err(Refusal::new(Reason::UpgradeRequired, "This server speaks version 13 of WebSocket (RFC 6455)."));
+    }
+    let mut keys = head.headers.iter().filter(|(name, _)| name == "sec-websocket-key").map(|(_, value)| value.as_str());
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if BASE64_STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16) => Ok(key),
+        _ => Err(Refusal::new(Reason::BadRequest, "Sec-WebSocket-Key must be there once, with 16 bytes in base64.")),
+    }
+}
+
+fn response(key: &str, subprotocol: Option<&str>) -> Vec<u8> {
+    let mut response = String::with_capacity(256);
+    response.push_str(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ",
+    );
+    response.push_str(&derive_accept_key(key.as_bytes()));
+    if let Some(subprotocol) = subprotocol {
+        response.push_str("\r\nSec-WebSocket-Protocol: ");
+        response.push_str(subprotocol);
+    }
+    response.push_str("\r\n\r\n");
+    response.into_bytes()
+}

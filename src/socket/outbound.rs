@@ -1,0 +1,395 @@
+//! Everything that is written to one socket passes here, in one order.
+//!
+//! The contract, for whoever changes this file:
+//!
+//! 1. [`Outbound::send`] never blocks and never waits for the network: lanes call it for each member.
+//! 2. Frames are never interleaved or reordered: whoever writes holds the queue's lock, and writes
+//!    past the queue only while it is empty.
+//! 3. Nothing follows a close frame.
+//! 4. What waits is bounded: past the limit, or without progress for too long, the member is dropped
+//!    (1013) and nobody else notices.
+//! 5. The lock is held across non-blocking system calls only. Lock order: this queue, then the
+//!    flusher's table.
+
+use super::{close::Close, flusher::Flusher, frame};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{SendFlags, send},
+};
+use std::{
+    collections::VecDeque,
+    io,
+    net::{Shutdown, TcpStream},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long a waiting thread sleeps at a time.
+const POLL: Duration = Duration::from_millis(100);
+
+/// The writing side of one open socket.
+pub struct Outbound {
+    id: u64,
+    stream: TcpStream,
+    /// Bytes that may wait.
+    limit: usize,
+    /// How long what waits may make no progress.
+    stall: Duration,
+    queue: Mutex<Queue>,
+    flusher: Arc<Flusher>,
+}
+
+struct Queue {
+    stage: Stage,
+    /// What the socket did not take yet; the first `begun` bytes of the first chunk are sent.
+    waiting: VecDeque<Bytes>,
+    begun: usize,
+    /// Bytes in `waiting` that are not sent.
+    bytes: usize,
+    /// Since when nothing could be sent; meaningless while nothing waits.
+    progress: Instant,
+    /// The flusher watches this socket.
+    armed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// A close frame is queued or sent.
+    Closing,
+    /// Nothing will be written any more.
+    Gone,
+}
+
+impl Outbound {
+    pub fn new(id: u64, stream: TcpStream, limit: usize, stall: Duration, flusher: Arc<Flusher>) -> Arc<Outbound> {
+        let queue = Queue {
+            stage: Stage::Open,
+            waiting: VecDeque::new(),
+            begun: 0,
+            bytes: 0,
+            progress: Instant::now(),
+            armed: false,
+        };
+        Arc::new(Outbound { id, stream, limit, stall, queue: Mutex::new(queue), flusher })
+    }
+
+    /// This socket's number, unique in this process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The socket, for its reading thread.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// How many bytes may wait for this member.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Drops a member that can't keep up (1013).
+    pub fn drop_member(self: &Arc<Self>) {
+        let mut queue = self.queue.lock();
+        if queue.stage == Stage::Open {
+            self.drop_slow(&mut queue);
+            self.arm(&mut queue);
+        }
+    }
+
+    /// Sends whole frames, or lets them wait. Never blocks; after a close frame it does nothing.
+    pub fn send(self: &Arc<Self>, frames: &Bytes) {
+        let mut queue = self.queue.lock();
+        if queue.stage == Stage::Open {
+            self.push(&mut queue, frames);
+        }
+    }
+
+    /// Sends whole frames and waits until the socket has taken them: for a connection's own thread,
+    /// which writes history faster than a queue should hold.
+    ///
+    /// Fails if the socket is closed, or makes no progress for the stall time.
+    pub fn send_waiting(self: &Arc<Self>, frames: &Bytes) -> io::Result<()> {
+        self.send(frames);
+        self.drain(None)
+    }
+
+    /// Sends a close frame; nothing can follow it. The socket stays open for reading.
+    pub fn close(self: &Arc<Self>, close: Close) {
+        self.send_close(&frame::close(close));
+    }
+
+    /// Sends a close frame that is already encoded.
+    pub fn send_close(self: &Arc<Self>, frame: &Bytes) {
+        let mut queue = self.queue.lock();
+        if queue.stage == Stage::Open {
+            queue.stage = Stage::Closing;
+            self.push(&mut queue, frame);
+        }
+    }
+
+    /// Waits until nothing waits, at most until then. Fails as [`send_waiting`](Self::send_waiting) does.
+    pub fn drain_until(&self, until: Instant) -> io::Result<()> {
+        self.drain(Some(until))
+    }
+
+    fn drain(&self, until: Option<Instant>) -> io::Result<()> {
+        loop {
+            let patience = {
+                let mut queue = self.queue.lock();
+                self.write_out(&mut queue)?;
+                if queue.stage == Stage::Gone {
+                    return Err(io::ErrorKind::NotConnected.into());
+                }
+                if queue.bytes == 0 {
+                    return Ok(());
+                }
+                let stalls = queue.progress + self.stall;
+                until.map_or(stalls, |until| until.min(stalls)).saturating_duration_since(Instant::now())
+            };
+            if patience.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            // Also bounded because another thread may write meanwhile, and this one would not see it.
+            let wait = Timespec { tv_sec: 0, tv_nsec: patience.min(POLL).subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.stream, PollFlags::OUT)], Some(&wait)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Gives the socket up: nothing is written any more, and a thread that blocks in read wakes.
+    pub fn cut(&self) {
+        let mut queue = self.queue.lock();
+        self.give_up(&mut queue);
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// The flusher says that the socket takes bytes again.
+    pub(super) fn flush(self: &Arc<Self>) {
+        let mut queue = self.queue.lock();
+        if self.write_out(&mut queue).is_err() {
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+        // Under the queue's lock, or a send in between would wait for ever.
+        queue.armed = queue.bytes > 0;
+        if queue.armed {
+            self.flusher.watch(self);
+        } else {
+            self.flusher.forget(self.id);
+        }
+    }
+
+    /// The flusher asks now and then; a member without progress is dropped.
+    pub(super) fn drop_if_stalled(&self) {
+        let mut queue = self.queue.lock();
+        if queue.bytes > 0 && queue.progress.elapsed() >= self.stall {
+            match queue.stage {
+                Stage::Open => self.drop_slow(&mut queue),
+                Stage::Closing | Stage::Gone => {
+                    self.give_up(&mut queue);
+                    let _ = self.stream.shutdown(Shutdown::Both);
+                }
+            }
+        }
+    }
+
+    /// Writes past the empty queue, or joins it.
+    fn push(self: &Arc<Self>, queue: &mut Queue, frames: &Bytes) {
+        let mut sent = 0;
+        if queue.bytes == 0 {
+            match send(&self.stream, frames, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(n) if n == frames.len() => return,
+                Ok(n) => sent = n,
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(_) => return self.lost(queue),
+            }
+            queue.progress = Instant::now();
+            queue.begun = sent;
+        }
+        queue.waiting.push_back(frames.clone());
+        queue.bytes += frames.len() - sent;
+        if queue.bytes > self.limit && queue.stage == Stage::Open {
+            self.drop_slow(queue);
+        }
+        self.arm(queue);
+    }
+
+    fn arm(self: &Arc<Self>, queue: &mut Queue) {
+        if !queue.armed {
+            queue.armed = true;
+            self.flusher.watch(self);
+        }
+    }
+
+    fn write_out(&self, queue: &mut Queue) -> io::Result<()> {
+        while let Some(chunk) = queue.waiting.front() {
+            match send(&self.stream, &chunk[queue.begun..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(n) => {
+                    queue.progress = Instant::now();
+                    queue.bytes -= n;
+                    queue.begun += n;
+                    if queue.begun == chunk.len() {
+                        queue.waiting.pop_front();
+                        queue.begun = 0;
+                    }
+                }
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    self.lost(queue);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what waits, except the frame that is half sent, and says goodbye with 1013.
+    fn drop_slow(&self, queue: &mut Queue) {
+        tracing::info!(socket = self.id, waiting = queue.bytes, reason = "slow_reader", "member dropped");
+        let half = queue.waiting.pop_front().map(|chunk| {
+            let end = if queue.begun == 0 { 0 } else { frame::boundary(&chunk, queue.begun) };
+            chunk.slice(..end)
+        });
+        queue.waiting.clear();
+        queue.bytes = 0;
+        match half {
+            Some(half) if half.len() > queue.begun => {
+                queue.bytes = half.len() - queue.begun;
+                queue.waiting.push_back(half);
+            }
+            _ => queue.begun = 0,
+        }
+        let goodbye = frame::close(Close::SLOW);
+        queue.bytes += goodbye.len();
+        queue.waiting.push_back(goodbye);
+        queue.stage = Stage::Closing;
+        queue.progress = Instant::now();
+        // Its own thread blocks in read: this end of file is how it learns.
+        let _ = self.stream.shutdown(Shutdown::Read);
+    }
+
+    /// The connection is broken; its reading thread will see the same.
+    fn lost(&self, queue: &mut Queue) {
+        self.give_up(queue);
+        let _ = self.stream.shutdown(Shutdown::Read);
+    }
+
+    fn give_up(&self, queue: &mut Queue) {
+        queue.stage = Stage::Gone;
+        queue.waiting = VecDeque::new();
+        queue.bytes = 0;
+        queue.begun = 0;
+    }
+
+    /// Ends the writing side: the flusher lets go of the socket.
+    pub(super) fn retire(&self) {
+        let mut queue = self.queue.lock();
+        self.give_up(&mut queue);
+        self.flusher.forget(self.id);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::{
+        io::Read,
+        net::TcpListener,
+        sync::atomic::{AtomicU64, Ordering},
+    };
+    use tungstenite::{
+        Message,
+        protocol::{Role, WebSocket},
+    };
+
+    /// An outbound queue and the socket at its other end.
+    pub(crate) fn outbound(limit: usize, stall: Duration) -> (Arc<Outbound>, TcpStream) {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        (Outbound::new(id, stream, limit, stall, Flusher::start().unwrap()), peer)
+    }
+
+    /// All that comes until the end of file.
+    fn read_all(mut peer: &TcpStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).unwrap();
+        all
+    }
+
+    #[test]
+    fn frames_come_out_in_the_order_in_which_they_were_sent() {
+        let (outbound, peer) = outbound(64 << 20, Duration::from_secs(20));
+        let payload = "x".repeat(100_000);
+        for n in 0..100 {
+            outbound.send(&frame::text_of(&format!("{n} {payload}")));
+        }
+        outbound.close(Close::NORMAL);
+        outbound.send(&frame::text_of("nothing follows a close frame"));
+        let mut client = WebSocket::from_raw_socket(peer, Role::Client, None);
+        for n in 0..100 {
+            assert!(client.read().unwrap().into_text().unwrap().starts_with(&format!("{n} ")));
+        }
+        assert!(matches!(client.read().unwrap(), Message::Close(_)));
+    }
+
+    #[test]
+    fn a_member_that_does_not_read_is_dropped_at_a_frame_boundary() {
+        let (outbound, peer) = outbound(100_000, Duration::from_secs(20));
+        let frame = frame::text_of(&"x".repeat(30_000));
+        let mut sent = 0;
+        while outbound.queue.lock().stage == Stage::Open {
+            outbound.send(&frame);
+            sent += 1;
+        }
+        let mut client = WebSocket::from_raw_socket(peer, Role::Client, None);
+        let mut read = 0;
+        let close = loop {
+            match client.read().unwrap() {
+                Message::Text(text) => {
+                    assert_eq!(text.len(), 30_000);
+                    read += 1;
+                }
+                Message::Close(close) => break close.unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(u16::from(close.code), 1013);
+        assert!(read < sent, "what waited is forgotten");
+    }
+
+    #[test]
+    fn a_member_without_progress_is_dropped() {
+        let (outbound, peer) = outbound(64 << 20, Duration::from_millis(50));
+        // More than the kernel's buffers take, so the rest of this one frame waits for ever: first for
+        // the goodbye behind it, then the socket is cut.
+        outbound.send(&frame::text_of(&"x".repeat(32 << 20)));
+        while outbound.queue.lock().stage != Stage::Gone {
+            std::thread::yield_now();
+        }
+        assert!(!read_all(&peer).is_empty());
+    }
+
+    #[test]
+    fn a_retired_queue_is_let_go_by_the_flusher() {
+        let (outbound, _peer) = outbound(64 << 20, Duration::from_secs(20));
+        let frame = frame::text_of(&"x".repeat(1 << 20));
+        while outbound.queue.lock().bytes == 0 {
+            outbound.send(&frame);
+        }
+        outbound.retire();
+        while Arc::strong_count(&outbound) > 1 {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The read loop of one open WebSocket, on its connection's own thread.
+
+use super::{close::Close, frame, handshake::Opening, outbound::Outbound};
+use crate::{chat::Chat, config::Limits, refusal::Reason};
+use bytes::Bytes;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpStream},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tungstenite::{
+    Error, Message,
+    error::ProtocolError,
+    protocol::{Role, WebSocket, WebSocketConfig},
+};
+
+/// tungstenite's own buffer; what a message needs beyond it is allocated for that message.
+const READ_BUFFER: usize = 4096;
+
+/// How long a closing socket may take to swallow the close frame and answer it.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What a door says and hears on one open socket. Runs on the connection's own thread.
+pub trait Conversation: Send {
+    /// The socket is open: join the room, replay its history.
+    fn opened(&mut self, link: &Link) -> Result<(), Close>;
+
+    /// A text message has arrived.
+    fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close>;
+
+    /// The text that tells this client that something was refused.
+    fn error(&self, reason: Reason, sentence: &str) -> String;
+
+    /// When the client must have done what it is asked for (a second token), if anything.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The socket is closed, or about to be; leave the room.
+    fn closed(&mut self, link: &Link);
+}
+
+/// The open socket, as a conversation sees it.
+pub struct Link {
+    pub chat: Arc<Chat>,
+    pub outbound: Arc<Outbound>,
+}
+
+impl Link {
+    /// Sends one text message to this client alone.
+    pub fn say(&self, text: &str) {
+        self.outbound.send(&frame::text_of(text));
+    }
+}
+
+/// Writes the `101`, then reads until the connection ends. `early` is what came in behind the request head.
+pub fn run(chat: &Arc<Chat>, stream: TcpStream, opening: Opening, early: Vec<u8>) {
+    let limits = &chat.config.limits;
+    let outbound = chat.sessions.open(stream, limits);
+    let link = Link { chat: chat.clone(), outbound };
+    chat.metrics.connections.inc();
+    let _closed = OnDrop(|| {
+        chat.metrics.connections.dec();
+        chat.sessions.closed(&link.outbound);
+    });
+    if link.outbound.send_waiting(&opening.response.into()).is_ok() {
+        let close = Talking { link: &link, conversation: opening.conversation }.until_closed(early);
+        goodbye(&link.outbound, close);
+    }
+}
+
+/// A conversation that is told its end, also when a panic ends it: or its room would keep a dead member.
+struct Talking<'a> {
+    link: &'a Link,
+    conversation: Box<dyn Conversation>,
+}
+
+impl Talking<'_> {
+    fn until_closed(mut self, early: Vec<u8>) -> Option<Close> {
+        match self.conversation.opened(self.link) {
+            Ok(()) => read_loop(self.link, &mut *self.conversation, early),
+            Err(close) => Some(close),
+        }
+    }
+}
+
+impl Drop for Talking<'_> {
+    fn drop(&mut self) {
+        self.conversation.closed(self.link);
+    }
+}
+
+/// Runs its closure when a scope ends, also by a panic.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Reads until one side closes. The answer is what this end still has to say about it.
+fn read_loop(link: &Link, conversation: &mut dyn Conversation, early: Vec<u8>) -> Option<Close> {
+    let limits = &link.chat.config.limits;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(usize::MAX)
+        .max_message_size(Some(limits.max_message))
+        .max_frame_size(Some(limits.max_message))
+        .accept_unmasked_frames(false);
+    let wire =
+        Wire { outbound: &link.outbound, timeout: None, deadline: conversation.deadline(), heard: Instant::now() };
+    let mut socket = WebSocket::from_partially_read(wire, early, Role::Server, Some(config));
+    let rate = message_rate(limits);
+    let mut pinged = Instant::now();
+    loop {
+        socket.get_mut().wait_at_most(limits);
+        let message = match socket.read() {
+            Ok(message) => message,
+            Err(Error::Io(error)) if is_timeout(&error) => {
+                let wire = socket.get_ref();
+                if wire.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    return Some(Close::policy("auth_deadline"));
+                }
+                let silent = wire.heard.elapsed();
+                if silent >= limits.pong_timeout {
+                    return Some(Close::SILENT);
+                }
+                if silent >= limits.ping_interval && pinged.elapsed() >= limits.ping_interval {
+                    pinged = Instant::now();
+                    link.outbound.send(&frame::ping());
+                }
+                continue;
+            }
+            Err(error) => return close_for(&error),
+        };
+        if let Some(rate) = &rate
+            && !message.is_close()
+            && rate.check().is_err()
+        {
+            let reason = Reason::RateLimited;
+            link.say(
+                &conversation.error(reason, "You send faster than this server allows; connect again and slow down."),
+            );
+            tracing::info!(socket = link.outbound.id(), reason = reason.word(), "connection closed");
+            return Some(Close::policy(reason.word()));
+        }
+        match message {
+            Message::Text(text) => {
+                if let Err(close) = conversation.heard(link, &text) {
+                    return Some(close);
+                }
+                socket.get_mut().deadline = conversation.deadline();
+            }
+            Message::Binary(_) => return Some(Close::BINARY),
+            // tungstenite answers pings and close frames itself, through `Wire`.
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
+        }
+    }
+}
+
+/// Bursts of five seconds' worth are let through.
+fn message_rate(limits: &Limits) -> Option<DefaultDirectRateLimiter> {
+    let a_second = limits.message_rate?;
+    Some(RateLimiter::direct(Quota::per_second(a_second).allow_burst(a_second.saturating_mul(BURST))))
+}
+
+const BURST: std::num::NonZeroU32 = std::num::NonZeroU32::new(5).unwrap();
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// The close frame that RFC 6455 §7.4.1 has for an error; none where the connection is gone already.
+fn close_for(error: &Error) -> Option<Close> {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(Close::PROTOCOL),
+        Error::Utf8(_) => Some(Close::NOT_UTF8),
+        Error::Capacity(_) => Some(Close::TOO_LARGE),
+        _ => None,
+    }
+}
+
+/// Sends the close frame, gives it and what waits before it some time, then closes.
+///
+/// Unread input would turn the close into a reset (RFC 9293 §3.10.4) that may overtake the close
+/// frame, so what still comes in is read for a moment.
+fn goodbye(outbound: &Arc<Outbound>, close: Option<Close>) {
+    let until = Instant::now() + GOODBYE;
+    if let Some(close) = close {
+        outbound.close(close);
+    }
+    let stream = outbound.stream();
+    if outbound.drain_until(until).is_err() || stream.shutdown(Shutdown::Write).is_err() || close.is_none() {
+        return;
+    }
+    let mut sink = [0; 1024];
+    while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        if stream.set_read_timeout(Some(left)).is_err() || !matches!((&*stream).read(&mut sink), Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// The socket as tungstenite reads and writes it: reads block in the kernel, writes join the queue.
+struct Wire<'a> {
+    outbound: &'a Arc<Outbound>,
+    /// The time-out that is set on the socket.
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+    /// When something was last read.
+    heard: Instant,
+}
+
+impl Wire<'_> {
+    /// Lets the next read wait until there is something to do: a ping, a drop, a deadline.
+    fn wait_at_most(&mut self, limits: &Limits) {
+        let silent = self.heard.elapsed();
+        let mut wait = limits.ping_interval;
+        if silent >= limits.ping_interval {
+            wait = wait.min(limits.pong_timeout.saturating_sub(silent));
+        }
+        if let Some(deadline) = self.deadline {
+            wait = wait.min(deadline.saturating_duration_since(Instant::now()));
+        }
+        // A zero time-out would mean none.
+        let wait = wait.max(Duration::from_millis(1));
+        let set = self.timeout.is_some_and(|set| set.abs_diff(wait) < Duration::from_millis(1));
+        if !set && self.outbound.stream().set_read_timeout(Some(wait)).is_ok() {
+            self.timeout = Some(wait);
+        }
+    }
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        // A client that sends a byte now and then must not outlive its deadline.
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let n = self.outbound.stream().read(buf)?;
+        self.heard = Instant::now();
+        Ok(n)
+    }
+}
+
+impl Write for Wire<'_> {
+    /// Takes one whole frame: tungstenite's write buffer is off, so it writes each frame by itself.
+    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
+        let bytes = Bytes::copy_from_slice(frame);
+        if frame::is_close(frame) {
+            self.outbound.send_close(&bytes);
+        } else {
+            self.outbound.send(&bytes);
+        }
+        Ok(frame.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! All open sockets of this process, so that shutdown can close them.
+
+use super::{close::Close, flusher::Flusher, outbound::Outbound};
+use crate::config::Limits;
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    io,
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// The pause between two groups of sockets that are closed at a shutdown.
+const CLOSE_STEP: Duration = Duration::from_millis(20);
+
+/// Every open WebSocket.
+pub struct Sessions {
+    next: AtomicU64,
+    /// Bounded by `MAX_CONNECTIONS`.
+    open: Mutex<HashMap<u64, Arc<Outbound>>>,
+    flusher: Arc<Flusher>,
+}
+
+impl Sessions {
+    /// Starts the flusher.
+    pub fn start() -> io::Result<Sessions> {
+        Ok(Sessions { next: AtomicU64::new(1), open: Mutex::default(), flusher: Flusher::start()? })
+    }
+
+    /// How many sockets are open.
+    pub fn count(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// Takes a socket on.
+    pub(super) fn open(&self, stream: TcpStream, limits: &Limits) -> Arc<Outbound> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let outbound = Outbound::new(id, stream, limits.send_queue, limits.send_stall, self.flusher.clone());
+        self.open.lock().insert(id, outbound.clone());
+        outbound
+    }
+
+    /// Lets a socket go.
+    pub(super) fn closed(&self, outbound: &Outbound) {
+        outbound.retire();
+        self.open.lock().remove(&outbound.id());
+    }
+
+    /// Sends a close frame to every socket, evenly over `spread`, and returns when all are queued.
+    ///
+    /// Spread, because clients that are all closed at once all come back at once.
+    pub fn close_all(&self, close: Close, spread: Duration) {
+        let all = self.all();
+        let steps = (spread.as_millis() / CLOSE_STEP.as_millis()).max(1) as usize;
+        for (n, some) in all.chunks(all.len().div_ceil(steps).max(1)).enumerate() {
+            if n > 0 {
+                thread::sleep(CLOSE_STEP);
+            }
+            for outbound in some {
+                outbound.close(close);
+            }
+        }
+    }
+
+    /// Ends every socket at once, without another word.
+    pub fn cut_all(&self) {
+        for outbound in self.all() {
+            outbound.cut();
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Outbound>> {
+        self.open.lock().values().cloned().collect()
+    }
+}

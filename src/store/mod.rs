@@ -1,0 +1,127 @@
+//! What survives a restart: accounts, messages, spent tokens. Traits here, back ends below.
+//!
+//! Stores know nothing of sockets or JSON. Every call may block and may fail; nothing here is
+//! called from a lane.
+
+pub mod sqlite;
+#[cfg(test)]
+pub(crate) mod suite;
+
+use crate::{
+    auth::token::SignedPart,
+    room::message::{Draft, Message, MessageId, RoomName},
+};
+use std::{error::Error, time::SystemTime};
+
+/// A store did not do what was asked; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[error("the {store} can't {what}")]
+pub struct StoreError {
+    /// `account store`, `message log` or `token ledger`.
+    pub store: &'static str,
+    /// What was tried, as a verb phrase.
+    pub what: &'static str,
+    #[source]
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+/// An account's key in the Propromo table `users`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(pub i64);
+
+/// A row of the Propromo table `users`, as far as we read it.
+#[derive(Clone)]
+pub struct Account {
+    pub id: UserId,
+    pub name: String,
+    pub email: String,
+    /// The hash as Laravel wrote it; never logged, never sent.
+    pub password_hash: String,
+}
+
+/// A row of the Propromo table `monitors`, as far as we read it. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Monitor {
+    pub monitor_hash: String,
+    pub organization_name: Option<String>,
+    pub kind: Option<String>,
+    pub title: Option<String>,
+    pub short_description: Option<String>,
+    pub public: bool,
+    pub created_at: Option<String>,
+    pub updated_at: Option<String>,
+    pub project_url: Option<String>,
+}
+
+/// Reads accounts and their monitors. In many-node mode these tables are another program's.
+pub trait Accounts: Send + Sync {
+    /// The account of this email address, whatever its case.
+    fn by_email(&self, email: &str) -> Result<Option<Account>, StoreError>;
+
+    /// The monitors whose rooms `user` may enter, oldest first.
+    fn monitors_of(&self, user: UserId) -> Result<Vec<Monitor>, StoreError>;
+
+    /// Whether there is a monitor with this hash, and whether `user` is a member of it.
+    fn membership(&self, user: UserId, monitor_hash: &str) -> Result<Membership, StoreError>;
+
+    /// Fails if the store can't be reached (for `/readyz` and `check`).
+    fn probe(&self) -> Result<(), StoreError>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    Member,
+    NotAMember,
+    NoSuchMonitor,
+}
+
+/// Marks connection tokens as spent.
+///
+/// The mark is keyed on the signed part of the token (RFC 7515 §5.1): that is what the signature
+/// protects, while the signature's own text can be re-encoded without breaking it.
+pub trait Ledger: Send + Sync {
+    /// Spends a token, atomically over all nodes; `false` if it was spent before. The mark may be
+    /// forgotten after `until`, when the token would be refused as expired anyway.
+    ///
+    /// Fails if the store can't be reached. The caller must then refuse: an unchecked token lets
+    /// nobody in.
+    fn spend(&self, token: &SignedPart, until: SystemTime) -> Result<bool, StoreError>;
+
+    /// Fails if the store can't be reached.
+    fn probe(&self) -> Result<(), StoreError>;
+}
+
+/// The ordered, durable record of every room's messages.
+pub trait MessageLog: Send + Sync {
+    /// Stores `drafts` in this order, all or none, and gives each its id, in room order.
+    ///
+    /// A draft whose `reference` the same sender used before in the room is not stored again: its
+    /// place in the answer says so with the first message's id. A draft that isn't to be kept gets
+    /// an id like the others and leaves no trace.
+    ///
+    /// Called from one thread only.
+    fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError>;
+
+    /// Up to `limit` messages, oldest first: the newest ones, or those just before `before`.
+    fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError>;
+
+    /// Up to `limit` messages after `after`, oldest first.
+    ///
+    /// `None` if what follows `after` is no longer wholly kept, or `after` is no message of the
+    /// room that we know of: the client must reload.
+    fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Message>>, StoreError>;
+
+    /// Deletes a room's messages, and what is known of the room. A later draft starts it anew.
+    fn forget(&self, room: &RoomName) -> Result<(), StoreError>;
+
+    /// Fails if the store can't be reached.
+    fn probe(&self) -> Result<(), StoreError>;
+}
+
+/// What became of one draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    Stored(MessageId),
+    /// The same sender's `reference` had made this message before.
+    Repeated(MessageId),
+}

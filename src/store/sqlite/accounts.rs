@@ -1,0 +1,140 @@
+//! Accounts in SQLite: the server reads them here, [`admin`](super::admin) commands write them.
+
+use super::{
+    StoreOpenError,
+    database::{self, DiskSync, Pool, Tuning},
+    failed,
+};
+use crate::store::{Account, Accounts, Membership, Monitor, StoreError, UserId};
+use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite_migration::{M, Migrations};
+use std::{error::Error, path::Path};
+
+const STEPS: &[M<'static>] = &[M::up(include_str!("schema/accounts-1.sql"))];
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+pub(super) const MONITOR_COLUMNS: &str =
+    "monitor_hash, organization_name, type, title, short_description, public, created_at, updated_at, project_url";
+
+/// The accounts' file. Admin commands may open it while a server has it open.
+///
+/// An email address is found whatever the case of its ASCII letters; other letters must be typed as
+/// they were stored, since folding them depends on the language.
+pub struct SqliteAccounts {
+    pool: Pool,
+}
+
+impl SqliteAccounts {
+    /// Opens the file, made and brought up to date if need be.
+    pub fn open(path: &Path) -> Result<SqliteAccounts, StoreOpenError> {
+        database::prepare(path, &MIGRATIONS, STEPS.len() as u32)?;
+        let tuning = Tuning {
+            // Written by hand, a few times a day: a command that said "done" is done.
+            sync: DiskSync::Commit,
+            autocheckpoint: 1000,
+            cache_kib: 2048,
+            query_only: false,
+            busy: database::BUSY,
+        };
+        Ok(SqliteAccounts { pool: database::pool(path, tuning)? })
+    }
+
+    /// Runs `work` on a connection; its failure is that of `what`.
+    pub(super) fn with<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.pool.get().map_err(unable(what))?;
+        work(&mut connection).map_err(unable(what))
+    }
+}
+
+fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
+    failed("account store", what)
+}
+
+impl Accounts for SqliteAccounts {
+    fn by_email(&self, email: &str) -> Result<Option<Account>, StoreError> {
+        self.with("look up an account", |connection| {
+            connection
+                .prepare_cached("SELECT id, name, email, password FROM users WHERE email = ?1")?
+                .query_row([email], |row| {
+                    Ok(Account {
+                        id: UserId(row.get(0)?),
+                        name: row.get(1)?,
+                        email: row.get(2)?,
+                        password_hash: row.get(3)?,
+                    })
+                })
+                .optional()
+        })
+    }
+
+    fn monitors_of(&self, user: UserId) -> Result<Vec<Monitor>, StoreError> {
+        self.with("list an account's monitors", |connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {MONITOR_COLUMNS} FROM monitors
+                     WHERE id IN (SELECT monitor_id FROM monitor_user WHERE user_id = ?1) ORDER BY id"
+                ))?
+                .query_map([user.0], monitor)?
+                .collect()
+        })
+    }
+
+    fn membership(&self, user: UserId, monitor_hash: &str) -> Result<Membership, StoreError> {
+        let member: Option<bool> = self.with("look up a membership", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = ?1)
+                     FROM monitors WHERE monitor_hash = ?2",
+                )?
+                .query_row((user.0, monitor_hash), |row| row.get(0))
+                .optional()
+        })?;
+        Ok(match member {
+            Some(true) => Membership::Member,
+            Some(false) => Membership::NotAMember,
+            None => Membership::NoSuchMonitor,
+        })
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.with("be read", |connection| {
+            connection.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists(())?;
+            Ok(())
+        })
+    }
+}
+
+/// Reads a row of [`MONITOR_COLUMNS`].
+pub(super) fn monitor(row: &Row<'_>) -> rusqlite::Result<Monitor> {
+    Ok(Monitor {
+        monitor_hash: row.get(0)?,
+        organization_name: row.get(1)?,
+        kind: row.get(2)?,
+        title: row.get(3)?,
+        short_description: row.get(4)?,
+        public: row.get(5)?,
+        created_at: row.get(6)?,
+        updated_at: row.get(7)?,
+        project_url: row.get(8)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::suite;
+
+    fn demo() -> suite::Opened<SqliteAccounts> {
+        suite::Opened::new(|dir| {
+            let accounts = SqliteAccounts::open(&dir.join("chat.db")).unwrap();
+            accounts.seed_demo().unwrap();
+            accounts
+        })
+    }
+
+    suite::accounts!(demo);
+}

@@ -1,0 +1,122 @@
+//! The accounts of `serve --demo`, the same as in `dummy/test.sql`.
+
+use super::{
+    accounts::SqliteAccounts,
+    admin::{AdminError, insert_monitor},
+};
+use crate::store::{Monitor, StoreError};
+
+/// Name, email and bcrypt hash (cost 10) of `<first name>-password`.
+const ACCOUNTS: [(&str, &str, &str); 3] = [
+    ("Alice Demo", "alice@propromo.example", "$2y$10$lpFbjRn/YxqoKWxaSKWY8OQfJM2VTeNXqH7k5qm7dlTNFAp8yMl9O"),
+    ("Bob Demo", "bob@propromo.example", "$2y$10$eFWjlcp8axl2BUGVZF4WAOR/jxcO7vX0leOoWcM4fbwfgbf1zNqdC"),
+    ("Carol Demo", "carol@propromo.example", "$2y$10$ty.HeX0PMdt.VKibdUQl2uYP0SCNEPzuuIyfnkPAq/fWSIWM2i8EW"),
+];
+
+const MEMBERS: [&str; 2] = ["alice@propromo.example", "bob@propromo.example"];
+
+impl SqliteAccounts {
+    /// Makes the demo accounts and monitors that are missing, and changes none that are there.
+    pub fn seed_demo(&self) -> Result<(), StoreError> {
+        let seeded = self.change("make the demo accounts", |tx| {
+            for (name, email, hash) in ACCOUNTS {
+                tx.execute(
+                    "INSERT INTO users (name, email, password, created_at, updated_at)
+                     VALUES (?1, ?2, ?3, strftime('%FT%TZ'), strftime('%FT%TZ')) ON CONFLICT DO NOTHING",
+                    (name, email, hash),
+                )?;
+            }
+            for monitor in monitors() {
+                let hash = &monitor.monitor_hash;
+                if !tx.prepare_cached("SELECT 1 FROM monitors WHERE monitor_hash = ?1")?.exists([hash])? {
+                    insert_monitor(tx, &monitor)?;
+                }
+                for email in MEMBERS {
+                    tx.execute(
+                        "INSERT INTO monitor_user (user_id, monitor_id)
+                         SELECT users.id, monitors.id FROM users, monitors WHERE email = ?1 AND monitor_hash = ?2
+                         ON CONFLICT DO NOTHING",
+                        (email, hash),
+                    )?;
+                }
+            }
+            Ok(Ok(()))
+        });
+        match seeded {
+            Err(AdminError::Store(error)) => Err(error),
+            // The work above refuses nothing, it only can't be done.
+            _ => Ok(()),
+        }
+    }
+}
+
+fn monitors() -> [Monitor; 2] {
+    [
+        Monitor {
+            monitor_hash: "demo".into(),
+            organization_name: Some("propromo-software".into()),
+            kind: Some("ORGANIZATION".into()),
+            title: Some("Demo".into()),
+            short_description: Some("A place to try the chat: say hello.".into()),
+            public: true,
+            created_at: None,
+            updated_at: None,
+            project_url: Some("https://github.com/orgs/propromo-software/projects/1".into()),
+        },
+        Monitor {
+            monitor_hash: "$2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12".into(),
+            organization_name: Some("propromo-software".into()),
+            kind: Some("ORGANIZATION".into()),
+            title: Some("Propromo".into()),
+            short_description: Some("A monitor whose hash looks like those that Propromo makes.".into()),
+            public: false,
+            created_at: None,
+            updated_at: None,
+            project_url: Some("https://github.com/orgs/propromo-software/projects/2".into()),
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Accounts, suite::Opened};
+
+    fn open() -> Opened<SqliteAccounts> {
+        Opened::new(|dir| SqliteAccounts::open(&dir.join("chat.db")).unwrap())
+    }
+
+    #[test]
+    fn each_hash_is_of_the_password_that_is_told_to_users() {
+        for (name, email, hash) in ACCOUNTS {
+            let password = format!("{}-password", email.split('@').next().unwrap());
+            assert!(hash.starts_with("$2y$10$"), "{name}");
+            assert!(bcrypt::verify(password, hash).unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn seeding_again_makes_nothing_twice_and_keeps_a_changed_password() {
+        let accounts = open();
+        accounts.seed_demo().unwrap();
+        accounts.set_password("alice@propromo.example", "$2y$10$changed").unwrap();
+        let before = accounts.accounts().unwrap();
+        accounts.seed_demo().unwrap();
+        assert_eq!(accounts.accounts().unwrap(), before);
+        assert_eq!(accounts.monitors().unwrap().len(), 2);
+        let alice = accounts.by_email("alice@propromo.example").unwrap().unwrap();
+        assert_eq!(alice.password_hash, "$2y$10$changed");
+    }
+
+    #[test]
+    fn the_script_for_postgresql_makes_the_same_accounts_and_monitors() {
+        let script = include_str!("../../../dummy/test.sql");
+        for (name, email, hash) in ACCOUNTS {
+            assert!(script.contains(name) && script.contains(email) && script.contains(hash), "{name}");
+        }
+        for monitor in monitors() {
+            let described = monitor.short_description.unwrap();
+            assert!(script.contains(&monitor.monitor_hash) && script.contains(&described), "{described}");
+        }
+    }
+}

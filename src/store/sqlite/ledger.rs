@@ -1,0 +1,368 @@
+//! Single use in SQLite: one thread spends what many handshakes ask for, a batch a transaction.
+//!
+//! Of many who ask for one token exactly one is told `true`: asks are carried out one after the
+//! other, and the mark is the table's primary key. Whoever is told `true` knows that the mark is
+//! committed. Whoever gives up waiting has not spent its token: answers are handed over in person
+//! (a channel without room), so the thread sees that nobody took one, and takes the mark back.
+
+use super::{
+    StoreOpenError,
+    database::{self, DiskSync, Tuning},
+    failed,
+};
+use crate::{
+    auth::token::SignedPart,
+    config::Durability,
+    store::{Ledger, StoreError},
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rusqlite::{Connection, TransactionBehavior};
+use rusqlite_migration::{M, Migrations};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+const STEPS: &[M<'static>] = &[M::up(include_str!("schema/ledger-1.sql"))];
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// Asks that may wait for the thread; more wait to be let in, until they give up.
+const WAITING: usize = 1024;
+/// Asks in one transaction.
+const BATCH: usize = 256;
+/// Marks removed in one transaction, so that handshakes wait for milliseconds at most.
+const SWEEP: usize = 500;
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Marks are kept this much longer than they must be: a clock that jumped ahead and came back must
+/// not open a token twice.
+const GRACE: Duration = Duration::from_secs(600);
+
+/// The ledger of one process.
+pub struct SqliteLedger {
+    /// `None` only while it is dropped.
+    asks: Option<Sender<Ask>>,
+    thread: Option<JoinHandle<()>>,
+    patience: Duration,
+}
+
+impl SqliteLedger {
+    /// Opens the file, made and brought up to date if need be, and starts the thread.
+    pub fn open(path: &Path, durability: Durability) -> Result<SqliteLedger, StoreOpenError> {
+        SqliteLedger::open_with(path, durability, Duration::from_secs(5))
+    }
+
+    /// `patience`: how long a caller waits for an answer.
+    fn open_with(path: &Path, durability: Durability, patience: Duration) -> Result<SqliteLedger, StoreOpenError> {
+        database::prepare(path, &MIGRATIONS, STEPS.len() as u32)?;
+        let tuning = Tuning {
+            sync: DiskSync::from(durability),
+            autocheckpoint: 1000,
+            cache_kib: 8192,
+            query_only: false,
+            // Shorter than the patience of callers, so that they hear the reason.
+            busy: patience / 2,
+        };
+        let (asks, inbox) = bounded(WAITING);
+        let spender = Spender { path: path.to_owned(), tuning, connection: None, take_back: Vec::new() };
+        let thread = thread::Builder::new()
+            .name("ledger".into())
+            .spawn(move || spender.run(&inbox))
+            .map_err(|cause| StoreOpenError::Thread { name: "ledger", cause })?;
+        Ok(SqliteLedger { asks: Some(asks), thread: Some(thread), patience })
+    }
+
+    fn ask(&self, what: &'static str, mark: Option<Mark>) -> Result<bool, StoreError> {
+        let deadline = Instant::now() + self.patience;
+        let late = || failed("token ledger", what)("it did not answer in time");
+        let (reply, answer) = bounded(0);
+        let asks = self.asks.as_ref().ok_or_else(late)?;
+        asks.send_deadline(Ask { mark, deadline, reply }, deadline).map_err(|_| late())?;
+        match answer.recv_deadline(deadline) {
+            Ok(answer) => answer.map_err(failed("token ledger", what)),
+            Err(_) => Err(late()),
+        }
+    }
+}
+
+impl Ledger for SqliteLedger {
+    fn spend(&self, token: &SignedPart, until: SystemTime) -> Result<bool, StoreError> {
+        self.ask("spend a token", Some(Mark { token: token.0, until: unix_seconds(until) }))
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.ask("be reached", None).map(drop)
+    }
+}
+
+impl Drop for SqliteLedger {
+    fn drop(&mut self) {
+        self.asks = None;
+        if let Some(thread) = self.thread.take() {
+            // It can only fail if the thread panicked, which the panic hook has told already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What a caller waits for.
+struct Ask {
+    /// `None` only tries the store.
+    mark: Option<Mark>,
+    deadline: Instant,
+    reply: Sender<Result<bool, Arc<rusqlite::Error>>>,
+}
+
+struct Mark {
+    token: [u8; 32],
+    until: i64,
+}
+
+/// The thread's side.
+struct Spender {
+    path: PathBuf,
+    tuning: Tuning,
+    /// `None` before the first batch and after an error: a fresh connection is the surest recovery.
+    connection: Option<Connection>,
+    /// Marks whose callers had given up. At most a batch: nothing is added before these are gone.
+    take_back: Vec<[u8; 32]>,
+}
+
+impl Spender {
+    fn run(mut self, inbox: &Receiver<Ask>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut next_sweep = Instant::now();
+        loop {
+            match inbox.recv_deadline(next_sweep) {
+                Ok(ask) => batch.push(ask),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if !batch.is_empty() {
+                batch.extend(inbox.try_iter().take(BATCH - 1));
+                self.answer(&mut batch);
+            }
+            let now = Instant::now();
+            if now >= next_sweep {
+                let more = self.sweep();
+                next_sweep = if more { now } else { now + SWEEP_INTERVAL };
+            }
+        }
+    }
+
+    fn answer(&mut self, batch: &mut Vec<Ask>) {
+        let now = Instant::now();
+        batch.retain(|ask| ask.deadline > now);
+        match self.spend(batch) {
+            Ok(firsts) => {
+                for (ask, first) in batch.drain(..).zip(firsts) {
+                    // Fails exactly if the caller has gone; one that is still on its way here is waited for.
+                    let gone = ask.reply.send(Ok(first)).is_err();
+                    if let (true, true, Some(mark)) = (gone, first, ask.mark) {
+                        self.take_back.push(mark.token);
+                    }
+                }
+                if !self.take_back.is_empty()
+                    && let Err(error) = self.spend(&[])
+                {
+                    tracing::warn!(%error, "tokens of handshakes that gave up stay spent until the ledger works again");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, refused = batch.len(), "the token ledger failed");
+                let error = Arc::new(error);
+                for ask in batch.drain(..) {
+                    // A caller that has gone needs no answer.
+                    let _ = ask.reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Spends a batch, all or none; says of each whether it was the first.
+    fn spend(&mut self, batch: &[Ask]) -> rusqlite::Result<Vec<bool>> {
+        let take_back = std::mem::take(&mut self.take_back);
+        let spent = self.transaction(|tx| {
+            let mut remove = tx.prepare_cached("DELETE FROM spent WHERE token = ?1")?;
+            for token in &take_back {
+                remove.execute([token])?;
+            }
+            let mut insert =
+                tx.prepare_cached("INSERT INTO spent (token, until) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+            batch
+                .iter()
+                .map(|ask| match &ask.mark {
+                    Some(mark) => Ok(insert.execute((mark.token, mark.until))? == 1),
+                    None => Ok(true),
+                })
+                .collect()
+        });
+        if spent.is_err() {
+            self.take_back = take_back;
+        }
+        spent
+    }
+
+    /// Removes some marks that are of no use any more; whether there may be more.
+    fn sweep(&mut self) -> bool {
+        let past = unix_seconds(SystemTime::now() - GRACE);
+        let removed = self.transaction(|tx| {
+            tx.prepare_cached(
+                "DELETE FROM spent WHERE token IN (SELECT token FROM spent WHERE until < ?1 ORDER BY until LIMIT ?2)",
+            )?
+            .execute((past, SWEEP as i64))
+        });
+        removed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the token ledger could not remove old marks; it tries again in a minute");
+            0
+        }) == SWEEP
+    }
+
+    fn transaction<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => database::connect(&self.path, &self.tuning)?,
+        };
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = work(&tx)?;
+        tx.commit()?;
+        self.connection = Some(connection);
+        Ok(result)
+    }
+}
+
+/// Rounded up: a mark must not end before its token.
+fn unix_seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX - 1) + i64::from(since.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::suite::{self, Opened};
+
+    fn open() -> Opened<SqliteLedger> {
+        Opened::new(|dir| SqliteLedger::open(&dir.join("ledger.db"), Durability::Process).unwrap())
+    }
+
+    suite::ledger!(open);
+
+    const TOKEN: SignedPart = SignedPart([9; 32]);
+
+    fn soon() -> SystemTime {
+        SystemTime::now() + Duration::from_secs(60)
+    }
+
+    /// A ledger whose callers wait `patience`, and a second connection to its file.
+    fn with_a_rival(patience: Duration) -> (Opened<SqliteLedger>, Connection) {
+        let ledger =
+            Opened::new(|dir| SqliteLedger::open_with(&dir.join("ledger.db"), Durability::Process, patience).unwrap());
+        ledger.probe().unwrap();
+        let rival = Connection::open(ledger.dir().join("ledger.db")).unwrap();
+        (ledger, rival)
+    }
+
+    #[test]
+    fn a_ledger_that_is_locked_refuses_and_works_again_when_it_is_not() {
+        let (ledger, rival) = with_a_rival(Duration::from_millis(200));
+        rival.execute_batch("BEGIN IMMEDIATE").unwrap();
+        ledger.spend(&TOKEN, soon()).unwrap_err();
+        ledger.probe().unwrap_err();
+        rival.execute_batch("ROLLBACK").unwrap();
+        assert!(ledger.spend(&TOKEN, soon()).unwrap());
+    }
+
+    #[test]
+    fn a_failed_batch_spends_none_of_its_tokens() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spender = spender(dir.path());
+        // The second mark can't be stored, so the first must not be either.
+        let connection = database::connect(&spender.path, &spender.tuning).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TEMP TRIGGER broken BEFORE INSERT ON main.spent WHEN NEW.until = 13
+                 BEGIN SELECT raise(ABORT, 'broken'); END",
+            )
+            .unwrap();
+        spender.connection = Some(connection);
+        let (reply, _answer) = bounded(0);
+        let ask = |token, until| Ask {
+            mark: Some(Mark { token: [token; 32], until }),
+            deadline: Instant::now() + Duration::from_secs(5),
+            reply: reply.clone(),
+        };
+        spender.spend(&[ask(1, 12), ask(2, 13)]).unwrap_err();
+        assert_eq!(spender.spend(&[ask(1, 12), ask(2, 13)]).unwrap(), [true, true]);
+    }
+
+    #[test]
+    fn in_one_batch_too_a_token_is_spent_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reply, _answer) = bounded(0);
+        let asks: Vec<_> = [1, 2, 1, 1]
+            .map(|token| Ask {
+                mark: Some(Mark { token: [token; 32], until: 5 }),
+                deadline: Instant::now() + Duration::from_secs(5),
+                reply: reply.clone(),
+            })
+            .into();
+        assert_eq!(spender(dir.path()).spend(&asks).unwrap(), [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_caller_that_gave_up_has_not_spent_its_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spender = spender(dir.path());
+        let ask = || {
+            let (reply, answer) = bounded(0);
+            let mark = Some(Mark { token: TOKEN.0, until: unix_seconds(soon()) });
+            (Ask { mark, deadline: Instant::now() + Duration::from_secs(5), reply }, answer)
+        };
+        let (abandoned, answer) = ask();
+        drop(answer);
+        spender.answer(&mut vec![abandoned]);
+        let (next, _answer) = ask();
+        assert_eq!(spender.spend(&[next]).unwrap(), [true]);
+    }
+
+    #[test]
+    fn marks_are_removed_a_while_after_their_token_has_expired() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spender = spender(dir.path());
+        let now = SystemTime::now();
+        let untils = [now - GRACE - Duration::from_secs(5), now - GRACE / 2, now + GRACE];
+        let (reply, _answer) = bounded(0);
+        let asks: Vec<_> = untils
+            .iter()
+            .zip(0u8..)
+            .map(|(until, token)| Ask {
+                mark: Some(Mark { token: [token; 32], until: unix_seconds(*until) }),
+                deadline: Instant::now() + Duration::from_secs(5),
+                reply: reply.clone(),
+            })
+            .collect();
+        spender.spend(&asks).unwrap();
+        assert!(!spender.sweep());
+        assert_eq!(spender.spend(&asks).unwrap(), [true, false, false]);
+    }
+
+    #[test]
+    fn a_mark_ends_no_earlier_than_its_token() {
+        assert_eq!(unix_seconds(UNIX_EPOCH + Duration::from_millis(4001)), 5);
+    }
+
+    fn spender(dir: &Path) -> Spender {
+        let path = dir.join("ledger.db");
+        database::prepare(&path, &MIGRATIONS, STEPS.len() as u32).unwrap();
+        let tuning = Tuning {
+            sync: DiskSync::Checkpoint,
+            autocheckpoint: 1000,
+            cache_kib: 1024,
+            query_only: false,
+            busy: Duration::from_secs(5),
+        };
+        Spender { path, tuning, connection: None, take_back: Vec::new() }
+    }
+}

@@ -1,0 +1,111 @@
+//! What the writer leaves to the keeper thread.
+
+use std::{
+    collections::BTreeSet,
+    mem,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// A list without doubles, so it is bounded by the number of rooms. Writing it down never blocks on
+/// the keeper's work.
+#[derive(Default)]
+pub(super) struct Chores {
+    list: Mutex<List>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct List {
+    checkpoint: bool,
+    forgotten: bool,
+    rooms: BTreeSet<i64>,
+    stop: bool,
+    busy: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chore {
+    Checkpoint,
+    /// Delete the messages of forgotten rooms.
+    SweepForgotten,
+    /// See whether this room has more messages than are kept.
+    Trim(i64),
+    Stop,
+}
+
+impl Chores {
+    pub fn checkpoint(&self) {
+        self.list().checkpoint = true;
+        self.changed.notify_all();
+    }
+
+    pub fn sweep_forgotten(&self) {
+        self.list().forgotten = true;
+        self.changed.notify_all();
+    }
+
+    pub fn trim(&self, rooms: &[i64]) {
+        if !rooms.is_empty() {
+            self.list().rooms.extend(rooms);
+            self.changed.notify_all();
+        }
+    }
+
+    pub fn stop(&self) {
+        self.list().stop = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for the next chore, the most urgent first.
+    pub fn next(&self) -> Chore {
+        let mut list = self.list();
+        list.busy = false;
+        loop {
+            let chore = if list.stop {
+                Some(Chore::Stop)
+            } else if mem::take(&mut list.checkpoint) {
+                Some(Chore::Checkpoint)
+            } else if let Some(room) = list.rooms.pop_first() {
+                Some(Chore::Trim(room))
+            } else if mem::take(&mut list.forgotten) {
+                Some(Chore::SweepForgotten)
+            } else {
+                None
+            };
+            match chore {
+                Some(chore) => {
+                    list.busy = true;
+                    return chore;
+                }
+                None => {
+                    self.changed.notify_all();
+                    list = self.changed.wait(list).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    /// Whether a checkpoint is due, in the middle of a longer chore.
+    pub fn take_checkpoint(&self) -> bool {
+        mem::take(&mut self.list().checkpoint)
+    }
+
+    /// Waits for `rest`, or until the keeper is to stop; whether it is.
+    pub fn rest(&self, rest: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.list(), rest, |list| !list.stop);
+        waited.unwrap_or_else(PoisonError::into_inner).0.stop
+    }
+
+    /// Waits until nothing is left to do.
+    #[cfg(test)]
+    pub fn wait_until_done(&self) {
+        let busy = |list: &mut List| list.busy || list.checkpoint || list.forgotten || !list.rooms.is_empty();
+        drop(self.changed.wait_while(self.list(), busy).unwrap());
+    }
+
+    /// A panic can't leave the list half changed, so a poisoned lock is as good as any.
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,126 @@
+//! The thread that keeps the log's files small: checkpoints, trimming, forgotten rooms.
+//!
+//! It works beside the writer where it can, and where it needs the writer's place it takes it for
+//! some milliseconds and then lets messages pass.
+
+use super::{
+    chores::{Chore, Chores},
+    lock_writer,
+    writer::Writer,
+};
+use rusqlite::{Connection, OptionalExtension};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+/// How long messages may wait for a slice of deletions.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// WAL pages (32 MiB) from which on the writer is paused for the checkpoint that lets the WAL start
+/// again from its beginning. While it is written to, a checkpoint never gets to its end.
+const PAUSE_PAGES: i64 = 8 * 1024;
+
+/// The pause lasts about as long as the copying just before it, so that must have been quick...
+const QUICK: Duration = Duration::from_millis(8);
+
+/// ...unless the WAL has 256 MiB: then the disk is slower than the messages, and they have to wait.
+const MAX_PAGES: i64 = 64 * 1024;
+
+pub(super) struct Keeper {
+    pub writer: Arc<Mutex<Writer>>,
+    pub chores: Arc<Chores>,
+    /// Its own: a checkpoint on the writer's connection would stall a commit for its syncs.
+    pub connection: Connection,
+    /// Messages kept a room.
+    pub keep: Option<u64>,
+}
+
+impl Keeper {
+    pub fn run(self) {
+        loop {
+            let done = match self.chores.next() {
+                Chore::Stop => return,
+                Chore::Checkpoint => self.checkpoint(),
+                Chore::Trim(room) => self.trim(room),
+                Chore::SweepForgotten => self.sweep_forgotten(),
+            };
+            if let Err(error) = done {
+                tracing::warn!(%error, "the message log could not be tidied up; its files may grow until it can");
+                self.chores.rest(Duration::from_secs(1));
+            }
+        }
+    }
+
+    fn checkpoint(&self) -> rusqlite::Result<()> {
+        if self.copy_wal()? < PAUSE_PAGES {
+            return Ok(());
+        }
+        loop {
+            let started = Instant::now();
+            let pages = self.copy_wal()?;
+            if started.elapsed() < QUICK || pages > MAX_PAGES {
+                break;
+            }
+        }
+        let _paused = lock_writer(&self.writer);
+        self.copy_wal()?;
+        // Asked for in the meantime, and done now.
+        self.chores.take_checkpoint();
+        Ok(())
+    }
+
+    /// Copies what can be copied without waiting for anybody; the length of the WAL in pages.
+    fn copy_wal(&self) -> rusqlite::Result<i64> {
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| row.get(1))
+    }
+
+    fn trim(&self, room: i64) -> rusqlite::Result<()> {
+        let Some(keep) = self.keep else { return Ok(()) };
+        let newest_unwanted: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT key FROM messages INDEXED BY messages_by_room
+                 WHERE room = ?1 ORDER BY key DESC LIMIT 1 OFFSET ?2",
+            )?
+            .query_row((room, i64::try_from(keep).unwrap_or(i64::MAX)), |row| row.get(0))
+            .optional()?;
+        match newest_unwanted {
+            Some(key) => self.delete_through(room, key).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn sweep_forgotten(&self) -> rusqlite::Result<()> {
+        let rooms: Vec<i64> = self
+            .connection
+            .prepare_cached("SELECT id FROM rooms WHERE name IS NULL")?
+            .query_map((), |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for room in rooms {
+            if !self.delete_through(room, i64::MAX)? {
+                break;
+            }
+            lock_writer(&self.writer).bury(room)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a room's messages up to `key`, in slices, and rests as long as it works; `false` if it
+    /// was stopped.
+    fn delete_through(&self, room: i64, key: i64) -> rusqlite::Result<bool> {
+        loop {
+            let started = Instant::now();
+            if lock_writer(&self.writer).trim(room, key, SLICE)? {
+                return Ok(true);
+            }
+            let took = started.elapsed();
+            if self.chores.take_checkpoint() {
+                self.checkpoint()?;
+            }
+            if self.chores.rest(took) {
+                return Ok(false);
+            }
+        }
+    }
+}

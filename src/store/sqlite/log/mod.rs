@@ -1,0 +1,216 @@
+//! The message log in SQLite: one writing connection, four that read, one thread that tidies up.
+//!
+//! - All messages of all rooms are appended to one table in the order of their ids; a narrow index
+//!   finds those of a room. Clustering by room instead touches a wide page for each room of a batch,
+//!   and measured three times slower with 1000 rooms.
+//! - A batch is one transaction. It waits for no sync (unless [`Durability::Power`]) and does no
+//!   checkpoint: `keeper` does those beside it.
+//! - `synchronous` is `NORMAL`: a commit is in the kernel's page cache when it returns, so it outlives
+//!   a killed process; see `DiskSync`.
+//! - Trimming keeps at least `history_max` messages of a room, and up to a tenth more. It happens in
+//!   rooms that are written to.
+//! - A reference is forgotten with the message that it made.
+
+mod chores;
+mod ids;
+mod keeper;
+mod writer;
+
+use self::{chores::Chores, keeper::Keeper, writer::Writer};
+use super::{
+    StoreOpenError,
+    database::{self, DiskSync, Pool, Tuning},
+    failed,
+};
+use crate::{
+    config::Durability,
+    room::message::{Draft, Message, MessageId, RoomName},
+    store::{Appended, MessageLog, StoreError},
+};
+use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite_migration::{M, Migrations};
+use std::{
+    error::Error,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/log-1.sql"))];
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// The log of one process.
+pub struct SqliteLog {
+    /// Used by the log thread, and for milliseconds by the keeper and [`MessageLog::forget`].
+    writer: Arc<Mutex<Writer>>,
+    readers: Pool,
+    chores: Arc<Chores>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl SqliteLog {
+    /// Opens the file, made and brought up to date if need be. `history_max`: messages kept a room;
+    /// `None` keeps all.
+    pub fn open(path: &Path, history_max: Option<u64>, durability: Durability) -> Result<SqliteLog, StoreOpenError> {
+        let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
+        database::prepare(path, &MIGRATIONS, STEPS.len() as u32)?;
+        let writing = Tuning {
+            sync: DiskSync::from(durability),
+            autocheckpoint: 0,
+            // The last index page of some thousand rooms: without them each message would be a read.
+            cache_kib: 32 * 1024,
+            query_only: false,
+            busy: database::BUSY,
+        };
+        // Each commit makes a reader's own cache worthless; the kernel's serves it.
+        let reading = Tuning { cache_kib: 1024, query_only: true, ..writing };
+        let keeping = Tuning { sync: DiskSync::Checkpoint, cache_kib: 1024, ..writing };
+
+        let connection = database::connect(path, &keeping).map_err(unusable)?;
+        let last = newest_key(&connection).map_err(unusable)?;
+        let ahead = Duration::from_millis((last >> 12).saturating_sub(ids::unix_millis()).max(0) as u64);
+        if ahead > Duration::from_secs(1) {
+            tracing::warn!(
+                seconds = ahead.as_secs(),
+                "the newest message is from the future: new ones get its time until the clock has caught up"
+            );
+        }
+
+        let keep = history_max.filter(|keep| *keep > 0);
+        let chores = Arc::new(Chores::default());
+        // Rooms that were forgotten just before the last end.
+        chores.sweep_forgotten();
+        let writer = Writer::new(path.to_owned(), writing, last, keep, chores.clone());
+        let writer = Arc::new(Mutex::new(writer));
+        let readers = database::pool(path, reading)?;
+        let keeper = Keeper { writer: writer.clone(), chores: chores.clone(), connection, keep };
+        let keeper = thread::Builder::new()
+            .name("log-keeper".into())
+            .spawn(move || keeper.run())
+            .map_err(|cause| StoreOpenError::Thread { name: "log-keeper", cause })?;
+        Ok(SqliteLog { writer, readers, chores, keeper: Some(keeper) })
+    }
+
+    fn read<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.readers.get().map_err(unable(what))?;
+        work(&mut connection).map_err(unable(what))
+    }
+}
+
+impl MessageLog for SqliteLog {
+    fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        lock_writer(&self.writer).append(drafts).map_err(unable("store messages"))
+    }
+
+    fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
+        let before = before.map_or(i64::MAX, ids::key);
+        let mut page: Vec<Message> = self.read("read a room's history", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT key, tail, sender, text, extra FROM messages INDEXED BY messages_by_room
+                     WHERE room = (SELECT id FROM rooms WHERE name = ?1) AND key < ?2 ORDER BY key DESC LIMIT ?3",
+                )?
+                .query_map((room.as_str(), before, as_limit(limit)), message)?
+                .collect()
+        })?;
+        page.reverse();
+        Ok(page)
+    }
+
+    fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Message>>, StoreError> {
+        self.read("read what a client has missed", |connection| {
+            // One view of the log: trimming in between must not go unnoticed.
+            let view = connection.transaction()?;
+            let known: Option<(i64, Option<[u8; 16]>)> = view
+                .prepare_cached("SELECT id, trimmed FROM rooms WHERE name = ?1")?
+                .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((room, trimmed)) = known else { return Ok(None) };
+            let key = ids::key(after);
+            let tail: Option<i64> = view
+                .prepare_cached("SELECT tail FROM messages WHERE key = ?1 AND room = ?2")?
+                .query_row((key, room), |row| row.get(0))
+                .optional()?;
+            let is_kept = tail.is_some_and(|tail| ids::join(key, tail) == after);
+            let is_last_trimmed = trimmed.is_some_and(|id| id == *after.0.as_bytes());
+            if !is_kept && !is_last_trimmed {
+                return Ok(None);
+            }
+            view.prepare_cached(
+                "SELECT key, tail, sender, text, extra FROM messages INDEXED BY messages_by_room
+                 WHERE room = ?1 AND key > ?2 ORDER BY key LIMIT ?3",
+            )?
+            .query_map((room, key, as_limit(limit)), message)?
+            .collect::<Result<_, _>>()
+            .map(Some)
+        })
+    }
+
+    fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
+        lock_writer(&self.writer).forget(room).map_err(unable("forget a room"))
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.read("be read", |connection| {
+            connection.prepare_cached("SELECT 1 FROM rooms LIMIT 1")?.exists(())?;
+            Ok(())
+        })
+    }
+}
+
+impl Drop for SqliteLog {
+    fn drop(&mut self) {
+        self.chores.stop();
+        if let Some(keeper) = self.keeper.take() {
+            // It can only fail if the thread panicked, which the panic hook has told already.
+            let _ = keeper.join();
+        }
+    }
+}
+
+/// A panic while the lock was held may have cut a transaction short: the writer starts afresh.
+fn lock_writer(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().unwrap_or_else(|poisoned| {
+        let mut guard = poisoned.into_inner();
+        guard.reset();
+        writer.clear_poison();
+        guard
+    })
+}
+
+/// The greatest key that an id was ever made of.
+fn newest_key(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row(
+        "SELECT max(coalesce((SELECT max(key) FROM messages), 0), coalesce((SELECT key FROM floor), 0))",
+        (),
+        |row| row.get(0),
+    )
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    Ok(Message {
+        id: ids::join(row.get(0)?, row.get(1)?),
+        sender: row.get_ref(2)?.as_str()?.into(),
+        text: row.get_ref(3)?.as_str()?.into(),
+        extra: row.get_ref(4)?.as_str_or_null()?.map(Into::into),
+    })
+}
+
+fn as_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
+    failed("message log", what)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! The one connection that writes to the message log.
+
+use super::{
+    chores::Chores,
+    ids::{self, Ids, unix_millis},
+};
+use crate::{
+    room::message::{Draft, RoomName},
+    store::{
+        Appended,
+        sqlite::database::{self, Tuning},
+    },
+};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// WAL pages, as estimated, after which the keeper is asked for a checkpoint: 4 MiB. Commits get slower with a long
+/// WAL, and a checkpoint costs two syncs however short it is.
+const CHECKPOINT_PAGES: usize = 1024;
+
+/// Rooms whose row is remembered; when there are more, all are forgotten and looked up again.
+const KNOWN_ROOMS: usize = 100_000;
+
+/// Messages deleted by one statement while trimming.
+const TRIM_STEP: usize = 64;
+
+pub(super) struct Writer {
+    path: PathBuf,
+    tuning: Tuning,
+    /// `None` after an error that a fresh connection may cure.
+    connection: Option<Connection>,
+    ids: Ids,
+    rooms: HashMap<RoomName, Known>,
+    /// How much a room may grow before the keeper looks whether it must be trimmed; `None`: never.
+    slack: Option<u64>,
+    /// WAL pages since the keeper was last asked for a checkpoint, roughly.
+    pages: usize,
+    chores: Arc<Chores>,
+}
+
+/// What is remembered of a room.
+struct Known {
+    id: i64,
+    /// Messages since the keeper last looked.
+    grown: u64,
+}
+
+impl Writer {
+    /// `last`: the key above which ids begin. `keep`: messages kept a room.
+    pub fn new(path: PathBuf, tuning: Tuning, last: i64, keep: Option<u64>, chores: Arc<Chores>) -> Writer {
+        Writer {
+            path,
+            tuning,
+            connection: None,
+            ids: Ids::after(last),
+            rooms: HashMap::new(),
+            slack: keep.map(|keep| (keep / 10).max(1)),
+            pages: 0,
+            chores,
+        }
+    }
+
+    /// Stores a batch in one transaction.
+    pub fn append(&mut self, drafts: &[Draft]) -> rusqlite::Result<Vec<Appended>> {
+        self.store(drafts).inspect_err(|error| self.recover(error))
+    }
+
+    /// Detaches the room's messages from its name, at once; the keeper deletes them in slices.
+    pub fn forget(&mut self, room: &RoomName) -> rusqlite::Result<()> {
+        self.rooms.remove(room);
+        let last = self.ids.last();
+        self.transaction(|tx| {
+            tx.execute("INSERT OR REPLACE INTO floor (id, key) VALUES (0, ?1)", [last])?;
+            tx.execute("UPDATE rooms SET name = NULL WHERE name = ?1", [room.as_str()])
+        })?;
+        self.chores.sweep_forgotten();
+        Ok(())
+    }
+
+    /// Deletes messages of a room, oldest first, up to the key `through`, but stops after about
+    /// `budget`; whether all are gone.
+    pub fn trim(&mut self, room: i64, through: i64, budget: Duration) -> rusqlite::Result<bool> {
+        let started = Instant::now();
+        self.transaction(|tx| {
+            let mut step = tx.prepare_cached(
+                "SELECT key, tail FROM messages INDEXED BY messages_by_room
+                 WHERE room = ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
+            )?;
+            let mut delete =
+                tx.prepare_cached("DELETE FROM messages INDEXED BY messages_by_room WHERE room = ?1 AND key <= ?2")?;
+            let mut trimmed = None;
+            let done = loop {
+                let rows: Vec<(i64, i64)> = step
+                    .query_map((room, through, TRIM_STEP as i64), |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect::<Result<_, _>>()?;
+                if let Some(&(key, tail)) = rows.last() {
+                    delete.execute((room, key))?;
+                    trimmed = Some(ids::join(key, tail));
+                }
+                if rows.len() < TRIM_STEP {
+                    break true;
+                }
+                if started.elapsed() >= budget {
+                    break false;
+                }
+            };
+            if let Some(id) = trimmed {
+                tx.prepare_cached("UPDATE rooms SET trimmed = ?2 WHERE id = ?1")?.execute((room, id.0.as_bytes()))?;
+            }
+            Ok(done)
+        })
+    }
+
+    /// Removes the row of a forgotten room that has no messages left.
+    pub fn bury(&mut self, room: i64) -> rusqlite::Result<()> {
+        self.transaction(|tx| tx.execute("DELETE FROM rooms WHERE id = ?1 AND name IS NULL", [room]).map(drop))
+    }
+
+    /// Forgets everything that a transaction cut short may have left wrong.
+    pub fn reset(&mut self) {
+        self.connection = None;
+        self.rooms.clear();
+    }
+
+    #[cfg(test)]
+    pub fn connection(&mut self) -> &Connection {
+        self.connection.as_ref().expect("a batch was stored before")
+    }
+
+    #[cfg(test)]
+    pub fn set_last_key(&mut self, key: i64) {
+        self.ids = Ids::after(key);
+    }
+
+    fn store(&mut self, drafts: &[Draft]) -> rusqlite::Result<Vec<Appended>> {
+        let Writer { path, tuning, connection, ids, rooms, slack, pages, chores } = self;
+        if drafts.iter().all(|draft| !draft.kept) {
+            let now = unix_millis();
+            return Ok(drafts.iter().map(|_| passing(ids, now)).collect());
+        }
+        let tx = begin(connection, path, tuning)?;
+        let mut appended = Vec::with_capacity(drafts.len());
+        let mut overgrown = Vec::new();
+        let mut bytes = 0;
+        let mut room_changes = 0;
+        let mut last_room = None;
+        if rooms.len() >= KNOWN_ROOMS {
+            rooms.clear();
+        }
+        {
+            let mut insert = tx.prepare_cached(
+                "INSERT INTO messages (key, room, tail, sender, text, extra, ref) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (room, sender, ref) WHERE ref IS NOT NULL DO NOTHING",
+            )?;
+            let now = unix_millis();
+            for draft in drafts {
+                if !draft.kept {
+                    appended.push(passing(ids, now));
+                    continue;
+                }
+                let room = match rooms.get_mut(&draft.room) {
+                    Some(known) => known,
+                    None => rooms.entry(draft.room.clone()).or_insert(look_up(&tx, &draft.room)?),
+                };
+                let (key, tail) = ids.next(now);
+                let (extra, reference) = (draft.extra.as_deref(), draft.reference.as_deref());
+                if insert.execute((key, room.id, tail, &*draft.sender, &*draft.text, extra, reference))? == 0 {
+                    appended.push(Appended::Repeated(first_use(&tx, room.id, draft)?));
+                    continue;
+                }
+                appended.push(Appended::Stored(ids::join(key, tail)));
+                bytes += 64 + draft.sender.len() + draft.text.len() + extra.map_or(0, str::len);
+                room_changes += usize::from(last_room != Some(room.id));
+                last_room = Some(room.id);
+                room.grown = room.grown.saturating_add(1);
+                if slack.is_some_and(|slack| room.grown >= slack) {
+                    room.grown = 0;
+                    overgrown.push(room.id);
+                }
+            }
+        }
+        tx.commit()?;
+        chores.trim(&overgrown);
+        *pages += 1 + bytes / 4096 + room_changes;
+        if *pages >= CHECKPOINT_PAGES {
+            *pages = 0;
+            chores.checkpoint();
+        }
+        Ok(appended)
+    }
+
+    fn transaction<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let tx = begin(&mut self.connection, &self.path, &self.tuning);
+        let outcome = tx.and_then(|tx| {
+            let result = work(&tx)?;
+            tx.commit()?;
+            Ok(result)
+        });
+        outcome.inspect_err(|error| self.recover(error))
+    }
+
+    /// The transaction was rolled back, and with it perhaps the row of a room that we remember. What
+    /// is not plainly the disk's or another process's doing is answered with a fresh connection.
+    fn recover(&mut self, error: &rusqlite::Error) {
+        self.rooms.clear();
+        if !matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)) {
+            self.connection = None;
+        }
+    }
+}
+
+fn begin<'c>(
+    connection: &'c mut Option<Connection>,
+    path: &Path,
+    tuning: &Tuning,
+) -> rusqlite::Result<Transaction<'c>> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(database::connect(path, tuning)?),
+    };
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+/// The place of a message that leaves no trace.
+fn passing(ids: &mut Ids, now: i64) -> Appended {
+    let (key, tail) = ids.next(now);
+    Appended::Stored(ids::join(key, tail))
+}
+
+/// The row of a room, made if there is none.
+fn look_up(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<Known> {
+    let found: Option<i64> = tx
+        .prepare_cached("SELECT id FROM rooms WHERE name = ?1")?
+        .query_row([room.as_str()], |row| row.get(0))
+        .optional()?;
+    match found {
+        // How much it had grown is not known: the keeper looks after the next message.
+        Some(id) => Ok(Known { id, grown: u64::MAX }),
+        None => {
+            tx.prepare_cached("INSERT INTO rooms (name) VALUES (?1)")?.execute([room.as_str()])?;
+            Ok(Known { id: tx.last_insert_rowid(), grown: 0 })
+        }
+    }
+}
+
+/// The message that `draft` repeats.
+fn first_use(tx: &Transaction<'_>, room: i64, draft: &Draft) -> rusqlite::Result<crate::room::message::MessageId> {
+    tx.prepare_cached("SELECT key, tail FROM messages WHERE room = ?1 AND sender = ?2 AND ref = ?3")?
+        .query_row((room, &*draft.sender, draft.reference.as_deref()), |row| Ok(ids::join(row.get(0)?, row.get(1)?)))
+}

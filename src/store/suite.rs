@@ -1,0 +1,332 @@
+//! What every back end of a store must do, as tests that each of them runs.
+//!
+//! A back end's test module calls `suite::ledger!(open)`, where `open()` gives a new, empty store as
+//! an [`Opened`] (or anything else that dereferences to it).
+
+use super::{Accounts, Appended, Ledger, Membership, MessageLog};
+use crate::{
+    auth::token::SignedPart,
+    room::message::{Draft, Message, MessageId, RoomName},
+};
+use std::{
+    collections::HashSet,
+    ops::Deref,
+    path::Path,
+    sync::Barrier,
+    time::{Duration, SystemTime},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// A store in a directory that goes away with it.
+pub(crate) struct Opened<S> {
+    store: S,
+    dir: TempDir,
+}
+
+impl<S> Opened<S> {
+    pub(crate) fn new(open: impl FnOnce(&Path) -> S) -> Opened<S> {
+        let dir = tempfile::tempdir().unwrap();
+        Opened { store: open(dir.path()), dir }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl<S> Deref for Opened<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.store
+    }
+}
+
+macro_rules! tests_of {
+    ($name:ident: $($test:ident)*) => { tests_of! { @ ($) $name: $($test)* } };
+    (@ ($d:tt) $name:ident: $($test:ident)*) => {
+        macro_rules! $name {
+            ($d open:expr) => {
+                $(
+                    #[test]
+                    fn $test() {
+                        $crate::store::suite::$test(&*$d open());
+                    }
+                )*
+            };
+        }
+        pub(crate) use $name;
+    };
+}
+
+// With the accounts of `dummy/test.sql`.
+tests_of! { accounts:
+    an_account_is_found_whatever_the_case_of_its_email
+    an_unknown_email_has_no_account
+    monitors_are_listed_oldest_first_and_only_to_their_members
+    a_membership_is_told_from_none_and_from_no_monitor
+    accounts_can_be_probed
+}
+
+tests_of! { ledger:
+    a_token_is_spent_once
+    tokens_are_spent_each_for_itself
+    of_many_who_race_with_a_token_one_gets_in
+    the_ledger_can_be_probed
+}
+
+tests_of! { message_log:
+    what_was_stored_is_read_back_as_it_was
+    ids_grow_in_the_order_of_the_drafts
+    what_is_not_to_be_kept_gets_an_id_and_leaves_no_trace
+    a_page_of_history_ends_before_the_message_named
+    history_is_the_newest_messages_oldest_first
+    a_room_nobody_spoke_in_has_no_history
+    rooms_do_not_see_each_others_messages
+    a_repeated_reference_makes_no_second_message
+    a_reference_repeated_in_one_batch_makes_one_message
+    a_reference_is_one_senders_in_one_room
+    since_gives_what_follows_up_to_the_limit
+    since_the_newest_message_there_is_nothing
+    since_a_message_the_room_never_had_the_client_must_reload
+    a_forgotten_room_is_empty_and_starts_anew
+    the_log_can_be_probed
+}
+
+const ALICE: &str = "alice@propromo.example";
+const MONITOR: &str = "$2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12";
+
+pub(crate) fn an_account_is_found_whatever_the_case_of_its_email(accounts: &dyn Accounts) {
+    let account = accounts.by_email("Alice@PROPROMO.example").unwrap().unwrap();
+    assert_eq!(account.email, ALICE);
+    assert!(account.password_hash.starts_with("$2y$10$"));
+}
+
+pub(crate) fn an_unknown_email_has_no_account(accounts: &dyn Accounts) {
+    assert!(accounts.by_email("nobody@propromo.example").unwrap().is_none());
+    assert!(accounts.by_email("%").unwrap().is_none());
+    assert!(accounts.by_email("").unwrap().is_none());
+}
+
+pub(crate) fn monitors_are_listed_oldest_first_and_only_to_their_members(accounts: &dyn Accounts) {
+    let monitors_of = |email: &str| -> Vec<String> {
+        let user = accounts.by_email(email).unwrap().unwrap().id;
+        accounts.monitors_of(user).unwrap().into_iter().map(|monitor| monitor.monitor_hash).collect()
+    };
+    assert_eq!(monitors_of(ALICE), ["demo", MONITOR]);
+    assert_eq!(monitors_of("carol@propromo.example"), [""; 0]);
+}
+
+pub(crate) fn a_membership_is_told_from_none_and_from_no_monitor(accounts: &dyn Accounts) {
+    let alice = accounts.by_email(ALICE).unwrap().unwrap().id;
+    let carol = accounts.by_email("carol@propromo.example").unwrap().unwrap().id;
+    assert_eq!(accounts.membership(alice, MONITOR).unwrap(), Membership::Member);
+    assert_eq!(accounts.membership(carol, MONITOR).unwrap(), Membership::NotAMember);
+    assert_eq!(accounts.membership(alice, &MONITOR.to_lowercase()).unwrap(), Membership::NoSuchMonitor);
+}
+
+pub(crate) fn accounts_can_be_probed(accounts: &dyn Accounts) {
+    accounts.probe().unwrap();
+}
+
+fn soon() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(60)
+}
+
+/// Of its own for each call: a shared back end keeps the marks of earlier runs.
+fn fresh_token() -> SignedPart {
+    let mut token = [0; 32];
+    rand::fill(&mut token);
+    SignedPart(token)
+}
+
+pub(crate) fn a_token_is_spent_once(ledger: &dyn Ledger) {
+    let token = fresh_token();
+    assert!(ledger.spend(&token, soon()).unwrap());
+    assert!(!ledger.spend(&token, soon()).unwrap());
+}
+
+pub(crate) fn tokens_are_spent_each_for_itself(ledger: &dyn Ledger) {
+    for _ in 0..10 {
+        assert!(ledger.spend(&fresh_token(), soon()).unwrap());
+    }
+}
+
+pub(crate) fn of_many_who_race_with_a_token_one_gets_in(ledger: &dyn Ledger) {
+    const RUNNERS: usize = 32;
+    let token = fresh_token();
+    let start = Barrier::new(RUNNERS);
+    let got_in = std::thread::scope(|scope| {
+        let runners: Vec<_> = (0..RUNNERS)
+            .map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    ledger.spend(&token, soon()).unwrap()
+                })
+            })
+            .collect();
+        runners.into_iter().map(|runner| runner.join().unwrap()).filter(|first| *first).count()
+    });
+    assert_eq!(got_in, 1);
+}
+
+pub(crate) fn the_ledger_can_be_probed(ledger: &dyn Ledger) {
+    ledger.probe().unwrap();
+}
+
+/// A room of its own for each call: a shared back end keeps the messages of earlier runs.
+pub(crate) fn fresh_room() -> RoomName {
+    RoomName::channel(&format!("{:032x}", rand::random::<u128>()))
+}
+
+pub(crate) fn draft(room: &RoomName, text: &str) -> Draft {
+    Draft { room: room.clone(), sender: ALICE.into(), text: text.into(), extra: None, kept: true, reference: None }
+}
+
+/// Stores texts in a room, one batch.
+pub(crate) fn say(log: &dyn MessageLog, room: &RoomName, texts: &[&str]) -> Vec<MessageId> {
+    let drafts: Vec<_> = texts.iter().map(|text| draft(room, text)).collect();
+    stored(&log.append(&drafts).unwrap())
+}
+
+pub(crate) fn texts(messages: &[Message]) -> Vec<&str> {
+    messages.iter().map(|message| &*message.text).collect()
+}
+
+fn stored(appended: &[Appended]) -> Vec<MessageId> {
+    appended
+        .iter()
+        .map(|appended| match appended {
+            Appended::Stored(id) => *id,
+            Appended::Repeated(id) => panic!("{id} was said to repeat a message"),
+        })
+        .collect()
+}
+
+pub(crate) fn what_was_stored_is_read_back_as_it_was(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let said = Draft {
+        extra: Some(r#"{"color":"red"}"#.into()),
+        text: "tab\t nul\0 quote' \u{1f980} \u{202e}".into(),
+        ..draft(&room, "")
+    };
+    let ids = stored(&log.append(&[said.clone(), draft(&room, "")]).unwrap());
+    let read = log.history(&room, None, 10).unwrap();
+    let [first, second] = &read[..] else { panic!("{} messages", read.len()) };
+    assert!(first == &Message { id: ids[0], sender: said.sender, text: said.text, extra: said.extra });
+    assert!(second == &Message { id: ids[1], sender: ALICE.into(), text: "".into(), extra: None });
+}
+
+pub(crate) fn what_is_not_to_be_kept_gets_an_id_and_leaves_no_trace(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let passing = || Draft { kept: false, ..draft(&room, "passing") };
+    let batches = [vec![draft(&room, "kept"), passing(), draft(&room, "kept, too")], vec![passing()]];
+    let ids: Vec<_> = batches.iter().flat_map(|batch| stored(&log.append(batch).unwrap())).collect();
+    assert!(ids.is_sorted() && ids.len() == 4);
+    let kept: Vec<_> = log.history(&room, None, 10).unwrap().iter().map(|message| message.id).collect();
+    assert_eq!(kept, [ids[0], ids[2]]);
+}
+
+pub(crate) fn ids_grow_in_the_order_of_the_drafts(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let ids: Vec<_> = (0..5).flat_map(|_| say(log, &room, &["a"; 50])).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b));
+    assert!(ids.iter().all(|id| id.0.get_version_num() == 7));
+}
+
+pub(crate) fn a_page_of_history_ends_before_the_message_named(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let ids = say(log, &room, &["a", "b", "c", "d"]);
+    assert_eq!(texts(&log.history(&room, Some(ids[3]), 2).unwrap()), ["b", "c"]);
+    assert_eq!(texts(&log.history(&room, Some(ids[0]), 2).unwrap()), [""; 0]);
+}
+
+pub(crate) fn history_is_the_newest_messages_oldest_first(log: &dyn MessageLog) {
+    let room = fresh_room();
+    say(log, &room, &["a", "b"]);
+    say(log, &room, &["c"]);
+    assert_eq!(texts(&log.history(&room, None, 2).unwrap()), ["b", "c"]);
+    assert_eq!(texts(&log.history(&room, None, 100).unwrap()), ["a", "b", "c"]);
+}
+
+pub(crate) fn a_room_nobody_spoke_in_has_no_history(log: &dyn MessageLog) {
+    assert!(log.history(&fresh_room(), None, 10).unwrap().is_empty());
+}
+
+pub(crate) fn rooms_do_not_see_each_others_messages(log: &dyn MessageLog) {
+    let (here, there) = (fresh_room(), fresh_room());
+    let ids = stored(&log.append(&[draft(&here, "a"), draft(&there, "b"), draft(&here, "c")]).unwrap());
+    assert_eq!(texts(&log.history(&here, None, 10).unwrap()), ["a", "c"]);
+    assert_eq!(texts(&log.since(&here, ids[0], 10).unwrap().unwrap()), ["c"]);
+    assert!(log.since(&here, ids[1], 10).unwrap().is_none());
+}
+
+pub(crate) fn a_repeated_reference_makes_no_second_message(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let marked = Draft { reference: Some("r1".into()), ..draft(&room, "once") };
+    let first = stored(&log.append(std::slice::from_ref(&marked)).unwrap())[0];
+    let again = log.append(&[draft(&room, "before"), marked, draft(&room, "after")]).unwrap();
+    assert_eq!(again[1], Appended::Repeated(first));
+    assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["once", "before", "after"]);
+}
+
+pub(crate) fn a_reference_repeated_in_one_batch_makes_one_message(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let marked = Draft { reference: Some("r1".into()), ..draft(&room, "once") };
+    let appended = log.append(&[marked.clone(), marked]).unwrap();
+    let Appended::Stored(id) = appended[0] else { panic!("the first is new") };
+    assert_eq!(appended[1], Appended::Repeated(id));
+    assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["once"]);
+}
+
+pub(crate) fn a_reference_is_one_senders_in_one_room(log: &dyn MessageLog) {
+    let (here, there) = (fresh_room(), fresh_room());
+    let marked = |room: &RoomName, sender: &str| Draft {
+        sender: sender.into(),
+        reference: Some("r1".into()),
+        ..draft(room, "hi")
+    };
+    let appended = log.append(&[marked(&here, "a"), marked(&here, "b"), marked(&there, "a")]).unwrap();
+    assert_eq!(stored(&appended).into_iter().collect::<HashSet<_>>().len(), 3);
+}
+
+pub(crate) fn since_gives_what_follows_up_to_the_limit(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let ids = say(log, &room, &["a", "b", "c", "d"]);
+    assert_eq!(texts(&log.since(&room, ids[0], 2).unwrap().unwrap()), ["b", "c"]);
+    assert_eq!(texts(&log.since(&room, ids[0], 100).unwrap().unwrap()), ["b", "c", "d"]);
+}
+
+pub(crate) fn since_the_newest_message_there_is_nothing(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let ids = say(log, &room, &["a", "b"]);
+    assert!(log.since(&room, ids[1], 10).unwrap().unwrap().is_empty());
+}
+
+pub(crate) fn since_a_message_the_room_never_had_the_client_must_reload(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let ids = say(log, &room, &["a", "b"]);
+    let forged = MessageId(Uuid::from_u128(ids[0].0.as_u128() ^ 1));
+    for id in [MessageId(Uuid::nil()), forged, MessageId(Uuid::max())] {
+        assert!(log.since(&room, id, 10).unwrap().is_none(), "{id}");
+    }
+    assert!(log.since(&fresh_room(), ids[0], 10).unwrap().is_none());
+}
+
+pub(crate) fn a_forgotten_room_is_empty_and_starts_anew(log: &dyn MessageLog) {
+    let (room, other) = (fresh_room(), fresh_room());
+    let marked = Draft { reference: Some("r1".into()), ..draft(&room, "old") };
+    let old = stored(&log.append(&[marked.clone(), draft(&other, "kept")]).unwrap())[0];
+    log.forget(&room).unwrap();
+    assert!(log.history(&room, None, 10).unwrap().is_empty());
+    let new = stored(&log.append(&[Draft { text: "new".into(), ..marked }]).unwrap())[0];
+    assert!(new > old);
+    assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["new"]);
+    assert!(log.since(&room, old, 10).unwrap().is_none());
+    assert_eq!(texts(&log.history(&other, None, 10).unwrap()), ["kept"]);
+}
+
+pub(crate) fn the_log_can_be_probed(log: &dyn MessageLog) {
+    log.probe().unwrap();
+}

@@ -1,0 +1,70 @@
+// The server's plain HTTP endpoints, and errors that a person can read.
+
+const DEADLINE = 15_000; // ms
+
+/** A request that failed. `status` is 0 when the server was not reached at all. */
+export class ApiError extends Error {
+  constructor(message, { status = 0, reason = '', retryAfter = 0 } = {}) {
+    super(message);
+    this.status = status;
+    this.reason = reason;
+    this.retryAfter = retryAfter; // ms
+  }
+}
+
+/** Sends a request and gives the JSON of its answer; throws an {@link ApiError} for anything but a 2xx. */
+export async function request(method, path, { bearer, body } = {}) {
+  const headers = { Accept: 'application/json' };
+  if (bearer) headers.Authorization = `Bearer ${bearer}`;
+  if (body) headers['Content-Type'] = 'application/json';
+  let response, answer;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body && JSON.stringify(body),
+      cache: 'no-store',
+      redirect: 'error',
+      signal: AbortSignal.timeout(DEADLINE),
+    });
+    answer = await response.json().catch(() => null);
+  } catch {
+    throw new ApiError("The server can't be reached.");
+  }
+  if (response.ok && answer !== null) return answer;
+  throw refusal(response, answer);
+}
+
+/** Who may log in gets `{token, expires, access_token, access_expires, chats}`. */
+export const login = (email, password) => request('POST', '/login', { body: { email, password } });
+
+/** A connection token that opens one WebSocket, once: `{ticket, expires}`. */
+export const ticket = (access) => request('POST', '/ws_ticket', { bearer: access });
+
+/** The address of a WebSocket at this very server. */
+export function socketUrl(path) {
+  const url = new URL(path, location.origin);
+  url.protocol = url.protocol.replace('http', 'ws');
+  return url;
+}
+
+/** The account that an access token names; the server alone can tell whether the token is genuine. */
+export function accountOf(jwt) {
+  try {
+    const base64 = jwt.split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
+    const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes)).email ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function refusal(response, answer) {
+  const seconds = Number(response.headers.get('Retry-After')) || 0;
+  // The rooms door wraps its errors differently from all others (PROTOCOL section 7).
+  const { error, field } = answer?.error ?? {};
+  let message = error ?? answer?.message ?? `The server answered ${response.status}.`;
+  if (field) message += ` (${field})`;
+  if (response.status === 429 && seconds) message += ` Try again in ${seconds} seconds.`;
+  return new ApiError(message, { status: response.status, reason: answer?.reason, retryAfter: seconds * 1000 });
+}

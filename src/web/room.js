@@ -1,0 +1,177 @@
+// What is known of a room: its messages in order, what waits to be sent, who is here. Knows no DOM.
+
+const OUTBOX_LIMIT = 500;
+const FRAME_LIMIT = 16_384; // bytes of a frame, the server's default
+const KEPT = 2_000; // messages kept in memory of a room that nobody scrolls back in
+const TYPING = 5_000; // ms that a sign of typing lasts
+
+/** A room of any door. Doors extend it with `open`, `close`, `frameOf`, `transmit` and `loadOlder`. */
+export class Room {
+  /** Oldest first, without gaps: `{key, from, text, time, own, event}`; keys grow. */
+  messages = [];
+  /** The index of `messages[0]` on a scale that stays when older messages are put in front. */
+  base = 0;
+  /** Grows when messages changed other than by appending, prepending or dropping the oldest. */
+  edition = 0;
+  /** Whether there may be messages before the first. */
+  older = true;
+  /** Whether the first messages, if there are any, have arrived. */
+  ready = false;
+  loading = false;
+  /** Not yet confirmed: `{ref, text, sentAt, shownAs, failed}`. */
+  outbox = [];
+  people = new Set();
+  unread = 0;
+  draft = '';
+  problem = '';
+  /** Whether somebody is looking at the latest messages at this moment. */
+  watched = () => false;
+  changed = () => {};
+  connection = null;
+
+  #typing = new Map();
+
+  constructor(key, title, about, me) {
+    this.key = key;
+    this.title = title;
+    this.about = about;
+    this.me = me;
+  }
+
+  /** Takes in messages, in any order and any number of times. */
+  take(messages) {
+    const late = [];
+    for (const message of messages) {
+      this.#typing.delete(message.from);
+      if (this.messages.length && message.key <= this.messages.at(-1).key) {
+        late.push(message);
+        continue;
+      }
+      this.messages.push(message);
+      if (this.ready && !message.own && !message.event && !this.watched()) this.unread++;
+    }
+    if (late.length) this.#insert(late);
+    this.changed();
+  }
+
+  /** Forgets the messages, as they can't be continued without a gap. */
+  forget() {
+    this.messages = [];
+    this.base = 0;
+    this.edition++;
+    this.older = true;
+    this.ready = false;
+    this.loading = false;
+    this.changed();
+  }
+
+  /** Drops the oldest messages of a long session; they can be loaded again. */
+  trim() {
+    const surplus = this.messages.length - KEPT;
+    if (surplus < KEPT / 4) return;
+    this.messages.splice(0, surplus);
+    this.base += surplus;
+    this.older = true;
+  }
+
+  /** Queues a text; it stays in the outbox until the server has confirmed it. */
+  say(text) {
+    if (this.outbox.length >= OUTBOX_LIMIT) {
+      this.problem = `${OUTBOX_LIMIT} messages wait to be sent already; this one was not queued.`;
+      this.changed();
+      return false;
+    }
+    const entry = { ref: randomRef(), text, time: Date.now(), sentAt: 0, shownAs: null, failed: '' };
+    this.outbox.push(entry);
+    this.transmit(entry);
+    this.changed();
+    return true;
+  }
+
+  /** How many bytes of the server's limit a text leaves. */
+  spare(text) {
+    const frame = this.frameOf({ ref: randomRef(), text });
+    return FRAME_LIMIT - new TextEncoder().encode(JSON.stringify(frame)).length;
+  }
+
+  /** Sends a failed message again. */
+  retry(entry) {
+    entry.failed = '';
+    this.transmit(entry);
+    this.changed();
+  }
+
+  /** Takes a message out of the outbox: it is confirmed, or its author gave it up. */
+  drop(entry) {
+    this.outbox = this.outbox.filter((other) => other !== entry);
+    this.changed();
+  }
+
+  fail(entry, why) {
+    entry.failed = why;
+    this.changed();
+  }
+
+  /** Something was too long for the server, which doesn't say what: not to be sent for ever. */
+  failLongest() {
+    const [longest] = this.outbox.filter((entry) => !entry.failed).sort((a, b) => b.text.length - a.text.length);
+    if (longest) this.fail(longest, 'This message is too long for the server.');
+  }
+
+  /** Sends all that waits, in order. */
+  flush() {
+    for (const entry of this.outbox) if (!entry.failed) this.transmit(entry);
+  }
+
+  /** The names of those who write at this moment. */
+  get typing() {
+    const now = performance.now();
+    return [...this.#typing].filter(([, until]) => until > now).map(([name]) => name);
+  }
+
+  sawTyping(name) {
+    if (name === this.me) return;
+    this.#typing.set(name, performance.now() + TYPING);
+    setTimeout(() => this.changed(), TYPING + 50);
+    this.changed();
+  }
+
+  left(name) {
+    this.#typing.delete(name);
+    this.people.delete(name);
+    this.changed();
+  }
+
+  /** Only doors that can tell others do. */
+  tellTyping() {}
+
+  #insert(late) {
+    const fresh = late.filter((message) => !this.#has(message.key));
+    if (!fresh.length) return;
+    fresh.sort((a, b) => (a.key < b.key ? -1 : 1));
+    if (fresh.at(-1).key < this.messages[0].key) {
+      this.base -= fresh.length;
+      this.messages = fresh.concat(this.messages);
+    } else {
+      this.messages = this.messages.concat(fresh).sort((a, b) => (a.key < b.key ? -1 : 1));
+      this.edition++;
+    }
+  }
+
+  #has(key) {
+    let low = 0;
+    let high = this.messages.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.messages[middle].key < key) low = middle + 1;
+      else high = middle;
+    }
+    return this.messages[low]?.key === key;
+  }
+}
+
+/** What the server's `ref` is made of. Not `randomUUID`, which plain HTTP pages don't have. */
+function randomRef() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
