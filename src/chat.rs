@@ -3,13 +3,14 @@
 use crate::{
     auth::password::Passwords,
     config::{Config, Database, Storage},
-    door::places::Places,
-    http::limits::LoginLimits,
+    door::{chitchat::names::Names, places::Places},
+    http::{limits::LoginLimits, room_limits::RoomLimits},
     metrics::Metrics,
     room::Rooms,
     socket::sessions::Sessions,
     store::{
         Accounts, Ledger, MessageLog,
+        chat_rooms::ChatRooms,
         sqlite::{Embedded, EmbeddedOptions, data_dir::DataDir},
     },
 };
@@ -25,12 +26,16 @@ pub struct Chat {
     pub accounts: Arc<dyn Accounts>,
     pub ledger: Arc<dyn Ledger>,
     pub log: Arc<dyn MessageLog>,
+    /// What the rooms door knows of its rooms, and who is called what in them.
+    pub chat_rooms: Arc<dyn ChatRooms>,
+    pub names: Names,
     pub rooms: Rooms,
     pub sessions: Sessions,
     pub passwords: Passwords,
     /// Sockets that are open without a token, until their first message.
     pub unauthenticated: Places,
     pub login_limits: LoginLimits,
+    pub room_limits: RoomLimits,
     pub metrics: Metrics,
     /// Held so that no other process uses the same data; let go last.
     _data_dir: DataDir,
@@ -63,10 +68,13 @@ impl Chat {
             passwords: Passwords::new((cores / 2).max(1), WAITING_LOGINS),
             unauthenticated: Places::new(config.limits.max_unauthenticated),
             login_limits: LoginLimits::new(config.limits.login_rate),
+            room_limits: RoomLimits::new(&config.limits),
+            names: Names::default(),
             metrics: Metrics::default(),
             accounts: stores.accounts,
             ledger: stores.ledger,
             log: stores.log,
+            chat_rooms: stores.chat_rooms,
             _data_dir: stores.data_dir,
             config,
         }))

@@ -79,6 +79,8 @@ reasons! {
     TokenMissing "token_missing" 400 "A token is needed to open this; none was given.";
     TokenMalformed "token_malformed" 401 "That is not a token this server can read.";
     TokenBadSignature "token_bad_signature" 401 "The token was not signed by this server, or was changed.";
+    /// The token names another algorithm than the key that must have signed it.
+    TokenWrongAlgorithm "token_wrong_algorithm" 401 "The token was not signed in the way this server signs.";
     TokenNoExpiry "token_no_expiry" 401 "The token does not say when it expires.";
     TokenExpired "token_expired" 401 "The token has expired; get a new one.";
     TokenNotYetValid "token_not_yet_valid" 401 "The token is not valid yet.";
@@ -104,6 +106,16 @@ reasons! {
     UnsupportedMediaType "unsupported_media_type" 415 "The body must be a form, multipart form data or JSON.";
     UpgradeRequired "upgrade_required" 426 "This address speaks WebSocket only.";
     HeadTooLarge "head_too_large" 431 "The request head is larger than this server takes.";
+    /// The rooms door's own, in its clients' words; `door::chitchat::error` has their numbers.
+    RoomNotFound "room_not_found" 404 "Room error: Room not found";
+    RoomTitleTaken "room_title_taken" 400 "Room error: Duplicate room";
+    RoomUnreadable "room_unreadable" 400 "Room error: Invalid JSON";
+    RoomProtected "room_protected" 401 "Room error: Unauthorized operation";
+    RoomInvalid "room_invalid" 400 "Room error: Invalid content";
+    NameNotHeld "name_not_held" 404 "Client error: User not found";
+    NameTaken "name_taken" 409 "Client error: Duplicate username";
+    EventUnreadable "event_unreadable" 400 "Invalid JSON";
+    NotYours "not_yours" 401 "Unauthorized operation";
     Internal "internal" 500 "The server failed to answer this request.";
     NotImplemented "not_implemented" 501 "This server does not know that method.";
     HttpVersion "http_version_not_supported" 505 "This server speaks HTTP/1.0 and HTTP/1.1.";

@@ -151,6 +151,7 @@ impl Settings {
         Ok(Limits {
             message_rate: self.rate(&MESSAGE_RATE)?,
             login_rate: self.rate(&LOGIN_RATE)?,
+            room_rate: self.rate(&ROOM_RATE)?,
             max_connections: self.size(&MAX_CONNECTIONS)?,
             max_unauthenticated: self.size(&MAX_UNAUTHENTICATED)?,
             max_message: self.size(&MAX_MESSAGE)?,

@@ -78,6 +78,7 @@ settings! {
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "logins of one address (IPv6: a /64) and of one account (0: no limit)";
+    ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";
     MAX_CONNECTIONS: Form::Count(1..=1_000_000), "10000", "connections in all; more are answered 503";
     MAX_UNAUTHENTICATED: Form::Count(1..=1_000_000), "256", "connections that are open without a token, until their first message; more are answered 503";
     MAX_MESSAGE: Form::Bytes(1..=64 * MIB), "16384", "size of a WebSocket message, bytes";

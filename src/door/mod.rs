@@ -5,6 +5,7 @@
 
 pub mod channel;
 mod channel_frame;
+pub mod chitchat;
 pub mod json;
 pub mod places;
 pub mod propromo;
@@ -27,7 +28,7 @@ use std::{
 };
 
 /// Every door, in the order in which they are asked whether a path is theirs.
-pub const DOORS: &[&dyn Door] = &[&propromo::Propromo, &channel::Channel, &stream::Stream];
+pub const DOORS: &[&dyn Door] = &[&propromo::Propromo, &channel::Channel, &chitchat::Chitchat, &stream::Stream];
 
 /// One kind of client: its paths, its way in, its refusals.
 pub trait Door: Sync {

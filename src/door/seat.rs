@@ -28,6 +28,8 @@ pub enum Replay<'a> {
     /// All after this one; or, if they are not all kept any more, this text and then the latest
     /// `HISTORY_ON_JOIN`.
     Since { after: MessageId, or_say: &'a str },
+    /// All that came after this one, which was the last (`None`: the room was empty) a moment ago.
+    Behind(Option<MessageId>),
 }
 
 /// Joins `room` and replays: no gap and no double between history and live messages.
@@ -64,6 +66,13 @@ fn replayed(link: &Link, member: &Member, replay: Replay) -> Result<Option<Messa
             }
             link.say(or_say);
             link.chat.config.history_on_join
+        }
+        Replay::Behind(None) => REPLAY_PAGE,
+        Replay::Behind(Some(after)) => {
+            if let Some(last) = replayed_since(link, member, after)? {
+                return Ok(Some(last));
+            }
+            REPLAY_PAGE
         }
     };
     if newest == 0 {

@@ -24,7 +24,7 @@ fn healthz(_: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal>
 
 /// The stores can be reached, so that this node can let clients in.
 fn readyz(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
-    Ok(readiness([chat.accounts.probe(), chat.ledger.probe(), chat.log.probe()]))
+    Ok(readiness([chat.accounts.probe(), chat.chat_rooms.probe(), chat.ledger.probe(), chat.log.probe()]))
 }
 
 fn figures(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {

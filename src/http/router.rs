@@ -2,7 +2,7 @@
 //!
 //! A group of endpoints is one file with an `ENDPOINTS` table; to add one, name it in [`PUBLIC`].
 
-use super::{cors, health, home, login, reply::Reply, request::Request, stream, ticket};
+use super::{chats, cors, health, home, login, reply::Reply, request::Request, stream, ticket};
 use crate::{
     chat::Chat,
     refusal::{Reason, Refusal},
@@ -11,7 +11,8 @@ use crate::{
 use std::sync::Arc;
 
 /// What is served on `LISTEN`, in the order in which a path is looked up.
-const PUBLIC: &[&Endpoints] = &[&home::ENDPOINTS, &login::ENDPOINTS, &ticket::ENDPOINTS, &stream::ENDPOINTS];
+const PUBLIC: &[&Endpoints] =
+    &[&home::ENDPOINTS, &login::ENDPOINTS, &ticket::ENDPOINTS, &stream::ENDPOINTS, &chats::ENDPOINTS];
 /// What moves to `ADMIN_LISTEN` if there is one.
 const HEALTH: &[&Endpoints] = &[&health::ENDPOINTS];
 /// What is served on `ADMIN_LISTEN`.
@@ -88,7 +89,8 @@ pub fn handle_admin(chat: &Arc<Chat>, request: Request) -> Reply {
     answer(chat, &request, ADMIN.iter().copied())
 }
 
-fn answer(chat: &Arc<Chat>, request: &Request, tables: impl Iterator<Item = &'static Endpoints>) -> Reply {
+fn answer(chat: &Arc<Chat>, request: &Request, tables: impl Iterator<Item = &'static Endpoints> + Clone) -> Reply {
+    let refused = neighbours(&request.segments, tables.clone()).map_or(Reply::from as fn(_) -> _, |near| near.refused);
     match find(request.method, &request.segments, tables) {
         Found::Endpoint(endpoints, route, params) => (route.answer)(chat, request, &params).unwrap_or_else(|refusal| {
             log(&refusal, request, route.pattern);
@@ -101,16 +103,22 @@ fn answer(chat: &Arc<Chat>, request: &Request, tables: impl Iterator<Item = &'st
             } else {
                 let refusal = Refusal::from(Reason::MethodNotAllowed);
                 log(&refusal, request, "");
-                Reply::from(refusal)
+                refused(refusal)
             };
             reply.with("Allow", allow)
         }
         Found::Nothing => {
             let refusal = Refusal::from(Reason::NotFound);
             log(&refusal, request, "");
-            Reply::from(refusal)
+            refused(refusal)
         }
     }
+}
+
+/// The endpoints whose paths begin as this one: what is refused near them, is refused in their words.
+fn neighbours(segments: &[String], mut tables: impl Iterator<Item = &'static Endpoints>) -> Option<&'static Endpoints> {
+    let first = segments.first()?;
+    tables.find(|endpoints| endpoints.routes.iter().any(|route| route.pattern.split('/').nth(1) == Some(first)))
 }
 
 /// The one line about a refusal. It has the endpoint's pattern and not the path, which may hold a token.
@@ -230,6 +238,13 @@ mod tests {
     #[test]
     fn options_lists_the_methods_of_all_patterns_that_fit() {
         assert_eq!(looked_up(Method::Options, "/rooms/all"), "GET, HEAD, DELETE, OPTIONS");
+    }
+
+    #[test]
+    fn a_path_that_is_nowhere_is_refused_in_the_words_of_its_neighbours() {
+        let near = |path: &str| neighbours(&segments(path), [&home::ENDPOINTS, &ROOMS].into_iter());
+        assert!(near("/rooms/7/token").is_some_and(|endpoints| std::ptr::eq(endpoints, &ROOMS)));
+        assert!(near("/room").is_none() && near("/").is_none());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     run::{Encoded, Run},
     voice::{Event, Voice},
 };
-use crate::socket::frame;
+use crate::socket::{close::Close, frame};
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use std::{collections::HashMap, sync::Arc};
@@ -26,6 +26,7 @@ pub(super) enum Command {
     Join(Arc<Member>),
     Release(Arc<Member>, Option<MessageId>),
     Leave(Arc<Member>),
+    Close { room: Arc<Room>, farewell: Bytes, close: Close },
 }
 
 /// What the log thread stored in one go.
@@ -103,6 +104,7 @@ impl Lane {
                     }
                     Command::Release(member, last) => self.release(&member, last),
                     Command::Leave(member) => self.leave(&member),
+                    Command::Close { room, farewell, close } => self.close(&room, &farewell, close),
                 }
             }
         }
@@ -176,6 +178,14 @@ impl Lane {
         }
         if !frames.is_empty() {
             member.outbound.send(&frames.into());
+        }
+    }
+
+    /// Tells all members and closes them; each leaves when its own thread notices.
+    fn close(&self, room: &Room, farewell: &Bytes, close: Close) {
+        for seat in self.rooms.get(&room.name).into_iter().flatten() {
+            seat.member.outbound.send(farewell);
+            seat.member.outbound.close(close);
         }
     }
 

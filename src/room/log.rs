@@ -6,7 +6,7 @@
 use super::{
     lane::{Batch, Command, Whisper},
     member::{Member, Room},
-    message::{Draft, Message},
+    message::{Draft, Message, RoomName},
     run::Run,
 };
 use crate::{
@@ -22,6 +22,8 @@ const BATCH: usize = 256;
 /// What the log thread is given.
 pub(super) enum Entry {
     Post(Post),
+    /// Delete a room's messages, those too that were posted before.
+    Forget(RoomName),
     /// Store what was posted before, and end.
     Stop,
 }
@@ -72,12 +74,17 @@ impl LogThread {
         let mut drafts = Vec::with_capacity(BATCH);
         let mut senders = Vec::with_capacity(BATCH);
         let mut running = true;
+        let mut forgotten = None;
         while running && let Ok(first) = self.entries.recv() {
             for entry in std::iter::once(first).chain(self.entries.try_iter()).take(BATCH) {
                 match entry {
                     Entry::Post(Post { author, room, draft }) => {
                         senders.push((author, room));
                         drafts.push(draft);
+                    }
+                    Entry::Forget(room) => {
+                        forgotten = Some(room);
+                        break;
                     }
                     Entry::Stop => running = false,
                 }
@@ -95,6 +102,11 @@ impl LogThread {
                         Post { author, room, draft }.not_stored();
                     }
                 }
+            }
+            if let Some(room) = forgotten.take()
+                && let Err(error) = self.store.forget(&room)
+            {
+                tracing::warn!(error = &error as &dyn std::error::Error, room = room.as_str(), "messages not deleted");
             }
         }
     }

@@ -17,7 +17,10 @@ pub mod run;
 mod tests;
 pub mod voice;
 
-use crate::{socket::outbound::Outbound, store::MessageLog};
+use crate::{
+    socket::{close::Close, frame, outbound::Outbound},
+    store::MessageLog,
+};
 use crossbeam_channel::{Sender, bounded};
 use lane::Command;
 use log::{Author, Entry, Post};
@@ -146,6 +149,24 @@ impl Rooms {
         for lane in (0..self.lanes.len()).filter(|lane| lanes & (1 << lane) != 0) {
             self.command(lane, Command::Announce { room: room.clone(), event: event.clone(), except });
         }
+    }
+
+    /// Closes the sockets of all who are in a room, after telling them why.
+    ///
+    /// A newcomer whose [`join`](Self::join) comes later is not closed: it must look by itself whether it
+    /// still may come in.
+    pub fn close(&self, name: &RoomName, farewell: &str, close: Close) {
+        let Some(room) = self.find(name) else { return };
+        let (farewell, lanes) = (frame::text_of(farewell), room.lanes());
+        for lane in (0..self.lanes.len()).filter(|lane| lanes & (1 << lane) != 0) {
+            self.command(lane, Command::Close { room: room.clone(), farewell: farewell.clone(), close });
+        }
+    }
+
+    /// Deletes a room's messages, after what was posted before is stored.
+    pub fn forget(&self, name: &RoomName) {
+        // Fails only if the log thread has stopped; what is left then is never shown.
+        let _ = self.log.send(Entry::Forget(name.clone()));
     }
 
     /// The room of this name, if somebody is in it or was a moment ago.

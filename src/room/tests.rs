@@ -53,7 +53,8 @@ impl MessageLog for MemoryLog {
         Ok(None)
     }
 
-    fn forget(&self, _: &RoomName) -> Result<(), StoreError> {
+    fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
+        self.messages.lock().retain(|(name, _)| name != room);
         Ok(())
     }
 
@@ -274,6 +275,40 @@ fn a_publisher_hears_how_many_listen_and_whether_it_is_stored() {
     }
     log.broken.store(true, Ordering::SeqCst);
     assert_eq!(rooms.publish(draft), None);
+}
+
+#[test]
+fn a_room_that_is_closed_says_why_and_then_nothing_more() {
+    let (rooms, _) = rooms(2);
+    let room = RoomName::chitchat(7);
+    let mut members: Vec<_> = (0..100).map(|_| Client::live(&rooms, &room, "member")).collect();
+    let mut newcomer = Client::join(&rooms, &room, "newcomer");
+    let mut elsewhere = Client::live(&rooms, &RoomName::chitchat(8), "other");
+    rooms.close(&room, "farewell", Close { code: 1000, reason: "room_deleted" });
+    members[0].say(&rooms, "too late", None);
+    rooms.release(&newcomer.member, None);
+    for closed in members.iter_mut().skip(1).chain([&mut newcomer]) {
+        while closed.hear() != "farewell" {}
+        let tungstenite::Message::Close(Some(frame)) = closed.socket.read().unwrap() else { panic!("not closed") };
+        assert_eq!((u16::from(frame.code), frame.reason.as_str()), (1000, "room_deleted"));
+    }
+    elsewhere.say(&rooms, "still here", None);
+    assert_eq!(elsewhere.hear(), "still here");
+}
+
+#[test]
+fn a_room_is_forgotten_with_all_that_was_posted_before() {
+    let (rooms, log) = rooms(1);
+    let (gone, kept) = (RoomName::chitchat(7), RoomName::chitchat(8));
+    let (leaver, stayer) = (Client::live(&rooms, &gone, "a"), Client::live(&rooms, &kept, "b"));
+    for n in 0..500 {
+        leaver.say(&rooms, &n.to_string(), None);
+        stayer.say(&rooms, &n.to_string(), None);
+    }
+    rooms.forget(&gone);
+    rooms.stop();
+    assert_eq!(log.history(&gone, None, 1000).unwrap().len(), 0);
+    assert_eq!(log.history(&kept, None, 1000).unwrap().len(), 500);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Stores know nothing of sockets or JSON. Every call may block and may fail; nothing here is
 //! called from a lane.
 
+pub mod chat_rooms;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;

@@ -43,6 +43,9 @@ impl<S> Deref for Opened<S> {
     }
 }
 
+mod rooms;
+pub(crate) use rooms::*;
+
 macro_rules! tests_of {
     ($name:ident: $($test:ident)*) => { tests_of! { @ ($) $name: $($test)* } };
     (@ ($d:tt) $name:ident: $($test:ident)*) => {
@@ -67,6 +70,20 @@ tests_of! { accounts:
     monitors_are_listed_oldest_first_and_only_to_their_members
     a_membership_is_told_from_none_and_from_no_monitor
     accounts_can_be_probed
+}
+
+tests_of! { chat_rooms:
+    the_public_chat_is_there_from_the_start
+    a_room_is_found_by_its_number_and_by_its_title_in_any_case
+    hidden_rooms_are_found_but_not_listed
+    a_title_is_one_rooms_whatever_its_case
+    of_many_who_make_a_room_of_one_title_one_does
+    there_are_at_most_so_many_rooms
+    a_change_is_seen_and_its_time_too
+    a_room_may_change_the_case_of_its_title_but_not_take_another_rooms
+    a_change_of_what_was_changed_meanwhile_is_stale
+    a_deleted_room_is_gone_and_its_number_is_not_given_again
+    the_rooms_can_be_probed
 }
 
 tests_of! { ledger:

@@ -10,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use rusqlite_migration::{M, Migrations};
 use std::{error::Error, path::Path};
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("schema/accounts-1.sql"))];
+/// All tables of the file, in the order in which they came to be.
+const STEPS: &[M<'static>] =
+    &[M::up(include_str!("schema/accounts-1.sql")), M::up(include_str!("schema/chat_rooms-1.sql"))];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 pub(super) const MONITOR_COLUMNS: &str =
@@ -37,6 +39,11 @@ impl SqliteAccounts {
             busy: database::BUSY,
         };
         Ok(SqliteAccounts { pool: database::pool(path, tuning)? })
+    }
+
+    /// The connections to the file, for what else is kept in it.
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Runs `work` on a connection; its failure is that of `what`.

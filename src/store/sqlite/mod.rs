@@ -2,7 +2,7 @@
 //!
 //! | file | what | who writes |
 //! |---|---|---|
-//! | `chat.db` (or `DATABASE_URL`) | [`accounts`] | admin commands, also while the server runs |
+//! | `chat.db` (or `DATABASE_URL`) | [`accounts`] and [`chat_rooms`] | admin commands, also while the server runs; who makes or changes a room |
 //! | `log.db` | [`log`]: messages | the log thread, one transaction a batch |
 //! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction a batch |
 //!
@@ -15,13 +15,16 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod chat_rooms;
 pub mod data_dir;
 mod database;
 mod demo;
 pub mod ledger;
 pub mod log;
 
-use self::{accounts::SqliteAccounts, data_dir::DataDir, ledger::SqliteLedger, log::SqliteLog};
+use self::{
+    accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir, ledger::SqliteLedger, log::SqliteLog,
+};
 use super::StoreError;
 use crate::config::Durability;
 use std::{
@@ -34,6 +37,7 @@ use std::{
 /// All of the embedded store, and the lock that makes it ours.
 pub struct Embedded {
     pub accounts: Arc<SqliteAccounts>,
+    pub chat_rooms: Arc<SqliteChatRooms>,
     pub log: Arc<SqliteLog>,
     pub ledger: Arc<SqliteLedger>,
     /// Declared last, so that it is let go last. Keep it for as long as the stores are in use.
@@ -57,8 +61,10 @@ impl Embedded {
         let data_dir = DataDir::claim(options.data_dir)?;
         let in_data_dir = |name: &str| data_dir.path().join(name);
         let accounts = options.accounts.map_or_else(|| in_data_dir("chat.db"), Path::to_owned);
+        let accounts = SqliteAccounts::open(&accounts)?;
         Ok(Embedded {
-            accounts: Arc::new(SqliteAccounts::open(&accounts)?),
+            chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
+            accounts: Arc::new(accounts),
             log: Arc::new(SqliteLog::open(&in_data_dir("log.db"), options.history_max, options.durability)?),
             ledger: Arc::new(SqliteLedger::open(&in_data_dir("ledger.db"), options.durability)?),
             data_dir,

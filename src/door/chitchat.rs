@@ -1,0 +1,67 @@
+//! The rooms door, for clients of the chitchat room API: `/chats/:id/ws`. Anybody makes a room, anybody
+//! enters one under a name of their own; closed rooms want a token. `http::chats` has the plain requests.
+
+pub mod error;
+pub mod frame;
+pub mod names;
+pub mod room;
+mod talk;
+pub mod token;
+
+use super::{Admission, Door};
+use crate::{
+    auth::presented,
+    chat::Chat,
+    refusal::{Reason, Refusal},
+    room::message::RoomName,
+    server::head::Head,
+    store::chat_rooms::ChatRoom,
+};
+use error::about;
+use std::sync::Arc;
+use talk::Talk;
+
+pub struct Chitchat;
+
+impl Door for Chitchat {
+    fn name(&self) -> &'static str {
+        "chitchat"
+    }
+
+    fn owns(&self, segments: &[String]) -> bool {
+        // `/chats/events/ws` are the events of a room called `ws`; no room can be called `events`.
+        matches!(segments, [first, room, last] if first == "chats" && room != "events" && last == "ws")
+    }
+
+    fn admit(&self, chat: &Arc<Chat>, head: &Head, segments: &[String]) -> Result<Admission, Refusal> {
+        let [_, segment, _] = segments else { return Err(Reason::NotFound.into()) };
+        let room = find(chat, segment)?;
+        let names = chat.names.of(room.id);
+        let presented = presented::presented(head)?;
+        let name = match (token::mark(&room), &presented) {
+            (None, _) => None,
+            (Some(_), None) => return Err(Reason::TokenMissing.into()),
+            (Some(_), Some(presented)) => Some(token::entrant(chat, &room, &presented.token)?.name),
+        };
+        let seen = chat.log.history(&RoomName::chitchat(room.id), None, 1)?.last().map(|event| event.id);
+        Ok(Admission {
+            spend: None,
+            // Also at a public room: a browser that offers a protocol wants it chosen.
+            subprotocol: presented.and_then(|presented| presented.subprotocol),
+            conversation: Box::new(Talk::new(&room, names, name.as_deref(), seen)),
+        })
+    }
+
+    fn status(&self, reason: Reason) -> u16 {
+        error::status(reason)
+    }
+
+    fn refused(&self, refusal: &Refusal) -> String {
+        error::body(refusal)
+    }
+}
+
+/// The room that a path's segment names.
+pub fn find(chat: &Chat, segment: &str) -> Result<ChatRoom, Refusal> {
+    chat.chat_rooms.find(room::key(segment))?.ok_or_else(|| about(Reason::RoomNotFound, "id"))
+}

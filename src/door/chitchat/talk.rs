@@ -1,0 +1,193 @@
+//! One client in one room of the rooms door: which name it has, what it says.
+
+use super::{
+    error::{self, about},
+    frame::{self, Asked, ChitchatVoice, Kind},
+    names::{Holding, RoomNames},
+    token,
+};
+use crate::{
+    door::seat::{self, Replay},
+    refusal::{Reason, Refusal},
+    room::{
+        member::Member,
+        message::{Draft, MessageId, RoomName},
+    },
+    socket::{
+        close::Close,
+        session::{Conversation, Link},
+    },
+    store::chat_rooms::{ChatRoom, RoomKey},
+};
+use std::sync::Arc;
+
+/// How the engine calls those who only listen: names are this door's own matter.
+const LISTENER: &str = "";
+
+/// What a client who is turned away after the handshake is closed with.
+const CHANGED: Close = Close::policy("room_changed");
+
+pub struct Talk {
+    id: i64,
+    /// What was true of the room's password when the client was let in.
+    mark: Option<String>,
+    /// In a closed room: the name on the token, the only one to be used.
+    token_name: Option<Arc<str>>,
+    /// The room's last event when the client was let in.
+    seen: Option<MessageId>,
+    names: Arc<RoomNames>,
+    member: Option<Arc<Member>>,
+    name: Option<Named>,
+}
+
+/// A name that this client has.
+struct Named {
+    holding: Holding,
+    /// Whether its `join` was asked for: a first `send` takes a name without it.
+    announced: bool,
+}
+
+/// Why something that was asked is not done.
+enum No {
+    /// The client is told, and stays.
+    Refused(Refusal),
+    Closed(Close),
+}
+
+impl Talk {
+    /// A client that was let into `room`. `seen` is the room's last event.
+    pub fn new(room: &ChatRoom, names: Arc<RoomNames>, token_name: Option<&str>, seen: Option<MessageId>) -> Talk {
+        let (mark, token_name) = (token::mark(room), token_name.map(Into::into));
+        Talk { id: room.id, mark, token_name, seen, names, member: None, name: None }
+    }
+}
+
+impl Conversation for Talk {
+    fn opened(&mut self, link: &Link) -> Result<(), Close> {
+        let room = RoomName::chitchat(self.id);
+        let user = self.token_name.clone().unwrap_or_else(|| LISTENER.into());
+        // Whoever has seen the `101` hears everything from then on, also what came before it had its place.
+        self.member = Some(seat::take(link, &room, &user, &ChitchatVoice, Replay::Behind(self.seen))?);
+        // A room that was deleted or closed before now has told its members; this one may have come too late.
+        match link.chat.chat_rooms.find(RoomKey::Id(self.id)) {
+            Ok(Some(room)) if token::mark(&room) == self.mark => Ok(()),
+            Ok(_) => Err(CHANGED),
+            Err(error) => Err(seat::unavailable(error)),
+        }
+    }
+
+    fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
+        match self.obey(link, text) {
+            Ok(()) => Ok(()),
+            Err(No::Refused(refusal)) => {
+                link.say(&error::frame(&refusal));
+                Ok(())
+            }
+            Err(No::Closed(close)) => Err(close),
+        }
+    }
+
+    fn error(&self, reason: Reason, sentence: &str) -> String {
+        error::frame(&Refusal::new(reason, sentence.to_owned()))
+    }
+
+    fn closed(&mut self, link: &Link) {
+        if let Some(named) = self.name.take() {
+            // Fails if the room was shut: then nobody is left to hear it.
+            let _ = self.give_up(link, named);
+        }
+        if let Some(member) = self.member.take() {
+            link.chat.rooms.leave(&member);
+        }
+    }
+}
+
+impl Talk {
+    fn obey(&mut self, link: &Link, text: &str) -> Result<(), No> {
+        let asked = Asked::parse(self.id, text)?;
+        if self.token_name.as_deref().is_some_and(|name| *name != *asked.name) {
+            return Err(about(Reason::NotYours, "name").into());
+        }
+        match asked.kind {
+            Kind::Join => self.join(link, &asked),
+            Kind::Send => self.send(link, asked),
+            Kind::Leave => self.leave(link, &asked),
+        }
+    }
+
+    /// Enters under a name, giving up the one it had.
+    fn join(&mut self, link: &Link, asked: &Asked) -> Result<(), No> {
+        match &mut self.name {
+            Some(named) if named.holding.is(&asked.name) => {
+                if std::mem::replace(&mut named.announced, true) {
+                    return Err(taken().into());
+                }
+            }
+            _ => {
+                let color = asked.color.as_deref().unwrap_or_default();
+                let holding = self.names.take(&asked.name, color).ok_or_else(taken)?;
+                if let Some(earlier) = self.name.replace(Named { holding, announced: true }) {
+                    self.give_up(link, earlier)?;
+                }
+            }
+        }
+        let Some(Named { holding, .. }) = &self.name else { return Ok(()) };
+        holding.active(asked.color.as_deref());
+        self.post(link, holding, Kind::Join, format!("{} entered the room.", holding.name()))
+    }
+
+    fn send(&mut self, link: &Link, asked: Asked) -> Result<(), No> {
+        if self.name.is_none() {
+            let color = asked.color.as_deref().unwrap_or_default();
+            let holding = self.names.take(&asked.name, color).ok_or_else(taken)?;
+            self.name = Some(Named { holding, announced: false });
+        }
+        match &self.name {
+            Some(Named { holding, .. }) if holding.is(&asked.name) => {
+                holding.active(asked.color.as_deref());
+                self.post(link, holding, Kind::Send, asked.text)
+            }
+            _ if self.names.is_held(&asked.name) => Err(taken().into()),
+            _ => Err(about(Reason::NameNotHeld, "name").into()),
+        }
+    }
+
+    fn leave(&mut self, link: &Link, asked: &Asked) -> Result<(), No> {
+        match self.name.take() {
+            Some(named) if named.holding.is(&asked.name) => self.give_up(link, named),
+            other => {
+                self.name = other;
+                Err(about(Reason::NameNotHeld, "name").into())
+            }
+        }
+    }
+
+    /// Says that a name has left, and only then gives it back: whoever takes it next comes later in the log.
+    fn give_up(&self, link: &Link, named: Named) -> Result<(), No> {
+        let text = format!("{} has left the room.", named.holding.name());
+        self.post(link, &named.holding, Kind::Leave, text)
+    }
+
+    fn post(&self, link: &Link, holding: &Holding, kind: Kind, text: String) -> Result<(), No> {
+        let Some(member) = &self.member else { return Ok(()) };
+        let draft = Draft {
+            room: member.room.name.clone(),
+            sender: holding.name().clone(),
+            text: text.into(),
+            extra: Some(frame::note(kind, &holding.color())),
+            kept: true,
+            reference: None,
+        };
+        self.names.while_open(|| link.chat.rooms.post(member, draft)).map_err(No::Closed)
+    }
+}
+
+fn taken() -> Refusal {
+    about(Reason::NameTaken, "name")
+}
+
+impl From<Refusal> for No {
+    fn from(refusal: Refusal) -> No {
+        No::Refused(refusal)
+    }
+}

@@ -1,0 +1,65 @@
+//! Room tokens: what opens a closed room. They may be used again, and die with the room's password.
+
+use crate::{
+    auth::token::{Kind, Member, RoomGrant, Signed, password_mark},
+    chat::Chat,
+    refusal::{Reason, Refusal},
+    store::chat_rooms::ChatRoom,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::time::SystemTime;
+
+/// A token with which `name` enters a closed room; there is none for a public one.
+pub fn issue(chat: &Chat, room: &ChatRoom, name: &str) -> Option<Signed> {
+    let password_hash = room.fields.access.password_hash()?;
+    let grant = RoomGrant { room: &room.id.to_string(), name, password_hash, ttl: chat.config.tokens.room };
+    Some(chat.config.keys.sign_room(&grant, SystemTime::now()))
+}
+
+/// Whom a token lets into a closed room; a public one refuses it like any other token that isn't its own.
+pub fn entrant(chat: &Chat, room: &ChatRoom, token: &str) -> Result<Member, Refusal> {
+    let keys = &chat.config.keys;
+    let verified = keys.verify(token, |kind| kind == Kind::Room, SystemTime::now()).map_err(|refusal| {
+        let another_method = declared_algorithm(token).is_some_and(|declared| declared != keys.algorithm());
+        if refusal.reason == Reason::TokenBadSignature && another_method {
+            Refusal::from(Reason::TokenWrongAlgorithm)
+        } else {
+            refusal
+        }
+    })?;
+    let claims = verified.claims;
+    if claims.room != Some(room.id.to_string()) {
+        return Err(Reason::TokenWrongRoom.into());
+    }
+    let member = claims.member.ok_or(Reason::TokenWrongKind)?;
+    if mark(room).is_none_or(|mark| mark != member.password_mark) {
+        return Err(Refusal::new(Reason::TokenExpired, "The room's password was changed; get a new token."));
+    }
+    Ok(member)
+}
+
+/// What is known of a room's password by those who were let in; `None`: they needed none.
+pub fn mark(room: &ChatRoom) -> Option<String> {
+    room.fields.access.password_hash().map(password_mark)
+}
+
+/// `alg` of a token's header (RFC 7515 §4.1.1): only good for saying what is wrong with it.
+fn declared_algorithm(token: &str) -> Option<String> {
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
+    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    header.get("alg")?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tokens_header_says_its_algorithm() {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+        assert_eq!(declared_algorithm(&format!("{header}.e30.")).as_deref(), Some("none"));
+        for nothing in ["", ".", "a.b.c", "e30.e30.x"] {
+            assert_eq!(declared_algorithm(nothing), None, "{nothing}");
+        }
+    }
+}

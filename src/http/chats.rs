@@ -1,0 +1,258 @@
+//! `/chats…`: the rooms of the chitchat API, to list, make, change, delete and enter. What is said in
+//! them goes through `door::chitchat`.
+
+use super::{
+    bearer, chats_page,
+    reply::Reply,
+    request::Request,
+    router::{Endpoints, Params, Route},
+};
+use crate::{
+    auth::token::{Member, Signed},
+    chat::Chat,
+    config::PublicRoomChanges,
+    door::chitchat::{
+        self,
+        error::{self, about},
+        frame,
+        names::User,
+        room::{self, Asked, Shown},
+        token,
+    },
+    refusal::{Reason, Refusal},
+    room::message::RoomName,
+    server::head::Method,
+    socket::close::Close,
+    store::chat_rooms::{Access, ChatRoom, Created, RoomKey, Updated},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+pub const ENDPOINTS: Endpoints = Endpoints {
+    routes: &[
+        Route::new(&[Method::Get], "/chats", list),
+        Route::new(&[Method::Post], "/chats", create),
+        Route::new(&[Method::Get], "/chats/all", list),
+        Route::new(&[Method::Get], "/chats/events/:id", events),
+        Route::new(&[Method::Get], "/chats/:id", show),
+        Route::new(&[Method::Put], "/chats/:id", change),
+        Route::new(&[Method::Delete], "/chats/:id", delete),
+        Route::new(&[Method::Post], "/chats/:id/token", enter),
+        Route::new(&[Method::Get], "/chats/:id/token/renew", renew),
+    ],
+    refused,
+};
+
+/// The most rooms there can be: the listing has no pages.
+const MAX_ROOMS: u64 = 10_000;
+
+/// How often a change starts again because another one came first.
+const ATTEMPTS: usize = 5;
+
+/// With this header the creator of a public room gets the key to change it.
+const KEY_HEADER: &str = "X-Room-Key";
+
+const DELETED: Close = Close { code: 1000, reason: "room_deleted" };
+const PASSWORD_CHANGED: Close = Close::policy("room_changed");
+
+/// How all that fails below `/chats` is answered.
+pub fn refused(refusal: Refusal) -> Reply {
+    let mut reply = Reply::refused(error::status(refusal.reason), &refusal);
+    reply.body = error::body(&refusal).into_bytes();
+    reply
+}
+
+fn list(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    let rooms = chat.chat_rooms.list()?;
+    let shown: Vec<_> = rooms.iter().map(|room| Shown::new(room, users(chat, room, None))).collect();
+    let reply = if chats_page::preferred(request) { chats_page::reply(&shown) } else { Reply::json(200, &shown) };
+    Ok(reply.with("Vary", "Accept"))
+}
+
+fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    let wanted = Asked::read(&request.body)?.of(None)?;
+    if chat.chat_rooms.find(RoomKey::Title(wanted.title()))?.is_some() {
+        return Err(about(Reason::RoomTitleTaken, "title"));
+    }
+    chat.room_limits.may_create(request.client)?;
+    let key = new_key(chat);
+    let wanted = match &key {
+        Some(key) => wanted.made_by(digest(key)),
+        None => wanted,
+    };
+    let fields = wanted.hashed(|password| chat.passwords.hash(password))?;
+    let room = match chat.chat_rooms.create(&fields, Timestamp::now(), MAX_ROOMS)? {
+        Created::Room(room) => room,
+        Created::TitleTaken => return Err(about(Reason::RoomTitleTaken, "title")),
+        Created::Full => return Err(Refusal::new(Reason::Overloaded, "This server has all the rooms it may have.")),
+    };
+    let reply = Reply::json(201, &Shown::new(&room, Vec::new())).with("Location", format!("/chats/{}", room.id));
+    Ok(match key {
+        Some(key) if room.fields.access == Access::Public => reply.with(KEY_HEADER, key),
+        _ => reply,
+    })
+}
+
+fn show(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    let room = chitchat::find(chat, params.get("id"))?;
+    Ok(Reply::json(200, &Shown::new(&room, users(chat, &room, Some(request)))))
+}
+
+fn change(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    for _ in 0..ATTEMPTS {
+        let room = chitchat::find(chat, params.get("id"))?;
+        may_change(chat, &room, request)?;
+        let wanted = Asked::read(&request.body)?.of(Some(&room.fields))?;
+        let fields = wanted.hashed(|password| chat.passwords.hash(password))?;
+        match chat.chat_rooms.update(&room, &fields, Timestamp::now())? {
+            Updated::Room(changed) => {
+                let mark = token::mark(&changed);
+                if mark.is_some() && mark != token::mark(&room) {
+                    // Who came in by another password, or by none, has to show that it knows this one.
+                    send_out(chat, &changed, &Reason::TokenExpired.into(), PASSWORD_CHANGED);
+                }
+                let users = chat.names.users(changed.id);
+                return Ok(Reply::json(200, &Shown::new(&changed, users)));
+            }
+            Updated::TitleTaken => return Err(about(Reason::RoomTitleTaken, "title")),
+            Updated::Stale => {}
+        }
+    }
+    Err(contended())
+}
+
+fn delete(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    for _ in 0..ATTEMPTS {
+        let room = chitchat::find(chat, params.get("id"))?;
+        may_change(chat, &room, request)?;
+        if chat.chat_rooms.delete(&room)? {
+            send_out(chat, &room, &about(Reason::RoomNotFound, "room_id"), DELETED);
+            chat.rooms.forget(&RoomName::chitchat(room.id));
+            return Ok(Reply::json(200, &json!({ "status": true })));
+        }
+    }
+    Err(contended())
+}
+
+fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    let room = chitchat::find(chat, params.get("id"))?;
+    if room.fields.access != Access::Public {
+        entrant(chat, &room, request).map_err(|refusal| as_invalid_token(refusal, "A token of the room is needed."))?;
+    }
+    let name = RoomName::chitchat(room.id);
+    let events = match chat.config.history_on_join {
+        0 => Vec::new(),
+        newest => chat.log.history(&name, None, newest)?,
+    };
+    let mut body = vec![b'['];
+    for (n, event) in events.iter().enumerate() {
+        if n > 0 {
+            body.push(b',');
+        }
+        frame::write_event(&name, event, &mut body);
+    }
+    body.push(b']');
+    Ok(Reply::new(200, "application/json", body).with("Cache-Control", "no-store"))
+}
+
+/// A token for a closed room, for who knows its password.
+fn enter(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    let room = chitchat::find(chat, params.get("id"))?;
+    let Some(hash) = room.fields.access.password_hash() else {
+        return Ok(Reply::json(200, &json!({ "status": true })));
+    };
+    let body: Map<String, Value> = serde_json::from_slice(&request.body).map_err(|_| Reason::EventUnreadable)?;
+    let text = |field: &str| body.get(field).and_then(Value::as_str);
+    let name =
+        text("name").filter(|name| frame::is_name(name)).ok_or_else(|| about(Reason::EventUnreadable, "name"))?;
+    chat.room_limits.may_guess(request.client, room.id)?;
+    // bcrypt would take a longer secret for the password that it begins with.
+    let right = match text("secret").filter(|secret| secret.len() <= room::MAX_PASSWORD) {
+        Some(secret) => chat.passwords.verify(secret, Some(hash))?,
+        None => false,
+    };
+    if !right {
+        chat.room_limits.guessed_wrong(request.client, room.id);
+        return Err(about(Reason::NotYours, "secret"));
+    }
+    Ok(admitted(chat, &room, name))
+}
+
+fn renew(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    let room = chitchat::find(chat, params.get("id"))?;
+    if room.fields.access == Access::Public {
+        return Ok(Reply::json(200, &json!({ "status": true })));
+    }
+    let member = entrant(chat, &room, request)
+        .map_err(|refusal| as_invalid_token(refusal, "That token can't be renewed; get a new one."))?;
+    Ok(admitted(chat, &room, &member.name))
+}
+
+/// The answer that lets somebody into a room.
+fn admitted(chat: &Chat, room: &ChatRoom, name: &str) -> Reply {
+    match token::issue(chat, room, name) {
+        Some(Signed { token, .. }) => {
+            Reply::json(201, &json!({ "status": true, "name": name, "room_id": room.id, "token": token }))
+        }
+        None => Reply::json(200, &json!({ "status": true })),
+    }
+}
+
+/// Whom the request's token lets into this closed room.
+fn entrant(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<Member, Refusal> {
+    token::entrant(chat, room, bearer::token(request)?)
+}
+
+/// Where one answer is expected for whatever is wrong with a token.
+fn as_invalid_token(refusal: Refusal, sentence: &'static str) -> Refusal {
+    match error::status(refusal.reason) {
+        503 => refusal,
+        _ => Refusal::new(Reason::TokenExpired, sentence),
+    }
+}
+
+/// Who may change or delete a room: of a closed one who has its token, of a public one as the setting says.
+fn may_change(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<(), Refusal> {
+    if room.fields.access != Access::Public {
+        return entrant(chat, room, request).map(|_| ());
+    }
+    let allowed = match chat.config.public_room_changes {
+        PublicRoomChanges::Anyone => true,
+        PublicRoomChanges::Nobody => false,
+        // Digests are compared, so that the time it takes says nothing about the key.
+        PublicRoomChanges::Creator => {
+            room.fields.creator.is_some() && bearer::token(request).ok().map(digest) == room.fields.creator
+        }
+    };
+    if allowed { Ok(()) } else { Err(about(Reason::RoomProtected, "token")) }
+}
+
+/// A key for a new room, if its creator will need one.
+fn new_key(chat: &Chat) -> Option<String> {
+    let needed = chat.config.public_room_changes == PublicRoomChanges::Creator;
+    needed.then(|| URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+}
+
+fn digest(key: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(key).into()
+}
+
+/// Those in a room whom the asker may see: of a closed one only with its token.
+fn users(chat: &Chat, room: &ChatRoom, request: Option<&Request>) -> Vec<User> {
+    let visible =
+        room.fields.access == Access::Public || request.is_some_and(|request| entrant(chat, room, request).is_ok());
+    if visible { chat.names.users(room.id) } else { Vec::new() }
+}
+
+/// Tells all who are in a room why, and closes them.
+fn send_out(chat: &Chat, room: &ChatRoom, why: &Refusal, close: Close) {
+    chat.names.shut(room.id);
+    chat.rooms.close(&RoomName::chitchat(room.id), &error::frame(why), close);
+}
+
+fn contended() -> Refusal {
+    Refusal::new(Reason::Unavailable, "Others are changing this room at the moment; try again.")
+}

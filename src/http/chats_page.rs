@@ -1,0 +1,126 @@
+//! The list of rooms as a page, for who opens `/chats` in a browser.
+
+use super::{reply::Reply, request::Request};
+use crate::door::chitchat::room::Shown;
+use std::fmt::{self, Display, Formatter, Write};
+
+/// Whether a page is wanted rather than JSON (RFC 9110 §12.5.1): only if it is asked for by name.
+pub fn preferred(request: &Request) -> bool {
+    let (mut html, mut json, mut any) = (None, None, None);
+    for range in request.header_values("accept").flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let quality = parts
+            .find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")))
+            .map_or(Some(1.0), |q| q.parse::<f32>().ok());
+        let weight = match media.as_str() {
+            "text/html" => &mut html,
+            "application/json" | "application/*" => &mut json,
+            "*/*" => &mut any,
+            _ => continue,
+        };
+        *weight = quality.or(*weight);
+    }
+    html.is_some_and(|html: f32| html > 0.0 && html > json.or(any).unwrap_or(0.0))
+}
+
+pub fn reply(rooms: &[Shown<'_>]) -> Reply {
+    let mut page = String::from(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>Rooms</title>\n</head>\n<body>\n<h1>Rooms</h1>\n",
+    );
+    match rooms {
+        [] => page.push_str("<p>There are no rooms.</p>\n"),
+        rooms => {
+            page.push_str("<dl>\n");
+            rooms.iter().for_each(|room| entry(&mut page, room));
+            page.push_str("</dl>\n");
+        }
+    }
+    page.push_str("<p><a href=\"/\">Open the chat</a></p>\n</body>\n</html>\n");
+    Reply::html(200, page)
+}
+
+fn entry(page: &mut String, room: &Shown<'_>) {
+    let present = match (room.visibility(), room.users()) {
+        ("public", 1) => ", 1 person here".to_owned(),
+        ("public", present) => format!(", {present} people here"),
+        // Who is in a closed room is nobody else's matter.
+        _ => String::new(),
+    };
+    // Writing into a string can't fail.
+    let _ = writeln!(
+        page,
+        "<dt><a href=\"/chats/{}\">{}</a> ({}{present})</dt>\n<dd>{}</dd>",
+        room.id(),
+        Escaped(room.title()),
+        room.visibility(),
+        Escaped(room.description()),
+    );
+}
+
+/// Text from others, which is never HTML.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        server::head::Method,
+        store::chat_rooms::{Access, ChatRoom, RoomFields},
+    };
+    use jiff::Timestamp;
+
+    fn wants_a_page(accept: &str) -> bool {
+        preferred(&Request::bare(Method::Get, "/chats").with_header("accept", accept))
+    }
+
+    #[test]
+    fn a_browser_gets_a_page() {
+        assert!(wants_a_page("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
+        assert!(wants_a_page("text/html"));
+        assert!(wants_a_page("application/json;q=0.5, Text/HTML; q=0.9"));
+    }
+
+    #[test]
+    fn a_program_gets_json() {
+        let wanted =
+            ["*/*", "application/json", "application/json, text/html;q=0.9", "text/html;q=0", "text/plain", ""];
+        for accept in wanted {
+            assert!(!wants_a_page(accept), "{accept}");
+        }
+        assert!(!preferred(&Request::bare(Method::Get, "/chats")));
+    }
+
+    #[test]
+    fn a_title_is_text_and_not_html() {
+        let fields = RoomFields {
+            title: "<script>&\"'".to_owned(),
+            description: "</dd>".to_owned(),
+            access: Access::Public,
+            creator: None,
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let room = ChatRoom { id: 2, fields, created_at: now, updated_at: now, version: 1 };
+        let page = String::from_utf8(reply(&[Shown::new(&room, Vec::new())]).body).unwrap();
+        assert!(page.contains(">&lt;script&gt;&amp;&quot;&#39;</a> (public, 0 people here)"), "{page}");
+        assert!(page.contains("<dd>&lt;/dd&gt;</dd>"), "{page}");
+    }
+}

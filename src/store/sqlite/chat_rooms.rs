@@ -1,0 +1,219 @@
+//! The rooms of the rooms door in SQLite, in the file of the accounts.
+
+use super::{accounts::SqliteAccounts, database::Pool, failed};
+use crate::store::{
+    StoreError,
+    chat_rooms::{Access, ChatRoom, ChatRooms, Created, RoomFields, RoomKey, Updated, title_key},
+};
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, ffi, named_params, types::Type};
+use std::error::Error;
+
+const COLUMNS: &str = "id, title, description, visibility, password, creator, created_at, updated_at, version";
+
+pub struct SqliteChatRooms {
+    pool: Pool,
+}
+
+impl SqliteChatRooms {
+    /// The rooms in the file of `accounts`.
+    pub fn beside(accounts: &SqliteAccounts) -> SqliteChatRooms {
+        SqliteChatRooms { pool: accounts.pool().clone() }
+    }
+
+    fn with<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let connection = self.pool.get().map_err(unable(what))?;
+        work(&connection).map_err(unable(what))
+    }
+}
+
+fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
+    failed("room store", what)
+}
+
+impl ChatRooms for SqliteChatRooms {
+    fn list(&self) -> Result<Vec<ChatRoom>, StoreError> {
+        self.with("list the rooms", |connection| {
+            connection
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM chat_rooms WHERE visibility <> 'hidden' ORDER BY id"))?
+                .query_map((), room)?
+                .collect()
+        })
+    }
+
+    fn find(&self, key: RoomKey<'_>) -> Result<Option<ChatRoom>, StoreError> {
+        let by = |column: &str, value: &dyn ToSql| {
+            self.with("look up a room", |connection| {
+                connection
+                    .prepare_cached(&format!("SELECT {COLUMNS} FROM chat_rooms WHERE {column} = ?1"))?
+                    .query_row([value], room)
+                    .optional()
+            })
+        };
+        match key {
+            RoomKey::Id(id) => by("id", &id),
+            RoomKey::Title(title) => by("title_key", &title_key(title)),
+        }
+    }
+
+    fn create(&self, fields: &RoomFields, now: Timestamp, most: u64) -> Result<Created, StoreError> {
+        let made = self.with("make a room", |connection| {
+            unless_title_taken(
+                connection
+                    .prepare_cached(&format!(
+                        "INSERT INTO chat_rooms
+                             (title, title_key, description, visibility, password, creator, created_at, updated_at)
+                         SELECT :title, :title_key, :description, :visibility, :password, :creator, :now, :now
+                         WHERE (SELECT count(*) FROM chat_rooms) < :most
+                         RETURNING {COLUMNS}"
+                    ))?
+                    .query_row(
+                        named_params! {
+                            ":title": fields.title,
+                            ":title_key": title_key(&fields.title),
+                            ":description": fields.description,
+                            ":visibility": fields.access.visibility(),
+                            ":password": fields.access.password_hash(),
+                            ":creator": fields.creator,
+                            ":now": now.as_millisecond(),
+                            ":most": i64::try_from(most).unwrap_or(i64::MAX),
+                        },
+                        room,
+                    ),
+            )
+        })?;
+        Ok(match made {
+            Written::Room(room) => Created::Room(room),
+            Written::TitleTaken => Created::TitleTaken,
+            Written::Nothing => Created::Full,
+        })
+    }
+
+    fn update(&self, current: &ChatRoom, fields: &RoomFields, now: Timestamp) -> Result<Updated, StoreError> {
+        let changed = self.with("change a room", |connection| {
+            unless_title_taken(
+                connection
+                    .prepare_cached(&format!(
+                        "UPDATE chat_rooms
+                         SET title = :title, title_key = :title_key, description = :description,
+                             visibility = :visibility, password = :password, creator = :creator,
+                             updated_at = :now, version = version + 1
+                         WHERE id = :id AND version = :version
+                         RETURNING {COLUMNS}"
+                    ))?
+                    .query_row(
+                        named_params! {
+                            ":title": fields.title,
+                            ":title_key": title_key(&fields.title),
+                            ":description": fields.description,
+                            ":visibility": fields.access.visibility(),
+                            ":password": fields.access.password_hash(),
+                            ":creator": fields.creator,
+                            ":now": now.as_millisecond(),
+                            ":id": current.id,
+                            ":version": current.version,
+                        },
+                        room,
+                    ),
+            )
+        })?;
+        Ok(match changed {
+            Written::Room(room) => Updated::Room(room),
+            Written::TitleTaken => Updated::TitleTaken,
+            Written::Nothing => Updated::Stale,
+        })
+    }
+
+    fn delete(&self, current: &ChatRoom) -> Result<bool, StoreError> {
+        self.with("delete a room", |connection| {
+            let deleted = connection
+                .prepare_cached("DELETE FROM chat_rooms WHERE id = ?1 AND version = ?2")?
+                .execute((current.id, current.version))?;
+            Ok(deleted == 1)
+        })
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.with("be read", |connection| {
+            connection.prepare_cached("SELECT 1 FROM chat_rooms LIMIT 1")?.exists(())?;
+            Ok(())
+        })
+    }
+}
+
+enum Written {
+    Room(ChatRoom),
+    TitleTaken,
+    /// No row fitted the condition.
+    Nothing,
+}
+
+/// A title is the only thing about a room that two may want at once.
+fn unless_title_taken(written: rusqlite::Result<ChatRoom>) -> rusqlite::Result<Written> {
+    match written {
+        Ok(room) => Ok(Written::Room(room)),
+        Err(rusqlite::Error::QueryReturnedNoRows) => Ok(Written::Nothing),
+        Err(rusqlite::Error::SqliteFailure(failure, _))
+            if failure.code == ErrorCode::ConstraintViolation
+                && failure.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE =>
+        {
+            Ok(Written::TitleTaken)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a row of [`COLUMNS`].
+fn room(row: &Row<'_>) -> rusqlite::Result<ChatRoom> {
+    let unreadable = |column: usize, kind: Type, what: &'static str| {
+        rusqlite::Error::FromSqlConversionFailure(column, kind, what.into())
+    };
+    let visibility: String = row.get(3)?;
+    let access = match (visibility.as_str(), row.get(4)?) {
+        ("public", None) => Access::Public,
+        ("private", Some(password_hash)) => Access::Private { password_hash },
+        ("hidden", Some(password_hash)) => Access::Hidden { password_hash },
+        _ => return Err(unreadable(3, Type::Text, "visibility and password don't fit together")),
+    };
+    let time = |column: usize| {
+        Timestamp::from_millisecond(row.get(column)?)
+            .map_err(|_| unreadable(column, Type::Integer, "the time is out of range"))
+    };
+    Ok(ChatRoom {
+        id: row.get(0)?,
+        fields: RoomFields { title: row.get(1)?, description: row.get(2)?, access, creator: row.get(5)? },
+        created_at: time(6)?,
+        updated_at: time(7)?,
+        version: row.get(8)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::suite;
+
+    fn fresh() -> suite::Opened<SqliteChatRooms> {
+        suite::Opened::new(|dir| SqliteChatRooms::beside(&SqliteAccounts::open(&dir.join("chat.db")).unwrap()))
+    }
+
+    suite::chat_rooms!(fresh);
+
+    #[test]
+    fn rooms_survive_a_restart_also_when_the_first_was_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || SqliteChatRooms::beside(&SqliteAccounts::open(&dir.path().join("chat.db")).unwrap());
+        let rooms = open();
+        let first = rooms.find(RoomKey::Id(1)).unwrap().unwrap();
+        assert!(rooms.delete(&first).unwrap());
+        let fields = RoomFields { title: "Kept".to_owned(), ..first.fields };
+        rooms.create(&fields, Timestamp::now(), 10).unwrap();
+        drop(rooms);
+        let titles: Vec<_> = open().list().unwrap().into_iter().map(|room| room.fields.title).collect();
+        assert_eq!(titles, ["Kept"]);
+    }
+}
