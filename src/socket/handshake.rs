@@ -8,7 +8,7 @@ use crate::{
     server::head::Head,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 use tungstenite::handshake::derive_accept_key;
 
 /// An accepted handshake: the token is spent, the `101` is about to be written.
@@ -16,6 +16,8 @@ pub struct Opening {
     /// The whole `101` response.
     pub response: Vec<u8>,
     pub conversation: Box<dyn Conversation>,
+    /// Whom the log names if the rest goes wrong.
+    pub client: IpAddr,
 }
 
 /// Judges a handshake at `door`. On success the token has been spent; a refusal spends nothing.
@@ -29,7 +31,7 @@ pub fn prepare(chat: &Arc<Chat>, door: &dyn Door, head: &Head, segments: &[Strin
     {
         return Err(Reason::TokenUsed.into());
     }
-    Ok(Opening { response, conversation })
+    Ok(Opening { response, conversation, client: head.client })
 }
 
 /// The client's key, from a handshake as RFC 6455 §4.2.1 wants it.

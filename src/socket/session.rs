@@ -6,7 +6,7 @@ use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{IpAddr, Shutdown, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,6 +21,9 @@ const READ_BUFFER: usize = 4096;
 
 /// How long a closing socket may take to swallow the close frame and answer it.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Why a client is closed that doesn't say in time who it is.
+const AUTH_DEADLINE: &str = "auth_deadline";
 
 /// What a door says and hears on one open socket. Runs on the connection's own thread.
 pub trait Conversation: Send {
@@ -46,6 +49,8 @@ pub trait Conversation: Send {
 pub struct Link {
     pub chat: Arc<Chat>,
     pub outbound: Arc<Outbound>,
+    /// The client's address, for the log.
+    pub client: IpAddr,
 }
 
 impl Link {
@@ -59,7 +64,7 @@ impl Link {
 pub fn run(chat: &Arc<Chat>, stream: TcpStream, opening: Opening, early: Vec<u8>) {
     let limits = &chat.config.limits;
     let outbound = chat.sessions.open(stream, limits);
-    let link = Link { chat: chat.clone(), outbound };
+    let link = Link { chat: chat.clone(), outbound, client: opening.client };
     chat.metrics.connections.inc();
     let _closed = OnDrop(|| {
         chat.metrics.connections.dec();
@@ -123,7 +128,8 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, early: Vec<u8>) -
             Err(Error::Io(error)) if is_timeout(&error) => {
                 let wire = socket.get_ref();
                 if wire.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                    return Some(Close::policy("auth_deadline"));
+                    tracing::info!(reason = AUTH_DEADLINE, client = %link.client, "connection closed");
+                    return Some(Close::policy(AUTH_DEADLINE));
                 }
                 let silent = wire.heard.elapsed();
                 if silent >= limits.pong_timeout {
@@ -145,7 +151,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, early: Vec<u8>) -
             link.say(
                 &conversation.error(reason, "You send faster than this server allows; connect again and slow down."),
             );
-            tracing::info!(socket = link.outbound.id(), reason = reason.word(), "connection closed");
+            tracing::info!(reason = reason.word(), client = %link.client, "connection closed");
             return Some(Close::policy(reason.word()));
         }
         match message {

@@ -1,0 +1,237 @@
+//! RFC 6455 on the wire: sizes, encodings, control frames, close codes; the bounds of one message and of many.
+
+mod common;
+
+use common::{
+    ALICE, BOB, DEMO, Server,
+    ws::{FrameStart, said},
+};
+use serde_json::Value;
+use tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
+
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+/// What these bytes lead to: the texts that still come, and the close code.
+fn after(bytes: &[u8]) -> (Vec<String>, Option<u16>) {
+    let server = Server::start();
+    let mut client = server.join(ALICE, DEMO);
+    client.send_raw(bytes);
+    let end = client.hear_to_the_end();
+    server.join(BOB, DEMO).say_and_hear("nobody else is disturbed");
+    end
+}
+
+#[test]
+fn a_message_of_16_kib_is_delivered() {
+    let server = Server::start();
+    let text = "x".repeat(16 << 10);
+    assert_eq!(server.join(ALICE, DEMO).say_and_hear(&text).text, text);
+}
+
+#[test]
+fn a_longer_one_closes_with_1009() {
+    assert_eq!(after(&FrameStart::whole(TEXT).with(&[b'x'; (16 << 10) + 1])), (vec![], Some(1009)));
+}
+
+#[test]
+fn a_length_that_is_only_announced_closes_with_1009() {
+    for length in [(16 << 10) + 1, u64::MAX >> 1] {
+        let mut start = vec![0x81, 0xff];
+        start.extend(u64::to_be_bytes(length));
+        start.extend([0; 4]);
+        assert_eq!(after(&start), (vec![], Some(1009)), "{length}");
+    }
+}
+
+#[test]
+fn the_bound_holds_for_fragments_together() {
+    let mut bytes = FrameStart::part(TEXT).with(&[b'x'; 10_000]);
+    bytes.extend(FrameStart::whole(CONTINUATION).with(&[b'x'; 10_000]));
+    assert_eq!(after(&bytes), (vec![], Some(1009)));
+}
+
+#[test]
+fn the_bound_counts_bytes_not_characters() {
+    assert_eq!(after(&FrameStart::whole(TEXT).with("ü".repeat(8193).as_bytes())).1, Some(1009));
+}
+
+#[test]
+fn the_bound_is_a_setting() {
+    let server = Server::with().env("MAX_MESSAGE", "100").start();
+    let mut client = server.join(ALICE, DEMO);
+    client.say_and_hear(&"x".repeat(100));
+    client.say("x".repeat(101));
+    assert_eq!(client.close_code(), Some(1009));
+}
+
+#[test]
+fn a_binary_message_closes_with_1003() {
+    assert_eq!(after(&FrameStart::whole(BINARY).with(b"bytes")), (vec![], Some(1003)));
+}
+
+#[test]
+fn text_that_is_no_utf_8_closes_with_1007() {
+    for text in [&b"\xff"[..], b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"fine until \x80", b"\xf4\x90\x80\x80"] {
+        assert_eq!(after(&FrameStart::whole(TEXT).with(text)), (vec![], Some(1007)), "{text:?}");
+    }
+}
+
+#[test]
+fn a_message_in_fragments_is_one_message_even_if_split_inside_a_character() {
+    let server = Server::start();
+    let mut client = server.join(ALICE, DEMO);
+    let text = "👾 in parts".as_bytes();
+    client.send_raw(&FrameStart::part(TEXT).with(&text[..1]));
+    client.send_raw(&FrameStart::part(CONTINUATION).with(&text[1..3]));
+    client.send_raw(&FrameStart::whole(PING).with(b"between"));
+    client.send_raw(&FrameStart::part(CONTINUATION).with(b""));
+    client.send_raw(&FrameStart::whole(CONTINUATION).with(&text[3..]));
+    assert_eq!(client.read(), Message::Pong(b"between".to_vec().into()));
+    assert_eq!(client.hear_message().text, "👾 in parts");
+}
+
+#[test]
+fn a_frame_that_breaks_the_protocol_closes_with_1002() {
+    let unmasked = FrameStart { masked: false, ..FrameStart::whole(TEXT) };
+    let reserved = FrameStart { reserved: 4, ..FrameStart::whole(TEXT) };
+    let mut text_inside_fragments = FrameStart::part(TEXT).with(b"one");
+    text_inside_fragments.extend(FrameStart::whole(TEXT).with(b"two"));
+    for (what, bytes) in [
+        ("no mask", unmasked.with(b"text")),
+        ("a reserved bit", reserved.with(b"text")),
+        ("a reserved opcode", FrameStart::whole(3).with(b"text")),
+        ("a reserved control opcode", FrameStart::whole(11).with(b"text")),
+        ("a control frame in fragments", FrameStart::part(PING).with(b"text")),
+        ("a long control frame", FrameStart::whole(PING).with(&[b'x'; 126])),
+        ("a continuation of nothing", FrameStart::whole(CONTINUATION).with(b"text")),
+        ("a new message inside another", text_inside_fragments),
+        ("a close frame of one byte", FrameStart::whole(CLOSE).with(b"x")),
+    ] {
+        assert_eq!(after(&bytes), (vec![], Some(1002)), "{what}");
+    }
+}
+
+#[test]
+fn a_ping_is_answered_with_its_own_payload() {
+    let server = Server::start();
+    let mut client = server.join(ALICE, DEMO);
+    for payload in [&b""[..], b"hello", &[0xff; 125]] {
+        client.send_raw(&FrameStart::whole(PING).with(payload));
+        assert_eq!(client.read(), Message::Pong(payload.to_vec().into()));
+    }
+}
+
+#[test]
+fn a_pong_that_nobody_asked_for_is_ignored() {
+    let server = Server::start();
+    let mut client = server.join(ALICE, DEMO);
+    client.send_raw(&FrameStart::whole(PONG).with(b"unasked"));
+    client.say_and_hear("hello");
+}
+
+#[test]
+fn a_close_frame_is_answered_and_ends_the_connection() {
+    let server = Server::start();
+    for code in [1000u16, 1001, 3000, 4999] {
+        let mut client = server.join(ALICE, DEMO);
+        let frame = CloseFrame { code: CloseCode::from(code), reason: "bye".into() };
+        client.send(Message::Close(Some(frame)));
+        assert_eq!(client.close_code(), Some(code));
+    }
+}
+
+#[test]
+fn messages_behind_a_close_frame_are_not_heard() {
+    let server = Server::start();
+    let mut bob = server.join(BOB, DEMO);
+    let mut client = server.join(ALICE, DEMO);
+    let mut bytes = FrameStart::whole(TEXT).with(b"before");
+    bytes.extend(FrameStart::whole(CLOSE).with(&1000u16.to_be_bytes()));
+    bytes.extend(FrameStart::whole(TEXT).with(b"behind"));
+    client.send_raw(&bytes);
+    client.close_code();
+    assert_eq!(bob.hear_message().text, "before");
+    bob.say("then");
+    assert_eq!(bob.hear_message().text, "then");
+}
+
+#[test]
+fn a_frame_that_comes_byte_by_byte_is_understood() {
+    let server = Server::start();
+    let mut client = server.join(ALICE, DEMO);
+    for byte in FrameStart::whole(TEXT).with(b"slowly") {
+        client.send_raw(&[byte]);
+    }
+    assert_eq!(client.hear_message().text, "slowly");
+}
+
+#[test]
+fn a_client_that_talks_too_fast_is_told_and_then_closed_with_1008() {
+    let server = Server::with().env("MESSAGE_RATE", "1").start();
+    let mut bob = server.join(BOB, DEMO);
+    let mut alice = server.join(ALICE, DEMO);
+    for number in 0..60 {
+        if alice.try_say(number.to_string()).is_err() {
+            break;
+        }
+    }
+    let (texts, code) = alice.hear_to_the_end();
+    assert_eq!(code, Some(1008));
+    let errors: Vec<_> = texts.iter().filter(|text| said(text).is_none()).collect();
+    assert!(!errors.is_empty(), "no error before the close");
+    for error in errors {
+        let error: Value = serde_json::from_str(error).expect("an error is JSON");
+        assert_eq!((&error["success"], &error["reason"]), (&Value::Bool(false), &"rate_limited".into()));
+        assert!(error["message"].is_string());
+    }
+    server.logs(&["rate_limited", "127.0.0.1"]);
+    bob.say("his own");
+    let delivered = (0..).take_while(|_| bob.hear_message().text != "his own").count();
+    // A burst of five seconds' worth is allowed; a slow machine may allow some more.
+    assert!((5..60).contains(&delivered), "{delivered} were let through");
+}
+
+#[test]
+fn a_burst_of_a_hundred_messages_is_let_through() {
+    let server = Server::start();
+    let mut client = server.join(ALICE, DEMO);
+    for number in 0..100 {
+        client.say(number.to_string());
+    }
+    for number in 0..100 {
+        assert_eq!(client.hear_message().text, number.to_string());
+    }
+}
+
+#[test]
+fn pings_of_the_application_are_limited_like_messages() {
+    let server = Server::with().env("MESSAGE_RATE", "1").start();
+    let mut client = server.join(ALICE, DEMO);
+    for _ in 0..60 {
+        if client.try_say(r#"propromo.chat({event:"ping",action:"pong"})"#).is_err() {
+            break;
+        }
+    }
+    assert_eq!(client.close_code(), Some(1008));
+}
+
+#[test]
+fn one_clients_rate_is_not_anothers() {
+    let server = Server::with().env("MESSAGE_RATE", "1").start();
+    let (mut alice, mut bob) = (server.join(ALICE, DEMO), server.join(BOB, DEMO));
+    for number in 0..60 {
+        if alice.try_say(number.to_string()).is_err() {
+            break;
+        }
+    }
+    assert_eq!(alice.close_code(), Some(1008));
+    bob.say_and_hear("from another connection");
+}

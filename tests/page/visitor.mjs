@@ -1,0 +1,129 @@
+// Somebody at the page: a browser context of their own, what they do, and what must never happen to them.
+
+import assert from 'node:assert/strict';
+
+export const MESSAGES = '#messages > .message';
+
+export class Visitor {
+  page;
+  /** What broke a promise that holds for every visit: nothing from elsewhere, no policy breach, no exception. */
+  breaches = [];
+
+  static async at(browser, url, options = {}) {
+    const visitor = new Visitor();
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    const page = (visitor.page = await context.newPage());
+    const host = new URL(url).host;
+    const check = (address) => {
+      if (new URL(address).host === host || address.startsWith('data:')) return;
+      visitor.breaches.push(`request to ${address}`);
+    };
+    page.on('request', (request) => check(request.url()));
+    page.on('websocket', (socket) => check(socket.url()));
+    page.on('pageerror', (error) => visitor.breaches.push(error.stack));
+    page.on('dialog', (dialog) => visitor.breaches.push(`dialog: ${dialog.message()}`));
+    page.on('console', (message) => {
+      if (/content.security.policy/i.test(message.text())) visitor.breaches.push(message.text());
+    });
+    await page.goto(url);
+    return visitor;
+  }
+
+  async logIn(name, password = `${name}-password`) {
+    await this.page.getByLabel('Email').fill(`${name}@propromo.example`);
+    await this.page.getByLabel('Password').fill(password);
+    await this.page.getByRole('button', { name: 'Log in' }).click();
+  }
+
+  async enter(hash = 'demo') {
+    await this.page.locator(`a[href="#${encodeURIComponent(`chat/${hash}`)}"]`).click();
+    await this.connected();
+  }
+
+  /** Waits until the room is open and all of its first messages have arrived. */
+  async connected() {
+    await this.page.locator('#talk').waitFor();
+    await this.page.waitForFunction(
+      () => !document.querySelector('#older').textContent.startsWith('Opening')
+        && !document.querySelector('#offline').classList.contains('shown'),
+    );
+  }
+
+  get field() {
+    return this.page.getByRole('textbox', { name: 'Message' });
+  }
+
+  async say(text) {
+    await this.field.fill(text);
+    await this.field.press('Enter');
+  }
+
+  /** The message with exactly this text. */
+  message(text) {
+    return this.page.locator(`${MESSAGES} .text`).filter({ hasText: text });
+  }
+
+  /** The texts on screen that begin with `prefix`, in order, sent or waiting. */
+  texts(prefix) {
+    return this.page.locator('#log .text').evaluateAll(
+      (nodes, start) => nodes.map((node) => node.textContent).filter((text) => text.startsWith(start)),
+      prefix,
+    );
+  }
+
+  /** Waits until the texts that begin with `prefix` are exactly these. */
+  async sees(prefix, expected) {
+    try {
+      await this.page.waitForFunction(
+        ([start, wanted]) => {
+          const texts = [...document.querySelectorAll('#messages .text')].map((node) => node.textContent);
+          return JSON.stringify(texts.filter((text) => text.startsWith(start))) === JSON.stringify(wanted);
+        },
+        [prefix, expected],
+      );
+    } catch {
+      assert.deepEqual(await this.texts(prefix), expected);
+    }
+  }
+
+  /** Closes the page, and fails if any breach was seen. */
+  async leave() {
+    await this.page.context().close();
+    assert.deepEqual(this.breaches, []);
+  }
+}
+
+/** Sends `count` messages to a room as fast as the server takes them, or `perSecond`; resolves when all are stored. */
+export function flood(page, { name, count, perSecond = 0, text = 'message' }) {
+  return page.evaluate(async ({ name, count, perSecond, text }) => {
+    const post = async (path, body, bearer) => {
+      const headers = { 'Content-Type': 'application/json', ...(bearer && { Authorization: `Bearer ${bearer}` }) };
+      return (await fetch(path, { method: 'POST', headers, body: body && JSON.stringify(body) })).json();
+    };
+    const login = await post('/login', { email: `${name}@propromo.example`, password: `${name}-password` });
+    const { ticket } = await post('/ws_ticket', undefined, login.access_token);
+    const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/channel/demo`, [ticket]);
+    await new Promise((resolve, reject) => {
+      let sent = 0;
+      let stored = 0;
+      const started = performance.now();
+      const more = () => {
+        const due = perSecond ? ((performance.now() - started) / 1000) * perSecond : Infinity;
+        while (sent < count && sent < due && sent - stored < 1_000) {
+          const frame = { type: 'message', text: `${text} ${sent}`, ref: `${text}-${started}-${sent}` };
+          socket.send(JSON.stringify(frame));
+          sent++;
+        }
+      };
+      socket.onopen = perSecond ? () => setInterval(more, 10) : more;
+      socket.onmessage = ({ data }) => {
+        if (!data.includes('"ack"') || JSON.parse(data).type !== 'ack') return;
+        if (++stored === count) resolve();
+        else if (!perSecond) more();
+      };
+      socket.onclose = ({ code }) => reject(new Error(`flood: closed with ${code} after ${stored} of ${count}`));
+    });
+    socket.onclose = null;
+    socket.close();
+  }, { name, count, perSecond, text });
+}
