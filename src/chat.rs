@@ -11,6 +11,7 @@ use crate::{
     store::{
         Accounts, Ledger, MessageLog,
         chat_rooms::ChatRooms,
+        postgres::{self, Postgres},
         sqlite::{Embedded, EmbeddedOptions, data_dir::DataDir},
     },
 };
@@ -44,10 +45,10 @@ pub struct Chat {
 impl Chat {
     /// Opens the stores and starts the engine's threads.
     pub fn open(config: Config) -> Result<Arc<Chat>, StartError> {
-        let accounts_file = match &config.database {
-            Database::Sqlite(path) => path.as_path(),
-            Database::Postgres(_) => {
-                return Err(StartError::new("accounts in PostgreSQL are not supported yet; unset DATABASE_URL"));
+        let (accounts_file, postgres) = match &config.database {
+            Database::Sqlite(path) => (Some(path.as_path()), None),
+            Database::Postgres(url) => {
+                (None, Some(Postgres::open(url, postgres::START_PATIENCE).map_err(StartError::new)?))
             }
         };
         if !matches!(config.storage, Storage::Embedded) {
@@ -55,11 +56,15 @@ impl Chat {
         }
         let stores = Embedded::open(EmbeddedOptions {
             data_dir: &config.data_dir,
-            accounts: Some(accounts_file),
+            accounts: accounts_file,
             history_max: config.history_max,
             durability: config.durability,
         })
         .map_err(StartError::new)?;
+        let (accounts, chat_rooms): (Arc<dyn Accounts>, Arc<dyn ChatRooms>) = match postgres {
+            Some(Postgres { accounts, chat_rooms }) => (accounts, chat_rooms),
+            None => (stores.accounts, stores.chat_rooms),
+        };
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
         Ok(Arc::new(Chat {
@@ -71,10 +76,10 @@ impl Chat {
             room_limits: RoomLimits::new(&config.limits),
             names: Names::default(),
             metrics: Metrics::default(),
-            accounts: stores.accounts,
+            accounts,
+            chat_rooms,
             ledger: stores.ledger,
             log: stores.log,
-            chat_rooms: stores.chat_rooms,
             _data_dir: stores.data_dir,
             config,
         }))

@@ -11,7 +11,7 @@ use crate::{
         sources::Settings,
         value,
     },
-    store::{Accounts, sqlite::accounts::SqliteAccounts},
+    store::{Accounts, postgres::Postgres, sqlite::accounts::SqliteAccounts},
 };
 use clap::Command;
 use rustix::fs::{Access, access};
@@ -104,19 +104,33 @@ fn keys(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
 }
 
 fn stores(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
-    match (settings.database()?, settings.storage()?) {
-        // Looked at from outside: a server may be running on these files.
-        (Database::Sqlite(path), Storage::Embedded) => {
-            directory(&settings.data_dir()?, findings);
-            embedded_accounts(&path, findings);
-        }
-        _ => match remote(settings) {
+    let wrong = findings.wrong.len();
+    match settings.database()? {
+        // Looked at from outside: a server may be running on this file.
+        Database::Sqlite(path) => embedded_accounts(&path, findings),
+        Database::Postgres(url) => far_accounts(&url, findings),
+    }
+    match settings.storage()? {
+        Storage::Embedded => directory(&settings.data_dir()?, findings),
+        // It opens the accounts too, which is known to fail.
+        Storage::Redis(_) if findings.wrong.len() > wrong => {}
+        Storage::Redis(_) => match remote(settings) {
             Ok(()) => findings.fine.push("every store answers".into()),
             Err(Failure::Failed(sentence) | Failure::Usage(sentence)) => findings.wrong.push(sentence),
             Err(failure) => return Err(failure),
         },
     }
     Ok(())
+}
+
+fn far_accounts(url: &str, findings: &mut Findings) {
+    let shown = value::without_password(url);
+    let tried = Postgres::check(url).map_err(Failure::from).and_then(|accounts| Ok(accounts.probe()?));
+    match tried {
+        Ok(()) => findings.fine.push(format!("{shown} answers, and its accounts can be read")),
+        Err(Failure::Failed(sentence)) => findings.wrong.push(sentence),
+        Err(_) => {}
+    }
 }
 
 /// Opens the stores as the server would, and asks each whether it can be used.

@@ -5,6 +5,7 @@ pub mod ask;
 pub mod check;
 pub mod keys;
 pub mod login;
+pub mod migrate;
 pub mod monitor;
 pub mod serve;
 pub mod token;
@@ -20,6 +21,7 @@ use crate::{
     logging,
     store::{
         Accounts, StoreError,
+        postgres::{OpenError, accounts::PostgresAccounts},
         sqlite::{StoreOpenError, accounts::SqliteAccounts, admin::AdminError},
     },
 };
@@ -34,6 +36,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::Path,
     process::ExitCode,
+    time::Duration,
 };
 
 /// Runs the command that `arguments` (the program's name first) ask for.
@@ -113,19 +116,26 @@ impl From<StoreOpenError> for Failure {
     }
 }
 
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        failed(error)
+    }
+}
+
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Failure {
         failed(error)
     }
 }
 
+/// A command is run by somebody who sees that it failed, and can run it again.
+const NO_PATIENCE: Duration = Duration::ZERO;
+
 /// The accounts, wherever they are kept, to read.
 pub fn accounts(database: &Database) -> Result<Box<dyn Accounts>, Failure> {
     match database {
         Database::Sqlite(path) => Ok(Box::new(open_embedded(path)?)),
-        Database::Postgres(_) => Err(Failure::Failed(
-            "accounts in PostgreSQL (DATABASE_URL) can't be read by this command; use the embedded store".into(),
-        )),
+        Database::Postgres(url) => Ok(Box::new(PostgresAccounts::open(url, NO_PATIENCE)?)),
     }
 }
 
@@ -168,6 +178,7 @@ fn command() -> Command {
         .subcommand(monitor::command())
         .subcommand(token::command())
         .subcommand(login::command())
+        .subcommand(migrate::command())
         .subcommand(keys::command())
 }
 
@@ -204,6 +215,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         account::NAME => account::run(of_command, &settings),
         monitor::NAME => monitor::run(of_command, &settings),
         token::NAME => token::run(of_command, &settings),
+        migrate::NAME => migrate::run(&settings),
         _ => Err(Failure::Usage(format!("{name} is no command; try --help"))),
     }
 }

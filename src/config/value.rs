@@ -1,7 +1,7 @@
 //! How the text of a setting is read; each failure says what the text should have been.
 
 use super::{Database, Durability, PublicRoomChanges, Storage};
-use crate::auth::origin::OriginAllowlist;
+use crate::{auth::origin::OriginAllowlist, store::postgres::Url};
 use ipnet::IpNet;
 use std::{
     io,
@@ -137,7 +137,11 @@ pub fn database(text: &str, data_dir: &Path) -> Result<Database, Expected> {
             };
             Ok(Database::Sqlite(path))
         }
-        "postgres" | "postgresql" if rest.starts_with("//") => Ok(Database::Postgres(text.to_owned())),
+        scheme @ ("postgres" | "postgresql") if rest.starts_with("//") => {
+            let url = format!("{scheme}:{rest}");
+            Url::parse(&url).map_err(|why| format!("{} that can be read ({why})", expected()))?;
+            Ok(Database::Postgres(url))
+        }
         _ => Err(expected()),
     }
 }

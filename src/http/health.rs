@@ -6,8 +6,9 @@ use super::{
     router::{Endpoints, Params, Route},
 };
 use crate::{chat::Chat, metrics, refusal::Refusal, server::head::Method, store::StoreError};
+use parking_lot::Mutex;
 use serde::Serialize;
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 pub const ENDPOINTS: Endpoints = Endpoints {
     routes: &[Route::new(&[Method::Get], "/healthz", healthz), Route::new(&[Method::Get], "/readyz", readyz)],
@@ -32,14 +33,17 @@ fn figures(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refus
 }
 
 fn readiness(probes: impl IntoIterator<Item = Result<(), StoreError>>) -> Reply {
-    let away: Vec<&str> = probes
-        .into_iter()
-        .filter_map(Result::err)
-        .map(|error| {
-            tracing::warn!(%error, cause = %error.source, "not ready");
-            error.store
-        })
-        .collect();
+    static AWAY: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    let failed: Vec<_> = probes.into_iter().filter_map(Result::err).collect();
+    let away: Vec<_> = failed.iter().map(|error| error.store).collect();
+    let before = mem::replace(&mut *AWAY.lock(), away.clone());
+    // Asked every few seconds: what has been said of an outage is not said again.
+    for error in failed.iter().filter(|error| !before.contains(&error.store)) {
+        tracing::warn!(%error, cause = %error.source, "not ready");
+    }
+    if away.is_empty() && !before.is_empty() {
+        tracing::info!("ready again");
+    }
     let status = if away.is_empty() { 200 } else { 503 };
     Reply::json(status, &Readiness { ready: away.is_empty(), away })
 }

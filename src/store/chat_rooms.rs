@@ -84,6 +84,13 @@ pub fn title_key(title: &str) -> String {
     title.to_lowercase()
 }
 
+/// All rooms of a store, hidden ones too, to be moved to another.
+pub struct Moving {
+    pub rooms: Vec<ChatRoom>,
+    /// The greatest number that a room has had, be it deleted since.
+    pub last_id: i64,
+}
+
 /// What became of a new room.
 pub enum Created {
     Room(ChatRoom),

@@ -4,6 +4,8 @@
 //! called from a lane.
 
 pub mod chat_rooms;
+pub mod outage;
+pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;

@@ -8,6 +8,7 @@
 
 pub mod chats;
 pub mod http;
+pub mod postgres;
 pub mod server;
 pub mod token;
 pub mod ws;

@@ -3,7 +3,7 @@
 use super::{accounts::SqliteAccounts, database::Pool, failed};
 use crate::store::{
     StoreError,
-    chat_rooms::{Access, ChatRoom, ChatRooms, Created, RoomFields, RoomKey, Updated, title_key},
+    chat_rooms::{Access, ChatRoom, ChatRooms, Created, Moving, RoomFields, RoomKey, Updated, title_key},
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, ffi, named_params, types::Type};
@@ -19,6 +19,20 @@ impl SqliteChatRooms {
     /// The rooms in the file of `accounts`.
     pub fn beside(accounts: &SqliteAccounts) -> SqliteChatRooms {
         SqliteChatRooms { pool: accounts.pool().clone() }
+    }
+
+    /// All that is needed to have the same rooms elsewhere.
+    pub fn moving(&self) -> Result<Moving, StoreError> {
+        self.with("read its rooms", |connection| {
+            let rooms = connection
+                .prepare(&format!("SELECT {COLUMNS} FROM chat_rooms ORDER BY id"))?
+                .query_map((), room)?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let last_id =
+                connection
+                    .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'chat_rooms'", (), |row| row.get(0))?;
+            Ok(Moving { rooms, last_id })
+        })
     }
 
     fn with<T>(

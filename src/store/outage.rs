@@ -1,0 +1,134 @@
+//! What a store can't do at the moment: one line in the log when it begins, one when it is over.
+
+use std::{
+    fmt::Display,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+/// Keeps a store that is away from filling the log: however many calls fail for the same reason,
+/// they are one event.
+pub struct Outages {
+    /// As in [`StoreError`](super::StoreError): `account store`, `message log` or the like.
+    store: &'static str,
+    /// Whether the list holds anything: what works, as usual, asks no lock.
+    any: AtomicBool,
+    /// Bounded by the number of things that a store can do.
+    open: Mutex<Vec<Outage>>,
+}
+
+struct Outage {
+    what: &'static str,
+    since: Instant,
+    failed: u64,
+}
+
+impl Outages {
+    pub fn new(store: &'static str) -> Outages {
+        Outages { store, any: AtomicBool::new(false), open: Mutex::new(Vec::new()) }
+    }
+
+    /// Something failed: the store can't `what` (a verb phrase, such as `be reached`).
+    ///
+    /// `cause` is logged, so it must hold no secret.
+    pub fn failed(&self, what: &'static str, cause: &dyn Display) {
+        let mut open = self.lock();
+        match open.iter_mut().find(|outage| outage.what == what) {
+            Some(outage) => outage.failed += 1,
+            None => {
+                tracing::warn!(%cause, "the {} can't {what}; it is tried again, and logged when it works", self.store);
+                open.push(Outage { what, since: Instant::now(), failed: 1 });
+                self.any.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Something worked: the store can `what`, perhaps again.
+    pub fn worked(&self, what: &'static str) {
+        if !self.any.load(Ordering::Acquire) {
+            return;
+        }
+        let mut open = self.lock();
+        if let Some(at) = open.iter().position(|outage| outage.what == what) {
+            let Outage { since, failed, .. } = open.swap_remove(at);
+            let seconds = since.elapsed().as_secs();
+            tracing::info!(seconds, failed, "the {} can {what} again", self.store);
+        }
+        self.any.store(!open.is_empty(), Ordering::Release);
+    }
+
+    /// Whether it failed when it was last tried.
+    pub fn is_on(&self, what: &'static str) -> bool {
+        self.any.load(Ordering::Acquire) && self.lock().iter().any(|outage| outage.what == what)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Outage>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        io::{self, Write},
+        sync::Arc,
+    };
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(work: impl FnOnce(&Outages)) -> Vec<String> {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || work(&Outages::new("account store")));
+        let bytes = log.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_outage_is_two_lines_however_long_it_is() {
+        let lines = logged(|outages| {
+            for _ in 0..100 {
+                outages.failed("be reached", &"connection refused");
+            }
+            for _ in 0..100 {
+                outages.worked("be reached");
+            }
+        });
+        let [begin, end] = &lines[..] else { panic!("{lines:?}") };
+        assert!(begin.contains("account store can't be reached") && begin.contains("connection refused"), "{begin}");
+        assert!(end.contains("can be reached again") && end.contains("failed=100"), "{end}");
+    }
+
+    #[test]
+    fn what_works_ends_only_its_own_outage() {
+        logged(|outages| {
+            outages.failed("look up an account", &"permission denied");
+            outages.worked("list an account's monitors");
+            assert!(outages.is_on("look up an account"));
+            outages.worked("look up an account");
+            assert!(!outages.is_on("look up an account"));
+        });
+    }
+
+    #[test]
+    fn without_an_outage_nothing_is_logged() {
+        assert_eq!(logged(|outages| outages.worked("be reached")), [""; 0]);
+    }
+}

@@ -1,0 +1,123 @@
+//! Accounts in the tables of the Propromo (Laravel) database: read, never changed.
+//!
+//! Laravel's migrations decide about the types of the columns, so each is cast to what is read here:
+//! an enumeration, a number for a boolean, a time with or without its zone are all the same to us.
+
+use super::database::Database;
+use crate::store::{Account, Accounts, Membership, Monitor, StoreError, UserId, postgres::OpenError};
+use postgres::Row;
+use std::time::Duration;
+
+const STORE: &str = "account store";
+
+/// Of two accounts whose addresses differ in case only, the one as it was typed.
+const BY_EMAIL: &str = "
+    SELECT id::bigint, coalesce(name::text, ''), email::text, coalesce(password::text, '')
+    FROM users WHERE lower(email::text) = lower($1) ORDER BY email::text = $1 DESC, id LIMIT 1";
+
+/// The session's time zone is UTC, so that is what a time without a zone is taken for, as Laravel does.
+const MONITORS_OF: &str = r#"
+    SELECT monitor_hash::text, organization_name::text, type::text, title::text, short_description::text,
+        public::text,
+        to_char(created_at::timestamptz, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+        to_char(updated_at::timestamptz, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+        project_url::text
+    FROM monitors
+    WHERE id IN (SELECT monitor_id FROM monitor_user WHERE user_id = $1::bigint) AND monitor_hash IS NOT NULL
+    ORDER BY id"#;
+
+/// No row gives NULL: there is no such monitor.
+const MEMBERSHIP: &str = "
+    SELECT bool_or(EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = $1::bigint))
+    FROM monitors WHERE monitor_hash::text = $2";
+
+const PROBE: &str = "
+    SELECT EXISTS (SELECT 1 FROM users), EXISTS (SELECT 1 FROM monitors), EXISTS (SELECT 1 FROM monitor_user)";
+
+/// The Propromo database.
+///
+/// An email address is found whatever its case. In a large table that wants an index on
+/// `lower(email)`, which only the owner of the table may make.
+pub struct PostgresAccounts {
+    database: Database,
+}
+
+impl PostgresAccounts {
+    /// Connects, to read accounts only; a server that is away is tried again until `patience` is over.
+    pub fn open(url: &str, patience: Duration) -> Result<PostgresAccounts, OpenError> {
+        Ok(PostgresAccounts::of(Database::open(url, patience, |_| Ok(()))?))
+    }
+
+    pub(super) fn of(database: Database) -> PostgresAccounts {
+        PostgresAccounts { database }
+    }
+}
+
+impl Accounts for PostgresAccounts {
+    fn by_email(&self, email: &str) -> Result<Option<Account>, StoreError> {
+        if !is_text(email) {
+            return Ok(None);
+        }
+        let email = email.to_owned();
+        let rows =
+            self.database.read(STORE, "look up an account", move |session| session.query(BY_EMAIL, &[&email]))?;
+        Ok(rows.first().map(|row| Account {
+            id: UserId(row.get(0)),
+            name: row.get(1),
+            email: row.get(2),
+            password_hash: row.get(3),
+        }))
+    }
+
+    fn monitors_of(&self, user: UserId) -> Result<Vec<Monitor>, StoreError> {
+        let rows = self
+            .database
+            .read(STORE, "list an account's monitors", move |session| session.query(MONITORS_OF, &[&user.0]))?;
+        Ok(rows.iter().map(monitor).collect())
+    }
+
+    fn membership(&self, user: UserId, monitor_hash: &str) -> Result<Membership, StoreError> {
+        if !is_text(monitor_hash) {
+            return Ok(Membership::NoSuchMonitor);
+        }
+        let hash = monitor_hash.to_owned();
+        let rows = self
+            .database
+            .read(STORE, "look up a membership", move |session| session.query(MEMBERSHIP, &[&user.0, &hash]))?;
+        Ok(match rows.first().and_then(|row| row.get::<_, Option<bool>>(0)) {
+            Some(true) => Membership::Member,
+            Some(false) => Membership::NotAMember,
+            None => Membership::NoSuchMonitor,
+        })
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.database.read(STORE, "be read", |session| session.query(PROBE, &[]))?;
+        Ok(())
+    }
+}
+
+/// Reads a row of [`MONITORS_OF`], whose types its casts decide.
+fn monitor(row: &Row) -> Monitor {
+    Monitor {
+        monitor_hash: row.get(0),
+        organization_name: row.get(1),
+        kind: row.get(2),
+        title: row.get(3),
+        short_description: row.get(4),
+        public: row.get::<_, Option<&str>>(5).is_some_and(is_true),
+        created_at: row.get(6),
+        updated_at: row.get(7),
+        project_url: row.get(8),
+    }
+}
+
+/// A boolean, or the number or letter in its place.
+fn is_true(text: &str) -> bool {
+    matches!(text, "true" | "t" | "1")
+}
+
+/// PostgreSQL's text holds no NUL, so what has one is not in any table; asked for it, it would fail.
+pub(super) fn is_text(text: &str) -> bool {
+    !text.contains('\0')
+}

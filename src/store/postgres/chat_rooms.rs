@@ -1,0 +1,261 @@
+//! The rooms of the rooms door, in the schema `chat`.
+
+use super::{accounts::is_text, connection::Session, database::Database};
+use crate::store::{
+    StoreError,
+    chat_rooms::{Access, ChatRoom, ChatRooms, Created, Moving, RoomFields, RoomKey, Updated, title_key},
+};
+use jiff::Timestamp;
+use postgres::{Row, error::SqlState, types::ToSql};
+use std::time::{Duration, SystemTime};
+
+const STORE: &str = "room store";
+
+/// The columns of [`room`].
+macro_rules! columns {
+    () => {
+        "id, title, description, visibility, password, creator, created_at, updated_at, version"
+    };
+}
+
+const LIST: &str = concat!("SELECT ", columns!(), " FROM chat.rooms WHERE visibility <> 'hidden' ORDER BY id");
+const BY_ID: &str = concat!("SELECT ", columns!(), " FROM chat.rooms WHERE id = $1");
+const BY_TITLE: &str = concat!("SELECT ", columns!(), " FROM chat.rooms WHERE title_key = $1");
+
+const CREATE: &str = concat!(
+    "INSERT INTO chat.rooms (title, title_key, description, visibility, password, creator, created_at, updated_at)
+     SELECT $1, $2, $3, $4, $5, $6, $7, $7 WHERE (SELECT count(*) FROM chat.rooms) < $8
+     RETURNING ",
+    columns!()
+);
+
+const UPDATE: &str = concat!(
+    "UPDATE chat.rooms
+     SET title = $1, title_key = $2, description = $3, visibility = $4, password = $5, creator = $6, updated_at = $7,
+         version = version + 1
+     WHERE id = $8 AND version = $9
+     RETURNING ",
+    columns!()
+);
+
+const DELETE: &str = "DELETE FROM chat.rooms WHERE id = $1 AND version = $2";
+
+const IMPORT: &str = "
+    INSERT INTO chat.rooms
+        (title, title_key, description, visibility, password, creator, updated_at, id, version, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
+
+/// The room that is there from the start gives way, as long as nobody has changed it.
+const IMPORT_FIRST: &str = "
+    UPDATE chat.rooms
+    SET title = $1, title_key = $2, description = $3, visibility = $4, password = $5, creator = $6, updated_at = $7,
+        version = $9, created_at = $10
+    WHERE id = $8 AND id = 1 AND version = 1";
+
+/// Numbers go on above those of both stores.
+const CONTINUE: &str = "
+    WITH own AS (SELECT pg_get_serial_sequence('chat.rooms', 'id') AS sequence)
+    SELECT setval(sequence, greatest($1::bigint, nextval(sequence))) FROM own";
+
+/// The rooms that all nodes share.
+pub struct PostgresChatRooms {
+    database: Database,
+}
+
+impl PostgresChatRooms {
+    pub(super) fn of(database: Database) -> PostgresChatRooms {
+        PostgresChatRooms { database }
+    }
+
+    /// Takes over the rooms of another store with their numbers, all or none; those whose number or
+    /// title is taken here stay as they are here. Says how many were taken over.
+    pub fn import(&self, moving: Moving) -> Result<usize, StoreError> {
+        let Moving { rooms, last_id } = moving;
+        self.database.write(STORE, "take over rooms", move |session| {
+            let mut transaction = session.client.transaction()?;
+            transaction.batch_execute("LOCK TABLE chat.rooms IN SHARE ROW EXCLUSIVE MODE")?;
+            let (insert, replace) = (transaction.prepare(IMPORT)?, transaction.prepare(IMPORT_FIRST)?);
+            let mut taken = 0;
+            for room in &rooms {
+                let Columns { title, title_key, description, visibility, password, creator, now: updated } =
+                    &Columns::of(&room.fields, room.updated_at);
+                let created = system_time(room.created_at);
+                let parameters: [&(dyn ToSql + Sync); 10] = [
+                    title,
+                    title_key,
+                    description,
+                    visibility,
+                    password,
+                    creator,
+                    updated,
+                    &room.id,
+                    &room.version,
+                    &created,
+                ];
+                let replaced = if room.id == 1 { transaction.execute(&replace, &parameters)? } else { 0 };
+                let inserted = if replaced == 0 { transaction.execute(&insert, &parameters)? } else { 0 };
+                taken += (replaced + inserted) as usize;
+            }
+            transaction.query(CONTINUE, &[&last_id])?;
+            transaction.commit()?;
+            Ok(taken)
+        })
+    }
+}
+
+impl ChatRooms for PostgresChatRooms {
+    fn list(&self) -> Result<Vec<ChatRoom>, StoreError> {
+        let what = "list the rooms";
+        let rows = self.database.read(STORE, what, |session| session.query(LIST, &[]))?;
+        rows.iter().map(|row| room(row).map_err(unreadable(what))).collect()
+    }
+
+    fn find(&self, key: RoomKey<'_>) -> Result<Option<ChatRoom>, StoreError> {
+        let what = "look up a room";
+        let rows = match key {
+            RoomKey::Id(id) => self.database.read(STORE, what, move |session| session.query(BY_ID, &[&id]))?,
+            RoomKey::Title(title) if !is_text(title) => return Ok(None),
+            RoomKey::Title(title) => {
+                let key = title_key(title);
+                self.database.read(STORE, what, move |session| session.query(BY_TITLE, &[&key]))?
+            }
+        };
+        rows.first().map(room).transpose().map_err(unreadable(what))
+    }
+
+    fn create(&self, fields: &RoomFields, now: Timestamp, most: u64) -> Result<Created, StoreError> {
+        let what = "make a room";
+        let columns = Columns::of(fields, now);
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let made = self.database.write(STORE, what, move |session| {
+            written(session, |session| {
+                let Columns { title, title_key, description, visibility, password, creator, now } = &columns;
+                let mut transaction = session.client.transaction()?;
+                // Or two that count at once would both find a place for the last room.
+                transaction.batch_execute("LOCK TABLE chat.rooms IN SHARE ROW EXCLUSIVE MODE")?;
+                let rows = transaction
+                    .query(CREATE, &[title, title_key, description, visibility, password, creator, now, &most])?;
+                transaction.commit()?;
+                Ok(rows)
+            })
+        })?;
+        match made {
+            Written::TitleTaken => Ok(Created::TitleTaken),
+            Written::Nothing => Ok(Created::Full),
+            Written::Row(row) => room(&row).map(Created::Room).map_err(unreadable(what)),
+        }
+    }
+
+    fn update(&self, current: &ChatRoom, fields: &RoomFields, now: Timestamp) -> Result<Updated, StoreError> {
+        let what = "change a room";
+        let columns = Columns::of(fields, now);
+        let (id, version) = (current.id, current.version);
+        let changed = self.database.write(STORE, what, move |session| {
+            written(session, |session| {
+                let Columns { title, title_key, description, visibility, password, creator, now } = &columns;
+                session
+                    .query(UPDATE, &[title, title_key, description, visibility, password, creator, now, &id, &version])
+            })
+        })?;
+        match changed {
+            Written::TitleTaken => Ok(Updated::TitleTaken),
+            Written::Nothing => Ok(Updated::Stale),
+            Written::Row(row) => room(&row).map(Updated::Room).map_err(unreadable(what)),
+        }
+    }
+
+    fn delete(&self, current: &ChatRoom) -> Result<bool, StoreError> {
+        let (id, version) = (current.id, current.version);
+        let deleted = self
+            .database
+            .write(STORE, "delete a room", move |session| session.client.execute(DELETE, &[&id, &version]))?;
+        Ok(deleted == 1)
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.database.read(STORE, "be read", |session| session.query("SELECT FROM chat.rooms LIMIT 1", &[]))?;
+        Ok(())
+    }
+}
+
+/// What a room's fields are in the table.
+struct Columns {
+    title: String,
+    title_key: String,
+    description: String,
+    visibility: &'static str,
+    password: Option<String>,
+    creator: Option<Vec<u8>>,
+    now: SystemTime,
+}
+
+impl Columns {
+    fn of(fields: &RoomFields, now: Timestamp) -> Columns {
+        Columns {
+            title: fields.title.clone(),
+            title_key: title_key(&fields.title),
+            description: fields.description.clone(),
+            visibility: fields.access.visibility(),
+            password: fields.access.password_hash().map(str::to_owned),
+            creator: fields.creator.map(Vec::from),
+            now: system_time(now),
+        }
+    }
+}
+
+/// To the millisecond, as clients see it. The clock is after 1970.
+fn system_time(time: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(time.as_millisecond().try_into().unwrap_or(0))
+}
+
+enum Written {
+    Row(Row),
+    TitleTaken,
+    /// No row fitted the condition.
+    Nothing,
+}
+
+/// A title is the only thing about a room that two may want at once.
+fn written(
+    session: &mut Session,
+    work: impl FnOnce(&mut Session) -> Result<Vec<Row>, postgres::Error>,
+) -> Result<Written, postgres::Error> {
+    match work(session) {
+        Ok(rows) => Ok(rows.into_iter().next().map_or(Written::Nothing, Written::Row)),
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Ok(Written::TitleTaken),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a row of [`columns`]; fails with what is wrong in it.
+fn room(row: &Row) -> Result<ChatRoom, String> {
+    let unreadable = |error: postgres::Error| error.to_string();
+    let access = match (row.try_get(3).map_err(unreadable)?, row.try_get(4).map_err(unreadable)?) {
+        ("public", None) => Access::Public,
+        ("private", Some(password_hash)) => Access::Private { password_hash },
+        ("hidden", Some(password_hash)) => Access::Hidden { password_hash },
+        _ => return Err("visibility and password don't fit together".into()),
+    };
+    let time = |column: usize| -> Result<Timestamp, String> {
+        let time: SystemTime = row.try_get(column).map_err(unreadable)?;
+        Timestamp::try_from(time).map_err(|_| "a time is out of range".into())
+    };
+    let creator: Option<&[u8]> = row.try_get(5).map_err(unreadable)?;
+    let creator = creator.map(<[u8; 32]>::try_from).transpose().map_err(|_| "the creator's key is no SHA-256")?;
+    Ok(ChatRoom {
+        id: row.try_get(0).map_err(unreadable)?,
+        fields: RoomFields {
+            title: row.try_get(1).map_err(unreadable)?,
+            description: row.try_get(2).map_err(unreadable)?,
+            access,
+            creator,
+        },
+        created_at: time(6)?,
+        updated_at: time(7)?,
+        version: row.try_get(8).map_err(unreadable)?,
+    })
+}
+
+fn unreadable(what: &'static str) -> impl Fn(String) -> StoreError {
+    move |why| StoreError { store: STORE, what, source: format!("a row of chat.rooms can't be read: {why}").into() }
+}

@@ -1,0 +1,219 @@
+//! The pool of connections to one database: who uses it, how long they wait, what happens when the
+//! server is away.
+
+use super::{
+    connection::{Connection, Session},
+    failure::Failure,
+    target::{Target, Url},
+};
+use crate::{
+    config::value,
+    store::{StoreError, outage::Outages, postgres::OpenError},
+};
+use r2d2::{HandleError, HandleEvent, ManageConnection, Pool, PooledConnection, event::AcquireEvent};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicUsize},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Connections of one node. Each answers thousands of look-ups a second; more would cost the server,
+/// which spends a process on each, and gain nothing.
+const POOL_SIZE: u32 = 8;
+
+/// For a connection of the pool to be free. Half of it is the longest pause between two attempts to
+/// connect, so it also says how soon the pool notices that the server is back.
+const POOL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// For an answer; a little more than the `statement_timeout`, so that the server speaks first.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// While the server is known to be away: enough to find out that it is back, and short, because
+/// every caller keeps a thread.
+const PATIENCE_WITHOUT_HOPE: Duration = Duration::from_millis(500);
+
+/// A pause between two attempts to reach a server that starts.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The outage during which nothing works.
+const REACHED: &str = "be reached";
+
+/// Connections to one database. A clone shares them.
+#[derive(Clone)]
+pub(super) struct Database {
+    pool: Pool<Connector>,
+    outages: Arc<Outages>,
+}
+
+impl Database {
+    /// Connects; a server that is away is tried again until `patience` is over.
+    ///
+    /// `prepare` is done on the first connection.
+    pub fn open(
+        url: &str,
+        patience: Duration,
+        prepare: impl FnOnce(&mut Connection) -> Result<(), OpenError>,
+    ) -> Result<Database, OpenError> {
+        let shown = value::without_password(url);
+        let unusable = |cause: String| OpenError::Unusable { url: shown.clone(), cause };
+        let target = Url::parse(url).and_then(Url::target).map_err(&unusable)?;
+        let connector = Connector { target, threads: Arc::default() };
+        let mut first = connector.first(&shown, patience).map_err(|failure| unusable(failure.to_string()))?;
+        prepare(&mut first)?;
+        let outages = Arc::new(Outages::new("PostgreSQL database"));
+        let pool = Pool::builder()
+            .max_size(POOL_SIZE)
+            .min_idle(Some(1))
+            .connection_timeout(POOL_PATIENCE)
+            // It would cost a round trip each time; a connection that has ended is noticed when it is used.
+            .test_on_check_out(false)
+            // A server that took over another's name gets its share within that time.
+            .max_lifetime(Some(Duration::from_secs(30 * 60)))
+            .idle_timeout(Some(Duration::from_secs(10 * 60)))
+            .error_handler(Box::new(Watch(outages.clone())))
+            .event_handler(Box::new(Watch(outages.clone())))
+            .build_unchecked(connector);
+        Ok(Database { pool, outages })
+    }
+
+    /// Does `work`, which only reads: it may be done again on another connection if one has ended.
+    pub fn read<T: Send + 'static>(
+        &self,
+        store: &'static str,
+        what: &'static str,
+        work: impl FnOnce(&mut Session) -> Result<T, postgres::Error> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
+        // After a restart of the server every idle connection has ended, each of which is found out
+        // at once; so one more than there can be is a new one.
+        let mut outcome = self.once(work.clone());
+        for _ in 0..POOL_SIZE {
+            match &outcome {
+                Err(failure) if failure.is_lost() => outcome = self.once(work.clone()),
+                _ => break,
+            }
+        }
+        self.judged(store, what, outcome)
+    }
+
+    /// Does `work`, which changes something, at most once.
+    pub fn write<T: Send + 'static>(
+        &self,
+        store: &'static str,
+        what: &'static str,
+        work: impl FnOnce(&mut Session) -> Result<T, postgres::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let outcome = self.alive().and_then(|mut connection| connection.run(self.patience(), work));
+        self.judged(store, what, outcome)
+    }
+
+    fn once<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Session) -> Result<T, postgres::Error> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.connection()?.run(self.patience(), work)
+    }
+
+    /// A connection that has just answered: what is sent next is not lost because it ended long ago.
+    fn alive(&self) -> Result<PooledConnection<Connector>, Failure> {
+        let mut ended = Failure::Ended;
+        for _ in 0..=POOL_SIZE {
+            let mut connection = self.connection()?;
+            match connection.run(self.patience(), |session| session.query("SELECT 1", &[])) {
+                Ok(_) => return Ok(connection),
+                Err(failure) if failure.is_lost() => ended = failure,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(ended)
+    }
+
+    fn connection(&self) -> Result<PooledConnection<Connector>, Failure> {
+        let patience = if self.outages.is_on(REACHED) { PATIENCE_WITHOUT_HOPE } else { POOL_PATIENCE };
+        self.pool.get_timeout(patience).map_err(Failure::NoConnection)
+    }
+
+    fn patience(&self) -> Duration {
+        if self.outages.is_on(REACHED) { PATIENCE_WITHOUT_HOPE } else { PATIENCE }
+    }
+
+    fn judged<T>(&self, store: &'static str, what: &'static str, outcome: Result<T, Failure>) -> Result<T, StoreError> {
+        match outcome {
+            Ok(result) => {
+                self.outages.worked(REACHED);
+                self.outages.worked(what);
+                Ok(result)
+            }
+            Err(failure) => {
+                let outage = if failure.is_of_the_connection() { REACHED } else { what };
+                self.outages.failed(outage, &failure);
+                Err(StoreError { store, what, source: failure.into() })
+            }
+        }
+    }
+}
+
+/// Opens connections for the pool.
+struct Connector {
+    target: Target,
+    /// Of all connections, those that were given up among them.
+    threads: Arc<AtomicUsize>,
+}
+
+impl Connector {
+    fn first(&self, shown: &str, patience: Duration) -> Result<Connection, Failure> {
+        let deadline = Instant::now() + patience;
+        let mut told = false;
+        loop {
+            match self.connect() {
+                Err(failure) if failure.is_worth_waiting_for() && Instant::now() + PAUSE < deadline => {
+                    if !told {
+                        let seconds = patience.as_secs();
+                        tracing::warn!(cause = %failure, "waiting up to {seconds} s for the database {shown}");
+                        told = true;
+                    }
+                    thread::sleep(PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl ManageConnection for Connector {
+    type Connection = Connection;
+    type Error = Failure;
+
+    fn connect(&self) -> Result<Connection, Failure> {
+        Connection::open(&self.target, &self.threads)
+    }
+
+    fn is_valid(&self, connection: &mut Connection) -> Result<(), Failure> {
+        connection.run(PATIENCE, |session| session.query("SELECT 1", &[])).map(drop)
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        !connection.is_usable()
+    }
+}
+
+/// Hears what the pool does by itself.
+struct Watch(Arc<Outages>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl HandleError<Failure> for Watch {
+    fn handle_error(&self, failure: Failure) {
+        self.0.failed(REACHED, &failure);
+    }
+}
+
+impl HandleEvent for Watch {
+    fn handle_acquire(&self, _: AcquireEvent) {
+        self.0.worked(REACHED);
+    }
+}

@@ -1,0 +1,94 @@
+//! Why PostgreSQL did not do what was asked, as a sentence, and what follows from it.
+
+use postgres::error::SqlState;
+use std::{error::Error, io, time::Duration};
+
+/// Why a call failed. Its sentence holds no password: PostgreSQL's messages never do, and the URL
+/// is left out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("PostgreSQL did not answer within {} s", .0.as_secs_f32())]
+    TimedOut(Duration),
+    #[error("no connection to PostgreSQL: {0}")]
+    NoConnection(r2d2::Error),
+    #[error("{}", sentence(.0))]
+    Postgres(#[from] postgres::Error),
+    #[error("{} connections to PostgreSQL wait for an answer already", .0)]
+    Crowded(usize),
+    #[error("can't start a thread: {0}")]
+    Thread(io::Error),
+    #[error("the connection to PostgreSQL has ended")]
+    Ended,
+}
+
+impl Failure {
+    /// Whether it was the connection that failed, not the statement.
+    pub fn is_of_the_connection(&self) -> bool {
+        match self {
+            Failure::Postgres(error) => is_lost(error),
+            _ => true,
+        }
+    }
+
+    /// Whether the connection had ended, perhaps long ago: another one may work at once.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Failure::Ended) || matches!(self, Failure::Postgres(error) if is_lost(error))
+    }
+
+    /// Whether the server may be there in a moment: it starts, is busy, or its name isn't known yet.
+    pub fn is_worth_waiting_for(&self) -> bool {
+        let Failure::Postgres(error) = self else { return true };
+        match error.code() {
+            Some(code) => is_lost(error) || *code == SqlState::TOO_MANY_CONNECTIONS,
+            None => has_io_cause(error),
+        }
+    }
+}
+
+/// A connection that is of no more use: closed by the server or the network.
+fn is_lost(error: &postgres::Error) -> bool {
+    const ENDING: [SqlState; 4] = [
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+    ];
+    match error.code() {
+        // Class 08: connection exceptions.
+        Some(code) => ENDING.contains(code) || code.code().starts_with("08"),
+        None => error.is_closed() || has_io_cause(error),
+    }
+}
+
+/// TLS failures come as I/O errors too, but they are of kinds that no network makes.
+fn has_io_cause(error: &postgres::Error) -> bool {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    io.is_some_and(|io| !matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))
+}
+
+/// A failure with all its causes, and with what to do where that is known.
+fn sentence(error: &postgres::Error) -> String {
+    let Some(db) = error.as_db_error() else {
+        let mut sentence = format!("PostgreSQL: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            sentence = format!("{sentence}: {error}");
+            cause = error.source();
+        }
+        return sentence;
+    };
+    // Its detail may quote rows, so only the message is shown.
+    let said = format!("PostgreSQL says: {} ({})", db.message(), db.code().code());
+    match *db.code() {
+        SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => {
+            format!("{said}; is this Propromo's database, and is its schema in the role's search_path?")
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE => {
+            format!(
+                "{said}; the chat's role needs SELECT on users, monitors and monitor_user, \
+                 and to own the schema chat and what is in it"
+            )
+        }
+        _ => said,
+    }
+}

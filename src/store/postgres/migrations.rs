@@ -1,0 +1,106 @@
+//! Our own tables, in the schema `chat`: made and brought up to date by whichever node comes first.
+
+use super::{
+    OpenError,
+    connection::{Connection, Session},
+};
+use postgres::{Transaction, error::SqlState};
+use std::time::Duration;
+
+/// Never changed once released; a new step is added.
+const STEPS: &[&str] = &[include_str!("schema/chat-1.sql")];
+
+/// Nodes that start together wait here for the first of them. Any number will do, if nobody else
+/// in the database uses it: this one is `chat` in ASCII.
+const LOCK: i64 = 0x6368_6174;
+
+/// For the other nodes and for the steps; the session's time-outs are too short for large tables.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Brings the schema up to date, in one transaction: all steps that are missing, or none.
+pub(super) fn migrate(connection: &mut Connection, url: &str) -> Result<(), OpenError> {
+    run(connection, url, |transaction| transaction.commit())
+}
+
+/// Finds out whether [`migrate`] would succeed, and takes all back.
+pub(super) fn rehearse(connection: &mut Connection, url: &str) -> Result<(), OpenError> {
+    run(connection, url, |transaction| transaction.rollback())
+}
+
+type Ending = fn(Transaction<'_>) -> Result<(), postgres::Error>;
+
+fn run(connection: &mut Connection, url: &str, ending: Ending) -> Result<(), OpenError> {
+    match connection.run(PATIENCE, move |session| up_to_date(session, ending)) {
+        Ok(Outcome::Done) => Ok(()),
+        Ok(Outcome::TooNew { version }) => {
+            Err(OpenError::TooNew { url: url.to_owned(), version, latest: STEPS.len() as i32 })
+        }
+        Ok(Outcome::MayNot { role, remedy }) => Err(OpenError::MayNot { url: url.to_owned(), role, remedy }),
+        Err(failure) => Err(OpenError::Migration { url: url.to_owned(), cause: failure.to_string() }),
+    }
+}
+
+enum Outcome {
+    Done,
+    TooNew {
+        version: i32,
+    },
+    /// The role lacks a right, and how it is given.
+    MayNot {
+        role: String,
+        remedy: String,
+    },
+}
+
+fn up_to_date(session: &mut Session, ending: Ending) -> Result<Outcome, postgres::Error> {
+    match in_transaction(session, ending) {
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => may_not(session),
+        outcome => outcome,
+    }
+}
+
+fn may_not(session: &mut Session) -> Result<Outcome, postgres::Error> {
+    let row = session
+        .client
+        .query_one("SELECT current_user::text, quote_ident(current_user), to_regnamespace('chat') IS NOT NULL", &[])?;
+    let (role, quoted, exists): (String, String, bool) = (row.get(0), row.get(1), row.get(2));
+    let remedy = if exists {
+        format!("GRANT ALL ON SCHEMA chat TO {quoted}; GRANT ALL ON ALL TABLES IN SCHEMA chat TO {quoted}")
+    } else {
+        format!("CREATE SCHEMA chat AUTHORIZATION {quoted}")
+    };
+    Ok(Outcome::MayNot { role, remedy })
+}
+
+fn in_transaction(session: &mut Session, ending: Ending) -> Result<Outcome, postgres::Error> {
+    let mut transaction = session.client.transaction()?;
+    transaction.batch_execute("SET LOCAL statement_timeout = '55s'; SET LOCAL lock_timeout = '55s'")?;
+    transaction.query("SELECT pg_advisory_xact_lock($1)", &[&LOCK])?;
+    let version = version(&mut transaction)?;
+    let Some(missing) = usize::try_from(version).ok().and_then(|version| STEPS.get(version..)) else {
+        return Ok(Outcome::TooNew { version });
+    };
+    for step in missing {
+        transaction.batch_execute(step)?;
+    }
+    if !missing.is_empty() {
+        transaction.execute("UPDATE chat.schema_version SET version = $1", &[&(STEPS.len() as i32)])?;
+    }
+    ending(transaction)?;
+    Ok(Outcome::Done)
+}
+
+/// How many steps were made; 0 in a new schema.
+fn version(transaction: &mut Transaction<'_>) -> Result<i32, postgres::Error> {
+    // Not IF NOT EXISTS: that asks for the right to make it even if it exists.
+    if !transaction.query_one("SELECT to_regnamespace('chat') IS NOT NULL", &[])?.get::<_, bool>(0) {
+        transaction.batch_execute("CREATE SCHEMA chat")?;
+    }
+    if !transaction.query_one("SELECT to_regclass('chat.schema_version') IS NOT NULL", &[])?.get::<_, bool>(0) {
+        transaction.batch_execute(
+            "CREATE TABLE chat.schema_version (version integer NOT NULL);
+             INSERT INTO chat.schema_version VALUES (0)",
+        )?;
+    }
+    Ok(transaction.query_one("SELECT version FROM chat.schema_version", &[])?.get(0))
+}

@@ -1,0 +1,75 @@
+//! PostgreSQL, for many nodes: Propromo's accounts, and tables of our own in the schema `chat`.
+//!
+//! ```text
+//! accounts ─┐                                         ┌─▶ connection ─▶ PostgreSQL
+//!           ├─▶ database (pool, time-outs, outages) ──┼─▶ connection ─▶
+//! rooms ────┘                                         └─▶ …  (a thread each)
+//! ```
+//!
+//! Nothing waits here without an end: for a free connection 3 s, for an answer 6 s, and half a second
+//! each while the server is known to be away. The pool connects again by itself.
+
+pub mod accounts;
+pub mod chat_rooms;
+mod connection;
+mod database;
+mod failure;
+mod migrations;
+mod target;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use self::{accounts::PostgresAccounts, chat_rooms::PostgresChatRooms, database::Database};
+use std::{sync::Arc, time::Duration};
+
+pub use target::Url;
+
+/// How long a start waits for a server that is away. Nodes and their database are often started
+/// together, and the database takes longer.
+pub const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// All that is kept in PostgreSQL.
+pub struct Postgres {
+    pub accounts: Arc<PostgresAccounts>,
+    pub chat_rooms: Arc<PostgresChatRooms>,
+}
+
+impl Postgres {
+    /// Connects and brings the schema `chat` up to date; a server that is away is tried again until
+    /// `patience` is over. What can't get better by waiting (a wrong password, no such database)
+    /// fails at once.
+    pub fn open(url: &str, patience: Duration) -> Result<Postgres, OpenError> {
+        let shown = crate::config::value::without_password(url);
+        let database = Database::open(url, patience, |first| migrations::migrate(first, &shown))?;
+        Ok(Postgres {
+            accounts: Arc::new(PostgresAccounts::of(database.clone())),
+            chat_rooms: Arc::new(PostgresChatRooms::of(database)),
+        })
+    }
+
+    /// Finds out whether [`Postgres::open`] would succeed, without waiting and without changing anything.
+    pub fn check(url: &str) -> Result<PostgresAccounts, OpenError> {
+        let shown = crate::config::value::without_password(url);
+        Ok(PostgresAccounts::of(Database::open(url, Duration::ZERO, |first| migrations::rehearse(first, &shown))?))
+    }
+}
+
+/// PostgreSQL can't be used, and what to do about it. The sentence includes the cause; URLs are
+/// shown without their passwords.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("can't use the database {url}: {cause}")]
+    Unusable { url: String, cause: String },
+    #[error(
+        "the role {role} may not use or make the chat's own tables in {url}; let the owner of the database run: {remedy}"
+    )]
+    MayNot { url: String, role: String, remedy: String },
+    #[error(
+        "the schema chat in {url} was made by a newer propromo-chat (its tables are version {version}, this one knows \
+         up to {latest}); start that one, or restore a backup from before it"
+    )]
+    TooNew { url: String, version: i32, latest: i32 },
+    #[error("can't bring the schema chat in {url} up to date: {cause}")]
+    Migration { url: String, cause: String },
+}
