@@ -4,7 +4,7 @@
 //! spends it last, directly before the `101`, and then lets the door's conversation run.
 
 pub mod channel;
-mod channel_frame;
+pub mod channel_frame;
 pub mod chitchat;
 pub mod json;
 pub mod places;

@@ -91,7 +91,8 @@ fn application_ping(text: &str) -> Option<&'static str> {
     }
 }
 
-struct PropromoVoice;
+/// Messages as the Propromo apps know them; of events they hear nothing.
+pub struct PropromoVoice;
 
 impl Voice for PropromoVoice {
     fn name(&self) -> &'static str {

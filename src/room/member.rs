@@ -47,7 +47,7 @@ pub(super) struct Roster {
 }
 
 /// The next so many members of a room share a lane: small rooms wake one lane, large ones all.
-const LANE_SHARE: usize = 64;
+const LANE_SHARE: usize = 256;
 
 impl Room {
     pub(super) fn new(name: RoomName, lanes: usize) -> Room {

@@ -64,19 +64,21 @@ impl Rooms {
         let lanes: io::Result<Vec<_>> = (0..lanes.clamp(1, MAX_LANES))
             .map(|index| {
                 let (sender, commands) = bounded(LANE_QUEUE);
-                let lane = lane::Lane::new(index, commands);
-                thread::Builder::new().name(format!("lane-{index}")).spawn(move || lane.run())?;
-                Ok(sender)
+                let lane = Arc::new(lane::Lane::new(index, commands));
+                let runner = lane.clone();
+                thread::Builder::new().name(format!("lane-{index}")).spawn(move || runner.run())?;
+                Ok((sender, lane))
             })
             .collect();
-        let lanes: Arc<[_]> = lanes?.into();
+        let lanes = lanes?;
+        let commands = lanes.iter().map(|(sender, _)| sender.clone()).collect();
         let (sender, posts) = bounded(LOG_QUEUE);
-        let log = log::LogThread::new(store, posts, lanes.clone());
+        let log = log::LogThread::new(store, posts, lanes);
         let log_thread = thread::Builder::new().name("log".into()).spawn(move || log.run())?;
         Ok(Rooms {
             log: sender,
             log_thread: Mutex::new(Some(log_thread)),
-            lanes,
+            lanes: commands,
             directory: Mutex::default(),
             hasher: RandomState::new(),
         })

@@ -23,7 +23,11 @@ pub struct Opening {
 /// Judges a handshake at `door`. On success the token has been spent; a refusal spends nothing.
 pub fn prepare(chat: &Arc<Chat>, door: &dyn Door, head: &Head, segments: &[String]) -> Result<Opening, Refusal> {
     let key = key(head)?;
-    chat.config.origins.admit(head.header("origin"), chat.config.origin_required)?;
+    let mut origins = head.header_values("origin");
+    chat.config.origins.admit(origins.next(), chat.config.origin_required)?;
+    if origins.next().is_some() {
+        return Err(Reason::OriginDenied.into());
+    }
     let Admission { spend, subprotocol, conversation } = door.admit(chat, head, segments)?;
     let response = response(key, subprotocol.as_deref());
     if let Some((token, until)) = spend

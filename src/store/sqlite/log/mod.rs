@@ -81,7 +81,7 @@ impl SqliteLog {
         let chores = Arc::new(Chores::default());
         // Rooms that were forgotten just before the last end.
         chores.sweep_forgotten();
-        let writer = Writer::new(path.to_owned(), writing, last, keep, chores.clone());
+        let writer = Writer::open(path.to_owned(), writing, last, keep, chores.clone()).map_err(unusable)?;
         let writer = Arc::new(Mutex::new(writer));
         let readers = database::pool(path, reading)?;
         let keeper = Keeper { writer: writer.clone(), chores: chores.clone(), connection, keep };

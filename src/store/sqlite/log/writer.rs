@@ -52,17 +52,28 @@ struct Known {
 
 impl Writer {
     /// `last`: the key above which ids begin. `keep`: messages kept a room.
-    pub fn new(path: PathBuf, tuning: Tuning, last: i64, keep: Option<u64>, chores: Arc<Chores>) -> Writer {
-        Writer {
+    ///
+    /// Opens its files now: later there may be no descriptors left.
+    pub fn open(
+        path: PathBuf,
+        tuning: Tuning,
+        last: i64,
+        keep: Option<u64>,
+        chores: Arc<Chores>,
+    ) -> rusqlite::Result<Writer> {
+        let mut connection = Some(database::connect(&path, &tuning)?);
+        // Only a write opens the write-ahead log.
+        begin(&mut connection, &path, &tuning)?.commit()?;
+        Ok(Writer {
             path,
             tuning,
-            connection: None,
+            connection,
             ids: Ids::after(last),
             rooms: HashMap::new(),
             slack: keep.map(|keep| (keep / 10).max(1)),
             pages: 0,
             chores,
-        }
+        })
     }
 
     /// Stores a batch in one transaction.
