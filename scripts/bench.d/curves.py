@@ -105,18 +105,21 @@ def run(arguments: argparse.Namespace, programs: Programs) -> int:
             lines = {name: plot.Line(fleet.title(name), []) for name in wanted}
             for step in curve.steps:
                 for name in wanted:
-                    if (value := measured(fleet, name, curve, step, seconds, arguments)) is not None:
+                    if (value := measured(fleet, name, key, step, seconds, arguments)) is not None:
                         lines[name].points.append((step.at, value))
-            drawing = plot.chart(curve.title, curve.x, curve.y, list(lines.values()), log_x=curve.log_x, log_y=curve.log_y)
+            drawing = plot.chart(curve.title, curve.x, curve.y, list(lines.values()),
+                                 log_x=curve.log_x, log_y=curve.log_y)
             (document.DRAWINGS / f"{key}.svg").write_text(drawing)
     if arguments.write or not arguments.partial:
         settings = " ".join(f"`{name}={value}`" for name, value in SETTINGS.items())
-        document.replace("curves", f"Made by `{shlex.join(['scripts/bench', *sys.argv[1:]])}` on {machine.describe()}; "
+        pictures = "\n".join(f"![{curve.y} over {curve.x}](bench/{key}.svg)" for key, curve in CURVES.items()
+                             if (document.DRAWINGS / f"{key}.svg").exists())
+        document.replace("curves", f"{pictures}\n\nMade by `{shlex.join(['scripts/bench', *sys.argv[1:]])}` on {machine.describe()}; "
                                    f"as above, and {settings}. Each point is one run of {seconds:g} s.")
     return 0
 
 
-def measured(fleet: Fleet, name: str, curve: Curve, step: Step, seconds: float,
+def measured(fleet: Fleet, name: str, key: str, step: Step, seconds: float,
              arguments: argparse.Namespace) -> float | None:
     """The median of the repetitions; nothing if none could be completed."""
     values = []
@@ -125,13 +128,13 @@ def measured(fleet: Fleet, name: str, curve: Curve, step: Step, seconds: float,
         with fleet.start(name, rooms=step.workload.rooms, tokens=step.workload.clients, cores=cores,
                          settings=SETTINGS, history=step.history) as server:
             result = generator.run(fleet.programs.loadgen, server, step.workload.arguments(seconds, step.size))
-        value = curve.figure(result)
+        value = CURVES[key].figure(result)
         faults = f"  ({'; '.join(result.faults)})" if result.faults else ""
         shown = "no figure" if value is None else plot.short(value)
-        print(f"{curve.title}: {plot.short(step.at):>6} {fleet.title(name):14} {shown:>9}{faults}", file=sys.stderr)
+        print(f"{key:11} {plot.short(step.at):>6} {fleet.title(name):14} {shown:>9}{faults}", file=sys.stderr)
         if arguments.json:
             with open(arguments.json, "a") as out:
-                out.write(json.dumps({"curve": curve.title, "at": step.at, "server": name, "said": result.said}) + "\n")
+                out.write(json.dumps({"curve": key, "at": step.at, "server": name, "said": result.said}) + "\n")
         if value is not None and result.said.get("outcome") == "ok":
             values.append(value)
     return sorted(values)[len(values) // 2] if values else None

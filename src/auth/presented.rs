@@ -39,6 +39,11 @@ pub fn presented(head: &Head) -> Result<Option<Presented>, Refusal> {
     .find()
 }
 
+/// Whether a query parameter for a token is there, but empty.
+pub fn is_empty(head: &Head) -> bool {
+    PARAMETERS.iter().flat_map(|name| head.query_values(name)).any(|value| value.is_empty())
+}
+
 /// All that may carry a token, decoded: query values, header lines, path segments.
 struct Places<'a> {
     query: &'a [String],

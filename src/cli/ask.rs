@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::auth::keys::KeyError;
 use clap::{Arg, ArgAction};
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, BufRead, IsTerminal, Read};
 use zeroize::Zeroizing;
 
 /// The flag `--password-stdin`.
@@ -17,6 +17,14 @@ pub fn password_stdin() -> Arg {
 /// Asks once, for a password that exists.
 pub fn password(from_stdin: bool) -> Result<Zeroizing<String>, Failure> {
     if from_stdin { piped(io::stdin().lock()) } else { on_terminal("Password: ") }
+}
+
+/// The first line of standard input, whose rest is for something else.
+pub fn password_line() -> Result<Zeroizing<String>, Failure> {
+    let mut line = Zeroizing::new(String::new());
+    let read = io::stdin().lock().take(MAX_PASSWORD + 1).read_line(&mut line);
+    read.map_err(|e| Failure::Failed(format!("the password can't be read from standard input: {e}")))?;
+    password_in(&line)
 }
 
 /// Asks twice, for a password that is to be kept.
@@ -63,10 +71,15 @@ fn piped(input: impl Read) -> Result<Zeroizing<String>, Failure> {
         .take(MAX_PASSWORD + 1)
         .read_to_string(&mut text)
         .map_err(|e| Failure::Failed(format!("the password can't be read from standard input: {e}")))?;
+    password_in(&text)
+}
+
+/// The password in a text, without the end of its line.
+fn password_in(text: &str) -> Result<Zeroizing<String>, Failure> {
     if text.len() as u64 > MAX_PASSWORD {
         return Err(Failure::Failed("what came in on standard input is too long to be a password".into()));
     }
-    let password = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    let password = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     usable(Zeroizing::new(password.to_owned()))
 }
 

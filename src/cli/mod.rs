@@ -7,7 +7,9 @@ pub mod keys;
 pub mod login;
 pub mod migrate;
 pub mod monitor;
+mod remote;
 pub mod serve;
+pub mod talk;
 pub mod token;
 
 use crate::{
@@ -178,6 +180,7 @@ fn command() -> Command {
         .subcommand(monitor::command())
         .subcommand(token::command())
         .subcommand(login::command())
+        .subcommand(talk::command())
         .subcommand(migrate::command())
         .subcommand(keys::command())
 }
@@ -187,7 +190,7 @@ Examples:
   propromo-chat serve --demo                         try it, with accounts that exist already
   propromo-chat account add ann@example.org          make an account; asks for the password
   propromo-chat serve --listen 0.0.0.0:1993          serve every address
-  propromo-chat login http://localhost:1993 ann@example.org
+  propromo-chat talk http://localhost:1993 ann@example.org lobby
 
 Every setting is an environment variable, a line in ./.env, or a flag: see `propromo-chat serve --help`.
 Exit codes: 0 done, 1 failed, 2 the command line or a setting is wrong.";
@@ -202,6 +205,9 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     }
     if name == login::NAME {
         return login::run(of_command);
+    }
+    if name == talk::NAME {
+        return talk::run(of_command);
     }
     let settings = Settings::resolve(&Sources::gather(flags(matches))?)?;
     if name == check::NAME {

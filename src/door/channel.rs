@@ -53,8 +53,9 @@ impl Door for Channel {
 
     fn admit(&self, chat: &Arc<Chat>, head: &Head, segments: &[String]) -> Result<Admission, Refusal> {
         let presented = presented::presented(head)?;
-        let place = Destination { channel: channel(segments, presented.as_ref())?, since: since(head)? };
-        let Some(presented) = presented else { return self.admit_stranger(chat, place) };
+        let channel = channel(segments, presented.as_ref())?;
+        let place = Destination { channel, since: since(head)? };
+        let Some(presented) = presented else { return self.admit_stranger(chat, head, place) };
         let token = Token::verified(chat, presented, |kind| matches!(kind, Kind::Connection(_)))?;
         token.opens(&place.channel)?;
         let room = room(chat, token.claims.user, &place.channel)?;
@@ -82,8 +83,10 @@ impl Door for Channel {
 
 impl Channel {
     /// Someone without a token may say who it is in its first message, if there is a place to wait in.
-    fn admit_stranger(&self, chat: &Arc<Chat>, place: Destination) -> Result<Admission, Refusal> {
-        if !chat.config.first_message_auth {
+    ///
+    /// A token that was announced and left empty was lost on the way: its client would wait for ever.
+    fn admit_stranger(&self, chat: &Arc<Chat>, head: &Head, place: Destination) -> Result<Admission, Refusal> {
+        if !chat.config.first_message_auth || presented::is_empty(head) {
             return Err(Reason::TokenMissing.into());
         }
         let waiting = chat.unauthenticated.take().ok_or_else(|| {
@@ -216,6 +219,8 @@ impl Talk {
             Err(reason) => return Err(turned_away(link, reason)),
         };
         let room = room(&link.chat, claims.user, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
+        // Gives a stranger's place back before anybody can know that it is free.
+        self.stage = Stage::Out;
         link.say("authentication successful");
         self.enter(link, &room, &claims.email.as_str().into())
     }
@@ -264,9 +269,10 @@ fn access_token(link: &Link, expected: Option<UserId>, text: &str) -> Result<Cla
     }
 }
 
+/// Why a client is closed whose first message was not the right one.
 fn turned_away(link: &Link, reason: Reason) -> Close {
-    tracing::info!(socket = link.outbound.id(), door = "channel", reason = reason.word(), "first message refused");
-    Close::policy(reason.word())
+    tracing::info!(reason = reason.word(), client = %link.client, door = Channel.name(), "first message refused");
+    if reason == Reason::Unavailable { Close::UNAVAILABLE } else { Close::policy(reason.word()) }
 }
 
 /// A page of history, oldest first; `more` says whether older messages are kept.

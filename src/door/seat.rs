@@ -12,7 +12,7 @@ use crate::{
     socket::{close::Close, frame, session::Link},
     store::{Membership, StoreError},
 };
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 /// Replayed frames are joined into sends of about this many bytes.
 const REPLAY_SEND: usize = 64 << 10;
@@ -21,10 +21,12 @@ const REPLAY_SEND: usize = 64 << 10;
 const REPLAY_PAGE: usize = 1000;
 
 /// Which messages a newcomer hears first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Replay<'a> {
     /// So many of the last ones.
     Latest(usize),
+    /// So many of the last ones as this reads from the newest.
+    AsNewestSays(fn(&Message) -> usize),
     /// All after this one; or, if they are not all kept any more, this text and then the latest
     /// `HISTORY_ON_JOIN`.
     Since { after: MessageId, or_say: &'a str },
@@ -44,7 +46,9 @@ pub fn take(
 ) -> Result<Arc<Member>, Close> {
     let rooms = &link.chat.rooms;
     let member = rooms.join(room, user.clone(), voice, link.outbound.clone());
-    match replayed(link, &member, replay) {
+    // Its lane holds everything for it, and history is read, before it sees the `101`: what is said from then on
+    // is live for it, and missed by nobody.
+    match replayed(link, &member, replay).and_then(|last| link.open().map(|()| last).map_err(gone)) {
         Ok(last) => {
             rooms.release(&member, last);
             Ok(member)
@@ -60,6 +64,10 @@ pub fn take(
 fn replayed(link: &Link, member: &Member, replay: Replay) -> Result<Option<MessageId>, Close> {
     let newest = match replay {
         Replay::Latest(count) => count,
+        Replay::AsNewestSays(count) => {
+            let newest = link.chat.log.history(&member.room.name, None, 1).map_err(unavailable)?;
+            newest.first().map_or(0, count)
+        }
         Replay::Since { after, or_say } => {
             if let Some(last) = replayed_since(link, member, after)? {
                 return Ok(Some(last));
@@ -95,7 +103,7 @@ fn replayed_since(link: &Link, member: &Member, after: MessageId) -> Result<Opti
 }
 
 fn write(link: &Link, member: &Member, messages: &[Message]) -> Result<(), Close> {
-    let gone = |_| Close::SLOW;
+    link.open().map_err(gone)?;
     let mut out = Vec::new();
     for message in messages {
         frame::text(&mut out, |out| member.voice.message(&member.room.name, message, out));
@@ -107,6 +115,10 @@ fn write(link: &Link, member: &Member, messages: &[Message]) -> Result<(), Close
         link.outbound.send_waiting(&out.into()).map_err(gone)?;
     }
     Ok(())
+}
+
+fn gone(_: io::Error) -> Close {
+    Close::SLOW
 }
 
 /// Why a socket is closed whose history can't be read.

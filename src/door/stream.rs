@@ -49,14 +49,13 @@ impl Door for Stream {
     fn admit(&self, chat: &Arc<Chat>, head: &Head, segments: &[String]) -> Result<Admission, Refusal> {
         let stream = stream_name(segments)?;
         let conversation = Box::new(Listener { stream, member: None });
-        let settings = &chat.config.stream;
-        if settings.public {
-            return Ok(Admission { spend: None, subprotocol: None, conversation });
-        }
-        let Some(secret) = &settings.jwt_secret else {
-            return Err(Refusal::new(Reason::RoomDenied, "This server has no streams."));
+        let access = access(chat)?;
+        let presented = presented::presented(head)?;
+        let Access::ByToken(secret) = access else {
+            let subprotocol = presented.and_then(|presented| presented.subprotocol);
+            return Ok(Admission { spend: None, subprotocol, conversation });
         };
-        let presented = presented::presented(head)?.ok_or(Reason::TokenMissing)?;
+        let presented = presented.ok_or(Reason::TokenMissing)?;
         let spend = token::verify_foreign(secret.as_bytes(), &presented.token, SystemTime::now())?;
         Ok(Admission { spend: Some(spend), subprotocol: presented.subprotocol, conversation })
     }
@@ -67,6 +66,26 @@ impl Door for Stream {
             Reason::TokenMissing | Reason::TokenUsed => 401,
             other => other.status(),
         }
+    }
+}
+
+/// Who may listen.
+pub enum Access<'a> {
+    Anybody,
+    /// Whoever has a token that was signed with this secret.
+    ByToken(&'a str),
+}
+
+/// Who may listen to streams; refuses if nobody may, since the door is shut.
+pub fn access(chat: &Chat) -> Result<Access<'_>, Refusal> {
+    let settings = &chat.config.stream;
+    match &settings.jwt_secret {
+        _ if settings.public => Ok(Access::Anybody),
+        Some(secret) => Ok(Access::ByToken(secret)),
+        None => Err(Refusal::new(
+            Reason::RoomDenied,
+            "Streams are off: this server has neither STREAM_JWT_SECRET nor STREAM_PUBLIC.",
+        )),
     }
 }
 
@@ -89,9 +108,7 @@ struct Listener {
 
 impl Conversation for Listener {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
-        let newest = link.chat.log.history(&self.stream, None, 1).map_err(seat::unavailable)?;
-        let kept = newest.first().and_then(|message| kept_for_late(message.extra.as_deref()?));
-        let replay = Replay::Latest(kept.unwrap_or(0));
+        let replay = Replay::AsNewestSays(kept_for_late);
         self.member = Some(seat::take(link, &self.stream, &LISTENER.into(), &StreamVoice, replay)?);
         Ok(())
     }
@@ -117,8 +134,8 @@ pub fn note_kept_for_late(count: usize) -> Box<str> {
     count.to_string().into()
 }
 
-fn kept_for_late(note: &str) -> Option<usize> {
-    note.parse().ok()
+fn kept_for_late(newest: &Message) -> usize {
+    newest.extra.as_deref().and_then(|note| note.parse().ok()).unwrap_or(0)
 }
 
 struct StreamVoice;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     chat::Chat,
-    door::stream::{note_kept_for_late, stream_name},
+    door::stream::{self, note_kept_for_late, stream_name},
     refusal::{Reason, Refusal},
     room::message::Draft,
     server::head::Method,
@@ -27,6 +27,7 @@ const PUBLISHER: &str = "publisher";
 /// The body goes out word for word, as one text frame.
 fn publish(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     may_publish(chat, request)?;
+    stream::access(chat)?;
     let room = stream_name(&request.segments)?;
     let kept = kept(request)?;
     let text = std::str::from_utf8(&request.body)
@@ -46,7 +47,8 @@ fn publish(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply,
 /// By key, or from this machine where that is allowed: a Nano node's callback can set no header.
 fn may_publish(chat: &Chat, request: &Request) -> Result<(), Refusal> {
     let settings = &chat.config.stream;
-    let from_here = request.client.is_loopback() && !request.forwarded();
+    // Behind a proxy everybody would be from here, and a page in a browser on this machine is not this machine.
+    let from_here = request.client.is_loopback() && !request.forwarded() && request.header("origin").is_none();
     let presented = match bearer::token(request) {
         Ok(key) => Some(key.to_owned()),
         Err(missing) => match request.query_values("key").into_iter().next() {

@@ -94,7 +94,8 @@ impl Lane {
 
     /// Runs until no sender is left.
     pub fn run(&self) {
-        loop {
+        let mut told = true;
+        while told {
             self.wait();
             let mut hall = self.hall.lock();
             let mut waiting = Waiting::default();
@@ -102,7 +103,10 @@ impl Lane {
                 match self.commands.try_recv() {
                     Ok(command) => hall.obey(command, &mut waiting),
                     Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return,
+                    Err(TryRecvError::Disconnected) => {
+                        told = false;
+                        break;
+                    }
                 }
             }
             hall.deliver_all(&mut waiting);

@@ -5,6 +5,7 @@ use crate::{chat::Chat, config::Limits, refusal::Reason};
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
+    cell::Cell,
     io::{self, Read, Write},
     net::{IpAddr, Shutdown, TcpStream},
     sync::Arc,
@@ -27,7 +28,10 @@ const AUTH_DEADLINE: &str = "auth_deadline";
 
 /// What a door says and hears on one open socket. Runs on the connection's own thread.
 pub trait Conversation: Send {
-    /// The socket is open: join the room, replay its history.
+    /// The token is spent: join the room, replay its history.
+    ///
+    /// The `101` goes out before the first thing that is said, and at the latest when this is over. Whoever
+    /// joins before that ([`Link::open`]) misses nothing that happens after the client has seen the `101`.
     fn opened(&mut self, link: &Link) -> Result<(), Close>;
 
     /// A text message has arrived.
@@ -51,29 +55,41 @@ pub struct Link {
     pub outbound: Arc<Outbound>,
     /// The client's address, for the log.
     pub client: IpAddr,
+    /// The `101`, until it is sent.
+    response: Cell<Option<Bytes>>,
 }
 
 impl Link {
+    /// Sends the `101`, unless that is done. Fails if the socket is closed.
+    pub fn open(&self) -> io::Result<()> {
+        self.response.take().map_or(Ok(()), |response| self.outbound.send_waiting(&response))
+    }
+
     /// Sends one text message to this client alone.
     pub fn say(&self, text: &str) {
+        // If it fails the connection is gone, which its read loop finds out by itself.
+        let _ = self.open();
         self.outbound.send(&frame::text_of(text));
     }
 }
 
-/// Writes the `101`, then reads until the connection ends. `early` is what came in behind the request head.
+/// Joins and writes the `101`, then reads until the connection ends. `early` is what came in behind the request head.
 pub fn run(chat: &Arc<Chat>, stream: TcpStream, opening: Opening, early: Vec<u8>) {
     let limits = &chat.config.limits;
     let outbound = chat.sessions.open(stream, limits);
-    let link = Link { chat: chat.clone(), outbound, client: opening.client };
+    let link = Link {
+        chat: chat.clone(),
+        outbound,
+        client: opening.client,
+        response: Cell::new(Some(opening.response.into())),
+    };
     chat.metrics.connections.inc();
     let _closed = OnDrop(|| {
         chat.metrics.connections.dec();
         chat.sessions.closed(&link.outbound);
     });
-    if link.outbound.send_waiting(&opening.response.into()).is_ok() {
-        let close = Talking { link: &link, conversation: opening.conversation }.until_closed(early);
-        goodbye(&link.outbound, close);
-    }
+    let close = Talking { link: &link, conversation: opening.conversation }.until_closed(early);
+    goodbye(&link.outbound, close);
 }
 
 /// A conversation that is told its end, also when a panic ends it: or its room would keep a dead member.
@@ -84,7 +100,9 @@ struct Talking<'a> {
 
 impl Talking<'_> {
     fn until_closed(mut self, early: Vec<u8>) -> Option<Close> {
-        match self.conversation.opened(self.link) {
+        let opened = self.conversation.opened(self.link);
+        self.link.open().ok()?;
+        match opened {
             Ok(()) => read_loop(self.link, &mut *self.conversation, early),
             Err(close) => Some(close),
         }

@@ -6,6 +6,7 @@
 // Each test file compiles this module for itself and uses a part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod channel;
 pub mod chats;
 pub mod http;
 pub mod postgres;

@@ -28,7 +28,7 @@ pub fn handshake(path: &str, headers: &[(&str, &str)]) -> String {
 
 /// An open WebSocket.
 pub struct Client {
-    socket: WebSocket<TcpStream>,
+    pub(super) socket: WebSocket<TcpStream>,
     /// The `101` that opened it.
     pub opened: Response,
 }

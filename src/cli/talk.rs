@@ -1,0 +1,149 @@
+//! `talk`: chats in a room, at a terminal or in a pipe.
+
+mod command;
+mod conversation;
+mod entry;
+mod frame;
+mod harmless;
+mod inbox;
+mod keyboard;
+mod line;
+mod outbox;
+mod phase;
+mod screen;
+mod seen;
+mod session;
+
+use super::{Failure, ask, login};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use conversation::{Talk, Wish};
+use inbox::{Inbox, inboxes};
+use jiff::tz::TimeZone;
+use keyboard::{Restored, Signs};
+use rustyline::ExternalPrinter;
+use screen::{Paper, Screen};
+use session::{Denied, Session};
+use std::{
+    env,
+    io::{self, IsTerminal},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+pub const NAME: &str = "talk";
+
+pub fn command() -> Command {
+    Command::new(NAME)
+        .about("Log in at a server and chat in a room")
+        .after_help(
+            "Examples:\n  \
+             propromo-chat talk http://localhost:1993 alice@propromo.example demo\n  \
+             (echo alice-password; make 2>&1) | propromo-chat talk localhost:1993 alice@propromo.example demo --password-stdin\n  \
+             propromo-chat talk localhost:1993 alice@propromo.example demo --password-stdin --follow <password-file | grep -i deploy\n\n\
+             At a terminal, /help shows what you can do. In a pipe each line that comes in is a message, and each that is\n\
+             said in the room is printed, with what follows of a longer one indented. When the input ends and everything\n\
+             is confirmed, talk is done: exit code 0, or 1 if something could not be delivered. A lost connection is made\n\
+             again by itself; nothing is lost or sent twice. A room that does not exist yet begins with its first message.\n\
+             Colours: only at a terminal, and not if NO_COLOR is set.",
+        )
+        .args(login::whereto())
+        .arg(
+            Arg::new("room")
+                .value_name("ROOM")
+                .required(true)
+                .value_parser(room)
+                .help("The room: a monitor's hash, or the name of any channel, such as lobby"),
+        )
+        .arg(
+            Arg::new("password-stdin")
+                .long("password-stdin")
+                .action(ArgAction::SetTrue)
+                .help("Read the password from the first line of standard input instead of asking for it"),
+        )
+        .arg(
+            Arg::new("follow")
+                .long("follow")
+                .action(ArgAction::SetTrue)
+                .help("Go on printing what is said after the end of standard input"),
+        )
+        .arg(
+            Arg::new("patience")
+                .long("patience")
+                .value_name("SECONDS")
+                .default_value("60")
+                .value_parser(value_parser!(u64).range(1..=86_400))
+                .help("How long to wait for a server that confirms nothing, once the input has ended"),
+        )
+}
+
+pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let remote = login::remote(matches)?;
+    let email = matches.get_one::<String>("email").map_or("", String::as_str);
+    let wish = Wish {
+        room: matches.get_one::<String>("room").cloned().unwrap_or_default(),
+        follow: matches.get_flag("follow"),
+        patience: Duration::from_secs(matches.get_one("patience").copied().unwrap_or_default()),
+    };
+    let password = match matches.get_flag("password-stdin") {
+        true => ask::password_line()?,
+        false => ask::password(false)?,
+    };
+    let people = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let session = Session::log_in(remote, email, password, !people).map_err(|denied| match denied {
+        Denied::ForNow { why, .. } | Denied::ForGood(why) => Failure::Failed(why),
+        Denied::Expired => Failure::Failed("the server does not accept its own login".into()),
+    })?;
+    let (inbox, entering, inputs) =
+        inboxes().map_err(|e| Failure::Failed(format!("the keyboard can't be listened to: {e}")))?;
+    let signs = Arc::new(Signs::default());
+    let colours = colours();
+    let _restored = Restored::at_the_end();
+    let paper = listen(inbox, &signs, colours, &wish.room)?;
+    let screen = Screen::new(paper, colours, email.to_owned(), TimeZone::system());
+    Talk::new(session, wish, screen, signs, entering, inputs).run()
+}
+
+/// Starts to read what is typed, with an editor if somebody sits there.
+fn listen(inbox: Inbox, signs: &Arc<Signs>, colours: bool, room: &str) -> Result<Paper, Failure> {
+    let editor = match io::stdin().is_terminal() && io::stdout().is_terminal() {
+        // Fails on a terminal that can do nothing but print; there one talks as in a pipe.
+        true => keyboard::terminal(inbox.clone(), signs.clone(), colours)
+            .and_then(|mut editor| Ok((editor.create_external_printer()?, editor)))
+            .ok(),
+        false => None,
+    };
+    let reader = thread::Builder::new().name("keyboard".into());
+    let (started, paper) = match editor {
+        Some((printer, editor)) => {
+            let (signs, room) = (signs.clone(), short(room));
+            let read = move || keyboard::read_terminal(editor, &inbox, &signs, &room);
+            let printer: Box<dyn ExternalPrinter + Send> = Box::new(printer);
+            (reader.spawn(read), Paper::Terminal(printer))
+        }
+        None => (reader.spawn(move || keyboard::read_pipe(&inbox)), Paper::Plain),
+    };
+    started.map_err(|e| Failure::Failed(format!("the keyboard can't be listened to: {e}")))?;
+    Ok(paper)
+}
+
+/// <https://no-color.org>: any value but an empty one.
+fn colours() -> bool {
+    let none = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !none && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A room's name for the prompt: a monitor's hash would fill the line.
+fn short(room: &str) -> String {
+    const MOST: usize = 20;
+    let name = harmless::line(room);
+    match name.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name,
+    }
+}
+
+fn room(name: &str) -> Result<String, String> {
+    let sound = (1..=256).contains(&name.len()) && !name.contains(char::is_control);
+    sound.then(|| name.to_owned()).ok_or_else(|| "a room's name has 1 to 256 bytes and no control characters".into())
+}

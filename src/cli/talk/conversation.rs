@@ -1,0 +1,419 @@
+//! The talk itself: one loop that waits for the keyboard, the server and the clock.
+//!
+//! Only this thread changes anything. The keyboard's thread and the one that connects hand over what they have
+//! and wake it.
+
+use super::{
+    command::{self, Asked},
+    entry::{Backoff, Entered, knock},
+    frame::{self, Heard, Said},
+    inbox::{Inbox, Input, Inputs, MAX_WAITING},
+    keyboard::Signs,
+    line::Lost,
+    outbox::Outbox,
+    phase::{Open, Phase},
+    screen::Screen,
+    seen::{Seen, Sight},
+    session::{Denied, Session},
+};
+use crate::cli::Failure;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use zeroize::Zeroizing;
+
+/// How long the echo of a confirmed message is waited for at the end.
+const ECHO: Duration = Duration::from_secs(2);
+
+/// What was asked for on the command line.
+pub struct Wish {
+    pub room: String,
+    /// Go on after the end of the input.
+    pub follow: bool,
+    /// How long to wait at the end without any progress.
+    pub patience: Duration,
+}
+
+pub struct Talk {
+    session: Arc<Session>,
+    wish: Wish,
+    screen: Screen,
+    signs: Arc<Signs>,
+    inputs: Inputs,
+    entering: Inbox<Entered>,
+    phase: Phase,
+    backoff: Backoff,
+    outbox: Outbox,
+    seen: Seen,
+    entered_before: bool,
+    who_is_asked: bool,
+    /// Messages that the server does not take.
+    failed: usize,
+    ending: bool,
+    /// When the end began, or something was last confirmed.
+    progress: Instant,
+    /// The last trouble that was told, so that it is told once.
+    told: String,
+}
+
+impl Talk {
+    pub fn new(
+        session: Session,
+        wish: Wish,
+        screen: Screen,
+        signs: Arc<Signs>,
+        entering: Inbox<Entered>,
+        inputs: Inputs,
+    ) -> Talk {
+        let now = Instant::now();
+        Talk {
+            session: Arc::new(session),
+            wish,
+            screen,
+            signs,
+            inputs,
+            entering,
+            phase: Phase::Offline { until: now },
+            backoff: Backoff::new(),
+            outbox: Outbox::new(now),
+            seen: Seen::default(),
+            entered_before: false,
+            who_is_asked: false,
+            failed: 0,
+            ending: false,
+            progress: now,
+            told: String::new(),
+        }
+    }
+
+    /// Talks until the end of the input, or until somebody has had enough.
+    pub fn run(mut self) -> Result<(), Failure> {
+        loop {
+            self.inputs.silence_bell();
+            self.take_inputs()?;
+            self.take_entry()?;
+            if let Err(lost) = self.converse() {
+                self.lost(&lost);
+            }
+            self.screen.flush()?;
+            if let Some(outcome) = self.outcome() {
+                if let Phase::Open(open) = self.phase {
+                    open.line.close();
+                }
+                return outcome;
+            }
+            self.go_in_if_due();
+            self.wait()?;
+        }
+    }
+
+    fn take_inputs(&mut self) -> Result<(), Failure> {
+        while self.screen.is_terminal() || self.outbox.len() < MAX_WAITING {
+            let Ok(input) = self.inputs.typed.try_recv() else { break };
+            match input {
+                Input::Line(_) if self.ending => {}
+                Input::Line(line) => self.obey(&line),
+                Input::Typing => self.tell_typing(),
+                Input::Password(password) => self.go_in(Some(password)),
+                Input::End if self.wish.follow => {}
+                Input::End => self.end(),
+                Input::Enough if self.ending => return Err(Failure::Failed(self.unfinished())),
+                Input::Enough => self.end(),
+                Input::Broken(why) => return Err(Failure::Failed(why)),
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, line: &str) {
+        match Asked::read(line) {
+            Asked::Nothing => {}
+            Asked::Say(text) => self.say(text),
+            Asked::Unknown(word) if self.screen.is_terminal() => {
+                self.screen.aside(&format!("there is no command {word}; to say it, write /{word}"));
+            }
+            Asked::Unknown(_) => self.say(line),
+            Asked::Who => self.who(),
+            Asked::Quit => self.end(),
+            Asked::Help => command::HELP.lines().for_each(|line| self.screen.aside(line)),
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.outbox.push(text.to_owned());
+        if !matches!(self.phase, Phase::Open(_)) {
+            self.screen.aside("kept, and sent as soon as there is a connection");
+        }
+    }
+
+    fn who(&mut self) {
+        self.who_is_asked = true;
+        match &mut self.phase {
+            // A connection that is lost is noticed when it is read from; the next one asks again.
+            Phase::Open(open) => drop(open.line.send(frame::PRESENCE.into())),
+            _ => self.screen.aside("there is no connection at the moment; the answer comes when it is back"),
+        }
+    }
+
+    fn tell_typing(&mut self) {
+        let now = Instant::now();
+        if let Phase::Open(open) = &mut self.phase
+            && open.may_tell_typing(now)
+        {
+            // As above.
+            drop(open.line.send(frame::TYPING.into()));
+        }
+    }
+
+    fn end(&mut self) {
+        self.ending = true;
+        self.progress = Instant::now();
+        if self.screen.is_terminal() && !self.outbox.is_empty() {
+            let waiting = messages(self.outbox.len());
+            self.screen.aside(&format!("waiting until {waiting} are confirmed; Ctrl-C leaves at once"));
+        }
+    }
+
+    /// Reads what has arrived, and sends what is due.
+    fn converse(&mut self) -> Result<(), Lost> {
+        let Phase::Open(open) = &mut self.phase else { return Ok(()) };
+        open.line.flush()?;
+        loop {
+            let Phase::Open(open) = &mut self.phase else { return Ok(()) };
+            let Some(text) = open.line.hear()? else { break };
+            open.heard(Instant::now());
+            match Heard::parse(&text) {
+                Heard::Message(said) => self.said(&said),
+                heard => self.told(heard),
+            }
+        }
+        let Phase::Open(open) = &mut self.phase else { return Ok(()) };
+        let now = Instant::now();
+        open.pulse(now)?;
+        if open.ready
+            && let Some(draft) = self.outbox.next(now)
+        {
+            open.say(&draft.text, &draft.reference)?;
+        }
+        Ok(())
+    }
+
+    fn said(&mut self, said: &Said) {
+        let on_its_way = self.outbox.on_its_way().filter(|text| self.screen.is_me(&said.user) && *text == said.text);
+        match self.seen.see(&said.id, on_its_way.is_some()) {
+            Sight::Again => {}
+            // It was typed there, and so is to be seen already.
+            Sight::Echo if self.screen.is_terminal() => {}
+            Sight::Echo | Sight::New => self.screen.message(said),
+        }
+    }
+
+    fn told(&mut self, heard: Heard) {
+        match heard {
+            Heard::Ack { reference, id } => self.confirmed(&reference, id),
+            Heard::Join { user } => self.screen.joined(&user),
+            Heard::Leave { user } => self.screen.left(&user),
+            Heard::Typing { user } => self.screen.typing(&user, Instant::now()),
+            Heard::Presence { users } => self.present(&users),
+            Heard::Error { code, message, reference } => self.refused(&code, &message, reference.as_deref()),
+            Heard::Message(_) | Heard::Other => {}
+        }
+    }
+
+    fn confirmed(&mut self, reference: &str, id: String) {
+        if !self.outbox.confirmed(reference) {
+            return;
+        }
+        self.progress = Instant::now();
+        self.told.clear();
+        self.seen.expect(id);
+    }
+
+    /// The answer to the question with which each connection begins, behind the history, or to `/who`.
+    fn present(&mut self, users: &[String]) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        if !open.ready {
+            open.ready = true;
+            self.signs.connected.store(true, Ordering::Relaxed);
+            self.greet(users.len());
+        }
+        if std::mem::take(&mut self.who_is_asked) {
+            self.screen.people(users);
+        }
+    }
+
+    fn greet(&mut self, people: usize) {
+        self.told.clear();
+        if std::mem::replace(&mut self.entered_before, true) {
+            return self.screen.trouble("connected again");
+        }
+        if self.seen.last().is_none() {
+            self.screen.aside("nothing has been said here yet");
+        }
+        let who = if people == 1 { "you are alone here".to_owned() } else { format!("{people} people are here") };
+        self.screen.aside(&format!("{who}; /help shows what you can do"));
+    }
+
+    fn refused(&mut self, code: &str, message: &str, reference: Option<&str>) {
+        if matches!(code, "rate_limited" | "unavailable" | "overloaded") {
+            self.outbox.hesitate(Instant::now());
+            return self.tell_once(&format!("{message} It is tried again."));
+        }
+        match reference.and_then(|reference| self.outbox.take(reference)) {
+            Some(draft) => self.not_delivered(message, &draft.text),
+            None => self.screen.trouble(message),
+        }
+    }
+
+    fn not_delivered(&mut self, why: &str, text: &str) {
+        self.failed += 1;
+        self.progress = Instant::now();
+        let begins: String = text.chars().take(40).collect();
+        let more = if begins.len() < text.len() { " …" } else { "" };
+        self.screen.trouble(&format!("not delivered: “{begins}{more}”: {why}"));
+    }
+
+    fn lost(&mut self, lost: &Lost) {
+        /// RFC 6455 §7.4.1: a message was too big.
+        const TOO_BIG: u16 = 1009;
+
+        let Phase::Open(open) = &self.phase else { return };
+        let was_ready = open.ready;
+        self.backoff.was_open_for(open.since.elapsed());
+        self.phase = Phase::Offline { until: Instant::now() + self.backoff.next(Duration::ZERO) };
+        self.signs.connected.store(false, Ordering::Relaxed);
+        if lost.code == Some(TOO_BIG)
+            && let Some(draft) = self.outbox.take_sent()
+        {
+            let why = format!("the server takes no message as long as this one of {} bytes", draft.text.len());
+            return self.not_delivered(&why, &draft.text);
+        }
+        self.outbox.disconnected();
+        let why = if lost.why.is_empty() { "the server closed the connection" } else { &lost.why };
+        let sentence = format!("offline: {why}; connecting again, what you write is kept");
+        if was_ready { self.screen.trouble(&sentence) } else { self.tell_once(&sentence) }
+    }
+
+    fn take_entry(&mut self) -> Result<(), Failure> {
+        let Ok(entered) = self.inputs.entered.try_recv() else { return Ok(()) };
+        let denied = match entered {
+            Entered::Opened(Ok(mut line)) => {
+                // Lost at once: reading will tell.
+                drop(line.send(frame::PRESENCE.into()));
+                self.phase = Phase::Open(Open::new(line, Instant::now()));
+                return Ok(());
+            }
+            Entered::Opened(Err(denied)) => denied,
+            Entered::NoLogin(Denied::ForGood(why)) => {
+                self.screen.trouble(&why);
+                Denied::Expired
+            }
+            Entered::NoLogin(denied) => denied,
+        };
+        match denied {
+            Denied::ForNow { why, wait } => {
+                self.tell_once(&format!("offline: {why}"));
+                self.phase = Phase::Offline { until: Instant::now() + self.backoff.next(wait) };
+            }
+            Denied::Expired if self.screen.is_terminal() => {
+                self.phase = Phase::LockedOut;
+                self.signs.password_wanted.store(true, Ordering::Relaxed);
+                self.screen.trouble("your login has expired; press Enter to give your password again");
+            }
+            Denied::Expired => return Err(Failure::Failed(format!("the login has expired; {}", self.unfinished()))),
+            Denied::ForGood(why) => return Err(Failure::Failed(why)),
+        }
+        Ok(())
+    }
+
+    fn tell_once(&mut self, sentence: &str) {
+        if self.told != sentence {
+            self.screen.trouble(sentence);
+            sentence.clone_into(&mut self.told);
+        }
+    }
+
+    fn go_in_if_due(&mut self) {
+        if matches!(self.phase, Phase::Offline { until } if until <= Instant::now()) {
+            self.go_in(None);
+        }
+    }
+
+    fn go_in(&mut self, password: Option<Zeroizing<String>>) {
+        self.phase = Phase::Entering;
+        knock(
+            self.session.clone(),
+            &self.wish.room,
+            self.seen.last().map(str::to_owned),
+            password,
+            self.entering.clone(),
+        );
+    }
+
+    /// How it ends, if it has.
+    fn outcome(&self) -> Option<Result<(), Failure>> {
+        if !self.ending {
+            return None;
+        }
+        let waited = self.progress.elapsed();
+        // In a pipe one wants to read the room, and what oneself said; at a terminal both are there already.
+        let to_read = !self.screen.is_terminal()
+            && (!self.entered_before
+                || ((self.who_is_asked || self.seen.expects_more()) && waited < ECHO.min(self.wish.patience)));
+        if self.outbox.is_empty() && !to_read {
+            return Some(match self.failed {
+                0 => Ok(()),
+                failed => Err(Failure::Failed(format!("not delivered: {}", messages(failed)))),
+            });
+        }
+        (waited >= self.wish.patience).then(|| Err(Failure::Failed(self.unfinished())))
+    }
+
+    fn unfinished(&self) -> String {
+        match self.outbox.len() {
+            0 => format!("the room {} could not be entered", self.wish.room),
+            waiting => format!("the server has not confirmed {}", messages(waiting)),
+        }
+    }
+
+    /// Sleeps until somebody rings, the server says something, or it is time for something.
+    fn wait(&self) -> Result<(), Failure> {
+        let mut until = match &self.phase {
+            Phase::Offline { until } => Some(*until),
+            Phase::Entering | Phase::LockedOut => None,
+            Phase::Open(open) => {
+                let due = if open.ready { self.outbox.due() } else { None };
+                Some(due.map_or(open.next_pulse(), |due| due.min(open.next_pulse())))
+            }
+        };
+        if self.ending {
+            let patience = if self.outbox.is_empty() { ECHO.min(self.wish.patience) } else { self.wish.patience };
+            let end = [self.progress + patience, self.progress + self.wish.patience];
+            // Past the first without an end, the second is waited for.
+            let end = end.into_iter().find(|end| *end > Instant::now()).unwrap_or(self.progress);
+            until = Some(until.map_or(end, |until| until.min(end)));
+        }
+        // Rounded up, or the last millisecond would be spent waking.
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
+        let timeout =
+            timeout.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        let mut sources = vec![PollFd::new(&self.inputs.bell, PollFlags::IN)];
+        if let Phase::Open(open) = &self.phase {
+            let (socket, interest) = open.line.interest();
+            sources.push(PollFd::from_borrowed_fd(socket, interest));
+        }
+        match poll(&mut sources, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(e) => Err(Failure::Failed(format!("the system can't wait for the connection: {e}"))),
+        }
+    }
+}
+
+fn messages(count: usize) -> String {
+    if count == 1 { "1 message".into() } else { format!("{count} messages") }
+}

@@ -1,0 +1,90 @@
+//! Going in: each attempt on a thread of its own, since names, certificates and far servers take their time.
+
+use super::{
+    inbox::Inbox,
+    line::Line,
+    session::{Denied, Session},
+};
+use rand::Rng;
+use std::{sync::Arc, thread, time::Duration};
+use zeroize::Zeroizing;
+
+/// How an attempt ended.
+pub enum Entered {
+    Opened(Result<Line, Denied>),
+    /// The password, given again, did not help.
+    NoLogin(Denied),
+}
+
+/// Tries once to open the room, behind the message `since`; logs in again first if there is a password.
+pub fn knock(
+    session: Arc<Session>,
+    room: &str,
+    since: Option<String>,
+    password: Option<Zeroizing<String>>,
+    inbox: Inbox<Entered>,
+) {
+    let (room, at_home) = (room.to_owned(), inbox.clone());
+    let started = thread::Builder::new().name("entry".into()).spawn(move || {
+        let entered = match password.map(|password| session.renew(&password)) {
+            Some(Err(denied)) => Entered::NoLogin(denied),
+            Some(Ok(())) | None => Entered::Opened(Line::open(&session, &room, since.as_deref())),
+        };
+        inbox.send(entered);
+    });
+    if let Err(e) = started {
+        at_home.send(Entered::Opened(Err(Denied::for_now(format!("no thread can be started: {e}")))));
+    }
+}
+
+/// How long to wait before the next attempt: randomly, so that a server that comes back is not met by all its
+/// clients at once, and twice as long each time.
+pub struct Backoff {
+    attempts: u32,
+}
+
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Open for so long, a connection was a good one, and the delays start over.
+const SETTLED: Duration = Duration::from_secs(5);
+
+impl Backoff {
+    pub fn new() -> Backoff {
+        Backoff { attempts: 0 }
+    }
+
+    pub fn was_open_for(&mut self, time: Duration) {
+        if time >= SETTLED {
+            self.attempts = 0;
+        }
+    }
+
+    /// The next delay, at least as long as the server wishes.
+    pub fn next(&mut self, wish: Duration) -> Duration {
+        let most = FIRST.saturating_mul(1 << self.attempts.min(16)).min(LONGEST);
+        self.attempts += 1;
+        wish + rand::rng().random_range(Duration::ZERO..=most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_limit_and_start_over() {
+        let mut backoff = Backoff::new();
+        for most in [500, 1000, 2000, 4000] {
+            assert!(backoff.next(Duration::ZERO) <= Duration::from_millis(most));
+        }
+        assert!((0..100).all(|_| backoff.next(Duration::ZERO) <= LONGEST));
+        backoff.was_open_for(SETTLED);
+        assert!(backoff.next(Duration::ZERO) <= FIRST);
+    }
+
+    #[test]
+    fn a_server_that_asks_for_time_gets_it() {
+        assert!(Backoff::new().next(Duration::from_secs(60)) >= Duration::from_secs(60));
+    }
+}

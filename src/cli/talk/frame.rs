@@ -1,0 +1,90 @@
+//! The frames of the channel protocol, as a client reads and writes them.
+
+use serde::Deserialize;
+use serde_json::json;
+
+/// What the server says.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Heard {
+    Message(Said),
+    Ack {
+        #[serde(rename = "ref")]
+        reference: String,
+        id: String,
+    },
+    Join {
+        user: String,
+    },
+    Leave {
+        user: String,
+    },
+    Typing {
+        user: String,
+    },
+    Presence {
+        users: Vec<String>,
+    },
+    Error {
+        code: String,
+        message: String,
+        #[serde(rename = "ref")]
+        reference: Option<String>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// A message of the room.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Said {
+    pub id: String,
+    pub user: String,
+    /// RFC 3339.
+    pub timestamp: String,
+    pub text: String,
+}
+
+impl Heard {
+    /// Reads a frame; one that is of no use to us is [`Heard::Other`].
+    pub fn parse(text: &str) -> Heard {
+        serde_json::from_str(text).unwrap_or(Heard::Other)
+    }
+}
+
+pub fn message(text: &str, reference: &str) -> String {
+    json!({ "type": "message", "text": text, "ref": reference }).to_string()
+}
+
+pub const PRESENCE: &str = r#"{"type":"presence"}"#;
+pub const TYPING: &str = r#"{"type":"typing"}"#;
+pub const PING: &str = r#"{"type":"ping"}"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn frames_are_told_apart() {
+        let ack = Heard::Ack { reference: "r".into(), id: "i".into() };
+        assert_eq!(Heard::parse(r#"{"type":"ack","ref":"r","id":"i","timestamp":"t"}"#), ack);
+        assert_eq!(Heard::parse(r#"{"type":"presence","users":[]}"#), Heard::Presence { users: vec![] });
+        let error = Heard::Error { code: "c".into(), message: "m".into(), reference: None };
+        assert_eq!(Heard::parse(r#"{"type":"error","code":"c","message":"m"}"#), error);
+    }
+
+    #[test]
+    fn what_is_unknown_or_broken_is_let_be() {
+        for text in ["", "pong", "{}", r#"{"type":"pong"}"#, r#"{"type":"dance","with":1}"#, r#"{"type":"message"}"#] {
+            assert_eq!(Heard::parse(text), Heard::Other, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_frame_panics(text in "\\PC*|\\{\"type\":\"[a-z]{3,8}\".*\\}") {
+            let _ = Heard::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What is typed, or comes through a pipe: read on a thread of its own, handed on line by line.
+
+use super::inbox::{Inbox, Input};
+use crossbeam_channel::TrySendError;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustyline::{
+    Config, Context, Editor, completion::Completer, config::ColorMode, error::ReadlineError, highlight::Highlighter,
+    hint::Hinter, history::MemHistory, validate::Validator,
+};
+use std::{
+    borrow::Cow,
+    io::{self, BufRead, Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use zeroize::Zeroizing;
+
+/// A longer line is no chat message in any configuration.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Lines that the up arrow brings back.
+const REMEMBERED: usize = 100;
+
+/// What the talk lets the keyboard know.
+#[derive(Default)]
+pub struct Signs {
+    pub connected: AtomicBool,
+    /// The password is needed again.
+    pub password_wanted: AtomicBool,
+}
+
+pub type Terminal = Editor<Helper, MemHistory>;
+
+/// A line editor for the terminal that is standard input and output.
+pub fn terminal(inbox: Inbox, signs: Arc<Signs>, colours: bool) -> rustyline::Result<Terminal> {
+    let config = Config::builder()
+        .auto_add_history(true)
+        .max_history_size(REMEMBERED)?
+        // The state of the connection is shown by the prompt's highlighter, also without colours.
+        .color_mode(ColorMode::Forced)
+        .bracketed_paste(true)
+        .build();
+    let mut editor = Editor::with_history(config.clone(), MemHistory::with_config(&config))?;
+    editor.set_helper(Some(Helper { inbox, signs, colours }));
+    Ok(editor)
+}
+
+/// Reads lines from a terminal until somebody has had enough (Ctrl-C, Ctrl-D) or the talk is over.
+pub fn read_terminal(mut editor: Terminal, inbox: &Inbox, signs: &Signs, room: &str) {
+    let prompt = format!("{CONNECTED} {room}> ");
+    loop {
+        if signs.password_wanted.swap(false, Ordering::Relaxed) {
+            match rpassword::prompt_password("Password: ") {
+                Ok(password) => inbox.send(Input::Password(Zeroizing::new(password))),
+                Err(e) => return inbox.send(Input::Broken(format!("the password can't be read: {e}"))),
+            }
+            continue;
+        }
+        match editor.readline(&prompt) {
+            Ok(text) => inbox.send(Input::Line(text)),
+            Err(ReadlineError::Interrupted | ReadlineError::Eof) => return inbox.send(Input::Enough),
+            Err(e) => return inbox.send(Input::Broken(format!("the terminal can't be read: {e}"))),
+        }
+    }
+}
+
+/// Reads lines until the end of standard input.
+pub fn read_pipe(inbox: &Inbox) {
+    loop {
+        match read_line(&mut io::stdin().lock()) {
+            Ok(Some(text)) => inbox.send(Input::Line(text)),
+            Ok(None) => return inbox.send(Input::End),
+            Err(e) => return inbox.send(Input::Broken(format!("standard input can't be read: {e}"))),
+        }
+    }
+}
+
+/// The next line without its end; `None` at the end of the input. Bytes that are no UTF-8 become U+FFFD.
+pub fn read_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    if input.take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.len() as u64 == MAX_LINE && line.last() != Some(&b'\n') {
+        return Err(io::Error::other("a line is longer than 1 MiB"));
+    }
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    Ok(Some(String::from_utf8_lossy(line).into_owned()))
+}
+
+/// A terminal's settings, put back at the end: the talk may end while the line editor has the terminal.
+pub struct Restored(Option<Termios>);
+
+impl Restored {
+    pub fn at_the_end() -> Restored {
+        Restored(tcgetattr(io::stdin()).ok())
+    }
+}
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        let Some(settings) = &self.0 else { return };
+        let now = tcgetattr(io::stdin());
+        if now.is_ok_and(|now| now.local_modes == settings.local_modes) {
+            return;
+        }
+        // The editor was at work: leave its line, and its mode for pasting (DEC private mode 2004).
+        let _ = io::stdout().write_all(b"\x1b[?2004l\r\n").and_then(|()| io::stdout().flush());
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, settings);
+    }
+}
+
+/// The mark at the head of the prompt, one column wide.
+const CONNECTED: char = '●';
+const OFFLINE: char = '○';
+
+/// Shows in the prompt whether there is a connection, and tells others that somebody writes.
+pub struct Helper {
+    inbox: Inbox,
+    signs: Arc<Signs>,
+    colours: bool,
+}
+
+impl Hinter for Helper {
+    type Hint = String;
+
+    /// Called with every change of the line; there are no hints.
+    fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        if !line.trim().is_empty() && !line.starts_with('/') {
+            self.inbox.typing();
+        }
+        None
+    }
+}
+
+impl Highlighter for Helper {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, default: bool) -> Cow<'b, str> {
+        let Some(rest) = prompt.strip_prefix(CONNECTED).filter(|_| default) else { return Cow::Borrowed(prompt) };
+        let (mark, colour) = match self.signs.connected.load(Ordering::Relaxed) {
+            true => (CONNECTED, "32"),
+            false => (OFFLINE, "33"),
+        };
+        Cow::Owned(match self.colours {
+            true => format!("\x1b[{colour}m{mark}\x1b[0m{rest}"),
+            false => format!("{mark}{rest}"),
+        })
+    }
+}
+
+impl Completer for Helper {
+    type Candidate = String;
+
+    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        let begun = &line[..position];
+        let fitting = super::command::ALL.iter().filter(|name| !begun.is_empty() && name.starts_with(begun));
+        Ok((0, fitting.map(|name| (*name).to_owned()).collect()))
+    }
+}
+
+impl Validator for Helper {}
+
+impl rustyline::Helper for Helper {}
+
+impl Inbox {
+    /// Somebody changes the line. Never waits: the editor calls it while the talk may wait for the editor.
+    fn typing(&self) {
+        match self.try_send(Input::Typing) {
+            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_as_unix_and_windows_end_them() {
+        let mut input = &b"one\r\ntwo\n\nb\xffd"[..];
+        for expected in ["one", "two", "", "b\u{fffd}d"] {
+            assert_eq!(read_line(&mut input).unwrap().as_deref(), Some(expected));
+        }
+        assert_eq!(read_line(&mut input).unwrap(), None);
+    }
+
+    #[test]
+    fn a_line_without_end_is_given_up() {
+        let endless = io::repeat(b'x');
+        assert!(read_line(&mut io::BufReader::new(endless)).is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! What was said and is not confirmed yet.
+//!
+//! One message is on its way at a time, and the next leaves when the server has confirmed it: so their order is
+//! kept whatever happens in between. A message keeps its `ref` for life, so one that is sent again, because the
+//! connection was lost or the server could not store it, is stored once.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+use uuid::Uuid;
+
+/// Below what a server allows by default (20 a second, bursts of 100).
+const PACE: Duration = Duration::from_millis(1000 / 15);
+const BURST: u32 = 60;
+
+/// A message that is not confirmed for so long is sent again.
+const CONFIRMATION: Duration = Duration::from_secs(10);
+
+/// How long to wait before a message is sent again that the server could not take just now; doubled each time.
+const HESITATION: Duration = Duration::from_secs(1);
+const LONGEST_HESITATION: Duration = Duration::from_secs(30);
+
+pub struct Outbox {
+    waiting: VecDeque<Draft>,
+    /// When the first in the queue was sent, on the present connection.
+    sent: Option<Instant>,
+    /// Nothing is sent before.
+    not_before: Instant,
+    hesitation: Duration,
+    /// When the pace would have allowed a full burst again.
+    rested: Instant,
+}
+
+pub struct Draft {
+    pub text: String,
+    pub reference: String,
+}
+
+impl Outbox {
+    pub fn new(now: Instant) -> Outbox {
+        Outbox { waiting: VecDeque::new(), sent: None, not_before: now, hesitation: HESITATION, rested: now }
+    }
+
+    pub fn push(&mut self, text: String) {
+        self.waiting.push_back(Draft { text, reference: Uuid::now_v7().simple().to_string() });
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The message to send now, if its time has come.
+    pub fn next(&mut self, now: Instant) -> Option<&Draft> {
+        if self.due()? > now {
+            return None;
+        }
+        let draft = self.waiting.front()?;
+        self.sent = Some(now);
+        self.rested = self.rested.max(now) + PACE;
+        Some(draft)
+    }
+
+    /// When there is something to send.
+    pub fn due(&self) -> Option<Instant> {
+        self.waiting.front()?;
+        Some(match self.sent {
+            Some(sent) => sent + CONFIRMATION,
+            None => self.rested.checked_sub(PACE * BURST).map_or(self.not_before, |paced| paced.max(self.not_before)),
+        })
+    }
+
+    /// The text that is on its way.
+    pub fn on_its_way(&self) -> Option<&str> {
+        self.sent.and(self.waiting.front()).map(|draft| draft.text.as_str())
+    }
+
+    /// The server has stored a message; `false` if it is none of those that wait.
+    pub fn confirmed(&mut self, reference: &str) -> bool {
+        self.hesitation = HESITATION;
+        self.take(reference).is_some()
+    }
+
+    /// The server will not take a message: it is given back.
+    pub fn take(&mut self, reference: &str) -> Option<Draft> {
+        self.waiting.pop_front_if(|draft| draft.reference == reference).inspect(|_| self.sent = None)
+    }
+
+    /// The message on its way broke the connection, as one that is too long does: it is given back.
+    pub fn take_sent(&mut self) -> Option<Draft> {
+        self.sent.take().and_then(|_| self.waiting.pop_front())
+    }
+
+    /// The server can't take messages at the moment.
+    pub fn hesitate(&mut self, now: Instant) {
+        self.sent = None;
+        self.not_before = now + self.hesitation;
+        self.hesitation = (self.hesitation * 2).min(LONGEST_HESITATION);
+    }
+
+    /// The connection is gone; what was on its way is sent again on the next.
+    pub fn disconnected(&mut self) {
+        self.sent = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(outbox: &mut Outbox, now: Instant) -> Option<(String, String)> {
+        outbox.next(now).map(|draft| (draft.text.clone(), draft.reference.clone()))
+    }
+
+    fn with(texts: &[&str], now: Instant) -> Outbox {
+        let mut outbox = Outbox::new(now);
+        texts.iter().for_each(|text| outbox.push((*text).to_owned()));
+        outbox
+    }
+
+    #[test]
+    fn the_next_message_leaves_when_the_one_before_is_confirmed() {
+        let now = Instant::now();
+        let mut outbox = with(&["one", "two"], now);
+        let (text, reference) = sent(&mut outbox, now).unwrap();
+        assert_eq!(text, "one");
+        assert_eq!(sent(&mut outbox, now), None);
+        assert!(outbox.confirmed(&reference));
+        assert_eq!(sent(&mut outbox, now).unwrap().0, "two");
+    }
+
+    #[test]
+    fn a_lost_connection_sends_it_again_under_the_same_reference() {
+        let now = Instant::now();
+        let mut outbox = with(&["one"], now);
+        let first = sent(&mut outbox, now);
+        outbox.disconnected();
+        assert_eq!(sent(&mut outbox, now), first);
+    }
+
+    #[test]
+    fn a_message_without_confirmation_is_sent_again() {
+        let now = Instant::now();
+        let mut outbox = with(&["one"], now);
+        let first = sent(&mut outbox, now);
+        assert_eq!(sent(&mut outbox, now + CONFIRMATION), first);
+    }
+
+    #[test]
+    fn a_server_that_cannot_store_is_given_time() {
+        let now = Instant::now();
+        let mut outbox = with(&["one"], now);
+        sent(&mut outbox, now);
+        outbox.hesitate(now);
+        assert_eq!(sent(&mut outbox, now), None);
+        assert!(sent(&mut outbox, now + HESITATION).is_some());
+    }
+
+    #[test]
+    fn a_confirmation_of_something_else_changes_nothing() {
+        let now = Instant::now();
+        let mut outbox = with(&["one"], now);
+        sent(&mut outbox, now);
+        assert!(!outbox.confirmed("something else"));
+        assert_eq!(outbox.len(), 1);
+    }
+
+    #[test]
+    fn many_messages_keep_the_pace_after_a_burst() {
+        let start = Instant::now();
+        let mut outbox = with(&["x"; 200], start);
+        let (mut now, mut count) = (start, 0);
+        while let Some(due) = outbox.due() {
+            now = now.max(due);
+            let (_, reference) = sent(&mut outbox, now).unwrap();
+            outbox.confirmed(&reference);
+            count += 1;
+            let allowed = BURST + 1 + ((now - start).as_millis() / PACE.as_millis()) as u32;
+            assert!(count <= allowed, "{count} messages after {:?}", now - start);
+        }
+        assert_eq!(count, 200);
+    }
+}

@@ -1,0 +1,248 @@
+//! What talking looks like: messages, who comes and goes, and what went wrong.
+
+use super::{
+    frame::Said,
+    harmless::{line, paragraph},
+};
+use crate::cli::Failure;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use rustyline::ExternalPrinter;
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+/// Whoever goes on writing is mentioned again after this time.
+const TYPING_AGAIN: Duration = Duration::from_secs(60);
+
+/// Where it is shown.
+pub enum Paper {
+    /// A terminal with somebody typing at its foot: what is printed passes above that line.
+    Terminal(Box<dyn ExternalPrinter + Send>),
+    /// Anything else: one message after the other, and what is no message on standard error.
+    Plain,
+}
+
+pub struct Screen {
+    paper: Paper,
+    colours: bool,
+    me: String,
+    zone: TimeZone,
+    /// The day of the last message that was shown.
+    day: Option<Date>,
+    /// Who is known to be writing, since when.
+    typing: HashMap<String, Instant>,
+    /// Shown with the next [`Screen::flush`], so that a hundred messages don't redraw a terminal a hundred times.
+    pending: String,
+}
+
+impl Screen {
+    pub fn new(paper: Paper, colours: bool, me: String, zone: TimeZone) -> Screen {
+        Screen { paper, colours, me, zone, day: None, typing: HashMap::new(), pending: String::new() }
+    }
+
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.paper, Paper::Terminal(_))
+    }
+
+    /// Whether that is who talks here: an account's address has no case.
+    pub fn is_me(&self, user: &str) -> bool {
+        user.eq_ignore_ascii_case(&self.me)
+    }
+
+    /// Shows a message, with the time at which it was said in this machine's zone.
+    pub fn message(&mut self, said: &Said) {
+        self.typing.remove(&said.user);
+        let when = said.timestamp.parse::<Timestamp>().ok().map(|when| when.to_zoned(self.zone.clone()));
+        if !self.is_terminal() {
+            let when = when.map_or_else(|| line(&said.timestamp), |when| when.strftime("%F %T").to_string());
+            let (when, name) = (self.dim(&when), self.name(&said.user));
+            self.pending += &format!("{when} {name}: {}\n", paragraph(&said.text, "    "));
+            return;
+        }
+        if let Some(when) = &when
+            && self.day.replace(when.date()) != Some(when.date())
+        {
+            self.aside(&when.strftime("%A, %-d %B %Y").to_string());
+        }
+        let when = when.map_or_else(|| "--:--".to_owned(), |when| when.strftime("%H:%M").to_string());
+        let (when, name) = (self.dim(&when), self.name(&said.user));
+        self.pending += &format!("{when} {name}  {}\n", paragraph(&said.text, "      "));
+    }
+
+    pub fn joined(&mut self, user: &str) {
+        self.came_or_went(user, "joined");
+    }
+
+    pub fn left(&mut self, user: &str) {
+        self.typing.remove(user);
+        self.came_or_went(user, "left");
+    }
+
+    fn came_or_went(&mut self, user: &str, what: &str) {
+        if self.is_terminal() && !self.is_me(user) {
+            self.aside(&format!("{} {what}", line(user)));
+        }
+    }
+
+    pub fn typing(&mut self, user: &str, now: Instant) {
+        self.typing.retain(|_, since| now.duration_since(*since) < TYPING_AGAIN);
+        if self.is_terminal() && !self.is_me(user) && !self.typing.contains_key(user) {
+            self.typing.insert(user.to_owned(), now);
+            self.aside(&format!("{} is writing …", line(user)));
+        }
+    }
+
+    /// The answer to `/who`.
+    pub fn people(&mut self, users: &[String]) {
+        let names: Vec<_> = users.iter().map(|user| self.name(user)).collect();
+        let here = format!("here ({}): {}", users.len(), names.join(", "));
+        self.pending += &format!("{here}\n");
+    }
+
+    /// Something that is no message, for whoever sits at the terminal; a pipe does without.
+    pub fn aside(&mut self, sentence: &str) {
+        if self.is_terminal() {
+            let sentence = self.dim(&format!("· {sentence}"));
+            self.pending += &format!("{sentence}\n");
+        }
+    }
+
+    /// Something that went wrong, or is well again; in a pipe it goes to standard error.
+    pub fn trouble(&mut self, sentence: &str) {
+        let sentence = line(sentence);
+        match self.paper {
+            Paper::Terminal(_) => {
+                let sentence = self.coloured(YELLOW, &format!("! {sentence}"));
+                self.pending += &format!("{sentence}\n");
+            }
+            Paper::Plain => {
+                // Nobody is left to tell if even this can't be written.
+                let _ = writeln!(io::stderr(), "propromo-chat: {sentence}");
+            }
+        }
+    }
+
+    /// Shows all that was said since the last time.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let text = std::mem::take(&mut self.pending);
+        match &mut self.paper {
+            Paper::Terminal(printer) => {
+                printer.print(text).map_err(|e| Failure::Failed(format!("the terminal can't be written: {e}")))
+            }
+            Paper::Plain => {
+                let mut out = io::stdout().lock();
+                out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| match e.kind() {
+                    io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+                    _ => Failure::Failed(format!("standard output can't be written: {e}")),
+                })
+            }
+        }
+    }
+
+    fn name(&self, user: &str) -> String {
+        if self.is_me(user) {
+            return self.coloured(BOLD, &line(user));
+        }
+        // Any spread will do (FNV-1a), but the same name has the same colour every day.
+        let hash = user
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        self.coloured(NAMES[(hash % NAMES.len() as u64) as usize], &line(user))
+    }
+
+    fn dim(&self, text: &str) -> String {
+        self.coloured(DIM, text)
+    }
+
+    fn coloured(&self, colour: &str, text: &str) -> String {
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Colours as ECMA-48 §8.3.117 numbers them; those of names are of the sixteen that every palette, dark or light,
+/// makes readable. Yellow is kept for trouble.
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const YELLOW: &str = "33";
+const NAMES: [&str; 8] = ["31", "32", "34", "35", "36", "1;32", "1;35", "1;36"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nowhere;
+
+    impl ExternalPrinter for Nowhere {
+        fn print(&mut self, _: String) -> rustyline::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn screen(paper: Paper, colours: bool) -> Screen {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        Screen::new(paper, colours, "me@x".into(), zone)
+    }
+
+    fn terminal(colours: bool) -> Screen {
+        screen(Paper::Terminal(Box::new(Nowhere)), colours)
+    }
+
+    fn said(user: &str, timestamp: &str, text: &str) -> Said {
+        Said { id: "1".into(), user: user.into(), timestamp: timestamp.into(), text: text.into() }
+    }
+
+    #[test]
+    fn a_pipe_gets_a_line_a_message_with_local_time() {
+        let mut screen = screen(Paper::Plain, false);
+        screen.message(&said("bob@x", "2026-01-02T23:04:05.678Z", "hi\n2026 carol: hello"));
+        assert_eq!(screen.pending, "2026-01-03 01:04:05 bob@x: hi\n    2026 carol: hello\n");
+    }
+
+    #[test]
+    fn a_pipe_hears_of_nobody_coming_or_writing() {
+        let mut screen = screen(Paper::Plain, false);
+        screen.joined("bob@x");
+        screen.typing("bob@x", Instant::now());
+        screen.left("bob@x");
+        assert_eq!(screen.pending, "");
+    }
+
+    #[test]
+    fn a_terminal_shows_the_day_once() {
+        let mut screen = terminal(false);
+        screen.message(&said("bob@x", "2026-01-02T12:04:05Z", "one"));
+        screen.message(&said("bob@x", "2026-01-02T12:05:05Z", "two"));
+        assert_eq!(screen.pending, "· Friday, 2 January 2026\n14:04 bob@x  one\n14:05 bob@x  two\n");
+    }
+
+    #[test]
+    fn who_goes_on_writing_is_mentioned_once_until_they_have_said_it() {
+        let mut screen = terminal(false);
+        let now = Instant::now();
+        screen.typing("bob@x", now);
+        screen.typing("bob@x", now);
+        screen.typing("me@x", now);
+        assert_eq!(screen.pending, "· bob@x is writing …\n");
+        screen.message(&said("bob@x", "", "said"));
+        screen.pending.clear();
+        screen.typing("bob@x", now);
+        assert_eq!(screen.pending, "· bob@x is writing …\n");
+    }
+
+    #[test]
+    fn escapes_are_ours_or_shown() {
+        let hostile = "\x1b]0;x\x07";
+        for (colours, ours) in [(false, 0), (true, 6)] {
+            let mut screen = terminal(colours);
+            screen.joined(hostile);
+            screen.message(&said(hostile, hostile, hostile));
+            assert_eq!(screen.pending.matches('\x1b').count(), ours, "{:?}", screen.pending);
+            assert!(!screen.pending.contains('\x07'));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What has been seen of the room: nothing twice, and one's own messages known when they come back.
+
+/// The room as far as it has been seen. Ids grow in the order of the room.
+#[derive(Default)]
+pub struct Seen {
+    last: Option<String>,
+    /// Own messages that are confirmed, but did not come back yet.
+    expected: Vec<String>,
+    /// The message on its way has come back already, before its confirmation.
+    echoed: bool,
+}
+
+/// What a message is that arrives.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Sight {
+    New,
+    /// Said here, and now to be seen by everybody.
+    Echo,
+    /// After a gap in what it keeps, the server may repeat.
+    Again,
+}
+
+impl Seen {
+    /// The message behind which a new connection continues.
+    pub fn last(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
+
+    /// Takes note of a message; `alike`: it could be the one that is on its way. (If it is the same text from the
+    /// same account elsewhere, nobody can tell the difference.)
+    pub fn see(&mut self, id: &str, alike: bool) -> Sight {
+        if self.last.as_deref().is_some_and(|last| id <= last) {
+            return Sight::Again;
+        }
+        self.last = Some(id.to_owned());
+        if let Some(at) = self.expected.iter().position(|expected| expected == id) {
+            self.expected.remove(at);
+            return Sight::Echo;
+        }
+        if !alike || self.echoed {
+            return Sight::New;
+        }
+        self.echoed = true;
+        Sight::Echo
+    }
+
+    /// The message on its way is confirmed under this id.
+    pub fn expect(&mut self, id: String) {
+        let last = self.last.as_ref();
+        self.expected.retain(|id| Some(id) > last);
+        if !std::mem::take(&mut self.echoed) && Some(&id) > last {
+            self.expected.push(id);
+        }
+    }
+
+    /// Whether a message that is confirmed has not come back yet.
+    pub fn expects_more(&self) -> bool {
+        self.expected.iter().any(|id| Some(id) > self.last.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echo_may_come_before_or_after_the_confirmation() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.see("1", true), Sight::Echo);
+        seen.expect("1".into());
+        assert!(!seen.expects_more());
+        seen.expect("2".into());
+        assert!(seen.expects_more());
+        assert_eq!(seen.see("2", false), Sight::Echo);
+        assert!(!seen.expects_more());
+    }
+
+    #[test]
+    fn what_others_say_is_new_once() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.see("1", false), Sight::New);
+        assert_eq!(seen.see("1", false), Sight::Again);
+        assert_eq!(seen.last(), Some("1"));
+    }
+
+    #[test]
+    fn the_same_text_said_elsewhere_is_shown_too() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.see("1", true), Sight::Echo);
+        assert_eq!(seen.see("2", true), Sight::New);
+        seen.expect("2".into());
+        assert!(!seen.expects_more());
+    }
+
+    #[test]
+    fn a_message_stored_before_the_connection_was_lost_is_not_waited_for() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.see("1", true), Sight::Echo);
+        assert_eq!(seen.see("2", false), Sight::New);
+        seen.expect("1".into());
+        assert!(!seen.expects_more());
+    }
+}
