@@ -12,7 +12,8 @@ use crate::{
         Accounts, Ledger, MessageLog,
         chat_rooms::ChatRooms,
         postgres::{self, Postgres},
-        sqlite::{Embedded, EmbeddedOptions, data_dir::DataDir},
+        redis::{RedisStores, address::Deployment},
+        sqlite::{Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir},
     },
 };
 use std::{sync::Arc, thread};
@@ -39,32 +40,13 @@ pub struct Chat {
     pub room_limits: RoomLimits,
     pub metrics: Metrics,
     /// Held so that no other process uses the same data; let go last.
-    _data_dir: DataDir,
+    _data_dir: Option<DataDir>,
 }
 
 impl Chat {
     /// Opens the stores and starts the engine's threads.
     pub fn open(config: Config) -> Result<Arc<Chat>, StartError> {
-        let (accounts_file, postgres) = match &config.database {
-            Database::Sqlite(path) => (Some(path.as_path()), None),
-            Database::Postgres(url) => {
-                (None, Some(Postgres::open(url, postgres::START_PATIENCE).map_err(StartError::new)?))
-            }
-        };
-        if !matches!(config.storage, Storage::Embedded) {
-            return Err(StartError::new("messages in Redis are not supported yet; unset CHAT_STORAGE_URL"));
-        }
-        let stores = Embedded::open(EmbeddedOptions {
-            data_dir: &config.data_dir,
-            accounts: accounts_file,
-            history_max: config.history_max,
-            durability: config.durability,
-        })
-        .map_err(StartError::new)?;
-        let (accounts, chat_rooms): (Arc<dyn Accounts>, Arc<dyn ChatRooms>) = match postgres {
-            Some(Postgres { accounts, chat_rooms }) => (accounts, chat_rooms),
-            None => (stores.accounts, stores.chat_rooms),
-        };
+        let stores = Stores::open(&config)?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
         Ok(Arc::new(Chat {
@@ -76,13 +58,68 @@ impl Chat {
             room_limits: RoomLimits::new(&config.limits),
             names: Names::default(),
             metrics: Metrics::default(),
-            accounts,
-            chat_rooms,
+            accounts: stores.accounts,
+            chat_rooms: stores.chat_rooms,
             ledger: stores.ledger,
             log: stores.log,
             _data_dir: stores.data_dir,
             config,
         }))
+    }
+}
+
+/// The back ends that the settings name.
+struct Stores {
+    accounts: Arc<dyn Accounts>,
+    chat_rooms: Arc<dyn ChatRooms>,
+    ledger: Arc<dyn Ledger>,
+    log: Arc<dyn MessageLog>,
+    data_dir: Option<DataDir>,
+}
+
+impl Stores {
+    fn open(config: &Config) -> Result<Stores, StartError> {
+        let postgres = |url: &str| Postgres::open(url, postgres::START_PATIENCE).map_err(StartError::new);
+        match &config.storage {
+            Storage::Embedded => {
+                let (file, postgres) = match &config.database {
+                    Database::Sqlite(file) => (Some(file.as_path()), None),
+                    Database::Postgres(url) => (None, Some(postgres(url)?)),
+                };
+                let embedded = Embedded::open(EmbeddedOptions {
+                    data_dir: &config.data_dir,
+                    accounts: file,
+                    history_max: config.history_max,
+                    durability: config.durability,
+                })
+                .map_err(StartError::new)?;
+                let (accounts, chat_rooms): (Arc<dyn Accounts>, Arc<dyn ChatRooms>) = match postgres {
+                    Some(Postgres { accounts, chat_rooms }) => (accounts, chat_rooms),
+                    None => (embedded.accounts, embedded.chat_rooms),
+                };
+                let (ledger, log, data_dir) = (embedded.ledger, embedded.log, Some(embedded.data_dir));
+                Ok(Stores { accounts, chat_rooms, ledger, log, data_dir })
+            }
+            Storage::Redis(url) => {
+                let (accounts, chat_rooms): (Arc<dyn Accounts>, Arc<dyn ChatRooms>) = match &config.database {
+                    // `DATA_DIR` is one process's alone; this file the nodes of one machine may share.
+                    Database::Sqlite(file) => {
+                        let accounts = Arc::new(SqliteAccounts::open(file).map_err(StartError::new)?);
+                        let chat_rooms = Arc::new(SqliteChatRooms::beside(&accounts));
+                        (accounts, chat_rooms)
+                    }
+                    Database::Postgres(url) => {
+                        let Postgres { accounts, chat_rooms } = postgres(url)?;
+                        (accounts, chat_rooms)
+                    }
+                };
+                let wrong = |expected| StartError(format!("CHAT_STORAGE_URL should be {expected}"));
+                let deployment = Deployment::parse(url).map_err(wrong)?;
+                let threads = |error| StartError(format!("can't start the threads of the Redis store: {error}"));
+                let redis = RedisStores::open(deployment, config.history_max).map_err(threads)?;
+                Ok(Stores { accounts, chat_rooms, ledger: redis.ledger, log: redis.log, data_dir: None })
+            }
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl From<Reason> for Refusal {
 
 impl From<crate::store::StoreError> for Refusal {
     fn from(error: crate::store::StoreError) -> Refusal {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a store can't be reached");
+        error.log("a store can't be reached");
         Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1))
     }
 }

@@ -37,7 +37,7 @@ fn only_the_sender_is_told_that_a_message_could_not_be_stored() {
     names.sort_unstable();
     assert_eq!(names, ["message", "reason", "success"]);
     assert_eq!((&error["success"], &error["reason"]), (&Value::Bool(false), &"unavailable".into()));
-    server.logs(&["not stored", "database is locked"]);
+    server.logs(&["store messages", "database is locked"]);
     assert!(!server.log().contains("lost\""), "the text of a message is in the log");
     held.release();
 

@@ -118,6 +118,13 @@ impl Settings {
         if self.get(&STREAM_PUBLIC, value::switch)? && self.text(&STREAM_JWT_SECRET).is_some() {
             doubts.push(format!("{} lets anybody listen to streams, whatever the token", self.name_of(&STREAM_PUBLIC)));
         }
+        if self.storage()? != Storage::Embedded && self.text(&JWT_PRIVATE_KEY).is_none() {
+            let (storage, key) = (self.name_of(&CHAT_STORAGE_URL), JWT_PRIVATE_KEY.name);
+            doubts.push(format!(
+                "{storage} is shared with other nodes, but {key} is not given: each node makes a secret of its own, and \
+                 refuses the tokens of the others"
+            ));
+        }
         Ok(doubts)
     }
 

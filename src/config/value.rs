@@ -1,7 +1,10 @@
 //! How the text of a setting is read; each failure says what the text should have been.
 
 use super::{Database, Durability, PublicRoomChanges, Storage};
-use crate::{auth::origin::OriginAllowlist, store::postgres::Url};
+use crate::{
+    auth::origin::OriginAllowlist,
+    store::{postgres::Url, redis::address::Deployment},
+};
 use ipnet::IpNet;
 use std::{
     io,
@@ -149,10 +152,8 @@ pub fn database(text: &str, data_dir: &Path) -> Result<Database, Expected> {
 /// A Redis URL: one server, a cluster or sentinels.
 pub fn storage(text: &str) -> Result<Storage, Expected> {
     let text = text.trim();
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
-    let (base, kind) = scheme.split_once(['+', '-']).unwrap_or((&scheme, ""));
-    let known = matches!(base, "redis" | "rediss") && matches!(kind, "" | "cluster" | "sentinel" | "unix");
-    if known { Ok(Storage::Redis(text.to_owned())) } else { Err("a redis:// or rediss:// URL".into()) }
+    Deployment::parse(text)?;
+    Ok(Storage::Redis(text.to_owned()))
 }
 
 pub fn public_room_changes(text: &str) -> Result<PublicRoomChanges, Expected> {

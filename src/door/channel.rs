@@ -250,7 +250,7 @@ impl Talk {
                 let event = Event::Typing { user: member.user.clone() };
                 link.chat.rooms.announce(&member.room, event, Some(member.id()));
             }
-            Ok(Asked::Presence) => link.say(&channel_frame::presence(&member.room.users())),
+            Ok(Asked::Presence) => link.say(&channel_frame::presence(&link.chat.rooms.users(&member.room))),
             Ok(Asked::Echo { text }) => link.say(&format!("echo: {text}")),
             Ok(Asked::Ping) => link.say(r#"{"type":"pong"}"#),
             Err(error) => link.say(&channel_frame::error(error.code, error.sentence, None)),

@@ -62,6 +62,7 @@ pub fn take(
 
 /// Writes history to the member; answers the last id that it has now.
 fn replayed(link: &Link, member: &Member, replay: Replay) -> Result<Option<MessageId>, Close> {
+    link.chat.rooms.follow(&member.room).map_err(unavailable)?;
     let newest = match replay {
         Replay::Latest(count) => count,
         Replay::AsNewestSays(count) => {
@@ -123,7 +124,7 @@ fn gone(_: io::Error) -> Close {
 
 /// Why a socket is closed whose history can't be read.
 pub fn unavailable(error: StoreError) -> Close {
-    tracing::warn!(error = &error as &dyn std::error::Error, "history can't be read");
+    error.log("history can't be read");
     Close::UNAVAILABLE
 }
 

@@ -197,7 +197,8 @@ impl Hall {
     fn announce(&mut self, room: &Room, event: &Event, except: Option<u64>) {
         let Some(seats) = self.rooms.get_mut(&room.name) else { return };
         let mut said: Vec<(&'static str, Bytes)> = Vec::new();
-        for seat in seats.iter_mut().filter(|seat| Some(seat.member.id()) != except) {
+        for seat in seats.iter_mut().filter(|seat| Some(seat.member.id()) != except && !event.is_of(&seat.member.user))
+        {
             let voice = seat.member.voice;
             let frames = match said.iter().find(|(name, _)| *name == voice.name()) {
                 Some((_, frames)) => frames.clone(),

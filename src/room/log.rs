@@ -4,17 +4,21 @@
 //! shown, so an echo is a receipt. It never waits for more to come.
 
 use super::{
-    lane::{Batch, Command, Lane, Whisper},
+    lane::Whisper,
+    lanes::Lanes,
     member::{Member, Room},
     message::{Draft, Message, RoomName},
     run::Run,
 };
 use crate::{
     socket::frame,
-    store::{Appended, MessageLog},
+    store::{Appended, MessageLog, outage::Outages},
 };
 use crossbeam_channel::{Receiver, Sender};
 use std::sync::Arc;
+
+/// What the log can't do during an outage; its senders are told.
+const STORE: &str = "store messages";
 
 /// The most messages stored in one transaction. Larger batches would not overlap storing and sending.
 const BATCH: usize = 256;
@@ -61,16 +65,15 @@ impl Post {
 pub(super) struct LogThread {
     store: Arc<dyn MessageLog>,
     entries: Receiver<Entry>,
-    lanes: Vec<(Sender<Command>, Arc<Lane>)>,
+    lanes: Lanes,
+    /// Whether it hands what is stored to the lanes. If not, the log's feed does.
+    delivers: bool,
+    outages: Outages,
 }
 
 impl LogThread {
-    pub fn new(
-        store: Arc<dyn MessageLog>,
-        entries: Receiver<Entry>,
-        lanes: Vec<(Sender<Command>, Arc<Lane>)>,
-    ) -> LogThread {
-        LogThread { store, entries, lanes }
+    pub fn new(store: Arc<dyn MessageLog>, entries: Receiver<Entry>, lanes: Lanes, delivers: bool) -> LogThread {
+        LogThread { store, entries, lanes, delivers, outages: Outages::new("message log") }
     }
 
     /// Runs until it is stopped.
@@ -93,19 +96,8 @@ impl LogThread {
                     Entry::Stop => running = false,
                 }
             }
-            let posts = senders.drain(..);
-            match self.store.append(&drafts) {
-                Ok(outcomes) => {
-                    let posts = posts.zip(drafts.drain(..)).map(|((author, room), draft)| Post { author, room, draft });
-                    self.deliver(posts.zip(outcomes));
-                }
-                Err(error) => {
-                    let messages = drafts.len();
-                    tracing::warn!(error = &error as &dyn std::error::Error, messages, "messages not stored");
-                    for ((author, room), draft) in posts.zip(drafts.drain(..)) {
-                        Post { author, room, draft }.not_stored();
-                    }
-                }
+            if !drafts.is_empty() {
+                self.store(&mut drafts, &mut senders);
             }
             if let Some(room) = forgotten.take()
                 && let Err(error) = self.store.forget(&room)
@@ -115,12 +107,32 @@ impl LogThread {
         }
     }
 
-    /// Sorts a stored batch by room and gives it to the lanes that have members there.
+    /// Stores a batch, of which the drafts are apart so that the store sees nothing else.
+    fn store(&self, drafts: &mut Vec<Draft>, senders: &mut Vec<(Author, Arc<Room>)>) {
+        let stored = self.store.append(drafts);
+        let posts = senders.drain(..).zip(drafts.drain(..));
+        let posts = posts.map(|((author, room), draft)| Post { author, room, draft });
+        match stored {
+            Ok(outcomes) => {
+                self.outages.worked(STORE);
+                self.deliver(posts.zip(outcomes));
+            }
+            Err(error) => {
+                self.outages.failed(STORE, &error.source);
+                posts.for_each(|post| post.not_stored());
+            }
+        }
+    }
+
+    /// Tells the authors, and unless the feed does so, sorts the batch by room and gives it to the lanes.
     fn deliver(&self, stored: impl Iterator<Item = (Post, Appended)>) {
         let mut runs: Vec<Run> = Vec::new();
         let mut whispers = Vec::new();
         for (Post { author, room, draft }, outcome) in stored {
-            let (Appended::Stored(id) | Appended::Repeated(id)) = outcome;
+            let (Appended::Stored(id) | Appended::Repeated(id)) = outcome else {
+                Post { author, room, draft }.not_stored();
+                continue;
+            };
             match author {
                 Author::Member(member) => {
                     if let Some(reference) = &draft.reference {
@@ -132,7 +144,7 @@ impl LogThread {
                 // Fails if nobody waits any more.
                 Author::Outsider(answer) => drop(answer.try_send(true)),
             }
-            if matches!(outcome, Appended::Stored(_)) {
+            if self.delivers && matches!(outcome, Appended::Stored(_)) {
                 let message = Message { id, sender: draft.sender, text: draft.text, extra: draft.extra };
                 match runs.iter_mut().rev().find(|run| Arc::ptr_eq(&run.room, &room)) {
                     Some(run) => run.messages.push(message),
@@ -140,21 +152,9 @@ impl LogThread {
                 }
             }
         }
-        let wanted = runs.iter().fold(0, |lanes, run| lanes | run.room.lanes())
-            | whispers.iter().fold(0, |lanes, whisper| lanes | 1 << whisper.to.lane);
-        let batch = Batch { runs: runs.into(), whispers: whispers.into() };
-        // With nothing else to store, this thread may as well deliver.
-        if self.entries.is_empty()
-            && wanted.is_power_of_two()
-            && self.lanes[wanted.trailing_zeros() as usize].1.deliver_now(&batch)
-        {
-            return;
-        }
-        for (index, (lane, _)) in self.lanes.iter().enumerate() {
-            if wanted & (1 << index) != 0 {
-                // A lane lives as long as its senders; this one is such a sender.
-                let _ = lane.send(Command::Deliver(batch.clone()));
-            }
+        if !runs.is_empty() || !whispers.is_empty() {
+            // With nothing else to store, this thread may as well deliver.
+            self.lanes.deliver(runs, whispers, self.entries.is_empty());
         }
     }
 }

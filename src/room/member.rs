@@ -1,6 +1,9 @@
 //! A member: one open socket in one room, and the room as all threads share it.
 
-use super::{message::RoomName, voice::Voice};
+use super::{
+    message::{MessageId, RoomName},
+    voice::Voice,
+};
 use crate::socket::outbound::Outbound;
 use parking_lot::Mutex;
 use std::{
@@ -35,6 +38,8 @@ pub struct Room {
     /// message whose batch did not see the bit is in that history.
     lanes: AtomicU64,
     pub(super) roster: Mutex<Roster>,
+    /// The last message that the feed has given to the lanes; `None` until that is known. See `room::feed`.
+    pub(super) position: Mutex<Option<MessageId>>,
 }
 
 /// Who is in a room.
@@ -52,7 +57,7 @@ const LANE_SHARE: usize = 256;
 impl Room {
     pub(super) fn new(name: RoomName, lanes: usize) -> Room {
         let roster = Roster { lanes: vec![0; lanes], users: BTreeMap::new() };
-        Room { name, lanes: AtomicU64::new(0), roster: Mutex::new(roster) }
+        Room { name, lanes: AtomicU64::new(0), roster: Mutex::new(roster), position: Mutex::default() }
     }
 
     /// A bit for each lane that has members.
@@ -91,12 +96,17 @@ impl Room {
         }
     }
 
-    /// How many sockets are in this room.
+    /// How many sockets are in this room, on this node.
     pub fn count(&self) -> usize {
         self.roster.lock().lanes.iter().sum()
     }
 
-    /// Who is here, in alphabetical order.
+    /// How many sockets each user has here, on this node.
+    pub(super) fn sockets_by_user(&self) -> BTreeMap<Arc<str>, usize> {
+        self.roster.lock().users.clone()
+    }
+
+    /// Who is here on this node, in alphabetical order.
     pub fn users(&self) -> Vec<Arc<str>> {
         self.roster.lock().users.keys().cloned().collect()
     }

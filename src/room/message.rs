@@ -52,6 +52,9 @@ impl RoomName {
 pub struct MessageId(pub Uuid);
 
 impl MessageId {
+    /// Less than every message's id.
+    pub const BEFORE_ALL: MessageId = MessageId(Uuid::nil());
+
     /// Reads the hyphenated form that clients send back.
     pub fn parse(text: &str) -> Option<MessageId> {
         let id = Uuid::try_parse(text).ok()?;

@@ -7,11 +7,18 @@
 //! Joining without gap or double: [`Rooms::join`] puts the newcomer into its lane, which holds live
 //! frames for it; the connection's thread reads and writes history, then [`Rooms::release`] names the
 //! last id it wrote, and the lane lets go of what is newer.
+//!
+//! With a log that other nodes write to as well, the log thread only stores. What it stored comes back through the
+//! log's feed, between the other nodes' messages, and [`feed`] hands it to the lanes.
 
+mod directory;
+mod feed;
 pub mod lane;
+mod lanes;
 pub mod log;
 pub mod member;
 pub mod message;
+mod roll;
 pub mod run;
 #[cfg(test)]
 mod tests;
@@ -19,19 +26,25 @@ pub mod voice;
 
 use crate::{
     socket::{close::Close, frame, outbound::Outbound},
-    store::MessageLog,
+    store::{MessageLog, StoreError, feed::Feed, presence::Presence},
 };
 use crossbeam_channel::{Sender, bounded};
+use directory::Directory;
+use feed::FeedThread;
 use lane::Command;
+use lanes::Lanes;
 use log::{Author, Entry, Post};
 use member::{Member, Room};
 use message::{Draft, MessageId, RoomName};
 use parking_lot::Mutex;
+use roll::Roll;
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, RandomState},
     io,
-    sync::{Arc, Weak},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -46,6 +59,9 @@ const LANE_QUEUE: usize = 1024;
 /// How long a publisher waits for its message to be stored.
 const PUBLISH_WAIT: Duration = Duration::from_secs(10);
 
+/// How long the end waits until the other nodes know who has left.
+const LEAVE_WAIT: Duration = Duration::from_secs(2);
+
 /// The most lanes there can be: a room keeps one bit for each.
 const MAX_LANES: usize = 64;
 
@@ -53,13 +69,23 @@ const MAX_LANES: usize = 64;
 pub struct Rooms {
     log: Sender<Entry>,
     log_thread: Mutex<Option<thread::JoinHandle<()>>>,
-    lanes: Arc<[Sender<Command>]>,
-    directory: Mutex<Directory>,
+    lanes: Lanes,
+    directory: Arc<Mutex<Directory>>,
     hasher: RandomState,
+    /// `None`: there are no other nodes.
+    others: Option<Others>,
+}
+
+/// How this node is one of several.
+struct Others {
+    feed: Arc<dyn Feed>,
+    presence: Arc<dyn Presence>,
+    roll: Roll,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Rooms {
-    /// Starts the log thread and `lanes` lanes.
+    /// Starts the log thread and `lanes` lanes; if the log has a feed, what follows that too.
     pub fn start(store: Arc<dyn MessageLog>, lanes: usize) -> io::Result<Rooms> {
         let lanes: io::Result<Vec<_>> = (0..lanes.clamp(1, MAX_LANES))
             .map(|index| {
@@ -70,23 +96,28 @@ impl Rooms {
                 Ok((sender, lane))
             })
             .collect();
-        let lanes = lanes?;
-        let commands = lanes.iter().map(|(sender, _)| sender.clone()).collect();
+        let lanes = Lanes::new(lanes?);
+        let directory = Arc::new(Mutex::new(Directory::default()));
+        let others = match store.feed() {
+            Some(feed) => Some(Others::start(feed, directory.clone(), lanes.clone())?),
+            None => None,
+        };
         let (sender, posts) = bounded(LOG_QUEUE);
-        let log = log::LogThread::new(store, posts, lanes);
+        let log = log::LogThread::new(store, posts, lanes.clone(), others.is_none());
         let log_thread = thread::Builder::new().name("log".into()).spawn(move || log.run())?;
         Ok(Rooms {
             log: sender,
             log_thread: Mutex::new(Some(log_thread)),
-            lanes: commands,
-            directory: Mutex::default(),
+            lanes,
+            directory,
             hasher: RandomState::new(),
+            others,
         })
     }
 
     /// Puts a socket into a room; from now on its lane holds the room's messages for it.
     ///
-    /// The caller replays history, then calls [`release`](Self::release), and in the end
+    /// The caller calls [`follow`](Self::follow), replays history, then calls [`release`](Self::release), and in the end
     /// [`leave`](Self::leave).
     pub fn join(
         &self,
@@ -95,28 +126,44 @@ impl Rooms {
         voice: &'static dyn Voice,
         outbound: Arc<Outbound>,
     ) -> Arc<Member> {
-        let home = self.hasher.hash_one(name) as usize % self.lanes.len();
-        let room = self.directory.lock().room(name, self.lanes.len());
+        let home = self.hasher.hash_one(name) as usize % self.lanes.count();
+        let room = self.directory.lock().room(name, self.lanes.count());
         let (lane, first) = room.enter(&user, home);
         let member = Arc::new(Member { room, lane, user, voice, outbound });
-        self.command(lane, Command::Join(member.clone()));
-        if first {
-            let event = Event::Joined { user: member.user.clone() };
-            self.announce(&member.room, event, Some(member.id()));
+        self.lanes.command(lane, Command::Join(member.clone()));
+        match &self.others {
+            Some(others) => others.roll.changed(&member.room),
+            None if first => self.lanes.announce(&member.room, Event::Joined { user: member.user.clone() }, None),
+            None => {}
         }
         member
     }
 
+    /// Makes sure that what other nodes store from now on is delivered. To be called between joining and reading
+    /// history, so that what was stored before is found there.
+    pub fn follow(&self, room: &Room) -> Result<(), StoreError> {
+        let Some(others) = &self.others else { return Ok(()) };
+        if room.position.lock().is_none() {
+            let newest = others.feed.newest(std::slice::from_ref(&room.name))?;
+            // Meanwhile the feed thread or another newcomer may have found it out.
+            room.position.lock().get_or_insert(newest.first().copied().unwrap_or(MessageId::BEFORE_ALL));
+        }
+        Ok(())
+    }
+
     /// Ends the holding: history was written up to `last` (`None`: the room had none).
     pub fn release(&self, member: &Arc<Member>, last: Option<MessageId>) {
-        self.command(member.lane, Command::Release(member.clone(), last));
+        self.lanes.command(member.lane, Command::Release(member.clone(), last));
     }
 
     /// Takes a socket out of its room.
     pub fn leave(&self, member: &Arc<Member>) {
-        self.command(member.lane, Command::Leave(member.clone()));
-        if member.room.exit(&member.user, member.lane) {
-            self.announce(&member.room, Event::Left { user: member.user.clone() }, None);
+        self.lanes.command(member.lane, Command::Leave(member.clone()));
+        let last = member.room.exit(&member.user, member.lane);
+        match &self.others {
+            Some(others) => others.roll.changed(&member.room),
+            None if last => self.lanes.announce(&member.room, Event::Left { user: member.user.clone() }, None),
+            None => {}
         }
     }
 
@@ -129,8 +176,8 @@ impl Rooms {
     /// Says something in a room from outside. Answers how many members hear it, once it is stored;
     /// nothing if it could not be stored.
     pub fn publish(&self, draft: Draft) -> Option<usize> {
-        let room = self.directory.lock().room(&draft.room, self.lanes.len());
-        let members = room.count();
+        let room = self.directory.lock().room(&draft.room, self.lanes.count());
+        let members = self.members(&room);
         let (answer, stored) = bounded(1);
         self.submit(Post { author: Author::Outsider(answer), room, draft });
         stored.recv_timeout(PUBLISH_WAIT).ok().filter(|stored| *stored).map(|_| members)
@@ -144,13 +191,24 @@ impl Rooms {
         }
     }
 
-    /// Tells everybody in the room, except the socket `except`.
+    /// Tells everybody in the room, on every node, except the socket `except`.
     pub fn announce(&self, room: &Arc<Room>, event: Event, except: Option<u64>) {
-        let lanes = room.lanes();
-        let event = Arc::new(event);
-        for lane in (0..self.lanes.len()).filter(|lane| lanes & (1 << lane) != 0) {
-            self.command(lane, Command::Announce { room: room.clone(), event: event.clone(), except });
+        if let Some(others) = &self.others {
+            others.feed.announce(&room.name, &event);
         }
+        self.lanes.announce(room, event, except);
+    }
+
+    /// Who is in the room, on every node, in alphabetical order. If the other nodes can't be asked, who is here.
+    pub fn users(&self, room: &Room) -> Vec<Arc<str>> {
+        let everywhere = self.others.as_ref().and_then(|others| others.presence.users(&room.name).ok());
+        everywhere.unwrap_or_else(|| room.users())
+    }
+
+    /// How many sockets are in the room, on every node.
+    fn members(&self, room: &Room) -> usize {
+        let everywhere = self.others.as_ref().and_then(|others| others.presence.sockets(&room.name).ok());
+        everywhere.unwrap_or_else(|| room.count())
     }
 
     /// Closes the sockets of all who are in a room, after telling them why.
@@ -159,10 +217,7 @@ impl Rooms {
     /// still may come in.
     pub fn close(&self, name: &RoomName, farewell: &str, close: Close) {
         let Some(room) = self.find(name) else { return };
-        let (farewell, lanes) = (frame::text_of(farewell), room.lanes());
-        for lane in (0..self.lanes.len()).filter(|lane| lanes & (1 << lane) != 0) {
-            self.command(lane, Command::Close { room: room.clone(), farewell: farewell.clone(), close });
-        }
+        self.lanes.close(&room, &frame::text_of(farewell), close);
     }
 
     /// Deletes a room's messages, after what was posted before is stored.
@@ -173,7 +228,7 @@ impl Rooms {
 
     /// The room of this name, if somebody is in it or was a moment ago.
     pub fn find(&self, name: &RoomName) -> Option<Arc<Room>> {
-        self.directory.lock().rooms.get(name)?.upgrade()
+        self.directory.lock().find(name)
     }
 
     /// Stores what waits and takes no more.
@@ -184,36 +239,24 @@ impl Rooms {
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the log thread had failed");
         }
-    }
-
-    fn command(&self, lane: usize, command: Command) {
-        // A lane lives as long as its senders; this one is such a sender.
-        let _ = self.lanes[lane].send(command);
+        if let Some(others) = &self.others {
+            others.roll.stop(LEAVE_WAIT);
+        }
     }
 }
 
-/// The rooms that somebody holds: its members, and messages on their way.
-///
-/// Weak, because a message may outlive its author's membership: whoever joins meanwhile must find
-/// the same room, or would not hear that message.
-#[derive(Default)]
-struct Directory {
-    rooms: HashMap<RoomName, Weak<Room>>,
-    /// Entries when rooms that are gone were last swept out.
-    swept: usize,
+impl Others {
+    fn start(feed: Arc<dyn Feed>, directory: Arc<Mutex<Directory>>, lanes: Lanes) -> io::Result<Others> {
+        let presence = feed.presence();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let follower = FeedThread { feed: feed.clone(), directory, lanes, stopping: stopping.clone() };
+        thread::Builder::new().name("feed".into()).spawn(move || follower.run())?;
+        Ok(Others { feed, roll: Roll::start(presence.clone())?, presence, stopping })
+    }
 }
 
-impl Directory {
-    fn room(&mut self, name: &RoomName, lanes: usize) -> Arc<Room> {
-        if let Some(room) = self.rooms.get(name).and_then(Weak::upgrade) {
-            return room;
-        }
-        if self.rooms.len() > 2 * self.swept + 64 {
-            self.rooms.retain(|_, room| room.strong_count() > 0);
-            self.swept = self.rooms.len();
-        }
-        let room = Arc::new(Room::new(name.clone(), lanes));
-        self.rooms.insert(name.clone(), Arc::downgrade(&room));
-        room
+impl Drop for Others {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
     }
 }

@@ -26,7 +26,11 @@ pub struct Encoded {
 
 impl Run {
     pub fn new(room: Arc<Room>, first: Message) -> Run {
-        Run { room, messages: vec![first], encoded: Mutex::default() }
+        Run::of(room, vec![first])
+    }
+
+    pub fn of(room: Arc<Room>, messages: Vec<Message>) -> Run {
+        Run { room, messages, encoded: Mutex::default() }
     }
 
     /// The frames in this door's words; encoded by the first lane that needs them.

@@ -228,6 +228,10 @@ fn a_sender_that_asks_gets_an_acknowledgement() {
     assert_eq!([alice.hear(), alice.hear()], ["hello", "ack r1"]);
 }
 
+fn names(users: &[Arc<str>]) -> Vec<&str> {
+    users.iter().map(|user| &**user).collect()
+}
+
 #[test]
 fn a_user_joins_once_and_leaves_once_however_many_sockets_it_has() {
     let (rooms, _) = rooms(1);
@@ -235,11 +239,11 @@ fn a_user_joins_once_and_leaves_once_however_many_sockets_it_has() {
     let mut watcher = Client::live(&rooms, &room, "watcher");
     let first = Client::live(&rooms, &room, "alice");
     let second = Client::live(&rooms, &room, "alice");
-    assert_eq!(first.member.room.users(), ["alice".into(), "watcher".into()]);
+    assert_eq!(names(&first.member.room.users()), ["alice", "watcher"]);
     rooms.leave(&first.member);
     rooms.leave(&second.member);
     assert_eq!([watcher.hear(), watcher.hear()], ["+alice", "-alice"]);
-    assert_eq!(watcher.member.room.users(), ["watcher".into()]);
+    assert_eq!(names(&watcher.member.room.users()), ["watcher"]);
 }
 
 #[test]
@@ -260,7 +264,7 @@ fn rooms_that_are_gone_are_forgotten() {
         let client = Client::live(&rooms, &RoomName::channel(&n.to_string()), "alice");
         rooms.leave(&client.member);
     }
-    assert!(rooms.directory.lock().rooms.len() < 1000);
+    assert!(rooms.directory.lock().len() < 1000);
 }
 
 #[test]

@@ -19,6 +19,13 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whether it tells of this user's coming, which the user knows of.
+    pub(super) fn is_of(&self, newcomer: &str) -> bool {
+        matches!(self, Event::Joined { user } if **user == *newcomer)
+    }
+}
+
 /// A door's words for the members that came in through it.
 ///
 /// Each method appends the text of one frame to `out`; one that appends nothing says nothing.

@@ -4,8 +4,11 @@
 //! called from a lane.
 
 pub mod chat_rooms;
+pub mod feed;
 pub mod outage;
 pub mod postgres;
+pub mod presence;
+pub mod redis;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
@@ -14,7 +17,9 @@ use crate::{
     auth::token::SignedPart,
     room::message::{Draft, Message, MessageId, RoomName},
 };
-use std::{error::Error, time::SystemTime};
+use feed::Feed;
+use outage::KnownOutage;
+use std::{error::Error, sync::Arc, time::SystemTime};
 
 /// A store did not do what was asked; nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +31,18 @@ pub struct StoreError {
     pub what: &'static str,
     #[source]
     pub source: Box<dyn Error + Send + Sync>,
+}
+
+impl StoreError {
+    /// Logs that this had a consequence, unless it follows from an outage that was logged when it began.
+    pub fn log(&self, consequence: &'static str) {
+        let error: &dyn Error = self;
+        if self.source.is::<KnownOutage>() {
+            tracing::debug!(error, "{consequence}");
+        } else {
+            tracing::warn!(error, "{consequence}");
+        }
+    }
 }
 
 /// An account's key in the Propromo table `users`.
@@ -96,7 +113,8 @@ pub trait Ledger: Send + Sync {
 
 /// The ordered, durable record of every room's messages.
 pub trait MessageLog: Send + Sync {
-    /// Stores `drafts` in this order, all or none, and gives each its id, in room order.
+    /// Stores `drafts` in this order, all of a room or none, and gives each its id, in room order. Fails if none is
+    /// stored.
     ///
     /// A draft whose `reference` the same sender used before in the room is not stored again: its
     /// place in the answer says so with the first message's id. A draft that isn't to be kept gets
@@ -117,6 +135,12 @@ pub trait MessageLog: Send + Sync {
     /// Deletes a room's messages, and what is known of the room. A later draft starts it anew.
     fn forget(&self, room: &RoomName) -> Result<(), StoreError>;
 
+    /// Where stored messages are heard, if other processes write to this log too. `None`: whoever appends is the only
+    /// one, and delivers.
+    fn feed(&self) -> Option<Arc<dyn Feed>> {
+        None
+    }
+
     /// Fails if the store can't be reached.
     fn probe(&self) -> Result<(), StoreError>;
 }
@@ -127,4 +151,7 @@ pub enum Appended {
     Stored(MessageId),
     /// The same sender's `reference` had made this message before.
     Repeated(MessageId),
+    /// Its room could not be reached, though another's could. If the connection broke it may be stored all the same;
+    /// with a `reference` it can be sent again.
+    NotStored,
 }

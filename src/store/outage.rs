@@ -9,6 +9,11 @@ use std::{
     time::Instant,
 };
 
+/// The source of an error that tells nothing new: what it follows from was logged when it began.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct KnownOutage(pub String);
+
 /// Keeps a store that is away from filling the log: however many calls fail for the same reason,
 /// they are one event.
 pub struct Outages {

@@ -217,6 +217,7 @@ fn stored(appended: &[Appended]) -> Vec<MessageId> {
         .map(|appended| match appended {
             Appended::Stored(id) => *id,
             Appended::Repeated(id) => panic!("{id} was said to repeat a message"),
+            Appended::NotStored => panic!("a message was not stored"),
         })
         .collect()
 }

@@ -10,6 +10,7 @@ pub mod channel;
 pub mod chats;
 pub mod http;
 pub mod postgres;
+pub mod redis;
 pub mod server;
 pub mod token;
 pub mod ws;

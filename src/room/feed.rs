@@ -1,0 +1,384 @@
+//! What all nodes store comes in here and goes to the lanes: every message once, in the room's order.
+//!
+//! A room has a *position*: the last message that this node's members of it have been given. Messages come with the id
+//! before them. If that is not the position, something was missed, and is read from the log before anything later is
+//! delivered. If nothing later ever comes, the next look at the rooms' newest ids finds it: after each subscription, and
+//! every few seconds.
+
+use super::{
+    directory::Directory,
+    lanes::Lanes,
+    member::Room,
+    message::{Message, MessageId, RoomName},
+    run::Run,
+};
+use crate::store::{
+    StoreError,
+    feed::{Ear, Feed, Heard, Stored},
+};
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How often the rooms' newest ids are looked at though nothing seems to be missing.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Rooms whose newest ids are asked for at a time.
+const ROOMS: usize = 500;
+
+/// Missed messages read at a time.
+const PAGE: usize = 1000;
+
+/// The thread that follows the feed.
+pub(super) struct FeedThread {
+    pub feed: Arc<dyn Feed>,
+    pub directory: Arc<Mutex<Directory>>,
+    pub lanes: Lanes,
+    pub stopping: Arc<AtomicBool>,
+}
+
+/// What is left to look for.
+struct Look {
+    /// Something may have been missed in any room.
+    due: bool,
+    last: Instant,
+    /// Rooms that were behind at the last look. What they lack may just be on its way; if it is not delivered at the
+    /// next sign of life, it was missed.
+    behind: Vec<(Arc<Room>, MessageId)>,
+}
+
+impl FeedThread {
+    /// Runs until it is told to stop.
+    pub fn run(self) {
+        let mut ear = self.feed.listen();
+        let mut look = Look { due: false, last: Instant::now(), behind: Vec::new() };
+        while !self.stopping.load(Ordering::Acquire) {
+            self.step(&mut *ear, &mut look);
+        }
+    }
+
+    fn step(&self, ear: &mut dyn Ear, look: &mut Look) {
+        let wanted = |room: &RoomName| self.directory.lock().find(room).is_some();
+        match ear.next(&wanted) {
+            Heard::Stored(stored) => {
+                if let Err(error) = self.stored(stored) {
+                    // Its cause is logged where it was found; the room is caught up with as soon as that is over.
+                    tracing::debug!(error = &error as &dyn std::error::Error, "missed messages can't be read yet");
+                    look.due = true;
+                }
+            }
+            Heard::Event { room, event } => {
+                let room = self.directory.lock().find(&room);
+                if let Some(room) = room {
+                    self.lanes.announce(&room, event, None);
+                }
+            }
+            Heard::Subscribed => {
+                look.due = true;
+                self.look(look);
+            }
+            Heard::Nothing => self.look(look),
+        }
+    }
+
+    /// Delivers what is new, after what was missed before it.
+    fn stored(&self, Stored { room, before, mut messages }: Stored) -> Result<(), StoreError> {
+        let Some(room) = self.directory.lock().find(&room) else { return Ok(()) };
+        let Some(last) = messages.last().map(|message| message.id) else { return Ok(()) };
+        // Set before it is delivered: who finds a position and then reads history, finds all up to it there.
+        let position = *room.position.lock().get_or_insert(before);
+        let log_was_lost = before == MessageId::BEFORE_ALL && position != before;
+        if before > position {
+            self.catch_up(&room, position)?;
+        }
+        if !log_was_lost {
+            let position = room.position.lock().unwrap_or(before);
+            messages.retain(|message| message.id > position);
+        }
+        if !messages.is_empty() {
+            self.deliver(&room, messages, last);
+        }
+        Ok(())
+    }
+
+    /// Delivers what is in the log after `position`.
+    fn catch_up(&self, room: &Arc<Room>, mut position: MessageId) -> Result<(), StoreError> {
+        loop {
+            let messages = self.feed.missed(&room.name, position, PAGE)?;
+            let full = messages.len() == PAGE;
+            if let Some(last) = messages.last().map(|message| message.id) {
+                self.deliver(room, messages, last);
+                position = last;
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    fn deliver(&self, room: &Arc<Room>, messages: Vec<Message>, last: MessageId) {
+        *room.position.lock() = Some(last);
+        self.lanes.deliver(vec![Run::of(room.clone(), messages)], Vec::new(), false);
+    }
+
+    /// Finds rooms that are behind, and catches up with them.
+    fn look(&self, look: &mut Look) {
+        let mut behind = std::mem::take(&mut look.behind);
+        if look.due || look.last.elapsed() >= LOOK_EVERY {
+            match self.behind() {
+                Ok(found) if look.due => behind.extend(found),
+                Ok(found) => look.behind = found,
+                // It is due at the next sign of life.
+                Err(_) => {
+                    look.due = true;
+                    return;
+                }
+            }
+            look.due = false;
+            look.last = Instant::now();
+        }
+        for (room, newest) in behind {
+            let position = *room.position.lock();
+            if let Some(position) = position.filter(|position| *position < newest) {
+                look.due |= self.catch_up(&room, position).is_err();
+            }
+        }
+    }
+
+    /// The rooms whose newest id has not been delivered, with that id.
+    fn behind(&self) -> Result<Vec<(Arc<Room>, MessageId)>, StoreError> {
+        let rooms = self.directory.lock().all();
+        let mut behind = Vec::new();
+        for rooms in rooms.chunks(ROOMS) {
+            let names: Vec<RoomName> = rooms.iter().map(|room| room.name.clone()).collect();
+            for (room, newest) in rooms.iter().zip(self.feed.newest(&names)?) {
+                if room.position.lock().is_some_and(|position| position < newest) {
+                    behind.push((room.clone(), newest));
+                }
+            }
+        }
+        Ok(behind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        room::{
+            lane::{Command, Lane},
+            voice::Event,
+        },
+        store::presence::Presence,
+    };
+    use crossbeam_channel::{Receiver, unbounded};
+    use std::collections::VecDeque;
+    use uuid::Uuid;
+
+    /// A log whose feed loses what the test wants it to lose.
+    #[derive(Default)]
+    struct Leaky {
+        stored: Mutex<Vec<Message>>,
+        broken: AtomicBool,
+    }
+
+    impl Leaky {
+        fn unless_broken<T>(&self, answer: T) -> Result<T, StoreError> {
+            match self.broken.load(Ordering::SeqCst) {
+                false => Ok(answer),
+                true => Err(StoreError { store: "message log", what: "be read", source: "broken".into() }),
+            }
+        }
+    }
+
+    impl Feed for Leaky {
+        fn listen(&self) -> Box<dyn Ear> {
+            unreachable!("the tests listen themselves")
+        }
+
+        fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError> {
+            let newest = self.stored.lock().last().map_or(MessageId::BEFORE_ALL, |message| message.id);
+            self.unless_broken(vec![newest; rooms.len()])
+        }
+
+        fn missed(&self, _: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
+            let stored = self.stored.lock();
+            self.unless_broken(stored.iter().filter(|message| message.id > after).take(limit).cloned().collect())
+        }
+
+        fn announce(&self, _: &RoomName, _: &Event) {}
+
+        fn presence(&self) -> Arc<dyn Presence> {
+            unreachable!("nobody asks who is here")
+        }
+    }
+
+    /// Hears what the test puts in.
+    struct Prompted(VecDeque<Heard>);
+
+    impl Ear for Prompted {
+        fn next(&mut self, _: &dyn Fn(&RoomName) -> bool) -> Heard {
+            self.0.pop_front().unwrap_or(Heard::Nothing)
+        }
+    }
+
+    /// One room with a member on the only lane.
+    struct Bench {
+        log: Arc<Leaky>,
+        thread: FeedThread,
+        room: Arc<Room>,
+        lane: Receiver<Command>,
+        look: Look,
+    }
+
+    fn id(n: u128) -> MessageId {
+        if n == 0 { MessageId::BEFORE_ALL } else { MessageId(Uuid::from_u128(n << 80 | 7 << 76 | 0b10 << 62)) }
+    }
+
+    fn message(n: u128) -> Message {
+        Message { id: id(n), sender: "s".into(), text: n.to_string().into(), extra: None }
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let (log, directory) = (Arc::new(Leaky::default()), Arc::new(Mutex::new(Directory::default())));
+            let room = directory.lock().room(&RoomName::channel("r"), 1);
+            room.enter(&"member".into(), 0);
+            let (sender, lane) = unbounded();
+            let runner = Arc::new(Lane::new(0, lane.clone()));
+            let (lanes, stopping) = (Lanes::new(vec![(sender, runner)]), Arc::default());
+            let thread = FeedThread { feed: log.clone(), directory, lanes, stopping };
+            Bench { log, thread, room, lane, look: Look { due: false, last: Instant::now(), behind: Vec::new() } }
+        }
+
+        /// Stores messages; the feed does not tell of them.
+        fn store(&self, numbers: &[u128]) {
+            self.log.stored.lock().extend(numbers.iter().map(|n| message(*n)));
+        }
+
+        fn hear(&mut self, heard: Heard) {
+            self.thread.step(&mut Prompted([heard].into()), &mut self.look);
+        }
+
+        /// The feed tells of messages, which are stored too.
+        fn tell(&mut self, before: u128, numbers: &[u128]) {
+            self.store(numbers);
+            self.hear_again(before, numbers);
+        }
+
+        fn hear_again(&mut self, before: u128, numbers: &[u128]) {
+            let messages = numbers.iter().map(|n| message(*n)).collect();
+            self.hear(Heard::Stored(Stored { room: self.room.name.clone(), before: id(before), messages }));
+        }
+
+        /// The texts that were given to the lane since the last look.
+        fn delivered(&self) -> Vec<String> {
+            let batches = self.lane.try_iter().filter_map(|command| match command {
+                Command::Deliver(batch) => Some(batch),
+                _ => None,
+            });
+            let texts = |batch: super::super::lane::Batch| -> Vec<String> {
+                batch.runs.iter().flat_map(|run| &run.messages).map(|message| message.text.to_string()).collect()
+            };
+            batches.flat_map(texts).collect()
+        }
+    }
+
+    #[test]
+    fn what_follows_the_last_message_is_delivered() {
+        let mut bench = Bench::new();
+        bench.tell(0, &[1, 2]);
+        bench.tell(2, &[3]);
+        assert_eq!(bench.delivered(), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn what_was_missed_is_delivered_before_what_came_later() {
+        let mut bench = Bench::new();
+        bench.tell(0, &[1]);
+        bench.store(&[2, 3]);
+        bench.tell(3, &[4]);
+        assert_eq!(bench.delivered(), ["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn what_was_read_from_the_log_is_not_delivered_again() {
+        let mut bench = Bench::new();
+        bench.tell(0, &[1]);
+        bench.store(&[2, 3]);
+        bench.tell(3, &[4]);
+        bench.hear_again(1, &[2, 3]);
+        bench.hear_again(3, &[4]);
+        bench.tell(4, &[5]);
+        assert_eq!(bench.delivered(), ["1", "2", "3", "4", "5"]);
+    }
+
+    #[test]
+    fn nothing_is_delivered_past_a_gap_that_can_not_be_filled_yet() {
+        let mut bench = Bench::new();
+        bench.tell(0, &[1]);
+        bench.store(&[2]);
+        bench.log.broken.store(true, Ordering::SeqCst);
+        bench.tell(2, &[3]);
+        bench.hear(Heard::Nothing);
+        assert_eq!(bench.delivered(), ["1"]);
+        bench.log.broken.store(false, Ordering::SeqCst);
+        bench.hear(Heard::Nothing);
+        assert_eq!(bench.delivered(), ["2", "3"]);
+    }
+
+    #[test]
+    fn a_missed_last_message_is_found_after_subscribing_again() {
+        let mut bench = Bench::new();
+        bench.tell(0, &[1]);
+        bench.store(&[2]);
+        bench.hear(Heard::Subscribed);
+        assert_eq!(bench.delivered(), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_missed_last_message_is_found_though_the_subscription_never_broke() {
+        let mut bench = Bench::new();
+        bench.tell(0, &[1]);
+        bench.store(&[2]);
+        bench.hear(Heard::Nothing);
+        assert_eq!(bench.delivered(), ["1"], "it may still be on its way");
+        bench.look.last -= LOOK_EVERY;
+        bench.hear(Heard::Nothing);
+        bench.hear(Heard::Nothing);
+        assert_eq!(bench.delivered(), ["2"]);
+    }
+
+    #[test]
+    fn more_than_a_page_of_missed_messages_is_read() {
+        let mut bench = Bench::new();
+        bench.tell(0, &[1]);
+        let many: Vec<u128> = (2..2 * PAGE as u128 + 10).collect();
+        bench.store(&many);
+        bench.hear(Heard::Subscribed);
+        assert_eq!(bench.delivered().len(), many.len() + 1);
+    }
+
+    #[test]
+    fn a_log_that_lost_everything_starts_anew_though_its_clock_is_behind() {
+        let mut bench = Bench::new();
+        bench.tell(0, &[100]);
+        bench.log.stored.lock().clear();
+        bench.tell(0, &[50]);
+        bench.tell(50, &[51]);
+        assert_eq!(bench.delivered(), ["100", "50", "51"]);
+    }
+
+    #[test]
+    fn messages_of_a_room_that_nobody_is_in_are_passed_over() {
+        let mut bench = Bench::new();
+        let room = RoomName::channel("elsewhere");
+        bench.hear(Heard::Stored(Stored { room, before: id(0), messages: vec![message(1)] }));
+        assert_eq!(bench.delivered(), [""; 0]);
+    }
+}

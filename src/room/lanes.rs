@@ -1,0 +1,65 @@
+//! The lanes as seen from outside: who hands them messages and events.
+
+use super::{
+    lane::{Batch, Command, Lane, Whisper},
+    member::Room,
+    run::Run,
+    voice::Event,
+};
+use crate::socket::close::Close;
+use bytes::Bytes;
+use crossbeam_channel::Sender;
+use std::sync::Arc;
+
+/// A handle to every lane. Sending waits while a lane's queue is full; a lane waits for nothing but its queue.
+#[derive(Clone)]
+pub(super) struct Lanes(Arc<[(Sender<Command>, Arc<Lane>)]>);
+
+impl Lanes {
+    pub fn new(lanes: Vec<(Sender<Command>, Arc<Lane>)>) -> Lanes {
+        Lanes(lanes.into())
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn command(&self, lane: usize, command: Command) {
+        // A lane lives as long as its senders; this one is such a sender.
+        let _ = self.0[lane].0.send(command);
+    }
+
+    /// Gives stored messages to the lanes that have members of their rooms, and whispers to those of their members.
+    ///
+    /// A caller that is `idle` delivers by itself where that is less work than waking a lane.
+    pub fn deliver(&self, runs: Vec<Run>, whispers: Vec<Whisper>, idle: bool) {
+        let wanted = runs.iter().fold(0, |lanes, run| lanes | run.room.lanes())
+            | whispers.iter().fold(0, |lanes, whisper| lanes | 1 << whisper.to.lane);
+        let batch = Batch { runs: runs.into(), whispers: whispers.into() };
+        if idle && wanted.is_power_of_two() && self.0[wanted.trailing_zeros() as usize].1.deliver_now(&batch) {
+            return;
+        }
+        for lane in self.those_of(wanted) {
+            self.command(lane, Command::Deliver(batch.clone()));
+        }
+    }
+
+    /// Tells everybody in the room, except the socket `except`.
+    pub fn announce(&self, room: &Arc<Room>, event: Event, except: Option<u64>) {
+        let event = Arc::new(event);
+        for lane in self.those_of(room.lanes()) {
+            self.command(lane, Command::Announce { room: room.clone(), event: event.clone(), except });
+        }
+    }
+
+    /// Closes the sockets of all who are in the room, after saying farewell.
+    pub fn close(&self, room: &Arc<Room>, farewell: &Bytes, close: Close) {
+        for lane in self.those_of(room.lanes()) {
+            self.command(lane, Command::Close { room: room.clone(), farewell: farewell.clone(), close });
+        }
+    }
+
+    fn those_of(&self, bits: u64) -> impl Iterator<Item = usize> {
+        (0..self.count()).filter(move |lane| bits & (1 << lane) != 0)
+    }
+}

@@ -1,0 +1,228 @@
+//! Commands on their way to Redis: many in one round trip, each to the master that has its keys.
+
+use super::{
+    address::Host,
+    fleet::Fleet,
+    health::Health,
+    script::Script,
+    server::{self, Wire},
+};
+use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
+use std::sync::Arc;
+
+/// One command.
+pub(super) struct Call {
+    /// The key that says which master gets it.
+    key: Vec<u8>,
+    encoded: Vec<u8>,
+    /// What it runs, if that is a script.
+    script: Option<&'static Script>,
+}
+
+impl Call {
+    pub fn command(key: &str, command: &Cmd) -> Call {
+        Call { key: key.into(), encoded: command.get_packed_command(), script: None }
+    }
+
+    /// A script with its keys, of which the first says where it goes, and its arguments.
+    pub fn script(script: &'static Script, keys: &[&str], arguments: impl FnOnce(&mut Cmd)) -> Call {
+        let mut command = cmd("EVALSHA");
+        command.arg(script.hash()).arg(keys.len()).arg(keys);
+        arguments(&mut command);
+        let key = keys.first().copied().unwrap_or_default().into();
+        Call { key, encoded: command.get_packed_command(), script: Some(script) }
+    }
+}
+
+/// Why a command has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// Refused at once, since Redis is known to be away.
+    #[error("Redis is away: {0}")]
+    Away(Arc<str>),
+    #[error("no connection to Redis is free: {0}")]
+    NoConnection(#[from] r2d2::Error),
+    #[error("{0}")]
+    Redis(#[from] RedisError),
+    /// Another command of the same connection met this.
+    #[error("the connection to Redis broke: {0}")]
+    Broken(Arc<str>),
+    #[error("Redis answered something that can't be read")]
+    Unreadable,
+}
+
+impl Failure {
+    /// Whether another try, over a new connection, may help at once.
+    pub fn is_broken_connection(&self) -> bool {
+        match self {
+            Failure::Redis(error) => error.is_io_error() && !error.is_timeout(),
+            Failure::Broken(_) => true,
+            Failure::Away(_) | Failure::NoConnection(_) | Failure::Unreadable => false,
+        }
+    }
+}
+
+pub(super) type Answer = Result<Value, Failure>;
+
+impl Health {
+    /// Sends all commands in one round trip (a master) and gives their answers in the same order.
+    pub fn run(&self, fleet: &Fleet, calls: &[Call]) -> Vec<Answer> {
+        let mut answers: Vec<Option<Answer>> = calls.iter().map(|_| None).collect();
+        let mut shares: Vec<Vec<usize>> = vec![Vec::new(); fleet.masters.len()];
+        for (index, call) in calls.iter().enumerate() {
+            shares[fleet.place(&call.key)].push(index);
+        }
+        let mut open = Vec::new();
+        for (master, share) in fleet.masters.iter().zip(shares).filter(|(_, share)| !share.is_empty()) {
+            match master.pool.get() {
+                Ok(mut wire) => {
+                    match wire.send(&joined(calls, &share)) {
+                        Ok(()) => open.push((wire, share)),
+                        Err(error) => fail(&mut answers, &share, error.into()),
+                    };
+                }
+                Err(error) => fail(&mut answers, &share, error.into()),
+            }
+        }
+        for (mut wire, share) in open {
+            receive(&mut wire, &share, &mut answers);
+            teach(&mut wire, calls, &share, &mut answers);
+        }
+        for (call, answer) in calls.iter().zip(&mut answers) {
+            if let Some(Ok(Value::ServerError(error))) = answer
+                && matches!(error.kind(), Some(ServerErrorKind::Moved | ServerErrorKind::Ask))
+            {
+                let error = RedisError::from(error.clone());
+                *answer = Some(follow(fleet, call, &error));
+            }
+        }
+        answers.into_iter().map(|answer| self.judged(fleet, answer.unwrap_or(Err(Failure::Unreadable)))).collect()
+    }
+
+    /// [`Health::run`] for one command.
+    pub fn ask(&self, fleet: &Fleet, call: Call) -> Answer {
+        self.run(fleet, &[call]).pop().unwrap_or(Err(Failure::Unreadable))
+    }
+
+    /// [`Health::ask`] for a command that may be carried out twice: if its connection turns out to be broken, it is
+    /// sent once more over a new one.
+    pub fn ask_again(&self, call: impl Fn(&Fleet) -> Call) -> Answer {
+        let fleet = self.fleet().map_err(Failure::Away)?;
+        match self.ask(&fleet, call(&fleet)) {
+            Err(failure) if failure.is_broken_connection() => {
+                let Some(other) = self.wait_for_other(Some(fleet.generation), server::CONNECT) else {
+                    return Err(failure);
+                };
+                self.ask(&other, call(&other))
+            }
+            answer => answer,
+        }
+    }
+
+    /// A refusal becomes an error; one that says something about Redis' health is noted.
+    fn judged(&self, fleet: &Fleet, answer: Answer) -> Answer {
+        let answer = answer.and_then(|value| Ok(value.extract_error()?));
+        match &answer {
+            Err(Failure::Redis(error)) => {
+                // `LATE` comes from our scripts: the server's clock was set, so it has to be read again.
+                let healthy =
+                    error.code().is_some_and(|code| matches!(code, "ERR" | "NOSCRIPT" | "NOPERM" | "WRONGTYPE"));
+                if !healthy {
+                    self.doubt(fleet.generation, error.is_timeout());
+                }
+            }
+            // Waiting for a connection took as long as making one may take.
+            Err(Failure::NoConnection(_)) => self.doubt(fleet.generation, true),
+            Err(Failure::Broken(_)) => self.doubt(fleet.generation, false),
+            Err(Failure::Away(_) | Failure::Unreadable) | Ok(_) => {}
+        }
+        answer
+    }
+}
+
+fn joined(calls: &[Call], share: &[usize]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(share.iter().map(|index| calls[*index].encoded.len()).sum());
+    for index in share {
+        encoded.extend_from_slice(&calls[*index].encoded);
+    }
+    encoded
+}
+
+/// Reads the answers to these commands. At the first error it stops: each further one would wait a time-out for itself.
+fn receive(wire: &mut Wire, share: &[usize], answers: &mut [Option<Answer>]) {
+    for (read, index) in share.iter().enumerate() {
+        match wire.receive() {
+            Ok(value) => answers[*index] = Some(Ok(value)),
+            Err(error) => return fail(answers, &share[read..], error.into()),
+        }
+    }
+}
+
+/// The first of these gets the failure itself, the others its sentence.
+fn fail(answers: &mut [Option<Answer>], share: &[usize], failure: Failure) {
+    let Some((first, others)) = share.split_first() else { return };
+    let sentence: Arc<str> = failure.to_string().into();
+    answers[*first] = Some(Err(failure));
+    for index in others {
+        answers[*index] = Some(Err(Failure::Broken(sentence.clone())));
+    }
+}
+
+/// Loads the scripts that the server has forgotten, and runs those commands again: they did nothing.
+fn teach(wire: &mut Wire, calls: &[Call], share: &[usize], answers: &mut [Option<Answer>]) {
+    let unknown: Vec<usize> = share
+        .iter()
+        .copied()
+        .filter(|index| {
+            matches!(&answers[*index], Some(Ok(Value::ServerError(error)))
+                if error.kind() == Some(ServerErrorKind::NoScript))
+        })
+        .collect();
+    let mut loaded: Vec<&str> = Vec::new();
+    for script in unknown.iter().filter_map(|index| calls[*index].script) {
+        if loaded.contains(&script.hash()) {
+            continue;
+        }
+        loaded.push(script.hash());
+        if let Err(error) = wire.ask(&cmd("SCRIPT").arg("LOAD").arg(script.code).get_packed_command()) {
+            return fail(answers, &unknown, error.into());
+        }
+    }
+    if unknown.is_empty() {
+        return;
+    }
+    match wire.send(&joined(calls, &unknown)) {
+        Ok(()) => receive(wire, &unknown, answers),
+        Err(error) => fail(answers, &unknown, error.into()),
+    }
+}
+
+/// Sends a command where a cluster says that its slot is now; once.
+fn follow(fleet: &Fleet, call: &Call, redirection: &RedisError) -> Answer {
+    let host = redirection.redirect_node().and_then(|(address, _)| {
+        let (host, port) = address.rsplit_once(':')?;
+        Some(Host::Tcp(host.to_owned(), port.parse().ok()?))
+    });
+    let Some(master) = host.and_then(|host| fleet.find(&host)) else {
+        // Somebody we have not met: the next fleet knows it.
+        return Err(Failure::Broken(redirection.to_string().into()));
+    };
+    let mut wire = master.pool.get()?;
+    let asked = redirection.kind() == redis::ErrorKind::Server(ServerErrorKind::Ask);
+    if asked {
+        wire.ask(&cmd("ASKING").get_packed_command())?;
+    }
+    wire.send(&call.encoded)?;
+    let answer = wire.receive()?;
+    match (&answer, call.script) {
+        (Value::ServerError(error), Some(script)) if error.kind() == Some(ServerErrorKind::NoScript) => {
+            wire.ask(&cmd("SCRIPT").arg("LOAD").arg(script.code).get_packed_command())?;
+            if asked {
+                wire.ask(&cmd("ASKING").get_packed_command())?;
+            }
+            wire.send(&call.encoded)?;
+            Ok(wire.receive()?)
+        }
+        _ => Ok(answer),
+    }
+}

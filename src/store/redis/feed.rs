@@ -1,0 +1,199 @@
+//! What all nodes store and tell each other, as it happens: a subscription to the feed channel.
+//!
+//! Redis promises nothing for what is published: a connection may break, and who reads too slowly is cut off. So each
+//! frame names the message before it, and `room::feed` finds out what is missing.
+
+use super::{
+    Keys, Redis,
+    call::{Call, Failure},
+    failed,
+    fleet::Fleet,
+    id::{EntryId, Tail},
+    log::read_entries,
+    presence::RedisPresence,
+    server::{CONNECT, Wire},
+    wire::{self, Frame},
+};
+use crate::{
+    room::{
+        message::{Message, MessageId, RoomName},
+        voice::Event,
+    },
+    store::{
+        StoreError,
+        feed::{Ear, Feed, Heard, Stored},
+        presence::Presence,
+    },
+};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use redis::{RedisResult, Value, cmd};
+use std::{io, sync::Arc, thread, time::Duration};
+
+const STORE: &str = "message log";
+
+/// A feed that is silent for so long is broken: every node publishes a beat each second.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How long a try to subscribe waits for Redis before its caller may do something else.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Events that may wait to be published; more are not told, since nobody misses that somebody typed.
+const EVENTS: usize = 256;
+
+pub struct RedisFeed {
+    redis: Arc<Redis>,
+    presence: Arc<RedisPresence>,
+    events: Sender<Vec<u8>>,
+}
+
+impl RedisFeed {
+    pub(super) fn start(redis: Arc<Redis>) -> io::Result<RedisFeed> {
+        let (events, waiting) = bounded(EVENTS);
+        let courier = redis.clone();
+        thread::Builder::new().name("redis-events".into()).spawn(move || publish(&courier, &waiting))?;
+        Ok(RedisFeed { presence: Arc::new(RedisPresence::new(redis.clone())), redis, events })
+    }
+}
+
+/// Publishes events until no sender is left.
+fn publish(redis: &Redis, waiting: &Receiver<Vec<u8>>) {
+    while let Ok(first) = waiting.recv() {
+        let events = std::iter::once(first).chain(waiting.try_iter()).take(EVENTS);
+        let calls: Vec<Call> =
+            events.map(|event| Call::command(&redis.channel, cmd("PUBLISH").arg(&redis.channel).arg(event))).collect();
+        // While Redis is away nobody else can be told, and later nobody wants to know.
+        if let Ok(fleet) = redis.fleet() {
+            drop(redis.health.run(&fleet, &calls));
+        }
+    }
+}
+
+impl Feed for RedisFeed {
+    fn listen(&self) -> Box<dyn Ear> {
+        let state = Subscribed::No { generation: None };
+        Box::new(Subscription { redis: self.redis.clone(), state, refused: false })
+    }
+
+    fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError> {
+        let calls: Vec<Call> = rooms
+            .iter()
+            .map(|room| {
+                let head = Keys(room).head();
+                Call::command(&head, cmd("HGET").arg(&head).arg("last"))
+            })
+            .collect();
+        let newest = self.redis.read(&calls).and_then(|answers| {
+            let ids = rooms.iter().zip(answers).map(|(room, answer)| match answer? {
+                Value::Nil => Ok(MessageId::BEFORE_ALL),
+                Value::BulkString(id) => {
+                    let id = EntryId::parse(&id).ok_or(Failure::Unreadable)?;
+                    Ok(Tail::of(room).message_id(id))
+                }
+                _ => Err(Failure::Unreadable),
+            });
+            ids.collect::<Result<Vec<_>, _>>()
+        });
+        newest.map_err(failed(STORE, "name a room's last message"))
+    }
+
+    fn missed(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
+        let log = Keys(room).log();
+        let mut command = cmd("XRANGE");
+        command.arg(&log).arg(format!("({}", EntryId::of(after))).arg("+").arg("COUNT").arg(limit);
+        let entries = self.redis.read_one(Call::command(&log, &command));
+        entries.and_then(|entries| read_entries(room, entries)).map_err(failed(STORE, "read what was missed"))
+    }
+
+    fn announce(&self, room: &RoomName, event: &Event) {
+        // Full: see `EVENTS`.
+        let _ = self.events.try_send(wire::write_event(room, &self.redis.node, event));
+    }
+
+    fn presence(&self) -> Arc<dyn Presence> {
+        self.presence.clone()
+    }
+}
+
+/// The one subscription of this process.
+struct Subscription {
+    redis: Arc<Redis>,
+    state: Subscribed,
+    /// Whether the last try to subscribe failed; said once.
+    refused: bool,
+}
+
+enum Subscribed {
+    /// `generation`: of the fleet whose subscription broke.
+    No {
+        generation: Option<u64>,
+    },
+    Yes {
+        generation: u64,
+        wire: Wire,
+    },
+}
+
+impl Ear for Subscription {
+    fn next(&mut self, wanted: &dyn Fn(&RoomName) -> bool) -> Heard {
+        match &mut self.state {
+            Subscribed::No { generation } => {
+                let Some(fleet) = self.redis.health.wait_for_other(*generation, PATIENCE) else {
+                    return Heard::Nothing;
+                };
+                match subscribe(&self.redis, &fleet) {
+                    Ok(wire) => {
+                        self.refused = false;
+                        self.state = Subscribed::Yes { generation: fleet.generation, wire };
+                        Heard::Subscribed
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut self.refused, true) {
+                            tracing::warn!(%error, "can't subscribe to what other nodes publish; trying again");
+                        }
+                        self.redis.health.doubt(fleet.generation, error.is_timeout());
+                        self.state = Subscribed::No { generation: Some(fleet.generation) };
+                        // Redis may be well but refuse this alone, as an ACL does.
+                        thread::sleep(PATIENCE);
+                        Heard::Nothing
+                    }
+                }
+            }
+            Subscribed::Yes { generation, wire } => match wire.receive() {
+                Ok(answer) => heard(&self.redis.node, answer, wanted),
+                Err(_) => {
+                    // Often the first to notice that Redis is gone.
+                    self.redis.health.doubt(*generation, false);
+                    self.state = Subscribed::No { generation: Some(*generation) };
+                    Heard::Nothing
+                }
+            },
+        }
+    }
+}
+
+fn subscribe(redis: &Redis, fleet: &Fleet) -> RedisResult<Wire> {
+    // In a cluster every server hears what is published at any; nodes spread over them.
+    let master = &fleet.masters[rand::random_range(0..fleet.masters.len())];
+    let mut wire = master.server.open(CONNECT, CONNECT)?;
+    wire.ask(&cmd("SUBSCRIBE").arg(&redis.channel).get_packed_command())?;
+    wire.patience(SILENCE)?;
+    Ok(wire)
+}
+
+/// Reads `[message, channel, frame]`.
+fn heard(node: &str, answer: Value, wanted: &dyn Fn(&RoomName) -> bool) -> Heard {
+    let Value::Array(answer) = answer else { return Heard::Nothing };
+    let [_, _, Value::BulkString(frame)] = &answer[..] else { return Heard::Nothing };
+    match Frame::read(frame) {
+        Some(Frame::Stored { room, frames }) if wanted(&room) => match frames.read(&room) {
+            Some((before, messages)) => Heard::Stored(Stored { room, before, messages }),
+            None => Heard::Nothing,
+        },
+        Some(Frame::Event { room, node: from, event }) if wanted(&room) => {
+            // What this node typed, its own members have heard already.
+            let echo = from == node.as_bytes() && matches!(event, Event::Typing { .. });
+            if echo { Heard::Nothing } else { Heard::Event { room, event } }
+        }
+        _ => Heard::Nothing,
+    }
+}

@@ -1,0 +1,191 @@
+//! The servers that take our commands: one, a sentinel's master, or the masters of a cluster.
+//!
+//! redis's own cluster connection is not used: it has no publish and subscribe, it waits its time-out once for each
+//! command of a pipeline, and it repeats commands that may have been carried out.
+
+use super::{
+    address::{Deployment, Host, Layout},
+    server::{self, Pooled, Server, Wire},
+};
+use r2d2::Pool;
+use redis::{ErrorKind, RedisError, RedisResult, Value, cmd};
+use std::{sync::Arc, time::Duration};
+
+/// Hash slots of a cluster.
+const SLOTS: usize = 16384;
+
+/// The servers as they were found at one time. After a failure a new fleet is formed, with new connections.
+pub(super) struct Fleet {
+    /// Counts the fleets of this process, so that an error with an old one is known as old.
+    pub generation: u64,
+    pub masters: Vec<Master>,
+    /// Which master has each slot; `None`: there is one, and it has all.
+    slots: Option<Vec<u8>>,
+}
+
+pub(super) struct Master {
+    pub server: Arc<Server>,
+    pub pool: Pool<Pooled>,
+}
+
+impl Fleet {
+    /// Finds the servers and makes sure that each takes commands that change something. Answers with a connection to
+    /// each. Connecting and each answer may take `patience`.
+    pub fn form(deployment: &Deployment, generation: u64, patience: Duration) -> RedisResult<(Fleet, Vec<Wire>)> {
+        let (hosts, slots) = match &deployment.layout {
+            Layout::One(host) => (vec![host.clone()], None),
+            Layout::Sentinel { sentinels, master } => {
+                (vec![first_answer(sentinels, |host| master_of(deployment, host, master, patience))?], None)
+            }
+            Layout::Cluster(seeds) => {
+                let (hosts, slots) = first_answer(seeds, |host| slots_of(deployment, host, patience))?;
+                (hosts, Some(slots))
+            }
+        };
+        let mut fleet = Fleet { generation, masters: Vec::new(), slots };
+        let mut wires = Vec::new();
+        for (index, host) in hosts.into_iter().enumerate() {
+            let server = Arc::new(Server::new(deployment, host)?);
+            let mut wire = server.open(patience, patience)?;
+            server.read_clock(&mut wire)?;
+            wire.ask(&cmd("SET").arg(fleet.probe_key(index)).arg(1).arg("EX").arg(60).get_packed_command())?;
+            wires.push(wire);
+            fleet.masters.push(Master { pool: server::pool(server.clone()), server });
+        }
+        Ok((fleet, wires))
+    }
+
+    /// The place of the master that has this key.
+    pub fn place(&self, key: &[u8]) -> usize {
+        self.slots.as_ref().map_or(0, |slots| usize::from(slots[slot(key)]))
+    }
+
+    /// See [`Server::deadline`].
+    pub fn deadline(&self, key: &[u8]) -> i64 {
+        self.masters[self.place(key)].server.deadline()
+    }
+
+    /// The master at this address, where a cluster redirects to.
+    pub fn find(&self, host: &Host) -> Option<&Master> {
+        self.masters.iter().find(|master| master.server.host == *host)
+    }
+
+    /// A key that this master has, for trying whether it can be written to.
+    pub fn probe_key(&self, master: usize) -> String {
+        // One in so many keys is a master's; a master without slots is none.
+        (0..SLOTS * 16)
+            .map(|n| format!("propromo:{{{n}}}:probe"))
+            .find(|key| self.place(key.as_bytes()) == master)
+            .unwrap_or_else(|| "propromo:{0}:probe".into())
+    }
+}
+
+/// The first of several hosts that knows; the last one's error if none does.
+fn first_answer<T>(hosts: &[Host], ask: impl Fn(&Host) -> RedisResult<T>) -> RedisResult<T> {
+    let mut error = RedisError::from((ErrorKind::InvalidClientConfig, "no host is given"));
+    for host in hosts {
+        match ask(host) {
+            Ok(answer) => return Ok(answer),
+            Err(e) => error = e,
+        }
+    }
+    Err(error)
+}
+
+/// Asks a sentinel where its master is.
+fn master_of(deployment: &Deployment, sentinel: &Host, name: &str, patience: Duration) -> RedisResult<Host> {
+    let mut wire = Server::sentinel(deployment, sentinel.clone())?.open(patience, patience)?;
+    let answer = wire.ask(&cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).get_packed_command())?;
+    match redis::from_redis_value::<Option<(String, u16)>>(answer)? {
+        Some((host, port)) => Ok(Host::Tcp(host, port)),
+        None => Err((ErrorKind::InvalidClientConfig, "the sentinel knows no master of this name").into()),
+    }
+}
+
+/// Asks a server of a cluster which master has which slots.
+fn slots_of(deployment: &Deployment, seed: &Host, patience: Duration) -> RedisResult<(Vec<Host>, Vec<u8>)> {
+    let mut wire = Server::new(deployment, seed.clone())?.open(patience, patience)?;
+    let answer = wire.ask(&cmd("CLUSTER").arg("SLOTS").get_packed_command())?;
+    read_slots(seed, answer).ok_or_else(|| {
+        (ErrorKind::Client, "the cluster is not whole: some slots have no master, or it has more than 255").into()
+    })
+}
+
+/// Reads `[[first, last, [host, port, …], replica…]…]`.
+fn read_slots(seed: &Host, answer: Value) -> Option<(Vec<Host>, Vec<u8>)> {
+    const NOBODY: u8 = u8::MAX;
+    let mut hosts: Vec<Host> = Vec::new();
+    let mut slots = vec![NOBODY; SLOTS];
+    let Value::Array(ranges) = answer else { return None };
+    for range in ranges {
+        let Value::Array(range) = range else { return None };
+        let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &range[..] else { return None };
+        let [host, Value::Int(port), ..] = &master[..] else { return None };
+        let host = match host {
+            Value::BulkString(host) if !host.is_empty() && host != b"?" => String::from_utf8(host.clone()).ok()?,
+            // A server that doesn't know its own name means the address it was asked at.
+            _ => match seed {
+                Host::Tcp(host, _) => host.clone(),
+                Host::Unix(_) => return None,
+            },
+        };
+        let host = Host::Tcp(host, u16::try_from(*port).ok()?);
+        let place = hosts.iter().position(|known| *known == host).unwrap_or_else(|| {
+            hosts.push(host);
+            hosts.len() - 1
+        });
+        let place = u8::try_from(place).ok().filter(|place| *place != NOBODY)?;
+        slots.get_mut(usize::try_from(*first).ok()?..=usize::try_from(*last).ok()?)?.fill(place);
+    }
+    (!slots.contains(&NOBODY)).then_some((hosts, slots))
+}
+
+/// The slot of a key: CRC16 (XMODEM) of what stands between its first `{` and the next `}`, else of the whole key.
+fn slot(key: &[u8]) -> usize {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+        let rest = &key[open + 1..];
+        rest.iter().position(|byte| *byte == b'}').filter(|length| *length > 0).map(|length| &rest[..length])
+    });
+    usize::from(crc16(tag.unwrap_or(key))) % SLOTS
+}
+
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_the_cluster_specification() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(slot(b"foo"), 12182);
+        assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
+        assert_eq!(slot(b"foo{}{bar}"), usize::from(crc16(b"foo{}{bar}")) % SLOTS);
+    }
+
+    fn range(first: i64, last: i64, host: &[u8], port: i64) -> Value {
+        let master = Value::Array(vec![Value::BulkString(host.to_vec()), Value::Int(port)]);
+        Value::Array(vec![Value::Int(first), Value::Int(last), master])
+    }
+
+    #[test]
+    fn each_slot_leads_to_its_master() {
+        let seed = Host::Tcp("seed".into(), 1);
+        let answer = Value::Array(vec![range(0, 99, b"a", 1), range(100, 16382, b"", 2), range(16383, 16383, b"a", 1)]);
+        let (hosts, slots) = read_slots(&seed, answer).unwrap();
+        assert_eq!(hosts, [Host::Tcp("a".into(), 1), Host::Tcp("seed".into(), 2)]);
+        assert_eq!([slots[0], slots[99], slots[100], slots[16383]], [0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_cluster_with_slots_that_nobody_has_is_not_used() {
+        let seed = Host::Tcp("seed".into(), 1);
+        assert!(read_slots(&seed, Value::Array(vec![range(0, 16382, b"a", 1)])).is_none());
+        assert!(read_slots(&seed, Value::Array(vec![range(0, 16384, b"a", 1)])).is_none());
+        assert!(read_slots(&seed, Value::Nil).is_none());
+    }
+}

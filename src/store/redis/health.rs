@@ -1,0 +1,208 @@
+//! Whether Redis can be used: known once, told to all, logged once an outage.
+//!
+//! While it can't, every caller is refused at once: of 1,000 messages that wait, none waits for a time-out of its own.
+//! Only the watch thread goes on trying. When Redis takes commands again it forms a new [`Fleet`], with new
+//! connections, and everything goes on.
+
+use super::{address::Deployment, fleet::Fleet, server::Wire, wire::BEAT};
+use parking_lot::{Condvar, Mutex};
+use redis::{RedisResult, Value, cmd};
+use std::{
+    io, mem,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// How often a healthy Redis is asked for its time, and every feed hears that it still works.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the answer may take before Redis counts as away. Commands on their way may wait longer, up to
+/// [`server::ANSWER`].
+const BEAT_ANSWER: Duration = Duration::from_secs(3);
+
+/// While Redis is away: how often it is tried, and how long one try's connecting and each answer may take.
+const TRY_EVERY: Duration = Duration::from_millis(250);
+const TRY_ANSWER: Duration = Duration::from_secs(1);
+
+/// What all threads know of Redis.
+pub(super) struct Health {
+    deployment: Deployment,
+    channel: String,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// What commands go to, or why none can.
+    fleet: Result<Arc<Fleet>, Arc<str>>,
+    /// Somebody met an error with the present fleet.
+    doubted: bool,
+    stopping: bool,
+}
+
+/// The thread that tries; it ends with this.
+pub(super) struct Watch {
+    health: Arc<Health>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Health {
+    /// Tries Redis once, and from then on in a thread of its own. Redis may be away at the start as at any time.
+    pub fn watch(deployment: Deployment, channel: String) -> io::Result<(Arc<Health>, Watch)> {
+        let state = State { fleet: Err("not tried yet".into()), doubted: false, stopping: false };
+        let health = Arc::new(Health { deployment, channel, state: Mutex::new(state), changed: Condvar::new() });
+        let mut watcher = Watcher { health: health.clone(), wires: Vec::new(), generation: 0, away_since: None };
+        watcher.try_again();
+        let thread = thread::Builder::new().name("redis-watch".into()).spawn(move || watcher.run())?;
+        Ok((health.clone(), Watch { health, thread: Some(thread) }))
+    }
+
+    /// What commands go to; else why Redis can't be used.
+    pub fn fleet(&self) -> Result<Arc<Fleet>, Arc<str>> {
+        self.state.lock().fleet.clone()
+    }
+
+    /// An error with the fleet of this generation: it is to be looked at now. After a time-out nobody else shall wait
+    /// for another one meanwhile.
+    pub fn doubt(&self, generation: u64, timed_out: bool) {
+        let mut state = self.state.lock();
+        if state.fleet.as_ref().is_ok_and(|fleet| fleet.generation == generation) {
+            state.doubted = true;
+            if timed_out {
+                state.fleet = Err("it does not answer".into());
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until there is another fleet than that of `generation`, or `patience` is over.
+    pub fn wait_for_other(&self, generation: Option<u64>, patience: Duration) -> Option<Arc<Fleet>> {
+        let until = Instant::now() + patience;
+        let mut state = self.state.lock();
+        loop {
+            if let Ok(fleet) = &state.fleet
+                && Some(fleet.generation) != generation
+            {
+                return Some(fleet.clone());
+            }
+            if state.stopping || self.changed.wait_until(&mut state, until).timed_out() {
+                return None;
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.health.state.lock().stopping = true;
+        self.health.changed.notify_all();
+        // It ends within the patience of one try. Nobody waits for it but the end of the process.
+        drop(self.thread.take());
+    }
+}
+
+struct Watcher {
+    health: Arc<Health>,
+    /// One to each master, for beats.
+    wires: Vec<Wire>,
+    generation: u64,
+    away_since: Option<Instant>,
+}
+
+impl Watcher {
+    fn run(mut self) {
+        loop {
+            let fleet = {
+                let mut state = self.health.state.lock();
+                let pause = if state.fleet.is_ok() { BEAT_EVERY } else { TRY_EVERY };
+                if !state.stopping && !state.doubted {
+                    self.health.changed.wait_for(&mut state, pause);
+                }
+                if state.stopping {
+                    return;
+                }
+                let doubted = mem::take(&mut state.doubted);
+                state.fleet.as_ref().ok().filter(|_| !doubted).cloned()
+            };
+            if fleet.is_none_or(|fleet| self.beat(&fleet).is_err()) {
+                self.try_again();
+            }
+        }
+    }
+
+    /// Lets every feed hear that it works, and reads the servers' clocks.
+    fn beat(&mut self, fleet: &Fleet) -> RedisResult<()> {
+        for (index, (master, wire)) in fleet.masters.iter().zip(&mut self.wires).enumerate() {
+            if index == 0 {
+                wire.ask(&cmd("PUBLISH").arg(&self.health.channel).arg(BEAT).get_packed_command())?;
+            }
+            master.server.read_clock(wire)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for servers that take commands, and tells everybody what came of it.
+    fn try_again(&mut self) {
+        self.generation += 1;
+        self.wires.clear();
+        let formed = Fleet::form(&self.health.deployment, self.generation, TRY_ANSWER).and_then(|(fleet, wires)| {
+            wires.iter().try_for_each(|wire| wire.patience(BEAT_ANSWER))?;
+            Ok((fleet, wires))
+        });
+        let fleet = match formed {
+            Ok((fleet, wires)) => {
+                self.wires = wires;
+                Ok(Arc::new(fleet))
+            }
+            Err(error) => Err(Arc::<str>::from(error.to_string())),
+        };
+        self.tell(&fleet);
+        let mut state = self.health.state.lock();
+        // What was doubted meanwhile was the fleet before.
+        state.doubted = false;
+        let before = mem::replace(&mut state.fleet, fleet);
+        self.health.changed.notify_all();
+        drop(state);
+        // Closes its connections, which need not be done under the lock.
+        drop(before);
+    }
+
+    /// One line when Redis goes, one when it comes back.
+    fn tell(&mut self, fleet: &Result<Arc<Fleet>, Arc<str>>) {
+        let redis = &self.health.deployment;
+        match (fleet, self.away_since) {
+            (Err(cause), None) => {
+                self.away_since = Some(Instant::now());
+                tracing::error!(%redis, %cause, "Redis can't be used; messages and tokens are refused until it can");
+            }
+            (Ok(_), Some(since)) => {
+                self.away_since = None;
+                tracing::info!(%redis, seconds = since.elapsed().as_secs(), "Redis can be used again");
+                self.warn_of_eviction();
+            }
+            (Ok(_), None) if self.generation == 1 => self.warn_of_eviction(),
+            _ => {}
+        }
+    }
+
+    /// A Redis that throws keys away when its memory is full forgets which tokens are spent.
+    fn warn_of_eviction(&mut self) {
+        for wire in &mut self.wires {
+            // An ACL may forbid to ask; then there is nothing to say.
+            let Ok(Value::BulkString(info)) = wire.ask(&cmd("INFO").arg("memory").get_packed_command()) else {
+                continue;
+            };
+            let info = String::from_utf8_lossy(&info);
+            let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let policy = field("maxmemory_policy").unwrap_or("noeviction");
+            if field("maxmemory").is_some_and(|bytes| bytes != "0") && policy != "noeviction" {
+                tracing::warn!(
+                    policy,
+                    "Redis may throw away messages and spent tokens when its memory is full; set its maxmemory-policy \
+                     to noeviction"
+                );
+            }
+        }
+    }
+}

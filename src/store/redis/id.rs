@@ -1,0 +1,116 @@
+//! A stream entry's id and the message id made from it: one leads to the other, so that order, `since` and history
+//! need no second index.
+//!
+//! ```text
+//! entry id    unix_ms        - sequence
+//! message id  unix_ms (48) | version (4) | sequence (12) | variant (2) | room (62)
+//! ```
+//!
+//! The room's part is a digest of its name: it keeps ids of different rooms apart, and an id that belongs to another
+//! room is known as such.
+
+use crate::room::message::{MessageId, RoomName};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use uuid::Uuid;
+
+const TAIL: u128 = (1 << 62) - 1;
+
+/// The id of a stream entry; the script lets its sequence never pass 12 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EntryId {
+    pub millis: u64,
+    pub sequence: u16,
+}
+
+/// A room's part of its message ids.
+#[derive(Clone, Copy)]
+pub(super) struct Tail(u128);
+
+impl Tail {
+    pub fn of(room: &RoomName) -> Tail {
+        let digest = Sha256::digest(room.as_str());
+        Tail(digest[..16].iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte)) & TAIL)
+    }
+
+    /// The message id of an entry in this room; [`MessageId::BEFORE_ALL`] for `0-0`, which no entry has.
+    pub fn message_id(self, entry: EntryId) -> MessageId {
+        if entry == EntryId::ZERO {
+            return MessageId::BEFORE_ALL;
+        }
+        let (millis, sequence) = (u128::from(entry.millis), u128::from(entry.sequence));
+        MessageId(Uuid::from_u128(millis << 80 | 7 << 76 | sequence << 64 | 0b10 << 62 | self.0))
+    }
+
+    /// Whether this room could have given out `id`.
+    pub fn is_of(self, id: MessageId) -> bool {
+        self.message_id(EntryId::of(id)) == id
+    }
+}
+
+impl EntryId {
+    pub const ZERO: EntryId = EntryId { millis: 0, sequence: 0 };
+
+    /// The entry of a message id; if another store made the id, the place where it would stand.
+    pub fn of(id: MessageId) -> EntryId {
+        EntryId { millis: id.millis(), sequence: (id.0.as_u128() >> 64) as u16 & 0xfff }
+    }
+
+    /// Reads `ms-seq`.
+    pub fn parse(text: &[u8]) -> Option<EntryId> {
+        let (millis, sequence) = std::str::from_utf8(text).ok()?.split_once('-')?;
+        Some(EntryId { millis: millis.parse().ok()?, sequence: sequence.parse().ok()? })
+    }
+
+    /// Reads the 8 bytes that the scripts write.
+    pub fn from_bytes(bytes: [u8; 8]) -> EntryId {
+        let bits = u64::from_be_bytes(bytes);
+        EntryId { millis: bits >> 16, sequence: bits as u16 }
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry() -> impl Strategy<Value = EntryId> {
+        (1u64..1 << 48, 0u16..4096).prop_map(|(millis, sequence)| EntryId { millis, sequence })
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_comes_back_from_its_message_id(entry in entry(), room in ".*") {
+            let tail = Tail::of(&RoomName::channel(&room));
+            let id = tail.message_id(entry);
+            prop_assert_eq!(EntryId::of(id), entry);
+            prop_assert!(tail.is_of(id));
+            prop_assert_eq!(MessageId::parse(&id.to_string()), Some(id));
+        }
+
+        #[test]
+        fn message_ids_are_in_the_order_of_their_entries(a in entry(), b in entry()) {
+            let tail = Tail::of(&RoomName::channel("lobby"));
+            prop_assert_eq!(tail.message_id(a).cmp(&tail.message_id(b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn an_entry_is_read_as_it_is_written(entry in entry()) {
+            prop_assert_eq!(EntryId::parse(entry.to_string().as_bytes()), Some(entry));
+            let bytes = (entry.millis << 16 | u64::from(entry.sequence)).to_be_bytes();
+            prop_assert_eq!(EntryId::from_bytes(bytes), entry);
+        }
+    }
+
+    #[test]
+    fn an_id_of_another_room_is_known_as_such() {
+        let id = Tail::of(&RoomName::channel("a")).message_id(EntryId { millis: 5, sequence: 1 });
+        assert!(!Tail::of(&RoomName::channel("b")).is_of(id));
+    }
+}

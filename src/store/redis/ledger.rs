@@ -1,0 +1,54 @@
+//! Spent tokens in Redis: one atomic `SET … NX EX` each.
+
+use super::{Redis, call::Call, failed, script};
+use crate::{
+    auth::token::SignedPart,
+    store::{Ledger, StoreError},
+};
+use redis::Value;
+use std::{fmt::Write, sync::Arc, time::SystemTime};
+
+const STORE: &str = "token ledger";
+
+pub struct RedisLedger {
+    redis: Arc<Redis>,
+}
+
+impl RedisLedger {
+    pub(super) fn new(redis: Arc<Redis>) -> RedisLedger {
+        RedisLedger { redis }
+    }
+}
+
+impl Ledger for RedisLedger {
+    fn spend(&self, token: &SignedPart, until: SystemTime) -> Result<bool, StoreError> {
+        // Rounded up, and a minute more: nodes' clocks and Redis' may differ by that much.
+        let life = until.duration_since(SystemTime::now()).unwrap_or_default().as_secs() + 60;
+        let attempt = rand::random::<u128>().to_be_bytes();
+        let key = key(token);
+        let spend = self.redis.health.ask_again(|fleet| {
+            Call::script(&script::SPEND, &[&key], |command| {
+                command.arg(fleet.deadline(key.as_bytes())).arg(life).arg(&attempt[..]);
+            })
+        });
+        match spend {
+            Ok(Value::Int(spent)) => Ok(spent == 1),
+            Ok(_) => Err(super::Failure::Unreadable),
+            Err(failure) => Err(failure),
+        }
+        .map_err(failed(STORE, "spend a token"))
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.redis.probe().map_err(failed(STORE, "be used"))
+    }
+}
+
+fn key(token: &SignedPart) -> String {
+    let mut key = String::from("propromo:spent:");
+    for byte in token.0 {
+        // Writing to a string never fails.
+        let _ = write!(key, "{byte:02x}");
+    }
+    key
+}

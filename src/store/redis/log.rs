@@ -1,0 +1,178 @@
+//! The message log in Redis: a stream a room. A batch is one round trip, a room's share of it one atomic script.
+
+use super::{
+    Keys, Redis,
+    call::{Answer, Call, Failure},
+    failed,
+    feed::RedisFeed,
+    fleet::Fleet,
+    id::{EntryId, Tail},
+    script, wire,
+};
+use crate::{
+    room::message::{Draft, Message, MessageId, RoomName},
+    store::{Appended, MessageLog, StoreError, feed::Feed},
+};
+use redis::{Cmd, Value, cmd};
+use sha2::{Digest, Sha256};
+use std::{collections::HashMap, sync::Arc};
+
+const STORE: &str = "message log";
+
+/// How long a sender's reference is remembered, seconds.
+const REMEMBER: u32 = 24 * 60 * 60;
+
+pub struct RedisLog {
+    redis: Arc<Redis>,
+    /// Messages kept a room; 0 keeps all.
+    keep: u64,
+    feed: Arc<RedisFeed>,
+}
+
+impl RedisLog {
+    pub(super) fn new(redis: Arc<Redis>, history_max: Option<u64>, feed: Arc<RedisFeed>) -> RedisLog {
+        RedisLog { redis, keep: history_max.unwrap_or(0), feed }
+    }
+
+    /// The call that appends these drafts, all of one room.
+    fn append_call(&self, fleet: &Fleet, room: &RoomName, drafts: &[&Draft]) -> Call {
+        let keys = Keys(room);
+        let (log, head) = (keys.log(), keys.head());
+        let references: Vec<String> =
+            drafts.iter().filter_map(|draft| reference(draft)).map(|digest| keys.reference(&digest)).collect();
+        let mut all = vec![log.as_str(), head.as_str()];
+        all.extend(references.iter().map(String::as_str));
+        Call::script(&script::APPEND, &all, |command| {
+            command.arg(fleet.deadline(log.as_bytes())).arg(&self.redis.channel).arg(room.as_str());
+            command.arg(self.keep).arg(REMEMBER);
+            let mut body = Vec::new();
+            for draft in drafts {
+                body.clear();
+                wire::write_body(draft, &mut body);
+                command.arg(action(draft)).arg(&body[..]);
+            }
+        })
+    }
+
+    fn range(&self, command: &Cmd, room: &RoomName) -> Result<Vec<Message>, Failure> {
+        read_entries(room, self.redis.read_one(Call::command(&Keys(room).log(), command))?)
+    }
+}
+
+impl MessageLog for RedisLog {
+    fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
+        let fleet = self.redis.fleet().map_err(failed(STORE, "store messages"))?;
+        let mut rooms: Vec<(&RoomName, Vec<usize>)> = Vec::new();
+        let mut places: HashMap<&RoomName, usize> = HashMap::new();
+        for (index, draft) in drafts.iter().enumerate() {
+            let place = *places.entry(&draft.room).or_insert_with(|| {
+                rooms.push((&draft.room, Vec::new()));
+                rooms.len() - 1
+            });
+            rooms[place].1.push(index);
+        }
+        let calls: Vec<Call> = rooms
+            .iter()
+            .map(|(room, share)| {
+                let drafts: Vec<&Draft> = share.iter().map(|index| &drafts[*index]).collect();
+                self.append_call(&fleet, room, &drafts)
+            })
+            .collect();
+        let mut appended = vec![Appended::NotStored; drafts.len()];
+        let mut failure = None;
+        for ((room, share), answer) in rooms.iter().zip(self.redis.health.run(&fleet, &calls)) {
+            match read_appended(room, share.len(), answer) {
+                Ok(outcomes) => share.iter().zip(outcomes).for_each(|(index, outcome)| appended[*index] = outcome),
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+        }
+        match failure {
+            Some(failure) if appended.iter().all(|outcome| *outcome == Appended::NotStored) => {
+                Err(failed(STORE, "store messages")(failure))
+            }
+            _ => Ok(appended),
+        }
+    }
+
+    fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
+        let newest = before.map_or("+".to_owned(), |id| format!("({}", EntryId::of(id)));
+        let mut command = cmd("XREVRANGE");
+        command.arg(Keys(room).log()).arg(newest).arg("-").arg("COUNT").arg(limit);
+        let mut messages = self.range(&command, room).map_err(failed(STORE, "read history"))?;
+        messages.reverse();
+        Ok(messages)
+    }
+
+    fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Message>>, StoreError> {
+        if !Tail::of(room).is_of(after) {
+            return Ok(None);
+        }
+        // Trimming takes the oldest first: if that message is still there, so is everything after it.
+        let mut command = cmd("XRANGE");
+        command.arg(Keys(room).log()).arg(EntryId::of(after).to_string()).arg("+").arg("COUNT").arg(limit + 1);
+        let mut messages = self.range(&command, room).map_err(failed(STORE, "read history"))?;
+        if messages.first().is_none_or(|message| message.id != after) {
+            return Ok(None);
+        }
+        messages.remove(0);
+        Ok(Some(messages))
+    }
+
+    fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
+        let keys = Keys(room);
+        let call = Call::script(&script::FORGET, &[&keys.log(), &keys.head()], |_| {});
+        self.redis.read_one(call).map(drop).map_err(failed(STORE, "forget a room"))
+    }
+
+    fn feed(&self) -> Option<Arc<dyn Feed>> {
+        Some(self.feed.clone())
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.redis.probe().map_err(failed(STORE, "be used"))
+    }
+}
+
+fn action(draft: &Draft) -> &'static str {
+    match (draft.kept, &draft.reference) {
+        (false, _) => "pass",
+        (true, None) => "keep",
+        (true, Some(_)) => "once",
+    }
+}
+
+/// What a reference is known by: one sender's, in one room. Nothing for a message that isn't kept.
+fn reference(draft: &Draft) -> Option<[u8; 32]> {
+    let reference = draft.reference.as_deref().filter(|_| draft.kept)?;
+    let length = (draft.sender.len() as u64).to_be_bytes();
+    let digest = Sha256::new_with_prefix(length).chain_update(draft.sender.as_bytes()).chain_update(reference);
+    Some(digest.finalize().into())
+}
+
+/// What the append script says of `count` drafts.
+fn read_appended(room: &RoomName, count: usize, answer: Answer) -> Result<Vec<Appended>, Failure> {
+    let Value::BulkString(bytes) = answer? else { return Err(Failure::Unreadable) };
+    let (outcomes, rest) = bytes.as_chunks::<9>();
+    if outcomes.len() != count || !rest.is_empty() {
+        return Err(Failure::Unreadable);
+    }
+    let tail = Tail::of(room);
+    let outcomes = outcomes.iter().map(|[repeated, id @ ..]| {
+        let id = tail.message_id(EntryId::from_bytes(*id));
+        if *repeated == 0 { Appended::Stored(id) } else { Appended::Repeated(id) }
+    });
+    Ok(outcomes.collect())
+}
+
+/// Reads `[[id, [name, body]]…]`. An entry that this program did not write is left out.
+pub(super) fn read_entries(room: &RoomName, answer: Value) -> Result<Vec<Message>, Failure> {
+    let Value::Array(entries) = answer else { return Err(Failure::Unreadable) };
+    let tail = Tail::of(room);
+    let messages = entries.iter().filter_map(|entry| {
+        let Value::Array(entry) = entry else { return None };
+        let [Value::BulkString(id), Value::Array(fields)] = &entry[..] else { return None };
+        let [_, Value::BulkString(body)] = &fields[..] else { return None };
+        wire::read_body(tail.message_id(EntryId::parse(id)?), body)
+    });
+    Ok(messages.collect())
+}

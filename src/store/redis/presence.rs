@@ -1,0 +1,78 @@
+//! Who is in a room, over all nodes. A node that goes without a word is forgotten when its word expires.
+
+use super::{
+    Keys, Redis,
+    call::{Call, Failure},
+    failed, script,
+};
+use crate::{
+    room::message::RoomName,
+    store::{
+        StoreError,
+        presence::{Change, Known, Presence},
+    },
+};
+use redis::{Value, cmd};
+use std::sync::Arc;
+
+const STORE: &str = "presence";
+
+/// How long a node's word holds; it is renewed three times as often.
+const LIFE_MILLIS: u32 = 30_000;
+
+pub(super) struct RedisPresence {
+    redis: Arc<Redis>,
+}
+
+impl RedisPresence {
+    pub fn new(redis: Arc<Redis>) -> RedisPresence {
+        RedisPresence { redis }
+    }
+
+    /// Each user of a room with the number of its sockets.
+    fn everybody(&self, room: &RoomName) -> Result<Vec<(Arc<str>, usize)>, Failure> {
+        let here = Keys(room).here();
+        let Value::Array(fields) = self.redis.read_one(Call::command(&here, cmd("HGETALL").arg(&here)))? else {
+            return Err(Failure::Unreadable);
+        };
+        let (users, _) = fields.as_chunks::<2>();
+        Ok(users.iter().filter_map(read_user).collect())
+    }
+}
+
+impl Presence for RedisPresence {
+    fn tell(&self, room: &RoomName, changes: &[Change]) -> Result<Known, StoreError> {
+        let keys = Keys(room);
+        let call = Call::script(&script::PRESENCE, &[&keys.nodes(), &keys.here()], |command| {
+            command.arg(&self.redis.node).arg(LIFE_MILLIS).arg(&self.redis.channel).arg(room.as_str());
+            for Change { user, sockets } in changes {
+                command.arg(&**user).arg(*sockets);
+            }
+        });
+        match self.redis.read_one(call) {
+            Ok(Value::Int(0)) => Ok(Known::Anew),
+            Ok(_) => Ok(Known::Before),
+            Err(failure) => Err(failed(STORE, "tell who is in a room")(failure)),
+        }
+    }
+
+    fn users(&self, room: &RoomName) -> Result<Vec<Arc<str>>, StoreError> {
+        let users = self.everybody(room).map_err(failed(STORE, "say who is in a room"))?;
+        let mut users: Vec<_> = users.into_iter().map(|(user, _)| user).collect();
+        users.sort_unstable();
+        Ok(users)
+    }
+
+    fn sockets(&self, room: &RoomName) -> Result<usize, StoreError> {
+        let users = self.everybody(room).map_err(failed(STORE, "say who is in a room"))?;
+        Ok(users.into_iter().map(|(_, sockets)| sockets).sum())
+    }
+}
+
+/// Reads a user and `node=sockets node=sockets …`.
+fn read_user(field: &[Value; 2]) -> Option<(Arc<str>, usize)> {
+    let [Value::BulkString(user), Value::BulkString(nodes)] = field else { return None };
+    let nodes = std::str::from_utf8(nodes).ok()?;
+    let sockets = nodes.split(' ').filter_map(|node| node.split_once('=')?.1.parse::<usize>().ok()).sum();
+    Some((std::str::from_utf8(user).ok()?.into(), sockets))
+}

@@ -1,0 +1,330 @@
+//! The store suite against a real Redis, and what is Redis' own.
+
+#[path = "../../../tests/common/redis.rs"]
+#[allow(dead_code)]
+mod server;
+
+use self::server::Redis;
+use super::{RedisStores, address::Deployment, ledger::RedisLedger, log::RedisLog};
+use crate::{
+    auth::token::SignedPart,
+    room::{
+        message::{Draft, MessageId, RoomName},
+        voice::Event,
+    },
+    store::{
+        Appended, Ledger, MessageLog,
+        feed::{Ear, Heard, Stored},
+        presence::{Change, Known},
+        suite::{self, fresh_room, say, texts},
+    },
+};
+use std::{
+    ops::Deref,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// A store on a Redis of its own.
+struct Opened<S> {
+    store: Arc<S>,
+    redis: Redis,
+}
+
+impl<S> Deref for Opened<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.store
+    }
+}
+
+fn stores(redis: &Redis) -> RedisStores {
+    RedisStores::open(Deployment::parse(&redis.url()).unwrap(), None).unwrap()
+}
+
+fn log() -> Opened<RedisLog> {
+    let redis = Redis::start();
+    Opened { store: stores(&redis).log, redis }
+}
+
+fn ledger() -> Opened<RedisLedger> {
+    let redis = Redis::start();
+    Opened { store: stores(&redis).ledger, redis }
+}
+
+suite::ledger!(ledger);
+suite::message_log!(log);
+
+fn draft(room: &RoomName, text: &str) -> Draft {
+    suite::draft(room, text)
+}
+
+fn soon() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(60)
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The next thing that is heard, other than nothing.
+fn hear(ear: &mut dyn Ear) -> Heard {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(Instant::now() < deadline, "nothing is heard");
+        match ear.next(&|_| true) {
+            Heard::Nothing => {}
+            heard => return heard,
+        }
+    }
+}
+
+fn hear_messages(ear: &mut dyn Ear) -> Stored {
+    match hear(ear) {
+        Heard::Stored(stored) => stored,
+        _ => panic!("something else is heard"),
+    }
+}
+
+#[test]
+fn what_one_node_stores_every_node_hears_in_order() {
+    let redis = Redis::start();
+    let (one, other) = (stores(&redis), stores(&redis));
+    let (mut here, mut there) = (one.log.feed().unwrap().listen(), other.log.feed().unwrap().listen());
+    assert!(matches!(hear(&mut *here), Heard::Subscribed));
+    assert!(matches!(hear(&mut *there), Heard::Subscribed));
+    let room = fresh_room();
+    let first = say(&*one.log, &room, &["a", "b"]);
+    let second = say(&*other.log, &room, &["c"]);
+    for ear in [&mut *here, &mut *there] {
+        let heard = hear_messages(ear);
+        assert_eq!((texts(&heard.messages), heard.before), (vec!["a", "b"], MessageId::BEFORE_ALL));
+        let heard = hear_messages(ear);
+        assert_eq!((texts(&heard.messages), heard.before), (vec!["c"], first[1]));
+        assert_eq!(heard.messages[0].id, second[0]);
+    }
+}
+
+#[test]
+fn a_repeated_message_is_not_heard_again() {
+    let opened = log();
+    let mut ear = opened.feed().unwrap().listen();
+    hear(&mut *ear);
+    let room = fresh_room();
+    let marked = Draft { reference: Some("r".into()), ..draft(&room, "once") };
+    opened.append(&[marked.clone(), marked.clone()]).unwrap();
+    opened.append(&[marked]).unwrap();
+    say(&*opened.store, &room, &["next"]);
+    assert_eq!(texts(&hear_messages(&mut *ear).messages), ["once"]);
+    assert_eq!(texts(&hear_messages(&mut *ear).messages), ["next"]);
+}
+
+#[test]
+fn a_message_that_is_not_kept_is_heard_and_leaves_no_trace() {
+    let opened = log();
+    let feed = opened.feed().unwrap();
+    let mut ear = feed.listen();
+    hear(&mut *ear);
+    let room = fresh_room();
+    let passing = Draft { kept: false, ..draft(&room, "passing") };
+    let appended = opened.append(&[passing]).unwrap();
+    let Appended::Stored(id) = appended[0] else { panic!("it is new") };
+    assert_eq!(hear_messages(&mut *ear).messages[0].id, id);
+    assert!(opened.history(&room, None, 10).unwrap().is_empty());
+    assert_eq!(feed.newest(&[room, fresh_room()]).unwrap(), [id, MessageId::BEFORE_ALL]);
+}
+
+#[test]
+fn what_was_missed_can_be_read() {
+    let opened = log();
+    let room = fresh_room();
+    let ids = say(&*opened.store, &room, &["a", "b", "c"]);
+    let feed = opened.feed().unwrap();
+    assert_eq!(texts(&feed.missed(&room, ids[0], 10).unwrap()), ["b", "c"]);
+    assert_eq!(texts(&feed.missed(&room, MessageId::BEFORE_ALL, 2).unwrap()), ["a", "b"]);
+}
+
+#[test]
+fn about_as_many_messages_are_kept_as_the_setting_says() {
+    let redis = Redis::start();
+    let stores = RedisStores::open(Deployment::parse(&redis.url()).unwrap(), Some(200)).unwrap();
+    let room = fresh_room();
+    for _ in 0..20 {
+        say(&*stores.log, &room, &["m"; 50]);
+    }
+    let kept = stores.log.history(&room, None, 10_000).unwrap().len();
+    assert!((200..400).contains(&kept), "{kept}");
+}
+
+#[test]
+fn ids_grow_though_only_the_stream_is_left_to_tell() {
+    let opened = log();
+    let room = fresh_room();
+    let before = say(&*opened.store, &room, &["a"; 3]);
+    let mut delete = redis::cmd("DEL");
+    delete.arg(super::Keys(&room).head());
+    opened.redis.ask::<()>(delete).unwrap();
+    assert!(say(&*opened.store, &room, &["b"])[0] > before[2]);
+}
+
+#[test]
+fn scripts_that_the_server_has_forgotten_are_loaded_again() {
+    let opened = log();
+    let (here, there) = (fresh_room(), fresh_room());
+    say(&*opened.store, &here, &["a"]);
+    let mut flush = redis::cmd("SCRIPT");
+    flush.arg("FLUSH");
+    opened.redis.ask::<()>(flush).unwrap();
+    let appended = opened.append(&[draft(&here, "b"), draft(&there, "c"), draft(&here, "d")]).unwrap();
+    assert!(appended.iter().all(|outcome| matches!(outcome, Appended::Stored(_))));
+    assert_eq!(texts(&opened.history(&here, None, 10).unwrap()), ["a", "b", "d"]);
+}
+
+#[test]
+fn a_redis_that_was_killed_is_used_again_when_it_is_back() {
+    let mut opened = log();
+    let room = fresh_room();
+    say(&*opened.store, &room, &["before"]);
+    opened.redis.kill();
+    eventually("it is known to be away", || opened.store.append(&[draft(&room, "lost")]).is_err());
+    opened.probe().unwrap_err();
+    opened.redis.run();
+    eventually("messages are stored again", || opened.store.append(&[draft(&room, "after")]).is_ok());
+    assert_eq!(texts(&opened.history(&room, None, 10).unwrap()), ["before", "after"]);
+}
+
+#[test]
+fn after_the_first_time_out_nobody_waits_for_another() {
+    let opened = log();
+    let room = fresh_room();
+    opened.redis.pause();
+    opened.store.append(&[draft(&room, "slow")]).unwrap_err();
+    let start = Instant::now();
+    for _ in 0..100 {
+        opened.store.append(&[draft(&room, "fast")]).unwrap_err();
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    opened.redis.go_on();
+    eventually("messages are stored again", || opened.store.append(&[draft(&room, "after")]).is_ok());
+    // What had waited in the paused server's socket was not stored late.
+    assert_eq!(texts(&opened.history(&room, None, 10).unwrap()), ["after"]);
+}
+
+#[test]
+fn a_token_that_could_not_be_checked_is_not_spent_later() {
+    let opened = ledger();
+    let token = SignedPart([5; 32]);
+    opened.redis.pause();
+    opened.spend(&token, soon()).unwrap_err();
+    opened.redis.go_on();
+    eventually("the ledger can be used", || opened.probe().is_ok());
+    assert!(opened.spend(&token, soon()).unwrap());
+    assert!(!opened.spend(&token, soon()).unwrap());
+}
+
+#[test]
+fn a_read_only_replica_is_not_used() {
+    let master = Redis::start();
+    let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
+    let log = stores(&replica).log;
+    log.probe().unwrap_err();
+    log.append(&[draft(&fresh_room(), "no")]).unwrap_err();
+    let mut promote = redis::cmd("REPLICAOF");
+    promote.arg("NO").arg("ONE");
+    replica.ask::<()>(promote).unwrap();
+    eventually("it is used when it becomes the master", || log.probe().is_ok());
+}
+
+#[test]
+fn users_acls_and_databases_are_respected() {
+    let redis = Redis::start();
+    let mut acl = redis::cmd("ACL");
+    acl.arg(&["SETUSER", "chat", "on", ">p@ss/word", "~propromo:*", "&propromo:*", "+@all", "-@admin", "-@dangerous"]);
+    redis.ask::<()>(acl).unwrap();
+    let url = format!("redis://chat:p%40ss%2Fword@127.0.0.1:{}/3", redis.port);
+    let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None).unwrap();
+    let mut ear = stores.log.feed().unwrap().listen();
+    hear(&mut *ear);
+    let room = fresh_room();
+    say(&*stores.log, &room, &["hi"]);
+    assert_eq!(texts(&hear_messages(&mut *ear).messages), ["hi"]);
+    let keys: usize = redis.ask(redis::cmd("DBSIZE")).unwrap();
+    assert_eq!(keys, 0, "in database 0");
+}
+
+#[test]
+fn a_password_is_in_no_error() {
+    let redis = Redis::start();
+    let mut password = redis::cmd("CONFIG");
+    password.arg("SET").arg("requirepass").arg("right");
+    redis.ask::<()>(password).unwrap();
+    let url = format!("redis://:wrong-secret@127.0.0.1:{}", redis.port);
+    let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None).unwrap();
+    let error = stores.log.probe().unwrap_err();
+    assert!(!format!("{error:?}").contains("wrong-secret"));
+}
+
+fn change(user: &str, sockets: usize) -> Change {
+    Change { user: user.into(), sockets }
+}
+
+#[test]
+fn who_is_here_is_told_once_over_all_nodes() {
+    let redis = Redis::start();
+    let (one, other) = (stores(&redis), stores(&redis));
+    let feed = one.log.feed().unwrap();
+    let (here, there) = (feed.presence(), other.log.feed().unwrap().presence());
+    let mut ear = feed.listen();
+    hear(&mut *ear);
+    let room = fresh_room();
+    let user = |name: &str| -> Arc<str> { name.into() };
+    assert_eq!(here.tell(&room, &[change("alice", 2), change("bob", 1)]).unwrap(), Known::Anew);
+    there.tell(&room, &[change("alice", 1)]).unwrap();
+    assert_eq!(there.users(&room).unwrap(), [user("alice"), user("bob")]);
+    assert_eq!(there.sockets(&room).unwrap(), 4);
+    here.tell(&room, &[change("alice", 0)]).unwrap();
+    assert_eq!(here.tell(&room, &[]).unwrap(), Known::Before);
+    there.tell(&room, &[change("alice", 0)]).unwrap();
+    for expected in [
+        Event::Joined { user: user("alice") },
+        Event::Joined { user: user("bob") },
+        Event::Left { user: user("alice") },
+    ] {
+        assert!(matches!(hear(&mut *ear), Heard::Event { event, .. } if event == expected), "{expected:?}");
+    }
+    assert_eq!(here.users(&room).unwrap(), [user("bob")]);
+}
+
+#[test]
+fn a_node_that_died_is_forgotten_and_its_users_have_left() {
+    let redis = Redis::start();
+    let (one, other) = (stores(&redis), stores(&redis));
+    let feed = one.log.feed().unwrap();
+    let (here, there) = (feed.presence(), other.log.feed().unwrap().presence());
+    let room = fresh_room();
+    here.tell(&room, &[change("alice", 1)]).unwrap();
+    there.tell(&room, &[change("bob", 1)]).unwrap();
+    let mut ear = feed.listen();
+    hear(&mut *ear);
+    // As if the other node had not told anything for half a minute.
+    let nodes = super::Keys(&room).nodes();
+    let mut fields = redis::cmd("HGETALL");
+    fields.arg(&nodes);
+    let fields: Vec<(String, u64)> = redis.ask(fields).unwrap();
+    let newest = fields.iter().max_by_key(|(_, expires)| *expires).unwrap();
+    let mut expire = redis::cmd("HSET");
+    expire.arg(&nodes).arg(&newest.0).arg(1);
+    redis.ask::<()>(expire).unwrap();
+    here.tell(&room, &[]).unwrap();
+    assert!(matches!(hear(&mut *ear), Heard::Event { event: Event::Left { user }, .. } if &*user == "bob"));
+    assert_eq!(here.users(&room).unwrap(), [Arc::<str>::from("alice")]);
+    assert_eq!(there.tell(&room, &[]).unwrap(), Known::Anew, "it has to tell its users anew");
+}

@@ -1,0 +1,198 @@
+//! How messages and events are written in stream entries and on the feed channel. The scripts in `lua/` write the
+//! same frames; numbers are big-endian.
+//!
+//! ```text
+//! body      sender length (2) | extra length (4, all ones: none) | sender | extra | text
+//! stored    1 | room length (2) | room | entry id before (8) | { entry id (8) | body length (4) | body }…
+//! event     2 | room length (2) | room | what (1) | node (16) | user
+//! beat      3
+//! ```
+
+use super::id::{EntryId, Tail};
+use crate::room::{
+    message::{Draft, Message, MessageId, RoomName},
+    voice::Event,
+};
+use std::sync::Arc;
+
+const STORED: u8 = 1;
+const EVENT: u8 = 2;
+/// What each node publishes every second, so that a feed that has gone silent is known to be broken.
+pub(super) const BEAT: &[u8] = &[3];
+
+const NO_EXTRA: u32 = u32::MAX;
+
+/// Bytes of a node's name.
+pub(super) const NODE_NAME: usize = 16;
+
+/// Appends a draft's body.
+pub(super) fn write_body(draft: &Draft, out: &mut Vec<u8>) {
+    // Senders are email addresses, names or `publisher`; a longer one could not have come through a door.
+    let sender = &draft.sender.as_bytes()[..draft.sender.len().min(usize::from(u16::MAX))];
+    out.extend_from_slice(&(sender.len() as u16).to_be_bytes());
+    let extra = draft.extra.as_deref();
+    out.extend_from_slice(&extra.map_or(NO_EXTRA, |extra| extra.len() as u32).to_be_bytes());
+    out.extend_from_slice(sender);
+    out.extend_from_slice(extra.unwrap_or_default().as_bytes());
+    out.extend_from_slice(draft.text.as_bytes());
+}
+
+/// Reads a body; `None` if this program did not write it.
+pub(super) fn read_body(id: MessageId, body: &[u8]) -> Option<Message> {
+    let mut rest = body;
+    let sender_length = usize::from(u16::from_be_bytes(take(&mut rest)?));
+    let extra_length = u32::from_be_bytes(take(&mut rest)?);
+    let sender = text(split(&mut rest, sender_length)?)?.into();
+    let extra = match extra_length {
+        NO_EXTRA => None,
+        length => Some(text(split(&mut rest, length as usize)?)?.into()),
+    };
+    Some(Message { id, sender, text: text(rest)?.into(), extra })
+}
+
+/// A frame of the feed channel.
+pub(super) enum Frame<'a> {
+    Stored { room: RoomName, frames: StoredFrames<'a> },
+    Event { room: RoomName, node: &'a [u8], event: Event },
+    Beat,
+}
+
+/// The messages of a frame, not read yet.
+pub(super) struct StoredFrames<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Reads a frame; `None` if it is of another kind or broken. A newer node may publish what this one doesn't know.
+    pub fn read(bytes: &'a [u8]) -> Option<Frame<'a>> {
+        let mut rest = bytes;
+        let [kind] = take(&mut rest)?;
+        if bytes == BEAT {
+            return Some(Frame::Beat);
+        }
+        let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
+        let room = RoomName::from_store(text(split(&mut rest, length)?)?);
+        match kind {
+            STORED => Some(Frame::Stored { room, frames: StoredFrames { rest } }),
+            EVENT => {
+                let [what] = take(&mut rest)?;
+                let node = split(&mut rest, NODE_NAME)?;
+                let user: Arc<str> = text(rest)?.into();
+                let event = match what {
+                    0 => Event::Joined { user },
+                    1 => Event::Left { user },
+                    2 => Event::Typing { user },
+                    _ => return None,
+                };
+                Some(Frame::Event { room, node, event })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl StoredFrames<'_> {
+    /// The id of the message before these, and these; a body that can't be read is left out.
+    pub fn read(mut self, room: &RoomName) -> Option<(MessageId, Vec<Message>)> {
+        let tail = Tail::of(room);
+        let before = tail.message_id(EntryId::from_bytes(take(&mut self.rest)?));
+        let mut messages = Vec::new();
+        while !self.rest.is_empty() {
+            let id = tail.message_id(EntryId::from_bytes(take(&mut self.rest)?));
+            let length = u32::from_be_bytes(take(&mut self.rest)?);
+            messages.extend(read_body(id, split(&mut self.rest, length as usize)?));
+        }
+        Some((before, messages))
+    }
+}
+
+/// A frame that tells what happens in a room.
+pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<u8> {
+    let (what, user) = match event {
+        Event::Joined { user } => (0, user),
+        Event::Left { user } => (1, user),
+        Event::Typing { user } => (2, user),
+    };
+    let mut out = vec![EVENT];
+    out.extend_from_slice(&(room.as_str().len() as u16).to_be_bytes());
+    out.extend_from_slice(room.as_str().as_bytes());
+    out.push(what);
+    out.extend_from_slice(node.as_bytes());
+    out.extend_from_slice(user.as_bytes());
+    out
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, left) = rest.split_first_chunk::<N>()?;
+    *rest = left;
+    Some(*taken)
+}
+
+fn split<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(length)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NODE: &str = "0123456789abcdef";
+
+    proptest! {
+        #[test]
+        fn a_body_is_read_as_it_is_written(
+            sender in ".{0,300}",
+            said in ".*",
+            extra in proptest::option::of(".*"),
+        ) {
+            let id = Tail::of(&RoomName::channel("r")).message_id(EntryId { millis: 9, sequence: 9 });
+            let extra = extra.map(Box::<str>::from);
+            let draft = Draft {
+                room: RoomName::channel("r"),
+                sender: sender.as_str().into(),
+                text: said.as_str().into(),
+                extra: extra.clone(),
+                kept: true,
+                reference: None,
+            };
+            let mut body = Vec::new();
+            write_body(&draft, &mut body);
+            let read = read_body(id, &body);
+            let written = Message { id, sender: draft.sender, text: draft.text, extra };
+            prop_assert!(read.is_some_and(|read| read == written));
+        }
+
+        #[test]
+        fn an_event_is_read_as_it_is_written(room in ".*", user in ".*") {
+            let room = RoomName::channel(&room);
+            let event = Event::Typing { user: user.as_str().into() };
+            let written = write_event(&room, NODE, &event);
+            let read = matches!(
+                Frame::read(&written),
+                Some(Frame::Event { room: r, node, event: e }) if r == room && node == NODE.as_bytes() && e == event
+            );
+            prop_assert!(read);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
+            if let Some(Frame::Stored { room, frames }) = Frame::read(&bytes) {
+                let _ = frames.read(&room);
+            }
+            let _ = read_body(MessageId::BEFORE_ALL, &bytes);
+        }
+    }
+
+    #[test]
+    fn a_beat_is_told_from_the_rest() {
+        assert!(matches!(Frame::read(BEAT), Some(Frame::Beat)));
+        assert!(Frame::read(&[9, 0, 0]).is_none());
+    }
+}
