@@ -167,7 +167,7 @@ fn a_server_that_dies_and_comes_back_loses_and_doubles_nothing() {
 #[test]
 fn a_server_that_stays_away_ends_it_with_a_sentence() {
     let mut server = Server::start();
-    let mut alice = Piped::start(&server, ALICE, DEMO, &["--patience", "1"]);
+    let mut alice = Piped::start(&server, ALICE, DEMO, &["--patience", "8"]);
     alice.say("stored");
     alice.prints("stored");
     server.kill9();
