@@ -1,6 +1,10 @@
 //! The accept loop: counts connections, hands each to a thread, and goes on whatever the system runs out of.
 
-use super::{shutdown::StopSignal, threads::Threads, turned_away::TurnedAway};
+use super::{
+    shutdown::StopSignal,
+    threads::{Rest, Threads},
+    turned_away::TurnedAway,
+};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -38,7 +42,7 @@ pub struct Acceptor {
 struct Accepted {
     stream: TcpStream,
     peer: IpAddr,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// Something to be done regularly, from the accept loop, as a sign that it is alive.
@@ -48,19 +52,29 @@ pub struct Heartbeat {
 }
 
 impl Acceptor {
-    /// Serves at most `max_connections` at a time; more are answered 503 and closed.
+    /// Serves at most `max_connections` at a time; more are answered 503 and closed. The rest that `serve` may leave
+    /// is done on another thread, which counts as the same connection.
     pub fn new(
         listener: TcpListener,
         max_connections: usize,
-        serve: impl Fn(TcpStream, IpAddr) + Send + Sync + 'static,
+        serve: impl Fn(TcpStream, IpAddr) -> Option<Rest> + Send + Sync + 'static,
     ) -> io::Result<Acceptor> {
+        // Their stacks stay small: what needs much of one was done on the first thread.
+        let rests = Threads::new(|(rest, _permit): (Rest, Permit)| rest());
+        let serve = move |Accepted { stream, peer, permit }: Accepted| {
+            if let Some(rest) = serve(stream, peer)
+                && let Err(((rest, _permit), _)) = rests.run((rest, permit))
+            {
+                rest();
+            }
+        };
         // A connection that is gone again between poll and accept must not block the loop.
         listener.set_nonblocking(true)?;
         Ok(Acceptor {
             listener,
             max_connections,
             connections: Arc::new(AtomicUsize::new(0)),
-            threads: Threads::new(move |accepted: Accepted| serve(accepted.stream, accepted.peer)),
+            threads: Threads::new(serve),
             turned_away: TurnedAway::start(),
             spare: spare(),
             trouble: Trouble::default(),
@@ -135,7 +149,7 @@ impl Acceptor {
             self.trouble.log("all connections are in use; new ones are answered 503 (MAX_CONNECTIONS)", None);
             return self.turned_away.add(stream);
         };
-        if let Err((accepted, error)) = self.threads.run(Accepted { stream, peer, _permit: permit }) {
+        if let Err((accepted, error)) = self.threads.run(Accepted { stream, peer, permit }) {
             self.trouble.log("no thread for a connection; it is answered 503", Some(&error));
             self.turned_away.add(accepted.stream);
         }
@@ -231,6 +245,10 @@ mod tests {
     ) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
+        let serve = move |stream, peer| {
+            serve(stream, peer);
+            None
+        };
         let acceptor = Acceptor::new(listener, max_connections, serve).unwrap().with_heartbeat(heartbeat);
         let (stopper, signal) = shutdown::stop().unwrap();
         let thread = thread::spawn(move || acceptor.run(&signal));
@@ -280,6 +298,33 @@ mod tests {
             assert!(again);
             drop(leave);
         });
+    }
+
+    #[test]
+    fn the_rest_of_a_connection_runs_on_another_thread_and_keeps_its_place() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (leave, may_leave) = bounded::<()>(0);
+        let (at_work, threads) = bounded(2);
+        let serve = move |stream: TcpStream, _| {
+            at_work.send(thread::current().id()).unwrap();
+            let (at_work, may_leave) = (at_work.clone(), may_leave.clone());
+            Some(Box::new(move || {
+                at_work.send(thread::current().id()).unwrap();
+                let _ = may_leave.recv();
+                drop(stream);
+            }) as Rest)
+        };
+        let acceptor = Acceptor::new(listener, 1, serve).unwrap();
+        let (stopper, signal) = shutdown::stop().unwrap();
+        let thread = thread::spawn(move || acceptor.run(&signal));
+        let _inside = TcpStream::connect(address).unwrap();
+        let next = || threads.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_ne!(next(), next());
+        assert!(answer(address).starts_with("HTTP/1.1 503 "));
+        drop(leave);
+        stopper.stop();
+        thread.join().unwrap();
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! One connection, on its own thread: reads requests one by one and routes each by itself.
 //!
 //! Plain requests go through the gateway; an upgrade may follow them, and turns the rest of the connection into a
-//! WebSocket, which runs on the same thread.
+//! WebSocket. That is opened here, and then runs on a thread of its own.
 
 use super::{
     answer::{self, Persistence},
     head::{BodyLength, Head, Method},
     pace::Pace,
     reader::{End, Reader},
+    threads::Rest,
     upgrade::{Session, Upgrades},
 };
 use crate::{
@@ -44,36 +45,38 @@ impl Service {
         Service { limits, trusted, gateway, upgrades, in_flight, stopping }
     }
 
-    /// Serves a connection until it ends.
-    pub fn serve(&self, stream: TcpStream, peer: IpAddr) {
-        if self.set_up(&stream).is_err() {
-            return;
-        }
+    /// Serves a connection until it ends, or has become a WebSocket: that is the rest.
+    pub fn serve(&self, stream: TcpStream, peer: IpAddr) -> Option<Rest> {
+        self.set_up(&stream).ok()?;
         let mut reader = Reader::new(&stream, peer, &self.limits, &self.trusted);
         let session = loop {
             let head = match reader.head() {
                 Ok(head) => head,
-                Err(end) => return self.end(&stream, peer, end),
+                Err(end) => {
+                    self.end(&stream, peer, end);
+                    return None;
+                }
             };
             let _in_flight = InFlight::begin(&self.in_flight);
             match self.next(&mut reader, &head) {
                 Ok(Next::Open(session)) => break session,
                 Ok(Next::Answer(bytes, persistence)) => {
-                    if self.send(&stream, &bytes).is_err() {
-                        return;
-                    }
+                    self.send(&stream, &bytes).ok()?;
                     if persistence == Persistence::Closed {
-                        return linger(&stream);
+                        linger(&stream);
+                        return None;
                     }
                 }
-                Err(end) => return self.end(&stream, peer, end),
+                Err(end) => {
+                    self.end(&stream, peer, end);
+                    return None;
+                }
             }
         };
         let early = reader.into_early();
         // A session sets time-outs of its own.
-        if stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(None)).is_ok() {
-            session(stream, early);
-        }
+        stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(None)).ok()?;
+        session(stream, early)
     }
 
     /// From now on no connection is kept, and no WebSocket opened.

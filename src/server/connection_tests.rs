@@ -26,7 +26,7 @@ impl Upgrades for OneDoor {
         }
         Ok(Box::new(|mut stream, early| {
             stream.write_all(&early).unwrap();
-            io::copy(&mut stream.try_clone().unwrap(), &mut stream).unwrap();
+            Some(Box::new(move || _ = io::copy(&mut stream.try_clone().unwrap(), &mut stream).unwrap()))
         }))
     }
 
@@ -49,7 +49,7 @@ fn service(limits: Limits) -> Arc<Service> {
 fn conversation(service: &Arc<Service>, request: &[u8]) -> String {
     let (mut client, server) = connected();
     let service = service.clone();
-    let thread = thread::spawn(move || service.serve(server, PEER));
+    let thread = thread::spawn(move || service.serve(server, PEER).map(|rest| rest()));
     client.write_all(request).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     let mut answers = Vec::new();
@@ -134,7 +134,7 @@ fn a_client_that_still_sends_its_large_body_sees_the_refusal() {
 fn a_slow_head_is_answered_with_408() {
     let service = service(Limits { head_deadline: Duration::from_millis(30), ..limits() });
     let (mut client, server) = connected();
-    let thread = thread::spawn(move || service.serve(server, PEER));
+    let thread = thread::spawn(move || service.serve(server, PEER).map(|rest| rest()));
     client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();

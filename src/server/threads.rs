@@ -21,6 +21,9 @@ const MAX_IDLE: usize = 64;
 /// How long they are kept.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
+/// What a connection's first thread leaves to be done on a fresh one.
+pub type Rest = Box<dyn FnOnce() + Send>;
+
 /// Serves connections, each on a thread of its own. `T` is what a thread gets.
 pub struct Threads<T> {
     /// Holds nothing: a connection passes only to a thread that waits for one.
@@ -43,15 +46,16 @@ impl<T: Send + 'static> Threads<T> {
         let (first, receive_first) = bounded(1);
         let (waiting, idle, serve) = (self.handover.1.clone(), self.idle.clone(), self.serve.clone());
         let thread = thread::Builder::new().name("connection".to_owned()).stack_size(STACK_SIZE);
-        match thread.spawn(move || work(&receive_first, &waiting, &idle, &*serve)) {
+        match thread.spawn(move || work(receive_first, &waiting, &idle, &*serve)) {
             Ok(_) => first.send(connection).map_err(|refused| (refused.into_inner(), io::ErrorKind::Other.into())),
             Err(error) => Err((connection, error)),
         }
     }
 }
 
-fn work<T>(first: &Receiver<T>, waiting: &Receiver<T>, idle: &AtomicUsize, serve: &dyn Fn(T)) {
+fn work<T>(first: Receiver<T>, waiting: &Receiver<T>, idle: &AtomicUsize, serve: &dyn Fn(T)) {
     let mut next = first.recv().ok();
+    drop(first);
     while let Some(connection) = next {
         if catch_unwind(AssertUnwindSafe(|| serve(connection))).is_err() {
             tracing::error!("a connection ended by a panic");

@@ -1,6 +1,6 @@
 //! Which requests open a WebSocket, and at which door.
 
-use super::head::Head;
+use super::{head::Head, threads::Rest};
 use crate::{
     chat::Chat,
     door::{DOORS, Door},
@@ -22,8 +22,9 @@ pub trait Upgrades: Send + Sync {
     fn refuse(&self, segments: &[String], refusal: &Refusal) -> Reply;
 }
 
-/// Runs an opened WebSocket until it ends: takes the connection, and what came in behind the request head.
-pub type Session = Box<dyn FnOnce(TcpStream, Vec<u8>) + Send>;
+/// Opens a WebSocket: takes the connection, and what came in behind the request head. What is left is to run it
+/// until it ends.
+pub type Session = Box<dyn FnOnce(TcpStream, Vec<u8>) -> Option<Rest> + Send>;
 
 /// The doors of [`DOORS`].
 pub struct Doors {
@@ -47,7 +48,7 @@ impl Upgrades for Doors {
             Ok(opening) => {
                 self.chat.metrics.handshake(door.name(), "ok");
                 let chat = self.chat.clone();
-                Ok(Box::new(move |stream, early| session::run(&chat, stream, opening, early)))
+                Ok(Box::new(move |stream, early| session::open(&chat, stream, opening, early)))
             }
             Err(refusal) => {
                 // Neither path nor query: both may hold a token.

@@ -1,7 +1,7 @@
-//! The read loop of one open WebSocket, on its connection's own thread.
+//! One open WebSocket: its opening, and its read loop on a thread of its own.
 
 use super::{close::Close, frame, handshake::Opening, outbound::Outbound};
-use crate::{chat::Chat, config::Limits, refusal::Reason};
+use crate::{chat::Chat, config::Limits, refusal::Reason, server::threads::Rest};
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
@@ -17,8 +17,9 @@ use tungstenite::{
     protocol::{Role, WebSocket, WebSocketConfig},
 };
 
-/// tungstenite's own buffer; what a message needs beyond it is allocated for that message.
-const READ_BUFFER: usize = 4096;
+/// tungstenite's own buffer, which every open socket holds: some chat messages. What a longer one needs beyond it is
+/// allocated for that message.
+const READ_BUFFER: usize = 1024;
 
 /// How long a closing socket may take to swallow the close frame and answer it.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -26,7 +27,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// Why a client is closed that doesn't say in time who it is.
 const AUTH_DEADLINE: &str = "auth_deadline";
 
-/// What a door says and hears on one open socket. Runs on the connection's own thread.
+/// What a door says and hears on one open socket. Runs on the connection's threads, one after the other.
 pub trait Conversation: Send {
     /// The token is spent: join the room, replay its history.
     ///
@@ -73,54 +74,50 @@ impl Link {
     }
 }
 
-/// Joins and writes the `101`, then reads until the connection ends. `early` is what came in behind the request head.
-pub fn run(chat: &Arc<Chat>, stream: TcpStream, opening: Opening, early: Vec<u8>) {
-    let limits = &chat.config.limits;
-    let outbound = chat.sessions.open(stream, limits);
-    let link = Link {
-        chat: chat.clone(),
-        outbound,
-        client: opening.client,
-        response: Cell::new(Some(opening.response.into())),
-    };
+/// Joins and writes the `101`. What is left is to read until the connection ends: to be done on a thread that has
+/// done nothing else, since the stack that this took is never given back. `early` is what came in behind the request
+/// head. Nothing is left of a connection that is gone already.
+pub fn open(chat: &Arc<Chat>, stream: TcpStream, opening: Opening, early: Vec<u8>) -> Option<Rest> {
+    let outbound = chat.sessions.open(stream, &chat.config.limits);
+    let response = Cell::new(Some(opening.response.into()));
+    let link = Link { chat: chat.clone(), outbound, client: opening.client, response };
     chat.metrics.connections.inc();
-    let _closed = OnDrop(|| {
-        chat.metrics.connections.dec();
-        chat.sessions.closed(&link.outbound);
-    });
-    let close = Talking { link: &link, conversation: opening.conversation }.until_closed(early);
-    goodbye(&link.outbound, close);
+    let mut talking = Talking { link, conversation: opening.conversation, left: false };
+    let opened = talking.conversation.opened(&talking.link);
+    talking.link.open().ok()?;
+    Some(Box::new(move || talking.until_closed(opened, early)))
 }
 
 /// A conversation that is told its end, also when a panic ends it: or its room would keep a dead member.
-struct Talking<'a> {
-    link: &'a Link,
+struct Talking {
+    link: Link,
     conversation: Box<dyn Conversation>,
+    left: bool,
 }
 
-impl Talking<'_> {
-    fn until_closed(mut self, early: Vec<u8>) -> Option<Close> {
-        let opened = self.conversation.opened(self.link);
-        self.link.open().ok()?;
-        match opened {
-            Ok(()) => read_loop(self.link, &mut *self.conversation, early),
+impl Talking {
+    fn until_closed(mut self, opened: Result<(), Close>, early: Vec<u8>) {
+        let close = match opened {
+            Ok(()) => read_loop(&self.link, &mut *self.conversation, early),
             Err(close) => Some(close),
+        };
+        self.leave();
+        goodbye(&self.link.outbound, close);
+    }
+
+    fn leave(&mut self) {
+        if !self.left {
+            self.left = true;
+            self.conversation.closed(&self.link);
         }
     }
 }
 
-impl Drop for Talking<'_> {
+impl Drop for Talking {
     fn drop(&mut self) {
-        self.conversation.closed(self.link);
-    }
-}
-
-/// Runs its closure when a scope ends, also by a panic.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
+        self.leave();
+        self.link.chat.metrics.connections.dec();
+        self.link.chat.sessions.closed(&self.link.outbound);
     }
 }
 
@@ -213,6 +210,9 @@ fn close_for(error: &Error) -> Option<Close> {
 ///
 /// Unread input would turn the close into a reset (RFC 9293 §3.10.4) that may overtake the close
 /// frame, so what still comes in is read for a moment.
+///
+/// Not inlined, or the thread would hold the room for `sink` all its life.
+#[inline(never)]
 fn goodbye(outbound: &Arc<Outbound>, close: Option<Close>) {
     let until = Instant::now() + GOODBYE;
     if let Some(close) = close {
