@@ -77,12 +77,10 @@ impl Keeper {
 
     fn trim(&self, room: i64) -> rusqlite::Result<()> {
         let Some(keep) = self.keep else { return Ok(()) };
+        lock_writer(&self.writer).index()?;
         let newest_unwanted: Option<i64> = self
             .connection
-            .prepare_cached(
-                "SELECT key FROM messages INDEXED BY messages_by_room
-                 WHERE room = ?1 ORDER BY key DESC LIMIT 1 OFFSET ?2",
-            )?
+            .prepare_cached("SELECT key FROM by_room WHERE room = ?1 ORDER BY key DESC LIMIT 1 OFFSET ?2")?
             .query_row((room, i64::try_from(keep).unwrap_or(i64::MAX)), |row| row.get(0))
             .optional()?;
         match newest_unwanted {

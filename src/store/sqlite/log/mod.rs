@@ -1,8 +1,8 @@
 //! The message log in SQLite: one writing connection, four that read, one thread that tidies up.
 //!
-//! - All messages of all rooms are appended to one table in the order of their ids; a narrow index
-//!   finds those of a room. Clustering by room instead touches a wide page for each room of a batch,
-//!   and measured three times slower with 1000 rooms.
+//! - All messages of all rooms are appended to one table in the order of their ids; a narrow table, written for many
+//!   messages at once (`unindexed`), finds those of a room. Clustering by room instead touches a wide page for each
+//!   room of a batch, and measured three times slower with 1000 rooms.
 //! - A batch is one transaction. It waits for no sync (unless [`Durability::Power`]) and does no
 //!   checkpoint: `keeper` does those beside it.
 //! - `synchronous` is `NORMAL`: a commit is in the kernel's page cache when it returns, so it outlives
@@ -14,9 +14,10 @@
 mod chores;
 mod ids;
 mod keeper;
+mod unindexed;
 mod writer;
 
-use self::{chores::Chores, keeper::Keeper, writer::Writer};
+use self::{chores::Chores, keeper::Keeper, unindexed::Unindexed, writer::Writer};
 use super::{
     StoreOpenError,
     database::{self, DiskSync, Pool, Tuning},
@@ -37,7 +38,7 @@ use std::{
     time::Duration,
 };
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/log-1.sql"))];
+const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/log-1.sql")), M::up(include_str!("../schema/log-2.sql"))];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// The log of one process.
@@ -45,6 +46,7 @@ pub struct SqliteLog {
     /// Used by the log thread, and for milliseconds by the keeper and [`MessageLog::forget`].
     writer: Arc<Mutex<Writer>>,
     readers: Pool,
+    unindexed: Arc<Unindexed>,
     chores: Arc<Chores>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -81,7 +83,9 @@ impl SqliteLog {
         let chores = Arc::new(Chores::default());
         // Rooms that were forgotten just before the last end.
         chores.sweep_forgotten();
-        let writer = Writer::open(path.to_owned(), writing, last, keep, chores.clone()).map_err(unusable)?;
+        let unindexed = Arc::new(Unindexed::load(&connection).map_err(unusable)?);
+        let writer = Writer::open(path.to_owned(), writing, last, keep, chores.clone(), unindexed.clone());
+        let writer = writer.map_err(unusable)?;
         let writer = Arc::new(Mutex::new(writer));
         let readers = database::pool(path, reading)?;
         let keeper = Keeper { writer: writer.clone(), chores: chores.clone(), connection, keep };
@@ -89,7 +93,7 @@ impl SqliteLog {
             .name("log-keeper".into())
             .spawn(move || keeper.run())
             .map_err(|cause| StoreOpenError::Thread { name: "log-keeper", cause })?;
-        Ok(SqliteLog { writer, readers, chores, keeper: Some(keeper) })
+        Ok(SqliteLog { writer, readers, unindexed, chores, keeper: Some(keeper) })
     }
 
     fn read<T>(
@@ -112,29 +116,37 @@ impl MessageLog for SqliteLog {
 
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
         let before = before.map_or(i64::MAX, ids::key);
-        let mut page: Vec<Message> = self.read("read a room's history", |connection| {
-            connection
+        self.read("read a room's history", |connection| {
+            let Some(room) = known_room(connection, room)? else { return Ok(Vec::new()) };
+            let newest = self.unindexed.of_room(room, ..before);
+            let newest = &newest[newest.len().saturating_sub(limit)..];
+            // One view of the log: trimming in between must not leave a gap.
+            let view = connection.transaction()?;
+            let mut page: Vec<Message> = view
                 .prepare_cached(
-                    "SELECT key, tail, sender, text, extra FROM messages INDEXED BY messages_by_room
-                     WHERE room = (SELECT id FROM rooms WHERE name = ?1) AND key < ?2 ORDER BY key DESC LIMIT ?3",
+                    "SELECT key, tail, sender, text, extra FROM by_room CROSS JOIN messages USING (key)
+                     WHERE by_room.room = ?1 AND key < ?2 ORDER BY key DESC LIMIT ?3",
                 )?
-                .query_map((room.as_str(), before, as_limit(limit)), message)?
-                .collect()
-        })?;
-        page.reverse();
-        Ok(page)
+                .query_map((room, newest.first().unwrap_or(&before), as_limit(limit - newest.len())), message)?
+                .collect::<Result<_, _>>()?;
+            page.reverse();
+            read_each(&view, newest, &mut page)?;
+            Ok(page)
+        })
     }
 
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Message>>, StoreError> {
         self.read("read what a client has missed", |connection| {
+            let Some(room) = known_room(connection, room)? else { return Ok(None) };
+            let key = ids::key(after);
+            let newest = self.unindexed.of_room(room, key + 1..);
             // One view of the log: trimming in between must not go unnoticed.
             let view = connection.transaction()?;
-            let known: Option<(i64, Option<[u8; 16]>)> = view
-                .prepare_cached("SELECT id, trimmed FROM rooms WHERE name = ?1")?
-                .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            let Some((room, trimmed)) = known else { return Ok(None) };
-            let key = ids::key(after);
+            let trimmed: Option<[u8; 16]> = view
+                .prepare_cached("SELECT trimmed FROM rooms WHERE id = ?1")?
+                .query_row([room], |row| row.get(0))
+                .optional()?
+                .flatten();
             let tail: Option<i64> = view
                 .prepare_cached("SELECT tail FROM messages WHERE key = ?1 AND room = ?2")?
                 .query_row((key, room), |row| row.get(0))
@@ -144,13 +156,16 @@ impl MessageLog for SqliteLog {
             if !is_kept && !is_last_trimmed {
                 return Ok(None);
             }
-            view.prepare_cached(
-                "SELECT key, tail, sender, text, extra FROM messages INDEXED BY messages_by_room
-                 WHERE room = ?1 AND key > ?2 ORDER BY key LIMIT ?3",
-            )?
-            .query_map((room, key, as_limit(limit)), message)?
-            .collect::<Result<_, _>>()
-            .map(Some)
+            let mut page: Vec<Message> = view
+                .prepare_cached(
+                    "SELECT key, tail, sender, text, extra FROM by_room CROSS JOIN messages USING (key)
+                     WHERE by_room.room = ?1 AND key > ?2 AND key < ?3 ORDER BY key LIMIT ?4",
+                )?
+                .query_map((room, key, newest.first().unwrap_or(&i64::MAX), as_limit(limit)), message)?
+                .collect::<Result<_, _>>()?;
+            let rest = newest.len().min(limit - page.len());
+            read_each(&view, &newest[..rest], &mut page)?;
+            Ok(Some(page))
         })
     }
 
@@ -173,7 +188,28 @@ impl Drop for SqliteLog {
             // It can only fail if the thread panicked, which the panic hook has told already.
             let _ = keeper.join();
         }
+        // Else it is done at the next start.
+        if let Err(error) = lock_writer(&self.writer).index() {
+            tracing::warn!(%error, "the newest messages could not be indexed");
+        }
     }
+}
+
+/// The number that a room has here, if it has messages.
+fn known_room(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM rooms WHERE name = ?1")?
+        .query_row([room.as_str()], |row| row.get(0))
+        .optional()
+}
+
+/// Appends the messages that have these keys.
+fn read_each(view: &Connection, keys: &[i64], page: &mut Vec<Message>) -> rusqlite::Result<()> {
+    let mut one = view.prepare_cached("SELECT key, tail, sender, text, extra FROM messages WHERE key = ?1")?;
+    for key in keys {
+        page.extend(one.query_row([key], message).optional()?);
+    }
+    Ok(())
 }
 
 /// A panic while the lock was held may have cut a transaction short: the writer starts afresh.

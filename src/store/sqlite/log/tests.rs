@@ -28,6 +28,66 @@ fn what_was_stored_is_there_after_a_restart() {
 }
 
 #[test]
+fn pages_of_history_are_right_wherever_the_index_ends() {
+    for indexed in 0..=30 {
+        let log = open();
+        let (room, other) = (fresh_room(), fresh_room());
+        let mut ids = Vec::new();
+        for n in 0..30 {
+            if n == indexed {
+                log.writer.lock().unwrap().index().unwrap();
+            }
+            ids.extend(say(&*log, &room, &["x"]));
+            say(&*log, &other, &["y"]);
+        }
+        for (at, limit) in [(0, 5), (1, 5), (14, 5), (15, 30), (16, 1), (29, 7), (29, 100), (20, 0)] {
+            let found = |messages: Vec<Message>| messages.into_iter().map(|message| message.id).collect::<Vec<_>>();
+            let before = found(log.history(&room, Some(ids[at]), limit).unwrap());
+            assert_eq!(before, ids[at.saturating_sub(limit)..at], "{limit} before {at}, {indexed} indexed");
+            let since = found(log.since(&room, ids[at], limit).unwrap().unwrap());
+            assert_eq!(since, ids[at + 1..30.min(at + 1 + limit)], "{limit} since {at}, {indexed} indexed");
+        }
+    }
+}
+
+#[test]
+fn messages_are_indexed_by_and_by_and_at_the_end() {
+    let log = open();
+    let room = fresh_room();
+    let entries = |dir: &Path| -> i64 {
+        let file = Connection::open(dir.join("log.db")).unwrap();
+        file.query_row("SELECT count(*) FROM by_room", (), |row| row.get(0)).unwrap()
+    };
+    say(&*log, &room, &["x"; 10]);
+    assert_eq!(entries(log.dir()), 0);
+    for _ in 0..10 {
+        say(&*log, &room, &["x"; 256]);
+    }
+    assert!(entries(log.dir()) > 2000);
+    let dir = tempfile::tempdir().unwrap();
+    say(&open_in(dir.path(), None), &room, &["a", "b"]);
+    assert_eq!(entries(dir.path()), 2);
+}
+
+#[test]
+fn a_log_of_the_first_version_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = fresh_room();
+    let old = Connection::open(dir.path().join("log.db")).unwrap();
+    old.execute_batch(include_str!("../schema/log-1.sql")).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    old.execute("INSERT INTO rooms (name) VALUES (?1)", [room.as_str()]).unwrap();
+    let insert = "INSERT INTO messages (key, room, tail, sender, text) VALUES (?1, 1, 7, 'alice', ?2)";
+    for (key, text) in [(1i64 << 12, "a"), (2 << 12, "b")] {
+        old.execute(insert, (key, text)).unwrap();
+    }
+    drop(old);
+    let log = open_in(dir.path(), None);
+    say(&log, &room, &["c"]);
+    assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["a", "b", "c"]);
+}
+
+#[test]
 fn what_was_stored_is_there_after_a_kill() {
     let before = open();
     let room = fresh_room();

@@ -3,6 +3,7 @@
 use super::{
     chores::Chores,
     ids::{self, Ids, unix_millis},
+    unindexed::{Entry, Unindexed},
 };
 use crate::{
     room::message::{Draft, RoomName},
@@ -41,6 +42,7 @@ pub(super) struct Writer {
     /// WAL pages since the keeper was last asked for a checkpoint, roughly.
     pages: usize,
     chores: Arc<Chores>,
+    unindexed: Arc<Unindexed>,
 }
 
 /// What is remembered of a room.
@@ -60,6 +62,7 @@ impl Writer {
         last: i64,
         keep: Option<u64>,
         chores: Arc<Chores>,
+        unindexed: Arc<Unindexed>,
     ) -> rusqlite::Result<Writer> {
         let mut connection = Some(database::connect(&path, &tuning)?);
         // Only a write opens the write-ahead log.
@@ -73,12 +76,33 @@ impl Writer {
             slack: keep.map(|keep| (keep / 10).max(1)),
             pages: 0,
             chores,
+            unindexed,
         })
     }
 
     /// Stores a batch in one transaction.
     pub fn append(&mut self, drafts: &[Draft]) -> rusqlite::Result<Vec<Appended>> {
-        self.store(drafts).inspect_err(|error| self.recover(error))
+        let (appended, stored) = self.store(drafts).inspect_err(|error| self.recover(error))?;
+        if self.unindexed.add(stored)
+            && let Err(error) = self.index()
+        {
+            // The messages are stored, and found without their entries. The next batch tries again.
+            tracing::warn!(%error, "new messages could not be indexed");
+        }
+        Ok(appended)
+    }
+
+    /// Gives all messages their entries in `by_room`.
+    pub fn index(&mut self) -> rusqlite::Result<()> {
+        if self.unindexed.is_empty() {
+            return Ok(());
+        }
+        let (unindexed, last) = (self.unindexed.clone(), self.ids.last());
+        let entries = self.transaction(|tx| unindexed.index(tx, last))?;
+        unindexed.clear();
+        // At most a page for each, half of them in the same as the one before.
+        self.count_pages(entries / 2);
+        Ok(())
     }
 
     /// Detaches the room's messages from its name, at once; the keeper deletes them in slices.
@@ -97,13 +121,16 @@ impl Writer {
     /// `budget`; whether all are gone.
     pub fn trim(&mut self, room: i64, through: i64, budget: Duration) -> rusqlite::Result<bool> {
         let started = Instant::now();
+        self.index()?;
         self.transaction(|tx| {
             let mut step = tx.prepare_cached(
-                "SELECT key, tail FROM messages INDEXED BY messages_by_room
-                 WHERE room = ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
+                "SELECT key, tail FROM by_room CROSS JOIN messages USING (key)
+                 WHERE by_room.room = ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
             )?;
-            let mut delete =
-                tx.prepare_cached("DELETE FROM messages INDEXED BY messages_by_room WHERE room = ?1 AND key <= ?2")?;
+            let mut delete = tx.prepare_cached(
+                "DELETE FROM messages WHERE key IN (SELECT key FROM by_room WHERE room = ?1 AND key <= ?2)",
+            )?;
+            let mut delete_entries = tx.prepare_cached("DELETE FROM by_room WHERE room = ?1 AND key <= ?2")?;
             let mut trimmed = None;
             let done = loop {
                 let rows: Vec<(i64, i64)> = step
@@ -111,6 +138,7 @@ impl Writer {
                     .collect::<Result<_, _>>()?;
                 if let Some(&(key, tail)) = rows.last() {
                     delete.execute((room, key))?;
+                    delete_entries.execute((room, key))?;
                     trimmed = Some(ids::join(key, tail));
                 }
                 if rows.len() < TRIM_STEP {
@@ -148,18 +176,18 @@ impl Writer {
         self.ids = Ids::after(key);
     }
 
-    fn store(&mut self, drafts: &[Draft]) -> rusqlite::Result<Vec<Appended>> {
-        let Writer { path, tuning, connection, ids, rooms, slack, pages, chores } = self;
+    /// What became of each draft, and the entries of those that were stored.
+    fn store(&mut self, drafts: &[Draft]) -> rusqlite::Result<(Vec<Appended>, Vec<Entry>)> {
+        let Writer { path, tuning, connection, ids, rooms, slack, chores, .. } = self;
         if drafts.iter().all(|draft| !draft.kept) {
             let now = unix_millis();
-            return Ok(drafts.iter().map(|_| passing(ids, now)).collect());
+            return Ok((drafts.iter().map(|_| passing(ids, now)).collect(), Vec::new()));
         }
         let tx = begin(connection, path, tuning)?;
         let mut appended = Vec::with_capacity(drafts.len());
+        let mut stored = Vec::with_capacity(drafts.len());
         let mut overgrown = Vec::new();
         let mut bytes = 0;
-        let mut room_changes = 0;
-        let mut last_room = None;
         if rooms.len() >= KNOWN_ROOMS {
             rooms.clear();
         }
@@ -186,8 +214,7 @@ impl Writer {
                 }
                 appended.push(Appended::Stored(ids::join(key, tail)));
                 bytes += 64 + draft.sender.len() + draft.text.len() + extra.map_or(0, str::len);
-                room_changes += usize::from(last_room != Some(room.id));
-                last_room = Some(room.id);
+                stored.push((room.id, key));
                 room.grown = room.grown.saturating_add(1);
                 if slack.is_some_and(|slack| room.grown >= slack) {
                     room.grown = 0;
@@ -197,12 +224,17 @@ impl Writer {
         }
         tx.commit()?;
         chores.trim(&overgrown);
-        *pages += 1 + bytes / 4096 + room_changes;
-        if *pages >= CHECKPOINT_PAGES {
-            *pages = 0;
-            chores.checkpoint();
+        self.count_pages(1 + bytes / 4096);
+        Ok((appended, stored))
+    }
+
+    /// Notes about how many pages the WAL has grown by.
+    fn count_pages(&mut self, pages: usize) {
+        self.pages += pages;
+        if self.pages >= CHECKPOINT_PAGES {
+            self.pages = 0;
+            self.chores.checkpoint();
         }
-        Ok(appended)
     }
 
     fn transaction<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
