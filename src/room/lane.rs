@@ -1,10 +1,10 @@
-//! A lane: one thread that delivers to its share of all members; the log thread helps out when that is less work
-//! than waking it.
+//! A lane: one thread that delivers to its share of all members; whoever is at the desk (`log`) helps out when that
+//! is less work than waking it.
 //!
 //! The contract, for whoever changes this file:
 //!
-//! 1. A lane never blocks except on its own channel, and on the log thread while that delivers a few messages in its
-//!    place: no store, no waiting send.
+//! 1. A lane never blocks except on its own channel, and while the desk delivers a few messages in its place: no
+//!    store, no waiting send.
 //! 2. A member gets a room's messages in the log's order, each once.
 //! 3. What waits is joined: one send a member for all that the lane found waiting for its room.
 //! 4. Joins, releases and leaves keep their place among the messages of their room.
@@ -32,7 +32,7 @@ pub(super) enum Command {
     Close { room: Arc<Room>, farewell: Bytes, close: Close },
 }
 
-/// What the log thread stored in one go.
+/// What was stored in one go.
 #[derive(Clone)]
 pub(super) struct Batch {
     pub runs: Arc<[Run]>,
@@ -48,7 +48,7 @@ pub(super) struct Whisper {
 /// The most batches joined into one delivery, so that a flood can't keep the first of it waiting.
 const JOINED: usize = 64;
 
-/// The most members to whom the log thread delivers by itself: about a quarter of a millisecond, for which the
+/// The most members to whom the desk delivers by itself: about a quarter of a millisecond, for which the
 /// next messages wait to be stored.
 const AT_ONCE: usize = 128;
 
@@ -120,7 +120,7 @@ impl Lane {
         select.ready();
     }
 
-    /// Delivers on the log thread, which saves the time that it takes to wake the lane's. Answers `false`, and
+    /// Delivers on the caller's thread, which saves the time that it takes to wake the lane's. Answers `false`, and
     /// does nothing, if the lane is at work already or there are many to deliver to: that is for
     /// [`Command::Deliver`].
     pub fn deliver_now(&self, batch: &Batch) -> bool {

@@ -1,7 +1,8 @@
-//! The log thread: the only place where a room's order is decided.
+//! The desk: the only place where a room's order is decided, by one thread at a time.
 //!
-//! It takes what waits, stores it in one transaction, and hands it to the lanes: stored before
-//! shown, so an echo is a receipt. It never waits for more to come.
+//! That is the log thread. It takes what waits, stores it in one transaction, and hands it to the lanes: stored before
+//! shown, so an echo is a receipt. It never waits for more to come. When nobody is at the desk and nothing waits, a
+//! member of a small room goes there itself: a few people who talk need no other thread to be woken.
 
 use super::{
     lane::Whisper,
@@ -14,11 +15,19 @@ use crate::{
     socket::frame,
     store::{Appended, MessageLog, outage::Outages},
 };
-use crossbeam_channel::{Receiver, Sender};
-use std::sync::Arc;
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
+use parking_lot::Mutex;
+use std::{io, sync::Arc, thread};
 
 /// What the log can't do during an outage; its senders are told.
 const STORE: &str = "store messages";
+
+/// Messages that may wait for the log thread; senders beyond that wait themselves.
+const LOG_QUEUE: usize = 1024;
+
+/// Members of rooms up to this size go to the desk themselves. In larger ones a reader does better to read on: what
+/// comes in meanwhile is stored and sent together.
+const SMALL_ROOM: usize = 16;
 
 /// The most messages stored in one transaction. Larger batches would not overlap storing and sending.
 const BATCH: usize = 256;
@@ -62,70 +71,134 @@ impl Post {
     }
 }
 
-pub(super) struct LogThread {
-    store: Arc<dyn MessageLog>,
-    entries: Receiver<Entry>,
-    lanes: Lanes,
-    /// Whether it hands what is stored to the lanes. If not, the log's feed does.
-    delivers: bool,
-    outages: Outages,
+/// The way to the desk.
+pub(super) struct Log {
+    entries: Sender<Entry>,
+    desk: Arc<Mutex<Desk>>,
 }
 
-impl LogThread {
-    pub fn new(store: Arc<dyn MessageLog>, entries: Receiver<Entry>, lanes: Lanes, delivers: bool) -> LogThread {
-        LogThread { store, entries, lanes, delivers, outages: Outages::new("message log") }
+impl Log {
+    /// Starts the log thread. If it `delivers`, what is stored goes to the lanes; if not, the log's feed does that.
+    pub fn start(
+        store: Arc<dyn MessageLog>,
+        lanes: Lanes,
+        delivers: bool,
+    ) -> io::Result<(Log, thread::JoinHandle<()>)> {
+        let (entries, waiting) = bounded(LOG_QUEUE);
+        let outages = Outages::new("message log");
+        let (drafts, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let desk = Arc::new(Mutex::new(Desk { store, lanes, delivers, outages, drafts, senders, open: true }));
+        let log = Log { entries, desk: desk.clone() };
+        Ok((log, thread::Builder::new().name("log".into()).spawn(move || run(&desk, &waiting))?))
     }
 
-    /// Runs until it is stopped.
-    pub fn run(self) {
-        let mut drafts = Vec::with_capacity(BATCH);
-        let mut senders = Vec::with_capacity(BATCH);
-        let mut running = true;
-        let mut forgotten = None;
-        while running && let Ok(first) = self.entries.recv() {
-            for entry in std::iter::once(first).chain(self.entries.try_iter()).take(BATCH) {
-                match entry {
-                    Entry::Post(Post { author, room, draft }) => {
-                        senders.push((author, room));
-                        drafts.push(draft);
-                    }
-                    Entry::Forget(room) => {
-                        forgotten = Some(room);
-                        break;
-                    }
-                    Entry::Stop => running = false,
-                }
-            }
-            if !drafts.is_empty() {
-                self.store(&mut drafts, &mut senders);
-            }
-            if let Some(room) = forgotten.take()
-                && let Err(error) = self.store.forget(&room)
-            {
-                tracing::warn!(error = &error as &dyn std::error::Error, room = room.as_str(), "messages not deleted");
-            }
+    /// Has a message stored and delivered, or its author told that it can't be. Waits while the queue is full.
+    pub fn post(&self, post: Post) {
+        if let Some(post) = self.post_at_once(post)
+            && let Err(Entry::Post(post)) = self.send(Entry::Post(post))
+        {
+            post.not_stored();
         }
     }
 
-    /// Stores a batch, of which the drafts are apart so that the store sees nothing else.
-    fn store(&self, drafts: &mut Vec<Draft>, senders: &mut Vec<(Author, Arc<Room>)>) {
-        let stored = self.store.append(drafts);
+    /// Puts an entry behind those that wait; gives it back if the log thread has stopped.
+    pub fn send(&self, entry: Entry) -> Result<(), Entry> {
+        self.entries.send(entry).map_err(|refused| refused.0)
+    }
+
+    /// Stores on this thread, unless that has to wait or does not pay: then it gives the post back.
+    fn post_at_once(&self, post: Post) -> Option<Post> {
+        if matches!(post.author, Author::Outsider(_)) || !self.entries.is_empty() || post.room.count() > SMALL_ROOM {
+            return Some(post);
+        }
+        let Some(mut desk) = self.desk.try_lock() else { return Some(post) };
+        // Entries leave the queue at the desk only: now all earlier ones are done.
+        if !desk.open || !self.entries.is_empty() {
+            return Some(post);
+        }
+        desk.take(post);
+        desk.store(|| self.entries.is_empty());
+        None
+    }
+}
+
+struct Desk {
+    store: Arc<dyn MessageLog>,
+    lanes: Lanes,
+    delivers: bool,
+    outages: Outages,
+    /// The batch: drafts are apart, so that the store sees nothing else. Empty while nobody is here.
+    drafts: Vec<Draft>,
+    senders: Vec<(Author, Arc<Room>)>,
+    /// Until it is stopped.
+    open: bool,
+}
+
+/// The log thread. Runs until it is stopped.
+fn run(desk: &Mutex<Desk>, waiting: &Receiver<Entry>) {
+    loop {
+        let mut select = Select::new();
+        select.recv(waiting);
+        // Leaves the entry where it is until this thread is at the desk.
+        select.ready();
+        let mut desk = desk.lock();
+        let mut forgotten = None;
+        while desk.drafts.len() < BATCH {
+            match waiting.try_recv() {
+                Ok(Entry::Post(post)) => desk.take(post),
+                Ok(Entry::Forget(room)) => {
+                    forgotten = Some(room);
+                    break;
+                }
+                Ok(Entry::Stop) | Err(TryRecvError::Disconnected) => {
+                    desk.open = false;
+                    break;
+                }
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+        desk.store(|| waiting.is_empty());
+        if let Some(room) = forgotten
+            && let Err(error) = desk.store.forget(&room)
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, room = room.as_str(), "messages not deleted");
+        }
+        if !desk.open {
+            return;
+        }
+    }
+}
+
+impl Desk {
+    fn take(&mut self, Post { author, room, draft }: Post) {
+        self.senders.push((author, room));
+        self.drafts.push(draft);
+    }
+
+    /// Stores and delivers the batch. `idle` tells whether nothing more waits.
+    fn store(&mut self, idle: impl Fn() -> bool) {
+        if self.drafts.is_empty() {
+            return;
+        }
+        let stored = self.store.append(&self.drafts);
+        let (mut senders, mut drafts) = (std::mem::take(&mut self.senders), std::mem::take(&mut self.drafts));
         let posts = senders.drain(..).zip(drafts.drain(..));
         let posts = posts.map(|((author, room), draft)| Post { author, room, draft });
         match stored {
             Ok(outcomes) => {
                 self.outages.worked(STORE);
-                self.deliver(posts.zip(outcomes));
+                self.deliver(posts.zip(outcomes), idle);
             }
             Err(error) => {
                 self.outages.failed(STORE, &error.source);
                 posts.for_each(|post| post.not_stored());
             }
         }
+        (self.senders, self.drafts) = (senders, drafts);
     }
 
     /// Tells the authors, and unless the feed does so, sorts the batch by room and gives it to the lanes.
-    fn deliver(&self, stored: impl Iterator<Item = (Post, Appended)>) {
+    fn deliver(&self, stored: impl Iterator<Item = (Post, Appended)>, idle: impl Fn() -> bool) {
         let mut runs: Vec<Run> = Vec::new();
         let mut whispers = Vec::new();
         for (Post { author, room, draft }, outcome) in stored {
@@ -154,7 +227,7 @@ impl LogThread {
         }
         if !runs.is_empty() || !whispers.is_empty() {
             // With nothing else to store, this thread may as well deliver.
-            self.lanes.deliver(runs, whispers, self.entries.is_empty());
+            self.lanes.deliver(runs, whispers, idle());
         }
     }
 }

@@ -51,8 +51,10 @@ pub(super) struct Roster {
     users: BTreeMap<Arc<str>, usize>,
 }
 
-/// The next so many members of a room share a lane: small rooms wake one lane, large ones all.
-const LANE_SHARE: usize = 256;
+/// The next so many members of a room share a lane: most rooms wake one lane, the largest all. While a lane is at
+/// work more messages come in, to be joined into its next sends; two lanes that take turns on a busy core send twice
+/// as often, and use half as much processor time again.
+const LANE_SHARE: usize = 1024;
 
 impl Room {
     pub(super) fn new(name: RoomName, lanes: usize) -> Room {

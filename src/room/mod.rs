@@ -1,7 +1,7 @@
 //! Rooms: where messages get their order, are stored, and go out to every member.
 //!
 //! ```text
-//! Rooms::post ─▶ log thread (order, one transaction a batch) ─▶ lanes ─▶ Outbound of each member
+//! Rooms::post ─▶ log (order, one transaction a batch) ─▶ lanes ─▶ Outbound of each member
 //! ```
 //!
 //! Joining without gap or double: [`Rooms::join`] puts the newcomer into its lane, which holds live
@@ -28,12 +28,12 @@ use crate::{
     socket::{close::Close, frame, outbound::Outbound},
     store::{MessageLog, StoreError, feed::Feed, presence::Presence},
 };
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 use directory::Directory;
 use feed::FeedThread;
 use lane::Command;
 use lanes::Lanes;
-use log::{Author, Entry, Post};
+use log::{Author, Entry, Log, Post};
 use member::{Member, Room};
 use message::{Draft, MessageId, RoomName};
 use parking_lot::Mutex;
@@ -50,9 +50,6 @@ use std::{
 };
 use voice::{Event, Voice};
 
-/// Messages that may wait for the log thread; senders beyond that wait themselves.
-const LOG_QUEUE: usize = 1024;
-
 /// Commands that may wait for a lane: batches of messages, joins and leaves.
 const LANE_QUEUE: usize = 1024;
 
@@ -67,7 +64,7 @@ const MAX_LANES: usize = 64;
 
 /// The handle to all rooms.
 pub struct Rooms {
-    log: Sender<Entry>,
+    log: Log,
     log_thread: Mutex<Option<thread::JoinHandle<()>>>,
     lanes: Lanes,
     directory: Arc<Mutex<Directory>>,
@@ -102,11 +99,9 @@ impl Rooms {
             Some(feed) => Some(Others::start(feed, directory.clone(), lanes.clone())?),
             None => None,
         };
-        let (sender, posts) = bounded(LOG_QUEUE);
-        let log = log::LogThread::new(store, posts, lanes.clone(), others.is_none());
-        let log_thread = thread::Builder::new().name("log".into()).spawn(move || log.run())?;
+        let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none())?;
         Ok(Rooms {
-            log: sender,
+            log,
             log_thread: Mutex::new(Some(log_thread)),
             lanes,
             directory,
@@ -170,7 +165,7 @@ impl Rooms {
     /// Hands a member's message to the log. The member hears it as everybody does, or that it could
     /// not be stored. Waits while the log's queue is full.
     pub fn post(&self, author: &Arc<Member>, draft: Draft) {
-        self.submit(Post { author: Author::Member(author.clone()), room: author.room.clone(), draft });
+        self.log.post(Post { author: Author::Member(author.clone()), room: author.room.clone(), draft });
     }
 
     /// Says something in a room from outside. Answers how many members hear it, once it is stored;
@@ -179,16 +174,8 @@ impl Rooms {
         let room = self.directory.lock().room(&draft.room, self.lanes.count());
         let members = self.members(&room);
         let (answer, stored) = bounded(1);
-        self.submit(Post { author: Author::Outsider(answer), room, draft });
+        self.log.post(Post { author: Author::Outsider(answer), room, draft });
         stored.recv_timeout(PUBLISH_WAIT).ok().filter(|stored| *stored).map(|_| members)
-    }
-
-    fn submit(&self, post: Post) {
-        if let Err(refused) = self.log.send(Entry::Post(post))
-            && let Entry::Post(post) = refused.0
-        {
-            post.not_stored();
-        }
     }
 
     /// Tells everybody in the room, on every node, except the socket `except`.

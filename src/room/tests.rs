@@ -191,16 +191,18 @@ fn a_message_that_was_found_in_history_is_not_delivered_again() {
     let speaker = Client::live(&rooms, &room, "speaker");
     // The newcomer reads its history after the message is stored and before it is delivered.
     let mut newcomer = Client::join(&rooms, &room, "speaker");
-    let stored = log.pause.lock();
-    speaker.say(&rooms, "once", None);
-    let found = loop {
-        if let Some(message) = log.history(&room, None, 1).unwrap().pop() {
-            break message.id;
-        }
-        thread::yield_now();
-    };
-    rooms.release(&newcomer.member, Some(found));
-    drop(stored);
+    thread::scope(|scope| {
+        let stored = log.pause.lock();
+        scope.spawn(|| speaker.say(&rooms, "once", None));
+        let found = loop {
+            if let Some(message) = log.history(&room, None, 1).unwrap().pop() {
+                break message.id;
+            }
+            thread::yield_now();
+        };
+        rooms.release(&newcomer.member, Some(found));
+        drop(stored);
+    });
     speaker.say(&rooms, "twice", None);
     assert_eq!(newcomer.hear(), "twice");
 }

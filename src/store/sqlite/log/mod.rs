@@ -43,7 +43,7 @@ const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// The log of one process.
 pub struct SqliteLog {
-    /// Used by the log thread, and for milliseconds by the keeper and [`MessageLog::forget`].
+    /// Used at the log's desk, and for milliseconds by the keeper and [`MessageLog::forget`].
     writer: Arc<Mutex<Writer>>,
     readers: Pool,
     unindexed: Arc<Unindexed>,
