@@ -4,7 +4,10 @@ use crate::{
     auth::password::Passwords,
     config::{Config, Database, Storage},
     door::{chitchat::names::Names, places::Places},
-    http::{limits::LoginLimits, room_limits::RoomLimits},
+    http::{
+        limits::{AddressLimit, LoginLimits},
+        room_limits::RoomLimits,
+    },
     metrics::Metrics,
     room::Rooms,
     socket::sessions::Sessions,
@@ -37,6 +40,7 @@ pub struct Chat {
     /// Sockets that are open without a token, until their first message.
     pub unauthenticated: Places,
     pub login_limits: LoginLimits,
+    pub handshake_limits: AddressLimit,
     pub room_limits: RoomLimits,
     pub metrics: Metrics,
     /// Held so that no other process uses the same data; let go last.
@@ -55,6 +59,7 @@ impl Chat {
             passwords: Passwords::new((cores / 2).max(1), WAITING_LOGINS),
             unauthenticated: Places::new(config.limits.max_unauthenticated),
             login_limits: LoginLimits::new(config.limits.login_rate),
+            handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
             room_limits: RoomLimits::new(&config.limits),
             names: Names::default(),
             metrics: Metrics::default(),

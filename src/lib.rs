@@ -20,6 +20,8 @@ pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod door;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod logging;
 pub mod metrics;

@@ -10,9 +10,6 @@ use super::{
 use crate::auth::keys::Keyring;
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-/// How long a plain connection may stay without a request (PROTOCOL.md, section 9: not a setting).
-const IDLE_HTTP: Duration = Duration::from_secs(15);
-
 impl Settings {
     /// Everything, for `serve`. With `demo` the embedded store is used, whatever else is set.
     ///
@@ -158,6 +155,7 @@ impl Settings {
         Ok(Limits {
             message_rate: self.rate(&MESSAGE_RATE)?,
             login_rate: self.rate(&LOGIN_RATE)?,
+            handshake_rate: self.rate(&HANDSHAKE_RATE)?,
             room_rate: self.rate(&ROOM_RATE)?,
             max_connections: self.size(&MAX_CONNECTIONS)?,
             max_unauthenticated: self.size(&MAX_UNAUTHENTICATED)?,
@@ -168,7 +166,7 @@ impl Settings {
             pong_timeout: self.seconds(&PONG_TIMEOUT)?,
             auth_deadline: self.seconds(&AUTH_DEADLINE)?,
             head_deadline: self.seconds(&HEAD_DEADLINE)?,
-            idle_http: IDLE_HTTP,
+            idle_http: self.seconds(&IDLE_DEADLINE)?,
             send_queue: self.size(&SEND_QUEUE)?,
             send_stall: self.seconds(&SEND_STALL)?,
         })

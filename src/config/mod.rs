@@ -92,6 +92,8 @@ pub struct Limits {
     pub message_rate: Option<std::num::NonZeroU32>,
     /// Logins a minute of one address and of one account; `None`: no limit.
     pub login_rate: Option<std::num::NonZeroU32>,
+    /// Opening handshakes a minute of one address; `None`: no limit.
+    pub handshake_rate: Option<std::num::NonZeroU32>,
     /// New rooms a minute of one address; `None`: no limit.
     pub room_rate: Option<std::num::NonZeroU32>,
     pub max_connections: usize,

@@ -78,6 +78,7 @@ settings! {
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "logins of one address (IPv6: a /64) and of one account (0: no limit)";
+    HANDSHAKE_RATE: Form::Rate(Per::Minute), "60000/min", "opening handshakes of one address (IPv6: a /64), refused ones too; generous, since a whole office may come back at once (0: no limit)";
     ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";
     MAX_CONNECTIONS: Form::Count(1..=1_000_000), "10000", "connections in all; more are answered 503";
     MAX_UNAUTHENTICATED: Form::Count(1..=1_000_000), "256", "connections that are open without a token, until their first message; more are answered 503";
@@ -88,6 +89,7 @@ settings! {
     PONG_TIMEOUT: WAIT, "75", "and dropped after this long without a sign of life, seconds";
     AUTH_DEADLINE: WAIT, "10", "time to send a first message that authenticates, seconds";
     HEAD_DEADLINE: WAIT, "10", "time to send a request head, seconds";
+    IDLE_DEADLINE: WAIT, "15", "time that a plain connection may stay without a request, seconds";
     SEND_QUEUE: Form::Bytes(KIB..=1024 * MIB), "1048576", "what may wait for a member that doesn't read, bytes";
     SEND_STALL: WAIT, "15", "time without progress after which such a member is dropped, seconds";
     ORIGIN_ALLOWLIST: Form::Origins, "", "hosts whose pages may connect, such as `localhost,*.example.org`; without it any";

@@ -80,7 +80,7 @@ impl Conversation for Talk {
 }
 
 /// Pings that a browser can send, since its WebSocket has none of its own.
-fn application_ping(text: &str) -> Option<&'static str> {
+pub(crate) fn application_ping(text: &str) -> Option<&'static str> {
     const PING: &str = r#"propromo.chat({event:"ping",action:"pong"})"#;
     const PONG: &str = r#"propromo.chat({event:"pong",action:"ping"})"#;
     let is = |wanted: &str| text.chars().filter(|c| !c.is_whitespace()).eq(wanted.chars());

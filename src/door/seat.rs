@@ -51,6 +51,7 @@ pub fn take(
     match replayed(link, &member, replay).and_then(|last| link.open().map(|()| last).map_err(gone)) {
         Ok(last) => {
             rooms.release(&member, last);
+            link.seated(&member);
             Ok(member)
         }
         Err(close) => {

@@ -35,7 +35,7 @@ const MAX_REPLY: usize = 32 * 1024 * 1024;
 const MAX_REPLY_HEADERS: usize = 64;
 
 /// The headers that an endpoint may look at; all others stay outside.
-const PASSED_ON: &[&str] = &[
+pub const PASSED_ON: &[&str] = &[
     "accept",
     "accept-encoding",
     "accept-language",

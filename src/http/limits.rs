@@ -64,6 +64,22 @@ impl<C: Clock + Clone> LoginLimits<C> {
     }
 }
 
+/// Counts one kind of thing by address (IPv6: by /64).
+pub struct AddressLimit(Option<KeyedRate>);
+
+impl AddressLimit {
+    /// `rate`: how many a minute; `None`: no limit.
+    pub fn a_minute(rate: Option<NonZeroU32>) -> AddressLimit {
+        AddressLimit(rate.map(Quota::per_minute).map(KeyedRate::new))
+    }
+
+    /// Counts one, or refuses it with the time after which one will pass.
+    pub fn check(&self, client: IpAddr) -> Result<(), Refusal> {
+        let checked = self.0.as_ref().map_or(Ok(()), |rate| rate.check(&subnet(client)));
+        checked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
+    }
+}
+
 /// Whom an address is counted as: IPv4 by itself, IPv6 by its /64, the least that a provider hands to
 /// one customer (RFC 6177 §2).
 pub fn subnet(client: IpAddr) -> IpAddr {
@@ -195,6 +211,18 @@ mod tests {
         limits.check("2001:db8:1:2::1".parse().unwrap(), "a@example.org").unwrap();
         assert!(limits.check("2001:db8:1:2:ffff::9".parse().unwrap(), "b@example.org").is_err());
         limits.check("2001:db8:1:3::1".parse().unwrap(), "c@example.org").unwrap();
+    }
+
+    #[test]
+    fn things_done_by_one_slash_64_count_together() {
+        let limit = AddressLimit::a_minute(NonZeroU32::new(2));
+        let check = |client: &str| limit.check(client.parse().unwrap());
+        check("2001:db8::1").unwrap();
+        check("2001:db8::2").unwrap();
+        let refusal = check("2001:db8::3").unwrap_err();
+        assert_eq!(refusal.reason, Reason::RateLimited);
+        assert!(refusal.retry_after.is_some());
+        check("192.0.2.1").unwrap();
     }
 
     #[test]

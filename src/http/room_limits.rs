@@ -1,11 +1,10 @@
 //! How often an address may make a room, and guess the password of one.
 
-use super::limits::{KeyedRate, subnet};
+use super::limits::{AddressLimit, subnet};
 use crate::{
     config::Limits,
     refusal::{Reason, Refusal},
 };
-use governor::Quota;
 use std::{
     hash::{BuildHasher, RandomState},
     net::IpAddr,
@@ -16,22 +15,18 @@ use std::{
 
 /// The limits of the rooms door's plain requests.
 pub struct RoomLimits {
-    creations: Option<KeyedRate>,
+    creations: AddressLimit,
     guesses: Option<Guesses>,
 }
 
 impl RoomLimits {
     pub fn new(limits: &Limits) -> RoomLimits {
-        RoomLimits {
-            creations: limits.room_rate.map(Quota::per_minute).map(KeyedRate::new),
-            guesses: limits.login_rate.map(Guesses::new),
-        }
+        RoomLimits { creations: AddressLimit::a_minute(limits.room_rate), guesses: limits.login_rate.map(Guesses::new) }
     }
 
     /// Counts a new room of this address, or refuses it with the time after which one will pass.
     pub fn may_create(&self, client: IpAddr) -> Result<(), Refusal> {
-        let checked = self.creations.as_ref().map_or(Ok(()), |rate| rate.check(&subnet(client)));
-        checked.map_err(too_often)
+        self.creations.check(client)
     }
 
     /// Refuses an address that has been wrong about this room's password too often.
@@ -41,7 +36,7 @@ impl RoomLimits {
     pub fn may_guess(&self, client: IpAddr, room: i64) -> Result<(), Refusal> {
         let checked =
             self.guesses.as_ref().map_or(Ok(()), |guesses| guesses.check(&(subnet(client), room), Instant::now()));
-        checked.map_err(too_often)
+        checked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
     }
 
     pub fn guessed_wrong(&self, client: IpAddr, room: i64) {
@@ -49,10 +44,6 @@ impl RoomLimits {
             guesses.count(&(subnet(client), room), Instant::now());
         }
     }
-}
-
-fn too_often(wait: Duration) -> Refusal {
-    Refusal::from(Reason::RateLimited).retry_after(wait)
 }
 
 /// Counts of their own for most keys; two that fall together share one. 32 KiB, whatever comes.
@@ -132,18 +123,5 @@ mod tests {
         let shut_out = (2..102).filter(|room| guesses.check(&(HERE.0, *room), guesses.since).is_err()).count();
         assert!(guesses.check(&HERE, guesses.since).is_err());
         assert!(shut_out < 5, "{shut_out} of 100 fall together with one count of {COUNTS}");
-    }
-
-    #[test]
-    fn rooms_made_by_one_address_are_counted_together() {
-        let creations = Some(KeyedRate::new(Quota::per_minute(NonZeroU32::new(2).unwrap())));
-        let limits = RoomLimits { creations, guesses: None };
-        let client = |text: &str| -> IpAddr { text.parse().unwrap() };
-        assert!(limits.may_create(client("2001:db8::1")).is_ok());
-        assert!(limits.may_create(client("2001:db8::2")).is_ok());
-        let refusal = limits.may_create(client("2001:db8::3")).unwrap_err();
-        assert_eq!(refusal.reason, Reason::RateLimited);
-        assert!(refusal.retry_after.is_some());
-        assert!(limits.may_create(client("192.0.2.1")).is_ok());
     }
 }

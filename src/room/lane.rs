@@ -18,18 +18,28 @@ use super::{
 };
 use crate::socket::{close::Close, frame};
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Select, TryRecvError};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc};
 
 /// What a lane is told.
 pub(super) enum Command {
     Deliver(Batch),
-    Announce { room: Arc<Room>, event: Arc<Event>, except: Option<u64> },
+    Announce {
+        room: Arc<Room>,
+        event: Arc<Event>,
+        except: Option<u64>,
+    },
     Join(Arc<Member>),
     Release(Arc<Member>, Option<MessageId>),
     Leave(Arc<Member>),
-    Close { room: Arc<Room>, farewell: Bytes, close: Close },
+    Close {
+        room: Arc<Room>,
+        farewell: Bytes,
+        close: Close,
+    },
+    /// Say so when what came before is sent.
+    Settle(Sender<()>),
 }
 
 /// What was stored in one go.
@@ -155,6 +165,10 @@ impl Hall {
                     Command::Release(member, last) => self.release(&member, last),
                     Command::Leave(member) => self.leave(&member),
                     Command::Close { room, farewell, close } => self.close(&room, &farewell, close),
+                    Command::Settle(told) => {
+                        // Fails if nobody waits any more.
+                        let _ = told.try_send(());
+                    }
                 }
             }
         }

@@ -17,7 +17,7 @@ use crate::{
 };
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc, thread, time::Instant};
 
 /// What the log can't do during an outage; its senders are told.
 const STORE: &str = "store messages";
@@ -37,6 +37,8 @@ pub(super) enum Entry {
     Post(Post),
     /// Delete a room's messages, those too that were posted before.
     Forget(RoomName),
+    /// Say so when what was posted before is stored, and on its way to the lanes.
+    Settle(Sender<()>),
     /// Store what was posted before, and end.
     Stop,
 }
@@ -106,6 +108,12 @@ impl Log {
         self.entries.send(entry).map_err(|refused| refused.0)
     }
 
+    /// Waits until what was posted before is stored and given to the lanes; `false` if that takes longer.
+    pub fn settle(&self, until: Instant) -> bool {
+        let (told, stored) = bounded(1);
+        self.entries.send_deadline(Entry::Settle(told), until).is_ok() && stored.recv_deadline(until).is_ok()
+    }
+
     /// Stores on this thread, unless that has to wait or does not pay: then it gives the post back.
     fn post_at_once(&self, post: Post) -> Option<Post> {
         if matches!(post.author, Author::Outsider(_)) || !self.entries.is_empty() || post.room.count() > SMALL_ROOM {
@@ -142,6 +150,7 @@ fn run(desk: &Mutex<Desk>, waiting: &Receiver<Entry>) {
         // Leaves the entry where it is until this thread is at the desk.
         select.ready();
         let mut desk = desk.lock();
+        let mut settled = Vec::new();
         let mut forgotten = None;
         while desk.drafts.len() < BATCH {
             match waiting.try_recv() {
@@ -150,6 +159,7 @@ fn run(desk: &Mutex<Desk>, waiting: &Receiver<Entry>) {
                     forgotten = Some(room);
                     break;
                 }
+                Ok(Entry::Settle(told)) => settled.push(told),
                 Ok(Entry::Stop) | Err(TryRecvError::Disconnected) => {
                     desk.open = false;
                     break;
@@ -158,6 +168,10 @@ fn run(desk: &Mutex<Desk>, waiting: &Receiver<Entry>) {
             }
         }
         desk.store(|| waiting.is_empty());
+        for told in settled {
+            // Fails if nobody waits any more.
+            let _ = told.try_send(());
+        }
         if let Some(room) = forgotten
             && let Err(error) = desk.store.forget(&room)
         {

@@ -46,7 +46,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use voice::{Event, Voice};
 
@@ -58,6 +58,9 @@ const PUBLISH_WAIT: Duration = Duration::from_secs(10);
 
 /// How long the end waits until the other nodes know who has left.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the feed has brought what was stored.
+const FEED_LOOK: Duration = Duration::from_millis(5);
 
 /// The most lanes there can be: a room keeps one bit for each.
 const MAX_LANES: usize = 64;
@@ -207,6 +210,22 @@ impl Rooms {
         self.lanes.close(&room, &frame::text_of(farewell), close);
     }
 
+    /// Waits until everything that was posted before has been sent to `member`, at most for `patience`: so that a
+    /// close frame does not overtake the echoes that are its receipts.
+    pub fn settle(&self, member: &Member, patience: Duration) {
+        let until = Instant::now() + patience;
+        if !self.log.settle(until) {
+            return;
+        }
+        if let Some(others) = &self.others {
+            others.caught_up(&member.room, until);
+        }
+        let (told, sent) = bounded(1);
+        self.lanes.command(member.lane, Command::Settle(told));
+        // If it fails the time is up.
+        let _ = sent.recv_deadline(until);
+    }
+
     /// Deletes a room's messages, after what was posted before is stored.
     pub fn forget(&self, name: &RoomName) {
         // Fails only if the log thread has stopped; what is left then is never shown.
@@ -239,6 +258,17 @@ impl Others {
         let follower = FeedThread { feed: feed.clone(), directory, lanes, stopping: stopping.clone() };
         thread::Builder::new().name("feed".into()).spawn(move || follower.run())?;
         Ok(Others { feed, roll: Roll::start(presence.clone())?, presence, stopping })
+    }
+
+    /// Waits until the feed has brought what is stored in `room` now.
+    fn caught_up(&self, room: &Room, until: Instant) {
+        let Ok(newest) = self.feed.newest(std::slice::from_ref(&room.name)) else { return };
+        let mut waiting = true;
+        while waiting && Instant::now() < until {
+            waiting = newest.first().is_some_and(|newest| room.position.lock().is_some_and(|at| at < *newest));
+            // Also once it is there: the position is set a moment before the lanes are told.
+            thread::sleep(FEED_LOOK);
+        }
     }
 }
 

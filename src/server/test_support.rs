@@ -19,6 +19,7 @@ pub fn limits() -> Limits {
     Limits {
         message_rate: None,
         login_rate: None,
+        handshake_rate: None,
         room_rate: None,
         max_connections: 10_000,
         max_unauthenticated: 10,

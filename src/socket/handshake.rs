@@ -22,6 +22,8 @@ pub struct Opening {
 
 /// Judges a handshake at `door`. On success the token has been spent; a refusal spends nothing.
 pub fn prepare(chat: &Arc<Chat>, door: &dyn Door, head: &Head, segments: &[String]) -> Result<Opening, Refusal> {
+    // Before anything that costs work.
+    chat.handshake_limits.check(head.client)?;
     let key = key(head)?;
     let mut origins = head.header_values("origin");
     chat.config.origins.admit(origins.next(), chat.config.origin_required)?;

@@ -3,6 +3,7 @@
 pub mod close;
 pub mod flusher;
 pub mod frame;
+pub mod framing;
 pub mod handshake;
 pub mod outbound;
 pub mod session;

@@ -44,6 +44,8 @@ pub struct Outbound {
 
 struct Queue {
     stage: Stage,
+    /// The `101` is not sent yet, which everything else must follow.
+    held: bool,
     /// What the socket did not take yet; the first `begun` bytes of the first chunk are sent.
     waiting: VecDeque<Bytes>,
     begun: usize,
@@ -68,6 +70,7 @@ impl Outbound {
     pub fn new(id: u64, stream: TcpStream, limit: usize, stall: Duration, flusher: Arc<Flusher>) -> Arc<Outbound> {
         let queue = Queue {
             stage: Stage::Open,
+            held: false,
             waiting: VecDeque::new(),
             begun: 0,
             bytes: 0,
@@ -90,6 +93,29 @@ impl Outbound {
     /// How many bytes may wait for this member.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// From now on everything waits, a close frame too, for [`open`](Self::open).
+    pub fn hold(&self) {
+        self.queue.lock().held = true;
+    }
+
+    /// Sends the `101`, before all that waits for it. Fails as [`send_waiting`](Self::send_waiting) does.
+    pub fn open(self: &Arc<Self>, response: Bytes) -> io::Result<()> {
+        {
+            let mut queue = self.queue.lock();
+            if queue.stage != Stage::Gone {
+                queue.held = false;
+                queue.bytes += response.len();
+                queue.waiting.push_front(response);
+                queue.progress = Instant::now();
+                self.write_out(&mut queue)?;
+                if queue.bytes > 0 {
+                    self.arm(&mut queue);
+                }
+            }
+        }
+        self.drain(None)
     }
 
     /// Drops a member that can't keep up (1013).
@@ -202,7 +228,7 @@ impl Outbound {
     /// Writes past the empty queue, or joins it.
     fn push(self: &Arc<Self>, queue: &mut Queue, frames: &Bytes) {
         let mut sent = 0;
-        if queue.bytes == 0 {
+        if queue.bytes == 0 && !queue.held {
             match send(&self.stream, frames, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(n) if n == frames.len() => return,
                 Ok(n) => sent = n,
@@ -221,14 +247,16 @@ impl Outbound {
     }
 
     fn arm(self: &Arc<Self>, queue: &mut Queue) {
-        if !queue.armed {
+        if !queue.armed && !queue.held {
             queue.armed = true;
             self.flusher.watch(self);
         }
     }
 
     fn write_out(&self, queue: &mut Queue) -> io::Result<()> {
-        while let Some(chunk) = queue.waiting.front() {
+        while !queue.held
+            && let Some(chunk) = queue.waiting.front()
+        {
             match send(&self.stream, &chunk[queue.begun..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(n) => {
                     queue.progress = Instant::now();
@@ -341,6 +369,18 @@ pub(crate) mod tests {
             assert!(client.read().unwrap().into_text().unwrap().starts_with(&format!("{n} ")));
         }
         assert!(matches!(client.read().unwrap(), Message::Close(_)));
+    }
+
+    #[test]
+    fn what_is_sent_before_the_101_follows_it() {
+        let (outbound, peer) = outbound(64 << 20, Duration::from_secs(20));
+        outbound.hold();
+        outbound.send(&frame::text_of("farewell"));
+        outbound.close(Close::SHUTDOWN);
+        outbound.open(Bytes::from_static(b"101")).unwrap();
+        outbound.cut();
+        let expected = [&b"101"[..], &frame::text_of("farewell"), &frame::close(Close::SHUTDOWN)].concat();
+        assert_eq!(read_all(&peer), expected);
     }
 
     #[test]

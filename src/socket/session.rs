@@ -1,11 +1,11 @@
 //! One open WebSocket: its opening, and its read loop on a thread of its own.
 
-use super::{close::Close, frame, handshake::Opening, outbound::Outbound};
-use crate::{chat::Chat, config::Limits, refusal::Reason, server::threads::Rest};
+use super::{close::Close, frame, framing::Framing, handshake::Opening, outbound::Outbound};
+use crate::{chat::Chat, config::Limits, refusal::Reason, room::member::Member, server::threads::Rest};
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     io::{self, Read, Write},
     net::{IpAddr, Shutdown, TcpStream},
     sync::Arc,
@@ -23,6 +23,9 @@ const READ_BUFFER: usize = 1024;
 
 /// How long a closing socket may take to swallow the close frame and answer it.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long a close waits for the echoes of what was said before it.
+const ECHOES: Duration = Duration::from_secs(1);
 
 /// Why a client is closed that doesn't say in time who it is.
 const AUTH_DEADLINE: &str = "auth_deadline";
@@ -58,12 +61,20 @@ pub struct Link {
     pub client: IpAddr,
     /// The `101`, until it is sent.
     response: Cell<Option<Bytes>>,
+    /// Its place in a room.
+    seat: OnceCell<Arc<Member>>,
 }
 
 impl Link {
     /// Sends the `101`, unless that is done. Fails if the socket is closed.
     pub fn open(&self) -> io::Result<()> {
-        self.response.take().map_or(Ok(()), |response| self.outbound.send_waiting(&response))
+        self.response.take().map_or(Ok(()), |response| self.outbound.open(response))
+    }
+
+    /// This client hears a room from now on.
+    pub fn seated(&self, member: &Arc<Member>) {
+        // Nobody takes a second seat.
+        let _ = self.seat.set(member.clone());
     }
 
     /// Sends one text message to this client alone.
@@ -80,7 +91,7 @@ impl Link {
 pub fn open(chat: &Arc<Chat>, stream: TcpStream, opening: Opening, early: Vec<u8>) -> Option<Rest> {
     let outbound = chat.sessions.open(stream, &chat.config.limits);
     let response = Cell::new(Some(opening.response.into()));
-    let link = Link { chat: chat.clone(), outbound, client: opening.client, response };
+    let link = Link { chat: chat.clone(), outbound, client: opening.client, response, seat: OnceCell::new() };
     chat.metrics.connections.inc();
     let mut talking = Talking { link, conversation: opening.conversation, left: false };
     let opened = talking.conversation.opened(&talking.link);
@@ -98,11 +109,17 @@ struct Talking {
 impl Talking {
     fn until_closed(mut self, opened: Result<(), Close>, early: Vec<u8>) {
         let close = match opened {
-            Ok(()) => read_loop(&self.link, &mut *self.conversation, early),
+            Ok(()) => {
+                let close = read_loop(&self.link, &mut *self.conversation, early);
+                if let (Some(_), Some(member)) = (close, self.link.seat.get()) {
+                    self.link.chat.rooms.settle(member, ECHOES);
+                }
+                close
+            }
             Err(close) => Some(close),
         };
         self.leave();
-        goodbye(&self.link.outbound, close);
+        goodbye(&self.link.outbound, close, self.link.chat.config.limits.send_stall);
     }
 
     fn leave(&mut self) {
@@ -122,7 +139,7 @@ impl Drop for Talking {
 }
 
 /// Reads until one side closes. The answer is what this end still has to say about it.
-fn read_loop(link: &Link, conversation: &mut dyn Conversation, early: Vec<u8>) -> Option<Close> {
+fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8>) -> Option<Close> {
     let limits = &link.chat.config.limits;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
@@ -131,8 +148,15 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, early: Vec<u8>) -
         .max_message_size(Some(limits.max_message))
         .max_frame_size(Some(limits.max_message))
         .accept_unmasked_frames(false);
-    let wire =
-        Wire { outbound: &link.outbound, timeout: None, deadline: conversation.deadline(), heard: Instant::now() };
+    let mut framing = Framing::default();
+    early.truncate(framing.check(&early));
+    let wire = Wire {
+        outbound: &link.outbound,
+        timeout: None,
+        deadline: conversation.deadline(),
+        heard: Instant::now(),
+        framing,
+    };
     let mut socket = WebSocket::from_partially_read(wire, early, Role::Server, Some(config));
     let rate = message_rate(limits);
     let mut pinged = Instant::now();
@@ -155,6 +179,9 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, early: Vec<u8>) -
                     link.outbound.send(&frame::ping());
                 }
                 continue;
+            }
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                return socket.get_ref().framing.fault();
             }
             Err(error) => return close_for(&error),
         };
@@ -213,8 +240,9 @@ fn close_for(error: &Error) -> Option<Close> {
 ///
 /// Not inlined, or the thread would hold the room for `sink` all its life.
 #[inline(never)]
-fn goodbye(outbound: &Arc<Outbound>, close: Option<Close>) {
-    let until = Instant::now() + GOODBYE;
+fn goodbye(outbound: &Arc<Outbound>, close: Option<Close>, stall: Duration) {
+    // One that was dropped for not reading may begin again, and see why it was.
+    let until = Instant::now() + if close.is_some() { GOODBYE } else { stall };
     if let Some(close) = close {
         outbound.close(close);
     }
@@ -238,6 +266,8 @@ struct Wire<'a> {
     deadline: Option<Instant>,
     /// When something was last read.
     heard: Instant,
+    /// Checks what is read.
+    framing: Framing,
 }
 
 impl Wire<'_> {
@@ -266,9 +296,16 @@ impl Read for Wire<'_> {
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(io::ErrorKind::TimedOut.into());
         }
+        if self.framing.fault().is_some() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let n = self.outbound.stream().read(buf)?;
         self.heard = Instant::now();
-        Ok(n)
+        match self.framing.check(&buf[..n]) {
+            // No bytes at all would be the end of the connection.
+            0 if n > 0 => Err(io::ErrorKind::InvalidData.into()),
+            sound => Ok(sound),
+        }
     }
 }
 

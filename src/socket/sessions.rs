@@ -37,10 +37,11 @@ impl Sessions {
         self.open.lock().len()
     }
 
-    /// Takes a socket on.
+    /// Takes a socket on; nothing goes out before its `101`.
     pub(super) fn open(&self, stream: TcpStream, limits: &Limits) -> Arc<Outbound> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let outbound = Outbound::new(id, stream, limits.send_queue, limits.send_stall, self.flusher.clone());
+        outbound.hold();
         self.open.lock().insert(id, outbound.clone());
         outbound
     }

@@ -6,6 +6,7 @@
 // Each test file compiles this module for itself and uses a part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod attack;
 pub mod channel;
 pub mod chats;
 pub mod http;
@@ -18,7 +19,7 @@ pub mod ws;
 pub use http::{Connection, Response};
 pub use server::{ALICE, BOB, CAROL, Person, SECRET, Server};
 pub use token::{Claims, claims_of, forge, header_of, sign_hs256};
-pub use ws::{Client, Said};
+pub use ws::{Client, Said, said};
 
 use std::{
     net::TcpStream,

@@ -131,6 +131,11 @@ impl Client {
         self.socket.read().unwrap_or_else(|error| panic!("nothing to read: {error}"))
     }
 
+    /// The next frame of any kind, or why there is none.
+    pub fn try_read(&mut self) -> Result<Message, Error> {
+        self.socket.read()
+    }
+
     /// Says `text` and hears it come back, with everything that was heard before it.
     #[track_caller]
     pub fn say_and_hear(&mut self, text: &str) -> Said {

@@ -1,0 +1,138 @@
+//! Attacks on who gets in: password storms, accounts found out by time, guessed tokens, other sites' pages.
+
+mod common;
+
+use common::{
+    ALICE, Client, DEMO, Server,
+    attack::Chat,
+    http::{get, post_with},
+};
+use serde_json::json;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+// Seen to fail with WAITING_LOGINS=1000 in `chat.rs`: the storm takes the whole pool, and others get 503.
+#[test]
+fn a_storm_of_passwords_leaves_the_chat_and_other_requests_alone() {
+    const STORM: usize = 64;
+    let server = Server::start();
+    let mut chat = Chat::start(&server);
+    let over = AtomicBool::new(false);
+    let try_on = || {
+        let mut answers = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            let answer = server.log_in_as(ALICE.email, "not-her-password");
+            assert!(matches!(answer.status, 401 | 503), "{}", answer.text());
+            assert!(answer.status == 401 || answer.header("retry-after").is_some(), "503 without Retry-After");
+            answers.push(answer.status);
+        }
+        answers
+    };
+    let answers: Vec<u16> = thread::scope(|scope| {
+        let storm: Vec<_> = (0..STORM).map(|_| scope.spawn(try_on)).collect();
+        let until = Instant::now() + Duration::from_secs(4);
+        let mut others = Vec::new();
+        while Instant::now() < until {
+            chat.goes_on();
+            others.push(server.get("/").status);
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(others.iter().all(|status| *status == 200), "others got {others:?}");
+        storm.into_iter().flat_map(|thread| thread.join().expect("a stormer")).collect()
+    });
+    assert!(answers.contains(&401), "none was judged");
+    chat.goes_on();
+}
+
+// Seen to fail without `effort.make_up_for` in `Passwords::verify`: 10 ms for an unknown account, 80 for a known one.
+#[test]
+fn an_account_is_not_found_out_by_the_time_of_a_refusal() {
+    let server = Server::start();
+    let refusal = |email: &str| {
+        let started = Instant::now();
+        assert_eq!(server.log_in_as(email, "not-the-password").status, 401);
+        started.elapsed()
+    };
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    // Turn by turn, so that a busy moment of the machine meets both.
+    for n in 0..11 {
+        known.push(refusal(ALICE.email));
+        unknown.push(refusal(&format!("nobody{n}@propromo.example")));
+    }
+    known.sort_unstable();
+    unknown.sort_unstable();
+    let (known, unknown) = (known[5], unknown[5]);
+    assert!(
+        known < 2 * unknown && unknown < 2 * known,
+        "{known:?} for a known account, {unknown:?} for an unknown one"
+    );
+}
+
+// Seen to fail with HANDSHAKE_RATE=0: every guess is looked at.
+#[test]
+fn guessed_tokens_open_nothing_and_are_soon_not_even_looked_at() {
+    const LOOKED_AT: usize = 30;
+    let server = Server::with().env("HANDSHAKE_RATE", LOOKED_AT.to_string()).start();
+    let token = server.token(ALICE);
+    let (signed, signature) = token.rsplit_once('.').expect("a signature");
+    let guesses = (0..2 * LOOKED_AT).map(|n| {
+        let mut guess = signature.to_owned().into_bytes();
+        let at = n % (guess.len() - 1);
+        guess[at] = if guess[at] == b'A' { b'B' } else { b'A' };
+        format!("{signed}.{}", String::from_utf8(guess).expect("ASCII"))
+    });
+    let answers: Vec<_> = guesses.map(|guess| server.refused(&format!("/chat/demo?auth={guess}"), &[])).collect();
+    let (looked_at, unseen) = answers.split_at(LOOKED_AT);
+    assert!(looked_at.iter().all(|answer| (answer.status, &*answer.reason()) == (401, "token_bad_signature")));
+    // A slow machine gives the rate time to allow one more.
+    let limited = unseen.iter().filter(|answer| (answer.status, &*answer.reason()) == (429, "rate_limited")).count();
+    assert!(limited > LOOKED_AT / 2, "{limited} of {LOOKED_AT} were not looked at");
+    assert!(unseen.last().expect("one").header("retry-after").is_some());
+}
+
+// Seen to fail without `origins.admit` in `handshake::prepare`: the page is let in.
+#[test]
+fn a_page_of_another_site_opens_nothing_even_with_a_good_token() {
+    let server = Server::with().env("ORIGIN_ALLOWLIST", "chat.example").start();
+    let token = server.token(ALICE);
+    let path = format!("/chat/demo?auth={token}");
+    for origin in ["https://evil.example", "null", "https://chat.example.evil.example"] {
+        assert_eq!(server.refused(&path, &[("Origin", origin)]).reason(), "origin_denied", "{origin}");
+    }
+    let two = [("Origin", "https://chat.example"), ("Origin", "https://evil.example")];
+    assert_eq!(server.refused(&path, &two).reason(), "origin_denied", "two origins");
+    let allowed = Client::try_open(server.address, &path, &[("Origin", "https://chat.example")]);
+    allowed.unwrap_or_else(|_| panic!("refused")).say_and_hear("the token was not spent");
+}
+
+// Seen to fail with a `Set-Cookie` added to the answer of `/login`.
+#[test]
+fn there_is_no_cookie_on_which_another_sites_page_could_ride() {
+    let server = Server::start();
+    let answer = server.login(ALICE);
+    let token = answer.json()["token"].as_str().expect("a token").to_owned();
+    let opened = server.enter(&token, DEMO);
+    for answer in [&answer, &server.get("/"), &server.auth(ALICE), &opened.opened] {
+        assert_eq!(answer.header("set-cookie"), None);
+    }
+    let cookies = format!("token={}; auth={}", server.token(ALICE), server.access_token(ALICE));
+    assert_eq!(server.refused("/chat/demo", &[("Cookie", &cookies)]).reason(), "token_missing");
+}
+
+// Seen to fail with `cors::permit` naming every origin.
+#[test]
+fn another_sites_page_can_read_no_answer() {
+    let server = Server::with().env("ORIGIN_ALLOWLIST", "chat.example").start();
+    let body = json!({"email": ALICE.email, "password": ALICE.password}).to_string();
+    for origin in ["https://evil.example", "null"] {
+        let headers = [("Content-Type", "application/json"), ("Origin", origin)];
+        let answer = server.connect().send(post_with("/login", &headers, &body)).response();
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
+        let asked = get("/login", &[("Origin", origin), ("Access-Control-Request-Method", "POST")]);
+        let answer = server.connect().send(asked.replacen("GET", "OPTIONS", 1)).response();
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
+    }
+}
