@@ -3,7 +3,7 @@
 use crate::{
     auth::password::Passwords,
     config::{Config, Database, Storage},
-    door::{chitchat::names::Names, places::Places},
+    door::{chitchat::names::Names, places::Places, recheck::Recheck},
     http::{
         limits::{AddressLimit, LoginLimits},
         room_limits::RoomLimits,
@@ -36,6 +36,8 @@ pub struct Chat {
     pub names: Names,
     pub rooms: Rooms,
     pub sessions: Sessions,
+    /// Everybody who is in a room, and looked at again.
+    pub recheck: Recheck,
     pub passwords: Passwords,
     /// Sockets that are open without a token, until their first message.
     pub unauthenticated: Places,
@@ -56,6 +58,7 @@ impl Chat {
         Ok(Arc::new(Chat {
             rooms: Rooms::start(stores.log.clone(), cores).map_err(threads)?,
             sessions: Sessions::start().map_err(threads)?,
+            recheck: Recheck::start(stores.accounts.clone(), stores.chat_rooms.clone(), config.recheck_interval)?,
             passwords: Passwords::new((cores / 2).max(1), WAITING_LOGINS),
             unauthenticated: Places::new(config.limits.max_unauthenticated),
             login_limits: LoginLimits::new(config.limits.login_rate),

@@ -30,3 +30,4 @@ pub mod room;
 pub mod server;
 pub mod socket;
 pub mod store;
+pub mod vital;

@@ -2,26 +2,8 @@
 
 mod common;
 
-use common::{ALICE, BOB, Client, DEMO, Server, eventually};
+use common::{ALICE, BOB, Client, DEMO, Server, eventually, faults::Held};
 use serde_json::Value;
-
-/// Keeps everybody else from writing to a store, as a backup that hangs would, until it is dropped.
-struct Held(rusqlite::Connection);
-
-impl Held {
-    fn file(server: &Server, name: &str) -> Held {
-        let path = server.data_dir().join(name);
-        assert!(path.exists(), "no {name} among {:?}", common::server::files_in(&server.data_dir()));
-        let connection = rusqlite::Connection::open(path).expect("the store can be opened");
-        connection.busy_timeout(common::PATIENCE).expect("a time-out");
-        connection.execute_batch("BEGIN EXCLUSIVE").expect("the store can be locked");
-        Held(connection)
-    }
-
-    fn release(self) {
-        self.0.execute_batch("ROLLBACK").expect("the lock can be given back");
-    }
-}
 
 #[test]
 fn only_the_sender_is_told_that_a_message_could_not_be_stored() {

@@ -8,9 +8,14 @@ mod tests;
 use algorithm::{SigningKey, VerifyingKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jwt_simple::prelude::{HS256Key, JWTClaims, VerificationOptions};
+use parking_lot::RwLock;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Bytes that an HS256 secret must have at least: as many as its hash gives (RFC 7518 §3.2).
 pub const MIN_SECRET: usize = 32;
@@ -26,16 +31,34 @@ const DEMO_FINGERPRINTS: [&str; 2] = [
     "05e62ac3b2c26d31294ed4ab57016e0c461ad455a0c6560e0e3cb7e3653d3207",
 ];
 
-/// The key in use for signing, and all that may verify. Cheap to clone.
+/// Keys before the one in use that are remembered at most: a key that is renewed more often has no time to be used.
+const MAX_OLD_KEYS: usize = 16;
+
+/// The key in use for signing, and all that may verify. A clone is the same keyring: [`Keyring::renew`] concerns all.
 #[derive(Clone)]
 pub struct Keyring {
-    inner: Arc<Inner>,
+    inner: Arc<RwLock<Arc<Inner>>>,
 }
 
 struct Inner {
     signing: SigningKey,
-    /// The first belongs to `signing`; the others are older ones. Never empty.
-    verifying: Vec<Arc<VerifyingKey>>,
+    /// Belongs to `signing`.
+    newest: Arc<VerifyingKey>,
+    /// The latest first.
+    old: Vec<OldKey>,
+}
+
+#[derive(Clone)]
+struct OldKey {
+    key: Arc<VerifyingKey>,
+    /// When the last of its tokens has expired, if that is known.
+    until: Option<Instant>,
+}
+
+impl OldKey {
+    fn is_good(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
 }
 
 /// A key that can't be used, and what to do about it. Never carries key material.
@@ -73,23 +96,52 @@ impl Keyring {
             let key = secret("JWT_PRIVATE_KEY", private)?;
             (SigningKey::Hs256(key.clone()), VerifyingKey::Hs256(key))
         };
-        Ok(Keyring { inner: Arc::new(Inner { signing, verifying: vec![Arc::new(verifying)] }) })
+        Ok(Keyring::of(Inner { signing, newest: Arc::new(verifying), old: Vec::new() }))
+    }
+
+    fn of(inner: Inner) -> Keyring {
+        Keyring { inner: Arc::new(RwLock::new(Arc::new(inner))) }
+    }
+
+    /// The keys as they are now. Not held over work: who renews them waits for nobody.
+    fn now(&self) -> Arc<Inner> {
+        self.inner.read().clone()
+    }
+
+    /// Signs with the key of `new` from now on. Tokens of the keys before stay good for `life`, which is to be that of the
+    /// longest. `false`: it is the same key, and nothing was changed.
+    pub fn renew(&self, new: &Keyring, life: Duration) -> bool {
+        let new = new.now();
+        let mut inner = self.inner.write();
+        if inner.newest.identity() == new.newest.identity() {
+            return false;
+        }
+        // A second more: `exp` is the last second in which a token is good.
+        let until = Instant::now().checked_add(life + Duration::from_secs(1));
+        let last = OldKey { key: inner.newest.clone(), until };
+        let known = std::iter::once(last).chain(inner.old.iter().cloned());
+        let old = known.filter(|old| old.is_good() && old.key.identity() != new.newest.identity());
+        let old = old.take(MAX_OLD_KEYS).collect();
+        *inner = Arc::new(Inner { signing: new.signing.clone(), newest: new.newest.clone(), old });
+        true
     }
 
     /// Also accepts tokens of earlier keys, until the last of those tokens has expired: each is what
     /// `JWT_PUBLIC_KEY` was (PEM), or the earlier HS256 secret.
     pub fn with_old_keys(self, old: &[&str]) -> Result<Keyring, KeyError> {
-        let signing = self.inner.signing.clone();
-        let mut verifying = self.inner.verifying.clone();
+        let inner = self.now();
+        let (signing, newest) = (inner.signing.clone(), inner.newest.clone());
+        let mut known = inner.old.clone();
         for text in old {
             let text = text.trim();
-            verifying.push(Arc::new(if pem::is_pem(text) {
+            let key = Arc::new(if pem::is_pem(text) {
                 pem::public_key("an earlier public key", text)?
             } else {
                 VerifyingKey::Hs256(secret("an earlier secret", text)?)
-            }));
+            });
+            known.push(OldKey { key, until: None });
         }
-        Ok(Keyring { inner: Arc::new(Inner { signing, verifying }) })
+        Ok(Keyring::of(Inner { signing, newest, old: known }))
     }
 
     /// A new HS256 secret, to be kept in a file of mode 0600: 48 random bytes in base64url.
@@ -101,12 +153,13 @@ impl Keyring {
 
     /// The JWS algorithm in use: `HS256`, `RS512`, `ES256`, `EdDSA`, ….
     pub fn algorithm(&self) -> &'static str {
-        self.inner.signing.algorithm()
+        self.now().signing.algorithm()
     }
 
     /// Whether any of these keys is one that ships with the sources, in `dummy/keys`.
     pub fn is_demo(&self) -> bool {
-        self.inner.verifying.iter().any(|key| {
+        let inner = self.now();
+        inner.old.iter().map(|old| &old.key).chain([&inner.newest]).any(|key| {
             let digest = Sha256::digest(key.identity());
             let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             DEMO_FINGERPRINTS.contains(&hex.as_str())
@@ -114,7 +167,7 @@ impl Keyring {
     }
 
     pub(super) fn sign_claims<C: Serialize>(&self, claims: JWTClaims<C>) -> String {
-        self.inner.signing.sign(claims).expect("a long enough secret always signs; a PEM key has signed a probe")
+        self.now().signing.sign(claims).expect("a long enough secret always signs; a PEM key has signed a probe")
     }
 
     /// Tries each key in turn; the answer is that of the first whose signature fits, else of the one in use.
@@ -124,14 +177,14 @@ impl Keyring {
         options: &VerificationOptions,
         unsigned: fn(&jwt_simple::Error) -> bool,
     ) -> Result<JWTClaims<C>, jwt_simple::Error> {
-        let mut keys = self.inner.verifying.iter();
-        let newest = keys.next().expect("a keyring has at least the key that belongs to the signing one");
-        let judgement = newest.verify(token, options.clone());
+        let inner = self.now();
+        let judgement = inner.newest.verify(token, options.clone());
         match &judgement {
             Err(error) if unsigned(error) => {}
             _ => return judgement,
         }
-        keys.map(|key| key.verify(token, options.clone()))
+        let old = inner.old.iter().filter(|old| old.is_good());
+        old.map(|old| old.key.verify(token, options.clone()))
             .find(|judgement| !judgement.as_ref().is_err_and(unsigned))
             .unwrap_or(judgement)
     }

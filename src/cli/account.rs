@@ -16,7 +16,7 @@ pub const NAME: &str = "account";
 pub fn command() -> Command {
     let email = || Arg::new("email").value_name("EMAIL").required(true).value_parser(email).help("Its email address");
     Command::new(NAME)
-        .about("Add, list, change and remove accounts of the embedded store")
+        .about("Add, list, change and remove accounts of the embedded store; revoke access")
         .after_help("The store is the one of DATABASE_URL and DATA_DIR (--data-dir); a server may be running on it.")
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -42,11 +42,27 @@ pub fn command() -> Command {
                 .arg(email())
                 .arg(ask::password_stdin()),
         )
-        .subcommand(Command::new("remove").about("Remove an account; its messages stay").arg(email()))
+        .subcommand(
+            Command::new("remove").about("Remove an account and close its connections; its messages stay").arg(email()),
+        )
+        .subcommand(
+            Command::new("revoke")
+                .about("Close at once what an account has open and no longer has access to, on every server")
+                .long_about(
+                    "Has every server that uses these accounts look at once whether those who are connected still have \
+                     access, as each does every RECHECK_INTERVAL; and says what EMAIL has access to. Servers on the \
+                     embedded store notice by themselves when these commands take access away; this is for accounts in \
+                     PostgreSQL, which Propromo changes.",
+                )
+                .arg(email()),
+        )
 }
 
 pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
+    if name == "revoke" {
+        return revoke(matches.get_one::<String>("email").map_or("", String::as_str), settings);
+    }
     let store = embedded_accounts(settings)?;
     let email = || matches.get_one::<String>("email").map_or("", String::as_str);
     match name {
@@ -82,6 +98,24 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
             store.remove_account(email())?;
             say(format_args!("account {} removed", email()))
         }
+    }
+}
+
+fn revoke(email: &str, settings: &Settings) -> Result<(), Failure> {
+    let store = super::accounts(&settings.database()?)?;
+    let account = store.by_email(email)?;
+    let monitors = account.as_ref().map_or(Ok(Vec::new()), |account| store.monitors_of(account.id))?;
+    store.announce_access_change()?;
+    let hashes: Vec<&str> = monitors.iter().map(|monitor| monitor.monitor_hash.as_str()).collect();
+    match (account, &hashes[..]) {
+        (None, _) => say(format_args!("there is no account {email}; all its connections are closed within seconds")),
+        (Some(_), []) => say(format_args!(
+            "{email} has access to no monitor; its connections to monitors' chats are closed within seconds, others stay"
+        )),
+        (Some(_), hashes) => say(format_args!(
+            "{email} has access to {}; its connections to other monitors' chats are closed within seconds, others stay",
+            column(&hashes.join(" "))
+        )),
     }
 }
 

@@ -217,7 +217,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     let format = settings.get(&LOG_FORMAT, |text| value::word(text, logging::FORMATS))?;
     logging::start(settings.text(&LOG_LEVEL).unwrap_or_default(), format);
     match name {
-        serve::NAME => serve::run(of_command, &settings),
+        serve::NAME => serve::run(of_command, &settings, flags(matches)),
         account::NAME => account::run(of_command, &settings),
         monitor::NAME => monitor::run(of_command, &settings),
         token::NAME => token::run(of_command, &settings),

@@ -2,12 +2,19 @@
 
 use super::{Failure, ask, say};
 use crate::{
-    config::{Config, Database, ceilings, settings, sources::Settings},
+    auth::keys::KeyError,
+    config::{
+        Config, Database, ceilings, settings,
+        sources::{Settings, Sources},
+    },
     server::Server,
     store::Accounts,
 };
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 pub const NAME: &str = "serve";
 
@@ -24,7 +31,8 @@ pub fn command() -> Command {
         )
 }
 
-pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
+/// `flags`: the settings among the flags, for when the settings are read again.
+pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, String>) -> Result<(), Failure> {
     let demo = matches.get_flag("demo");
     let config = settings.config(demo, &mut ask::passphrase)?;
     ceilings::raise_file_limit();
@@ -36,6 +44,10 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     }
     prepare_accounts(&config)?;
     let (demo, listen) = (config.demo, config.listen);
+    let keys = move || {
+        let mut passphrase = || Err(KeyError("it is encrypted, and only JWT_PASSPHRASE can open it now".into()));
+        Settings::resolve(&Sources::gather(flags.clone())?)?.keyring(demo, &mut passphrase)
+    };
     let server = Server::bind(config)?;
     if demo {
         match say(demo_notice(listen)) {
@@ -44,7 +56,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
             Err(failure) => return Err(failure),
         }
     }
-    Ok(server.run()?)
+    Ok(server.run(keys)?)
 }
 
 /// Makes the demo accounts; without `--demo`, warns of those that an earlier demo left.

@@ -37,6 +37,8 @@ impl Settings {
             first_message_auth: self.get(&FIRST_MESSAGE_AUTH, value::switch)?,
             ws_token_reuse: self.get(&WS_TOKEN_REUSE, value::switch)?,
             public_room_changes: self.get(&PUBLIC_ROOM_CHANGES, value::public_room_changes)?,
+            recheck_interval: self.seconds(&RECHECK_INTERVAL)?,
+            shutdown_spread: self.seconds(&SHUTDOWN_SPREAD)?,
             durability: self.get(&DURABILITY, value::durability)?,
             demo,
             // Last, because it may ask for a passphrase and create a file.

@@ -35,6 +35,10 @@ pub struct Config {
     pub first_message_auth: bool,
     pub ws_token_reuse: bool,
     pub public_room_changes: PublicRoomChanges,
+    /// How often is looked whether those who are connected still have access.
+    pub recheck_interval: Duration,
+    /// Over which time all sockets are closed at the end, at most.
+    pub shutdown_spread: Duration,
     pub durability: Durability,
     /// `serve --demo`: demo accounts, demo keys allowed.
     pub demo: bool,
@@ -83,6 +87,13 @@ pub struct TokenLives {
     pub two_step: Duration,
     pub access: Duration,
     pub room: Duration,
+}
+
+impl TokenLives {
+    /// How long any token lives that this server signs.
+    pub fn longest(&self) -> Duration {
+        self.connection.max(self.ticket).max(self.two_step).max(self.access).max(self.room)
+    }
 }
 
 /// Every bound of PROTOCOL.md section 9.

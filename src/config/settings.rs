@@ -102,6 +102,8 @@ settings! {
     FIRST_MESSAGE_AUTH: Form::Switch, "true", "whether `/channel/…` may be opened without a token, to authenticate by the first message";
     WS_TOKEN_REUSE: Form::Switch, "false", "whether a token of `/token/ws` may be used again until it expires";
     PUBLIC_ROOM_CHANGES: Form::Word(value::PUBLIC_ROOM_CHANGES), "anyone", "who may change or delete a public room: `anyone`, `creator` or `nobody`";
+    RECHECK_INTERVAL: WAIT, "1800", "how often is looked whether those who are connected still have access, seconds; `account revoke` has it done at once";
+    SHUTDOWN_SPREAD: Form::Seconds(0..=60), "5", "time over which sockets are closed at the end, at most, so that clients don't come back in one instant, seconds";
     DURABILITY: Form::Word(value::DURABILITY), "process", "what an echo promises in the embedded store: `process` survives a crash of the server, `power` also a power failure";
     LOG_LEVEL: Form::LogFilter, "info", "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,propromo_chat::door=debug`";
     LOG_FORMAT: Form::Word(logging::FORMATS), "text", "`text` or `json`, on standard error";

@@ -4,6 +4,7 @@ use super::{
     Admission, Door, Token,
     channel_frame::{self, Asked, ChannelVoice},
     places::Place,
+    recheck::{Ground, Pass, Round},
     seat::{self, Replay},
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
         frame,
         session::{Conversation, Link},
     },
-    store::{Membership, UserId},
+    store::UserId,
 };
 use std::{
     sync::Arc,
@@ -58,11 +59,17 @@ impl Door for Channel {
         let Some(presented) = presented else { return self.admit_stranger(chat, head, place) };
         let token = Token::verified(chat, presented, |kind| matches!(kind, Kind::Connection(_)))?;
         token.opens(&place.channel)?;
+        let round = chat.recheck.round();
         let room = room(chat, token.claims.user, &place.channel)?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
         let stage = match token.claims.kind {
             Kind::Connection(Issued::TwoStep) => Stage::SecondStep { user: token.claims.user, until },
-            _ => Stage::Invited { room, user: token.claims.email.as_str().into() },
+            _ => Stage::Invited(Invited {
+                room,
+                account: token.claims.user,
+                user: token.claims.email.as_str().into(),
+                round,
+            }),
         };
         let reuse = chat.config.ws_token_reuse && matches!(stage, Stage::SecondStep { .. });
         let mut admission = token.admission(Box::new(Talk { place, stage }));
@@ -132,11 +139,7 @@ fn since(head: &Head) -> Result<Option<MessageId>, Refusal> {
 
 /// The room behind a channel's name, if this user may enter it.
 fn room(chat: &Chat, user: UserId, channel: &str) -> Result<RoomName, Refusal> {
-    match chat.accounts.membership(user, channel)? {
-        Membership::Member => Ok(RoomName::monitor(channel)),
-        Membership::NotAMember => Err(Reason::RoomDenied.into()),
-        Membership::NoSuchMonitor => Ok(RoomName::channel(channel)),
-    }
+    seat::room_of(chat.accounts.membership(user, channel)?, channel).ok_or_else(|| Reason::RoomDenied.into())
 }
 
 /// One client at the channel door.
@@ -158,18 +161,27 @@ enum Stage {
         until: Instant,
     },
     /// May enter as soon as the socket is open.
-    Invited {
-        room: RoomName,
-        user: Arc<str>,
+    Invited(Invited),
+    In {
+        member: Arc<Member>,
+        _pass: Pass,
     },
-    In(Arc<Member>),
     Out,
+}
+
+/// Who may enter which room.
+struct Invited {
+    room: RoomName,
+    account: UserId,
+    user: Arc<str>,
+    /// Before that was found out.
+    round: Round,
 }
 
 impl Conversation for Talk {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         match std::mem::replace(&mut self.stage, Stage::Out) {
-            Stage::Invited { room, user } => self.enter(link, &room, &user),
+            Stage::Invited(invited) => self.enter(link, &invited),
             waiting => {
                 self.stage = waiting;
                 Ok(())
@@ -179,7 +191,7 @@ impl Conversation for Talk {
 
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
         match &self.stage {
-            Stage::In(member) => {
+            Stage::In { member, .. } => {
                 let member = member.clone();
                 self.talk(link, &member, text);
                 Ok(())
@@ -189,7 +201,7 @@ impl Conversation for Talk {
                 let user = *user;
                 self.identify(link, Some(user), text)
             }
-            Stage::Invited { .. } | Stage::Out => Ok(()),
+            Stage::Invited(_) | Stage::Out => Ok(()),
         }
     }
 
@@ -200,12 +212,12 @@ impl Conversation for Talk {
     fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Stranger { until, .. } | Stage::SecondStep { until, .. } => Some(until),
-            Stage::Invited { .. } | Stage::In(_) | Stage::Out => None,
+            Stage::Invited(_) | Stage::In { .. } | Stage::Out => None,
         }
     }
 
     fn closed(&mut self, link: &Link) {
-        if let Stage::In(member) = std::mem::replace(&mut self.stage, Stage::Out) {
+        if let Stage::In { member, .. } = std::mem::replace(&mut self.stage, Stage::Out) {
             link.chat.rooms.leave(&member);
         }
     }
@@ -218,14 +230,16 @@ impl Talk {
             Ok(claims) => claims,
             Err(reason) => return Err(turned_away(link, reason)),
         };
+        let round = link.chat.recheck.round();
         let room = room(&link.chat, claims.user, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
         // Gives a stranger's place back before anybody can know that it is free.
         self.stage = Stage::Out;
         link.say("authentication successful");
-        self.enter(link, &room, &claims.email.as_str().into())
+        self.enter(link, &Invited { room, account: claims.user, user: claims.email.as_str().into(), round })
     }
 
-    fn enter(&mut self, link: &Link, room: &RoomName, user: &Arc<str>) -> Result<(), Close> {
+    fn enter(&mut self, link: &Link, invited: &Invited) -> Result<(), Close> {
+        let Invited { room, account, user, round } = invited;
         let gone = channel_frame::error(
             "reload",
             "Some messages after that one are no longer kept; load the room anew.",
@@ -235,7 +249,9 @@ impl Talk {
             Some(after) => Replay::Since { after, or_say: &gone },
             None => Replay::Latest(link.chat.config.history_on_join),
         };
-        self.stage = Stage::In(seat::take(link, room, user, &ChannelVoice, replay)?);
+        let member = seat::take(link, room, user, &ChannelVoice, replay)?;
+        let ground = Ground::Account { user: *account, room: room.clone() };
+        self.stage = Stage::In { member, _pass: link.chat.recheck.enter(link, *round, ground) };
         Ok(())
     }
 

@@ -9,6 +9,7 @@ pub mod chitchat;
 pub mod json;
 pub mod places;
 pub mod propromo;
+pub mod recheck;
 pub mod seat;
 pub mod stream;
 

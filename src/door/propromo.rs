@@ -2,6 +2,7 @@
 
 use super::{
     Admission, Door, Token, json,
+    recheck::{Ground, Pass, Round},
     seat::{self, Replay},
 };
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
         close::Close,
         session::{Conversation, Link},
     },
+    store::UserId,
 };
 use std::sync::Arc;
 
@@ -36,8 +38,10 @@ impl Door for Propromo {
         let [_, monitor] = segments else { return Err(Reason::NotFound.into()) };
         let token = Token::of(chat, head, |kind| matches!(kind, Kind::Connection(Issued::Login | Issued::Ticket)))?;
         token.opens(monitor)?;
+        let round = chat.recheck.round();
         seat::admit_to_monitor(chat, &token.claims, monitor)?;
-        let talk = Talk { room: RoomName::monitor(monitor), user: token.claims.email.as_str().into(), member: None };
+        let (account, user) = (token.claims.user, token.claims.email.as_str().into());
+        let talk = Talk { room: RoomName::monitor(monitor), account, user, round, seated: None };
         Ok(token.admission(Box::new(talk)))
     }
 }
@@ -45,21 +49,26 @@ impl Door for Propromo {
 /// One client in one monitor's room.
 struct Talk {
     room: RoomName,
+    account: UserId,
     user: Arc<str>,
-    member: Option<Arc<Member>>,
+    /// Before it was found out that the account may enter.
+    round: Round,
+    seated: Option<(Arc<Member>, Pass)>,
 }
 
 impl Conversation for Talk {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let replay = Replay::Latest(link.chat.config.history_on_join);
-        self.member = Some(seat::take(link, &self.room, &self.user, &PropromoVoice, replay)?);
+        let member = seat::take(link, &self.room, &self.user, &PropromoVoice, replay)?;
+        let ground = Ground::Account { user: self.account, room: self.room.clone() };
+        self.seated = Some((member, link.chat.recheck.enter(link, self.round, ground)));
         Ok(())
     }
 
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
         if let Some(answer) = application_ping(text) {
             link.say(answer);
-        } else if let Some(member) = &self.member {
+        } else if let Some((member, _)) = &self.seated {
             let (room, sender) = (self.room.clone(), self.user.clone());
             link.chat
                 .rooms
@@ -73,7 +82,7 @@ impl Conversation for Talk {
     }
 
     fn closed(&mut self, link: &Link) {
-        if let Some(member) = self.member.take() {
+        if let Some((member, _)) = self.seated.take() {
             link.chat.rooms.leave(&member);
         }
     }

@@ -10,6 +10,7 @@ use crate::{
         answer,
         head::{self, Method},
     },
+    vital,
 };
 use std::{
     io,
@@ -92,7 +93,10 @@ fn handle(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) 
             }
         };
         let reply = catch_unwind(AssertUnwindSafe(|| match read(&mut received) {
-            Ok(Some(request)) => handler(request),
+            Ok(Some(request)) => {
+                vital::may_panic("endpoint");
+                handler(request)
+            }
             Ok(None) => Reply { status: 204, headers: Vec::new(), body: Vec::new() },
             Err(refusal) => Reply::from(refusal),
         }))

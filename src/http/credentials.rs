@@ -114,7 +114,15 @@ mod tests {
             unreachable!("credentials need no monitors")
         }
 
-        fn membership(&self, _: UserId, _: &str) -> Result<Membership, StoreError> {
+        fn memberships(&self, _: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError> {
+            unreachable!("credentials need no membership")
+        }
+
+        fn access_changes(&self) -> Result<i64, StoreError> {
+            unreachable!("credentials need no membership")
+        }
+
+        fn announce_access_change(&self) -> Result<(), StoreError> {
             unreachable!("credentials need no membership")
         }
 

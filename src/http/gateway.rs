@@ -14,7 +14,7 @@ use crate::{
 };
 use std::{
     fs::Permissions,
-    io::{self, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -197,7 +197,11 @@ impl Link {
         let mut chunk = [0; 8 * 1024];
         let mut end = None;
         while end.is_none_or(|end| answer.len() < end) {
-            let length = self.stream.read(&mut chunk)?;
+            let length = match self.stream.read(&mut chunk) {
+                // With a time-out it is also interrupted when the process was stopped and goes on (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                length => length?,
+            };
             if length == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

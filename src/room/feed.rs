@@ -12,9 +12,12 @@ use super::{
     message::{Message, MessageId, RoomName},
     run::Run,
 };
-use crate::store::{
-    StoreError,
-    feed::{Ear, Feed, Heard, Stored},
+use crate::{
+    store::{
+        StoreError,
+        feed::{Ear, Feed, Heard, Stored},
+    },
+    vital,
 };
 use parking_lot::Mutex;
 use std::{
@@ -58,6 +61,7 @@ impl FeedThread {
         let mut ear = self.feed.listen();
         let mut look = Look { due: false, last: Instant::now(), behind: Vec::new() };
         while !self.stopping.load(Ordering::Acquire) {
+            vital::may_panic("feed");
             self.step(&mut *ear, &mut look);
         }
     }

@@ -16,7 +16,10 @@ use super::{
     run::{Encoded, Run},
     voice::{Event, Voice},
 };
-use crate::socket::{close::Close, frame};
+use crate::{
+    socket::{close::Close, frame},
+    vital,
+};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use parking_lot::Mutex;
@@ -107,6 +110,7 @@ impl Lane {
         let mut told = true;
         while told {
             self.wait();
+            vital::may_panic("lane");
             let mut hall = self.hall.lock();
             let mut waiting = Waiting::default();
             for _ in 0..JOINED {
@@ -165,10 +169,8 @@ impl Hall {
                     Command::Release(member, last) => self.release(&member, last),
                     Command::Leave(member) => self.leave(&member),
                     Command::Close { room, farewell, close } => self.close(&room, &farewell, close),
-                    Command::Settle(told) => {
-                        // Fails if nobody waits any more.
-                        let _ = told.try_send(());
-                    }
+                    // Fails if nobody waits any more.
+                    Command::Settle(told) => drop(told.try_send(())),
                 }
             }
         }

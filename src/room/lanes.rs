@@ -8,8 +8,8 @@ use super::{
 };
 use crate::socket::close::Close;
 use bytes::Bytes;
-use crossbeam_channel::Sender;
-use std::sync::Arc;
+use crossbeam_channel::{Sender, bounded};
+use std::{sync::Arc, time::Instant};
 
 /// A handle to every lane. Sending waits while a lane's queue is full; a lane waits for nothing but its queue.
 #[derive(Clone)]
@@ -57,6 +57,17 @@ impl Lanes {
         for lane in self.those_of(room.lanes()) {
             self.command(lane, Command::Close { room: room.clone(), farewell: farewell.clone(), close });
         }
+    }
+
+    /// Waits until every lane has done all that it was given before, at most until then; whether they have.
+    pub fn settle(&self, until: Instant) -> bool {
+        let (told, settled) = bounded(self.count());
+        for (lane, _) in self.0.iter() {
+            if lane.send_deadline(Command::Settle(told.clone()), until).is_err() {
+                return false;
+            }
+        }
+        (0..self.count()).all(|_| settled.recv_deadline(until).is_ok())
     }
 
     fn those_of(&self, bits: u64) -> impl Iterator<Item = usize> {

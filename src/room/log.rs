@@ -14,6 +14,7 @@ use super::{
 use crate::{
     socket::frame,
     store::{Appended, MessageLog, outage::Outages},
+    vital,
 };
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
@@ -91,7 +92,7 @@ impl Log {
         let (drafts, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let desk = Arc::new(Mutex::new(Desk { store, lanes, delivers, outages, drafts, senders, open: true }));
         let log = Log { entries, desk: desk.clone() };
-        Ok((log, thread::Builder::new().name("log".into()).spawn(move || run(&desk, &waiting))?))
+        Ok((log, vital::spawn("log", move || run(&desk, &waiting))?))
     }
 
     /// Has a message stored and delivered, or its author told that it can't be. Waits while the queue is full.
@@ -125,7 +126,7 @@ impl Log {
             return Some(post);
         }
         desk.take(post);
-        desk.store(|| self.entries.is_empty());
+        vital::run(|| desk.store(|| self.entries.is_empty()));
         None
     }
 }
@@ -149,6 +150,7 @@ fn run(desk: &Mutex<Desk>, waiting: &Receiver<Entry>) {
         select.recv(waiting);
         // Leaves the entry where it is until this thread is at the desk.
         select.ready();
+        vital::may_panic("log");
         let mut desk = desk.lock();
         let mut settled = Vec::new();
         let mut forgotten = None;

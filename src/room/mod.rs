@@ -27,6 +27,7 @@ pub mod voice;
 use crate::{
     socket::{close::Close, frame, outbound::Outbound},
     store::{MessageLog, StoreError, feed::Feed, presence::Presence},
+    vital,
 };
 use crossbeam_channel::bounded;
 use directory::Directory;
@@ -59,8 +60,8 @@ const PUBLISH_WAIT: Duration = Duration::from_secs(10);
 /// How long the end waits until the other nodes know who has left.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether the feed has brought what was stored.
-const FEED_LOOK: Duration = Duration::from_millis(5);
+/// How often is looked whether what was stored has come back.
+const HEAR_BACK: Duration = Duration::from_millis(5);
 
 /// The most lanes there can be: a room keeps one bit for each.
 const MAX_LANES: usize = 64;
@@ -92,7 +93,7 @@ impl Rooms {
                 let (sender, commands) = bounded(LANE_QUEUE);
                 let lane = Arc::new(lane::Lane::new(index, commands));
                 let runner = lane.clone();
-                thread::Builder::new().name(format!("lane-{index}")).spawn(move || runner.run())?;
+                vital::spawn(format!("lane-{index}"), move || runner.run())?;
                 Ok((sender, lane))
             })
             .collect();
@@ -210,22 +211,6 @@ impl Rooms {
         self.lanes.close(&room, &frame::text_of(farewell), close);
     }
 
-    /// Waits until everything that was posted before has been sent to `member`, at most for `patience`: so that a
-    /// close frame does not overtake the echoes that are its receipts.
-    pub fn settle(&self, member: &Member, patience: Duration) {
-        let until = Instant::now() + patience;
-        if !self.log.settle(until) {
-            return;
-        }
-        if let Some(others) = &self.others {
-            others.caught_up(&member.room, until);
-        }
-        let (told, sent) = bounded(1);
-        self.lanes.command(member.lane, Command::Settle(told));
-        // If it fails the time is up.
-        let _ = sent.recv_deadline(until);
-    }
-
     /// Deletes a room's messages, after what was posted before is stored.
     pub fn forget(&self, name: &RoomName) {
         // Fails only if the log thread has stopped; what is left then is never shown.
@@ -235,6 +220,34 @@ impl Rooms {
     /// The room of this name, if somebody is in it or was a moment ago.
     pub fn find(&self, name: &RoomName) -> Option<Arc<Room>> {
         self.directory.lock().find(name)
+    }
+
+    /// Waits until whatever was posted before (in this room, if one is given) is stored, or refused, and sent to its
+    /// members; at most until then. So a close frame does not overtake the echoes that are receipts.
+    ///
+    /// Answers whether it is.
+    pub fn settle(&self, room: Option<&Arc<Room>>, until: Instant) -> bool {
+        self.log.settle(until) && self.has_heard_back(room, until) && self.lanes.settle(until)
+    }
+
+    /// Waits until what is stored has come back through the feed.
+    fn has_heard_back(&self, room: Option<&Arc<Room>>, until: Instant) -> bool {
+        let Some(others) = &self.others else { return true };
+        let rooms = room.map_or_else(|| self.directory.lock().all(), |room| vec![room.clone()]);
+        let names: Vec<RoomName> = rooms.iter().map(|room| room.name.clone()).collect();
+        let Ok(newest) = others.feed.newest(&names) else { return false };
+        let is_behind =
+            |(room, newest): (&Arc<Room>, &MessageId)| room.position.lock().is_some_and(|position| position < *newest);
+        let mut behind = true;
+        while behind {
+            if Instant::now() >= until {
+                return false;
+            }
+            behind = rooms.iter().zip(&newest).any(is_behind);
+            // Also once none is: a position is set a moment before the lanes are told.
+            thread::sleep(HEAR_BACK);
+        }
+        true
     }
 
     /// Stores what waits and takes no more.
@@ -256,19 +269,8 @@ impl Others {
         let presence = feed.presence();
         let stopping = Arc::new(AtomicBool::new(false));
         let follower = FeedThread { feed: feed.clone(), directory, lanes, stopping: stopping.clone() };
-        thread::Builder::new().name("feed".into()).spawn(move || follower.run())?;
+        vital::spawn("feed", move || follower.run())?;
         Ok(Others { feed, roll: Roll::start(presence.clone())?, presence, stopping })
-    }
-
-    /// Waits until the feed has brought what is stored in `room` now.
-    fn caught_up(&self, room: &Room, until: Instant) {
-        let Ok(newest) = self.feed.newest(std::slice::from_ref(&room.name)) else { return };
-        let mut waiting = true;
-        while waiting && Instant::now() < until {
-            waiting = newest.first().is_some_and(|newest| room.position.lock().is_some_and(|at| at < *newest));
-            // Also once it is there: the position is set a moment before the lanes are told.
-            thread::sleep(FEED_LOOK);
-        }
     }
 }
 

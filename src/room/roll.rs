@@ -1,16 +1,18 @@
 //! Who is here, told to the other nodes: a thread that compares each room with what it has told about it.
 
 use super::{member::Room, message::RoomName};
-use crate::store::{
-    StoreError,
-    presence::{Change, Known, Presence},
+use crate::{
+    store::{
+        StoreError,
+        presence::{Change, Known, Presence},
+    },
+    vital,
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::{BTreeMap, HashMap},
     io, mem,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -54,7 +56,7 @@ impl Roll {
     pub fn start(presence: Arc<dyn Presence>) -> io::Result<Roll> {
         let shared = Arc::new(Shared::default());
         let caller = Caller { presence, shared: shared.clone(), told: HashMap::new() };
-        thread::Builder::new().name("presence".into()).spawn(move || caller.run())?;
+        vital::spawn("presence", move || caller.run())?;
         Ok(Roll { shared })
     }
 
@@ -95,6 +97,7 @@ impl Caller {
     fn run(mut self) {
         let mut renewed = Instant::now();
         loop {
+            vital::may_panic("presence");
             let (rooms, stop) = {
                 let mut state = self.shared.state.lock();
                 if state.rooms.is_empty() && state.stop == Stop::No {

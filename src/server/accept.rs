@@ -5,6 +5,7 @@ use super::{
     threads::{Rest, Threads},
     turned_away::TurnedAway,
 };
+use crate::vital;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -101,7 +102,10 @@ impl Acceptor {
             });
             match self.wait(stop, wait) {
                 Ok(Event::Stop) => return,
-                Ok(Event::Connection) => self.accept(stop),
+                Ok(Event::Connection) => {
+                    vital::may_panic("accept");
+                    self.accept(stop);
+                }
                 Ok(Event::Nothing) => {}
                 Err(errno) => self.back_off(errno, stop),
             }

@@ -15,6 +15,7 @@ use crate::{
     config::Limits,
     http::{gateway::Gateway, reply::Reply},
     refusal::{Reason, Refusal},
+    vital,
 };
 use ipnet::IpNet;
 use std::{
@@ -57,6 +58,7 @@ impl Service {
                     return None;
                 }
             };
+            vital::may_panic("connection");
             let _in_flight = InFlight::begin(&self.in_flight);
             match self.next(&mut reader, &head) {
                 Ok(Next::Open(session)) => break session,

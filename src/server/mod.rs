@@ -24,13 +24,15 @@ pub mod turned_away;
 pub mod upgrade;
 
 use crate::{
+    auth::keys::Keyring,
     chat::{Chat, StartError},
-    config::{Config, ceilings},
+    config::{Config, ceilings, sources::SettingError},
     http::{
         backend::Handler,
         gateway::{self, Gateway},
         router,
     },
+    vital,
 };
 use accept::{Acceptor, Heartbeat};
 use connection::Service;
@@ -41,7 +43,6 @@ use std::{
     io::{self, Write},
     net::{SocketAddr, TcpListener},
     sync::Arc,
-    thread,
 };
 use upgrade::{Doors, NoDoors, Upgrades};
 
@@ -70,6 +71,7 @@ impl Server {
     ///
     /// Must be called before the process has other threads: it takes systemd's variables out of the environment.
     pub fn bind(config: Config) -> Result<Server, StartError> {
+        shutdown::outlive_large_files()?;
         let max_connections = ceilings::affordable(config.limits.max_connections);
         // Before the stores: that the port is in use is what goes wrong most often.
         let listeners = Listeners::open(config.listen, config.admin_listen)?;
@@ -103,17 +105,19 @@ impl Server {
         self.stopper.clone()
     }
 
-    /// Serves until SIGTERM, SIGINT or the [`Stopper`], then lets everything come to its end.
-    pub fn run(self) -> Result<(), StartError> {
+    /// Serves until SIGTERM, SIGINT or the [`Stopper`], then lets everything come to its end. At SIGHUP the keys are
+    /// what `keys` then gives.
+    pub fn run(self, keys: impl Fn() -> Result<Keyring, SettingError> + Send + 'static) -> Result<(), StartError> {
         let Server { chat, address, main, admin, stopper, stop } = self;
-        shutdown::on_signals(stopper)?;
+        let config = chat.config.clone();
+        shutdown::on_signals(stopper, move || renew_keys(&config, keys()))?;
         let mut services = vec![main.service];
         let mut admin_thread = None;
         if let Some(admin) = admin {
             services.push(admin.service);
             let (acceptor, stop) = (admin.acceptor, stop.try_clone().map_err(failed("copy a pipe"))?);
             let run = move || acceptor.run(&stop);
-            let thread = thread::Builder::new().name("accept-admin".to_owned()).spawn(run);
+            let thread = vital::spawn("accept-admin", run);
             admin_thread = Some(thread.map_err(failed("start a thread"))?);
         }
 
@@ -123,7 +127,7 @@ impl Server {
         drop(stdout);
         tell_systemd(NotifyState::Ready);
 
-        main.acceptor.with_heartbeat(watchdog()).run(&stop);
+        vital::run(|| main.acceptor.with_heartbeat(watchdog()).run(&stop));
         tell_systemd(NotifyState::Stopping);
         // Only a panic could make this fail, and it ends here as well.
         let _ = admin_thread.map(|thread| thread.join());
@@ -149,6 +153,17 @@ impl Listening {
         let serving = service.clone();
         let acceptor = Acceptor::new(listener, max_connections, move |stream, peer| serving.serve(stream, peer));
         Ok(Listening { service, acceptor: acceptor.map_err(failed("make the listener non-blocking"))? })
+    }
+}
+
+/// Signs with the keys that were read again; those before stay good for the tokens that they signed.
+fn renew_keys(config: &Config, keys: Result<Keyring, SettingError>) {
+    match keys {
+        Ok(keys) if config.keys.renew(&keys, config.tokens.longest()) => {
+            tracing::info!(algorithm = keys.algorithm(), "the keys were read again: tokens are signed with a new one");
+        }
+        Ok(_) => tracing::info!("the keys were read again: nothing has changed"),
+        Err(error) => tracing::error!(%error, "the keys could not be read again; the ones before stay in use"),
     }
 }
 

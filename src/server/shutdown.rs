@@ -1,28 +1,30 @@
-//! Stopping: on SIGTERM or SIGINT no new connections, then every socket closed, then the end; in less than ten seconds.
+//! Signals: on SIGTERM or SIGINT no new connections, then every socket closed, then the end, by default in less than ten
+//! seconds; on SIGHUP the keys are read again.
 
 use super::connection::Service;
 use crate::{
     chat::{Chat, StartError},
     socket::close::Close,
+    vital,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
     iterator::Signals,
 };
 use std::{
-    io::{self, PipeReader, PipeWriter},
+    io::{self, IsTerminal, PipeReader, PipeWriter},
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-/// From the signal to the end, at most: systemd and PROTOCOL.md section 9 allow ten seconds, and storing what is left
-/// needs some of it.
-const DEADLINE: Duration = Duration::from_secs(8);
-/// Over which time the sockets are closed, at most: clients that reconnect all at once would be a flood elsewhere.
-const MAX_SPREAD: Duration = Duration::from_secs(5);
+/// What is left after the sockets were told to close, at most. With the default `SHUTDOWN_SPREAD` of five seconds the end
+/// comes in eight: systemd and PROTOCOL.md section 9 allow ten, and storing what is left needs some of it.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long closing waits for messages that are on their way; if that is not enough, a store hangs.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Part of it for each socket.
 const SPREAD_EACH: Duration = Duration::from_millis(1);
 /// How often is looked whether all are gone.
@@ -70,12 +72,18 @@ impl AsFd for StopSignal {
     }
 }
 
-/// Says stop at the first SIGTERM or SIGINT; at the second the process ends at once.
-pub fn on_signals(stopper: Stopper) -> Result<(), StartError> {
-    let failed = |error: io::Error| StartError(format!("can't watch for SIGTERM and SIGINT: {error}"));
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+/// Says stop at the first SIGTERM or SIGINT; at the second the process ends at once. Does `hangup` at each SIGHUP, unless
+/// it tells what it was made for: that the terminal is gone.
+pub fn on_signals(stopper: Stopper, hangup: impl Fn() + Send + 'static) -> Result<(), StartError> {
+    let failed = |error: io::Error| StartError(format!("can't watch for signals: {error}"));
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+    let on_terminal = io::stdin().is_terminal();
     let watch = move || {
         for signal in signals.forever() {
+            if signal == SIGHUP && !on_terminal {
+                hangup();
+                continue;
+            }
             if !stopper.stop() {
                 tracing::warn!("a second signal: ending at once");
                 std::process::exit(128 + signal);
@@ -83,18 +91,29 @@ pub fn on_signals(stopper: Stopper) -> Result<(), StartError> {
             tracing::info!("shutting down; a second signal ends at once");
         }
     };
-    thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop).map_err(failed)
+    vital::spawn("signals", watch).map(drop).map_err(failed)
+}
+
+/// Makes a write past the limit for the size of files (`RLIMIT_FSIZE`) an error like that of a full disk, instead of the end
+/// of the process.
+pub fn outlive_large_files() -> Result<(), StartError> {
+    let failed = |error: io::Error| StartError(format!("can't handle SIGXFSZ: {error}"));
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop).map_err(failed)
 }
 
 /// Lets what is going on come to its end: requests are answered, sockets closed.
 pub fn drain(chat: &Chat, services: &[Arc<Service>]) {
-    let deadline = Instant::now() + DEADLINE;
+    let (most, started) = (chat.config.shutdown_spread, Instant::now());
     services.iter().for_each(|service| service.stop());
     let open = chat.sessions.count();
     tracing::info!(sockets = open, "closing all sockets");
-    chat.sessions.close_all(Close::SHUTDOWN, spread(open));
+    // What was taken up from a client is echoed before its socket is closed.
+    let mut settles = true;
+    let mut settle = || settles = settles && chat.rooms.settle(None, Instant::now() + SETTLE);
+    chat.sessions.close_all(Close::SHUTDOWN, spread(open, most), &mut settle);
     // One that was being opened meanwhile has missed that; closing another twice changes nothing.
-    chat.sessions.close_all(Close::SHUTDOWN, Duration::ZERO);
+    chat.sessions.close_all(Close::SHUTDOWN, Duration::ZERO, &mut settle);
+    let deadline = started + most + PATIENCE;
     let is_done = || chat.sessions.count() == 0 && services.iter().all(|service| service.in_flight() == 0);
     if !wait_until(is_done, deadline) {
         tracing::warn!(sockets = chat.sessions.count(), "some connections did not end in time; they are cut");
@@ -102,8 +121,9 @@ pub fn drain(chat: &Chat, services: &[Arc<Service>]) {
     services.iter().for_each(|service| service.clean_up());
 }
 
-fn spread(sockets: usize) -> Duration {
-    SPREAD_EACH.saturating_mul(u32::try_from(sockets).unwrap_or(u32::MAX)).min(MAX_SPREAD)
+/// Over which time so many sockets are closed: clients that come back all at once would be a flood elsewhere.
+fn spread(sockets: usize, most: Duration) -> Duration {
+    SPREAD_EACH.saturating_mul(u32::try_from(sockets).unwrap_or(u32::MAX)).min(most)
 }
 
 fn wait_until(is_done: impl Fn() -> bool, deadline: Instant) -> bool {
@@ -134,10 +154,11 @@ mod tests {
 
     #[test]
     fn few_sockets_close_at_once_and_many_within_five_seconds() {
-        assert_eq!(spread(0), Duration::ZERO);
-        assert_eq!(spread(1_000), Duration::from_secs(1));
-        assert_eq!(spread(10_000), MAX_SPREAD);
-        assert_eq!(spread(usize::MAX), MAX_SPREAD);
+        let most = Duration::from_secs(5);
+        assert_eq!(spread(0, most), Duration::ZERO);
+        assert_eq!(spread(1_000, most), Duration::from_secs(1));
+        assert_eq!(spread(10_000, most), most);
+        assert_eq!(spread(usize::MAX, most), most);
     }
 
     #[test]

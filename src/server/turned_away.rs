@@ -4,6 +4,7 @@ use super::answer::{self, Persistence};
 use crate::{
     http::reply::Reply,
     refusal::{Reason, Refusal},
+    vital,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::{
@@ -29,8 +30,7 @@ impl TurnedAway {
     /// Starts its thread; without one, connections are closed at once.
     pub fn start() -> TurnedAway {
         let (sender, held) = bounded(MAX_HELD);
-        let thread =
-            thread::Builder::new().name("turned-away".to_owned()).stack_size(128 * 1024).spawn(move || close(&held));
+        let thread = vital::spawn("turned-away", move || close(&held));
         if let Err(error) = &thread {
             tracing::warn!(%error, "no thread for clients above the limit; they may not see why they are closed");
         }

@@ -3,6 +3,7 @@
 //! Only sockets with something waiting are watched, so a healthy server's flusher sleeps.
 
 use super::outbound::Outbound;
+use crate::vital;
 use parking_lot::Mutex;
 use rustix::{
     buffer::spare_capacity,
@@ -28,7 +29,7 @@ impl Flusher {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flusher = Arc::new(Flusher { epoll, watched: Mutex::default() });
         let runner = flusher.clone();
-        thread::Builder::new().name("flusher".into()).spawn(move || runner.run())?;
+        vital::spawn("flusher", move || runner.run())?;
         Ok(flusher)
     }
 
@@ -58,6 +59,7 @@ impl Flusher {
         let wait = Timespec { tv_sec: 0, tv_nsec: STALL_CHECK.subsec_nanos().into() };
         let mut checked = std::time::Instant::now();
         loop {
+            vital::may_panic("flusher");
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&wait)) {
                 Ok(_) | Err(Errno::INTR) => {}

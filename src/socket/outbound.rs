@@ -23,7 +23,10 @@ use std::{
     collections::VecDeque,
     io,
     net::{Shutdown, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -39,6 +42,8 @@ pub struct Outbound {
     /// How long what waits may make no progress.
     stall: Duration,
     queue: Mutex<Queue>,
+    /// Follows the queue's stage, to be read without its lock.
+    closing: AtomicBool,
     flusher: Arc<Flusher>,
 }
 
@@ -77,7 +82,8 @@ impl Outbound {
             progress: Instant::now(),
             armed: false,
         };
-        Arc::new(Outbound { id, stream, limit, stall, queue: Mutex::new(queue), flusher })
+        let closing = AtomicBool::new(false);
+        Arc::new(Outbound { id, stream, limit, stall, queue: Mutex::new(queue), closing, flusher })
     }
 
     /// This socket's number, unique in this process.
@@ -154,8 +160,14 @@ impl Outbound {
         let mut queue = self.queue.lock();
         if queue.stage == Stage::Open {
             queue.stage = Stage::Closing;
+            self.closing.store(true, Ordering::Release);
             self.push(&mut queue, frame);
         }
+    }
+
+    /// Whether this end has said goodbye: what the client says from then on does not count.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// Waits until nothing waits, at most until then. Fails as [`send_waiting`](Self::send_waiting) does.
@@ -327,11 +339,7 @@ impl Outbound {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use std::{
-        io::Read,
-        net::TcpListener,
-        sync::atomic::{AtomicU64, Ordering},
-    };
+    use std::{io::Read, net::TcpListener, sync::atomic::AtomicU64};
     use tungstenite::{
         Message,
         protocol::{Role, WebSocket},

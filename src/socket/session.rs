@@ -1,7 +1,7 @@
 //! One open WebSocket: its opening, and its read loop on a thread of its own.
 
 use super::{close::Close, frame, framing::Framing, handshake::Opening, outbound::Outbound};
-use crate::{chat::Chat, config::Limits, refusal::Reason, room::member::Member, server::threads::Rest};
+use crate::{chat::Chat, config::Limits, refusal::Reason, room::member::Member, server::threads::Rest, vital};
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
@@ -112,7 +112,7 @@ impl Talking {
             Ok(()) => {
                 let close = read_loop(&self.link, &mut *self.conversation, early);
                 if let (Some(_), Some(member)) = (close, self.link.seat.get()) {
-                    self.link.chat.rooms.settle(member, ECHOES);
+                    self.link.chat.rooms.settle(Some(&member.room), Instant::now() + ECHOES);
                 }
                 close
             }
@@ -156,6 +156,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
         deadline: conversation.deadline(),
         heard: Instant::now(),
         framing,
+        closing: None,
     };
     let mut socket = WebSocket::from_partially_read(wire, early, Role::Server, Some(config));
     let rate = message_rate(limits);
@@ -166,6 +167,9 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
             Ok(message) => message,
             Err(Error::Io(error)) if is_timeout(&error) => {
                 let wire = socket.get_ref();
+                if wire.outbound.is_closing() {
+                    return Some(Close::NORMAL);
+                }
                 if wire.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                     tracing::info!(reason = AUTH_DEADLINE, client = %link.client, "connection closed");
                     return Some(Close::policy(AUTH_DEADLINE));
@@ -185,6 +189,10 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
             }
             Err(error) => return close_for(&error),
         };
+        if link.outbound.is_closing() && !message.is_close() {
+            // It was closed by another thread; its own word is out already.
+            return Some(Close::NORMAL);
+        }
         if let Some(rate) = &rate
             && !message.is_close()
             && rate.check().is_err()
@@ -198,6 +206,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
         }
         match message {
             Message::Text(text) => {
+                vital::may_panic("session");
                 if let Err(close) = conversation.heard(link, &text) {
                     return Some(close);
                 }
@@ -268,6 +277,8 @@ struct Wire<'a> {
     heard: Instant,
     /// Checks what is read.
     framing: Framing,
+    /// Until when one that was closed by another thread may answer; `None` until that is noticed.
+    closing: Option<Instant>,
 }
 
 impl Wire<'_> {
@@ -299,7 +310,18 @@ impl Read for Wire<'_> {
         if self.framing.fault().is_some() {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let n = self.outbound.stream().read(buf)?;
+        // Nor one that was closed, and answers with anything but its close frame.
+        if self.outbound.is_closing() {
+            let until = *self.closing.get_or_insert_with(|| Instant::now() + GOODBYE);
+            if Instant::now() >= until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        let n = match self.outbound.stream().read(buf) {
+            // A process that was stopped goes on (signal(7)): as good as a time-out, after which it reads again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(io::ErrorKind::WouldBlock.into()),
+            read => read,
+        }?;
         self.heard = Instant::now();
         match self.framing.check(&buf[..n]) {
             // No bytes at all would be the end of the connection.

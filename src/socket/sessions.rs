@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The pause between two groups of sockets that are closed at a shutdown.
@@ -52,16 +52,17 @@ impl Sessions {
         self.open.lock().remove(&outbound.id());
     }
 
-    /// Sends a close frame to every socket, evenly over `spread`, and returns when all are queued.
+    /// Sends a close frame to every socket, evenly over `spread`, and returns when all are queued. Before each group of
+    /// sockets `settle` is called.
     ///
     /// Spread, because clients that are all closed at once all come back at once.
-    pub fn close_all(&self, close: Close, spread: Duration) {
+    pub fn close_all(&self, close: Close, spread: Duration, mut settle: impl FnMut()) {
+        let started = Instant::now();
         let all = self.all();
         let steps = (spread.as_millis() / CLOSE_STEP.as_millis()).max(1) as usize;
-        for (n, some) in all.chunks(all.len().div_ceil(steps).max(1)).enumerate() {
-            if n > 0 {
-                thread::sleep(CLOSE_STEP);
-            }
+        for (n, some) in (0..).zip(all.chunks(all.len().div_ceil(steps).max(1))) {
+            thread::sleep((CLOSE_STEP * n).saturating_sub(started.elapsed()));
+            settle();
             for outbound in some {
                 outbound.close(close);
             }

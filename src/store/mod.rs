@@ -81,8 +81,19 @@ pub trait Accounts: Send + Sync {
     /// The monitors whose rooms `user` may enter, oldest first.
     fn monitors_of(&self, user: UserId) -> Result<Vec<Monitor>, StoreError>;
 
-    /// Whether there is a monitor with this hash, and whether `user` is a member of it.
-    fn membership(&self, user: UserId, monitor_hash: &str) -> Result<Membership, StoreError>;
+    /// What each of these accounts is to the monitor of this hash, in the same order.
+    fn memberships(&self, asked: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError>;
+
+    /// What `user` is to the monitor of this hash.
+    fn membership(&self, user: UserId, monitor_hash: &str) -> Result<Membership, StoreError> {
+        Ok(self.memberships(&[(user, monitor_hash)])?.pop().unwrap_or(Membership::NoAccount))
+    }
+
+    /// A number that is another one after somebody may have lost access to something.
+    fn access_changes(&self) -> Result<i64, StoreError>;
+
+    /// Has every server that uses this store look again at who is connected to it.
+    fn announce_access_change(&self) -> Result<(), StoreError>;
 
     /// Fails if the store can't be reached (for `/readyz` and `check`).
     fn probe(&self) -> Result<(), StoreError>;
@@ -93,6 +104,20 @@ pub enum Membership {
     Member,
     NotAMember,
     NoSuchMonitor,
+    /// There is no such account (any more): it may enter nothing.
+    NoAccount,
+}
+
+impl Membership {
+    /// From whether there is the account, and whether it is a member (`None`: there is no such monitor).
+    fn of(account: bool, member: Option<bool>) -> Membership {
+        match (account, member) {
+            (false, _) => Membership::NoAccount,
+            (true, Some(true)) => Membership::Member,
+            (true, Some(false)) => Membership::NotAMember,
+            (true, None) => Membership::NoSuchMonitor,
+        }
+    }
 }
 
 /// Marks connection tokens as spent.

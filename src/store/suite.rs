@@ -3,7 +3,7 @@
 //! A back end's test module calls `suite::ledger!(open)`, where `open()` gives a new, empty store as
 //! an [`Opened`] (or anything else that dereferences to it).
 
-use super::{Accounts, Appended, Ledger, Membership, MessageLog};
+use super::{Accounts, Appended, Ledger, Membership, MessageLog, UserId};
 use crate::{
     auth::token::SignedPart,
     room::message::{Draft, Message, MessageId, RoomName},
@@ -69,6 +69,7 @@ tests_of! { accounts:
     an_unknown_email_has_no_account
     monitors_are_listed_oldest_first_and_only_to_their_members
     a_membership_is_told_from_none_and_from_no_monitor
+    a_change_of_access_that_is_announced_is_heard
     accounts_can_be_probed
 }
 
@@ -141,6 +142,26 @@ pub(crate) fn a_membership_is_told_from_none_and_from_no_monitor(accounts: &dyn 
     assert_eq!(accounts.membership(alice, MONITOR).unwrap(), Membership::Member);
     assert_eq!(accounts.membership(carol, MONITOR).unwrap(), Membership::NotAMember);
     assert_eq!(accounts.membership(alice, &MONITOR.to_lowercase()).unwrap(), Membership::NoSuchMonitor);
+    let nobody = UserId(i64::MAX);
+    let asked = [(nobody, MONITOR), (carol, "demo"), (alice, "demo"), (nobody, "no monitor"), (alice, "")];
+    assert_eq!(
+        accounts.memberships(&asked).unwrap(),
+        [
+            Membership::NoAccount,
+            Membership::NotAMember,
+            Membership::Member,
+            Membership::NoAccount,
+            Membership::NoSuchMonitor
+        ]
+    );
+    assert!(accounts.memberships(&[]).unwrap().is_empty());
+}
+
+pub(crate) fn a_change_of_access_that_is_announced_is_heard(accounts: &dyn Accounts) {
+    let before = accounts.access_changes().unwrap();
+    assert_eq!(accounts.access_changes().unwrap(), before);
+    accounts.announce_access_change().unwrap();
+    assert_ne!(accounts.access_changes().unwrap(), before);
 }
 
 pub(crate) fn accounts_can_be_probed(accounts: &dyn Accounts) {

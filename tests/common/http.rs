@@ -17,17 +17,27 @@ pub struct Connection {
 impl Connection {
     #[track_caller]
     pub fn open(address: SocketAddr) -> Connection {
-        let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
+        Connection::try_open(address).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"))
+    }
+
+    /// Connects to a server that may be away.
+    pub fn try_open(address: SocketAddr) -> io::Result<Connection> {
+        let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a read time-out");
         stream.set_write_timeout(Some(PATIENCE)).expect("a write time-out");
-        stream.set_nodelay(true).expect("no delay");
-        Connection { stream, buffer: Vec::new() }
+        stream.set_nodelay(true)?;
+        Ok(Connection { stream, buffer: Vec::new() })
     }
 
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Connection {
         self.stream.write_all(bytes.as_ref()).expect("the request can be sent");
         self
+    }
+
+    /// Sends a request to a server that may be away.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
     }
 
     /// Sends as much as the peer takes: it may refuse and close before it has read everything.

@@ -10,6 +10,7 @@ use std::{
     ffi::OsString,
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -41,6 +42,7 @@ pub struct Setup {
     variables: Vec<(String, OsString)>,
     flags: Vec<String>,
     open_files: Option<u32>,
+    user: Option<u32>,
 }
 
 impl Setup {
@@ -74,6 +76,22 @@ impl Setup {
         self
     }
 
+    /// Runs as this user, to whom the test's directory is given. Only root can do so.
+    #[track_caller]
+    pub fn run_by(mut self, uid: u32) -> Setup {
+        let owner = |path: &Path| {
+            rustix::fs::chown(path, rustix::fs::Uid::from_raw(uid).into(), None).expect("root gives files away");
+        };
+        owner(self.dir.path());
+        self.user = Some(uid);
+        self
+    }
+
+    /// The user it runs as, if that is not the test's own.
+    pub fn user(&self) -> Option<u32> {
+        self.user
+    }
+
     /// Writes a file into the directory in which the binary runs.
     #[track_caller]
     pub fn file(self, name: &str, text: &str) -> Setup {
@@ -101,6 +119,9 @@ impl Setup {
                 shell
             }
         };
+        if let Some(uid) = self.user {
+            command.uid(uid);
+        }
         command.args(arguments).current_dir(self.dir.path()).env_clear();
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
@@ -184,7 +205,7 @@ impl Server {
     pub fn with() -> Setup {
         let dir = Arc::new(tempfile::tempdir().expect("a directory for the test"));
         let data_dir = dir.path().join("data");
-        let setup = Setup { dir, demo: true, variables: Vec::new(), flags: Vec::new(), open_files: None };
+        let setup = Setup { dir, demo: true, variables: Vec::new(), flags: Vec::new(), open_files: None, user: None };
         setup
             .env("LISTEN", "127.0.0.1:0")
             .env("DATA_DIR", data_dir)

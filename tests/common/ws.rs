@@ -66,6 +66,19 @@ impl Client {
     #[track_caller]
     pub fn opened(mut connection: Connection) -> Result<Client, Response> {
         let answer = connection.response();
+        Client::answered(connection, answer)
+    }
+
+    /// Opens a WebSocket on a server that may be away, or fall silent.
+    pub fn attempt(address: SocketAddr, path: &str) -> io::Result<Result<Client, Response>> {
+        let mut connection = Connection::try_open(address)?;
+        connection.try_send(handshake(path, &[]))?;
+        let answer = connection.try_response()?;
+        Ok(Client::answered(connection, answer))
+    }
+
+    #[track_caller]
+    fn answered(connection: Connection, answer: Response) -> Result<Client, Response> {
         if answer.status != 101 {
             return Err(answer);
         }

@@ -48,6 +48,38 @@ fn accepts(keyring: &Keyring, token: &str) -> Result<(), Reason> {
 }
 
 #[test]
+fn a_renewed_keyring_signs_with_the_new_key_and_knows_the_old_one_for_a_while() {
+    let keys = keyring(SECRET, None).unwrap();
+    let shared = keys.clone();
+    let old = token(&keys);
+    let new = keyring(file!("ed25519.pem"), None).unwrap();
+    assert!(keys.renew(&new, Duration::from_secs(60)));
+    assert_eq!(shared.algorithm(), "EdDSA", "a clone is the same keyring");
+    let renewed = token(&shared);
+    assert!(accepts(&new, &renewed).is_ok() && accepts(&shared, &renewed).is_ok() && accepts(&shared, &old).is_ok());
+    assert!(accepts(&new, &old).is_err());
+    assert!(!keys.renew(&new, Duration::from_secs(60)), "it is the same key");
+    // Back again: the key is in use, and no old one any more.
+    assert!(keys.renew(&keyring(SECRET, None).unwrap(), Duration::from_secs(60)));
+    assert!(accepts(&keys, &old).is_ok() && accepts(&keys, &renewed).is_ok());
+}
+
+#[test]
+fn however_often_keys_are_renewed_a_bounded_number_is_remembered() {
+    let keys = keyring(SECRET, None).unwrap();
+    let first = token(&keys);
+    let secret = |n: usize| format!("{n:032}");
+    let mut tokens = Vec::new();
+    for n in 0..40 {
+        keys.renew(&keyring(&secret(n), None).unwrap(), Duration::from_secs(60));
+        tokens.push(token(&keys));
+    }
+    assert!(accepts(&keys, &first).is_err());
+    let known = tokens.iter().filter(|token| accepts(&keys, token).is_ok()).count();
+    assert_eq!(known, super::MAX_OLD_KEYS + 1);
+}
+
+#[test]
 fn the_key_decides_the_algorithm() {
     for (private, algorithm) in [
         (SECRET, "HS256"),

@@ -7,7 +7,10 @@ use super::{
     token,
 };
 use crate::{
-    door::seat::{self, Replay},
+    door::{
+        recheck::{Ground, Pass},
+        seat::{self, Replay},
+    },
     refusal::{Reason, Refusal},
     room::{
         member::Member,
@@ -37,6 +40,7 @@ pub struct Talk {
     seen: Option<MessageId>,
     names: Arc<RoomNames>,
     member: Option<Arc<Member>>,
+    pass: Option<Pass>,
     name: Option<Named>,
 }
 
@@ -58,19 +62,24 @@ impl Talk {
     /// A client that was let into `room`. `seen` is the room's last event.
     pub fn new(room: &ChatRoom, names: Arc<RoomNames>, token_name: Option<&str>, seen: Option<MessageId>) -> Talk {
         let (mark, token_name) = (token::mark(room), token_name.map(Into::into));
-        Talk { id: room.id, mark, token_name, seen, names, member: None, name: None }
+        Talk { id: room.id, mark, token_name, seen, names, member: None, pass: None, name: None }
     }
 }
 
 impl Conversation for Talk {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let room = RoomName::chitchat(self.id);
+        let round = link.chat.recheck.round();
         let user = self.token_name.clone().unwrap_or_else(|| LISTENER.into());
         // Whoever has seen the `101` hears everything from then on, also what came before it had its place.
         self.member = Some(seat::take(link, &room, &user, &ChitchatVoice, Replay::Behind(self.seen))?);
         // A room that was deleted or closed before now has told its members; this one may have come too late.
         match link.chat.chat_rooms.find(RoomKey::Id(self.id)) {
-            Ok(Some(room)) if token::mark(&room) == self.mark => Ok(()),
+            Ok(Some(room)) if token::mark(&room) == self.mark => {
+                let ground = Ground::ChatRoom { id: self.id, mark: self.mark.clone() };
+                self.pass = Some(link.chat.recheck.enter(link, round, ground));
+                Ok(())
+            }
             Ok(_) => Err(CHANGED),
             Err(error) => Err(seat::unavailable(error)),
         }
@@ -92,6 +101,7 @@ impl Conversation for Talk {
     }
 
     fn closed(&mut self, link: &Link) {
+        self.pass = None;
         if let Some(named) = self.name.take() {
             // Fails if the room was shut: then nobody is left to hear it.
             let _ = self.give_up(link, named);

@@ -26,10 +26,16 @@ const MONITORS_OF: &str = r#"
     WHERE id IN (SELECT monitor_id FROM monitor_user WHERE user_id = $1::bigint) AND monitor_hash IS NOT NULL
     ORDER BY id"#;
 
-/// No row gives NULL: there is no such monitor.
-const MEMBERSHIP: &str = "
-    SELECT bool_or(EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = $1::bigint))
-    FROM monitors WHERE monitor_hash::text = $2";
+/// NULL: there is no such monitor.
+const MEMBERSHIPS: &str = "
+    SELECT EXISTS (SELECT 1 FROM users WHERE id = asked.account),
+        (SELECT bool_or(EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = asked.account))
+         FROM monitors WHERE monitor_hash::text = asked.hash)
+    FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (account, hash, place) ORDER BY place";
+
+const ACCESS_CHANGES: &str = "SELECT changes FROM chat.access";
+
+const ANNOUNCE_ACCESS_CHANGE: &str = "UPDATE chat.access SET changes = changes + 1";
 
 const PROBE: &str = "
     SELECT EXISTS (SELECT 1 FROM users), EXISTS (SELECT 1 FROM monitors), EXISTS (SELECT 1 FROM monitor_user)";
@@ -76,19 +82,26 @@ impl Accounts for PostgresAccounts {
         Ok(rows.iter().map(monitor).collect())
     }
 
-    fn membership(&self, user: UserId, monitor_hash: &str) -> Result<Membership, StoreError> {
-        if !is_text(monitor_hash) {
-            return Ok(Membership::NoSuchMonitor);
-        }
-        let hash = monitor_hash.to_owned();
+    fn memberships(&self, asked: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError> {
+        let accounts: Vec<i64> = asked.iter().map(|(user, _)| user.0).collect();
+        // No monitor has the empty hash that stands for what is no text.
+        let hash = |hash: &str| if is_text(hash) { hash.to_owned() } else { String::new() };
+        let hashes: Vec<String> = asked.iter().map(|(_, monitor_hash)| hash(monitor_hash)).collect();
         let rows = self
             .database
-            .read(STORE, "look up a membership", move |session| session.query(MEMBERSHIP, &[&user.0, &hash]))?;
-        Ok(match rows.first().and_then(|row| row.get::<_, Option<bool>>(0)) {
-            Some(true) => Membership::Member,
-            Some(false) => Membership::NotAMember,
-            None => Membership::NoSuchMonitor,
-        })
+            .read(STORE, "look up a membership", move |session| session.query(MEMBERSHIPS, &[&accounts, &hashes]))?;
+        Ok(rows.iter().map(|row| Membership::of(row.get(0), row.get(1))).collect())
+    }
+
+    fn access_changes(&self) -> Result<i64, StoreError> {
+        let what = "tell whether somebody lost access";
+        let rows = self.database.read(STORE, what, |session| session.query(ACCESS_CHANGES, &[]))?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
+    }
+
+    fn announce_access_change(&self) -> Result<(), StoreError> {
+        let what = "announce that somebody lost access";
+        self.database.write(STORE, what, |session| session.client.execute(ANNOUNCE_ACCESS_CHANGE, &[])).map(drop)
     }
 
     fn probe(&self) -> Result<(), StoreError> {

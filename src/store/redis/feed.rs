@@ -24,6 +24,7 @@ use crate::{
         feed::{Ear, Feed, Heard, Stored},
         presence::Presence,
     },
+    vital,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use redis::{RedisResult, Value, cmd};
@@ -50,7 +51,7 @@ impl RedisFeed {
     pub(super) fn start(redis: Arc<Redis>) -> io::Result<RedisFeed> {
         let (events, waiting) = bounded(EVENTS);
         let courier = redis.clone();
-        thread::Builder::new().name("redis-events".into()).spawn(move || publish(&courier, &waiting))?;
+        vital::spawn("redis-events", move || publish(&courier, &waiting))?;
         Ok(RedisFeed { presence: Arc::new(RedisPresence::new(redis.clone())), redis, events })
     }
 }
@@ -58,6 +59,7 @@ impl RedisFeed {
 /// Publishes events until no sender is left.
 fn publish(redis: &Redis, waiting: &Receiver<Vec<u8>>) {
     while let Ok(first) = waiting.recv() {
+        vital::may_panic("redis-events");
         let events = std::iter::once(first).chain(waiting.try_iter()).take(EVENTS);
         let calls: Vec<Call> =
             events.map(|event| Call::command(&redis.channel, cmd("PUBLISH").arg(&redis.channel).arg(event))).collect();

@@ -5,12 +5,13 @@
 //! connections, and everything goes on.
 
 use super::{address::Deployment, fleet::Fleet, server::Wire, wire::BEAT};
+use crate::vital;
 use parking_lot::{Condvar, Mutex};
 use redis::{RedisResult, Value, cmd};
 use std::{
     io, mem,
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -54,7 +55,7 @@ impl Health {
         let health = Arc::new(Health { deployment, channel, state: Mutex::new(state), changed: Condvar::new() });
         let mut watcher = Watcher { health: health.clone(), wires: Vec::new(), generation: 0, away_since: None };
         watcher.try_again();
-        let thread = thread::Builder::new().name("redis-watch".into()).spawn(move || watcher.run())?;
+        let thread = vital::spawn("redis-watch", move || watcher.run())?;
         Ok((health.clone(), Watch { health, thread: Some(thread) }))
     }
 
@@ -113,6 +114,7 @@ struct Watcher {
 impl Watcher {
     fn run(mut self) {
         loop {
+            vital::may_panic("redis-watch");
             let fleet = {
                 let mut state = self.health.state.lock();
                 let pause = if state.fleet.is_ok() { BEAT_EVERY } else { TRY_EVERY };

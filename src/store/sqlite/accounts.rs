@@ -11,8 +11,11 @@ use rusqlite_migration::{M, Migrations};
 use std::{error::Error, path::Path};
 
 /// All tables of the file, in the order in which they came to be.
-const STEPS: &[M<'static>] =
-    &[M::up(include_str!("schema/accounts-1.sql")), M::up(include_str!("schema/chat_rooms-1.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("schema/accounts-1.sql")),
+    M::up(include_str!("schema/chat_rooms-1.sql")),
+    M::up(include_str!("schema/access-1.sql")),
+];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 pub(super) const MONITOR_COLUMNS: &str =
@@ -90,20 +93,31 @@ impl Accounts for SqliteAccounts {
         })
     }
 
-    fn membership(&self, user: UserId, monitor_hash: &str) -> Result<Membership, StoreError> {
-        let member: Option<bool> = self.with("look up a membership", |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = ?1)
-                     FROM monitors WHERE monitor_hash = ?2",
-                )?
-                .query_row((user.0, monitor_hash), |row| row.get(0))
-                .optional()
-        })?;
-        Ok(match member {
-            Some(true) => Membership::Member,
-            Some(false) => Membership::NotAMember,
-            None => Membership::NoSuchMonitor,
+    fn memberships(&self, asked: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError> {
+        self.with("look up a membership", |connection| {
+            let mut look_up = connection.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1),
+                    (SELECT EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = ?1)
+                     FROM monitors WHERE monitor_hash = ?2)",
+            )?;
+            asked
+                .iter()
+                .map(|(user, monitor_hash)| {
+                    look_up.query_row((user.0, monitor_hash), |row| Ok(Membership::of(row.get(0)?, row.get(1)?)))
+                })
+                .collect()
+        })
+    }
+
+    fn access_changes(&self) -> Result<i64, StoreError> {
+        self.with("tell whether somebody lost access", |connection| {
+            connection.prepare_cached("SELECT changes FROM access")?.query_row((), |row| row.get(0))
+        })
+    }
+
+    fn announce_access_change(&self) -> Result<(), StoreError> {
+        self.with("announce that somebody lost access", |connection| {
+            connection.execute("UPDATE access SET changes = changes + 1", ()).map(drop)
         })
     }
 

@@ -48,8 +48,8 @@ impl SqliteAccounts {
     pub fn add_account(&self, account: &NewAccount<'_>) -> Result<UserId, AdminError> {
         self.change("add an account", |tx| {
             let added = tx.execute(
-                "INSERT INTO users (name, email, password, created_at, updated_at)
-                 VALUES (?1, ?2, ?3, strftime('%FT%TZ'), strftime('%FT%TZ'))",
+                "INSERT INTO users (id, name, email, password, created_at, updated_at)
+                 VALUES ((SELECT last_account + 1 FROM access), ?1, ?2, ?3, strftime('%FT%TZ'), strftime('%FT%TZ'))",
                 (account.name, account.email, account.password_hash),
             );
             match added {
@@ -145,7 +145,7 @@ impl SqliteAccounts {
         })
     }
 
-    /// Ends an account's membership of a monitor. Its open connections stay open.
+    /// Ends an account's membership of a monitor. A server that runs closes its connections there.
     pub fn leave(&self, email: &str, monitor_hash: &str) -> Result<(), AdminError> {
         self.change("remove a member from a monitor", |tx| {
             let (user, monitor) = match both(tx, email, monitor_hash)? {

@@ -81,6 +81,11 @@ fn bring_up_to_date(path: &Path, migrations: &Migrations<'_>, latest: u32) -> Re
         Tuning { sync: DiskSync::Commit, autocheckpoint: 1000, cache_kib: 2048, query_only: false, busy: BUSY };
     let mut connection = connect(path, &tuning).map_err(unusable)?;
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    // SQLite opens what it may not write as well as it can, and fails at the first change.
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(unusable)? {
+        let cause = "it can't be written; give this user a file system and a directory that can".into();
+        return Err(StoreOpenError::File { path: path.to_owned(), cause });
+    }
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(unusable)?;
     if version > latest {
         return Err(StoreOpenError::TooNew { path: path.to_owned(), version, latest });

@@ -21,8 +21,9 @@ impl SqliteAccounts {
         let seeded = self.change("make the demo accounts", |tx| {
             for (name, email, hash) in ACCOUNTS {
                 tx.execute(
-                    "INSERT INTO users (name, email, password, created_at, updated_at)
-                     VALUES (?1, ?2, ?3, strftime('%FT%TZ'), strftime('%FT%TZ')) ON CONFLICT DO NOTHING",
+                    "INSERT INTO users (id, name, email, password, created_at, updated_at)
+                     SELECT last_account + 1, ?1, ?2, ?3, strftime('%FT%TZ'), strftime('%FT%TZ') FROM access
+                     WHERE true ON CONFLICT DO NOTHING",
                     (name, email, hash),
                 )?;
             }

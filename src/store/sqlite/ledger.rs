@@ -13,7 +13,8 @@ use super::{
 use crate::{
     auth::token::SignedPart,
     config::Durability,
-    store::{Ledger, StoreError},
+    store::{Ledger, StoreError, outage::Outages},
+    vital,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::{Connection, TransactionBehavior};
@@ -21,13 +22,15 @@ use rusqlite_migration::{M, Migrations};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 const STEPS: &[M<'static>] = &[M::up(include_str!("schema/ledger-1.sql"))];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
+/// What the ledger can't do during an outage; who asks is told.
+const SPEND: &str = "spend tokens";
 /// Asks that may wait for the thread; more wait to be let in, until they give up.
 const WAITING: usize = 1024;
 /// Asks in one transaction.
@@ -65,10 +68,14 @@ impl SqliteLedger {
             busy: patience / 2,
         };
         let (asks, inbox) = bounded(WAITING);
-        let spender = Spender { path: path.to_owned(), tuning, connection: None, take_back: Vec::new() };
-        let thread = thread::Builder::new()
-            .name("ledger".into())
-            .spawn(move || spender.run(&inbox))
+        let spender = Spender {
+            path: path.to_owned(),
+            tuning,
+            connection: None,
+            take_back: Vec::new(),
+            outages: Outages::new("token ledger"),
+        };
+        let thread = vital::spawn("ledger", move || spender.run(&inbox))
             .map_err(|cause| StoreOpenError::Thread { name: "ledger", cause })?;
         Ok(SqliteLedger { asks: Some(asks), thread: Some(thread), patience })
     }
@@ -127,6 +134,7 @@ struct Spender {
     connection: Option<Connection>,
     /// Marks whose callers had given up. At most a batch: nothing is added before these are gone.
     take_back: Vec<[u8; 32]>,
+    outages: Outages,
 }
 
 impl Spender {
@@ -139,6 +147,7 @@ impl Spender {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            vital::may_panic("ledger");
             if !batch.is_empty() {
                 batch.extend(inbox.try_iter().take(BATCH - 1));
                 self.answer(&mut batch);
@@ -156,6 +165,7 @@ impl Spender {
         batch.retain(|ask| ask.deadline > now);
         match self.spend(batch) {
             Ok(firsts) => {
+                self.outages.worked(SPEND);
                 for (ask, first) in batch.drain(..).zip(firsts) {
                     // Fails exactly if the caller has gone; one that is still on its way here is waited for.
                     let gone = ask.reply.send(Ok(first)).is_err();
@@ -170,7 +180,7 @@ impl Spender {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, refused = batch.len(), "the token ledger failed");
+                self.outages.failed(SPEND, &error);
                 let error = Arc::new(error);
                 for ask in batch.drain(..) {
                     // A caller that has gone needs no answer.
@@ -363,6 +373,6 @@ mod tests {
             query_only: false,
             busy: Duration::from_secs(5),
         };
-        Spender { path, tuning, connection: None, take_back: Vec::new() }
+        Spender { path, tuning, connection: None, take_back: Vec::new(), outages: Outages::new("token ledger") }
     }
 }

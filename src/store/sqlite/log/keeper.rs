@@ -8,6 +8,7 @@ use super::{
     lock_writer,
     writer::Writer,
 };
+use crate::vital;
 use rusqlite::{Connection, OptionalExtension};
 use std::{
     sync::{Arc, Mutex},
@@ -39,7 +40,9 @@ pub(super) struct Keeper {
 impl Keeper {
     pub fn run(self) {
         loop {
-            let done = match self.chores.next() {
+            let chore = self.chores.next();
+            vital::may_panic("log-keeper");
+            let done = match chore {
                 Chore::Stop => return,
                 Chore::Checkpoint => self.checkpoint(),
                 Chore::Trim(room) => self.trim(room),

@@ -27,6 +27,7 @@ use crate::{
     config::Durability,
     room::message::{Draft, Message, MessageId, RoomName},
     store::{Appended, MessageLog, StoreError},
+    vital,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 use rusqlite_migration::{M, Migrations};
@@ -34,7 +35,7 @@ use std::{
     error::Error,
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -89,9 +90,7 @@ impl SqliteLog {
         let writer = Arc::new(Mutex::new(writer));
         let readers = database::pool(path, reading)?;
         let keeper = Keeper { writer: writer.clone(), chores: chores.clone(), connection, keep };
-        let keeper = thread::Builder::new()
-            .name("log-keeper".into())
-            .spawn(move || keeper.run())
+        let keeper = vital::spawn("log-keeper", move || keeper.run())
             .map_err(|cause| StoreOpenError::Thread { name: "log-keeper", cause })?;
         Ok(SqliteLog { writer, readers, unindexed, chores, keeper: Some(keeper) })
     }

@@ -1,0 +1,229 @@
+//! Access, looked at again while clients are connected: who lost it is closed (1008), who still has it notices nothing.
+//!
+//! One thread for all. It looks at everybody each `RECHECK_INTERVAL`, and within a second or so after the store of accounts
+//! says that somebody may have lost access ([`Accounts::access_changes`]). All nodes share that store, so it is how a
+//! revocation reaches each of them, whatever keeps their messages; a node that was cut off finds the number when it is
+//! back. While a store is away nobody is closed.
+
+use super::{chitchat::token, seat};
+use crate::{
+    chat::StartError,
+    room::message::RoomName,
+    socket::{close::Close, outbound::Outbound, session::Link},
+    store::{
+        Accounts, StoreError, UserId,
+        chat_rooms::{ChatRooms, RoomKey},
+        outage::Outages,
+    },
+    vital,
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    mem,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How often the store is asked whether somebody lost access.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Accounts asked for at a time.
+const BATCH: usize = 500;
+
+/// What an account is closed with that may no longer be where it is.
+const DENIED: Close = Close::policy("room_denied");
+
+/// What somebody is closed with whose room was deleted, or has another password.
+const CHANGED: Close = Close::policy("room_changed");
+
+/// What can't be done while a store is away.
+const WORK: &str = "tell who still has access";
+
+/// Everybody who is in a room, and the thread that looks at them again.
+pub struct Recheck {
+    present: Arc<Mutex<Present>>,
+    /// Its end is the thread's.
+    wake: Sender<()>,
+}
+
+#[derive(Default)]
+struct Present {
+    /// Rounds begun.
+    rounds: u64,
+    /// Bounded by the number of open sockets.
+    guests: HashMap<u64, Arc<Guest>>,
+    /// Those who were let in by what was true before the present round began, and came too late for it.
+    late: Vec<u64>,
+}
+
+/// The round of checks before somebody was let in.
+#[derive(Clone, Copy)]
+pub struct Round(u64);
+
+/// What somebody's being in a room rests on.
+pub enum Ground {
+    /// This account may enter the room of a monitor, or a channel.
+    Account { user: UserId, room: RoomName },
+    /// There is this room of the rooms door, and its password is the one that was known.
+    ChatRoom { id: i64, mark: Option<String> },
+}
+
+struct Guest {
+    ground: Ground,
+    outbound: Arc<Outbound>,
+    client: IpAddr,
+}
+
+/// Being looked at again, until dropped.
+pub struct Pass {
+    present: Arc<Mutex<Present>>,
+    id: u64,
+}
+
+impl Recheck {
+    /// Starts the thread, which looks at everybody once in each `interval`.
+    pub fn start(
+        accounts: Arc<dyn Accounts>,
+        chat_rooms: Arc<dyn ChatRooms>,
+        interval: Duration,
+    ) -> Result<Recheck, StartError> {
+        let present = Arc::new(Mutex::new(Present::default()));
+        let (wake, woken) = bounded(1);
+        let checker = Checker {
+            accounts,
+            chat_rooms,
+            present: present.clone(),
+            interval,
+            outages: Outages::new("account store"),
+            changes: None,
+        };
+        vital::spawn("recheck", move || checker.run(&woken))
+            .map_err(|error| StartError(format!("can't start the thread recheck: {error}")))?;
+        Ok(Recheck { present, wake })
+    }
+
+    /// To be asked for before it is decided whether somebody is let in.
+    pub fn round(&self) -> Round {
+        Round(self.present.lock().rounds)
+    }
+
+    /// Somebody is in a room, for a reason that held after `round` was asked for.
+    pub fn enter(&self, link: &Link, round: Round, ground: Ground) -> Pass {
+        let id = link.outbound.id();
+        let guest = Guest { ground, outbound: link.outbound.clone(), client: link.client };
+        let mut present = self.present.lock();
+        present.guests.insert(id, Arc::new(guest));
+        if present.rounds != round.0 {
+            // What was found out then may be what the round, which passed this one over, would have found changed.
+            present.late.push(id);
+            // Full: it is woken already.
+            let _ = self.wake.try_send(());
+        }
+        Pass { present: self.present.clone(), id }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.present.lock().guests.remove(&self.id);
+    }
+}
+
+struct Checker {
+    accounts: Arc<dyn Accounts>,
+    chat_rooms: Arc<dyn ChatRooms>,
+    present: Arc<Mutex<Present>>,
+    interval: Duration,
+    outages: Outages,
+    /// What the store said before the last round that was done to its end.
+    changes: Option<i64>,
+}
+
+impl Checker {
+    fn run(mut self, woken: &Receiver<()>) {
+        let mut last = Instant::now();
+        while woken.recv_timeout(ASK_EVERY) != Err(RecvTimeoutError::Disconnected) {
+            vital::may_panic("recheck");
+            if self.present.lock().guests.is_empty() {
+                last = Instant::now();
+                continue;
+            }
+            match self.look(last.elapsed() >= self.interval) {
+                Ok(true) => last = Instant::now(),
+                Ok(false) => {}
+                // What was due stays due.
+                Err(error) => {
+                    self.outages.failed(WORK, &error.source);
+                    continue;
+                }
+            }
+            self.outages.worked(WORK);
+        }
+    }
+
+    /// Looks at everybody, if that is due for any reason, and else at those who came too late last time; whether it was
+    /// everybody.
+    fn look(&mut self, due: bool) -> Result<bool, StoreError> {
+        let changes = Some(self.accounts.access_changes()?);
+        let everybody = due || self.changes != changes;
+        let guests: Vec<Arc<Guest>> = {
+            let mut present = self.present.lock();
+            let late = mem::take(&mut present.late);
+            if everybody {
+                present.rounds += 1;
+                present.guests.values().cloned().collect()
+            } else {
+                late.iter().filter_map(|id| present.guests.get(id)).cloned().collect()
+            }
+        };
+        if let Err(error) = self.judge(&guests) {
+            if !everybody {
+                self.present.lock().late.extend(guests.iter().map(|guest| guest.outbound.id()));
+            }
+            return Err(error);
+        }
+        if everybody {
+            self.changes = changes;
+        }
+        Ok(everybody)
+    }
+
+    fn judge(&self, guests: &[Arc<Guest>]) -> Result<(), StoreError> {
+        let mut members = Vec::new();
+        let mut visitors: HashMap<i64, Vec<(&Guest, &Option<String>)>> = HashMap::new();
+        for guest in guests {
+            match &guest.ground {
+                Ground::Account { user, room } => members.push((&**guest, (*user, room.local()), room)),
+                Ground::ChatRoom { id, mark } => visitors.entry(*id).or_default().push((guest, mark)),
+            }
+        }
+        for batch in members.chunks(BATCH) {
+            let asked: Vec<(UserId, &str)> = batch.iter().map(|(_, asked, _)| *asked).collect();
+            for ((guest, (_, name), room), membership) in batch.iter().zip(self.accounts.memberships(&asked)?) {
+                if seat::room_of(membership, name).as_ref() != Some(*room) {
+                    guest.close(DENIED);
+                }
+            }
+        }
+        for (id, visitors) in visitors {
+            let room = self.chat_rooms.find(RoomKey::Id(id))?;
+            let mark = room.as_ref().map(token::mark);
+            for (guest, known) in visitors {
+                if mark.as_ref() != Some(known) {
+                    guest.close(CHANGED);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Guest {
+    fn close(&self, close: Close) {
+        tracing::info!(reason = close.reason, client = %self.client, "connection closed");
+        self.outbound.close(close);
+    }
+}

@@ -1,0 +1,87 @@
+//! Threads that the server can't do without: if one of them panics the process ends, and is started anew.
+//!
+//! Nothing could take such a thread's place: without the log thread nothing is stored, without a lane a part of the
+//! members hears nothing, and the rest would look alive. An end is seen by everybody: clients come back, and systemd
+//! (`Restart=on-failure`) starts a server whose threads are all there. What was echoed is stored.
+//!
+//! Threads that serve one client (connections, endpoints, connections to PostgreSQL) contain their panics instead.
+
+use std::{
+    io,
+    thread::{self, JoinHandle},
+};
+
+/// The exit code after a panic in a vital thread (`EX_SOFTWARE` of sysexits.h).
+pub const EXIT_CODE: i32 = 70;
+
+/// Starts a thread that the server can't do without.
+pub fn spawn<T: Send + 'static>(
+    name: impl Into<String>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.into()).spawn(move || run(work))
+}
+
+/// Does on this thread what the server can't do without.
+pub fn run<T>(work: impl FnOnce() -> T) -> T {
+    let _guard = Guard;
+    work()
+}
+
+struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let thread = thread::current();
+            let thread = thread.name().unwrap_or("unnamed");
+            tracing::error!(thread, "the server can't go on without this thread; it ends, to be started anew");
+            std::process::exit(EXIT_CODE);
+        }
+    }
+}
+
+/// Panics here if a test asks for it, to show what becomes of the rest. In a release build there is nothing of this.
+///
+/// A test names a directory in `PROPROMO_TEST_PANICS`; a file in it with the name of `point` is the order to panic, once.
+pub fn may_panic(point: &str) {
+    #[cfg(debug_assertions)]
+    {
+        static ORDERS: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
+        let orders = ORDERS.get_or_init(|| std::env::var_os("PROPROMO_TEST_PANICS").map(Into::into));
+        if let Some(orders) = orders
+            && std::fs::remove_file(orders.join(point)).is_ok()
+        {
+            panic!("a test asked for it");
+        }
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = point;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// Runs itself again, since a vital thread takes its process with it.
+    #[test]
+    fn a_panic_in_a_vital_thread_ends_the_process() {
+        const AGAIN: &str = "PROPROMO_TEST_VITAL";
+        if std::env::var_os(AGAIN).is_none() {
+            let name = "vital::tests::a_panic_in_a_vital_thread_ends_the_process";
+            let exe = std::env::current_exe().unwrap();
+            let output = Command::new(exe).args(["--exact", name]).env(AGAIN, "1").output().unwrap();
+            assert_eq!(output.status.code(), Some(EXIT_CODE), "{output:?}");
+            return;
+        }
+        let thread = spawn("doomed", || panic!("as asked")).unwrap();
+        let _ = thread.join();
+        unreachable!("the process has ended");
+    }
+
+    #[test]
+    fn a_vital_thread_may_end_without_taking_anything_with_it() {
+        assert_eq!(spawn("short", || 7).unwrap().join().unwrap(), 7);
+    }
+}

@@ -1,0 +1,125 @@
+//! What a soak has shown.
+
+use crate::{
+    common::faults::status,
+    world::{Heard, Phase, ROOMS, World, lock},
+};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::atomic::Ordering,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long what is stored may take to reach those who listen, once all is quiet.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
+/// What a process holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Footprint {
+    pid: u32,
+    pub kib: u64,
+    pub threads: u64,
+}
+
+impl Footprint {
+    /// Of each node.
+    pub fn of(world: &World) -> Vec<Footprint> {
+        let of = |pid| {
+            let number = |field| status(pid, field).expect("the server runs");
+            Footprint { pid, kib: number("VmRSS"), threads: number("Threads") }
+        };
+        (0..world.nodes()).map(|node| of(world.with_node(node, |server| server.pid()))).collect()
+    }
+}
+
+pub struct Verdict {
+    pub confirmed: usize,
+    figures: Vec<String>,
+    /// What must not be; empty if all is well.
+    wrong: Vec<String>,
+}
+
+impl Verdict {
+    /// Lets everybody fall silent, and holds what was confirmed against what was heard.
+    pub fn of(world: &World) -> Verdict {
+        world.set(Phase::Quiet);
+        let until = Instant::now() + CATCH_UP;
+        while (0..world.heard.len()).any(|listener| !missing(world, listener).is_empty()) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(100));
+        }
+        let mut wrong = std::mem::take(&mut *lock(&world.broken));
+        for listener in 0..world.heard.len() {
+            let missing = missing(world, listener);
+            if !missing.is_empty() {
+                wrong.push(format!("listener {listener} never heard {} stored messages: {missing:?}", missing.len()));
+            }
+            wrong.extend(out_of_order(&lock(&world.heard[listener])));
+        }
+        let confirmed = world.confirmed.iter().map(|room| lock(room).len()).sum();
+        let counts = &world.counts;
+        let figures = [
+            ("messages stored", confirmed as u64),
+            ("messages refused", counts.refused.load(Ordering::Relaxed)),
+            ("channels opened", counts.connections.load(Ordering::Relaxed)),
+            ("logins", counts.logins.load(Ordering::Relaxed)),
+            ("races for a token", counts.races.load(Ordering::Relaxed)),
+            ("faults", counts.faults.load(Ordering::Relaxed)),
+        ];
+        let figures = figures.iter().map(|(what, count)| format!("{count} {what}")).collect();
+        Verdict { confirmed, figures, wrong }
+    }
+
+    /// Also that servers hold no more than before.
+    pub fn with_footprints(mut self, before: &[Footprint], after: &[Footprint]) -> Verdict {
+        for (before, after) in before.iter().zip(after) {
+            let (kib, threads) = (before.kib, before.threads);
+            self.figures.push(format!("{kib} KiB and {threads} threads, then {} and {}", after.kib, after.threads));
+            if before.pid != after.pid {
+                self.wrong.push("a server has ended without having been asked to".into());
+            } else if after.kib > kib + kib / 10 || after.threads > threads + threads / 10 {
+                self.wrong.push(format!("more than a tenth more is held than before: {before:?}, {after:?}"));
+            }
+        }
+        self
+    }
+
+    pub fn is_good(&self) -> bool {
+        self.wrong.is_empty()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.figures.join("\n"))?;
+        match &self.wrong[..] {
+            [] => write!(f, "verdict: nothing lost, no token used twice"),
+            wrong => write!(f, "verdict: WRONG\n{}", wrong.join("\n")),
+        }
+    }
+}
+
+/// What was confirmed and this listener has not heard.
+fn missing(world: &World, listener: usize) -> Vec<(String, String)> {
+    let heard = lock(&world.heard[listener]);
+    let known: BTreeMap<&String, &String> = heard.messages.iter().map(|(id, text)| (id, text)).collect();
+    let confirmed = lock(&world.confirmed[heard.room]);
+    let missing = confirmed.iter().filter(|(id, text)| known.get(id) != Some(text));
+    missing.map(|(id, text)| (id.clone(), text.clone())).take(10).collect()
+}
+
+/// Everything that was heard twice, or after what came later.
+fn out_of_order(heard: &Heard) -> Vec<String> {
+    let room = ROOMS[heard.room];
+    let mut wrong: Vec<String> = heard
+        .messages
+        .windows(2)
+        .filter(|two| two[0].0 >= two[1].0)
+        .map(|two| format!("in {room}, {:?} came before {:?}", two[0], two[1]))
+        .collect();
+    let mut texts = HashSet::new();
+    let twice = heard.messages.iter().filter(|(_, text)| !texts.insert(text));
+    wrong.extend(twice.map(|message| format!("in {room}, {message:?} was heard twice")));
+    wrong
+}
