@@ -5,6 +5,7 @@ use crate::{
     chat::Chat,
     config::{
         Database, Storage, ceilings,
+        certificate::Identity,
         secret_file::readable_by_others,
         settings::{self, ALL, JWT_PRIVATE_KEY, LISTEN, MAX_CONNECTIONS},
         signing::SECRET_FILE,
@@ -53,11 +54,13 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     }
     let mut findings = Findings::default();
     keys(settings, &mut findings)?;
+    let encrypted = certificate(settings, &mut findings);
     stores(settings, &mut findings)?;
     listen(settings.get(&LISTEN, value::address)?, &mut findings);
     let doubts = settings.doubts()?.into_iter();
     let connections = settings.get(&MAX_CONNECTIONS, |text| MAX_CONNECTIONS.form.number(text))?;
-    let ceilings = ceilings::too_low(usize::try_from(connections).unwrap_or(usize::MAX));
+    let connections = usize::try_from(connections).unwrap_or(usize::MAX);
+    let ceilings = ceilings::too_low(connections, ceilings::Need::of_connections(encrypted));
     for line in findings.fine {
         say(format_args!("ok: {line}"))?;
     }
@@ -101,6 +104,19 @@ fn keys(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
         Err(e) => findings.wrong.push(e.to_string()),
     }
     Ok(())
+}
+
+/// Whether TLS is spoken.
+fn certificate(settings: &Settings, findings: &mut Findings) -> bool {
+    match Identity::from_settings(settings) {
+        Ok(None) => return false,
+        Ok(Some(identity)) => {
+            findings.fine.push(format!("TLS is spoken, with a certificate {}", identity.summary()));
+            findings.notes.extend(identity.doubts());
+        }
+        Err(e) => findings.wrong.push(e.to_string()),
+    }
+    true
 }
 
 fn stores(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {

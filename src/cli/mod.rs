@@ -3,6 +3,7 @@
 pub mod account;
 pub mod ask;
 pub mod check;
+pub mod health;
 pub mod keys;
 pub mod login;
 pub mod migrate;
@@ -176,6 +177,7 @@ fn command() -> Command {
         .args(settings::arguments())
         .subcommand(serve::command())
         .subcommand(check::command())
+        .subcommand(health::command())
         .subcommand(account::command())
         .subcommand(monitor::command())
         .subcommand(token::command())
@@ -212,6 +214,9 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     let settings = Settings::resolve(&Sources::gather(flags(matches))?)?;
     if name == check::NAME {
         return check::run(&settings);
+    }
+    if name == health::NAME {
+        return health::run(of_command, &settings);
     }
     settings.get(&LOG_LEVEL, logging::check_level)?;
     let format = settings.get(&LOG_FORMAT, |text| value::word(text, logging::FORMATS))?;

@@ -36,21 +36,24 @@ pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, Str
     let demo = matches.get_flag("demo");
     let config = settings.config(demo, &mut ask::passphrase)?;
     ceilings::raise_file_limit();
-    for doubt in settings.doubts()?.into_iter().chain(ceilings::too_low(config.limits.max_connections)) {
+    let of_the_certificate = config.tls.iter().flat_map(|identity| identity.doubts());
+    let need = ceilings::Need::of_connections(config.tls.is_some());
+    let too_low = ceilings::too_low(config.limits.max_connections, need);
+    for doubt in settings.doubts()?.into_iter().chain(of_the_certificate).chain(too_low) {
         tracing::warn!("{doubt}");
     }
     if demo && !config.listen.ip().is_loopback() {
         tracing::warn!("other machines can reach the demo accounts, whose passwords everybody knows");
     }
     prepare_accounts(&config)?;
-    let (demo, listen) = (config.demo, config.listen);
+    let (demo, listen, encrypted) = (config.demo, config.listen, config.tls.is_some());
     let keys = move || {
         let mut passphrase = || Err(KeyError("it is encrypted, and only JWT_PASSPHRASE can open it now".into()));
         Settings::resolve(&Sources::gather(flags.clone())?)?.keyring(demo, &mut passphrase)
     };
     let server = Server::bind(config)?;
     if demo {
-        match say(demo_notice(listen)) {
+        match say(demo_notice(listen, encrypted)) {
             // Whoever started us read the first line and went; that is no reason to stop.
             Ok(()) | Err(Failure::OutputClosed) => {}
             Err(failure) => return Err(failure),
@@ -86,7 +89,7 @@ const DEMO_ACCOUNTS: [(&str, &str, &str); 3] = [
 
 const DEMO_MONITORS: &str = "demo, $2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12";
 
-fn demo_notice(listen: SocketAddr) -> String {
+fn demo_notice(listen: SocketAddr, encrypted: bool) -> String {
     let mut notice = String::from("demo accounts, which everybody knows:\n");
     for (email, password, monitors) in DEMO_ACCOUNTS {
         notice += &format!("  {email:<24}{password:<16}{monitors}\n");
@@ -98,7 +101,8 @@ fn demo_notice(listen: SocketAddr) -> String {
         IpAddr::V6(ip) => format!("[{ip}]"),
         ip => ip.to_string(),
     };
-    notice + &format!("try: propromo-chat login http://{host}:{port} alice@propromo.example")
+    let scheme = if encrypted { "https" } else { "http" };
+    notice + &format!("try: propromo-chat login {scheme}://{host}:{port} alice@propromo.example")
 }
 
 #[cfg(test)]
@@ -119,8 +123,8 @@ mod tests {
 
     #[test]
     fn the_notice_names_an_address_that_can_be_typed() {
-        assert!(demo_notice(([0, 0, 0, 0], 80).into()).contains("http://127.0.0.1:80 alice"));
-        assert!(demo_notice("[::1]:1993".parse().unwrap()).contains("http://[::1]:1993 alice"));
-        assert!(demo_notice(([127, 0, 0, 1], 0).into()).contains("http://127.0.0.1:PORT alice"));
+        assert!(demo_notice(([0, 0, 0, 0], 80).into(), false).contains("http://127.0.0.1:80 alice"));
+        assert!(demo_notice("[::1]:1993".parse().unwrap(), true).contains("https://[::1]:1993 alice"));
+        assert!(demo_notice(([127, 0, 0, 1], 0).into(), false).contains("http://127.0.0.1:PORT alice"));
     }
 }

@@ -2,13 +2,14 @@
 
 use super::{
     Config, Database, Limits, Storage, StreamSettings, TokenLives,
+    certificate::Identity,
     settings::{self, *},
     signing::{self, PassphraseSource},
     sources::{SettingError, Settings},
     value::{self, Expected},
 };
 use crate::auth::keys::Keyring;
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 impl Settings {
     /// Everything, for `serve`. With `demo` the embedded store is used, whatever else is set.
@@ -18,6 +19,10 @@ impl Settings {
         let config = Config {
             listen: self.get(&LISTEN, value::address)?,
             admin_listen: self.optional(&ADMIN_LISTEN, value::address)?,
+            tls: Identity::from_settings(self)?.map(Arc::new),
+            hsts: Some(self.seconds(&TLS_HSTS)?)
+                .filter(|_| self.text(&TLS_CERT).is_some())
+                .filter(|life| !life.is_zero()),
             data_dir: self.data_dir()?,
             database: if demo { self.embedded_database()? } else { self.database()? },
             storage: if demo { Storage::Embedded } else { self.storage()? },
@@ -116,6 +121,10 @@ impl Settings {
         }
         if self.get(&STREAM_PUBLIC, value::switch)? && self.text(&STREAM_JWT_SECRET).is_some() {
             doubts.push(format!("{} lets anybody listen to streams, whatever the token", self.name_of(&STREAM_PUBLIC)));
+        }
+        if self.number(&TLS_HSTS)? > 0 && self.text(&TLS_CERT).is_none() {
+            let (hsts, cert) = (self.name_of(&TLS_HSTS), TLS_CERT.name);
+            doubts.push(format!("{hsts} says nothing without {cert}; behind a proxy that speaks TLS, set it there"));
         }
         if self.storage()? != Storage::Embedded && self.text(&JWT_PRIVATE_KEY).is_none() {
             let (storage, key) = (self.name_of(&CHAT_STORAGE_URL), JWT_PRIVATE_KEY.name);

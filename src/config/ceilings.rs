@@ -1,4 +1,4 @@
-//! What the system allows a process, beside what `MAX_CONNECTIONS` needs: a thread and a socket each.
+//! What the system allows a process, beside what `MAX_CONNECTIONS` needs: threads and sockets.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{fs, path::Path};
@@ -16,51 +16,71 @@ pub fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
+/// What one connection takes of the system.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    files: u64,
+    threads: u64,
+}
+
+impl Need {
+    /// With TLS there are the socket, and a pair of sockets between the thread that encrypts and the one that serves.
+    pub fn of_connections(encrypted: bool) -> Need {
+        if encrypted { Need { files: 3, threads: 2 } } else { Need { files: 1, threads: 1 } }
+    }
+}
+
 /// How many of `connections` there are descriptors for: never so many that they run out elsewhere.
-pub fn affordable(connections: usize) -> usize {
+pub fn affordable(connections: usize, need: Need) -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let affordable = usize::try_from(files.saturating_sub(RESERVE)).unwrap_or(usize::MAX);
+    let affordable = usize::try_from(files.saturating_sub(RESERVE) / need.files).unwrap_or(usize::MAX);
     connections.min(affordable).max(1)
 }
 
 /// One sentence for each limit of the system that `connections` would reach.
-pub fn too_low(connections: usize) -> Vec<String> {
+pub fn too_low(connections: usize, need: Need) -> Vec<String> {
     let connections = connections as u64;
     let limits = [
         Limit {
             what: "open files",
             allowed: getrlimit(Resource::Nofile).maximum,
-            each: 1,
+            each: need.files,
+            reserve: RESERVE,
             remedy: "raise it with `ulimit -Hn` or LimitNOFILE= of the systemd unit",
         },
         Limit {
             what: "processes and threads of this user",
             allowed: getrlimit(Resource::Nproc).maximum,
-            each: 1,
+            each: need.threads,
+            reserve: RESERVE,
             remedy: "raise it with `ulimit -Hu` or LimitNPROC= of the systemd unit",
         },
         Limit {
             what: "tasks of this control group",
             allowed: tasks_max(),
-            each: 1,
+            each: need.threads,
+            reserve: RESERVE,
             remedy: "set TasksMax=infinity in the systemd unit, or the container's pids limit",
         },
         Limit {
             what: "threads of the system",
             allowed: number_in("/proc/sys/kernel/threads-max"),
-            each: 1,
+            each: need.threads,
+            reserve: RESERVE,
             remedy: "raise it with `sysctl kernel.threads-max`",
         },
         Limit {
             what: "process numbers of the system",
             allowed: number_in("/proc/sys/kernel/pid_max"),
-            each: 1,
+            each: need.threads,
+            reserve: RESERVE,
             remedy: "raise it with `sysctl kernel.pid_max`",
         },
         Limit {
             what: "memory mappings of a process",
             allowed: number_in("/proc/sys/vm/max_map_count"),
-            each: MAPPINGS_A_THREAD,
+            each: MAPPINGS_A_THREAD * need.threads,
+            reserve: MAPPINGS_A_THREAD * RESERVE,
             remedy: "raise it with `sysctl vm.max_map_count`",
         },
     ];
@@ -73,14 +93,16 @@ struct Limit {
     allowed: Option<u64>,
     /// How many a connection needs.
     each: u64,
+    /// How many the server needs beside its connections.
+    reserve: u64,
     remedy: &'static str,
 }
 
 impl Limit {
     fn too_low_for(&self, connections: u64) -> Option<String> {
-        let (allowed, needed) = (self.allowed?, (connections + RESERVE).saturating_mul(self.each));
+        let (allowed, needed) = (self.allowed?, connections.saturating_mul(self.each).saturating_add(self.reserve));
         (allowed < needed).then(|| {
-            let enough_for = (allowed / self.each).saturating_sub(RESERVE);
+            let enough_for = allowed.saturating_sub(self.reserve) / self.each;
             format!(
                 "MAX_CONNECTIONS is {connections}, but {} are limited to {allowed}, enough for {enough_for}; {}",
                 self.what, self.remedy
@@ -109,7 +131,8 @@ fn tasks_max() -> Option<u64> {
 mod tests {
     use super::*;
 
-    const MAPPINGS: Limit = Limit { what: "mappings", allowed: Some(65_530), each: 2, remedy: "raise it" };
+    const MAPPINGS: Limit =
+        Limit { what: "mappings", allowed: Some(65_530), each: 2, reserve: 2 * RESERVE, remedy: "raise it" };
 
     #[test]
     fn a_limit_that_suffices_is_not_mentioned() {
@@ -121,5 +144,11 @@ mod tests {
     fn a_limit_that_is_too_low_says_what_it_suffices_for() {
         let sentence = MAPPINGS.too_low_for(40_000).unwrap();
         assert!(sentence.contains("limited to 65530, enough for 32509; raise it"), "{sentence}");
+    }
+
+    #[test]
+    fn with_tls_as_many_files_suffice_for_fewer_connections() {
+        let connections = |encrypted| affordable(usize::MAX, Need::of_connections(encrypted));
+        assert_eq!(connections(true), connections(false) / 3);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod ceilings;
+pub mod certificate;
 mod dotenv;
 pub mod secret_file;
 pub mod settings;
@@ -10,14 +11,19 @@ pub mod sources;
 pub mod value;
 
 use crate::auth::{keys::Keyring, origin::OriginAllowlist};
+use certificate::Identity;
 use ipnet::IpNet;
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// All settings, as the server uses them. Made once, by [`assemble`], from flags, environment and `.env`.
 #[derive(Clone)]
 pub struct Config {
     pub listen: SocketAddr,
     pub admin_listen: Option<SocketAddr>,
+    /// Who the server is over TLS; `None`: plain HTTP on `listen`.
+    pub tls: Option<Arc<Identity>>,
+    /// How long browsers are told to insist on TLS.
+    pub hsts: Option<Duration>,
     pub data_dir: PathBuf,
     pub database: Database,
     pub storage: Storage,

@@ -26,6 +26,8 @@ pub enum Form {
     Storage,
     /// Never shown, and given by environment or file only: every user of the machine can read a flag.
     Secret,
+    /// The path of a PEM file, or (not as a flag) its text.
+    Pem,
     Seconds(RangeInclusive<u64>),
     Bytes(RangeInclusive<u64>),
     Count(RangeInclusive<u64>),
@@ -63,6 +65,9 @@ const MIB: u64 = 1024 * KIB;
 settings! {
     LISTEN or PORT: Form::Address, "127.0.0.1:1993", "address and port of every door; a port alone is on loopback, port 0 picks a free one";
     ADMIN_LISTEN: Form::Address, "", "address for `/metrics`, `/healthz`, `/readyz`; without it only the two health paths are served, on `LISTEN`";
+    TLS_CERT: Form::Pem, "", "speak TLS on `LISTEN`: path of the certificate and its chain (or PEM text), read again on SIGHUP; without it plain HTTP";
+    TLS_KEY: Form::Pem, "", "path of the certificate's private key, not encrypted (or PEM text)";
+    TLS_HSTS: Form::Seconds(0..=63_072_000), "0", "with TLS, how long browsers shall use nothing else for this host, on all its ports, seconds (0: not said)";
     DATA_DIR: Form::Directory, "./data", "the embedded store and, if no key is given, a generated secret (mode 0600); under systemd its state directory";
     DATABASE_URL: Form::Database, "sqlite:$DATA_DIR/chat.db", "accounts and monitors; `postgres://…` for many nodes";
     CHAT_STORAGE_URL or REDIS_URL: Form::Storage, "", "messages, spent tokens, presence: `redis://`, `rediss://`, cluster or sentinel; without it embedded, in `DATA_DIR`";
@@ -122,18 +127,18 @@ impl Setting {
 
     /// Whether it may come from `NAME_FILE` or a systemd credential: URLs may, for the password in them.
     pub fn may_be_a_file(&self) -> bool {
-        matches!(self.form, Form::Secret | Form::Database | Form::Storage)
+        matches!(self.form, Form::Secret | Form::Pem | Form::Database | Form::Storage)
     }
 }
 
 impl Form {
     /// Finds out whether `text` can be read, and what it should be if not.
     ///
-    /// Says nothing about secrets: only the keyring can judge a key.
+    /// Says nothing about secrets and certificates: only who uses a key can judge it.
     pub fn check(&self, text: &str) -> Result<(), Expected> {
         match self {
             Form::Address => value::address(text).map(drop),
-            Form::Directory | Form::Secret => Ok(()),
+            Form::Directory | Form::Secret | Form::Pem => Ok(()),
             Form::Database => value::database(text, Path::new("")).map(drop),
             Form::Storage => value::storage(text).map(drop),
             Form::Seconds(_) | Form::Bytes(_) | Form::Count(_) | Form::Rate(_) => self.number(text).map(drop),
@@ -161,7 +166,7 @@ impl Form {
             Form::Address => "ADDRESS:PORT",
             Form::Directory => "DIRECTORY",
             Form::Database | Form::Storage => "URL",
-            Form::Secret => "PATH",
+            Form::Secret | Form::Pem => "PATH",
             Form::Seconds(_) => "SECONDS",
             Form::Bytes(_) => "BYTES",
             Form::Count(_) => "NUMBER",
@@ -208,6 +213,8 @@ pub fn arguments() -> impl Iterator<Item = clap::Arg> {
                 .hide(true);
             match setting.form {
                 Form::Switch => arg.num_args(0..=1).default_missing_value("true"),
+                // So that PEM text reaches the check that refuses it without showing it.
+                Form::Pem => arg.allow_hyphen_values(true),
                 _ => arg,
             }
         })

@@ -1,6 +1,7 @@
 //! Settings as the user gave them: flag over environment over credential over `.env` over default.
 
 use super::{
+    certificate::is_pem,
     dotenv,
     secret_file::{self, readable_by_others},
     settings::{self, ALL, DATA_DIR, Form, Setting},
@@ -148,10 +149,19 @@ impl Settings {
                         settings::flag(&file_variable)
                     )));
                 }
+                if layer == Layer::Flag && matches!(setting.form, Form::Pem) && is_pem(text) {
+                    return Err(SettingError(format!(
+                        "{origin} holds PEM text, which every user of this machine could read; give the path of a file"
+                    )));
+                }
                 if layer == Layer::DotEnv && setting.is_secret() && readable_by_others(Path::new(".env")) {
                     self.warnings.push(format!("every user of this machine can read {name} in .env; chmod 600 it"));
                 }
                 Ok(Some(Given { text: text.into(), origin }))
+            }
+            // Read where it is used, and again when it has been renewed.
+            (None, Some(path)) if matches!(setting.form, Form::Pem) => {
+                Ok(Some(Given { text: path.into(), origin: Origin { layer, variable: file_variable } }))
             }
             (None, Some(path)) => {
                 let (path, origin) = (Path::new(path), Origin { layer, variable: file_variable });
@@ -213,6 +223,7 @@ impl Settings {
             // What is no URL, but should be, may be a password pasted into the wrong line.
             Form::Database | Form::Storage if setting.form.check(text).is_err() => return None,
             Form::Database | Form::Storage => value::without_password(text),
+            Form::Pem if is_pem(text) => return None,
             _ if text.chars().count() > 80 => text.chars().take(80).chain(['…']).collect(),
             _ => text.to_owned(),
         })
@@ -259,6 +270,9 @@ fn credential(setting: &Setting, name: &str, sources: &Sources) -> Result<Option
         let path = PathBuf::from(directory).join(&variable);
         if path.exists() {
             let origin = Origin { layer: Layer::Credential, variable };
+            if matches!(setting.form, Form::Pem) {
+                return Ok(Some(Given { text: path.to_string_lossy().into_owned(), origin }));
+            }
             return Ok(Some(Given { text: secret_file::read(&path, &origin)?, origin }));
         }
     }

@@ -81,7 +81,10 @@ pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     let mut reply = answer(chat, &request, tables);
     cors::permit(&chat.config.origins, &request, &mut reply);
     chat.metrics.answered(reply.status);
-    reply
+    match chat.config.hsts {
+        Some(life) => reply.with("Strict-Transport-Security", format!("max-age={}", life.as_secs())),
+        None => reply,
+    }
 }
 
 /// Answers a request that came in on `ADMIN_LISTEN`.

@@ -18,7 +18,15 @@ use crate::{
 };
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
-use std::{io, sync::Arc, thread, time::Instant};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
 
 /// What the log can't do during an outage; its senders are told.
 const STORE: &str = "store messages";
@@ -78,6 +86,7 @@ impl Post {
 pub(super) struct Log {
     entries: Sender<Entry>,
     desk: Arc<Mutex<Desk>>,
+    pulse: Arc<Pulse>,
 }
 
 impl Log {
@@ -90,8 +99,10 @@ impl Log {
         let (entries, waiting) = bounded(LOG_QUEUE);
         let outages = Outages::new("message log");
         let (drafts, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-        let desk = Arc::new(Mutex::new(Desk { store, lanes, delivers, outages, drafts, senders, open: true }));
-        let log = Log { entries, desk: desk.clone() };
+        let pulse = Arc::<Pulse>::default();
+        let desk = Desk { store, lanes, delivers, outages, pulse: pulse.clone(), drafts, senders, open: true };
+        let desk = Arc::new(Mutex::new(desk));
+        let log = Log { entries, desk: desk.clone(), pulse };
         Ok((log, vital::spawn("log", move || run(&desk, &waiting))?))
     }
 
@@ -115,6 +126,11 @@ impl Log {
         self.entries.send_deadline(Entry::Settle(told), until).is_ok() && stored.recv_deadline(until).is_ok()
     }
 
+    /// Which batch is being dealt with, if one is: the same one for long means that the desk is stuck.
+    pub fn batch_in_work(&self) -> Option<u64> {
+        Some(self.pulse.0.load(Ordering::Relaxed)).filter(|count| count % 2 == 1)
+    }
+
     /// Stores on this thread, unless that has to wait or does not pay: then it gives the post back.
     fn post_at_once(&self, post: Post) -> Option<Post> {
         if matches!(post.author, Author::Outsider(_)) || !self.entries.is_empty() || post.room.count() > SMALL_ROOM {
@@ -126,16 +142,21 @@ impl Log {
             return Some(post);
         }
         desk.take(post);
-        vital::run(|| desk.store(|| self.entries.is_empty()));
+        vital::run(|| desk.at_work(|desk| desk.store(|| self.entries.is_empty())));
         None
     }
 }
+
+/// Counts up at the begin and at the end of each batch.
+#[derive(Default)]
+struct Pulse(AtomicU64);
 
 struct Desk {
     store: Arc<dyn MessageLog>,
     lanes: Lanes,
     delivers: bool,
     outages: Outages,
+    pulse: Arc<Pulse>,
     /// The batch: drafts are apart, so that the store sees nothing else. Empty while nobody is here.
     drafts: Vec<Draft>,
     senders: Vec<(Author, Arc<Room>)>,
@@ -152,33 +173,7 @@ fn run(desk: &Mutex<Desk>, waiting: &Receiver<Entry>) {
         select.ready();
         vital::may_panic("log");
         let mut desk = desk.lock();
-        let mut settled = Vec::new();
-        let mut forgotten = None;
-        while desk.drafts.len() < BATCH {
-            match waiting.try_recv() {
-                Ok(Entry::Post(post)) => desk.take(post),
-                Ok(Entry::Forget(room)) => {
-                    forgotten = Some(room);
-                    break;
-                }
-                Ok(Entry::Settle(told)) => settled.push(told),
-                Ok(Entry::Stop) | Err(TryRecvError::Disconnected) => {
-                    desk.open = false;
-                    break;
-                }
-                Err(TryRecvError::Empty) => break,
-            }
-        }
-        desk.store(|| waiting.is_empty());
-        for told in settled {
-            // Fails if nobody waits any more.
-            let _ = told.try_send(());
-        }
-        if let Some(room) = forgotten
-            && let Err(error) = desk.store.forget(&room)
-        {
-            tracing::warn!(error = &error as &dyn std::error::Error, room = room.as_str(), "messages not deleted");
-        }
+        desk.at_work(|desk| desk.clear(waiting));
         if !desk.open {
             return;
         }
@@ -186,6 +181,43 @@ fn run(desk: &Mutex<Desk>, waiting: &Receiver<Entry>) {
 }
 
 impl Desk {
+    fn at_work(&mut self, work: impl FnOnce(&mut Desk)) {
+        self.pulse.0.fetch_add(1, Ordering::Relaxed);
+        work(self);
+        self.pulse.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Deals with what waits, a batch of it.
+    fn clear(&mut self, waiting: &Receiver<Entry>) {
+        let mut settled = Vec::new();
+        let mut forgotten = None;
+        while self.drafts.len() < BATCH {
+            match waiting.try_recv() {
+                Ok(Entry::Post(post)) => self.take(post),
+                Ok(Entry::Forget(room)) => {
+                    forgotten = Some(room);
+                    break;
+                }
+                Ok(Entry::Settle(told)) => settled.push(told),
+                Ok(Entry::Stop) | Err(TryRecvError::Disconnected) => {
+                    self.open = false;
+                    break;
+                }
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+        self.store(|| waiting.is_empty());
+        for told in settled {
+            // Fails if nobody waits any more.
+            let _ = told.try_send(());
+        }
+        if let Some(room) = forgotten
+            && let Err(error) = self.store.forget(&room)
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, room = room.as_str(), "messages not deleted");
+        }
+    }
+
     fn take(&mut self, Post { author, room, draft }: Post) {
         self.senders.push((author, room));
         self.drafts.push(draft);

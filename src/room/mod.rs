@@ -114,6 +114,11 @@ impl Rooms {
         })
     }
 
+    /// Which batch the log thread deals with, if it does: the same one for long means that it is stuck.
+    pub fn batch_in_work(&self) -> Option<u64> {
+        self.log.batch_in_work()
+    }
+
     /// Puts a socket into a room; from now on its lane holds the room's messages for it.
     ///
     /// The caller calls [`follow`](Self::follow), replays history, then calls [`release`](Self::release), and in the end

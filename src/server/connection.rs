@@ -99,7 +99,8 @@ impl Service {
     fn set_up(&self, stream: &TcpStream) -> io::Result<()> {
         // Elsewhere than on Linux it inherits this from the listener.
         stream.set_nonblocking(false)?;
-        stream.set_nodelay(true)?;
+        // Not for the pair of sockets behind TLS, where nothing is delayed.
+        let _ = stream.set_nodelay(true);
         // For each write alone; the pace bounds the whole.
         stream.set_write_timeout(Some(self.limits.send_stall))
     }
@@ -216,7 +217,7 @@ impl Drop for InFlight<'_> {
 
 /// Closes a connection in which more may be on its way (RFC 9112 §9.6): closed with bytes unread, TCP would reset it,
 /// and the client would lose the answer.
-fn linger(mut stream: &TcpStream) {
+pub(super) fn linger(mut stream: &TcpStream) {
     let until = Instant::now() + LINGER;
     if stream.shutdown(Shutdown::Write).is_err() {
         return;

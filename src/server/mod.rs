@@ -4,6 +4,7 @@
 //! accept ─▶ threads ─▶ connection ─▶ reader ─▶ parse ─▶ head
 //!                          ├─▶ http::gateway   plain requests
 //!                          └─▶ upgrade         WebSockets, at their doors
+//!             └─▶ tls ──────▶ connection          the same, when TLS is spoken
 //! ```
 
 pub mod accept;
@@ -16,17 +17,24 @@ pub mod listen;
 pub mod pace;
 pub mod parse;
 pub mod reader;
+pub mod reload;
 pub mod shutdown;
 #[cfg(test)]
 mod test_support;
 pub mod threads;
+pub mod tls;
 pub mod turned_away;
 pub mod upgrade;
+pub mod watchdog;
 
 use crate::{
     auth::keys::Keyring,
     chat::{Chat, StartError},
-    config::{Config, ceilings, sources::SettingError},
+    config::{
+        Config,
+        ceilings::{self, Need},
+        sources::SettingError,
+    },
     http::{
         backend::Handler,
         gateway::{self, Gateway},
@@ -34,9 +42,10 @@ use crate::{
     },
     vital,
 };
-use accept::{Acceptor, Heartbeat};
+use accept::Acceptor;
 use connection::Service;
 use listen::Listeners;
+use reload::Reload;
 use sd_notify::NotifyState;
 use shutdown::{StopSignal, Stopper};
 use std::{
@@ -44,7 +53,9 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
 };
+use tls::Tls;
 use upgrade::{Doors, NoDoors, Upgrades};
+use watchdog::tell_systemd;
 
 /// Connections to the admin address; and how many of its requests are answered at a time.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -56,6 +67,7 @@ pub struct Server {
     address: SocketAddr,
     main: Listening,
     admin: Option<Listening>,
+    tls: Option<Arc<Tls>>,
     stopper: Stopper,
     stop: StopSignal,
 }
@@ -72,7 +84,8 @@ impl Server {
     /// Must be called before the process has other threads: it takes systemd's variables out of the environment.
     pub fn bind(config: Config) -> Result<Server, StartError> {
         shutdown::outlive_large_files()?;
-        let max_connections = ceilings::affordable(config.limits.max_connections);
+        let max_connections =
+            ceilings::affordable(config.limits.max_connections, Need::of_connections(config.tls.is_some()));
         // Before the stores: that the port is in use is what goes wrong most often.
         let listeners = Listeners::open(config.listen, config.admin_listen)?;
         let address = listeners.main.local_addr().map_err(failed("learn the address that is listened on"))?;
@@ -84,15 +97,19 @@ impl Server {
             let chat = chat.clone();
             Arc::new(move |request| router::handle(&chat, request))
         };
-        let main = Listening::new(&chat, listeners.main, max_connections, gateway::POOL_SIZE, handler, doors)?;
+        let tls = chat.config.tls.clone().map(|identity| Tls::new(identity, chat.config.limits.clone()));
+        let tls = tls.transpose()?.map(Arc::new);
+        let places = Places { connections: max_connections, requests: gateway::POOL_SIZE };
+        let main = Listening::new(&chat, listeners.main, tls.clone(), places, handler, doors)?;
         let admin = listeners.admin.map(|listener| {
             let handler: Handler = {
                 let chat = chat.clone();
                 Arc::new(move |request| router::handle_admin(&chat, request))
             };
-            Listening::new(&chat, listener, ADMIN_CONNECTIONS, ADMIN_POOL_SIZE, handler, Box::new(NoDoors))
+            let places = Places { connections: ADMIN_CONNECTIONS, requests: ADMIN_POOL_SIZE };
+            Listening::new(&chat, listener, None, places, handler, Box::new(NoDoors))
         });
-        Ok(Server { chat, address, main, admin: admin.transpose()?, stopper, stop })
+        Ok(Server { chat, address, main, admin: admin.transpose()?, tls, stopper, stop })
     }
 
     /// The address that is listened on, with the port that was chosen if port 0 was asked for.
@@ -106,11 +123,11 @@ impl Server {
     }
 
     /// Serves until SIGTERM, SIGINT or the [`Stopper`], then lets everything come to its end. At SIGHUP the keys are
-    /// what `keys` then gives.
+    /// what `keys` then gives, and the certificate is read again.
     pub fn run(self, keys: impl Fn() -> Result<Keyring, SettingError> + Send + 'static) -> Result<(), StartError> {
-        let Server { chat, address, main, admin, stopper, stop } = self;
-        let config = chat.config.clone();
-        shutdown::on_signals(stopper, move || renew_keys(&config, keys()))?;
+        let Server { chat, address, main, admin, tls, stopper, stop } = self;
+        let reload = Reload { config: chat.config.clone(), keys: Box::new(keys), tls: tls.clone() };
+        shutdown::on_signals(stopper, move || reload.all())?;
         let mut services = vec![main.service];
         let mut admin_thread = None;
         if let Some(admin) = admin {
@@ -123,60 +140,48 @@ impl Server {
 
         // A script may have closed our standard output; that is no reason not to serve.
         let mut stdout = io::stdout().lock();
-        let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let _ = writeln!(stdout, "listening on {scheme}://{address}").and_then(|()| stdout.flush());
         drop(stdout);
-        tell_systemd(NotifyState::Ready);
+        tell_systemd(&[NotifyState::Ready]);
 
-        vital::run(|| main.acceptor.with_heartbeat(watchdog()).run(&stop));
-        tell_systemd(NotifyState::Stopping);
+        vital::run(|| main.acceptor.with_heartbeat(watchdog::heartbeat(&chat)).run(&stop));
+        tell_systemd(&[NotifyState::Stopping]);
         // Only a panic could make this fail, and it ends here as well.
         let _ = admin_thread.map(|thread| thread.join());
-        shutdown::drain(&chat, &services);
+        shutdown::drain(&chat, &services, tls.as_deref());
         chat.rooms.stop();
         Ok(())
     }
+}
+
+/// How much is served at a time on one address.
+struct Places {
+    connections: usize,
+    requests: usize,
 }
 
 impl Listening {
     fn new(
         chat: &Chat,
         listener: TcpListener,
-        max_connections: usize,
-        pool_size: usize,
+        tls: Option<Arc<Tls>>,
+        places: Places,
         handler: Handler,
         upgrades: Box<dyn Upgrades>,
     ) -> Result<Listening, StartError> {
-        let gateway = Gateway::start(pool_size, handler)
+        let gateway = Gateway::start(places.requests, handler)
             .map_err(failed("start the inner HTTP server (its socket goes to TMPDIR, which must be writable)"))?;
         let (limits, trusted) = (chat.config.limits.clone(), chat.config.trusted_proxies.clone());
         let service = Arc::new(Service::new(limits, trusted, gateway, upgrades));
         let serving = service.clone();
-        let acceptor = Acceptor::new(listener, max_connections, move |stream, peer| serving.serve(stream, peer));
+        let acceptor = match tls {
+            None => Acceptor::new(listener, places.connections, move |stream, peer| serving.serve(stream, peer)),
+            Some(tls) => Acceptor::new(listener, places.connections, move |stream, peer| {
+                tls.serve(stream, peer, |stream, peer| serving.serve(stream, peer))
+            }),
+        };
         Ok(Listening { service, acceptor: acceptor.map_err(failed("make the listener non-blocking"))? })
-    }
-}
-
-/// Signs with the keys that were read again; those before stay good for the tokens that they signed.
-fn renew_keys(config: &Config, keys: Result<Keyring, SettingError>) {
-    match keys {
-        Ok(keys) if config.keys.renew(&keys, config.tokens.longest()) => {
-            tracing::info!(algorithm = keys.algorithm(), "the keys were read again: tokens are signed with a new one");
-        }
-        Ok(_) => tracing::info!("the keys were read again: nothing has changed"),
-        Err(error) => tracing::error!(%error, "the keys could not be read again; the ones before stay in use"),
-    }
-}
-
-/// Tells systemd's watchdog that connections are still accepted, twice in its interval (`sd_watchdog_enabled(3)`).
-fn watchdog() -> Option<Heartbeat> {
-    let interval = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero())?;
-    Some(Heartbeat { every: interval / 2, beat: Box::new(|| tell_systemd(NotifyState::Watchdog)) })
-}
-
-/// Does nothing if systemd has not started the server.
-fn tell_systemd(state: NotifyState) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "can't tell systemd about the server's state");
     }
 }
 

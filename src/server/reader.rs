@@ -4,6 +4,7 @@ use super::{
     chunked::Decoder,
     head::{BodyLength, Head},
     pace::Pace,
+    tls::HANDSHAKE_RECORD,
 };
 use crate::{
     config::Limits,
@@ -56,6 +57,12 @@ impl<'a> Reader<'a> {
             // A connection that waits should cost next to nothing.
             self.buffer = Vec::new();
             self.receive(self.limits.idle_http, End::Quiet)?;
+        }
+        if self.buffer.first() == Some(&HANDSHAKE_RECORD) {
+            // At once: its length need not bring the line end at which the head is judged.
+            let sentence =
+                "This port speaks plain HTTP: use http:// or ws:// in the address, or set TLS_CERT and TLS_KEY.";
+            return Err(Refusal::new(Reason::BadRequest, sentence).into());
         }
         let pace = Pace::start(self.limits.head_deadline);
         let mut unparsed = true;

@@ -1,7 +1,7 @@
 //! Signals: on SIGTERM or SIGINT no new connections, then every socket closed, then the end, by default in less than ten
 //! seconds; on SIGHUP the keys are read again.
 
-use super::connection::Service;
+use super::{connection::Service, tls::Tls};
 use crate::{
     chat::{Chat, StartError},
     socket::close::Close,
@@ -102,7 +102,7 @@ pub fn outlive_large_files() -> Result<(), StartError> {
 }
 
 /// Lets what is going on come to its end: requests are answered, sockets closed.
-pub fn drain(chat: &Chat, services: &[Arc<Service>]) {
+pub fn drain(chat: &Chat, services: &[Arc<Service>], tls: Option<&Tls>) {
     let (most, started) = (chat.config.shutdown_spread, Instant::now());
     services.iter().for_each(|service| service.stop());
     let open = chat.sessions.count();
@@ -117,6 +117,9 @@ pub fn drain(chat: &Chat, services: &[Arc<Service>]) {
     let is_done = || chat.sessions.count() == 0 && services.iter().all(|service| service.in_flight() == 0);
     if !wait_until(is_done, deadline) {
         tracing::warn!(sockets = chat.sessions.count(), "some connections did not end in time; they are cut");
+    }
+    if let Some(tls) = tls {
+        tls.finish(deadline);
     }
     services.iter().for_each(|service| service.clean_up());
 }

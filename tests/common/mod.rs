@@ -14,6 +14,7 @@ pub mod http;
 pub mod postgres;
 pub mod redis;
 pub mod server;
+pub mod tls;
 pub mod token;
 pub mod ws;
 

@@ -222,7 +222,8 @@ impl Server {
         let (announce, announced) = mpsc::channel();
         let log = Transcript::of(child.stderr.take().expect("stderr is a pipe"), |_| {});
         let output = Transcript::of(child.stdout.take().expect("stdout is a pipe"), move |line| {
-            if let Some(address) = line.strip_prefix("listening on http://") {
+            let address = line.strip_prefix("listening on http://").or(line.strip_prefix("listening on https://"));
+            if let Some(address) = address {
                 let _ = announce.send(address.parse::<SocketAddr>().expect("an address and a port"));
             }
         });

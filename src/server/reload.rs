@@ -1,0 +1,49 @@
+//! What SIGHUP does: takes again, from their files, things that change while the server runs.
+
+use super::{tls::Tls, watchdog::tell_systemd};
+use crate::{
+    auth::keys::Keyring,
+    config::{Config, sources::SettingError},
+};
+use sd_notify::NotifyState;
+use std::sync::Arc;
+
+/// All that can be taken again.
+pub struct Reload {
+    pub config: Config,
+    /// Reads the keys as they are now.
+    pub keys: Box<dyn Fn() -> Result<Keyring, SettingError> + Send>,
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl Reload {
+    /// Each part by itself: what can't be used stays as it was, and is logged.
+    pub fn all(&self) {
+        tracing::info!("reloading");
+        // With its time, as Type=notify-reload wants it (sd_notify(3)).
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell_systemd(&[NotifyState::Reloading, now]),
+            Err(_) => tell_systemd(&[NotifyState::Reloading]),
+        }
+        self.renew_keys();
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
+        tell_systemd(&[NotifyState::Ready]);
+    }
+
+    /// Signs with the keys that were read again; those before stay good for the tokens that they signed.
+    fn renew_keys(&self) {
+        let Config { keys, tokens, .. } = &self.config;
+        match (self.keys)() {
+            Ok(read) if keys.renew(&read, tokens.longest()) => {
+                tracing::info!(
+                    algorithm = read.algorithm(),
+                    "the keys were read again: tokens are signed with a new one"
+                );
+            }
+            Ok(_) => tracing::info!("the keys were read again: nothing has changed"),
+            Err(error) => tracing::error!(%error, "the keys could not be read again; the ones before stay in use"),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! TLS on `LISTEN`: shakes hands, and has what is inside served as if it were a plain connection.
+//!
+//! ```text
+//! client ═══ TLS ═══▶ pump, a thread ◀─── pair of sockets ───▶ connection thread, lanes, flusher
+//! ```
+//!
+//! So nothing behind it knows of TLS, and a plain connection pays nothing for it: lanes write to sockets without ever
+//! blocking, and no lock is shared for the sake of a cipher's state. The price is a second thread, two more
+//! descriptors and about 60 KiB for each encrypted connection.
+
+mod handshake;
+mod pump;
+
+pub use handshake::HANDSHAKE_RECORD;
+
+use super::threads::Rest;
+use crate::{
+    chat::StartError,
+    config::{Limits, certificate::Identity},
+};
+use handshake::End;
+use parking_lot::Mutex;
+use pump::Pump;
+use rustls::{
+    ServerConfig, ServerConnection,
+    crypto::ring::{self, Ticketer},
+    server::NoServerSessionStorage,
+};
+use socket2::SockRef;
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Shutdown, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Stack of a pump. Its largest buffer is the pump's own, 8 KiB.
+const STACK_SIZE: usize = 128 * 1024;
+/// Bytes that the pair of sockets holds in each direction; the kernel doubles it for its own records. What waits
+/// beyond that waits in the member's queue, which is bounded and seen by whoever drops slow members.
+const PAIR_BUFFER: usize = 64 * 1024;
+/// How often is looked whether all is sent, at the end.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Terminates the TLS connections of one listener.
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    identity: Arc<Identity>,
+    limits: Limits,
+    pumps: Arc<Pumps>,
+}
+
+/// The pumps that may still have something to send, by their inner ends. Bounded by `MAX_CONNECTIONS`.
+#[derive(Default)]
+struct Pumps {
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<UnixStream>>>,
+}
+
+impl Tls {
+    pub fn new(identity: Arc<Identity>, limits: Limits) -> Result<Tls, StartError> {
+        let failed = |error: rustls::Error| StartError(format!("TLS can't be set up: {error}"));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(failed)?
+            .with_no_client_auth()
+            .with_cert_resolver(identity.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A session is in the ticket that the client keeps, so that there is nothing to keep here.
+        config.ticketer = Ticketer::new().map_err(failed)?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 1;
+        // Early data can be replayed by whoever sees it (RFC 8446 §8), and a login is no thing to replay.
+        config.max_early_data_size = 0;
+        Ok(Tls { config: Arc::new(config), identity, limits, pumps: Arc::default() })
+    }
+
+    /// Has the connection inside `stream` served by `serve`, on this thread. Returns when all is sent, too, or with the
+    /// rest that `serve` leaves.
+    pub fn serve(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        serve: impl FnOnce(TcpStream, IpAddr) -> Option<Rest>,
+    ) -> Option<Rest> {
+        let tls = match handshake::shake_hands(&stream, &self.config, &self.limits) {
+            Ok(tls) => tls,
+            Err(End::Quiet) => return None,
+            Err(End::Refused(why)) => {
+                tracing::info!(reason = "tls_handshake", client = %peer.to_canonical(), why, "connection refused");
+                return None;
+            }
+        };
+        let (inner, pump) = match self.start_pump(stream, tls) {
+            Ok(started) => started,
+            Err(error) => {
+                tracing::warn!(%error, "a TLS connection can't be served");
+                return None;
+            }
+        };
+        let rest = serve(inner, peer);
+        // Only once the pump has ended does the connection no longer count as one.
+        let ended = || _ = pump.join();
+        match rest {
+            Some(rest) => Some(Box::new(|| {
+                rest();
+                ended();
+            })),
+            None => {
+                ended();
+                None
+            }
+        }
+    }
+
+    /// Takes the certificate from its files again; logs how that went.
+    pub fn reload(&self) {
+        match self.identity.reload() {
+            Ok(()) => {
+                tracing::info!("new connections see the certificate {}", self.identity.summary());
+                for doubt in self.identity.doubts() {
+                    tracing::warn!("{doubt}");
+                }
+            }
+            Err(error) => tracing::error!("the certificate stays what it was: {error}"),
+        }
+    }
+
+    /// Has every pump send what it was given, and waits for that, at most until then.
+    pub fn finish(&self, deadline: Instant) {
+        for inner in self.pumps.open.lock().values() {
+            // What waits in it can still be read; then comes its end.
+            let _ = inner.shutdown(Shutdown::Read);
+        }
+        while !self.pumps.open.lock().is_empty() && Instant::now() < deadline {
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn start_pump(&self, outside: TcpStream, tls: ServerConnection) -> io::Result<(TcpStream, thread::JoinHandle<()>)> {
+        outside.set_nodelay(true)?;
+        outside.set_nonblocking(true)?;
+        let (inside, inner) = UnixStream::pair()?;
+        inside.set_nonblocking(true)?;
+        for end in [&inside, &inner] {
+            SockRef::from(end).set_send_buffer_size(PAIR_BUFFER)?;
+        }
+        let inside = Arc::new(inside);
+        let pump = Pump::new(outside, inside.clone(), tls, self.limits.send_stall);
+        let entry = Entry::new(&self.pumps, inside);
+        let thread = thread::Builder::new().name("tls".to_owned()).stack_size(STACK_SIZE);
+        let thread = thread.spawn(move || pump.run(|| drop(entry)))?;
+        // A stream socket is a stream socket: what differs (no peer address, no delay to turn off) is set up here.
+        Ok((TcpStream::from(OwnedFd::from(inner)), thread))
+    }
+}
+
+/// A pump's place among those that are waited for.
+struct Entry {
+    pumps: Arc<Pumps>,
+    id: u64,
+}
+
+impl Entry {
+    fn new(pumps: &Arc<Pumps>, inside: Arc<UnixStream>) -> Entry {
+        let id = pumps.next.fetch_add(1, Ordering::Relaxed);
+        pumps.open.lock().insert(id, inside);
+        Entry { pumps: pumps.clone(), id }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.pumps.open.lock().remove(&self.id);
+    }
+}
