@@ -44,7 +44,7 @@ pub struct Chat {
     pub login_limits: LoginLimits,
     pub handshake_limits: AddressLimit,
     pub room_limits: RoomLimits,
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// Held so that no other process uses the same data; let go last.
     _data_dir: Option<DataDir>,
 }
@@ -55,24 +55,37 @@ impl Chat {
         let stores = Stores::open(&config)?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
-        Ok(Arc::new(Chat {
-            rooms: Rooms::start(stores.log.clone(), cores).map_err(threads)?,
-            sessions: Sessions::start().map_err(threads)?,
-            recheck: Recheck::start(stores.accounts.clone(), stores.chat_rooms.clone(), config.recheck_interval)?,
+        let rooms = Rooms::start(stores.log.clone(), cores).map_err(threads)?;
+        let sessions = Sessions::start().map_err(threads)?;
+        let recheck = Recheck::start(stores.accounts.clone(), stores.chat_rooms.clone(), config.recheck_interval)?;
+        let metrics = Arc::new(Metrics::new(rooms.figures(), &sessions.flusher().dropped));
+        let chat = Arc::new(Chat {
+            rooms,
+            sessions,
+            recheck,
             passwords: Passwords::new((cores / 2).max(1), WAITING_LOGINS),
             unauthenticated: Places::new(config.limits.max_unauthenticated),
             login_limits: LoginLimits::new(config.limits.login_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
             room_limits: RoomLimits::new(&config.limits),
             names: Names::default(),
-            metrics: Metrics::default(),
+            metrics,
             accounts: stores.accounts,
             chat_rooms: stores.chat_rooms,
             ledger: stores.ledger,
             log: stores.log,
             _data_dir: stores.data_dir,
             config,
-        }))
+        });
+        let looked_at = Arc::downgrade(&chat);
+        chat.metrics.look(move |metrics| {
+            let Some(chat) = looked_at.upgrade() else { return };
+            let (bytes, members) = chat.sessions.flusher().waiting();
+            metrics.send_queue.set(bytes as i64);
+            metrics.send_queue_members.set(members as i64);
+            metrics.log_queue.set(chat.rooms.waiting() as i64);
+        });
+        Ok(chat)
     }
 }
 

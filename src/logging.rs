@@ -26,7 +26,7 @@ pub fn start(level: &str, format: &str) {
         .with_ansi(format == "text" && io::stderr().is_terminal());
     let started = match format {
         "json" => tracing::subscriber::set_global_default(
-            subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).finish(),
+            subscriber.json().flatten_event(true).with_current_span(true).with_span_list(false).finish(),
         ),
         _ => tracing::subscriber::set_global_default(subscriber.finish()),
     };

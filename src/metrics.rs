@@ -1,56 +1,168 @@
-//! What the server counts, for `/metrics`.
+//! What the server counts, for `/metrics`. What each figure means to an operator stands in `docs/OPERATIONS.md`.
 
+pub mod histogram;
+mod process;
+
+use crate::{refusal::Reason, room::figures::Figures, socket::close::Close};
+use histogram::Histogram;
+use parking_lot::Mutex;
+use process::Process;
 use prometheus_client::{
     encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
+use std::{borrow::Cow, time::Duration};
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The server's figures. Each is an atomic, so counting never waits.
+/// The server's figures. Counting is adding to an atomic; only what happens once a request or connection has labels, which
+/// have to be looked up.
 pub struct Metrics {
     registry: Registry,
-    /// WebSockets open now.
-    pub connections: Gauge,
-    /// Messages taken from members.
-    pub messages: Counter,
-    /// Messages handed to members' sockets, counted once a member.
-    pub deliveries: Counter,
-    responses: Labelled<1>,
-    handshakes: Labelled<2>,
-    logins: Labelled<1>,
+    /// TCP connections at `LISTEN`, and how many there may be.
+    pub sockets: Gauge,
+    pub sockets_max: Gauge,
+    /// TCP connections that were answered 503 for want of room.
+    pub sockets_refused: Counter,
+    /// Bytes that wait for members whose sockets take no more, and how many such members there are.
+    pub send_queue: Gauge,
+    pub send_queue_members: Gauge,
+    /// Messages that wait to be stored.
+    pub log_queue: Gauge,
+    /// Threads that answer plain requests, and how many of them are at it.
+    pub http_workers: Gauge,
+    pub http_workers_busy: Gauge,
+    /// How long spending a token takes.
+    pub spend: Histogram,
+    connections: Family<Labels<1>, Gauge>,
+    handshakes: Family<Labels<2>, Counter>,
+    closes: Family<Labels<2>, Counter>,
+    refusals: Family<Labels<1>, Counter>,
+    logins: Family<Labels<1>, Counter>,
+    requests: Family<Labels<2>, Counter>,
+    request_times: Family<Labels<1>, Histogram>,
+    looks: Mutex<Vec<Look>>,
 }
 
-/// Label values are words of ours, never of clients: so there are few.
-type Labelled<const N: usize> = Family<[(&'static str, &'static str); N], Counter>;
+/// Names and values. The values are words of ours, never of clients: so there are few.
+type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];
+
+type Look = Box<dyn Fn(&Metrics) + Send>;
+
+/// An open WebSocket, counted until this is dropped.
+pub struct Connected(Gauge);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
 
 impl Metrics {
-    /// A plain HTTP request was answered with `status`.
-    pub fn answered(&self, status: u16) {
-        let class = match status / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
+    /// `rooms` and `dropped` (members that don't read) are counted elsewhere, and shown here.
+    pub fn new(rooms: &Figures, dropped: &Counter) -> Metrics {
+        let mut metrics = Metrics {
+            registry: Registry::default(),
+            sockets: Gauge::default(),
+            sockets_max: Gauge::default(),
+            sockets_refused: Counter::default(),
+            send_queue: Gauge::default(),
+            send_queue_members: Gauge::default(),
+            log_queue: Gauge::default(),
+            http_workers: Gauge::default(),
+            http_workers_busy: Gauge::default(),
+            spend: Histogram::default(),
+            connections: Family::default(),
+            handshakes: Family::default(),
+            closes: Family::default(),
+            refusals: Family::default(),
+            logins: Family::default(),
+            requests: Family::default(),
+            request_times: Family::default(),
+            looks: Mutex::default(),
         };
-        self.responses.get_or_create(&[("class", class)]).inc();
+        let mut registry = Registry::default();
+        metrics.register(registry.sub_registry_with_prefix("propromo_chat"), rooms, dropped);
+        registry.register_collector(Box::new(Process::new()));
+        metrics.registry = registry;
+        metrics
+    }
+
+    fn register(&self, registry: &mut Registry, rooms: &Figures, dropped: &Counter) {
+        registry.register("build", "Which version runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register("sockets", "TCP connections of clients, of any kind", self.sockets.clone());
+        registry.register("sockets_max", "TCP connections that there may be", self.sockets_max.clone());
+        let help = "TCP connections answered 503 for want of room";
+        registry.register("sockets_refused", help, self.sockets_refused.clone());
+        registry.register("connections", "WebSockets open now, by door", self.connections.clone());
+        registry.register("handshakes", "WebSocket handshakes, by door and result", self.handshakes.clone());
+        let help = "WebSockets closed by a rule or an error, by code and reason";
+        registry.register("closes", help, self.closes.clone());
+        registry.register("messages", "Messages from clients, by what became of them", rooms.messages.clone());
+        let help = "Messages handed to the sockets of members, once a member";
+        registry.register("deliveries", help, rooms.deliveries.clone());
+        let help = "From storing messages to having handed them to the sockets of a lane's members";
+        registry.register_with_unit("delivery", help, Unit::Seconds, rooms.delivery.clone());
+        let help = "What waits for members whose sockets take no more";
+        registry.register_with_unit("send_queue", help, Unit::Bytes, self.send_queue.clone());
+        registry.register("send_queue_members", "Members for whom something waits", self.send_queue_members.clone());
+        registry.register("members_dropped", "Members dropped because they don't read", dropped.clone());
+        registry.register("log_queue_messages", "Messages that wait to be stored", self.log_queue.clone());
+        registry.register_with_unit("append", "Storing a batch of messages", Unit::Seconds, rooms.append.clone());
+        registry.register_with_unit("spend", "Spending a token", Unit::Seconds, self.spend.clone());
+        registry.register("refusals", "Requests and handshakes refused, by reason", self.refusals.clone());
+        registry.register("logins", "Logins with email and password, by result", self.logins.clone());
+        registry.register("http_requests", "Plain requests answered, by endpoint and status", self.requests.clone());
+        let help = "Answering a plain request, by endpoint";
+        registry.register_with_unit("http_request", help, Unit::Seconds, self.request_times.clone());
+        registry.register("http_workers", "Threads that answer plain requests", self.http_workers.clone());
+        registry.register("http_workers_busy", "Those that are answering one", self.http_workers_busy.clone());
+    }
+
+    /// A plain request to `endpoint` (the pattern of its path) was answered with `status`, after `time`.
+    pub fn answered(&self, endpoint: &'static str, status: u16, time: Duration) {
+        let endpoint = ("endpoint", Cow::from(endpoint));
+        self.requests.get_or_create(&[endpoint.clone(), ("status", status.to_string().into())]).inc();
+        self.request_times.get_or_create(&[endpoint]).observe(time);
+    }
+
+    /// A request or a handshake was refused, at whatever point.
+    pub fn refused(&self, reason: Reason) {
+        self.refusals.get_or_create(&[("reason", reason.word().into())]).inc();
     }
 
     /// A handshake at `door` ended: `ok`, or the word of the refusal's reason.
     pub fn handshake(&self, door: &'static str, result: &'static str) {
-        self.handshakes.get_or_create(&[("door", door), ("result", result)]).inc();
+        self.handshakes.get_or_create(&[("door", door.into()), ("result", result.into())]).inc();
+    }
+
+    /// A WebSocket is open at `door`.
+    pub fn connected(&self, door: &'static str) -> Connected {
+        let open = self.connections.get_or_create_owned(&[("door", door.into())]);
+        open.inc();
+        Connected(open)
+    }
+
+    /// This end closed a WebSocket.
+    pub fn closed(&self, close: Close) {
+        self.closes.get_or_create(&[("code", close.code.to_string().into()), ("reason", close.reason.into())]).inc();
     }
 
     /// Someone gave email and password: `ok`, or the word of the refusal's reason.
     pub fn login(&self, result: &'static str) {
-        self.logins.get_or_create(&[("result", result)]).inc();
+        self.logins.get_or_create(&[("result", result.into())]).inc();
+    }
+
+    /// Has `look` set gauges each time before the figures are shown. It must hold nothing alive.
+    pub fn look(&self, look: impl Fn(&Metrics) + Send + 'static) {
+        self.looks.lock().push(Box::new(look));
     }
 
     /// All figures as OpenMetrics text, which Prometheus reads.
     pub fn render(&self) -> String {
+        self.looks.lock().iter().for_each(|look| look(self));
         let mut page = String::new();
         if let Err(error) = text::encode(&mut page, &self.registry) {
             tracing::error!(%error, "the figures can't be written");
@@ -59,60 +171,46 @@ impl Metrics {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Metrics {
-        let mut metrics = Metrics {
-            registry: Registry::with_prefix("propromo_chat"),
-            connections: Gauge::default(),
-            messages: Counter::default(),
-            deliveries: Counter::default(),
-            responses: Family::default(),
-            handshakes: Family::default(),
-            logins: Family::default(),
-        };
-        let registry = &mut metrics.registry;
-        registry.register("build", "Which version runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        registry.register("connections", "WebSockets open now", metrics.connections.clone());
-        registry.register("messages", "Messages taken from members", metrics.messages.clone());
-        registry.register("deliveries", "Messages handed to members, once a member", metrics.deliveries.clone());
-        registry.register("http_responses", "Plain HTTP requests answered, by status", metrics.responses.clone());
-        registry.register("handshakes", "WebSocket handshakes, by door and result", metrics.handshakes.clone());
-        registry.register("logins", "Logins with email and password, by result", metrics.logins.clone());
-        metrics
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn has_line(metrics: &Metrics, line: &str) -> bool {
-        metrics.render().lines().any(|l| l == line)
+    fn metrics() -> Metrics {
+        Metrics::new(&Figures::default(), &Counter::default())
     }
 
     #[test]
     fn what_was_counted_is_on_the_page() {
-        let metrics = Metrics::default();
-        metrics.connections.inc();
-        metrics.messages.inc_by(3);
-        metrics.answered(204);
-        metrics.answered(404);
+        let rooms = Figures::default();
+        let metrics = Metrics::new(&rooms, &Counter::default());
+        rooms.stored.inc_by(3);
+        let _open = metrics.connected("propromo");
+        drop(metrics.connected("channel"));
+        metrics.answered("/login", 404, Duration::from_millis(3));
+        metrics.refused(Reason::NotFound);
         metrics.handshake("propromo", "token_used");
+        metrics.closed(Close::TOO_LARGE);
         metrics.login("ok");
+        metrics.look(|metrics| _ = metrics.send_queue.set(17));
+        let page = metrics.render();
         for line in [
-            "propromo_chat_connections 1",
-            "propromo_chat_messages_total 3",
-            "propromo_chat_http_responses_total{class=\"2xx\"} 1",
-            "propromo_chat_http_responses_total{class=\"4xx\"} 1",
+            "propromo_chat_messages_total{result=\"stored\"} 3",
+            "propromo_chat_connections{door=\"propromo\"} 1",
+            "propromo_chat_connections{door=\"channel\"} 0",
+            "propromo_chat_http_requests_total{endpoint=\"/login\",status=\"404\"} 1",
+            "propromo_chat_http_request_seconds_bucket{le=\"0.005\",endpoint=\"/login\"} 1",
+            "propromo_chat_refusals_total{reason=\"not_found\"} 1",
             "propromo_chat_handshakes_total{door=\"propromo\",result=\"token_used\"} 1",
+            "propromo_chat_closes_total{code=\"1009\",reason=\"message too large\"} 1",
             "propromo_chat_logins_total{result=\"ok\"} 1",
+            "propromo_chat_send_queue_bytes 17",
         ] {
-            assert!(has_line(&metrics, line), "{line}\n{}", metrics.render());
+            assert!(page.lines().any(|l| l == line), "{line}\n{page}");
         }
     }
 
     #[test]
     fn the_page_ends_as_open_metrics_demands() {
-        assert!(Metrics::default().render().ends_with("# EOF\n"));
+        assert!(metrics().render().ends_with("# EOF\n"));
     }
 }

@@ -245,6 +245,92 @@ fn check_tells_whether_the_server_could_start() {
     assert!(String::from_utf8_lossy(&said).contains("a file/data"));
 }
 
+/// What `check` prints, and its exit code.
+fn checked(setup: &Setup) -> (String, Option<i32>) {
+    let output = setup.run(&["check"]);
+    let text = [output.stdout, output.stderr].concat();
+    (String::from_utf8(text).expect("text"), output.status.code())
+}
+
+#[test]
+fn check_suggests_what_a_misspelt_setting_was_meant_to_be() {
+    let setup = Server::with().env("MESAGE_RATE", "5").file(".env", "TRUSTED_PROXY=10.0.0.0/8\nHISTORY_MX=5\n");
+    let (said, code) = checked(&setup);
+    assert_eq!(code, Some(0), "{said}");
+    for sentence in [
+        "MESAGE_RATE in the environment is no setting and changes nothing; did you mean MESSAGE_RATE?",
+        "HISTORY_MX in .env is no setting and changes nothing; did you mean HISTORY_MAX?",
+    ] {
+        assert!(said.contains(&format!("note: {sentence}")), "{said}");
+    }
+    // Three slips are another word.
+    assert!(!said.contains("TRUSTED_PROXY in"), "{said}");
+    setup.start().logs(&["did you mean MESSAGE_RATE?"]);
+}
+
+#[test]
+fn check_names_every_setting_that_is_wrong_and_what_it_should_be() {
+    let (said, code) = checked(&Server::with().env("MAX_BODY", "64k").env("ORIGIN_REQUIRED", "perhaps"));
+    assert_eq!(code, Some(2), "{said}");
+    for sentence in [
+        "wrong: MAX_BODY in the environment is \"64k\"; it should be a whole number of bytes from 1 to 67108864",
+        "wrong: ORIGIN_REQUIRED in the environment is \"perhaps\"; it should be true or false",
+        "2 settings are wrong",
+    ] {
+        assert!(said.contains(sentence), "{said}");
+    }
+}
+
+#[test]
+fn check_says_what_is_wrong_with_a_key_and_what_to_do() {
+    let cases = [
+        (
+            "-----BEGIN PRIVATE KEY-----\nrubbish\n-----END PRIVATE KEY-----",
+            "JWT_PRIVATE_KEY in the environment can't be used: ",
+        ),
+        ("short", "JWT_PRIVATE_KEY in the environment can't be used: "),
+    ];
+    for (key, sentence) in cases {
+        let (said, code) = checked(&Server::with().env("JWT_PRIVATE_KEY", key));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("wrong: {sentence}")) && !said.contains("rubbish"), "{said}");
+    }
+    let public = "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----";
+    let (said, code) = checked(&Server::with().without("JWT_PRIVATE_KEY").env("JWT_PUBLIC_KEY", public));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("give both (`propromo-chat keys` makes them)"), "{said}");
+}
+
+#[test]
+fn check_says_what_is_wrong_with_an_address_and_what_to_do() {
+    // An address for documentation (RFC 5737), which no machine has.
+    for name in ["LISTEN", "ADMIN_LISTEN"] {
+        let (said, code) = checked(&Server::with().env(name, "192.0.2.1:1993"));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("is {name} an address of this machine?")), "{said}");
+    }
+    let server = Server::start();
+    let (said, code) = checked(&server.setup().clone().env("LISTEN", server.address.to_string()));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("perhaps this server is running"), "{said}");
+    let (said, _) = checked(&Server::with().env("ADMIN_LISTEN", "0.0.0.0:0"));
+    assert!(said.contains("note: ADMIN_LISTEN is 0.0.0.0:0: whoever reaches this machine"), "{said}");
+}
+
+#[test]
+fn check_says_what_is_wrong_with_the_data_directory_and_what_to_do() {
+    let setup = Server::with().file("data", "a file in the way");
+    let (said, code) = checked(&setup);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("to be a directory, but it is a file"), "{said}");
+    let broken = Server::with();
+    std::fs::create_dir(broken.data_dir()).expect("a directory");
+    std::fs::write(broken.data_dir().join("chat.db"), "no database".repeat(500)).expect("a file");
+    let (said, code) = checked(&broken);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("chat.db") && said.contains("not a database"), "{said}");
+}
+
 #[test]
 fn check_says_nothing_secret() {
     let output = Server::with().env("STREAM_PUBLISH_KEY", "publish-key-of-the-test").run(&["check"]);

@@ -160,3 +160,29 @@ fn a_weak_secret_stops_the_start() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("JWT_PRIVATE_KEY"));
 }
+
+#[test]
+fn tokens_of_an_earlier_key_are_believed_while_it_is_named_and_new_ones_are_signed_with_the_new_key() {
+    let (old, new) = (private_key(P256), private_key(ED25519));
+    let mut server = Server::with().env("JWT_PRIVATE_KEY", &old).start();
+    let (token, access) = (server.token(ALICE), server.access_token(ALICE));
+    server.terminate();
+    let changed = server.setup().clone().env("JWT_PRIVATE_KEY", &new);
+    let older = format!("{}{}", public_key(&private_key(RSA)), public_key(&old));
+    let mut server = changed.clone().env("JWT_OLD_KEYS", older).start();
+    server.enter(&token, DEMO).say_and_hear("still here");
+    assert_eq!(server.get_with_bearer("/ws_ticket", &access).status, 200);
+    assert_eq!(header_of(&server.token(ALICE))["alg"], "EdDSA");
+    server.terminate();
+    let server = changed.start();
+    let refused = server.get_with_bearer("/ws_ticket", &access);
+    assert_eq!((refused.status, refused.reason().as_str()), (401, "token_bad_signature"));
+}
+
+#[test]
+fn an_earlier_key_that_can_not_be_used_stops_the_start_with_one_line() {
+    let output = Server::with().env("JWT_OLD_KEYS", "too short").run(&["serve", "--demo"]);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("JWT_OLD_KEYS in the environment can't be used") && !said.contains("too short"), "{said}");
+}

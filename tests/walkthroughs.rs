@@ -1,4 +1,4 @@
-//! The walk-throughs of `docs/DOORS.md`, run as they stand there; only the port is another.
+//! The walk-throughs of `docs/DOORS.md` and the first steps of the README, run as they stand there; only the port is another.
 
 mod common;
 
@@ -11,30 +11,37 @@ use std::{
 
 #[test]
 fn tickets() {
-    walk("Tickets");
+    walk(DOORS, "Tickets");
 }
 
 #[test]
 fn two_steps() {
-    walk("Two steps");
+    walk(DOORS, "Two steps");
 }
 
 #[test]
 fn streams() {
-    walk("Streams");
+    walk(DOORS, "Streams");
 }
 
 #[test]
 fn rooms() {
-    walk("Rooms");
+    walk(DOORS, "Rooms");
+}
+
+#[test]
+fn the_first_steps() {
+    walk("README.md", "Start it");
 }
 
 #[test]
 fn every_section_is_walked() {
-    let text = document();
+    let text = document(DOORS);
     let sections: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     assert_eq!(sections, ["Tickets", "Two steps", "Streams", "Rooms"]);
 }
+
+const DOORS: &str = "docs/DOORS.md";
 
 const END_OF_STEP: &str = "--- end of step ---";
 
@@ -45,8 +52,8 @@ struct Step {
     expected: String,
 }
 
-fn document() -> String {
-    fs::read_to_string(root().join("docs/DOORS.md")).expect("docs/DOORS.md can be read")
+fn document(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect("the document can be read")
 }
 
 fn root() -> &'static Path {
@@ -55,8 +62,8 @@ fn root() -> &'static Path {
 
 /// Runs the blocks of one section in one shell, and compares what each prints.
 #[track_caller]
-fn walk(section: &str) {
-    let text = document();
+fn walk(path: &str, section: &str) {
+    let text = document(path);
     let section = text.split("\n## ").find_map(|part| part.strip_prefix(section)).expect("the section is there");
     let (setup, steps) = read(section);
     assert!(!steps.is_empty());
@@ -88,6 +95,7 @@ fn read(section: &str) -> (Setup, Vec<Step>) {
                     setup = setup.env(name, value);
                 }
             }
+            "sh by hand" => {}
             "sh" => steps.push(Step { commands: block, expected: String::new() }),
             "text" => steps.last_mut().expect("commands before what they print").expected = block,
             other => panic!("a block of an unknown kind: {other}"),

@@ -7,7 +7,7 @@ use crate::{
         Database, Storage, ceilings,
         certificate::Identity,
         secret_file::readable_by_others,
-        settings::{self, ALL, JWT_PRIVATE_KEY, LISTEN, MAX_CONNECTIONS},
+        settings::{self, ADMIN_LISTEN, ALL, JWT_PRIVATE_KEY, LISTEN, MAX_CONNECTIONS, Setting},
         signing::SECRET_FILE,
         sources::Settings,
         value,
@@ -56,7 +56,16 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     keys(settings, &mut findings)?;
     let encrypted = certificate(settings, &mut findings);
     stores(settings, &mut findings)?;
-    listen(settings.get(&LISTEN, value::address)?, &mut findings);
+    listen(&LISTEN, settings.get(&LISTEN, value::address)?, &mut findings);
+    if let Some(address) = settings.optional(&ADMIN_LISTEN, value::address)? {
+        listen(&ADMIN_LISTEN, address, &mut findings);
+        if address.ip().is_unspecified() {
+            findings.notes.push(format!(
+                "ADMIN_LISTEN is {address}: whoever reaches this machine can read the figures, without a password; a firewall, or \
+                 an address of your own network, keeps them to yourself"
+            ));
+        }
+    }
     let doubts = settings.doubts()?.into_iter();
     let connections = settings.get(&MAX_CONNECTIONS, |text| MAX_CONNECTIONS.form.number(text))?;
     let connections = usize::try_from(connections).unwrap_or(usize::MAX);
@@ -196,17 +205,18 @@ fn embedded_accounts(path: &Path, findings: &mut Findings) {
     }
 }
 
-fn listen(address: SocketAddr, findings: &mut Findings) {
+fn listen(setting: &Setting, address: SocketAddr, findings: &mut Findings) {
+    let name = setting.name;
     match TcpListener::bind(address) {
         Ok(_) => findings.fine.push(format!("{address} is free")),
         Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
             findings.notes.push(format!("something listens on {address} already; perhaps this server is running"));
         }
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => findings.wrong.push(format!(
-            "this user may not listen on {address}: {e}; choose a LISTEN port above 1023, or give CAP_NET_BIND_SERVICE"
+            "this user may not listen on {address}: {e}; choose a {name} port above 1023, or give CAP_NET_BIND_SERVICE"
         )),
         Err(e) => {
-            findings.wrong.push(format!("{address} can't be listened on: {e}; is LISTEN an address of this machine?"))
+            findings.wrong.push(format!("{address} can't be listened on: {e}; is {name} an address of this machine?"))
         }
     }
 }
@@ -235,7 +245,7 @@ mod tests {
     fn an_address_in_use_is_no_fault() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut findings = Findings::default();
-        listen(taken.local_addr().unwrap(), &mut findings);
+        listen(&LISTEN, taken.local_addr().unwrap(), &mut findings);
         assert!(findings.wrong.is_empty() && findings.notes[0].contains("perhaps this server is running"));
     }
 }

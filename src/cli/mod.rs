@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod ask;
+pub mod backup;
 pub mod check;
 pub mod health;
 pub mod keys;
@@ -183,6 +184,7 @@ fn command() -> Command {
         .subcommand(token::command())
         .subcommand(login::command())
         .subcommand(talk::command())
+        .subcommand(backup::command())
         .subcommand(migrate::command())
         .subcommand(keys::command())
 }
@@ -226,6 +228,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         account::NAME => account::run(of_command, &settings),
         monitor::NAME => monitor::run(of_command, &settings),
         token::NAME => token::run(of_command, &settings),
+        backup::NAME => backup::run(of_command, &settings),
         migrate::NAME => migrate::run(&settings),
         _ => Err(Failure::Usage(format!("{name} is no command; try --help"))),
     }

@@ -4,6 +4,7 @@ pub mod assemble;
 pub mod ceilings;
 pub mod certificate;
 mod dotenv;
+mod misspelt;
 pub mod secret_file;
 pub mod settings;
 pub mod signing;

@@ -73,6 +73,7 @@ settings! {
     CHAT_STORAGE_URL or REDIS_URL: Form::Storage, "", "messages, spent tokens, presence: `redis://`, `rediss://`, cluster or sentinel; without it embedded, in `DATA_DIR`";
     JWT_PRIVATE_KEY: Form::Secret, "", "signs tokens: PEM text (also encrypted) or an HS256 secret; without it a secret is generated in `DATA_DIR`";
     JWT_PUBLIC_KEY: Form::Secret, "", "the public key of `JWT_PRIVATE_KEY`, as PEM text; with an HS256 secret the same or absent";
+    JWT_OLD_KEYS: Form::Secret, "", "earlier keys whose tokens are still believed: their public keys as PEM text, or HS256 secrets, one after the other";
     JWT_PASSPHRASE: Form::Secret, "", "opens an encrypted `JWT_PRIVATE_KEY`; without it asked on the terminal";
     TOKEN_TTL: LIFE, "300", "life of a connection token of `/login`, seconds";
     TICKET_TTL: LIFE, "60", "life of a ticket of `/ws_ticket`, seconds";

@@ -2,7 +2,7 @@
 
 use super::{
     secret_file::readable_by_others,
-    settings::{JWT_PASSPHRASE, JWT_PRIVATE_KEY, JWT_PUBLIC_KEY},
+    settings::{JWT_OLD_KEYS, JWT_PASSPHRASE, JWT_PRIVATE_KEY, JWT_PUBLIC_KEY},
     sources::{SettingError, Settings},
 };
 use crate::auth::keys::{KeyError, Keyring};
@@ -35,7 +35,8 @@ pub fn keyring(
             ))
         };
         let secret = kept_secret(&path).map_err(|e| fail(&e))?;
-        return Keyring::from_settings(&secret, None, ask).map_err(|e| fail(&e));
+        let keys = Keyring::from_settings(&secret, None, ask).map_err(|e| fail(&e))?;
+        return with_old_keys(keys, settings, demo);
     };
     let public = settings.text(&JWT_PUBLIC_KEY).map(unfolded);
     let mut passphrase = || match settings.text(&JWT_PASSPHRASE) {
@@ -45,12 +46,47 @@ pub fn keyring(
     let name = settings.name_of(&JWT_PRIVATE_KEY);
     let keys = Keyring::from_settings(&unfolded(private), public.as_deref(), &mut passphrase)
         .map_err(|e| SettingError(format!("{name} can't be used: {e}")))?;
+    refuse_demo_keys(&keys, demo, &name)?;
+    with_old_keys(keys, settings, demo)
+}
+
+/// Beside the key in use those before it, until their last tokens have expired.
+fn with_old_keys(keys: Keyring, settings: &Settings, demo: bool) -> Result<Keyring, SettingError> {
+    let Some(old) = settings.text(&JWT_OLD_KEYS).map(unfolded) else { return Ok(keys) };
+    let name = settings.name_of(&JWT_OLD_KEYS);
+    let keys = keys.with_old_keys(&separate(&old)).map_err(|e| SettingError(format!("{name} can't be used: {e}")))?;
+    refuse_demo_keys(&keys, demo, &name)?;
+    Ok(keys)
+}
+
+/// Keys that stand one after the other: PEM texts with all their lines, secrets with white space between them.
+fn separate(text: &str) -> Vec<&str> {
+    const END: &str = "-----END ";
+    if !text.contains("-----BEGIN") {
+        return text.split_whitespace().collect();
+    }
+    let mut keys = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        // A key ends with the dashes of its last line; what has no such line is for the keyring to refuse.
+        let end = rest.find(END).and_then(|end| {
+            let label = end + END.len();
+            Some(label + rest[label..].find("-----")? + 5)
+        });
+        let (key, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        keys.push(key);
+        rest = behind.trim();
+    }
+    keys
+}
+
+fn refuse_demo_keys(keys: &Keyring, demo: bool, name: &str) -> Result<(), SettingError> {
     if keys.is_demo() && !demo {
         return Err(SettingError(format!(
             "{name} is the demo key, which everybody can download; make your own with `propromo-chat keys`, or start with --demo"
         )));
     }
-    Ok(keys)
+    Ok(())
 }
 
 /// PEM text as it was before an environment file made one line of it, with `\n` for its line ends.
@@ -145,6 +181,15 @@ mod tests {
         assert!(keys(&environment, Path::new("/nowhere"), true).is_ok());
         let error = keys(&environment, Path::new("/nowhere"), false).err().unwrap().to_string();
         assert!(error.contains("is the demo key") && !error.contains(secret.trim()), "{error}");
+    }
+
+    #[test]
+    fn several_earlier_keys_are_told_apart() {
+        let pem = |name: &str| format!("-----BEGIN {name}-----\nAA\n-----END {name}-----");
+        let both = format!("\n{}\n{}\n", pem("PUBLIC KEY"), pem("RSA PUBLIC KEY"));
+        assert_eq!(separate(&both), [pem("PUBLIC KEY"), pem("RSA PUBLIC KEY")]);
+        assert_eq!(separate("one\ntwo "), ["one", "two"]);
+        assert_eq!(separate("-----BEGIN X-----"), ["-----BEGIN X-----"]);
     }
 
     #[test]

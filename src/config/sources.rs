@@ -2,7 +2,7 @@
 
 use super::{
     certificate::is_pem,
-    dotenv,
+    dotenv, misspelt,
     secret_file::{self, readable_by_others},
     settings::{self, ALL, DATA_DIR, Form, Setting},
     value::{self, Expected},
@@ -98,6 +98,7 @@ impl Settings {
                 settings.given.insert(setting.name, given);
             }
         }
+        settings.warnings.extend(misspelt_names(sources));
         Ok(settings)
     }
 
@@ -228,6 +229,23 @@ impl Settings {
             _ => text.to_owned(),
         })
     }
+}
+
+/// A sentence for each name that is nearly a setting's.
+fn misspelt_names(sources: &Sources) -> Vec<String> {
+    let environment =
+        sources.environment.keys().filter_map(|name| name.to_str()).map(|name| (name, Layer::Environment));
+    let dotenv = sources.dotenv.keys().map(|name| (name.as_str(), Layer::DotEnv));
+    let mut sentences: Vec<_> = environment
+        .chain(dotenv)
+        .filter_map(|(name, layer)| {
+            let meant = misspelt::meant(name)?;
+            let origin = Origin { layer, variable: name.into() };
+            Some(format!("{origin} is no setting and changes nothing; did you mean {meant}?"))
+        })
+        .collect();
+    sentences.sort();
+    sentences
 }
 
 impl Origin {

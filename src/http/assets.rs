@@ -1,4 +1,4 @@
-//! The home page's files, embedded in the binary.
+//! The pages' files, embedded in the binary.
 
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
@@ -12,12 +12,13 @@ pub struct Asset {
 }
 
 pub const INDEX: &str = "index.html";
+pub const DOCS: &str = "docs.html";
 
 macro_rules! assets {
     ($($name:literal)*) => { &[$(Asset { name: $name, bytes: include_bytes!(concat!("../web/", $name)) },)*] };
 }
 
-/// Every file of the home page; a test holds the table to what is in `src/web`.
+/// Every file of the pages; a test holds the table to what is in `src/web`.
 const ASSETS: &[Asset] = assets! {
     "index.html"
     "style.css"
@@ -27,6 +28,8 @@ const ASSETS: &[Asset] = assets! {
     "channel.js"
     "chitchat.js"
     "connection.js"
+    "docs.css"
+    "docs.html"
     "dom.js"
     "forms.js"
     "markup.js"
@@ -36,6 +39,12 @@ const ASSETS: &[Asset] = assets! {
     "talk.js"
     "timeline.js"
 };
+
+/// What the server speaks, for programs; the page [`DOCS`] is made from these.
+pub const DESCRIPTIONS: &[Asset] = &[
+    Asset { name: "openapi.yaml", bytes: include_bytes!("../../docs/openapi.yaml") },
+    Asset { name: "asyncapi.yaml", bytes: include_bytes!("../../docs/asyncapi.yaml") },
+];
 
 /// An asset with what is worked out only once.
 pub struct Prepared {
@@ -54,7 +63,8 @@ pub struct Variant<B> {
 }
 
 pub fn find(name: &str) -> Option<&'static Prepared> {
-    static PREPARED: LazyLock<Vec<Prepared>> = LazyLock::new(|| ASSETS.iter().map(prepare).collect());
+    static PREPARED: LazyLock<Vec<Prepared>> =
+        LazyLock::new(|| ASSETS.iter().chain(DESCRIPTIONS).map(prepare).collect());
     PREPARED.iter().find(|prepared| prepared.asset.name == name)
 }
 
@@ -81,6 +91,7 @@ fn content_type(name: &str) -> &'static str {
         Some("webmanifest") => "application/manifest+json",
         Some("svg") => "image/svg+xml",
         Some("png") => "image/png",
+        Some("yaml") => "application/yaml",
         Some("ico") => "image/x-icon",
         _ => "application/octet-stream",
     }

@@ -9,14 +9,22 @@ use crate::{
     server::{
         answer,
         head::{self, Method},
+        request_id,
     },
     vital,
 };
+use rustix::fs::{Mode, OFlags};
 use std::{
+    fs::Permissions,
     io,
-    os::unix::net::{UnixListener, UnixStream},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixListener, UnixStream},
+        },
+    },
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -42,15 +50,22 @@ const HANDLER_STACK: usize = 1024 * 1024;
 /// One running tiny_http with its handler threads; they end when it is dropped.
 pub struct Backend {
     server: Arc<tiny_http::Server>,
-    socket: PathBuf,
+    /// The socket's file, which has no name any more.
+    socket: OwnedFd,
     handlers: usize,
     stopping: Arc<AtomicBool>,
 }
 
 impl Backend {
-    /// Listens on the Unix socket `socket`, and answers with `handlers` threads.
-    pub fn start(socket: PathBuf, handlers: usize, handler: Handler) -> io::Result<Backend> {
-        let listener = UnixListener::bind(&socket)?;
+    /// Listens on a Unix socket of its own, and answers with `handlers` threads.
+    pub fn start(handlers: usize, handler: Handler) -> io::Result<Backend> {
+        let directory =
+            tempfile::Builder::new().prefix("propromo-chat-").permissions(Permissions::from_mode(0o700)).tempdir()?;
+        let path = directory.path().join("http");
+        let listener = UnixListener::bind(&path)?;
+        // From now on it is found by this descriptor alone: by nobody else, and nothing is left behind if we are killed.
+        let socket = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        directory.close()?;
         let server = Arc::new(tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?);
         let stopping = Arc::new(AtomicBool::new(false));
         // Made before the threads, so that those there are end if one can't be started.
@@ -67,7 +82,14 @@ impl Backend {
 
     /// A new connection to it.
     pub fn connect(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(&self.socket)
+        UnixStream::connect(format!("/proc/self/fd/{}", self.socket.as_raw_fd()))
+    }
+
+    /// One that accepts no more.
+    #[cfg(test)]
+    pub fn deaf(mut self) -> Backend {
+        self.socket = std::fs::File::open("/dev/null").unwrap().into();
+        self
     }
 }
 
@@ -93,9 +115,10 @@ fn handle(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) 
             }
         };
         let reply = catch_unwind(AssertUnwindSafe(|| match read(&mut received) {
-            Ok(Some(request)) => {
+            Ok(Some((request, id))) => {
                 vital::may_panic("endpoint");
-                handler(request)
+                let _request = request_id::span(&id).entered();
+                handler(request).with(request_id::HEADER, id)
             }
             Ok(None) => Reply { status: 204, headers: Vec::new(), body: Vec::new() },
             Err(refusal) => Reply::from(refusal),
@@ -109,18 +132,19 @@ fn handle(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) 
     }
 }
 
-/// The request as the router sees it; `None` for a greeting.
-fn read(received: &mut tiny_http::Request) -> Result<Option<Request>, Refusal> {
+/// The request as the router sees it, and its id; `None` for a greeting.
+fn read(received: &mut tiny_http::Request) -> Result<Option<(Request, String)>, Refusal> {
     let method = Method::from_name(received.method().as_str()).ok_or(Reason::NotImplemented)?;
     let (path, query) = match received.url().split_once('?') {
         Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
         None => (received.url().to_owned(), None),
     };
-    let mut client = None;
+    let (mut client, mut id) = (None, String::new());
     let mut headers = Vec::with_capacity(received.headers().len());
     for header in received.headers() {
         let name = header.field.as_str().as_str().to_ascii_lowercase();
         match name.as_str() {
+            name if name.eq_ignore_ascii_case(request_id::HEADER) => header.value.as_str().clone_into(&mut id),
             CLIENT_HEADER => client = header.value.as_str().parse().ok(),
             _ => headers.push((name, header.value.as_str().to_owned())),
         }
@@ -128,7 +152,7 @@ fn read(received: &mut tiny_http::Request) -> Result<Option<Request>, Refusal> {
     let Some(client) = client else { return Ok(None) };
     let mut body = Vec::with_capacity(received.body_length().unwrap_or(0));
     received.as_reader().read_to_end(&mut body).map_err(|_| Reason::Internal)?;
-    Ok(Some(Request { method, segments: head::segments(&path)?, path, query, headers, body, client }))
+    Ok(Some((Request { method, segments: head::segments(&path)?, path, query, headers, body, client }, id)))
 }
 
 /// The reply as tiny_http sends it: with its length, never chunked, however long it is.

@@ -24,7 +24,7 @@ fn permit_if(admits: impl FnOnce(&str) -> bool, request: &Request, reply: &mut R
         add("Access-Control-Allow-Headers", "authorization, content-type");
         add("Access-Control-Max-Age", "600");
     } else {
-        add("Access-Control-Expose-Headers", "retry-after, x-room-key");
+        add("Access-Control-Expose-Headers", "retry-after, x-request-id, x-room-key");
     }
 }
 

@@ -10,16 +10,15 @@ use crate::{
     server::{
         answer::Persistence,
         head::{Head, Method},
+        request_id,
     },
 };
 use std::{
-    fs::Permissions,
     io::{self, ErrorKind, Read, Write},
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::unix::net::UnixStream,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 /// Connections to tiny_http, and with them endpoints that run at a time.
 pub const POOL_SIZE: usize = 32;
@@ -51,26 +50,17 @@ pub const PASSED_ON: &[&str] = &[
     "sec-websocket-protocol",
     "user-agent",
     "x-forwarded-for",
-    "x-request-id",
 ];
 
 /// The way to tiny_http and back.
 pub struct Gateway {
     handler: Handler,
     size: usize,
-    backend: Mutex<Running>,
+    backend: Mutex<Arc<Backend>>,
     /// The connections that are free; `None` is one that has to be made first.
     free: Mutex<Vec<Option<Link>>>,
     freed: Condvar,
     pool_deadline: Duration,
-}
-
-struct Running {
-    /// Holds the socket; readable by this user alone.
-    directory: Option<TempDir>,
-    backend: Arc<Backend>,
-    /// How many there were: each has a socket of its own.
-    started: usize,
 }
 
 impl Gateway {
@@ -81,14 +71,12 @@ impl Gateway {
     }
 
     fn with_deadline(size: usize, pool_deadline: Duration, handler: Handler) -> io::Result<Gateway> {
-        let directory =
-            tempfile::Builder::new().prefix("propromo-chat-").permissions(Permissions::from_mode(0o700)).tempdir()?;
-        let backend = Arc::new(Backend::start(directory.path().join("1"), size, handler.clone())?);
+        let backend = Arc::new(Backend::start(size, handler.clone())?);
         let free = (0..size).map(|_| Link::open(&backend, backend.connect()?).map(Some)).collect::<io::Result<_>>()?;
         Ok(Gateway {
             handler,
             size,
-            backend: Mutex::new(Running { directory: Some(directory), backend, started: 1 }),
+            backend: Mutex::new(backend),
             free: Mutex::new(free),
             freed: Condvar::new(),
             pool_deadline,
@@ -109,9 +97,9 @@ impl Gateway {
         })
     }
 
-    /// Removes the socket from the file system. What is connected goes on.
-    pub fn remove_socket(&self) {
-        lock(&self.backend).directory = None;
+    /// How many endpoints can run at a time, and how many do.
+    pub fn workers(&self) -> (usize, usize) {
+        (self.size, self.size - lock(&self.free).len())
     }
 
     /// Waits for a place in the pool.
@@ -134,17 +122,14 @@ impl Gateway {
 
     /// A new connection; to a new tiny_http, if the one there is has stopped accepting. One at a time, see [`GREETING`].
     fn connect(&self) -> io::Result<Link> {
-        let mut running = lock(&self.backend);
+        let mut backend = lock(&self.backend);
         // If it accepts but gives no answer it is busy, and another one would only make that worse.
-        if let Ok(stream) = running.backend.connect() {
-            return Link::open(&running.backend, stream);
+        if let Ok(stream) = backend.connect() {
+            return Link::open(&backend, stream);
         }
-        let directory = running.directory.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        let socket = directory.path().join((running.started + 1).to_string());
         tracing::warn!("the inner HTTP server accepts no connections; starting another");
-        running.backend = Arc::new(Backend::start(socket, self.size, self.handler.clone())?);
-        running.started += 1;
-        Link::open(&running.backend, running.backend.connect()?)
+        *backend = Arc::new(Backend::start(self.size, self.handler.clone())?);
+        Link::open(&backend, backend.connect()?)
     }
 }
 
@@ -258,7 +243,7 @@ fn encode(head: &Head, body: &[u8]) -> Result<Vec<u8>, Refusal> {
         }
         push(&[name, ": ", value, "\r\n"]);
     }
-    push(&[CLIENT_HEADER, ": ", &head.client.to_string(), "\r\n"]);
+    push(&[CLIENT_HEADER, ": ", &head.client.to_string(), "\r\n", request_id::HEADER, ": ", head.id.as_str(), "\r\n"]);
     push(&["content-length: ", &body.len().to_string(), "\r\n\r\n"]);
     request.extend_from_slice(body);
     Ok(request)

@@ -1,4 +1,4 @@
-//! The home page: `/` and `/assets/…`.
+//! Pages for people: the home page `/`, what the server speaks at `/docs`, and `/assets/…`.
 
 use super::{
     assets::{self, Prepared},
@@ -14,7 +14,12 @@ use crate::{
 use std::sync::Arc;
 
 pub const ENDPOINTS: Endpoints = Endpoints {
-    routes: &[Route::new(&[Method::Get], "/", page), Route::new(&[Method::Get], "/assets/:name", asset)],
+    routes: &[
+        Route::new(&[Method::Get], "/", page),
+        Route::new(&[Method::Get], "/assets/:name", asset),
+        Route::new(&[Method::Get], "/docs", docs),
+        Route::new(&[Method::Get], "/docs/:file", description),
+    ],
     refused: Reply::from,
 };
 
@@ -26,6 +31,15 @@ fn asset(_: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply,
     serve(request, params.get("name"))
 }
 
+fn docs(_: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    serve(request, assets::DOCS)
+}
+
+fn description(_: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    let wanted = assets::DESCRIPTIONS.iter().find(|file| file.name == params.get("file")).ok_or(Reason::NotFound)?;
+    serve(request, wanted.name)
+}
+
 fn serve(request: &Request, name: &str) -> Result<Reply, Refusal> {
     let Prepared { content_type, plain, gzip, .. } = assets::find(name).ok_or(Reason::NotFound)?;
     let gzip = gzip.as_ref().filter(|_| accepts_gzip(request));
@@ -35,7 +49,7 @@ fn serve(request: &Request, name: &str) -> Result<Reply, Refusal> {
         Reply::empty(304)
     } else {
         let reply = match name {
-            assets::INDEX => Reply::page(200, bytes),
+            assets::INDEX | assets::DOCS => Reply::page(200, bytes),
             _ => Reply::new(200, content_type, bytes),
         };
         if gzip.is_some() { reply.with("Content-Encoding", "gzip") } else { reply }

@@ -8,7 +8,7 @@ use crate::{
     refusal::{Reason, Refusal},
     server::head::Method,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// What is served on `LISTEN`, in the order in which a path is looked up.
 const PUBLIC: &[&Endpoints] =
@@ -33,6 +33,9 @@ pub struct Route {
     pub pattern: &'static str,
     pub answer: Answer,
 }
+
+/// The endpoint of a path where nothing is, for logs and figures.
+const NOWHERE: &str = "none";
 
 pub type Answer = fn(&Arc<Chat>, &Request, &Params<'_>) -> Result<Reply, Refusal>;
 
@@ -74,47 +77,60 @@ impl<'a> Params<'a> {
     }
 }
 
+/// Every method and pattern that is answered, at whichever address.
+pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let routes = PUBLIC.iter().chain(ADMIN).flat_map(|endpoints| endpoints.routes);
+    routes.flat_map(|route| route.methods.iter().map(|method| (method.as_str(), route.pattern)))
+}
+
 /// Answers a request that came in on `LISTEN`.
 pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     let health = if chat.config.admin_listen.is_none() { HEALTH } else { &[] };
     let tables = PUBLIC.iter().chain(health).copied();
-    let mut reply = answer(chat, &request, tables);
+    let begun = Instant::now();
+    let (endpoint, mut reply) = answer(chat, &request, tables);
     cors::permit(&chat.config.origins, &request, &mut reply);
-    chat.metrics.answered(reply.status);
-    match chat.config.hsts {
-        Some(life) => reply.with("Strict-Transport-Security", format!("max-age={}", life.as_secs())),
-        None => reply,
+    if let Some(life) = chat.config.hsts {
+        reply = reply.with("Strict-Transport-Security", format!("max-age={}", life.as_secs()));
     }
+    let time = begun.elapsed();
+    chat.metrics.answered(endpoint, reply.status, time);
+    tracing::debug!(method = word(request.method), endpoint, status = reply.status, ?time, client = %request.client, "answered");
+    reply
 }
 
 /// Answers a request that came in on `ADMIN_LISTEN`.
 pub fn handle_admin(chat: &Arc<Chat>, request: Request) -> Reply {
-    answer(chat, &request, ADMIN.iter().copied())
+    answer(chat, &request, ADMIN.iter().copied()).1
 }
 
-fn answer(chat: &Arc<Chat>, request: &Request, tables: impl Iterator<Item = &'static Endpoints> + Clone) -> Reply {
+/// The pattern of the endpoint that answers, and what it says.
+fn answer(
+    chat: &Arc<Chat>,
+    request: &Request,
+    tables: impl Iterator<Item = &'static Endpoints> + Clone,
+) -> (&'static str, Reply) {
+    let refuse = |refusal: Refusal, endpoint, in_words: fn(Refusal) -> Reply| {
+        chat.metrics.refused(refusal.reason);
+        log(&refusal, request, endpoint);
+        in_words(refusal)
+    };
     let refused = neighbours(&request.segments, tables.clone()).map_or(Reply::from as fn(_) -> _, |near| near.refused);
     match find(request.method, &request.segments, tables) {
-        Found::Endpoint(endpoints, route, params) => (route.answer)(chat, request, &params).unwrap_or_else(|refusal| {
-            log(&refusal, request, route.pattern);
-            (endpoints.refused)(refusal)
-        }),
-        Found::Methods(methods) => {
+        Found::Endpoint(endpoints, route, params) => {
+            let answer = (route.answer)(chat, request, &params);
+            (route.pattern, answer.unwrap_or_else(|refusal| refuse(refusal, route.pattern, endpoints.refused)))
+        }
+        Found::Methods(pattern, methods) => {
             let allow = methods.iter().map(|method| word(*method)).collect::<Vec<_>>().join(", ");
             let reply = if request.method == Method::Options {
                 Reply::empty(204)
             } else {
-                let refusal = Refusal::from(Reason::MethodNotAllowed);
-                log(&refusal, request, "");
-                refused(refusal)
+                refuse(Reason::MethodNotAllowed.into(), pattern, refused)
             };
-            reply.with("Allow", allow)
+            (pattern, reply.with("Allow", allow))
         }
-        Found::Nothing => {
-            let refusal = Refusal::from(Reason::NotFound);
-            log(&refusal, request, "");
-            refused(refusal)
-        }
+        Found::Nothing => (NOWHERE, refuse(Reason::NotFound.into(), NOWHERE, refused)),
     }
 }
 
@@ -131,18 +147,22 @@ fn log(refusal: &Refusal, request: &Request, endpoint: &str) {
 
 enum Found<'a> {
     Endpoint(&'static Endpoints, &'static Route, Params<'a>),
-    /// The path is known, for these methods only (or OPTIONS asks for them).
-    Methods(Vec<Method>),
+    /// The path is known, by this pattern first, for these methods only (or OPTIONS asks for them).
+    Methods(&'static str, Vec<Method>),
     Nothing,
 }
 
 fn find<'a>(method: Method, segments: &'a [String], tables: impl Iterator<Item = &'static Endpoints>) -> Found<'a> {
     let mut methods = Vec::new();
+    let mut pattern = NOWHERE;
     for endpoints in tables {
         for route in endpoints.routes {
             let Some(params) = route.params(segments) else { continue };
             if route.takes(method) {
                 return Found::Endpoint(endpoints, route, params);
+            }
+            if methods.is_empty() {
+                pattern = route.pattern;
             }
             methods.extend(route.methods);
         }
@@ -156,7 +176,7 @@ fn find<'a>(method: Method, segments: &'a [String], tables: impl Iterator<Item =
     methods.push(Method::Options);
     methods.sort_by_key(|method| *method as u8);
     methods.dedup();
-    Found::Methods(methods)
+    Found::Methods(pattern, methods)
 }
 
 pub(super) fn word(method: Method) -> &'static str {
@@ -198,7 +218,7 @@ mod tests {
     fn looked_up(method: Method, path: &str) -> String {
         match find(method, &segments(path), [&ROOMS].into_iter()) {
             Found::Endpoint(_, route, _) => route.pattern.to_owned(),
-            Found::Methods(methods) => methods.into_iter().map(word).collect::<Vec<_>>().join(", "),
+            Found::Methods(_, methods) => methods.into_iter().map(word).collect::<Vec<_>>().join(", "),
             Found::Nothing => "nothing".to_owned(),
         }
     }

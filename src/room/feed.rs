@@ -175,6 +175,7 @@ mod tests {
     use super::*;
     use crate::{
         room::{
+            figures::Figures,
             lane::{Command, Lane},
             voice::Event,
         },
@@ -254,7 +255,7 @@ mod tests {
             let room = directory.lock().room(&RoomName::channel("r"), 1);
             room.enter(&"member".into(), 0);
             let (sender, lane) = unbounded();
-            let runner = Arc::new(Lane::new(0, lane.clone()));
+            let runner = Arc::new(Lane::new(0, lane.clone(), Figures::default()));
             let (lanes, stopping) = (Lanes::new(vec![(sender, runner)]), Arc::default());
             let thread = FeedThread { feed: log.clone(), directory, lanes, stopping };
             Bench { log, thread, room, lane, look: Look { due: false, last: Instant::now(), behind: Vec::new() } }

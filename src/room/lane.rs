@@ -11,6 +11,7 @@
 //! 5. What is held for a newcomer is bounded as its socket's queue is.
 
 use super::{
+    figures::Figures,
     member::{Member, Room},
     message::{MessageId, RoomName},
     run::{Encoded, Run},
@@ -77,6 +78,7 @@ struct Hall {
     /// The lane's number.
     index: usize,
     rooms: HashMap<RoomName, Vec<Seat>>,
+    figures: Figures,
 }
 
 struct Seat {
@@ -101,8 +103,8 @@ enum HeldItem {
 }
 
 impl Lane {
-    pub fn new(index: usize, commands: Receiver<Command>) -> Lane {
-        Lane { commands, hall: Mutex::new(Hall { index, rooms: HashMap::new() }) }
+    pub fn new(index: usize, commands: Receiver<Command>, figures: Figures) -> Lane {
+        Lane { commands, hall: Mutex::new(Hall { index, rooms: HashMap::new(), figures }) }
     }
 
     /// Runs until no sender is left.
@@ -193,7 +195,8 @@ impl Hall {
         }
         for (room, runs) in by_room {
             if let Some(seats) = self.rooms.get_mut(&room.name) {
-                deliver(seats, &runs);
+                let deliveries = deliver(seats, &runs);
+                self.figures.delivered(deliveries, runs[0].stored);
             }
         }
         for whisper in batches.iter().flat_map(|batch| batch.whispers.iter()) {
@@ -238,8 +241,11 @@ impl Hall {
         let mut frames = Vec::with_capacity(held.bytes);
         for item in held.items {
             match (item, last) {
-                (HeldItem::Messages(encoded), Some(last)) => frames.extend_from_slice(&encoded.after(last)),
-                (HeldItem::Messages(encoded), None) => frames.extend_from_slice(&encoded.frames),
+                (HeldItem::Messages(encoded), last) => {
+                    let (new, count) = encoded.after(last.unwrap_or(MessageId::BEFORE_ALL));
+                    frames.extend_from_slice(&new);
+                    self.figures.deliveries.inc_by(count as u64);
+                }
                 (HeldItem::Other(other), _) => frames.extend_from_slice(&other),
             }
         }
@@ -278,8 +284,10 @@ fn find(seats: &mut [Seat], id: u64) -> Option<&mut Seat> {
     seats.iter_mut().find(|seat| seat.member.id() == id)
 }
 
-/// Sends a room's runs to its members: joined once for each door.
-fn deliver(seats: &mut [Seat], runs: &[&Run]) {
+/// Sends a room's runs to its members: joined once for each door. Answers how many messages went out, once a member.
+fn deliver(seats: &mut [Seat], runs: &[&Run]) -> usize {
+    let messages: usize = runs.iter().map(|run| run.messages.len()).sum();
+    let mut deliveries = 0;
     let mut joined: Vec<(&'static str, Bytes)> = Vec::new();
     for seat in seats {
         let voice = seat.member.voice;
@@ -290,10 +298,12 @@ fn deliver(seats: &mut [Seat], runs: &[&Run]) {
             continue;
         }
         if let Some(found) = seat.found
-            && !seat.is_behind(found, runs)
+            && let Some(new) = seat.is_ahead(found, runs)
         {
+            deliveries += new;
             continue;
         }
+        deliveries += messages;
         match joined.iter().find(|(name, _)| *name == voice.name()) {
             Some((_, frames)) => seat.member.outbound.send(frames),
             None => {
@@ -303,6 +313,7 @@ fn deliver(seats: &mut [Seat], runs: &[&Run]) {
             }
         }
     }
+    deliveries
 }
 
 fn join(voice: &dyn Voice, runs: &[&Run]) -> Bytes {
@@ -331,22 +342,24 @@ fn event_frame(voice: &dyn Voice, room: &Room, event: &Event) -> Bytes {
 }
 
 impl Seat {
-    /// Whether all of these runs are new to a member whose history ended with `found`; if not, it is
-    /// sent those that are.
-    fn is_behind(&mut self, found: MessageId, runs: &[&Run]) -> bool {
+    /// Whether a member whose history ended with `found` knows some of these runs already; then it is sent the
+    /// others, and this is how many.
+    fn is_ahead(&mut self, found: MessageId, runs: &[&Run]) -> Option<usize> {
         let first = runs.first().and_then(|run| run.messages.first());
         if first.is_none_or(|message| message.id > found) {
             // Ids only grow: from now on everything is new.
             self.found = None;
-            return true;
+            return None;
         }
+        let mut sent = 0;
         for run in runs {
-            let new = run.encoded(self.member.voice).after(found);
-            if !new.is_empty() {
+            let (new, count) = run.encoded(self.member.voice).after(found);
+            if count > 0 {
                 self.member.outbound.send(&new);
+                sent += count;
             }
         }
-        false
+        Some(sent)
     }
 
     fn hear(&mut self, frames: &Bytes) {

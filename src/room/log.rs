@@ -5,6 +5,7 @@
 //! member of a small room goes there itself: a few people who talk need no other thread to be woken.
 
 use super::{
+    figures::Figures,
     lane::Whisper,
     lanes::Lanes,
     member::{Member, Room},
@@ -95,12 +96,13 @@ impl Log {
         store: Arc<dyn MessageLog>,
         lanes: Lanes,
         delivers: bool,
+        figures: Figures,
     ) -> io::Result<(Log, thread::JoinHandle<()>)> {
         let (entries, waiting) = bounded(LOG_QUEUE);
         let outages = Outages::new("message log");
         let (drafts, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let pulse = Arc::<Pulse>::default();
-        let desk = Desk { store, lanes, delivers, outages, pulse: pulse.clone(), drafts, senders, open: true };
+        let desk = Desk { store, lanes, delivers, outages, figures, pulse: pulse.clone(), drafts, senders, open: true };
         let desk = Arc::new(Mutex::new(desk));
         let log = Log { entries, desk: desk.clone(), pulse };
         Ok((log, vital::spawn("log", move || run(&desk, &waiting))?))
@@ -124,6 +126,11 @@ impl Log {
     pub fn settle(&self, until: Instant) -> bool {
         let (told, stored) = bounded(1);
         self.entries.send_deadline(Entry::Settle(told), until).is_ok() && stored.recv_deadline(until).is_ok()
+    }
+
+    /// How many messages wait to be stored.
+    pub fn waiting(&self) -> usize {
+        self.entries.len()
     }
 
     /// Which batch is being dealt with, if one is: the same one for long means that the desk is stuck.
@@ -156,6 +163,7 @@ struct Desk {
     lanes: Lanes,
     delivers: bool,
     outages: Outages,
+    figures: Figures,
     pulse: Arc<Pulse>,
     /// The batch: drafts are apart, so that the store sees nothing else. Empty while nobody is here.
     drafts: Vec<Draft>,
@@ -228,7 +236,7 @@ impl Desk {
         if self.drafts.is_empty() {
             return;
         }
-        let stored = self.store.append(&self.drafts);
+        let stored = self.figures.append.time(|| self.store.append(&self.drafts));
         let (mut senders, mut drafts) = (std::mem::take(&mut self.senders), std::mem::take(&mut self.drafts));
         let posts = senders.drain(..).zip(drafts.drain(..));
         let posts = posts.map(|((author, room), draft)| Post { author, room, draft });
@@ -239,6 +247,7 @@ impl Desk {
             }
             Err(error) => {
                 self.outages.failed(STORE, &error.source);
+                self.figures.not_stored.inc_by(posts.len() as u64);
                 posts.for_each(|post| post.not_stored());
             }
         }
@@ -249,11 +258,17 @@ impl Desk {
     fn deliver(&self, stored: impl Iterator<Item = (Post, Appended)>, idle: impl Fn() -> bool) {
         let mut runs: Vec<Run> = Vec::new();
         let mut whispers = Vec::new();
+        let (mut new, mut repeated, mut not_stored) = (0, 0, 0);
         for (Post { author, room, draft }, outcome) in stored {
             let (Appended::Stored(id) | Appended::Repeated(id)) = outcome else {
                 Post { author, room, draft }.not_stored();
+                not_stored += 1;
                 continue;
             };
+            match outcome {
+                Appended::Stored(_) => new += 1,
+                _ => repeated += 1,
+            }
             match author {
                 Author::Member(member) => {
                     if let Some(reference) = &draft.reference {
@@ -273,6 +288,9 @@ impl Desk {
                 }
             }
         }
+        self.figures.stored.inc_by(new);
+        self.figures.repeated.inc_by(repeated);
+        self.figures.not_stored.inc_by(not_stored);
         if !runs.is_empty() || !whispers.is_empty() {
             // With nothing else to store, this thread may as well deliver.
             self.lanes.deliver(runs, whispers, idle());

@@ -13,6 +13,7 @@
 
 mod directory;
 mod feed;
+pub mod figures;
 pub mod lane;
 mod lanes;
 pub mod log;
@@ -32,6 +33,7 @@ use crate::{
 use crossbeam_channel::bounded;
 use directory::Directory;
 use feed::FeedThread;
+use figures::Figures;
 use lane::Command;
 use lanes::Lanes;
 use log::{Author, Entry, Log, Post};
@@ -73,6 +75,7 @@ pub struct Rooms {
     lanes: Lanes,
     directory: Arc<Mutex<Directory>>,
     hasher: RandomState,
+    figures: Figures,
     /// `None`: there are no other nodes.
     others: Option<Others>,
 }
@@ -88,10 +91,11 @@ struct Others {
 impl Rooms {
     /// Starts the log thread and `lanes` lanes; if the log has a feed, what follows that too.
     pub fn start(store: Arc<dyn MessageLog>, lanes: usize) -> io::Result<Rooms> {
+        let figures = Figures::default();
         let lanes: io::Result<Vec<_>> = (0..lanes.clamp(1, MAX_LANES))
             .map(|index| {
                 let (sender, commands) = bounded(LANE_QUEUE);
-                let lane = Arc::new(lane::Lane::new(index, commands));
+                let lane = Arc::new(lane::Lane::new(index, commands, figures.clone()));
                 let runner = lane.clone();
                 vital::spawn(format!("lane-{index}"), move || runner.run())?;
                 Ok((sender, lane))
@@ -103,20 +107,31 @@ impl Rooms {
             Some(feed) => Some(Others::start(feed, directory.clone(), lanes.clone())?),
             None => None,
         };
-        let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none())?;
+        let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none(), figures.clone())?;
         Ok(Rooms {
             log,
             log_thread: Mutex::new(Some(log_thread)),
             lanes,
             directory,
             hasher: RandomState::new(),
+            figures,
             others,
         })
     }
 
-    /// Which batch the log thread deals with, if it does: the same one for long means that it is stuck.
+    /// Which batch is being stored, if one is: the same one for long means that this is stuck.
     pub fn batch_in_work(&self) -> Option<u64> {
         self.log.batch_in_work()
+    }
+
+    /// What was counted since the start.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// How many messages wait to be stored.
+    pub fn waiting(&self) -> usize {
+        self.log.waiting()
     }
 
     /// Puts a socket into a room; from now on its lane holds the room's messages for it.

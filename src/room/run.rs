@@ -8,12 +8,14 @@ use super::{
 use crate::socket::frame;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Messages of one room, in order, stored and about to be delivered.
 pub struct Run {
     pub room: Arc<Room>,
     pub messages: Vec<Message>,
+    /// When they were stored, or heard of.
+    pub stored: Instant,
     /// What each door makes of them; as many entries as there are doors into this room.
     encoded: Mutex<Vec<(&'static str, Arc<Encoded>)>>,
 }
@@ -30,7 +32,7 @@ impl Run {
     }
 
     pub fn of(room: Arc<Room>, messages: Vec<Message>) -> Run {
-        Run { room, messages, encoded: Mutex::default() }
+        Run { room, messages, stored: Instant::now(), encoded: Mutex::default() }
     }
 
     /// The frames in this door's words; encoded by the first lane that needs them.
@@ -60,10 +62,10 @@ impl Encoded {
         Encoded { frames: frames.into(), ends }
     }
 
-    /// The frames of messages newer than `last`.
-    pub fn after(&self, last: MessageId) -> Bytes {
+    /// The frames of messages newer than `last`, and how many there are.
+    pub fn after(&self, last: MessageId) -> (Bytes, usize) {
         let old = self.ends.partition_point(|(id, _)| *id <= last);
         let start = if old == 0 { 0 } else { self.ends[old - 1].1 };
-        self.frames.slice(start..)
+        (self.frames.slice(start..), self.ends.len() - old)
     }
 }

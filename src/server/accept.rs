@@ -5,7 +5,8 @@ use super::{
     threads::{Rest, Threads},
     turned_away::TurnedAway,
 };
-use crate::vital;
+use crate::{metrics::Metrics, vital};
+use prometheus_client::metrics::counter::Counter;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -38,6 +39,8 @@ pub struct Acceptor {
     spare: Option<File>,
     trouble: Trouble,
     heartbeat: Option<Heartbeat>,
+    /// Connections that are answered 503.
+    refused: Counter,
 }
 
 struct Accepted {
@@ -80,12 +83,22 @@ impl Acceptor {
             spare: spare(),
             trouble: Trouble::default(),
             heartbeat: None,
+            refused: Counter::default(),
         })
     }
 
     /// Does `heartbeat` as long as the loop runs.
     pub fn with_heartbeat(mut self, heartbeat: Option<Heartbeat>) -> Acceptor {
         self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Shows how many connections there are and may be, and how many were refused.
+    pub fn with_figures(mut self, metrics: &Metrics) -> Acceptor {
+        self.refused = metrics.sockets_refused.clone();
+        metrics.sockets_max.set(self.max_connections as i64);
+        let connections = self.connections.clone();
+        metrics.look(move |metrics| _ = metrics.sockets.set(connections.load(Ordering::Relaxed) as i64));
         self
     }
 
@@ -151,10 +164,12 @@ impl Acceptor {
     fn hand_over(&mut self, stream: TcpStream, peer: IpAddr) {
         let Some(permit) = Permit::take(&self.connections, self.max_connections) else {
             self.trouble.log("all connections are in use; new ones are answered 503 (MAX_CONNECTIONS)", None);
+            self.refused.inc();
             return self.turned_away.add(stream);
         };
         if let Err((accepted, error)) = self.threads.run(Accepted { stream, peer, permit }) {
             self.trouble.log("no thread for a connection; it is answered 503", Some(&error));
+            self.refused.inc();
             self.turned_away.add(accepted.stream);
         }
     }
@@ -162,6 +177,7 @@ impl Acceptor {
     /// Without descriptors: gives up the spare one for a moment.
     fn turn_one_away(&mut self, errno: Errno, stop: &StopSignal) {
         self.trouble.log("no descriptors left; connections are answered 503", Some(&errno.into()));
+        self.refused.inc();
         let had_spare = self.spare.take().is_some();
         if let Ok((stream, _)) = self.listener.accept() {
             // Not held for its answer to be read: the descriptor is needed back.

@@ -8,12 +8,14 @@ use super::{
     head::{BodyLength, Head, Method},
     pace::Pace,
     reader::{End, Reader},
+    request_id::{self, RequestId},
     threads::Rest,
     upgrade::{Session, Upgrades},
 };
 use crate::{
     config::Limits,
     http::{gateway::Gateway, reply::Reply},
+    metrics::Metrics,
     refusal::{Reason, Refusal},
     vital,
 };
@@ -21,7 +23,10 @@ use ipnet::IpNet;
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{IpAddr, Shutdown, TcpStream},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -36,14 +41,21 @@ pub struct Service {
     trusted: Vec<IpNet>,
     gateway: Gateway,
     upgrades: Box<dyn Upgrades>,
+    metrics: Arc<Metrics>,
     in_flight: AtomicUsize,
     stopping: AtomicBool,
 }
 
 impl Service {
-    pub fn new(limits: Limits, trusted: Vec<IpNet>, gateway: Gateway, upgrades: Box<dyn Upgrades>) -> Service {
+    pub fn new(
+        limits: Limits,
+        trusted: Vec<IpNet>,
+        gateway: Gateway,
+        upgrades: Box<dyn Upgrades>,
+        metrics: Arc<Metrics>,
+    ) -> Service {
         let (in_flight, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Service { limits, trusted, gateway, upgrades, in_flight, stopping }
+        Service { limits, trusted, gateway, upgrades, metrics, in_flight, stopping }
     }
 
     /// Serves a connection until it ends, or has become a WebSocket: that is the rest.
@@ -54,11 +66,12 @@ impl Service {
             let head = match reader.head() {
                 Ok(head) => head,
                 Err(end) => {
-                    self.end(&stream, peer, end);
+                    self.end(&stream, peer, end, None);
                     return None;
                 }
             };
             vital::may_panic("connection");
+            let _request = head.id.span().entered();
             let _in_flight = InFlight::begin(&self.in_flight);
             match self.next(&mut reader, &head) {
                 Ok(Next::Open(session)) => break session,
@@ -70,7 +83,7 @@ impl Service {
                     }
                 }
                 Err(end) => {
-                    self.end(&stream, peer, end);
+                    self.end(&stream, peer, end, Some(head.id));
                     return None;
                 }
             }
@@ -91,9 +104,9 @@ impl Service {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// Removes what the service has put into the file system.
-    pub fn clean_up(&self) {
-        self.gateway.remove_socket();
+    /// Threads that answer plain requests: how many there are, and how many are at it.
+    pub fn workers(&self) -> (usize, usize) {
+        self.gateway.workers()
     }
 
     fn set_up(&self, stream: &TcpStream) -> io::Result<()> {
@@ -110,7 +123,7 @@ impl Service {
         if head.upgrade {
             return Ok(match self.upgrade(head, &segments) {
                 Ok(session) => Next::Open(session),
-                Err(reply) => self.reply(head, &reply),
+                Err(reply) => self.reply(head, reply),
             });
         }
         // The root is the home page as well as a door.
@@ -118,15 +131,17 @@ impl Service {
         if reads && !segments.is_empty() && self.upgrades.owns(&segments) {
             let refusal = Refusal::from(Reason::UpgradeRequired);
             tracing::info!(reason = %refusal.reason, client = %head.client, "request refused");
+            self.metrics.refused(refusal.reason);
             let reply = self.upgrades.refuse(&segments, &refusal);
-            return Ok(self.reply(head, &reply));
+            return Ok(self.reply(head, reply));
         }
         let body = reader.body(head)?;
         let persistence = self.persistence(head);
         Ok(match self.gateway.exchange(head, &body, persistence) {
             Ok(bytes) => Next::Answer(bytes, persistence),
             Err(refusal) => {
-                let reply = Reply::from(refusal);
+                self.metrics.refused(refusal.reason);
+                let reply = Reply::from(refusal).with(request_id::HEADER, head.id.as_str());
                 Next::Answer(answer::encode(&reply, persistence, head.method == Method::Head), persistence)
             }
         })
@@ -144,12 +159,13 @@ impl Service {
     }
 
     /// An answer that is given without having read the body.
-    fn reply(&self, head: &Head, reply: &Reply) -> Next {
+    fn reply(&self, head: &Head, reply: Reply) -> Next {
+        let reply = reply.with(request_id::HEADER, head.id.as_str());
         let persistence = match head.body {
             BodyLength::Known(0) => self.persistence(head),
             _ => Persistence::Closed,
         };
-        Next::Answer(answer::encode(reply, persistence, head.method == Method::Head), persistence)
+        Next::Answer(answer::encode(&reply, persistence, head.method == Method::Head), persistence)
     }
 
     fn persistence(&self, head: &Head) -> Persistence {
@@ -167,10 +183,15 @@ impl Service {
     }
 
     /// Ends the connection, after telling the client why if there is something to tell.
-    fn end(&self, stream: &TcpStream, peer: IpAddr, end: End) {
+    fn end(&self, stream: &TcpStream, peer: IpAddr, end: End, id: Option<RequestId>) {
         let End::Refused(refusal) = end else { return };
+        // A request whose head could not be read has no id yet.
+        let id = id.unwrap_or_else(RequestId::next);
+        let _request = id.span().entered();
         tracing::info!(reason = %refusal.reason, client = %peer.to_canonical(), "request refused");
-        let bytes = answer::encode(&Reply::from(refusal), Persistence::Closed, false);
+        self.metrics.refused(refusal.reason);
+        let bytes =
+            answer::encode(&Reply::from(refusal).with(request_id::HEADER, id.as_str()), Persistence::Closed, false);
         if self.send(stream, &bytes).is_ok() {
             linger(stream);
         }

@@ -3,12 +3,14 @@
 use super::*;
 use crate::{
     http::reply::Request,
+    room::figures::Figures,
     server::{
         test_support::{connected, limits},
         upgrade::NoDoors,
     },
 };
-use std::{sync::Arc, thread};
+use prometheus_client::metrics::counter::Counter;
+use std::thread;
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
@@ -42,7 +44,8 @@ fn service(limits: Limits) -> Arc<Service> {
         body: [request.path.as_bytes(), b" ", &request.body].concat(),
     };
     let gateway = Gateway::start(1, Arc::new(handler)).unwrap();
-    Arc::new(Service::new(limits, vec![], gateway, Box::new(OneDoor)))
+    let metrics = Arc::new(Metrics::new(&Figures::default(), &Counter::default()));
+    Arc::new(Service::new(limits, vec![], gateway, Box::new(OneDoor), metrics))
 }
 
 /// Everything that the server sends, until it closes, to a client that sends `request` and nothing more.

@@ -1,5 +1,6 @@
 //! A request head (RFC 9112 §3–5), parsed once and bounded. The parser is in [`super::parse`].
 
+use super::request_id::RequestId;
 use crate::refusal::{Reason, Refusal};
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
@@ -24,6 +25,8 @@ pub struct Head {
     pub expects_continue: bool,
     /// Whose request this is, behind `TRUSTED_PROXIES`.
     pub client: IpAddr,
+    /// What it is called in the log.
+    pub id: RequestId,
 }
 
 /// How a request body is delimited (RFC 9112 §6.3).

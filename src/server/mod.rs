@@ -18,6 +18,7 @@ pub mod pace;
 pub mod parse;
 pub mod reader;
 pub mod reload;
+pub mod request_id;
 pub mod shutdown;
 #[cfg(test)]
 mod test_support;
@@ -100,8 +101,19 @@ impl Server {
         let tls = chat.config.tls.clone().map(|identity| Tls::new(identity, chat.config.limits.clone()));
         let tls = tls.transpose()?.map(Arc::new);
         let places = Places { connections: max_connections, requests: gateway::POOL_SIZE };
-        let main = Listening::new(&chat, listeners.main, tls.clone(), places, handler, doors)?;
+        let mut main = Listening::new(&chat, listeners.main, tls.clone(), places, handler, doors)?;
+        main.acceptor = main.acceptor.with_figures(&chat.metrics);
+        let looked_at = Arc::downgrade(&main.service);
+        chat.metrics.look(move |metrics| {
+            let Some(service) = looked_at.upgrade() else { return };
+            let (workers, busy) = service.workers();
+            metrics.http_workers.set(workers as i64);
+            metrics.http_workers_busy.set(busy as i64);
+        });
         let admin = listeners.admin.map(|listener| {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "figures and health are served");
+            }
             let handler: Handler = {
                 let chat = chat.clone();
                 Arc::new(move |request| router::handle_admin(&chat, request))
@@ -173,7 +185,7 @@ impl Listening {
         let gateway = Gateway::start(places.requests, handler)
             .map_err(failed("start the inner HTTP server (its socket goes to TMPDIR, which must be writable)"))?;
         let (limits, trusted) = (chat.config.limits.clone(), chat.config.trusted_proxies.clone());
-        let service = Arc::new(Service::new(limits, trusted, gateway, upgrades));
+        let service = Arc::new(Service::new(limits, trusted, gateway, upgrades, chat.metrics.clone()));
         let serving = service.clone();
         let acceptor = match tls {
             None => Acceptor::new(listener, places.connections, move |stream, peer| serving.serve(stream, peer)),

@@ -3,6 +3,7 @@
 use super::{
     client_address,
     head::{BodyLength, Head, Method, decode},
+    request_id::{self, RequestId},
 };
 use crate::refusal::{Reason, Refusal};
 use ipnet::IpNet;
@@ -64,11 +65,18 @@ impl Head {
             keep_alive,
             upgrade,
             expects_continue: expects_continue(&headers, minor)?,
+            id: RequestId::given(one(&headers, request_id::HEADER), peer, trusted),
             client: client_address::client(peer, values(&headers, "x-forwarded-for"), trusted),
             headers,
         };
         Ok(Some((head, skipped + length)))
     }
+}
+
+/// The value of a header that stands there once, whatever the case of `name`.
+fn one<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let mut found = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+    found.next().filter(|_| found.next().is_none())
 }
 
 fn malformed(sentence: &'static str) -> Refusal {

@@ -121,7 +121,6 @@ pub fn drain(chat: &Chat, services: &[Arc<Service>], tls: Option<&Tls>) {
     if let Some(tls) = tls {
         tls.finish(deadline);
     }
-    services.iter().for_each(|service| service.clean_up());
 }
 
 /// Over which time so many sockets are closed: clients that come back all at once would be a flood elsewhere.

@@ -9,6 +9,7 @@ use crate::{
     socket::{handshake, session},
 };
 use std::{net::TcpStream, sync::Arc};
+use tracing::Span;
 
 /// What opens WebSockets on a listener's connections.
 pub trait Upgrades: Send + Sync {
@@ -47,13 +48,17 @@ impl Upgrades for Doors {
         match handshake::prepare(&self.chat, door, head, segments) {
             Ok(opening) => {
                 self.chat.metrics.handshake(door.name(), "ok");
-                let chat = self.chat.clone();
-                Ok(Box::new(move |stream, early| session::open(&chat, stream, opening, early)))
+                let (chat, request) = (self.chat.clone(), Span::current());
+                Ok(Box::new(move |stream, early| {
+                    let rest = request.in_scope(|| session::open(&chat, stream, opening, early))?;
+                    Some(Box::new(move || request.in_scope(rest)))
+                }))
             }
             Err(refusal) => {
                 // Neither path nor query: both may hold a token.
                 tracing::info!(reason = %refusal.reason, client = %head.client, door = door.name(), "handshake refused");
                 self.chat.metrics.handshake(door.name(), refusal.reason.word());
+                self.chat.metrics.refused(refusal.reason);
                 Err(self.refuse(segments, &refusal))
             }
         }

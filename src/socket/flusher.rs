@@ -5,6 +5,7 @@
 use super::outbound::Outbound;
 use crate::vital;
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use rustix::{
     buffer::spare_capacity,
     event::{Timespec, epoll},
@@ -21,16 +22,26 @@ pub struct Flusher {
     epoll: OwnedFd,
     /// Bounded by the number of open sockets.
     watched: Mutex<HashMap<u64, Arc<Outbound>>>,
+    /// Members that were dropped because they don't read.
+    pub dropped: Counter,
 }
 
 impl Flusher {
     /// Starts the flusher's thread, which lives as long as the process.
     pub fn start() -> io::Result<Arc<Flusher>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let flusher = Arc::new(Flusher { epoll, watched: Mutex::default() });
+        let flusher = Arc::new(Flusher { epoll, watched: Mutex::default(), dropped: Counter::default() });
         let runner = flusher.clone();
         vital::spawn("flusher", move || runner.run())?;
         Ok(flusher)
+    }
+
+    /// How many bytes wait, and for how many sockets.
+    pub fn waiting(&self) -> (usize, usize) {
+        // Not under the table's lock, which comes after a queue's.
+        let all: Vec<_> = self.watched.lock().values().cloned().collect();
+        let waiting = all.iter().map(|outbound| outbound.waiting()).filter(|bytes| *bytes > 0);
+        waiting.fold((0, 0), |(bytes, sockets), more| (bytes + more, sockets + 1))
     }
 
     /// Watches `outbound` until it has nothing waiting. Called with its queue's lock held.

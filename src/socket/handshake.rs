@@ -5,7 +5,7 @@ use crate::{
     chat::Chat,
     door::{Admission, Door},
     refusal::{Reason, Refusal},
-    server::head::Head,
+    server::{head::Head, request_id},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::{net::IpAddr, sync::Arc};
@@ -16,6 +16,8 @@ pub struct Opening {
     /// The whole `101` response.
     pub response: Vec<u8>,
     pub conversation: Box<dyn Conversation>,
+    /// At which door.
+    pub door: &'static str,
     /// Whom the log names if the rest goes wrong.
     pub client: IpAddr,
 }
@@ -31,13 +33,13 @@ pub fn prepare(chat: &Arc<Chat>, door: &dyn Door, head: &Head, segments: &[Strin
         return Err(Reason::OriginDenied.into());
     }
     let Admission { spend, subprotocol, conversation } = door.admit(chat, head, segments)?;
-    let response = response(key, subprotocol.as_deref());
+    let response = response(key, subprotocol.as_deref(), head.id.as_str());
     if let Some((token, until)) = spend
-        && !chat.ledger.spend(&token, until)?
+        && !chat.metrics.spend.time(|| chat.ledger.spend(&token, until))?
     {
         return Err(Reason::TokenUsed.into());
     }
-    Ok(Opening { response, conversation, client: head.client })
+    Ok(Opening { response, conversation, door: door.name(), client: head.client })
 }
 
 /// The client's key, from a handshake as RFC 6455 §4.2.1 wants it.
@@ -52,7 +54,7 @@ fn key(head: &Head) -> Result<&str, Refusal> {
     }
 }
 
-fn response(key: &str, subprotocol: Option<&str>) -> Vec<u8> {
+fn response(key: &str, subprotocol: Option<&str>, id: &str) -> Vec<u8> {
     let mut response = String::with_capacity(256);
     response.push_str(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ",
@@ -62,6 +64,8 @@ fn response(key: &str, subprotocol: Option<&str>) -> Vec<u8> {
         response.push_str("\r\nSec-WebSocket-Protocol: ");
         response.push_str(subprotocol);
     }
-    response.push_str("\r\n\r\n");
+    for part in ["\r\n", request_id::HEADER, ": ", id, "\r\n\r\n"] {
+        response.push_str(part);
+    }
     response.into_bytes()
 }

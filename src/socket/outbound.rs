@@ -29,6 +29,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tracing::Span;
 
 /// How long a waiting thread sleeps at a time.
 const POLL: Duration = Duration::from_millis(100);
@@ -45,6 +46,8 @@ pub struct Outbound {
     /// Follows the queue's stage, to be read without its lock.
     closing: AtomicBool,
     flusher: Arc<Flusher>,
+    /// The request that opened it, for the log: others than its own thread write here.
+    request: Span,
 }
 
 struct Queue {
@@ -83,7 +86,8 @@ impl Outbound {
             armed: false,
         };
         let closing = AtomicBool::new(false);
-        Arc::new(Outbound { id, stream, limit, stall, queue: Mutex::new(queue), closing, flusher })
+        let (queue, request) = (Mutex::new(queue), Span::current());
+        Arc::new(Outbound { id, stream, limit, stall, queue, closing, flusher, request })
     }
 
     /// This socket's number, unique in this process.
@@ -122,6 +126,11 @@ impl Outbound {
             }
         }
         self.drain(None)
+    }
+
+    /// How many bytes wait for this member now.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.lock().bytes
     }
 
     /// Drops a member that can't keep up (1013).
@@ -292,7 +301,8 @@ impl Outbound {
 
     /// Forgets what waits, except the frame that is half sent, and says goodbye with 1013.
     fn drop_slow(&self, queue: &mut Queue) {
-        tracing::info!(socket = self.id, waiting = queue.bytes, reason = "slow_reader", "member dropped");
+        tracing::info!(parent: &self.request, socket = self.id, waiting = queue.bytes, reason = "slow_reader", "member dropped");
+        self.flusher.dropped.inc();
         let half = queue.waiting.pop_front().map(|chunk| {
             let end = if queue.begun == 0 { 0 } else { frame::boundary(&chunk, queue.begun) };
             chunk.slice(..end)

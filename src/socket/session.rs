@@ -1,7 +1,9 @@
 //! One open WebSocket: its opening, and its read loop on a thread of its own.
 
 use super::{close::Close, frame, framing::Framing, handshake::Opening, outbound::Outbound};
-use crate::{chat::Chat, config::Limits, refusal::Reason, room::member::Member, server::threads::Rest, vital};
+use crate::{
+    chat::Chat, config::Limits, metrics::Connected, refusal::Reason, room::member::Member, server::threads::Rest, vital,
+};
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
@@ -92,8 +94,8 @@ pub fn open(chat: &Arc<Chat>, stream: TcpStream, opening: Opening, early: Vec<u8
     let outbound = chat.sessions.open(stream, &chat.config.limits);
     let response = Cell::new(Some(opening.response.into()));
     let link = Link { chat: chat.clone(), outbound, client: opening.client, response, seat: OnceCell::new() };
-    chat.metrics.connections.inc();
-    let mut talking = Talking { link, conversation: opening.conversation, left: false };
+    let connected = chat.metrics.connected(opening.door);
+    let mut talking = Talking { link, conversation: opening.conversation, left: false, _connected: connected };
     let opened = talking.conversation.opened(&talking.link);
     talking.link.open().ok()?;
     Some(Box::new(move || talking.until_closed(opened, early)))
@@ -104,6 +106,7 @@ struct Talking {
     link: Link,
     conversation: Box<dyn Conversation>,
     left: bool,
+    _connected: Connected,
 }
 
 impl Talking {
@@ -119,6 +122,7 @@ impl Talking {
             Err(close) => Some(close),
         };
         self.leave();
+        close.into_iter().for_each(|close| self.link.chat.metrics.closed(close));
         goodbye(&self.link.outbound, close, self.link.chat.config.limits.send_stall);
     }
 
@@ -133,7 +137,6 @@ impl Talking {
 impl Drop for Talking {
     fn drop(&mut self) {
         self.leave();
-        self.link.chat.metrics.connections.dec();
         self.link.chat.sessions.closed(&self.link.outbound);
     }
 }

@@ -37,6 +37,11 @@ impl Sessions {
         self.open.lock().len()
     }
 
+    /// What writes out later what sockets don't take at once.
+    pub fn flusher(&self) -> &Flusher {
+        &self.flusher
+    }
+
     /// Takes a socket on; nothing goes out before its `101`.
     pub(super) fn open(&self, stream: TcpStream, limits: &Limits) -> Arc<Outbound> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);

@@ -17,6 +17,7 @@ pub mod server;
 pub mod tls;
 pub mod token;
 pub mod ws;
+pub mod yaml;
 
 pub use http::{Connection, Response};
 pub use server::{ALICE, BOB, CAROL, Person, SECRET, Server};

@@ -108,7 +108,7 @@ impl Setup {
         self.path("data")
     }
 
-    /// The binary with these settings, for any command.
+    /// The binary with these settings, for any command. What it leaves behind when it is killed goes with the test.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = match self.open_files {
             None => Command::new(env!("CARGO_BIN_EXE_propromo-chat")),
@@ -122,7 +122,7 @@ impl Setup {
         if let Some(uid) = self.user {
             command.uid(uid);
         }
-        command.args(arguments).current_dir(self.dir.path()).env_clear();
+        command.args(arguments).current_dir(self.dir.path()).env_clear().env("TMPDIR", self.dir.path());
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
@@ -311,6 +311,22 @@ impl Server {
             Ok(_) => panic!("let in at {path}"),
             Err(refusal) => refusal,
         }
+    }
+
+    /// Where figures and health are served, if `ADMIN_LISTEN` is set. Log lines must be text, or JSON.
+    #[track_caller]
+    pub fn admin_address(&self) -> SocketAddr {
+        let named = |line: &str| {
+            let rest = line.split_once("figures and health are served").map(|_| line.split_once("address"))??.1;
+            let rest = rest.trim_start_matches(['=', '"', ':']);
+            rest.split(['"', ' ']).next()?.parse().ok()
+        };
+        let mut found = None;
+        eventually("the log names the admin address", || {
+            found = self.log().lines().find_map(named);
+            found.is_some()
+        });
+        found.expect("it was found")
     }
 
     /// All that was logged so far.

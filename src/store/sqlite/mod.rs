@@ -15,6 +15,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod backup;
 pub mod chat_rooms;
 pub mod data_dir;
 mod database;

@@ -1,0 +1,42 @@
+//! What the rooms count, for `/metrics`: once a batch or a run of messages, never once a member.
+
+use crate::metrics::histogram::Histogram;
+use prometheus_client::metrics::{counter::Counter, family::Family};
+use std::{borrow::Cow, time::Instant};
+
+/// The counts; a clone counts to the same ones.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// The three below, by what became of a message.
+    pub messages: Family<[(&'static str, Cow<'static, str>); 1], Counter>,
+    /// Messages that got an id, those too that are not to be kept.
+    pub stored: Counter,
+    /// Messages that had been stored before; their sender repeated them.
+    pub repeated: Counter,
+    /// Messages that could not be stored; their senders were told.
+    pub not_stored: Counter,
+    /// How long storing a batch takes.
+    pub append: Histogram,
+    /// Messages handed to sockets, one for each member.
+    pub deliveries: Counter,
+    /// From storing (with other nodes: from hearing that it is stored) to having sent to all members of a lane.
+    pub delivery: Histogram,
+}
+
+impl Default for Figures {
+    fn default() -> Figures {
+        let messages = Family::default();
+        let result = |word: &'static str| messages.get_or_create_owned(&[("result", word.into())]);
+        let (stored, repeated, not_stored) = (result("stored"), result("repeated"), result("not_stored"));
+        let (append, delivery) = (Histogram::default(), Histogram::default());
+        Figures { messages, stored, repeated, not_stored, append, deliveries: Counter::default(), delivery }
+    }
+}
+
+impl Figures {
+    /// Messages, the oldest of which was stored at `stored`, have gone out: `deliveries` in all.
+    pub(super) fn delivered(&self, deliveries: usize, stored: Instant) {
+        self.deliveries.inc_by(deliveries as u64);
+        self.delivery.observe(stored.elapsed());
+    }
+}

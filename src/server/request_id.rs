@@ -1,0 +1,100 @@
+//! The id of a request: in each line of the log about it and in its answer, so that one can be found by the other.
+
+use ipnet::IpNet;
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tracing::Span;
+
+/// In which header it stands, in answers and in requests of trusted proxies.
+pub const HEADER: &str = "X-Request-Id";
+
+/// Characters of an id that a proxy gives.
+const MAX_LENGTH: usize = 128;
+
+/// What a request is called. A WebSocket keeps the id of the request that opened it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// A new one: random for the process, counted within it.
+    pub fn next() -> RequestId {
+        static PROCESS: LazyLock<u32> = LazyLock::new(rand::random);
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        RequestId(format!("{:08x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed)).into())
+    }
+
+    /// The one that a proxy in `trusted` gave, if it is fit for logs and headers; else a new one.
+    ///
+    /// From anybody else it is not believed: he could make his lines look like those of somebody else's request.
+    pub fn given(given: Option<&str>, peer: IpAddr, trusted: &[IpNet]) -> RequestId {
+        let peer = peer.to_canonical();
+        given
+            .filter(|id| fit(id) && trusted.iter().any(|net| net.contains(&peer)))
+            .map_or_else(RequestId::next, |id| RequestId(id.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What is logged within it carries the id, whatever the level.
+    pub fn span(&self) -> Span {
+        span(&self.0)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The span of the request with this id, on whatever thread it is dealt with.
+pub fn span(id: &str) -> Span {
+    tracing::error_span!("request", id)
+}
+
+/// Letters, digits and what UUIDs, base64 and trace ids have beside them.
+fn fit(id: &str) -> bool {
+    (1..=MAX_LENGTH).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:+/=~".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    fn taken(id: &str, peer: IpAddr) -> bool {
+        RequestId::given(Some(id), peer, &["10.0.0.0/8".parse().unwrap()]).as_str() == id
+    }
+
+    #[test]
+    fn no_two_requests_have_one_id() {
+        assert_ne!(RequestId::next(), RequestId::next());
+    }
+
+    #[test]
+    fn a_trusted_proxy_names_its_requests() {
+        assert!(taken("3f2504e0-4f89-11d3-9a0c-0305e82c3301", PROXY));
+        assert!(taken("abc", "::ffff:10.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_stranger_names_nothing() {
+        assert!(!taken("abc", "192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_id_that_is_unfit_for_a_log_is_replaced() {
+        for id in ["", "a b", "a\"b", "a\u{1b}[31m", "ä", &"a".repeat(129)] {
+            assert!(!taken(id, PROXY), "{id:?}");
+        }
+    }
+}
