@@ -33,8 +33,11 @@ use tungstenite::{
     protocol::{Role, WebSocket, WebSocketConfig},
 };
 
-/// Every function by its name: that of its fuzz target and of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A name, that of its fuzz target and of its corpus, and the function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every function.
+pub const TARGETS: &[Target] = &[
     ("request_head", request_head),
     ("chunked_body", chunked_body),
     ("gateway", gateway),

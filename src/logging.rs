@@ -1,10 +1,22 @@
 //! Logs: `tracing` to standard error, for people or as JSON. Never a token, a password or a message's text.
 
+use crate::server::request_id::RequestId;
 use std::{
+    fmt,
     io::{self, IsTerminal},
     panic, thread,
 };
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt::time::SystemTime};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::LevelFilter,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::{self, JsonFields, Writer},
+        time::SystemTime,
+    },
+    registry::LookupSpan,
+};
 
 /// What `LOG_FORMAT` may be.
 pub const FORMATS: &[&str] = &["text", "json"];
@@ -20,18 +32,59 @@ pub fn start(level: &str, format: &str) {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         // Told to report its own failures, it panics when standard error is closed.
-        .log_internal_errors(false)
-        // RFC 3339, in UTC.
-        .with_timer(SystemTime)
-        .with_ansi(format == "text" && io::stderr().is_terminal());
+        .log_internal_errors(false);
+    // RFC 3339, in UTC.
+    let line = format::format().with_timer(SystemTime);
     let started = match format {
-        "json" => tracing::subscriber::set_global_default(
-            subscriber.json().flatten_event(true).with_current_span(true).with_span_list(false).finish(),
-        ),
-        _ => tracing::subscriber::set_global_default(subscriber.finish()),
+        "json" => {
+            let inner = line.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            let line = WithRequest { inner, insert: json_request };
+            tracing::subscriber::set_global_default(
+                subscriber.fmt_fields(JsonFields::new()).event_format(line).finish(),
+            )
+        }
+        _ => {
+            let inner = line.with_ansi(io::stderr().is_terminal());
+            let line = WithRequest { inner, insert: text_request };
+            tracing::subscriber::set_global_default(subscriber.event_format(line).finish())
+        }
     };
     if started.is_ok() {
         panic::set_hook(Box::new(log_panic));
+    }
+}
+
+/// Lines of another format, with the id of the request that the thread deals with.
+struct WithRequest<F> {
+    inner: F,
+    /// Puts the id into a line, which ends with a line feed.
+    insert: fn(&mut String, &RequestId),
+}
+
+impl<S, N, F> FormatEvent<S, N> for WithRequest<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let Some(request) = RequestId::current() else { return self.inner.format_event(context, out, event) };
+        let mut line = String::with_capacity(256);
+        self.inner.format_event(context, Writer::new(&mut line), event)?;
+        (self.insert)(&mut line, &request);
+        out.write_str(&line)
+    }
+}
+
+fn text_request(line: &mut String, request: &RequestId) {
+    let end = line.trim_end_matches('\n').len();
+    line.insert_str(end, &format!(" request={}", request.as_str()));
+}
+
+/// What is in an id needs no escape in JSON.
+fn json_request(line: &mut String, request: &RequestId) {
+    if let Some(end) = line.rfind('}') {
+        line.insert_str(end, &format!(",\"request\":\"{}\"", request.as_str()));
     }
 }
 
@@ -89,6 +142,17 @@ mod tests {
         for text in ["inof", "propromo_chat", "info,door", "propromo_chat=loud", "", "[", "info,,"] {
             assert!(check_level(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_request_stands_at_the_end_of_a_line() {
+        let request = RequestId::passed_on("5f3a-1");
+        let mut text = String::from("INFO refused reason=\"x}\"\n");
+        text_request(&mut text, &request);
+        assert_eq!(text, "INFO refused reason=\"x}\" request=5f3a-1\n");
+        let mut json = String::from("{\"message\":\"refused }\"}\n");
+        json_request(&mut json, &request);
+        assert_eq!(json, "{\"message\":\"refused }\",\"request\":\"5f3a-1\"}\n");
     }
 
     proptest! {

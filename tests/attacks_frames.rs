@@ -30,7 +30,6 @@ fn flood(server: &Server, begin: &[u8], again: &[u8]) -> (Option<u16>, String) {
     // Fails soon after the server has ended it; one that never does is found out below.
     while Instant::now() < until && attacker.stream().write_all(&many).is_ok() {}
     chat.goes_on();
-    attacker.wait_at_most(Duration::from_secs(2));
     loop {
         match attacker.try_read() {
             Ok(tungstenite::Message::Close(Some(frame))) => return (Some(frame.code.into()), frame.reason.to_string()),
@@ -132,7 +131,7 @@ fn members_who_stop_reading_cost_little_memory_slow_nobody_and_are_dropped() {
         }
         chat.goes_on();
         let grown = server.memory().saturating_sub(before);
-        assert!(grown < 40 << 20, "{} MiB more", grown >> 20);
+        assert!(grown < 25 << 20, "{} MiB more", grown >> 20);
         if dropped() == DEAF {
             break;
         }

@@ -10,7 +10,7 @@ use common::{
 };
 use serde_json::json;
 
-// Seen to fail with `assets` read from a folder by the path of the request.
+// Seen to fail with a path that no route knows read as a file's.
 #[test]
 fn no_path_leads_to_a_file_of_the_machine() {
     let server = Server::start();

@@ -47,7 +47,7 @@ fn a_storm_of_passwords_leaves_the_chat_and_other_requests_alone() {
     chat.goes_on();
 }
 
-// Seen to fail without `effort.make_up_for` in `Passwords::verify`: 10 ms for an unknown account, 80 for a known one.
+// Seen to fail without `effort.make_up_for` in `Passwords::verify`: a known account takes a hash, an unknown one nothing.
 #[test]
 fn an_account_is_not_found_out_by_the_time_of_a_refusal() {
     let server = Server::start();
@@ -108,7 +108,7 @@ fn a_page_of_another_site_opens_nothing_even_with_a_good_token() {
     allowed.unwrap_or_else(|_| panic!("refused")).say_and_hear("the token was not spent");
 }
 
-// Seen to fail with a `Set-Cookie` added to the answer of `/login`.
+// Seen to fail with a `Set-Cookie` added to every answer.
 #[test]
 fn there_is_no_cookie_on_which_another_sites_page_could_ride() {
     let server = Server::start();

@@ -166,3 +166,46 @@ fn every_link_within_the_repository_leads_somewhere() {
     }
     assert!(count >= 10, "{count}");
 }
+
+/// All but the compiler, in whose place stands one that has built already.
+#[test]
+fn the_demo_starts_with_one_command() {
+    use std::{
+        io::{BufRead, BufReader},
+        os::unix::fs::{PermissionsExt, symlink},
+        process::Stdio,
+    };
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let (programs, target) = (dir.path().join("bin"), dir.path().join("target"));
+    fs::create_dir_all(target.join("release")).expect("a directory");
+    symlink(env!("CARGO_BIN_EXE_propromo-chat"), target.join("release/propromo-chat")).expect("a link");
+    fs::create_dir(&programs).expect("a directory");
+    let cargo = programs.join("cargo");
+    fs::write(&cargo, "#!/bin/sh\n[ \"$*\" = 'build --release --quiet' ]\n").expect("a script");
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("it can be made executable");
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+    let mut demo = Command::new(root().join("scripts/demo"))
+        .args(["--listen", "127.0.0.1:0"])
+        .current_dir(dir.path())
+        .env("PATH", path)
+        .env("CARGO_TARGET_DIR", &target)
+        .env("DATA_DIR", dir.path().join("data"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the script can be started");
+    let mut printed = Vec::new();
+    for line in BufReader::new(demo.stdout.take().expect("a pipe")).lines().map_while(Result::ok) {
+        printed.push(line);
+        if printed.last().is_some_and(|line| line.starts_with("listening on ")) {
+            break;
+        }
+    }
+    let address = printed.last().and_then(|line| line.strip_prefix("listening on http://")?.parse().ok());
+    let answer = address.map(|address| common::Connection::open(address).send(common::http::get("/", &[])).response());
+    // `exec` leaves one process, the server.
+    demo.kill().expect("the demo can be killed");
+    demo.wait().expect("the demo can be waited for");
+    assert_eq!(answer.map(|answer| answer.status), Some(200), "{printed:?}");
+    assert!(printed.iter().any(|line| line.contains("alice-password")), "{printed:?}");
+}

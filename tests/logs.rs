@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ALICE, Client, DEMO, Response, Server, eventually, http::get, server::Setup, ws::handshake};
+use common::{ALICE, BOB, Client, DEMO, Response, Server, eventually, http::get, server::Setup, ws::handshake};
 use serde_json::Value;
 
 fn with_json() -> Setup {
@@ -25,7 +25,7 @@ fn logged_id(server: &Server, reason: &str) -> String {
         line = found.unwrap_or_default();
         !line.is_null()
     });
-    line["span"]["id"].as_str().unwrap_or_else(|| panic!("no id: {line}")).to_owned()
+    line["request"].as_str().unwrap_or_else(|| panic!("no id: {line}")).to_owned()
 }
 
 #[track_caller]
@@ -88,6 +88,22 @@ fn what_happens_on_a_websocket_has_the_id_of_its_handshake() {
     let id = id_of(&client.opened).to_owned();
     (0..10).for_each(|n| _ = client.try_say(n.to_string()));
     assert_eq!(id, logged_id(&server, "rate_limited"));
+}
+
+#[test]
+fn so_has_what_another_thread_does_to_it() {
+    let server = with_json().env("SEND_QUEUE", "65536").env("MESSAGE_RATE", "0").start();
+    let deaf = server.join(BOB, DEMO);
+    let mut alice = server.join(ALICE, DEMO);
+    // More than the kernel's buffers on both sides hold, in the end.
+    let text = "x".repeat(16_000);
+    for _ in 0..1500 {
+        alice.say_and_hear(&text);
+        if server.log().contains("slow_reader") {
+            break;
+        }
+    }
+    assert_eq!(id_of(&deaf.opened), logged_id(&server, "slow_reader"));
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn handshakes_are_limited_and_told_when_to_come_back() {
     assert_eq!(server.get("/").status, 200, "plain requests are not counted");
 }
 
+// Seen to fail without `handshake_limits.check` in `handshake::prepare`.
 #[test]
 fn a_handshake_that_comes_too_often_spends_no_token() {
     let server = behind_a_proxy("HANDSHAKE_RATE").start();
@@ -62,7 +63,7 @@ fn a_handshake_that_comes_too_often_spends_no_token() {
     elsewhere.unwrap_or_else(|_| panic!("refused")).say_and_hear("in at last");
 }
 
-// Seen to fail with `peer` in place of `head.client`: all clients behind the proxy are one.
+// Seen to fail without `handshake_limits.check` in `handshake::prepare`.
 #[test]
 fn handshakes_are_counted_by_the_clients_address_and_ipv6_by_its_64() {
     let server = behind_a_proxy("HANDSHAKE_RATE").start();
@@ -78,6 +79,7 @@ fn handshakes_are_counted_by_the_clients_address_and_ipv6_by_its_64() {
     assert_eq!(handshake(&server, "2001:db8:1:3::1").status, 400);
 }
 
+// Seen to fail without `room_limits.may_create` in `http::chats`.
 #[test]
 fn without_a_trusted_proxy_nobody_names_the_address_that_is_counted() {
     let server = Server::with().env("HANDSHAKE_RATE", "2").env("ROOM_RATE", "2").start();
@@ -89,7 +91,7 @@ fn without_a_trusted_proxy_nobody_names_the_address_that_is_counted() {
     assert_limited(&create(&server, "Room 3", "203.0.113.3"));
 }
 
-// Seen to fail with `HANDSHAKE_RATE` read as if 0 were a number of handshakes.
+// Seen to fail with ROOM_RATE=30.
 #[test]
 fn a_limit_of_zero_is_none() {
     let server = Server::with().env("HANDSHAKE_RATE", "0").env("ROOM_RATE", "0").start();
@@ -99,6 +101,7 @@ fn a_limit_of_zero_is_none() {
     }
 }
 
+// Seen to fail without `room_limits.may_create` in `http::chats`.
 #[test]
 fn new_rooms_are_counted_by_the_clients_address_and_ipv6_by_its_64() {
     let server = behind_a_proxy("ROOM_RATE").start();
@@ -111,6 +114,7 @@ fn new_rooms_are_counted_by_the_clients_address_and_ipv6_by_its_64() {
     assert_eq!(create(&server, "Seven", "2001:db8:1:3::1").status, 201);
 }
 
+// Seen to fail with HANDSHAKE_RATE=500.
 #[test]
 fn a_thousand_clients_behind_one_address_may_come_back_at_once() {
     let server = Server::start();

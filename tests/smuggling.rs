@@ -1,4 +1,5 @@
 //! Requests that two readers could understand differently (RFC 9112 §11.2) are refused, and nothing behind them is read.
+//! Seen to fail with a `body_length` that takes the first length, any coding that ends in `chunked`, and line feeds alone.
 
 mod common;
 
@@ -99,6 +100,61 @@ fn a_chunk_whose_size_is_no_plain_number() {
 #[test]
 fn a_chunk_that_does_not_end_where_it_says() {
     assert_refused(&format!("{START}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}xx0\r\n\r\n"));
+}
+
+#[test]
+fn lines_that_end_in_a_line_feed_alone() {
+    assert_refused("GET / HTTP/1.1\nHost: chat.test\n\n");
+    assert_refused(&format!("{START}Content-Length: 0\n\r\n"));
+    assert_refused(&format!("{START}X-Hidden: a\nContent-Length: 5\r\n\r\n"));
+    assert_refused(&format!("{START}Transfer-Encoding: chunked\r\n\r\n2\n{{}}\n0\n\n"));
+}
+
+#[test]
+fn a_chunk_extension_that_hides_a_line() {
+    assert_refused(&format!("{START}Transfer-Encoding: chunked\r\n\r\n2;x=\ny\r\n{{}}\r\n0\r\n\r\n"));
+    assert_refused(&format!("{START}Transfer-Encoding: chunked\r\n\r\n2;x=\ry\r\n{{}}\r\n0\r\n\r\n"));
+}
+
+#[test]
+fn a_body_beside_an_upgrade() {
+    let upgrade = "GET /chat/demo HTTP/1.1\r\nHost: chat.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+    assert_refused(&format!("{upgrade}Content-Length: 5\r\n\r\n"));
+    assert_refused(&format!("{upgrade}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"));
+}
+
+#[test]
+fn a_request_hidden_in_a_body_is_no_request() {
+    let server = Server::start();
+    let hidden = "GET /nothing/here HTTP/1.1\r\nHost: chat.test\r\n\r\n";
+    // The door answers before a body is read; what is in it must not be taken for the next request.
+    for head in ["GET /chat/demo", "GET /", "HEAD /", "DELETE /login", "POST /nothing"] {
+        let mut connection = server.connect();
+        let request = format!("{head} HTTP/1.1\r\nHost: chat.test\r\nContent-Length: {}\r\n\r\n", hidden.len());
+        connection.send_what_fits(request + hidden);
+        if head.starts_with("HEAD") {
+            connection.response_to_head();
+        } else {
+            connection.response();
+        }
+        connection.send_what_fits(common::http::get("/", &[]));
+        // The next answer, if the connection is kept, is that of the next request.
+        assert!(
+            connection.try_response().is_ok_and(|answer| answer.status == 200) || ends(connection.stream()),
+            "{head}"
+        );
+    }
+}
+
+#[test]
+fn a_trailer_changes_nothing() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    let trailer = "0\r\nContent-Length: 50\r\nX-Forwarded-For: 203.0.113.1\r\nHost: evil.example\r\n\r\n";
+    connection.send(format!("{START}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n{trailer}"));
+    assert_eq!(connection.response().status, 400);
+    connection.send(common::http::get("/", &[]));
+    assert_eq!(connection.response().status, 200);
 }
 
 #[test]

@@ -1,12 +1,8 @@
-//! `talk`, as people use it: in a pipe, and at a terminal.
+//! `talk` in a pipe.
 
 mod common;
 
-use common::{ALICE, BOB, CAROL, Client, DEMO, PATIENCE, Person, Server, eventually, server::Setup};
-use rexpect::{
-    process::WaitStatus,
-    session::{PtySession, spawn_command},
-};
+use common::{ALICE, BOB, CAROL, DEMO, Person, Server, eventually, server::Setup};
 use std::{
     io::{Read, Write},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
@@ -189,6 +185,19 @@ fn a_wrong_password_is_told_by_the_server() {
 }
 
 #[test]
+fn without_a_terminal_nobody_can_be_asked_for_a_password() {
+    let setup = Server::with();
+    let talk = setup.command(&["talk", "127.0.0.1:1", ALICE.email, DEMO]);
+    // A session of its own has no terminal, wherever the tests run.
+    let mut command = Command::new("setsid");
+    command.arg("--wait").arg(talk.get_program()).args(talk.get_args());
+    let output = command.stdin(Stdio::null()).output().expect("setsid is part of every Linux");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("there is no terminal to ask for the password; give it with --password-stdin"), "{said}");
+}
+
+#[test]
 fn the_room_of_a_monitor_of_others_stays_shut() {
     let server = Server::start();
     let mut carol = Piped::start(&server, CAROL, DEMO, &[]);
@@ -268,134 +277,4 @@ fn people_are_listed_on_request() {
     assert!(alice.end().success());
     let output = alice.output.lock().unwrap().clone();
     assert!(output.contains("here (2): ") && output.contains(ALICE.email) && output.contains(BOB.email), "{output}");
-}
-
-/// A `talk` in a pseudo-terminal, logged in.
-fn at_terminal(server: &Server, person: Person, no_color: bool) -> PtySession {
-    let address = server.address.to_string();
-    let talk = server.setup().command(&["talk", &address, person.email, DEMO]);
-    let mut command = Command::new("sh");
-    // The session begins without echo; a real terminal echoes, unless it is told not to.
-    command.args(["-c", "stty echo; exec \"$@\"", "sh"]).arg(talk.get_program()).args(talk.get_args());
-    command.env_clear().envs(talk.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("TERM", "xterm-256color");
-    if no_color {
-        command.env("NO_COLOR", "1");
-    }
-    let mut session = spawn_command(command, Some(PATIENCE.as_millis() as u64)).expect("a pseudo-terminal");
-    session.exp_string("Password: ").expect("the password is asked");
-    session.send_line(person.password).expect("the terminal takes input");
-    session
-}
-
-#[track_caller]
-fn shows(session: &mut PtySession, text: &str) -> String {
-    // The session takes each byte for a character.
-    let bytes: String = text.bytes().map(char::from).collect();
-    session.exp_string(&bytes).unwrap_or_else(|error| panic!("{text:?} is not shown: {error}"))
-}
-
-#[track_caller]
-fn ends(session: &mut PtySession) {
-    session.exp_eof().expect("talk ends");
-    let status = session.process_mut().wait().expect("talk can be waited for");
-    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
-}
-
-fn hears(client: &mut Client, text: &str) {
-    while client.hear_message().text != text {}
-}
-
-#[test]
-fn at_a_terminal_one_logs_in_talks_and_leaves() {
-    let server = Server::start();
-    let mut bob = server.join(BOB, DEMO);
-    bob.say_and_hear("said before");
-    let mut alice = at_terminal(&server, ALICE, false);
-    let before = shows(&mut alice, "said before");
-    assert!(!before.contains(ALICE.password), "the password is echoed: {before:?}");
-    assert!(before.contains(BOB.email) && before.contains("\x1b["), "{before:?}");
-    shows(&mut alice, "2 people are here");
-    alice.send_line("hello from a terminal").expect("the terminal takes input");
-    hears(&mut bob, "hello from a terminal");
-    alice.send_line("/who").expect("the terminal takes input");
-    shows(&mut alice, "here (2): ");
-    alice.send_line("/quit").expect("the terminal takes input");
-    ends(&mut alice);
-}
-
-#[test]
-fn what_arrives_does_not_tear_the_line_that_is_typed() {
-    let server = Server::start();
-    let mut bob = server.join(BOB, DEMO);
-    let mut alice = at_terminal(&server, ALICE, true);
-    shows(&mut alice, "people are here");
-    alice.send("half a li").expect("the terminal takes input");
-    alice.flush().expect("the terminal takes input");
-    shows(&mut alice, "half a li");
-    bob.say("in between");
-    let redrawn = shows(&mut alice, "in between");
-    assert!(!redrawn.contains("\x1b[3"), "a colour: {redrawn:?}");
-    shows(&mut alice, "demo> half a li");
-    alice.send_line("ne").expect("the terminal takes input");
-    hears(&mut bob, "half a line");
-    alice.send_control('d').expect("the terminal takes input");
-    ends(&mut alice);
-}
-
-#[test]
-fn what_one_typed_oneself_is_not_shown_twice() {
-    let server = Server::start();
-    let mut bob = server.join(BOB, DEMO);
-    let mut alice = at_terminal(&server, ALICE, true);
-    shows(&mut alice, "people are here");
-    alice.send_line("only once").expect("the terminal takes input");
-    hears(&mut bob, "only once");
-    bob.say("the answer");
-    let between = shows(&mut alice, "the answer");
-    assert!(!between.contains(&format!("{}  only once", ALICE.email)), "{between:?}");
-    alice.send_control('c').expect("the terminal takes input");
-    ends(&mut alice);
-}
-
-#[test]
-fn at_a_terminal_a_lost_connection_is_marked_and_made_again() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-    let mut server = Server::with().env("LISTEN", port.to_string()).start();
-    let mut alice = at_terminal(&server, ALICE, true);
-    shows(&mut alice, "you are alone here");
-    shows(&mut alice, "● demo> ");
-    server.kill9();
-    shows(&mut alice, "offline");
-    shows(&mut alice, "○ demo> ");
-    alice.send_line("kept").expect("the terminal takes input");
-    let server = server.setup().clone().start();
-    shows(&mut alice, "connected again");
-    hears(&mut server.join(BOB, DEMO), "kept");
-    alice.send_line("/quit").expect("the terminal takes input");
-    ends(&mut alice);
-}
-
-#[test]
-fn at_a_terminal_an_expired_login_asks_for_the_password_again() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-    let mut server = Server::with().env("LISTEN", port.to_string()).start();
-    let mut alice = at_terminal(&server, ALICE, true);
-    shows(&mut alice, "you are alone here");
-    server.kill9();
-    let server =
-        server.setup().clone().env("JWT_PRIVATE_KEY", "another secret of more than forty bytes, for tests").start();
-    shows(&mut alice, "press Enter");
-    alice.send_line("written meanwhile").expect("the terminal takes input");
-    shows(&mut alice, "Password: ");
-    alice.send_line("not the password").expect("the terminal takes input");
-    shows(&mut alice, "Email or password is wrong");
-    shows(&mut alice, "press Enter");
-    alice.send_line("").expect("the terminal takes input");
-    shows(&mut alice, "Password: ");
-    alice.send_line(ALICE.password).expect("the terminal takes input");
-    shows(&mut alice, "connected again");
-    hears(&mut server.join(BOB, DEMO), "written meanwhile");
-    alice.send_line("/quit").expect("the terminal takes input");
-    ends(&mut alice);
 }

@@ -3,7 +3,10 @@
 use super::Failure;
 use crate::auth::keys::KeyError;
 use clap::{Arg, ArgAction};
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::{
+    fs::File,
+    io::{self, BufRead, IsTerminal, Read},
+};
 use zeroize::Zeroizing;
 
 /// The flag `--password-stdin`.
@@ -51,8 +54,9 @@ pub fn passphrase() -> Result<String, KeyError> {
         .map_err(|e| KeyError(format!("its passphrase can't be read from the terminal: {e}")))
 }
 
+/// Asks on the process's terminal, whatever standard input is: it may be a pipe of messages.
 fn on_terminal(prompt: &str) -> Result<Zeroizing<String>, Failure> {
-    if !io::stdin().is_terminal() {
+    if File::open(TERMINAL).is_err() {
         return Err(Failure::Usage(
             "there is no terminal to ask for the password; give it with --password-stdin".into(),
         ));
@@ -61,6 +65,9 @@ fn on_terminal(prompt: &str) -> Result<Zeroizing<String>, Failure> {
         .map_err(|e| Failure::Failed(format!("the password can't be read from the terminal: {e}")))?;
     usable(Zeroizing::new(password))
 }
+
+/// The terminal that controls the process (POSIX.1-2024 XBD §10.1); opening it fails if there is none.
+const TERMINAL: &str = "/dev/tty";
 
 /// A password this long is a file piped in by mistake.
 const MAX_PASSWORD: u64 = 4096;

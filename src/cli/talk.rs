@@ -39,12 +39,14 @@ pub fn command() -> Command {
         .after_help(
             "Examples:\n  \
              propromo-chat talk http://localhost:1993 alice@propromo.example demo\n  \
+             make 2>&1 | propromo-chat talk localhost:1993 alice@propromo.example demo\n  \
              (echo alice-password; make 2>&1) | propromo-chat talk localhost:1993 alice@propromo.example demo --password-stdin\n  \
              propromo-chat talk localhost:1993 alice@propromo.example demo --password-stdin --follow <password-file | grep -i deploy\n\n\
-             At a terminal, /help shows what you can do. In a pipe each line that comes in is a message, and each that is\n\
-             said in the room is printed, with what follows of a longer one indented. When the input ends and everything\n\
-             is confirmed, talk is done: exit code 0, or 1 if something could not be delivered. A lost connection is made\n\
-             again by itself; nothing is lost or sent twice. A room that does not exist yet begins with its first message.\n\
+             The password is asked on the terminal, also if standard input is a pipe. At a terminal, /help shows what you\n\
+             can do. In a pipe each line that comes in is a message, and each that is said in the room is printed, with what\n\
+             follows of a longer one indented. When the input ends and everything is confirmed, talk is done: exit code 0, or\n\
+             1 if something could not be delivered. A lost connection is made again by itself; nothing is lost or sent twice.\n\
+             A room that does not exist yet begins with its first message.\n\
              Colours: only at a terminal, and not if NO_COLOR is set.",
         )
         .args(login::whereto())

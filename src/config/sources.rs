@@ -346,7 +346,20 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_is_none_of_ours() {
-        assert!(resolve(&[], &[("LISTENER", "x"), ("MAX_BODIES", "y")], &[("ELSE", "z")]).warnings.is_empty());
+        assert!(resolve(&[], &[("LISTENERS", "x"), ("MAX_BODIES", "y")], &[("ELSE", "z")]).warnings.is_empty());
+    }
+
+    #[test]
+    fn a_variable_that_is_nearly_ours_is_told() {
+        let settings = resolve(&[], &[("LISTENER", "x"), ("MAX_BODI", "y")], &[("JWT_OLD_KEY_FILE", "z")]);
+        assert_eq!(
+            settings.warnings,
+            [
+                "JWT_OLD_KEY_FILE in .env is no setting and changes nothing; did you mean JWT_OLD_KEYS_FILE?",
+                "LISTENER in the environment is no setting and changes nothing; did you mean LISTEN?",
+                "MAX_BODI in the environment is no setting and changes nothing; did you mean MAX_BODY?",
+            ]
+        );
     }
 
     #[test]

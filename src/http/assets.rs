@@ -8,17 +8,17 @@ use std::{fmt::Write, io::Write as _, sync::LazyLock};
 pub struct Asset {
     /// `/assets/<name>`; the page itself is [`INDEX`] and is served at `/`.
     pub name: &'static str,
-    pub bytes: &'static [u8],
+    pub source: &'static str,
 }
 
 pub const INDEX: &str = "index.html";
 pub const DOCS: &str = "docs.html";
 
 macro_rules! assets {
-    ($($name:literal)*) => { &[$(Asset { name: $name, bytes: include_bytes!(concat!("../web/", $name)) },)*] };
+    ($($name:literal)*) => { &[$(Asset { name: $name, source: include_str!(concat!("../web/", $name)) },)*] };
 }
 
-/// Every file of the pages; a test holds the table to what is in `src/web`.
+/// Every file of the home page; a test holds this and [`DESCRIPTIONS`] to what is in `src/web`.
 const ASSETS: &[Asset] = assets! {
     "index.html"
     "style.css"
@@ -28,8 +28,6 @@ const ASSETS: &[Asset] = assets! {
     "channel.js"
     "chitchat.js"
     "connection.js"
-    "docs.css"
-    "docs.html"
     "dom.js"
     "forms.js"
     "markup.js"
@@ -40,46 +38,77 @@ const ASSETS: &[Asset] = assets! {
     "timeline.js"
 };
 
-/// What the server speaks, for programs; the page [`DOCS`] is made from these.
+/// What the server speaks: for people a page that is made from the rest, for programs. Served as they are.
 pub const DESCRIPTIONS: &[Asset] = &[
-    Asset { name: "openapi.yaml", bytes: include_bytes!("../../docs/openapi.yaml") },
-    Asset { name: "asyncapi.yaml", bytes: include_bytes!("../../docs/asyncapi.yaml") },
+    Asset { name: DOCS, source: include_str!("../web/docs.html") },
+    Asset { name: "docs.css", source: include_str!("../web/docs.css") },
+    Asset { name: "openapi.yaml", source: include_str!("../../docs/openapi.yaml") },
+    Asset { name: "asyncapi.yaml", source: include_str!("../../docs/asyncapi.yaml") },
 ];
 
 /// An asset with what is worked out only once.
 pub struct Prepared {
     pub asset: &'static Asset,
     pub content_type: &'static str,
-    pub plain: Variant<&'static [u8]>,
+    pub plain: Variant,
     /// `None` if compressing doesn't make it smaller.
-    pub gzip: Option<Variant<Vec<u8>>>,
+    pub gzip: Option<Variant>,
 }
 
 /// One encoding of an asset. Each has an entity tag of its own (RFC 9110 §8.8.3.3).
-pub struct Variant<B> {
+pub struct Variant {
     /// With its quotes.
     pub etag: String,
-    pub bytes: B,
+    pub bytes: Vec<u8>,
 }
 
 pub fn find(name: &str) -> Option<&'static Prepared> {
-    static PREPARED: LazyLock<Vec<Prepared>> =
-        LazyLock::new(|| ASSETS.iter().chain(DESCRIPTIONS).map(prepare).collect());
+    static PREPARED: LazyLock<Vec<Prepared>> = LazyLock::new(|| {
+        let page = ASSETS.iter().map(|asset| prepare(asset, lean(asset)));
+        page.chain(DESCRIPTIONS.iter().map(|asset| prepare(asset, asset.source.to_owned()))).collect()
+    });
     PREPARED.iter().find(|prepared| prepared.asset.name == name)
 }
 
-fn prepare(asset: &'static Asset) -> Prepared {
-    let hash = Sha256::digest(asset.bytes).iter().take(16).fold(String::new(), |mut hex, byte| {
+fn prepare(asset: &'static Asset, served: String) -> Prepared {
+    let bytes = served.into_bytes();
+    let hash = Sha256::digest(&bytes).iter().take(16).fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     });
-    let gzip = gzip(asset.bytes).filter(|bytes| bytes.len() < asset.bytes.len());
+    let gzip = gzip(&bytes).filter(|packed| packed.len() < bytes.len());
     Prepared {
         asset,
         content_type: content_type(asset.name),
-        plain: Variant { etag: format!("\"{hash}\""), bytes: asset.bytes },
         gzip: gzip.map(|bytes| Variant { etag: format!("\"{hash}-gzip\""), bytes }),
+        plain: Variant { etag: format!("\"{hash}\""), bytes },
     }
+}
+
+/// What browsers have no use for is left out: indentation and comments. Line breaks stay, so that a line has the
+/// same number in a browser's console as in the source.
+///
+/// It looks at lines only, so no string or template of the page may span lines; a test sees to that.
+fn lean(asset: &Asset) -> String {
+    let script = asset.name.ends_with(".js");
+    let commented = script || asset.name.ends_with(".css");
+    let mut in_comment = false;
+    let line = |line: &'static str| {
+        let line = line.trim();
+        if commented && (in_comment || line.starts_with("/*")) {
+            in_comment = !line.ends_with("*/");
+            return "";
+        }
+        match line.find("// ") {
+            Some(0) if script => "",
+            // With a quote behind it, it may stand in a string.
+            Some(at) if script && line[..at].ends_with(' ') && !line[at..].contains(['\'', '"', '`']) => {
+                line[..at].trim_end()
+            }
+            _ => line,
+        }
+    };
+    asset.source.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -115,7 +144,8 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web");
         let files: BTreeSet<_> =
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        let embedded: BTreeSet<_> = ASSETS.iter().map(|asset| asset.name.to_owned()).collect();
+        let all = ASSETS.iter().chain(DESCRIPTIONS).map(|asset| asset.name.to_owned());
+        let embedded: BTreeSet<_> = all.filter(|name| !name.ends_with(".yaml")).collect();
         assert_eq!(embedded, files);
     }
 
@@ -137,14 +167,49 @@ mod tests {
             let Some(packed) = &find(asset.name).unwrap().gzip else { continue };
             let mut unpacked = Vec::new();
             GzDecoder::new(&packed.bytes[..]).read_to_end(&mut unpacked).unwrap();
-            assert!(unpacked == asset.bytes, "{}", asset.name);
+            assert!(unpacked == find(asset.name).unwrap().plain.bytes, "{}", asset.name);
         }
     }
 
     #[test]
     fn the_two_encodings_have_different_tags() {
-        let long = Box::leak(Box::new(Asset { name: "a.css", bytes: &[b'a'; 1_000] }));
-        let prepared = prepare(long);
-        assert_ne!(prepared.plain.etag, prepared.gzip.unwrap().etag);
+        let prepared = find(INDEX).unwrap();
+        assert_ne!(prepared.plain.etag, prepared.gzip.as_ref().unwrap().etag);
+    }
+
+    /// However it is asked for: this is without compression.
+    #[test]
+    fn the_whole_page_is_less_than_60_kib() {
+        let sizes = ASSETS.iter().map(|asset| find(asset.name).unwrap().plain.bytes.len());
+        let size: usize = sizes.sum();
+        assert!(size < 60 * 1024, "{size} bytes");
+    }
+
+    #[test]
+    fn what_is_left_out_is_comments_and_indentation() {
+        let lean = |name, source| lean(&Asset { name, source });
+        assert_eq!(lean("a.js", "/** a\n * b\n */\n  x(); // why\n// c\n"), "\n\n\nx();\n");
+        for kept in ["x('https://a // b');", "x(`// `, 1); // it's", "a = 4 / 2;", "x(); /* y */ z();"] {
+            assert_eq!(lean("a.js", kept), kept);
+        }
+        assert_eq!(lean("a.css", "/* a */\n  b { c: d; } // e"), "\nb { c: d; } // e");
+        assert_eq!(lean("a.html", "  <p>/* a */</p> // b"), "<p>/* a */</p> // b");
+    }
+
+    /// Otherwise leaving out lines could change them.
+    #[test]
+    fn no_string_of_the_page_spans_lines() {
+        for asset in ASSETS.iter().filter(|asset| asset.name.ends_with(".js")) {
+            for line in find(asset.name).unwrap().plain.text().lines() {
+                assert!(line.matches('`').count() % 2 == 0, "{}: {line}", asset.name);
+                assert!(!line.ends_with('\\'), "{}: {line}", asset.name);
+            }
+        }
+    }
+
+    impl Variant {
+        fn text(&self) -> &str {
+            std::str::from_utf8(&self.bytes).unwrap()
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     server::{
         answer,
         head::{self, Method},
-        request_id,
+        request_id::{self, RequestId},
     },
     vital,
 };
@@ -117,8 +117,8 @@ fn handle(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) 
         let reply = catch_unwind(AssertUnwindSafe(|| match read(&mut received) {
             Ok(Some((request, id))) => {
                 vital::may_panic("endpoint");
-                let _request = request_id::span(&id).entered();
-                handler(request).with(request_id::HEADER, id)
+                let _request = id.enter();
+                handler(request).with(request_id::HEADER, id.as_str())
             }
             Ok(None) => Reply { status: 204, headers: Vec::new(), body: Vec::new() },
             Err(refusal) => Reply::from(refusal),
@@ -133,23 +133,25 @@ fn handle(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) 
 }
 
 /// The request as the router sees it, and its id; `None` for a greeting.
-fn read(received: &mut tiny_http::Request) -> Result<Option<(Request, String)>, Refusal> {
+fn read(received: &mut tiny_http::Request) -> Result<Option<(Request, RequestId)>, Refusal> {
     let method = Method::from_name(received.method().as_str()).ok_or(Reason::NotImplemented)?;
     let (path, query) = match received.url().split_once('?') {
         Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
         None => (received.url().to_owned(), None),
     };
-    let (mut client, mut id) = (None, String::new());
+    let (mut client, mut id) = (None, None);
     let mut headers = Vec::with_capacity(received.headers().len());
     for header in received.headers() {
         let name = header.field.as_str().as_str().to_ascii_lowercase();
         match name.as_str() {
-            name if name.eq_ignore_ascii_case(request_id::HEADER) => header.value.as_str().clone_into(&mut id),
+            name if name.eq_ignore_ascii_case(request_id::HEADER) => {
+                id = Some(RequestId::passed_on(header.value.as_str()))
+            }
             CLIENT_HEADER => client = header.value.as_str().parse().ok(),
             _ => headers.push((name, header.value.as_str().to_owned())),
         }
     }
-    let Some(client) = client else { return Ok(None) };
+    let (Some(client), Some(id)) = (client, id) else { return Ok(None) };
     let mut body = Vec::with_capacity(received.body_length().unwrap_or(0));
     received.as_reader().read_to_end(&mut body).map_err(|_| Reason::Internal)?;
     Ok(Some((Request { method, segments: head::segments(&path)?, path, query, headers, body, client }, id)))

@@ -200,6 +200,7 @@ proptest! {
         let mut expected = vec![("host".to_owned(), "chat.example".to_owned())];
         expected.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         expected.push((CLIENT_HEADER.to_owned(), CLIENT.to_string()));
+        expected.push((request_id::HEADER.to_owned(), head.id.as_str().to_owned()));
         expected.push(("content-length".to_owned(), body.len().to_string()));
         let seen: Vec<_> = again.headers.iter()
             .map(|header| (header.name.to_owned(), String::from_utf8(header.value.to_vec()).unwrap()))

@@ -1,7 +1,7 @@
 //! Pages for people: the home page `/`, what the server speaks at `/docs`, and `/assets/…`.
 
 use super::{
-    assets::{self, Prepared},
+    assets::{self, Prepared, Variant},
     reply::Reply,
     request::Request,
     router::{Endpoints, Params, Route},
@@ -43,14 +43,14 @@ fn description(_: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
 fn serve(request: &Request, name: &str) -> Result<Reply, Refusal> {
     let Prepared { content_type, plain, gzip, .. } = assets::find(name).ok_or(Reason::NotFound)?;
     let gzip = gzip.as_ref().filter(|_| accepts_gzip(request));
-    let (etag, bytes) = gzip.map_or((&plain.etag, plain.bytes), |gzip| (&gzip.etag, &gzip.bytes));
+    let Variant { etag, bytes } = gzip.unwrap_or(plain);
 
     let reply = if is_known(request, etag) {
         Reply::empty(304)
     } else {
         let reply = match name {
-            assets::INDEX | assets::DOCS => Reply::page(200, bytes),
-            _ => Reply::new(200, content_type, bytes),
+            assets::INDEX | assets::DOCS => Reply::page(200, bytes.as_slice()),
+            _ => Reply::new(200, content_type, bytes.as_slice()),
         };
         if gzip.is_some() { reply.with("Content-Encoding", "gzip") } else { reply }
     };

@@ -96,7 +96,7 @@ mod tests {
         let mut page = String::new();
         text::encode(&mut page, &registry).unwrap();
         for line in [
-            "h_bucket{le=\"5e-5\"} 1",
+            "h_bucket{le=\"0.00005\"} 1",
             "h_bucket{le=\"0.0001\"} 2",
             "h_bucket{le=\"0.00025\"} 2",
             "h_bucket{le=\"0.0005\"} 3",

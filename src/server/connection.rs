@@ -71,7 +71,7 @@ impl Service {
                 }
             };
             vital::may_panic("connection");
-            let _request = head.id.span().entered();
+            let _request = head.id.enter();
             let _in_flight = InFlight::begin(&self.in_flight);
             match self.next(&mut reader, &head) {
                 Ok(Next::Open(session)) => break session,
@@ -187,7 +187,7 @@ impl Service {
         let End::Refused(refusal) = end else { return };
         // A request whose head could not be read has no id yet.
         let id = id.unwrap_or_else(RequestId::next);
-        let _request = id.span().entered();
+        let _request = id.enter();
         tracing::info!(reason = %refusal.reason, client = %peer.to_canonical(), "request refused");
         self.metrics.refused(refusal.reason);
         let bytes =

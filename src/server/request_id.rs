@@ -2,14 +2,13 @@
 
 use ipnet::IpNet;
 use std::{
-    fmt,
+    cell::RefCell,
     net::IpAddr,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
 };
-use tracing::Span;
 
 /// In which header it stands, in answers and in requests of trusted proxies.
 pub const HEADER: &str = "X-Request-Id";
@@ -39,25 +38,43 @@ impl RequestId {
             .map_or_else(RequestId::next, |id| RequestId(id.into()))
     }
 
+    /// One that was made before, and passed on within this process.
+    pub fn passed_on(id: &str) -> RequestId {
+        RequestId(id.into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What is logged within it carries the id, whatever the level.
-    pub fn span(&self) -> Span {
-        span(&self.0)
+    /// What this thread logs until the answer is dropped is about this request.
+    ///
+    /// Not a span of `tracing`: its registry has room for 4,096 threads, and some KiB for each.
+    pub fn enter(&self) -> Entered {
+        Entered { before: CURRENT.replace(Some(self.clone())) }
+    }
+
+    /// The request that this thread deals with, if any.
+    pub fn current() -> Option<RequestId> {
+        // Nothing is borrowed while others' code runs; and what is logged when a thread ends belongs to no request.
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 }
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+thread_local! {
+    static CURRENT: RefCell<Option<RequestId>> = const { RefCell::new(None) };
 }
 
-/// The span of the request with this id, on whatever thread it is dealt with.
-pub fn span(id: &str) -> Span {
-    tracing::error_span!("request", id)
+/// A thread deals with a request, until this is dropped.
+#[must_use]
+pub struct Entered {
+    before: Option<RequestId>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.before.take());
+    }
 }
 
 /// Letters, digits and what UUIDs, base64 and trace ids have beside them.
@@ -78,6 +95,17 @@ mod tests {
     #[test]
     fn no_two_requests_have_one_id() {
         assert_ne!(RequestId::next(), RequestId::next());
+    }
+
+    #[test]
+    fn a_thread_is_within_a_request_until_it_leaves() {
+        let (outer, inner) = (RequestId::next(), RequestId::next());
+        assert_eq!(RequestId::current(), None);
+        let entered = outer.enter();
+        drop(inner.enter());
+        assert_eq!(RequestId::current(), Some(outer.clone()));
+        drop(entered);
+        assert_eq!(RequestId::current(), None);
     }
 
     #[test]

@@ -141,6 +141,10 @@ impl Tls {
         while !self.pumps.open.lock().is_empty() && Instant::now() < deadline {
             thread::sleep(LOOK_AGAIN);
         }
+        let connections = self.pumps.open.lock().len();
+        if connections > 0 {
+            tracing::warn!(connections, "some clients did not take their last encrypted bytes in time");
+        }
     }
 
     fn start_pump(&self, outside: TcpStream, tls: ServerConnection) -> io::Result<(TcpStream, thread::JoinHandle<()>)> {

@@ -9,7 +9,6 @@ use crate::{
     socket::{handshake, session},
 };
 use std::{net::TcpStream, sync::Arc};
-use tracing::Span;
 
 /// What opens WebSockets on a listener's connections.
 pub trait Upgrades: Send + Sync {
@@ -48,10 +47,16 @@ impl Upgrades for Doors {
         match handshake::prepare(&self.chat, door, head, segments) {
             Ok(opening) => {
                 self.chat.metrics.handshake(door.name(), "ok");
-                let (chat, request) = (self.chat.clone(), Span::current());
+                let (chat, request) = (self.chat.clone(), head.id.clone());
                 Ok(Box::new(move |stream, early| {
-                    let rest = request.in_scope(|| session::open(&chat, stream, opening, early))?;
-                    Some(Box::new(move || request.in_scope(rest)))
+                    let rest = {
+                        let _request = request.enter();
+                        session::open(&chat, stream, opening, early)?
+                    };
+                    Some(Box::new(move || {
+                        let _request = request.enter();
+                        rest();
+                    }))
                 }))
             }
             Err(refusal) => {

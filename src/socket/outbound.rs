@@ -12,6 +12,7 @@
 //!    flusher's table.
 
 use super::{close::Close, flusher::Flusher, frame};
+use crate::server::request_id::RequestId;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::{
@@ -29,7 +30,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tracing::Span;
 
 /// How long a waiting thread sleeps at a time.
 const POLL: Duration = Duration::from_millis(100);
@@ -47,7 +47,7 @@ pub struct Outbound {
     closing: AtomicBool,
     flusher: Arc<Flusher>,
     /// The request that opened it, for the log: others than its own thread write here.
-    request: Span,
+    request: Option<RequestId>,
 }
 
 struct Queue {
@@ -86,7 +86,7 @@ impl Outbound {
             armed: false,
         };
         let closing = AtomicBool::new(false);
-        let (queue, request) = (Mutex::new(queue), Span::current());
+        let (queue, request) = (Mutex::new(queue), RequestId::current());
         Arc::new(Outbound { id, stream, limit, stall, queue, closing, flusher, request })
     }
 
@@ -301,7 +301,8 @@ impl Outbound {
 
     /// Forgets what waits, except the frame that is half sent, and says goodbye with 1013.
     fn drop_slow(&self, queue: &mut Queue) {
-        tracing::info!(parent: &self.request, socket = self.id, waiting = queue.bytes, reason = "slow_reader", "member dropped");
+        let _request = self.request.as_ref().map(RequestId::enter);
+        tracing::info!(socket = self.id, waiting = queue.bytes, reason = "slow_reader", "member dropped");
         self.flusher.dropped.inc();
         let half = queue.waiting.pop_front().map(|chunk| {
             let end = if queue.begun == 0 { 0 } else { frame::boundary(&chunk, queue.begun) };

@@ -2,17 +2,10 @@
 
 const DEADLINE = 15_000; // ms
 
-/** A request that failed. `status` is 0 when the server was not reached at all. */
-export class ApiError extends Error {
-  constructor(message, { status = 0, reason = '', retryAfter = 0 } = {}) {
-    super(message);
-    this.status = status;
-    this.reason = reason;
-    this.retryAfter = retryAfter; // ms
-  }
-}
+/** A request that failed, with a sentence. `status` is 0 when the server was not reached, `retryAfter` is in ms. */
+const failure = (message, status = 0, retryAfter = 0) => Object.assign(new Error(message), { status, retryAfter });
 
-/** Sends a request and gives the JSON of its answer; throws an {@link ApiError} for anything but a 2xx. */
+/** Sends a request and gives the JSON of its answer; throws a {@link failure} for anything but a 2xx. */
 export async function request(method, path, { bearer, body } = {}) {
   const headers = { Accept: 'application/json' };
   if (bearer) headers.Authorization = `Bearer ${bearer}`;
@@ -29,7 +22,7 @@ export async function request(method, path, { bearer, body } = {}) {
     });
     answer = await response.json().catch(() => null);
   } catch {
-    throw new ApiError("The server can't be reached.");
+    throw failure("The server can't be reached.");
   }
   if (response.ok && answer !== null) return answer;
   throw refusal(response, answer);
@@ -66,5 +59,5 @@ function refusal(response, answer) {
   let message = error ?? answer?.message ?? `The server answered ${response.status}.`;
   if (field) message += ` (${field})`;
   if (response.status === 429 && seconds) message += ` Try again in ${seconds} seconds.`;
-  return new ApiError(message, { status: response.status, reason: answer?.reason, retryAfter: seconds * 1000 });
+  return failure(message, response.status, seconds * 1000);
 }

@@ -2,8 +2,8 @@
 
 import { Channel } from './channel.js';
 import { OpenRoom, findOpenRoom, listOpenRooms } from './chitchat.js';
-import { byId, setText } from './dom.js';
-import { Forms } from './forms.js';
+import { ui } from './dom.js';
+import { listenToForms } from './forms.js';
 import { Session } from './session.js';
 import { Sidebar } from './sidebar.js';
 import { Talk } from './talk.js';
@@ -16,8 +16,8 @@ const page = {
   /** Whether the login form is shown; a session that has expired stays, with its drafts. */
   locked: true,
   rooms: new Map(),
-  /** The listed open rooms; `null` where the server has none. */
-  listed: null,
+  /** The listed open rooms. */
+  listed: [],
   current: null,
   missing: '',
   paint,
@@ -26,16 +26,20 @@ const page = {
   relist,
 };
 
-// Requests for a paint that is still to come: in the next frame, or by a timer.
-let painting = 0;
-let hiddenPaint;
+let painting = 0; // the request for a paint that is still to come
 
 const sidebar = new Sidebar(page);
 const talk = new Talk(page);
-new Forms(page);
+listenToForms(page);
 
 addEventListener('hashchange', route);
-document.addEventListener('visibilitychange', () => paint());
+document.addEventListener('visibilitychange', () => {
+  painting = 0; // a frame may never come, and a timer is too late
+  paint();
+});
+addEventListener('beforeunload', (event) => {
+  if ([...page.rooms.values()].some((room) => room.outbox.length)) event.preventDefault();
+});
 setInterval(() => document.hidden || relist(), RELIST);
 lock('email');
 
@@ -71,7 +75,7 @@ function logOut() {
 function lock(field) {
   page.locked = true;
   paintNow(); // what is hidden can't take the focus
-  byId(field).focus();
+  ui[field].focus();
 }
 
 function forget() {
@@ -92,68 +96,44 @@ function adopt(room) {
 async function relist() {
   if (page.locked) return;
   page.listed = await listOpenRooms().catch(() => page.listed);
-  for (const info of page.listed ?? []) {
-    if (!page.rooms.has(`open/${info.id}`)) adopt(new OpenRoom(info));
-  }
+  page.listed.forEach(known);
   paint();
+}
+
+/** The open room that the server describes like this. */
+function known(info) {
+  const room = page.rooms.get(`open/${info.id}`);
+  room?.update(info);
+  return room ?? adopt(new OpenRoom(info));
 }
 
 /** Opens the room that the address names: `#chat/HASH`, `#open/ID` or `#open/TITLE`. */
 async function route() {
-  if (page.locked) return;
-  const key = decode(location.hash.slice(1));
-  page.current = page.rooms.get(key) ?? (key.startsWith('open/') ? await find(key.slice(5)) : null);
-  page.missing = key && !page.current ? 'There is no such room, or you have no access to it.' : '';
-  if (page.current) {
-    page.current.unread = 0;
-    page.current.open();
-  }
-  talk.show(page.current);
+  const { hash } = location;
+  const room = await find(hash.slice(1)).catch(() => null);
+  if (page.locked || hash !== location.hash) return;
+  page.current = room;
+  page.missing = hash && !room ? 'There is no such room, or you have no access to it.' : '';
+  room?.open();
+  talk.show(room);
   paint();
 }
 
-async function find(id) {
-  try {
-    const info = await findOpenRoom(id);
-    return page.rooms.get(`open/${info.id}`) ?? adopt(new OpenRoom(info));
-  } catch {
-    return null;
-  }
+async function find(address) {
+  const key = decodeURIComponent(address);
+  return page.rooms.get(key) ?? (/^open\/./.test(key) ? known(await findOpenRoom(key.slice(5))) : null);
 }
 
-function decode(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return '';
-  }
-}
-
-/** Paints soon, and once however often it is asked: per frame, or now and then while nobody looks. */
+/** Paints soon, and once however often it is asked. While the page is hidden, only its title matters. */
 function paint() {
-  // Frames stop while the page is hidden; the title should go on counting.
-  if (painting && !document.hidden) return;
-  cancelAnimationFrame(painting);
-  if (document.hidden) {
-    painting = 0;
-    hiddenPaint ??= setTimeout(paintNow, 500);
-  } else {
-    painting = requestAnimationFrame(paintNow);
-  }
+  painting ||= document.hidden ? setTimeout(paintNow, 500) : requestAnimationFrame(paintNow);
 }
 
 function paintNow() {
   painting = 0;
-  clearTimeout(hiddenPaint);
-  hiddenPaint = undefined;
-  byId('login').hidden = !page.locked;
-  byId('app').hidden = page.locked;
-  setText(
-    byId('login-why'),
-    page.session && page.locked
-      ? 'Your login has expired. Log in again to go on; what you wrote is kept.'
-      : 'Log in with your Propromo account.',
-  );
+  ui.login.hidden = !page.locked;
+  ui.app.hidden = page.locked;
+  ui.expired.hidden = !page.session;
   let unread = 0;
   for (const room of page.rooms.values()) {
     if (room.watched()) room.unread = 0;

@@ -11,7 +11,6 @@ const PASSING = ['rate_limited', 'unavailable', 'overloaded']; // errors that tr
 
 export class Channel extends Room {
   #seen = ''; // the last id that came in room order: what a new connection continues from
-  #misses = 0;
   #toldTyping = -TYPING_EVERY;
   #again;
 
@@ -30,7 +29,7 @@ export class Channel extends Room {
       },
       opened: () => this.#opened(),
       received: (frame) => this.#received(frame),
-      closed: (code, opened) => this.#closed(code, opened),
+      closed: (how) => this.#closed(how),
       changed: () => this.changed(),
       probe: { type: 'ping' },
     });
@@ -69,7 +68,6 @@ export class Channel extends Room {
   }
 
   #opened() {
-    this.#misses = 0;
     // Without an id to continue from, the latest messages follow, whatever was here.
     if (!this.#seen) this.forget();
     // The answer comes behind the replay, and so also says that the replay is over.
@@ -77,13 +75,9 @@ export class Channel extends Room {
     this.flush();
   }
 
-  #closed(code, opened) {
+  #closed(how) {
     this.loading = false;
-    this.people = new Set();
-    for (const entry of this.outbox) entry.sentAt = 0;
-    if (code === 1009) this.failLongest();
-    // A page can't see why a handshake was refused. It may be the id to continue from: start afresh.
-    if (!opened && this.#seen && ++this.#misses % 3 === 0) this.#reload();
+    this.interrupted(how);
   }
 
   #received(frame) {

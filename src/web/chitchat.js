@@ -1,21 +1,16 @@
 // An open room: anybody enters it with a name of their own (PROTOCOL section 7).
 
 import { request, socketUrl } from './api.js';
-import { Connection } from './connection.js';
+import { Connection, GONE } from './connection.js';
 import { Room } from './room.js';
 
 const ECHOED = 10_000; // ms in which a sent message comes back, or the connection is taken for dead
+const MARKS = 10_000; // events that are recognized when they come again; the door shows fewer
 const NAME_TAKEN = 202;
+const CHANGED = 'The passphrase of this room has been changed, or your way in has expired. Enter it again.';
 
-/** The listed rooms, or `null` where the server has no such door. */
-export async function listOpenRooms() {
-  try {
-    return await request('GET', '/chats/all');
-  } catch (error) {
-    if (error.status === 404) return null;
-    throw error;
-  }
-}
+/** All rooms but the hidden ones. */
+export const listOpenRooms = () => request('GET', '/chats/all');
 
 /** Makes a room of `{title, description, visibility, password}`. */
 export const createOpenRoom = (room) => request('POST', '/chats', { body: room });
@@ -35,16 +30,23 @@ export class OpenRoom extends Room {
   constructor(info) {
     super(`open/${info.id}`, info.title, info.description, '');
     this.#id = info.id;
-    this.closed = info.visibility !== 'public';
     this.path = `/chats/${info.id}`;
+    this.update(info);
     this.older = false;
     this.connection = new Connection({
       dial: () => this.#dial(),
       opened: () => this.#opened(),
       received: (frame) => this.#received(frame),
-      closed: (code) => this.#closed(code),
+      closed: (how) => this.#closed(how),
       changed: () => this.changed(),
     });
+  }
+
+  /** Takes over what the server says of the room now. */
+  update({ title, description, visibility }) {
+    this.title = title;
+    this.about = description;
+    this.closed = visibility !== 'public';
   }
 
   /** Whether a name was chosen and, for a closed room, the passphrase was right. */
@@ -54,7 +56,10 @@ export class OpenRoom extends Room {
 
   /** Enters under a name; throws an error with a sentence if the server won't have it. */
   async enter(name, secret) {
-    if (this.closed) this.#token = await this.#tokenFor(name, secret);
+    if (this.closed) {
+      const answer = request('POST', `${this.path}/token`, { body: { secret, name } });
+      this.#token = (await answer.catch(refused)).token;
+    }
     this.problem = '';
     this.me = name;
     this.ready = false;
@@ -92,28 +97,25 @@ export class OpenRoom extends Room {
 
   loadOlder() {} // the door keeps the last events only
 
-  async #tokenFor(name, secret) {
-    try {
-      return (await request('POST', `${this.path}/token`, { body: { secret, name } })).token;
-    } catch (error) {
-      throw error.status === 401 ? new Error('That is not the passphrase of this room.') : error;
-    }
-  }
-
   async #dial() {
-    if (this.#token) await this.#renewToken();
+    await this.#ask();
     return { url: socketUrl(`${this.path}/ws`), protocols: this.#token ? [this.#token] : [] };
   }
 
-  // A page can't see why a WebSocket was refused; asking for a new token first tells.
-  async #renewToken() {
+  // A page can't see why a WebSocket is refused; asking for the room, or for a new token, tells.
+  async #ask() {
     try {
-      const answer = await request('GET', `${this.path}/token/renew`, { bearer: this.#token });
-      this.#token = answer.token ?? this.#token;
+      if (this.#token) {
+        const answer = await request('GET', `${this.path}/token/renew`, { bearer: this.#token });
+        this.#token = answer.token ?? this.#token;
+      } else {
+        this.update(await request('GET', this.path));
+        if (this.closed) this.#turnedOut(CHANGED);
+      }
     } catch (error) {
-      if (error.status < 400 || error.status >= 500 || error.status === 429) throw error;
-      this.#turnedOut('Enter the passphrase again: your way in has expired, or the passphrase was changed.');
-      error.final = true;
+      error.final = error.status >= 400 && error.status < 500 && error.status !== 429;
+      if (error.status === 404) error.message = GONE;
+      else if (error.final) this.#turnedOut(CHANGED);
       throw error;
     }
   }
@@ -125,25 +127,31 @@ export class OpenRoom extends Room {
     this.#watchdog = setInterval(() => this.#checkEchoes(), ECHOED / 2);
     const bearer = this.#token || undefined;
     const [events, room] = await Promise.all([
-      request('GET', `/chats/events/${this.#id}`, { bearer }).catch(() => []),
+      request('GET', `/chats/events/${this.#id}`, { bearer }).catch(() => null),
       request('GET', this.path, { bearer }).catch(() => null),
     ]);
     if (this.#held !== live) return; // left, or lost, in the meantime
+    // Without the events, what was stored before the connection broke would be said again.
+    if (!events) return this.connection.renew(true);
     this.#held = null;
     for (const { username } of room?.users ?? []) this.people.add(username);
     for (const event of [...events, ...live]) if (!this.#events.has(markOf(event))) this.#arrived([event]);
     this.ready = true;
+    this.problem = '';
     // What the events show was said before the connection broke; only the rest is said again.
     this.flush();
     this.changed();
   }
 
-  #closed(code) {
-    if (code === 1009) this.failLongest();
+  #closed(how) {
     clearInterval(this.#watchdog);
     this.#held = null;
-    this.people = new Set();
-    for (const entry of this.outbox) entry.sentAt = 0;
+    this.interrupted(how);
+    if (how.reason) this.problem = ''; // the same in other words
+    if (how.reason === 'room_changed') {
+      this.closed = true;
+      this.#turnedOut(CHANGED);
+    }
   }
 
   #received(frame) {
@@ -157,6 +165,7 @@ export class OpenRoom extends Room {
     for (const frame of frames) {
       const { event_type: type, name, msg, time } = frame;
       this.#events.add(markOf(frame));
+      if (this.#events.size > MARKS) this.#events.delete(this.#events.values().next().value);
       if (type === 'join') this.people.add(name);
       if (type === 'leave') this.people.delete(name);
       const own = type === 'send' && name === this.me;
@@ -185,8 +194,9 @@ export class OpenRoom extends Room {
       return;
     }
     if (code === NAME_TAKEN) {
-      // The server has not noticed yet that the earlier connection is gone: try again, later.
+      // Perhaps the server has not noticed yet that the earlier connection is gone.
       this.connection.renew(true);
+      this.problem = `The name “${this.me}” is still taken; it is tried again.`;
       return;
     }
     this.problem = field ? `${error} (${field})` : error;
@@ -212,6 +222,11 @@ export class OpenRoom extends Room {
   #frame(event_type, msg) {
     return { event_type, name: this.me, color: '#3b6fd4', msg, room_id: this.#id, time: new Date().toISOString() };
   }
+}
+
+function refused(error) {
+  if (error.status === 401) error.message = 'That is not the passphrase of this room.';
+  throw error;
 }
 
 const markOf = ({ event_type, name, msg, time }) => JSON.stringify([event_type, name, msg, time]);

@@ -12,10 +12,19 @@ const ANSWER = 10_000;
 const RATE = 15; // frames a second
 const BURST = 60;
 
+// Reasons of a 1008 that another attempt, with another token, may cure.
+const PASSING = /^(rate_limited|auth_deadline|token_\w+|)$/;
+export const GONE = 'This room has been deleted.';
+const FAREWELLS = {
+  room_deleted: GONE,
+  room_denied: 'You have no access to this room any more.',
+};
+
 /**
  * One lasting connection to a room.
  *
- * `state` is `idle`, `connecting`, `open`, `waiting` (will try again) or `stopped` (will not, see `error`).
+ * `state` is `idle`, `connecting`, `open`, `waiting` (will try again), `stopped` (tries again when told to) or
+ * `over` (the server has shut this room to us for good); `error` says why.
  */
 export class Connection {
   state = 'idle';
@@ -37,20 +46,22 @@ export class Connection {
 
   /**
    * `dial()` gives `{url, protocols}`, or throws: an error with `final` set ends the attempts.
-   * `opened()`, `received(frame)`, `closed(code)`, `changed()` are called as it happens;
+   * `opened()`, `received(frame)`, `closed({code, reason})`, `changed()` are called as it happens;
    * `probe` is a frame that the server answers.
    */
   constructor(hooks) {
-    this.#hooks = { opened() {}, received() {}, closed() {}, changed() {}, probe: null, ...hooks };
+    this.#hooks = hooks;
   }
 
   open() {
     if (this.#listeners) return;
     this.#listeners = new AbortController();
     const { signal } = this.#listeners;
-    addEventListener('online', () => this.retryNow(), { signal });
-    addEventListener('offline', () => this.#ask(), { signal });
-    document.addEventListener('visibilitychange', () => document.hidden || this.retryNow(), { signal });
+    const hurry = () => this.state === 'waiting' && !document.hidden && this.retryNow();
+    addEventListener('online', hurry, { signal });
+    document.addEventListener('visibilitychange', hurry, { signal });
+    // Perhaps it is only another network: a new connection tells, long before the old one is missed.
+    addEventListener('offline', () => this.state === 'open' && this.renew(), { signal });
     this.#attempts = 0;
     this.#attempt();
   }
@@ -69,8 +80,9 @@ export class Connection {
 
   /** Gives this connection up and makes another: at once, or after the usual delay. */
   renew(later = false) {
-    if (!this.#listeners) return;
+    if (!this.#listeners || this.state === 'over') return;
     this.#drop();
+    this.#hooks.closed({});
     if (later) this.#wait(null);
     else this.#attempt();
   }
@@ -97,12 +109,12 @@ export class Connection {
       where = await this.#hooks.dial();
     } catch (error) {
       if (turn !== this.#turn) return;
-      if (error.final) this.#become('stopped', error);
+      if (error.final) this.#become(error.status === 404 ? 'over' : 'stopped', error);
       else this.#wait(error);
       return;
     }
     if (turn !== this.#turn) return;
-    const socket = new WebSocket(where.url, where.protocols ?? []);
+    const socket = new WebSocket(where.url, where.protocols);
     this.#socket = socket;
     this.#timer = setTimeout(() => socket.close(), OPENING);
     let opened = false;
@@ -121,20 +133,23 @@ export class Connection {
       const frame = parse(data);
       if (frame) this.#hooks.received(frame);
     };
-    socket.onclose = ({ code }) => {
-      if (turn !== this.#turn) return;
-      this.#hooks.closed(code, opened);
-      // The hook may have closed this connection for good, or started another.
+    socket.onclose = ({ code, reason }) => {
       if (turn !== this.#turn) return;
       this.#drop();
+      const over = farewell(code, reason);
+      this.#become(over ? 'over' : 'waiting', over);
+      const left = this.#turn;
+      this.#hooks.closed({ code, reason });
+      // The hook may have closed this connection for good, or started another.
+      if (over || left !== this.#turn) return;
       this.#wait(opened ? null : new Error("The server didn't open this room."));
     };
   }
 
   #wait(error) {
     const most = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#attempts++);
-    const delay = Math.max(error?.retryAfter ?? 0, Math.random() * most);
     this.#become('waiting', error);
+    const delay = (error?.retryAfter ?? 0) + Math.random() * most;
     this.#timer = setTimeout(() => this.#attempt(), delay);
   }
 
@@ -158,17 +173,11 @@ export class Connection {
   #watch() {
     const now = performance.now();
     if (this.#asked && now - this.#asked > ANSWER) {
-      this.#drop();
-      this.#wait(null);
-    } else if (now - this.#heard > QUIET) {
-      this.#ask();
+      this.renew(true);
+    } else if (this.#hooks.probe && !this.#asked && now - this.#heard > QUIET) {
+      this.#asked = now;
+      this.send(this.#hooks.probe);
     }
-  }
-
-  #ask() {
-    if (this.state !== 'open' || !this.#hooks.probe || this.#asked) return;
-    this.#asked = performance.now();
-    this.send(this.#hooks.probe);
   }
 
   #drain() {
@@ -192,6 +201,12 @@ export class Connection {
     this.error = error;
     this.#hooks.changed();
   }
+}
+
+/** Why a close is for good (PROTOCOL section 9), as an error; nothing if another attempt may help. */
+function farewell(code, reason) {
+  if (code === 1008 ? PASSING.test(reason) : reason !== 'room_deleted') return null;
+  return new Error(FAREWELLS[reason] ?? 'The server has shut this room to you.');
 }
 
 function parse(data) {

@@ -7,15 +7,13 @@ export function el(name, properties = {}, ...children) {
   return node;
 }
 
-export const byId = (id) => document.getElementById(id);
+/** The page's elements that have an id, by that. */
+export const ui = Object.fromEntries([...document.querySelectorAll('[id]')].map((node) => [node.id, node]));
 
 /** Sets text only where it differs, so that screen readers and selections are left in peace. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
-
-/** A name that, where it must be broken, is broken before an `@`. */
-export const breakable = (name) => name.split(/(?=@)/).flatMap((part) => [el('wbr'), part]);
 
 /** Makes the children of `list` match `items`, keeping (and thereby the focus in) what stays. */
 export function sync(list, items, keyOf, make, update) {
@@ -36,9 +34,12 @@ export function sync(list, items, keyOf, make, update) {
   for (const node of old.values()) node.remove();
 }
 
-/** One of eight colours, always the same for a name. */
-export function hueOf(name) {
+/** A name's first letter on one of eight colours, always the same one. */
+export function avatar(name) {
   let sum = 0;
-  for (let i = 0; i < name.length; i++) sum = (sum * 31 + name.charCodeAt(i)) >>> 0;
-  return sum % 8;
+  for (const char of name) sum = (sum * 31 + char.codePointAt(0)) >>> 0;
+  const node = el('span', { className: 'avatar' }, [...name][0]?.toUpperCase() ?? '?');
+  node.style.setProperty('--hue', (sum % 8) * 45);
+  node.ariaHidden = 'true';
+  return node;
 }

@@ -1,112 +1,91 @@
 // Forms: log in, enter an open room, make one, find one.
 
 import { createOpenRoom, findOpenRoom } from './chitchat.js';
-import { byId, setText } from './dom.js';
+import { setText, ui } from './dom.js';
 
-export class Forms {
-  constructor(page) {
-    logIn(page);
-    enterRoom(page);
-    dialog('new-room', 'new-dialog', async () => {
-      const kind = byId('room-kind').value;
-      const [name, secret] = [byId('room-name'), byId('room-secret')];
-      if (name.value.trim().length < 2) throw new Missing('A name has 2 characters or more.', name);
-      if (kind !== 'public' && secret.value.length < 8) {
-        throw new Missing('A passphrase has 8 characters or more.', secret);
-      }
-      const room = await createOpenRoom({
-        title: name.value.trim(),
-        description: byId('room-text').value.trim(),
-        visibility: kind,
-        ...(kind !== 'public' && { password: secret.value }),
-      });
-      await page.relist();
-      location.hash = `#${encodeURIComponent(`open/${room.id}`)}`;
-    });
-    byId('room-kind').onchange = ({ target }) => (byId('room-closed').hidden = target.value === 'public');
-    dialog('find-room', 'find-dialog', async () => {
-      const room = await findOpenRoom(byId('find-name').value.trim());
-      location.hash = `#${encodeURIComponent(`open/${room.id}`)}`;
-    });
-  }
-}
-
-function logIn(page) {
-  const [email, password] = [byId('email'), byId('password')];
-  submit(byId('login-form'), byId('login-error'), async () => {
-    const [first] = [email, password].filter((field) => !field.value);
-    mark([email, password], first);
-    if (first) throw new Missing('Enter your email and your password.', first);
+/** Lets the forms do their work; `page` is what they work on. */
+export function listenToForms(page) {
+  submit(ui.loginForm, async () => {
+    const { email, password } = ui;
+    const missing = [email, password].find((field) => !field.value);
+    if (missing) throw wrong(missing, 'Enter your email and your password.');
     try {
       await page.enter(email.value.trim(), password.value);
       password.value = '';
     } catch (error) {
-      if (error.status === 401) mark([email, password], password);
-      throw new Missing(error.message, password);
+      throw wrong(password, error.message);
     }
   });
-}
 
-function enterRoom(page) {
-  const [name, secret] = [byId('enter-name'), byId('enter-secret')];
-  submit(byId('enter'), byId('enter-error'), async () => {
+  submit(ui.enter, async () => {
+    const { enterName, enterSecret } = ui;
     const room = page.current;
-    if (!name.value.trim()) throw new Missing('Choose a name.', name);
+    if (!enterName.value.trim()) throw wrong(enterName, 'Choose a name.');
     room.problem = '';
     try {
-      await room.enter(name.value.trim(), secret.value);
+      await room.enter(enterName.value.trim(), enterSecret.value);
     } catch (error) {
-      throw new Missing(error.message, room.closed ? secret : name);
+      throw wrong(room.closed ? enterSecret : enterName, error.message);
     }
-    secret.value = '';
+    enterSecret.value = '';
     page.paint();
-    byId('text').focus();
+    ui.text.focus();
   });
-}
 
-function dialog(opener, id, work) {
-  const box = byId(id);
-  const form = box.querySelector('form');
-  byId(opener).onclick = () => {
-    form.reset();
-    for (const select of form.querySelectorAll('select')) select.dispatchEvent(new Event('change'));
-    setText(form.querySelector('.error'), '');
-    box.showModal();
+  submit(ui.find, async () => {
+    const name = ui.findName.value.trim();
+    if (name) go(await findOpenRoom(name));
+    ui.findName.value = '';
+  });
+
+  ui.newRoom.onclick = () => {
+    ui.newForm.reset();
+    ui.roomClosed.hidden = true;
+    setText(ui.newForm.querySelector('.error'), '');
+    ui.newDialog.showModal();
   };
-  form.querySelector('.cancel').onclick = () => box.close();
-  submit(form, form.querySelector('.error'), async () => {
-    await work();
-    box.close();
+  ui.newCancel.onclick = () => ui.newDialog.close();
+  ui.roomKind.onchange = () => (ui.roomClosed.hidden = ui.roomKind.value === 'public');
+  submit(ui.newForm, async () => {
+    const { roomName, roomText, roomKind, roomSecret } = ui;
+    const password = roomKind.value === 'public' ? undefined : roomSecret.value;
+    if (roomName.value.trim().length < 2) throw wrong(roomName, 'A name has 2 characters or more.');
+    if (password?.length < 8) throw wrong(roomSecret, 'A passphrase has 8 characters or more.');
+    const room = await createOpenRoom({
+      title: roomName.value.trim(),
+      description: roomText.value.trim(),
+      visibility: roomKind.value,
+      password,
+    });
+    await page.relist();
+    go(room);
+    ui.newDialog.close();
   });
 }
 
-/** An error that belongs to a field, which gets the focus. */
-class Missing extends Error {
-  constructor(message, field) {
-    super(message);
-    this.field = field;
-  }
-}
+const go = (room) => (location.hash = `#${encodeURIComponent(`open/${room.id}`)}`);
+
+/** An error that belongs to a field, which is marked and gets the focus. */
+const wrong = (field, message) => Object.assign(new Error(message), { field });
 
 /** Does `work` when the form is sent, once at a time, and shows what went wrong. */
-function submit(form, errorLine, work) {
+function submit(form, work) {
+  const line = form.querySelector('.error');
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
     if (form.ariaBusy === 'true') return;
     form.ariaBusy = 'true';
-    setText(errorLine, '');
+    setText(line, '');
+    for (const field of form.querySelectorAll('[aria-invalid]')) field.ariaInvalid = null;
     try {
       await work();
-    } catch (error) {
-      setText(errorLine, error.message);
-      error.field?.focus();
-      error.field?.select();
+    } catch ({ field, message }) {
+      setText(line, message);
+      if (field) field.ariaInvalid = 'true';
+      field?.focus();
+      field?.select();
     } finally {
       form.ariaBusy = 'false';
     }
   });
-}
-
-function mark(fields, wrong) {
-  for (const field of fields) field.setAttribute('aria-invalid', String(field === wrong));
 }

@@ -1,14 +1,13 @@
 // Message text to DOM nodes: links, `code`, fenced blocks. Text is only ever put in as text.
 
-const FENCE = '```';
+const FENCE = '\x60\x60\x60'; // three backticks
 const LANGUAGE = /^[\w+#.-]*[^\S\n]*\n/;
 
 // Direction marks and overrides end a link: they could make it read as another address.
 const INLINE = /`([^`\n]+)`|\bhttps?:\/\/[^\s<>"`\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069]+/giu;
 const TRAILING = '.,;:!?\'*_~…';
 
-const PICTURE = String.raw`\p{Extended_Pictographic}[\u{1F3FB}-\u{1F3FF}\uFE0F]*`;
-const PICTURES = new RegExp(`^(?:(?:\\p{Regional_Indicator}{2}|${PICTURE}(?:\\u200D${PICTURE})*)\\s?){1,3}$`, 'u');
+const PICTURES = /^(?:\p{RGI_Emoji}\s?){1,3}$/v;
 
 /** What a message's text looks like, as nodes. */
 export function markup(text) {

@@ -4,6 +4,7 @@ const OUTBOX_LIMIT = 500;
 const FRAME_LIMIT = 16_384; // bytes of a frame, the server's default
 const KEPT = 2_000; // messages kept in memory of a room that nobody scrolls back in
 const TYPING = 5_000; // ms that a sign of typing lasts
+const TOO_LONG = 1009; // RFC 6455 §7.4.1
 
 /** A room of any door. Doors extend it with `open`, `close`, `frameOf`, `transmit` and `loadOlder`. */
 export class Room {
@@ -112,10 +113,14 @@ export class Room {
     this.changed();
   }
 
-  /** Something was too long for the server, which doesn't say what: not to be sent for ever. */
-  failLongest() {
-    const [longest] = this.outbox.filter((entry) => !entry.failed).sort((a, b) => b.text.length - a.text.length);
-    if (longest) this.fail(longest, 'This message is too long for the server.');
+  /** The connection is gone, and with it the news of who is here and what was stored. */
+  interrupted({ code }) {
+    this.people = new Set();
+    for (const entry of this.outbox) {
+      // Not to be sent for ever: the server doesn't say which one it means.
+      if (code === TOO_LONG && entry.sentAt) entry.failed ||= 'The server may have found this message too long.';
+      entry.sentAt = 0;
+    }
   }
 
   /** Sends all that waits, in order. */
@@ -146,29 +151,18 @@ export class Room {
   tellTyping() {}
 
   #insert(late) {
-    const fresh = late.filter((message) => !this.#has(message.key));
+    const [first] = this.messages;
+    const known = ({ key }) => key >= first.key && this.messages.findLast((other) => other.key <= key).key === key;
+    const fresh = late.filter((message) => !known(message)).sort(byKey);
     if (!fresh.length) return;
-    fresh.sort((a, b) => (a.key < b.key ? -1 : 1));
-    if (fresh.at(-1).key < this.messages[0].key) {
-      this.base -= fresh.length;
-      this.messages = fresh.concat(this.messages);
-    } else {
-      this.messages = this.messages.concat(fresh).sort((a, b) => (a.key < b.key ? -1 : 1));
-      this.edition++;
-    }
-  }
-
-  #has(key) {
-    let low = 0;
-    let high = this.messages.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.messages[middle].key < key) low = middle + 1;
-      else high = middle;
-    }
-    return this.messages[low]?.key === key;
+    if (fresh.at(-1).key < first.key) this.base -= fresh.length;
+    else this.edition++;
+    this.messages = fresh.concat(this.messages);
+    if (fresh.at(-1).key >= first.key) this.messages.sort(byKey);
   }
 }
+
+const byKey = (a, b) => (a.key < b.key ? -1 : 1);
 
 /** What the server's `ref` is made of. Not `randomUUID`, which plain HTTP pages don't have. */
 function randomRef() {

@@ -8,30 +8,26 @@ export class Session {
   /** A connection token to show; pages connect with tickets of their own. */
   token;
   tokenExpires;
-  /** Whether `token` came from `/login`, for `/chat/…`, or from `/ws_ticket`, for `/channel/…`. */
-  fromLogin;
   /** Called when the access token is no longer accepted. */
   expired = () => {};
 
   #access;
 
   static async start(email, password) {
+    const session = new Session();
     const answer = await login(email, password);
-    return new Session(answer, email);
-  }
-
-  constructor(answer, typed) {
-    this.#access = answer.access_token;
-    this.email = accountOf(answer.access_token) || typed;
-    this.chats = answer.chats ?? [];
-    this.#shows(answer.token, answer.expires, true);
+    session.#access = answer.access_token;
+    session.email = accountOf(answer.access_token) || email;
+    session.chats = answer.chats ?? [];
+    session.#shows(answer.token, answer.expires);
+    return session;
   }
 
   /** Goes on with the tokens of a later login of the same account. */
   resume(later) {
     this.#access = later.#access;
     this.chats = later.chats;
-    this.#shows(later.token, later.tokenExpires, true);
+    this.#shows(later.token, later.tokenExpires);
   }
 
   /** A fresh token that opens one WebSocket. An error with `final` set won't go away by trying again. */
@@ -42,7 +38,7 @@ export class Session {
   /** Replaces the token that is shown. */
   async refresh() {
     const answer = await this.#ticket();
-    this.#shows(answer.ticket, answer.expires, false);
+    this.#shows(answer.ticket, answer.expires);
   }
 
   async #ticket() {
@@ -51,14 +47,12 @@ export class Session {
     } catch (error) {
       error.final = [401, 403, 404].includes(error.status);
       if (error.status === 401) this.expired();
-      if (error.status === 404) error.message = 'This server gives no tickets, so this page can open no room on it.';
       throw error;
     }
   }
 
-  #shows(token, expires, fromLogin) {
+  #shows(token, expires) {
     this.token = token;
     this.tokenExpires = expires;
-    this.fromLogin = fromLogin;
   }
 }

@@ -1,35 +1,28 @@
 // The list of rooms with what is unread in them, the account, and its token.
 
-import { breakable, byId, el, setText, sync } from './dom.js';
+import { el, setText, sync, ui } from './dom.js';
 
 export class Sidebar {
   #page;
-  #shown = ''; // the token in the box
 
   constructor(page) {
     this.#page = page;
-    byId('logout').onclick = () => page.logOut();
-    byId('copy-token').onclick = () => copy(byId('token'));
-    byId('copy-wscat').onclick = () => copy(byId('wscat'));
-    byId('new-token').onclick = () => this.#newToken();
+    ui.logout.onclick = () => page.logOut();
+    ui.copyToken.onclick = () => copy(ui.token);
+    ui.newToken.onclick = () => this.#newToken();
   }
 
   paint() {
     const { session, rooms, listed, current } = this.#page;
     const all = [...rooms.values()];
-    this.#list(byId('chats'), all.filter((room) => room.key.startsWith('chat/')));
-    byId('open-rooms').hidden = !listed;
-    if (listed) {
-      const known = new Set(listed.map((info) => `open/${info.id}`));
-      // A room that is not listed any more stays for as long as one is in it.
-      const open = all.filter((room) => room.key.startsWith('open/') && (known.has(room.key) || room.entered));
-      this.#list(byId('open-list'), open);
-    }
+    this.#list(ui.chats, all.filter((room) => room.key.startsWith('chat/')));
+    const known = new Set(listed.map((info) => `open/${info.id}`));
+    // A room that is not listed any more stays for as long as one is in it.
+    this.#list(ui.openList, all.filter((room) => known.has(room.key) || room.entered));
     const elsewhere = all.reduce((sum, room) => (room === current ? sum : sum + room.unread), 0);
-    byId('elsewhere').hidden = !elsewhere;
-    byId('elsewhere').replaceChildren(...badge(elsewhere));
-    if (byId('me').textContent !== session.email) byId('me').replaceChildren(...breakable(session.email));
-    this.#token(session, current);
+    paintBadge(ui.elsewhere, elsewhere);
+    setText(ui.me, session.email);
+    this.#paintToken(session);
   }
 
   #list(list, rooms) {
@@ -38,40 +31,26 @@ export class Sidebar {
       const [names, count] = link.children;
       setText(names.firstChild, room.title);
       setText(names.lastChild, room.about);
-      names.lastChild.hidden = !room.about;
+      link.title = room.about ? `${room.title}\n${room.about}` : room.title;
       if (room === this.#page.current) link.setAttribute('aria-current', 'page');
       else link.removeAttribute('aria-current');
       link.classList.toggle('unread', room.unread > 0);
-      count.hidden = !room.unread;
-      if (count.dataset.count !== String(room.unread)) {
-        count.dataset.count = room.unread;
-        count.replaceChildren(...badge(room.unread));
-      }
+      paintBadge(count, room.unread);
     });
   }
 
-  #token(session, current) {
-    const room = current?.key.startsWith('chat/') ? current : [...this.#page.rooms.values()][0];
-    const shown = `${session.token} ${room?.key}`;
-    if (shown === this.#shown) return;
-    this.#shown = shown;
-    byId('token').value = session.token;
-    const until = new Date(session.tokenExpires * 1000);
-    setText(byId('token-until'), until.toLocaleTimeString());
-    byId('token-until').dateTime = until.toISOString();
-    const id = encodeURIComponent(room?.key.slice('chat/'.length) ?? '');
-    const socket = location.origin.replace('http', 'ws');
-    byId('wscat').value = session.fromLogin
-      ? `wscat -c '${socket}/chat/${id}?auth=${session.token}'`
-      : `wscat -c '${socket}/channel/${id}?ticket=${session.token}'`;
+  #paintToken({ token, tokenExpires }) {
+    if (ui.token.value === token) return;
+    ui.token.value = token;
+    setText(ui.tokenUntil, new Date(tokenExpires * 1000).toLocaleTimeString());
   }
 
   async #newToken() {
     try {
       await this.#page.session.refresh();
-      setText(byId('token-said'), 'Here is a new token.');
+      setText(ui.tokenSaid, 'Here it is.');
     } catch (error) {
-      setText(byId('token-said'), error.message);
+      setText(ui.tokenSaid, error.message);
     }
     this.#page.paint();
   }
@@ -85,16 +64,20 @@ function roomItem(room) {
   return el('li', {}, link);
 }
 
-const badge = (count) => [count > 999 ? '999+' : String(count), el('span', { className: 'hidden' }, ' unread')];
+function paintBadge(badge, count) {
+  badge.hidden = !count;
+  if (badge.dataset.count === String(count)) return;
+  badge.dataset.count = count;
+  badge.replaceChildren(count > 999 ? '999+' : String(count), el('span', { className: 'hidden' }, ' unread'));
+}
 
 async function copy(field) {
   try {
     await navigator.clipboard.writeText(field.value);
-    setText(byId('token-said'), 'Copied.');
+    setText(ui.tokenSaid, 'Copied.');
   } catch {
     // Plain HTTP pages have no clipboard, except those of this machine.
-    field.focus();
     field.select();
-    setText(byId('token-said'), 'Selected: copy it with your keyboard.');
+    setText(ui.tokenSaid, 'Selected: copy it with your keyboard.');
   }
 }

@@ -1,6 +1,6 @@
 // The open room: its head, its messages, what is being written, who is here, and whether it is connected.
 
-import { breakable, byId, el, hueOf, setText, sync } from './dom.js';
+import { avatar, el, setText, sync, ui } from './dom.js';
 import { Timeline, waitingItem } from './timeline.js';
 
 const NAMED = 200; // people listed by name
@@ -14,14 +14,13 @@ export class Talk {
   #room = null;
   #timeline;
   #waiting = ''; // what the outbox on screen shows
-  #text = byId('text');
+  #text = ui.text;
   #peopleOpen = wide.matches;
-  #deviceOffline = false;
 
   constructor(page) {
     this.#page = page;
-    this.#timeline = new Timeline(byId('log'), byId('messages'), () => page.paint());
-    byId('composer').addEventListener('submit', (event) => {
+    this.#timeline = new Timeline(ui.log, ui.messages, () => page.paint());
+    ui.composer.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#send();
     });
@@ -32,37 +31,30 @@ export class Talk {
       this.#send();
     });
     this.#text.addEventListener('input', () => this.#typed());
-    byId('latest').onclick = () => {
-      byId('log').focus();
+    ui.latest.onclick = () => {
+      ui.log.focus();
       this.#toEnd();
     };
-    byId('people-button').onclick = () => {
+    ui.peopleButton.onclick = () => {
       this.#peopleOpen = !this.#peopleOpen;
       page.paint();
     };
-    byId('people').addEventListener('keydown', (event) => {
+    ui.people.addEventListener('keydown', (event) => {
       if (event.key !== 'Escape') return;
       this.#peopleOpen = false;
-      byId('people-button').focus();
+      ui.peopleButton.focus();
       page.paint();
     });
-    byId('offline').lastChild.onclick = () => this.#room?.connection.retryNow();
-    byId('problem').lastChild.onclick = () => {
+    ui.offline.lastChild.onclick = () => this.#room?.connection.retryNow();
+    ui.problem.lastChild.onclick = () => {
       this.#room.problem = '';
       this.#text.focus();
       page.paint();
     };
-    byId('leave').onclick = () => {
+    ui.leave.onclick = () => {
       this.#room.leave();
       location.hash = '';
     };
-    // Not `navigator.onLine` alone: a machine without any network still reaches a server of its own.
-    for (const name of ['offline', 'online']) {
-      addEventListener(name, () => {
-        this.#deviceOffline = name === 'offline';
-        page.paint();
-      });
-    }
   }
 
   /** Whether the latest message is in view. */
@@ -81,13 +73,13 @@ export class Talk {
     }
     this.paint();
     if (!room) {
-      if (this.#page.missing || !wide.matches) byId('empty').querySelector('h1').focus();
+      if (this.#page.missing || !wide.matches) ui.emptyTitle.focus();
     } else if (room.entered === false) {
-      byId('enter-name').value ||= this.#page.session.email.split('@')[0];
-      setText(byId('enter-error'), '');
-      byId(room.closed ? 'enter-secret' : 'enter-name').focus();
+      ui.enterName.value ||= this.#page.session.email.split('@')[0];
+      setText(ui.enterError, '');
+      (room.closed ? ui.enterSecret : ui.enterName).focus();
     } else if (coarse.matches) {
-      byId('room-title').focus(); // not the text field: it would open the keyboard over the messages
+      ui.roomTitle.focus(); // not the text field: it would open the keyboard over the messages
     } else {
       this.#text.focus();
     }
@@ -96,102 +88,82 @@ export class Talk {
 
   paint() {
     const room = this.#room;
-    byId('app').classList.toggle('in-room', Boolean(room || this.#page.missing));
-    byId('empty').hidden = Boolean(room);
-    byId('room-head').hidden = !room;
+    const { missing } = this.#page;
     const entering = room?.entered === false;
-    byId('enter').hidden = !entering;
-    byId('talk').hidden = !room || entering;
-    const people = Boolean(room) && !entering && this.#peopleOpen;
-    byId('people').hidden = !people;
-    byId('people-button').hidden = !room || entering;
-    if (!room) return this.#paintEmpty();
-    this.#paintHead(room);
-    if (entering) {
-      byId('enter-closed').hidden = !room.closed;
-      if (room.problem) setText(byId('enter-error'), room.problem);
+    const talking = Boolean(room) && !entering;
+    ui.app.classList.toggle('in-room', Boolean(room || missing));
+    ui.empty.hidden = Boolean(room);
+    ui.roomHead.hidden = !room;
+    ui.enter.hidden = !entering;
+    ui.talk.hidden = ui.peopleButton.hidden = !talking;
+    ui.people.hidden = !talking || !this.#peopleOpen;
+    if (!room) {
+      setText(ui.emptyTitle, missing ? 'No such room' : 'Choose a room');
+      setText(ui.emptyWhy, missing || 'Pick one from the list to read and talk.');
       return;
     }
-    if (people) this.#paintPeople(room);
+    this.#paintHead(room);
+    if (entering) {
+      ui.enterClosed.hidden = !room.closed;
+      if (room.problem) setText(ui.enterError, room.problem);
+      return;
+    }
+    this.#paintPeople(room);
     this.#paintBanners(room);
-    setText(byId('typing'), typingLine(room.typing));
     this.#paintSize(room);
+    setText(ui.typing, typingLine(room.typing));
     this.#timeline.paint((atEnd) => this.#paintRest(room, atEnd));
-    const latest = byId('latest');
-    latest.hidden = this.atEnd;
-    const noun = room.unread === 1 ? 'message' : 'messages';
-    setText(latest, room.unread ? `${room.unread} new ${noun} ↓` : 'Latest messages ↓');
-  }
-
-  #paintEmpty() {
-    const { missing, session } = this.#page;
-    const title = missing ? 'No such room' : session.chats.length ? 'Choose a room' : 'No chats yet';
-    setText(byId('empty').querySelector('h1'), title);
-    setText(byId('empty-why'), missing || 'Pick one from the list to read and talk.');
+    ui.latest.hidden = this.atEnd;
+    setText(ui.latest, room.unread ? `${room.unread} new below ↓` : 'Latest messages ↓');
   }
 
   #paintHead(room) {
-    setText(byId('room-title'), room.title);
-    const [about, link] = byId('room-about').children;
+    setText(ui.roomTitle, room.title);
+    const [about, link] = ui.roomAbout.children;
     setText(about, room.about);
     const isLink = /^https?:\/\//i.test(room.link ?? '');
     link.hidden = !isLink;
     if (isLink) link.href = room.link;
-    byId('leave').hidden = !room.entered;
-    setText(byId('people-count'), String(room.people.size));
-    byId('people-button').setAttribute('aria-expanded', String(this.#peopleOpen));
+    ui.leave.hidden = !room.entered;
+    setText(ui.peopleButton, room.connection.state === 'open' ? `${room.people.size} here` : 'People');
+    ui.peopleButton.ariaExpanded = String(this.#peopleOpen);
   }
 
   #paintPeople(room) {
     const names = [...room.people].sort((a, b) => (b === room.me) - (a === room.me) || a.localeCompare(b));
     const more = names.length - NAMED;
-    const shown = names.slice(0, NAMED);
-    sync(byId('people-list'), shown, (name) => name, personItem, (item, name) => {
+    sync(ui.peopleList, names.slice(0, NAMED), (name) => name, personItem, (item, name) => {
       item.classList.toggle('me', name === room.me);
     });
-    setText(byId('people-title'), more > 0 ? `Who is here (and ${more} more)` : 'Who is here');
+    setText(ui.peopleTitle, more > 0 ? `Who is here (and ${more} more)` : 'Who is here');
   }
 
   #paintBanners(room) {
     const { state, error } = room.connection;
-    const offline = byId('offline');
-    const first = state === 'connecting' && !error && !room.ready;
-    const lost = !first && state !== 'open';
-    offline.classList.toggle('shown', lost || this.#deviceOffline);
-    setText(offline.firstChild, lost ? lostLine(room, this.#deviceOffline) : this.#deviceOffline ? DEVICE_OFFLINE : '');
-    offline.lastChild.hidden = state !== 'waiting' && state !== 'stopped';
-    const problem = byId('problem');
-    problem.classList.toggle('shown', Boolean(room.problem));
-    setText(problem.firstChild, room.problem);
-    problem.lastChild.hidden = !room.problem;
+    const opening = state === 'connecting' && !error && !room.ready;
+    banner(ui.offline, opening || state === 'open' ? '' : lostLine(room), state === 'waiting' || state === 'stopped');
+    banner(ui.problem, room.problem, true);
+    this.#text.disabled = ui.send.disabled = state === 'over';
   }
 
   #paintSize(room) {
     const spare = room.spare(this.#text.value);
     const line = spare < 0 ? `${-spare} bytes too long` : spare < 2_000 ? `${spare} bytes left` : '';
-    setText(byId('text-size'), line);
-    byId('text-size').classList.toggle('error', spare < 0);
-    this.#text.setAttribute('aria-invalid', String(spare < 0));
+    setText(ui.textSize, line);
+    ui.textSize.classList.toggle('error', spare < 0);
+    this.#text.ariaInvalid = String(spare < 0);
   }
 
   #paintRest(room, atEnd) {
-    const older = room.loading
-      ? 'Loading earlier messages…'
-      : !room.ready
-        ? room.connection.state === 'stopped' ? '' : 'Opening the room…'
-        : !room.messages.length
-          ? room.older ? '' : 'Nothing has been said here yet. Say something!'
-          : room.older || room.key.startsWith('open/') ? '' : 'This is where the room begins.';
-    setText(byId('older'), older);
-    const online = room.connection.state === 'open';
+    setText(ui.older, olderLine(room));
     const entries = atEnd ? room.outbox.filter((entry) => !entry.shownAs) : [];
-    const state = online ? 'Sending…' : 'Waits for the connection';
+    const state = room.connection.state === 'open' ? 'Sending…' : 'Waits for the connection';
     const waiting = JSON.stringify([entries.map((entry) => [entry.ref, entry.failed]), state]);
     if (waiting === this.#waiting) return;
     this.#waiting = waiting;
-    byId('outbox').replaceChildren(
+    ui.outbox.replaceChildren(
       ...entries.map((entry) =>
-        waitingItem(entry, entry === entries.at(-1) ? state : '', () => room.retry(entry), () => room.drop(entry)),
+        waitingItem(entry, entry === entries.at(-1) ? state : '', () => room.retry(entry), () => this.#edit(entry)),
       ),
     );
   }
@@ -212,6 +184,15 @@ export class Talk {
     this.#toEnd();
   }
 
+  /** Puts a message that could not be sent back to where it was written, before what is there. */
+  #edit(entry) {
+    const room = this.#room;
+    room.drop(entry);
+    this.#text.value = room.draft = [entry.text, room.draft].filter(Boolean).join('\n');
+    this.#text.focus();
+    this.#grow();
+  }
+
   // At once: a scroll event that comes first would take the reader for staying where they were.
   #toEnd() {
     this.#timeline.pinned = true;
@@ -224,14 +205,23 @@ export class Talk {
   }
 }
 
-const DEVICE_OFFLINE = 'Offline. This device has no network. What you send waits here.';
+function banner(node, line, button) {
+  node.classList.toggle('shown', Boolean(line));
+  setText(node.firstChild, line);
+  node.lastChild.hidden = !line || !button;
+}
 
-function lostLine(room, deviceOffline) {
+function olderLine(room) {
+  if (room.loading) return 'Loading earlier messages…';
+  if (!room.ready) return ['connecting', 'open'].includes(room.connection.state) ? 'Opening the room…' : '';
+  if (!room.messages.length) return room.older ? '' : 'Nothing has been said here yet. Say something!';
+  return room.older || room.key.startsWith('open/') ? '' : 'This is where the room begins.';
+}
+
+function lostLine(room) {
   const { state, error } = room.connection;
-  if (state === 'stopped' || state === 'idle') return error?.message ?? 'Not connected.';
-  if (deviceOffline) return DEVICE_OFFLINE;
-  const why = error?.message ?? 'The connection is lost.';
-  return `Offline. ${why} What you send waits here.`;
+  if (state !== 'waiting' && state !== 'connecting') return error?.message ?? 'Not connected.';
+  return `Offline. ${error?.message ?? 'The connection is lost.'} What you send waits here.`;
 }
 
 function typingLine(names) {
@@ -242,8 +232,4 @@ function typingLine(names) {
   return `${isolated.join(', ')} ${names.length === 1 ? 'is' : 'are'} writing…`;
 }
 
-function personItem(name) {
-  const avatar = el('span', { className: `avatar hue-${hueOf(name)}` }, [...name][0]?.toUpperCase() ?? '?');
-  avatar.setAttribute('aria-hidden', 'true');
-  return el('li', {}, avatar, el('bdi', {}, ...breakable(name)));
-}
+const personItem = (name) => el('li', {}, avatar(name), el('bdi', {}, name));

@@ -1,6 +1,6 @@
 // The list of messages on screen: a window of a few hundred that moves over a room of any size.
 
-import { el, hueOf } from './dom.js';
+import { avatar, el } from './dom.js';
 import { isPictures, markup } from './markup.js';
 
 const STEP = 100; // messages by which the window moves
@@ -14,7 +14,6 @@ const SPOKEN = 10; // messages at a time that a screen reader should read out
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
 
 export class Timeline {
   /** Whether the latest message is in view, and stays so as others arrive; set it to go there with the next paint. */
@@ -102,13 +101,8 @@ export class Timeline {
   /** The first message in view that stays, by which the view is held still. */
   #anchor(from, to) {
     const top = this.#log.getBoundingClientRect().top;
-    const items = this.#list.children;
-    const first = Math.max(0, from - this.#from);
-    const last = Math.min(items.length, to - this.#from);
-    for (let i = first; i < last; i++) {
-      if (items[i].getBoundingClientRect().bottom > top) return items[i];
-    }
-    return items[last - 1] ?? null;
+    const items = [...this.#list.children].slice(Math.max(0, from - this.#from), Math.max(0, to - this.#from));
+    return items.find((item) => item.getBoundingClientRect().bottom > top) ?? items.at(-1);
   }
 
   #fill(from, to, afresh) {
@@ -155,33 +149,28 @@ export class Timeline {
 }
 
 /** A message that is not confirmed yet, with what can be done about it. */
-export function waitingItem(entry, state, retry, drop) {
-  const item = el('li', { className: 'message own waiting' }, el('div', { className: 'body' }, textOf(entry.text)));
-  if (!entry.failed && !state) return item;
-  const line = el('p', { className: entry.failed ? 'state error' : 'state muted' }, entry.failed || state);
+export function waitingItem(entry, state, retry, edit) {
+  const body = el('div', { className: 'body' }, textOf(entry.text));
   if (entry.failed) {
-    line.append(
-      el('button', { type: 'button', onclick: retry }, 'Send again'),
-      el('button', { type: 'button', onclick: drop }, 'Delete'),
-    );
+    const buttons = [el('button', { onclick: retry }, 'Send again'), el('button', { onclick: edit }, 'Edit')];
+    body.append(el('p', { className: 'state error' }, entry.failed, ...buttons));
+  } else if (state) {
+    body.append(el('p', { className: 'state muted' }, state));
   }
-  item.lastChild.append(line);
-  return item;
+  return el('li', { className: 'message own waiting' }, body);
 }
 
 function messageItem(message) {
-  const time = el('time', { title: exact.format(message.time || 0) }, clock.format(message.time || 0));
-  time.dateTime = new Date(message.time || 0).toISOString();
+  const date = new Date(message.time || 0);
+  const time = el('time', { title: date.toLocaleString(), dateTime: date.toISOString() }, clock.format(date));
   if (message.event) {
     return el('li', { className: 'event muted' }, el('p', { dir: 'auto' }, message.text, ' ', time));
   }
   const name = el('bdi', { className: 'who' }, message.from);
-  const avatar = el('span', { className: `avatar hue-${hueOf(message.from)}` }, initialOf(message.from));
-  avatar.setAttribute('aria-hidden', 'true');
   return el(
     'li',
     { className: message.own ? 'message own' : 'message' },
-    avatar,
+    avatar(message.from),
     el('div', { className: 'body' }, el('p', { className: 'meta' }, name, ' ', time), textOf(message.text)),
   );
 }
@@ -190,7 +179,7 @@ function textOf(text) {
   const node = el('div', { className: isPictures(text) ? 'text pictures' : 'text', dir: 'auto' }, markup(text));
   if (text.length <= LONG && text.split('\n', TALL + 1).length <= TALL) return node;
   node.classList.add('folded');
-  const unfold = el('button', { type: 'button', className: 'unfold' }, 'Show the whole message');
+  const unfold = el('button', { className: 'unfold' }, 'Show the whole message');
   unfold.onclick = () => {
     node.classList.remove('folded');
     unfold.remove();
@@ -198,5 +187,4 @@ function textOf(text) {
   return el('div', {}, node, unfold);
 }
 
-const initialOf = (name) => [...name][0]?.toUpperCase() ?? '?';
 const dayOf = (time) => new Date(time).toDateString();

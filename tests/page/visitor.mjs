@@ -1,6 +1,10 @@
 // Somebody at the page: a browser context of their own, what they do, and what must never happen to them.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+
+const PATIENCE = 60_000; // ms; long, since the machine may be busy
 
 export const MESSAGES = '#messages > .message';
 
@@ -9,10 +13,19 @@ export class Visitor {
   /** What broke a promise that holds for every visit: nothing from elsewhere, no policy breach, no exception. */
   breaches = [];
 
+  #devTools;
+
   static async at(browser, url, options = {}) {
     const visitor = new Visitor();
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
     const page = (visitor.page = await context.newPage());
+    page.setDefaultTimeout(PATIENCE);
+    // Reported in the console in words that change; this event does not.
+    await page.addInitScript(() => {
+      addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
+        console.error(`breach of the policy: ${violatedDirective} by ${blockedURI}`);
+      });
+    });
     const host = new URL(url).host;
     const check = (address) => {
       if (new URL(address).host === host || address.startsWith('data:')) return;
@@ -23,7 +36,7 @@ export class Visitor {
     page.on('pageerror', (error) => visitor.breaches.push(error.stack));
     page.on('dialog', (dialog) => visitor.breaches.push(`dialog: ${dialog.message()}`));
     page.on('console', (message) => {
-      if (/content.security.policy/i.test(message.text())) visitor.breaches.push(message.text());
+      if (/breach of the policy|content.security.policy/i.test(message.text())) visitor.breaches.push(message.text());
     });
     await page.goto(url);
     return visitor;
@@ -35,9 +48,31 @@ export class Visitor {
     await this.page.getByRole('button', { name: 'Log in' }).click();
   }
 
-  async enter(hash = 'demo') {
-    await this.page.locator(`a[href="#${encodeURIComponent(`chat/${hash}`)}"]`).click();
-    await this.connected();
+  /** Opens a room of the list: one of the own chats, or `open/ID`. */
+  async enter(room = 'demo') {
+    const key = room.startsWith('open/') ? room : `chat/${room}`;
+    await this.page.locator(`a[href="#${encodeURIComponent(key)}"]`).click();
+    if (key === room) await this.page.locator('#enter').waitFor();
+    else await this.connected();
+  }
+
+  /** Gives a name, and perhaps a passphrase, at the door of an open room. */
+  async enterAs(name, passphrase = '') {
+    await this.page.locator('#enterName').fill(name);
+    if (passphrase) await this.page.locator('#enterSecret').fill(passphrase);
+    await this.page.getByRole('button', { name: 'Enter', exact: true }).click();
+  }
+
+  /** Makes an open room, private with a passphrase, and is then at its door. */
+  async makeRoom(title, passphrase = '') {
+    if (!(await this.page.locator('#newDialog').isVisible())) await this.page.locator('#newRoom').click();
+    await this.page.locator('#roomName').fill(title);
+    if (passphrase) {
+      await this.page.getByLabel('Who may enter').selectOption('private');
+      await this.page.locator('#roomSecret').fill(passphrase);
+    }
+    await this.page.getByRole('button', { name: 'Create' }).click();
+    await this.page.getByRole('heading', { name: title }).waitFor();
   }
 
   /** Waits until the room is open and all of its first messages have arrived. */
@@ -47,6 +82,32 @@ export class Visitor {
       () => !document.querySelector('#older').textContent.startsWith('Opening')
         && !document.querySelector('#offline').classList.contains('shown'),
     );
+  }
+
+  /** The id of the element that has the focus. */
+  focus() {
+    return this.page.evaluate(() => document.activeElement.id);
+  }
+
+  /** Fails if axe finds anything to complain about, in light or dark. */
+  async audit(what) {
+    const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+    for (const [colorScheme, rules] of [['dark', `{ runOnly: ['color-contrast'] }`], ['light', '{}']]) {
+      await this.page.emulateMedia({ colorScheme });
+      const { violations } = await this.page.evaluate(`${axe}; axe.run(${rules})`);
+      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
+      assert.deepEqual(found, [], `${what}, ${colorScheme}`);
+    }
+  }
+
+  /** Seconds that the page's main thread has worked so far: not a clock's, as the machine may be busy with others. */
+  async worked() {
+    if (!this.#devTools) {
+      this.#devTools = await this.page.context().newCDPSession(this.page);
+      await this.#devTools.send('Performance.enable', { timeDomain: 'threadTicks' });
+    }
+    const { metrics } = await this.#devTools.send('Performance.getMetrics');
+    return metrics.find(({ name }) => name === 'TaskDuration').value;
   }
 
   get field() {

@@ -27,6 +27,9 @@ use std::{
 };
 use zeroize::Zeroizing;
 
+/// Frames read before it is the keyboard's turn again, so that a room where much is said can be left.
+const AT_ONCE: usize = 256;
+
 /// How long the echo of a confirmed message is waited for at the end.
 const ECHO: Duration = Duration::from_secs(2);
 
@@ -97,9 +100,10 @@ impl Talk {
             self.inputs.silence_bell();
             self.take_inputs()?;
             self.take_entry()?;
-            if let Err(lost) = self.converse() {
+            let more = self.converse().unwrap_or_else(|lost| {
                 self.lost(&lost);
-            }
+                false
+            });
             self.screen.flush()?;
             if let Some(outcome) = self.outcome() {
                 if let Phase::Open(open) = self.phase {
@@ -108,7 +112,10 @@ impl Talk {
                 return outcome;
             }
             self.go_in_if_due();
-            self.wait()?;
+            // What was read already, and lies in a buffer, would not end the wait.
+            if !more {
+                self.wait()?;
+            }
         }
     }
 
@@ -179,20 +186,24 @@ impl Talk {
         }
     }
 
-    /// Reads what has arrived, and sends what is due.
-    fn converse(&mut self) -> Result<(), Lost> {
-        let Phase::Open(open) = &mut self.phase else { return Ok(()) };
+    /// Reads what has arrived, and sends what is due; whether more may have arrived.
+    fn converse(&mut self) -> Result<bool, Lost> {
+        let Phase::Open(open) = &mut self.phase else { return Ok(false) };
         open.line.flush()?;
-        loop {
-            let Phase::Open(open) = &mut self.phase else { return Ok(()) };
-            let Some(text) = open.line.hear()? else { break };
+        let mut more = true;
+        for _ in 0..AT_ONCE {
+            let Phase::Open(open) = &mut self.phase else { return Ok(false) };
+            let Some(text) = open.line.hear()? else {
+                more = false;
+                break;
+            };
             open.heard(Instant::now());
             match Heard::parse(&text) {
                 Heard::Message(said) => self.said(&said),
                 heard => self.told(heard),
             }
         }
-        let Phase::Open(open) = &mut self.phase else { return Ok(()) };
+        let Phase::Open(open) = &mut self.phase else { return Ok(false) };
         let now = Instant::now();
         open.pulse(now)?;
         if open.ready
@@ -200,7 +211,7 @@ impl Talk {
         {
             open.say(&draft.text, &draft.reference)?;
         }
-        Ok(())
+        Ok(more)
     }
 
     fn said(&mut self, said: &Said) {

@@ -57,14 +57,16 @@ pub struct Pump {
 
 impl Pump {
     /// `stall` is how long a client may take nothing when the server has hung up.
-    pub fn new(outside: TcpStream, inside: Arc<UnixStream>, tls: ServerConnection, stall: Duration) -> Pump {
+    pub fn new(outside: TcpStream, inside: Arc<UnixStream>, mut tls: ServerConnection, stall: Duration) -> Pump {
+        // The end, as a first request, may have come with the end of the handshake.
+        let outside_ended = tls.process_new_packets().is_ok_and(|state| state.peer_has_closed());
         Pump {
             outside,
             inside,
             tls,
             inward: Vec::new(),
             taken: 0,
-            outside_ended: false,
+            outside_ended,
             inside_deaf: false,
             inside_ended: false,
             inside_gone: false,
@@ -78,23 +80,27 @@ impl Pump {
     pub fn run(mut self, said_all: impl FnOnce()) {
         let mut said_all = Some(said_all);
         // Either side's failure is the end of both: dropped, they are closed.
-        while let Ok(true) = self.step() {
+        while self.send().is_ok() {
             if self.said_all
                 && let Some(said_all) = said_all.take()
             {
                 said_all();
             }
+            if (self.said_all && self.outside_ended) || !self.receive().is_ok_and(|in_time| in_time) {
+                return;
+            }
         }
     }
 
-    /// Moves what can be moved, then waits for more; `false` at the end.
-    fn step(&mut self) -> io::Result<bool> {
+    /// Passes on what can be passed on.
+    fn send(&mut self) -> io::Result<()> {
         self.decrypted()?;
         self.write_inside();
-        self.write_outside()?;
-        if self.outside_ended && self.said_all {
-            return Ok(false);
-        }
+        self.write_outside()
+    }
+
+    /// Waits for more, and takes it; `false` if the client has had its time.
+    fn receive(&mut self) -> io::Result<bool> {
         let Some(ready) = self.wait()? else { return Ok(false) };
         if ready.outside {
             self.read_outside()?;

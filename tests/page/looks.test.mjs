@@ -1,0 +1,87 @@
+// What the page looks like: on a phone, in both schemes, to a screen reader, and in the pictures of the README.
+
+import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { HASH, PHONE, here, unique } from './setting.mjs';
+
+// First, in a room in which nothing has been said.
+test('the pictures of the documentation', { skip: !process.env.SCREENSHOTS && 'made by scripts/screenshots' }, async () => {
+  const place = { locale: 'en-GB', timezoneId: 'Europe/Vienna' };
+  const [alice, bob] = await Promise.all([here.visitor('alice', { ...place }), here.visitor('bob', place)]);
+  await converse(alice, bob);
+  const take = async (someone, name) => {
+    await mkdir(process.env.SCREENSHOTS, { recursive: true });
+    await someone.page.mouse.move(0, 0);
+    await someone.page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
+  };
+  await bob.enter(HASH);
+  for (const text of ['The release notes are ready.', 'Could somebody read them?']) await bob.say(text);
+  await alice.page.getByRole('link', { name: /2 unread/ }).waitFor();
+  await bob.enter('demo');
+  await bob.field.pressSequentially('You');
+  const writes = (someone) => someone.page.getByText(/is writing/).waitFor();
+  await writes(alice);
+  await take(alice, 'desktop');
+  await alice.page.emulateMedia({ colorScheme: 'dark' });
+  await take(alice, 'dark');
+  await alice.leave();
+  const phone = await here.visitor('alice', { ...PHONE, ...place, deviceScaleFactor: 2 });
+  await phone.page.getByText('before lunch').waitFor();
+  await take(phone, 'phone');
+  await Promise.all([phone.leave(), bob.leave()]);
+});
+
+test('on a phone one sees the rooms or the room, and nothing sticks out', async () => {
+  const alice = await here.visitor('alice', { ...PHONE, room: null });
+  const fits = () => alice.page.evaluate(() => {
+    const { scrollWidth, scrollHeight } = document.documentElement;
+    return scrollWidth <= innerWidth && scrollHeight <= innerHeight;
+  });
+  await alice.page.locator('#chats a').first().waitFor();
+  assert.ok(await fits(), 'the list of rooms');
+  await alice.audit('rooms on a phone');
+  await alice.enter();
+  await alice.say(unique('from a phone https://example.org/' + 'long'.repeat(60)));
+  assert.equal(await alice.page.locator('#rooms').isVisible(), false);
+  assert.ok(await fits(), 'the room');
+  await alice.page.getByRole('button', { name: /here$/ }).tap();
+  assert.ok(await fits(), 'the people');
+  await alice.audit('people on a phone');
+  await alice.page.getByRole('link', { name: 'All rooms' }).tap();
+  await alice.page.locator('#rooms').waitFor();
+  await alice.leave();
+});
+
+test('axe finds nothing to complain about in a room with all kinds of messages', async () => {
+  const alice = await here.stranger();
+  await alice.audit('login');
+  await alice.logIn('alice');
+  await alice.enter();
+  const text = unique('`code`, https://example.org/\n```\nblock\n``` and');
+  await alice.say(text);
+  await alice.message(text.slice(-6)).first().waitFor();
+  await alice.say('z'.repeat(3_000));
+  await alice.page.getByRole('button', { name: 'Show the whole message' }).waitFor();
+  await alice.say('🎉');
+  await alice.message('🎉').waitFor();
+  await alice.audit('room');
+  await alice.leave();
+});
+
+async function converse(alice, bob) {
+  const talk = [
+    [bob, 'Good morning! The build is green again 🎉'],
+    [alice, 'Great! Which change was it?'],
+    [bob, 'The delay between two attempts, in `retry.rs`:\n```rust\nlet most = FIRST.saturating_mul(1 << attempts.min(16)).min(LONGEST);\nrng().random_range(Duration::ZERO..=most)\n```'],
+    [bob, 'It grows now, and it is random, so that not everybody comes back at once. See https://example.org/propromo/pull/42'],
+    [alice, 'Thank you, I will review it before lunch.'],
+    [alice, 'Shall we close the milestone today?'],
+  ];
+  for (const [who, text] of talk) {
+    await who.say(text);
+    const last = text.split('\n').at(-1) === '```' ? 'random_range' : text;
+    await (who === alice ? bob : alice).message(last).waitFor();
+  }
+}

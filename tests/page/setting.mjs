@@ -1,0 +1,57 @@
+// What every file of tests begins with: a server of its own, a browser, and people who visit the page.
+//
+// PROPROMO_CHAT_BIN names the server's binary. CHROMIUM names another browser than Debian's.
+
+import assert from 'node:assert/strict';
+import { after, before } from 'node:test';
+import { chromium } from 'playwright-core';
+import { Server } from './server.mjs';
+import { Visitor } from './visitor.mjs';
+
+const { PROPROMO_CHAT_BIN: binary, CHROMIUM = '/usr/bin/chromium' } = process.env;
+
+/** The monitor of the demo accounts whose name is as awkward as real ones are. */
+export const HASH = '$2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12';
+
+export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
+
+export const here = {
+  /** The server, from the first test of the file on. */
+  server: null,
+  url: '',
+
+  /** Somebody at the login form. */
+  stranger: (options) => Visitor.at(browser, here.url, options),
+
+  /** Somebody who is logged in and, unless `room` is null, in a room. */
+  async visitor(name, { room = 'demo', ...options } = {}) {
+    const someone = await here.stranger(options);
+    await someone.logIn(name);
+    if (room) await someone.enter(room);
+    return someone;
+  },
+};
+
+let browser;
+let used = 0;
+
+/** A text that no other test says. */
+export const unique = (text) => `${text} #${process.pid}-${++used}`;
+
+before(async () => {
+  assert.ok(binary, 'set PROPROMO_CHAT_BIN to the path of the server');
+  here.server = await Server.start(binary, { MESSAGE_RATE: '0', LOGIN_RATE: '0', ROOM_RATE: '0' });
+  here.url = here.server.url;
+  browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync',
+    ],
+  });
+});
+
+after(async () => {
+  await browser?.close();
+  await here.server?.stop();
+});
