@@ -5,6 +5,7 @@ use crate::{
     config::{Config, Database, Storage},
     door::{chitchat::names::Names, places::Places, recheck::Recheck},
     http::{
+        chats,
         limits::{AddressLimit, LoginLimits},
         room_limits::RoomLimits,
     },
@@ -14,6 +15,7 @@ use crate::{
     store::{
         Accounts, Ledger, MessageLog,
         chat_rooms::ChatRooms,
+        names::SharedNames,
         postgres::{self, Postgres},
         redis::{RedisStores, address::Deployment},
         sqlite::{Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir},
@@ -68,7 +70,7 @@ impl Chat {
             login_limits: LoginLimits::new(config.limits.login_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
             room_limits: RoomLimits::new(&config.limits),
-            names: Names::default(),
+            names: Names::start(stores.names).map_err(threads)?,
             metrics,
             accounts: stores.accounts,
             chat_rooms: stores.chat_rooms,
@@ -76,6 +78,12 @@ impl Chat {
             log: stores.log,
             _data_dir: stores.data_dir,
             config,
+        });
+        let here = Arc::downgrade(&chat);
+        chat.rooms.on_shut(move |room, deleted| {
+            if let (Some(chat), Ok(room)) = (here.upgrade(), room.local().parse()) {
+                chats::send_out(&chat, room, deleted);
+            }
         });
         let looked_at = Arc::downgrade(&chat);
         chat.metrics.look(move |metrics| {
@@ -95,6 +103,7 @@ struct Stores {
     chat_rooms: Arc<dyn ChatRooms>,
     ledger: Arc<dyn Ledger>,
     log: Arc<dyn MessageLog>,
+    names: Option<Arc<dyn SharedNames>>,
     data_dir: Option<DataDir>,
 }
 
@@ -119,7 +128,7 @@ impl Stores {
                     None => (embedded.accounts, embedded.chat_rooms),
                 };
                 let (ledger, log, data_dir) = (embedded.ledger, embedded.log, Some(embedded.data_dir));
-                Ok(Stores { accounts, chat_rooms, ledger, log, data_dir })
+                Ok(Stores { accounts, chat_rooms, ledger, log, names: None, data_dir })
             }
             Storage::Redis(url) => {
                 let (accounts, chat_rooms): (Arc<dyn Accounts>, Arc<dyn ChatRooms>) = match &config.database {
@@ -138,7 +147,8 @@ impl Stores {
                 let deployment = Deployment::parse(url).map_err(wrong)?;
                 let threads = |error| StartError(format!("can't start the threads of the Redis store: {error}"));
                 let redis = RedisStores::open(deployment, config.history_max).map_err(threads)?;
-                Ok(Stores { accounts, chat_rooms, ledger: redis.ledger, log: redis.log, data_dir: None })
+                let RedisStores { log, ledger, names } = redis;
+                Ok(Stores { accounts, chat_rooms, ledger, log, names: Some(names), data_dir: None })
             }
         }
     }

@@ -207,7 +207,7 @@ fn plain_requests_and_upgrades_share_connections(kind: Kind) {
     let proxied = Proxied::start(kind);
     let tunnel = proxied.tunnel();
     // The proxy's connections to the server are used again and again, whatever came over them before.
-    for round in 0..5 {
+    for round in 0..3 {
         let mut connection = Connection::open(tunnel.address);
         assert_eq!(connection.send(get("/", &[])).response().status, 200);
         let token = token(&connection.send(login_request(ALICE)).response());

@@ -3,11 +3,13 @@
 mod common;
 
 use common::{ALICE, BOB, Client, DEMO, SECRET, Server, eventually, faults::Held, forge, token::Claims};
-use rustix::process::Signal;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::Signal,
+};
 use serde_json::json;
 use std::{
     os::unix::process::ExitStatusExt,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -111,7 +113,12 @@ fn messages_taken_up_before_the_end_are_echoed_before_the_close() {
     assert_eq!(alice.hear(), "pong", "all before it is taken up");
     server.signal(Signal::TERM);
     server.logs(&["closing all sockets"]);
+    // Less than the second that the end waits for a store.
+    alice.wait_at_most(Duration::from_millis(300));
+    let heard = alice.try_hear();
+    assert!(matches!(&heard, Err(tungstenite::Error::Io(error)) if common::timed_out(error)), "{heard:?}");
     held.release();
+    alice.wait_at_most(common::PATIENCE);
     let (texts, code) = alice.hear_to_the_end();
     let echoed = texts.iter().filter_map(|text| common::ws::said(text)).count();
     assert_eq!((echoed, code), (200, Some(1001)));
@@ -123,23 +130,23 @@ fn many_sockets_are_not_closed_in_one_instant() {
     common::raise_open_files();
     let mut server = Server::start();
     let genuine = server.token(ALICE);
-    let clients: Vec<_> = (0..300).map(|_| server.enter(&forge(&genuine, |_| {}), DEMO)).collect();
+    let clients: Vec<_> = (0..400).map(|_| server.enter(&forge(&genuine, |_| {}), DEMO)).collect();
     server.signal(Signal::TERM);
-    let closes: Vec<Instant> = thread::scope(|scope| {
-        let clients = clients.into_iter();
-        let waits: Vec<_> = clients
-            .map(|mut client| {
-                scope.spawn(move || {
-                    assert_eq!(client.close_code(), Some(1001));
-                    Instant::now()
-                })
-            })
-            .collect();
-        waits.into_iter().map(|wait| wait.join().expect("a client")).collect()
-    });
-    let (first, last) = (closes.iter().min().expect("a first"), closes.iter().max().expect("a last"));
+    let streams: Vec<_> = clients.iter().map(Client::stream).collect();
+    let mut waiting: Vec<PollFd<'_>> = streams.iter().map(|stream| PollFd::new(*stream, PollFlags::IN)).collect();
+    let (mut first, mut last) = (None, Instant::now());
+    while !waiting.is_empty() {
+        poll(&mut waiting, None).expect("sockets can be polled");
+        waiting.retain(|socket| socket.revents().is_empty());
+        last = Instant::now();
+        first.get_or_insert(last);
+    }
+    let first = first.expect("there are sockets");
     // A millisecond each.
-    assert!(last.duration_since(*first) > Duration::from_millis(200), "{:?}", last.duration_since(*first));
+    assert!(last - first > Duration::from_millis(250), "{:?}", last - first);
+    for mut client in clients {
+        assert_eq!(client.close_code(), Some(1001));
+    }
     assert_eq!(server.exited().code(), Some(0));
 }
 

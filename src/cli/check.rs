@@ -2,7 +2,6 @@
 
 use super::{Failure, ask, say};
 use crate::{
-    chat::Chat,
     config::{
         Database, Storage, ceilings,
         certificate::Identity,
@@ -12,11 +11,17 @@ use crate::{
         sources::Settings,
         value,
     },
-    store::{Accounts, postgres::Postgres, sqlite::accounts::SqliteAccounts},
+    store::{
+        Accounts,
+        postgres::Postgres,
+        redis::{address::Deployment, check},
+        sqlite::accounts::SqliteAccounts,
+    },
 };
 use clap::Command;
 use rustix::fs::{Access, access};
 use std::{
+    fs::OpenOptions,
     io,
     net::{SocketAddr, TcpListener},
     path::Path,
@@ -129,7 +134,6 @@ fn certificate(settings: &Settings, findings: &mut Findings) -> bool {
 }
 
 fn stores(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
-    let wrong = findings.wrong.len();
     match settings.database()? {
         // Looked at from outside: a server may be running on this file.
         Database::Sqlite(path) => embedded_accounts(&path, findings),
@@ -137,15 +141,23 @@ fn stores(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     }
     match settings.storage()? {
         Storage::Embedded => directory(&settings.data_dir()?, findings),
-        // It opens the accounts too, which is known to fail.
-        Storage::Redis(_) if findings.wrong.len() > wrong => {}
-        Storage::Redis(_) => match remote(settings) {
-            Ok(()) => findings.fine.push("every store answers".into()),
-            Err(Failure::Failed(sentence) | Failure::Usage(sentence)) => findings.wrong.push(sentence),
-            Err(failure) => return Err(failure),
-        },
+        Storage::Redis(url) => redis(&url, findings),
     }
     Ok(())
+}
+
+fn redis(url: &str, findings: &mut Findings) {
+    let deployment = match Deployment::parse(url) {
+        Ok(deployment) => deployment,
+        Err(expected) => return findings.wrong.push(format!("CHAT_STORAGE_URL should be {expected}")),
+    };
+    match check::check(&deployment) {
+        Ok(doubts) => {
+            findings.fine.push(format!("{deployment} answers, and takes messages and tokens"));
+            findings.notes.extend(doubts);
+        }
+        Err(fault) => findings.wrong.push(fault.to_string()),
+    }
 }
 
 fn far_accounts(url: &str, findings: &mut Findings) {
@@ -156,14 +168,6 @@ fn far_accounts(url: &str, findings: &mut Findings) {
         Err(Failure::Failed(sentence)) => findings.wrong.push(sentence),
         Err(_) => {}
     }
-}
-
-/// Opens the stores as the server would, and asks each whether it can be used.
-fn remote(settings: &Settings) -> Result<(), Failure> {
-    let chat = Chat::open(settings.config(false, &mut ask::passphrase)?)?;
-    chat.accounts.probe()?;
-    chat.ledger.probe()?;
-    Ok(chat.log.probe()?)
 }
 
 fn directory(data_dir: &Path, findings: &mut Findings) {
@@ -179,9 +183,39 @@ fn directory(data_dir: &Path, findings: &mut Findings) {
             existing.display()
         ));
     } else if existing == data_dir {
-        findings.fine.push(format!("{} can be written", data_dir.display()));
+        let unwritable: Vec<_> = FILES.iter().filter_map(|name| unwritable(&data_dir.join(name))).collect();
+        if unwritable.is_empty() {
+            findings.fine.push(format!("{} and its files can be written", data_dir.display()));
+        }
+        findings.wrong.extend(unwritable);
     } else {
         findings.notes.push(format!("{} does not exist yet; the first start makes it", data_dir.display()));
+    }
+}
+
+/// What the embedded store writes to in `DATA_DIR`; often another user's, after a start as root.
+const FILES: [&str; 10] = [
+    "lock",
+    "chat.db",
+    "chat.db-wal",
+    "chat.db-shm",
+    "log.db",
+    "log.db-wal",
+    "log.db-shm",
+    "ledger.db",
+    "ledger.db-wal",
+    "ledger.db-shm",
+];
+
+/// Why a file that is there can't be written to.
+fn unwritable(path: &Path) -> Option<String> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(_) => None,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => Some(format!(
+            "this user can't write to {}: {e}; `chown` it to the user that the server runs as",
+            path.display()
+        )),
     }
 }
 
@@ -231,6 +265,18 @@ mod tests {
         let mut findings = Findings::default();
         directory(&file.path().join("data"), &mut findings);
         assert!(findings.wrong[0].contains("but it is a file"));
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_written_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut findings = Findings::default();
+        directory(dir.path(), &mut findings);
+        assert!(findings.wrong.is_empty(), "{:?}", findings.wrong);
+        // A directory in a file's place: root may write to any file.
+        std::fs::create_dir(dir.path().join("log.db")).unwrap();
+        directory(dir.path(), &mut findings);
+        assert!(findings.wrong[0].contains("log.db") && findings.wrong[0].contains("chown"), "{:?}", findings.wrong);
     }
 
     #[test]

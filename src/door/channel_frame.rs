@@ -186,6 +186,7 @@ impl Voice for ChannelVoice {
             Event::Joined { user } => ("join", user),
             Event::Left { user } => ("leave", user),
             Event::Typing { user } => ("typing", user),
+            Event::Shut { .. } => return,
         };
         out.extend_from_slice(br#"{"type":""#);
         out.extend_from_slice(kind.as_bytes());

@@ -29,7 +29,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 pub const ENDPOINTS: Endpoints = Endpoints {
     routes: &[
@@ -67,7 +67,9 @@ pub fn refused(refusal: Refusal) -> Reply {
 
 fn list(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let rooms = chat.chat_rooms.list()?;
-    let shown: Vec<_> = rooms.iter().map(|room| Shown::new(room, users(chat, room, None))).collect();
+    let public: Vec<_> = rooms.iter().filter(|room| room.fields.access == Access::Public).map(|room| room.id).collect();
+    let mut users: HashMap<i64, Vec<User>> = public.iter().copied().zip(chat.names.users(&public)).collect();
+    let shown: Vec<_> = rooms.iter().map(|room| Shown::new(room, users.remove(&room.id).unwrap_or_default())).collect();
     let reply = if chats_page::preferred(request) { chats_page::reply(&shown) } else { Reply::json(200, &shown) };
     Ok(reply.with("Vary", "Accept"))
 }
@@ -112,9 +114,10 @@ fn change(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
                 let mark = token::mark(&changed);
                 if mark.is_some() && mark != token::mark(&room) {
                     // Who came in by another password, or by none, has to show that it knows this one.
-                    send_out(chat, &changed, &Reason::TokenExpired.into(), PASSWORD_CHANGED);
+                    send_out(chat, changed.id, false);
+                    chat.rooms.tell_shut(&RoomName::chitchat(changed.id), false);
                 }
-                let users = chat.names.users(changed.id);
+                let users = users_of(chat, changed.id);
                 return Ok(Reply::json(200, &Shown::new(&changed, users)));
             }
             Updated::TitleTaken => return Err(about(Reason::RoomTitleTaken, "title")),
@@ -129,7 +132,8 @@ fn delete(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
         let room = chitchat::find(chat, params.get("id"))?;
         may_change(chat, &room, request)?;
         if chat.chat_rooms.delete(&room)? {
-            send_out(chat, &room, &about(Reason::RoomNotFound, "room_id"), DELETED);
+            send_out(chat, room.id, true);
+            chat.rooms.tell_shut(&RoomName::chitchat(room.id), true);
             chat.rooms.forget(&RoomName::chitchat(room.id));
             return Ok(Reply::json(200, &json!({ "status": true })));
         }
@@ -244,13 +248,21 @@ fn digest(key: impl AsRef<[u8]>) -> [u8; 32] {
 fn users(chat: &Chat, room: &ChatRoom, request: Option<&Request>) -> Vec<User> {
     let visible =
         room.fields.access == Access::Public || request.is_some_and(|request| entrant(chat, room, request).is_ok());
-    if visible { chat.names.users(room.id) } else { Vec::new() }
+    if visible { users_of(chat, room.id) } else { Vec::new() }
 }
 
-/// Tells all who are in a room why, and closes them.
-fn send_out(chat: &Chat, room: &ChatRoom, why: &Refusal, close: Close) {
-    chat.names.shut(room.id);
-    chat.rooms.close(&RoomName::chitchat(room.id), &error::frame(why), close);
+fn users_of(chat: &Chat, room: i64) -> Vec<User> {
+    chat.names.users(&[room]).pop().unwrap_or_default()
+}
+
+/// Tells all who are in a room on this node why, and closes them. If it was not deleted, its password has changed.
+pub fn send_out(chat: &Chat, room: i64, deleted: bool) {
+    let (why, close) = match deleted {
+        true => (about(Reason::RoomNotFound, "room_id"), DELETED),
+        false => (Reason::TokenExpired.into(), PASSWORD_CHANGED),
+    };
+    chat.names.shut(room);
+    chat.rooms.close(&RoomName::chitchat(room), &error::frame(&why), close);
 }
 
 fn contended() -> Refusal {

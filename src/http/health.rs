@@ -39,7 +39,7 @@ fn readiness(probes: impl IntoIterator<Item = Result<(), StoreError>>) -> Reply 
     let before = mem::replace(&mut *AWAY.lock(), away.clone());
     // Asked every few seconds: what has been said of an outage is not said again.
     for error in failed.iter().filter(|error| !before.contains(&error.store)) {
-        tracing::warn!(%error, cause = %error.source, "not ready");
+        error.log("not ready");
     }
     if away.is_empty() && !before.is_empty() {
         tracing::info!("ready again");

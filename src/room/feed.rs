@@ -11,6 +11,7 @@ use super::{
     member::Room,
     message::{Message, MessageId, RoomName},
     run::Run,
+    voice::Event,
 };
 use crate::{
     store::{
@@ -22,7 +23,7 @@ use crate::{
 use parking_lot::Mutex;
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -43,7 +44,11 @@ pub(super) struct FeedThread {
     pub directory: Arc<Mutex<Directory>>,
     pub lanes: Lanes,
     pub stopping: Arc<AtomicBool>,
+    pub shut: Arc<OnceLock<Shut>>,
 }
+
+/// Ends a room, which another node has shut, for the members on this one; whether it was deleted.
+pub(super) type Shut = Box<dyn Fn(&RoomName, bool) + Send + Sync>;
 
 /// What is left to look for.
 struct Look {
@@ -74,6 +79,11 @@ impl FeedThread {
                     // Its cause is logged where it was found; the room is caught up with as soon as that is over.
                     tracing::debug!(error = &error as &dyn std::error::Error, "missed messages can't be read yet");
                     look.due = true;
+                }
+            }
+            Heard::Event { room, event: Event::Shut { deleted } } => {
+                if let Some(shut) = self.shut.get() {
+                    shut(&room, deleted);
                 }
             }
             Heard::Event { room, event } => {
@@ -177,7 +187,6 @@ mod tests {
         room::{
             figures::Figures,
             lane::{Command, Lane},
-            voice::Event,
         },
         store::presence::Presence,
     };
@@ -257,7 +266,7 @@ mod tests {
             let (sender, lane) = unbounded();
             let runner = Arc::new(Lane::new(0, lane.clone(), Figures::default()));
             let (lanes, stopping) = (Lanes::new(vec![(sender, runner)]), Arc::default());
-            let thread = FeedThread { feed: log.clone(), directory, lanes, stopping };
+            let thread = FeedThread { feed: log.clone(), directory, lanes, stopping, shut: Arc::default() };
             Bench { log, thread, room, lane, look: Look { due: false, last: Instant::now(), behind: Vec::new() } }
         }
 

@@ -32,7 +32,7 @@ use crate::{
 };
 use crossbeam_channel::bounded;
 use directory::Directory;
-use feed::FeedThread;
+use feed::{FeedThread, Shut};
 use figures::Figures;
 use lane::Command;
 use lanes::Lanes;
@@ -45,7 +45,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -86,6 +86,7 @@ struct Others {
     presence: Arc<dyn Presence>,
     roll: Roll,
     stopping: Arc<AtomicBool>,
+    shut: Arc<OnceLock<Shut>>,
 }
 
 impl Rooms {
@@ -231,6 +232,22 @@ impl Rooms {
         self.lanes.close(&room, &frame::text_of(farewell), close);
     }
 
+    /// Tells the other nodes that a room has ended, so that each closes its own members; see [`on_shut`](Self::on_shut).
+    pub fn tell_shut(&self, name: &RoomName, deleted: bool) {
+        if let Some(others) = &self.others {
+            others.feed.announce(name, &Event::Shut { deleted });
+        }
+    }
+
+    /// What is done about a room that another node has shut: it is given the room, and whether that was deleted. To be
+    /// said once.
+    pub fn on_shut(&self, shut: impl Fn(&RoomName, bool) + Send + Sync + 'static) {
+        if let Some(others) = &self.others {
+            // It was said before: the first stays.
+            let _ = others.shut.set(Box::new(shut));
+        }
+    }
+
     /// Deletes a room's messages, after what was posted before is stored.
     pub fn forget(&self, name: &RoomName) {
         // Fails only if the log thread has stopped; what is left then is never shown.
@@ -287,10 +304,11 @@ impl Rooms {
 impl Others {
     fn start(feed: Arc<dyn Feed>, directory: Arc<Mutex<Directory>>, lanes: Lanes) -> io::Result<Others> {
         let presence = feed.presence();
-        let stopping = Arc::new(AtomicBool::new(false));
-        let follower = FeedThread { feed: feed.clone(), directory, lanes, stopping: stopping.clone() };
+        let (stopping, shut) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
+        let follower =
+            FeedThread { feed: feed.clone(), directory, lanes, stopping: stopping.clone(), shut: shut.clone() };
         vital::spawn("feed", move || follower.run())?;
-        Ok(Others { feed, roll: Roll::start(presence.clone())?, presence, stopping })
+        Ok(Others { feed, roll: Roll::start(presence.clone())?, presence, stopping, shut })
     }
 }
 

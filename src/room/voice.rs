@@ -17,6 +17,10 @@ pub enum Event {
     Typing {
         user: Arc<str>,
     },
+    /// The room has ended for all who are in it. Only other nodes are told so; each closes its own members.
+    Shut {
+        deleted: bool,
+    },
 }
 
 impl Event {

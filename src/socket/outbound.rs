@@ -5,7 +5,7 @@
 //! 1. [`Outbound::send`] never blocks and never waits for the network: lanes call it for each member.
 //! 2. Frames are never interleaved or reordered: whoever writes holds the queue's lock, and writes
 //!    past the queue only while it is empty.
-//! 3. Nothing follows a close frame.
+//! 3. Nothing goes out before the `101`, which [`Outbound::open`] sends; nothing follows a close frame.
 //! 4. What waits is bounded: past the limit, or without progress for too long, the member is dropped
 //!    (1013) and nobody else notices.
 //! 5. The lock is held across non-blocking system calls only. Lock order: this queue, then the

@@ -5,6 +5,8 @@
 
 pub mod chat_rooms;
 pub mod feed;
+pub mod moving;
+pub mod names;
 pub mod outage;
 pub mod postgres;
 pub mod presence;

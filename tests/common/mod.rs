@@ -41,10 +41,16 @@ pub const HASHED_SEGMENT: &str = "$2y$12$abcdefghijklmnopqrstuv%2Fwxyz.ABCDEFGHI
 
 /// Waits until `condition` holds; fails the test, naming `what`, if it never does.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, condition);
+}
+
+/// [`eventually`] for what takes longer by its nature.
+#[track_caller]
+pub fn eventually_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
         thread::park_timeout(Duration::from_millis(5));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How long a server may take to start.
+/// How long a server may take to start, or to do what it was told.
 const START: Duration = Duration::from_secs(20);
 
 /// A server, running or not.
@@ -47,11 +47,8 @@ impl Redis {
         command.args(&self.options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("redis-server can be started; `scripts/install redis-server` installs it");
         self.child = Some(child);
-        let deadline = Instant::now() + START;
-        while self.ask::<String>(redis::cmd("PING")).is_err() {
-            assert!(Instant::now() < deadline, "Redis does not start:\n{}", self.log());
-            thread::sleep(Duration::from_millis(5));
-        }
+        let answers = || self.ask::<String>(redis::cmd("PING")).is_ok();
+        assert!(comes_true(answers), "Redis does not start:\n{}", self.log());
     }
 
     /// Ends it as a crash would.
@@ -100,6 +97,29 @@ impl Redis {
         command.query(&mut connection)
     }
 
+    /// Sends `CONFIG SET`.
+    #[track_caller]
+    pub fn configure(&self, name: &str, value: &str) {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg(name).arg(value);
+        self.ask::<()>(command).expect("Redis can be configured");
+    }
+
+    /// Lets it follow another server, or `NO ONE`.
+    #[track_caller]
+    pub fn follow(&self, host: &str, port: &str) {
+        let mut command = redis::cmd("REPLICAOF");
+        command.arg(host).arg(port);
+        self.ask::<()>(command).expect("Redis can be told whom to follow");
+    }
+
+    /// What it tells of itself.
+    pub fn info(&self, section: &str) -> String {
+        let mut command = redis::cmd("INFO");
+        command.arg(section);
+        self.ask(command).unwrap_or_default()
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("redis.log")).unwrap_or_default()
     }
@@ -135,23 +155,123 @@ impl Cluster {
             command.arg("MEET").arg("127.0.0.1").arg(servers[0].port);
             server.ask::<()>(command).expect("a master meets the others");
         }
-        let deadline = Instant::now() + START;
         let whole = |server: &Redis| {
             let mut command = redis::cmd("CLUSTER");
             command.arg("INFO");
             let info: String = server.ask(command).expect("a master knows its cluster");
             info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
         };
-        while !servers.iter().all(whole) {
-            assert!(Instant::now() < deadline, "the cluster does not come together");
-            thread::sleep(Duration::from_millis(20));
-        }
+        assert!(comes_true(|| servers.iter().all(whole)), "the cluster does not come together");
         Cluster { servers }
     }
 
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
         format!("redis+cluster://{}", hosts.join(","))
+    }
+}
+
+/// A master, a replica of it, and a sentinel that watches both. Either takes writes only while the other follows it.
+pub struct Watched {
+    pub master: Redis,
+    pub replica: Redis,
+    dir: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Watched {
+    /// What the sentinel calls its master.
+    const NAME: &str = "chat";
+
+    #[track_caller]
+    pub fn start() -> Watched {
+        const FOLLOWED: [&str; 6] =
+            ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "5", "--repl-diskless-sync-delay", "0"];
+        let master = Redis::with(&FOLLOWED);
+        let port = master.port.to_string();
+        let replica = Redis::with(&[&FOLLOWED[..], &["--replicaof", "127.0.0.1", &port]].concat());
+        assert!(comes_true(|| master.info("replication").contains("state=online")), "the replica does not follow");
+        let (dir, port) = (tempfile::tempdir().expect("a directory"), free_port());
+        let settings = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nlogfile sentinel.log\nsentinel monitor {name} 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 5000\n",
+            dir.path().display(),
+            master.port,
+            name = Watched::NAME,
+        );
+        let file = dir.path().join("sentinel.conf");
+        std::fs::write(&file, settings).expect("the directory is writable");
+        let child = Command::new("redis-server")
+            .arg(file)
+            .arg("--sentinel")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a sentinel can be started");
+        let watched = Watched { master, replica, dir, port, child };
+        let knows_the_replica = || {
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("REPLICAS").arg(Watched::NAME);
+            watched.ask::<Vec<redis::Value>>(&command).is_ok_and(|replicas| replicas.len() == 1)
+        };
+        assert!(comes_true(knows_the_replica), "the sentinel does not find the replica:\n{}", watched.log());
+        watched
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/{}", self.port, Watched::NAME)
+    }
+
+    /// Tells the sentinel to promote the replica.
+    #[track_caller]
+    pub fn fail_over(&self) {
+        let mut command = redis::cmd("SENTINEL");
+        command.arg("FAILOVER").arg(Watched::NAME);
+        self.ask::<()>(&command).expect("the sentinel takes its orders");
+    }
+
+    /// Waits until the replica has become the master.
+    #[track_caller]
+    pub fn has_failed_over(&self) {
+        let promoted = || {
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("GET-MASTER-ADDR-BY-NAME").arg(Watched::NAME);
+            self.ask::<(String, u16)>(&command).is_ok_and(|(_, port)| port == self.replica.port)
+        };
+        assert!(comes_true(promoted), "the replica is not promoted:\n{}", self.log());
+    }
+
+    fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> redis::RedisResult<T> {
+        let client = redis::Client::open(("127.0.0.1", self.port))?;
+        command.query(&mut client.get_connection_with_timeout(Duration::from_secs(5))?)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("sentinel.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // It may have ended by itself; nothing more can be done about errors here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `condition` holds; whether it did in time.
+pub fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + START;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::park_timeout(Duration::from_millis(5));
     }
 }
 

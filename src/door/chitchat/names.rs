@@ -1,18 +1,32 @@
-//! Who is called what in each room: a name is one member's at a time, whatever its case.
+//! Who is called what in each room: a name is one member's at a time, whatever its case, over all nodes.
+//!
+//! A name is taken here first, then among the other nodes if there are any. There a claim expires unless the
+//! [`keeper`] renews it; a member whose node could not do so for a while asks again before it says anything.
 //!
 //! Lock order: the table of rooms, then one room's names. No lock is held over I/O but a room's
 //! `open`, for reading, while an event waits for the log's queue.
 
-use crate::socket::close::Close;
+mod keeper;
+
+use crate::{
+    socket::close::Close,
+    store::{
+        StoreError,
+        names::{Claim, Named, SharedNames},
+    },
+};
 use jiff::Timestamp;
+use keeper::{Keeper, Running};
 use parking_lot::{Mutex, RwLock};
 use serde::{Serialize, Serializer};
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     sync::{
         Arc, Weak,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    time::Instant,
 };
 
 /// What the members of a room that was shut are closed with.
@@ -22,6 +36,8 @@ const SHUT: Close = Close::policy("room_changed");
 #[derive(Default)]
 pub struct Names {
     rooms: Mutex<Table>,
+    /// `None`: there are no other nodes.
+    others: Option<Running>,
 }
 
 /// Weak, so that a room nobody is in leaves nothing behind.
@@ -33,6 +49,11 @@ struct Table {
 }
 
 impl Names {
+    /// `shared`: where the names of all nodes are; `None`: there is one node.
+    pub fn start(shared: Option<Arc<dyn SharedNames>>) -> io::Result<Names> {
+        Ok(Names { rooms: Mutex::default(), others: shared.map(Keeper::start).transpose()? })
+    }
+
     /// The names of a room, for one that comes in.
     pub fn of(&self, room: i64) -> Arc<RoomNames> {
         let mut table = self.rooms.lock();
@@ -43,15 +64,24 @@ impl Names {
             table.rooms.retain(|_, names| names.strong_count() > 0);
             table.swept = table.rooms.len();
         }
-        let names = Arc::new(RoomNames { holders: Mutex::default(), open: RwLock::new(true) });
+        let others = self.others.as_ref().map(|running| running.0.clone());
+        let names = Arc::new(RoomNames { room, holders: Mutex::default(), open: RwLock::new(true), others });
         table.rooms.insert(room, Arc::downgrade(&names));
         names
     }
 
-    /// Who is in a room, by name.
-    pub fn users(&self, room: i64) -> Vec<User> {
+    /// Who is in each of these rooms, on every node, by name. If the other nodes can't be asked, who is here.
+    pub fn users(&self, rooms: &[i64]) -> Vec<Vec<User>> {
+        let everywhere = self.others.as_ref().and_then(|running| running.0.store().users(rooms).ok());
+        match everywhere {
+            Some(everybody) => everybody.into_iter().map(|room| room.into_iter().map(User::from).collect()).collect(),
+            None => rooms.iter().map(|room| self.users_here(*room)).collect(),
+        }
+    }
+
+    fn users_here(&self, room: i64) -> Vec<User> {
         let names = self.rooms.lock().rooms.get(&room).and_then(Weak::upgrade);
-        names.map_or_else(Vec::new, |names| names.holders.lock().values().map(|holder| holder.user()).collect())
+        names.map_or_else(Vec::new, |names| names.holders.lock().values().map(|holder| holder.named().into()).collect())
     }
 
     /// Ends a room for all that came into it so far: from now on they say nothing there.
@@ -67,35 +97,42 @@ impl Names {
 
 /// The names in use in one room.
 pub struct RoomNames {
+    room: i64,
     /// Bounded by the room's connections: each holds one name at most.
-    holders: Mutex<BTreeMap<String, Arc<Holder>>>,
+    holders: Mutex<BTreeMap<Arc<str>, Arc<Holder>>>,
     open: RwLock<bool>,
-}
-
-struct Holder {
-    name: Arc<str>,
-    color: Mutex<Arc<str>>,
-    /// Unix milliseconds.
-    last_activity: AtomicI64,
+    others: Option<Arc<Keeper>>,
 }
 
 impl RoomNames {
-    /// Takes a name, unless somebody has it.
-    pub fn take(self: &Arc<Self>, name: &str, color: &str) -> Option<Holding> {
-        let key = key(name);
-        let mut holders = self.holders.lock();
-        if holders.contains_key(&key) {
-            return None;
+    /// Takes a name; nothing if somebody has it. Fails if the other nodes can't be asked.
+    pub fn take(self: &Arc<Self>, name: &str, color: &str) -> Result<Option<Holding>, StoreError> {
+        let holder = Arc::new(Holder::new(name, color));
+        {
+            let mut holders = self.holders.lock();
+            if holders.contains_key(&holder.key) {
+                return Ok(None);
+            }
+            holders.insert(holder.key.clone(), holder.clone());
         }
-        let now = AtomicI64::new(Timestamp::now().as_millisecond());
-        let holder = Arc::new(Holder { name: name.into(), color: Mutex::new(color.into()), last_activity: now });
-        holders.insert(key.clone(), holder.clone());
-        Some(Holding { names: self.clone(), key, holder })
+        let claimed = match &self.others {
+            Some(others) => others.claim(self.room, &holder),
+            None => Ok(true),
+        };
+        if !matches!(claimed, Ok(true)) {
+            self.holders.lock().remove(&holder.key);
+        }
+        Ok(claimed?.then(|| Holding { names: self.clone(), holder }))
     }
 
     /// Whether somebody has this name.
     pub fn is_held(&self, name: &str) -> bool {
-        self.holders.lock().contains_key(&key(name))
+        let key = key(name);
+        self.holders.lock().contains_key(&*key)
+            || self.others.as_ref().is_some_and(|others| {
+                let users = others.store().users(&[self.room]).unwrap_or_default();
+                users.iter().flatten().any(|named| self::key(&named.name) == key)
+            })
     }
 
     /// Runs `say`, unless the room was shut; then whoever wanted to say it is to be closed.
@@ -117,7 +154,6 @@ fn key(name: &str) -> String {
 /// A name that is held; dropping it gives the name back.
 pub struct Holding {
     names: Arc<RoomNames>,
-    key: String,
     holder: Arc<Holder>,
 }
 
@@ -132,7 +168,24 @@ impl Holding {
     }
 
     pub fn is(&self, name: &str) -> bool {
-        *name == *self.holder.name || key(name) == self.key
+        *name == *self.holder.name || *key(name) == *self.holder.key
+    }
+
+    /// Whether the name is still this member's. Another node's may have taken it when this node could not renew it.
+    /// Fails if that can't be found out.
+    pub fn holds(&self) -> Result<bool, StoreError> {
+        match &self.names.others {
+            None => Ok(true),
+            Some(_) if self.holder.is_lost() => Ok(false),
+            Some(_) if self.holder.is_sure() => Ok(true),
+            Some(others) => {
+                let holds = others.claim(self.names.room, &self.holder)?;
+                if !holds {
+                    self.holder.lose();
+                }
+                Ok(holds)
+            }
+        }
     }
 
     /// Notes that its holder has just said something, perhaps in another color.
@@ -149,7 +202,79 @@ impl Holding {
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        self.names.holders.lock().remove(&self.key);
+        self.names.holders.lock().remove(&self.holder.key);
+        if let Some(others) = &self.names.others {
+            others.give_back(self.names.room, &self.holder);
+        }
+    }
+}
+
+/// One who has a name on this node.
+struct Holder {
+    key: Arc<str>,
+    /// Of its claim among the nodes.
+    number: u64,
+    name: Arc<str>,
+    color: Mutex<Arc<str>>,
+    /// Unix milliseconds.
+    last_activity: AtomicI64,
+    /// What the other nodes were last told of its activity.
+    told: AtomicI64,
+    /// Until when no other node gives the name away.
+    sure: Mutex<Instant>,
+    lost: AtomicBool,
+}
+
+impl Holder {
+    fn new(name: &str, color: &str) -> Holder {
+        let now = Timestamp::now().as_millisecond();
+        Holder {
+            key: key(name).into(),
+            number: rand::random(),
+            name: name.into(),
+            color: Mutex::new(color.into()),
+            last_activity: now.into(),
+            told: now.into(),
+            sure: Mutex::new(Instant::now()),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    fn named(&self) -> Named {
+        Named {
+            name: self.name.clone(),
+            color: self.color.lock().clone(),
+            last_activity: self.last_activity.load(Ordering::Relaxed),
+        }
+    }
+
+    fn claim(&self) -> Claim {
+        Claim { key: self.key.clone(), number: self.number, named: self.named() }
+    }
+
+    /// Whether the other nodes do not know yet when it was last active. A color changes with activity only.
+    fn has_changed(&self) -> bool {
+        self.last_activity.load(Ordering::Relaxed) != self.told.load(Ordering::Relaxed)
+    }
+
+    fn was_told(&self, claim: &Claim) {
+        self.told.store(claim.named.last_activity, Ordering::Relaxed);
+    }
+
+    fn sure_until(&self, until: Instant) {
+        *self.sure.lock() = until;
+    }
+
+    fn is_sure(&self) -> bool {
+        Instant::now() < *self.sure.lock()
+    }
+
+    fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 }
 
@@ -164,14 +289,10 @@ pub struct User {
     pub last_activity: Timestamp,
 }
 
-impl Holder {
-    fn user(&self) -> User {
-        let last_activity = Timestamp::from_millisecond(self.last_activity.load(Ordering::Relaxed));
-        User {
-            username: self.name.clone(),
-            color: self.color.lock().clone(),
-            last_activity: last_activity.unwrap_or(Timestamp::UNIX_EPOCH),
-        }
+impl From<Named> for User {
+    fn from(Named { name, color, last_activity }: Named) -> User {
+        let last_activity = Timestamp::from_millisecond(last_activity).unwrap_or(Timestamp::UNIX_EPOCH);
+        User { username: name, color, last_activity }
     }
 }
 
@@ -188,6 +309,14 @@ mod tests {
     use super::*;
     use std::thread;
 
+    fn taken(room: &Arc<RoomNames>, name: &str) -> Option<Holding> {
+        room.take(name, "red").unwrap()
+    }
+
+    fn users(names: &Names) -> Vec<User> {
+        names.users(&[1]).remove(0)
+    }
+
     fn names_of(users: &[User]) -> Vec<&str> {
         users.iter().map(|user| &*user.username).collect()
     }
@@ -196,20 +325,20 @@ mod tests {
     fn a_name_is_one_members_whatever_its_case() {
         let names = Names::default();
         let room = names.of(1);
-        let ann = room.take("Ann", "red").unwrap();
+        let ann = taken(&room, "Ann").unwrap();
         for same in ["Ann", "ann", "ANN", " ann "] {
-            assert!(room.take(same, "").is_none(), "{same}");
+            assert!(taken(&room, same).is_none(), "{same}");
             assert!(room.is_held(same) && ann.is(same), "{same}");
         }
-        assert!(names.of(2).take("Ann", "").is_some(), "in another room");
+        assert!(taken(&names.of(2), "Ann").is_some(), "in another room");
     }
 
     #[test]
     fn a_name_that_is_given_back_is_free_again() {
         let names = Names::default();
         let room = names.of(1);
-        drop(room.take("Ann", ""));
-        assert!(room.take("ann", "").is_some());
+        drop(taken(&room, "Ann"));
+        assert!(taken(&room, "ann").is_some());
     }
 
     #[test]
@@ -217,7 +346,7 @@ mod tests {
         let names = Names::default();
         let room = names.of(1);
         let taken = thread::scope(|scope| {
-            let all: Vec<_> = (0..16).map(|_| scope.spawn(|| room.take("Ann", ""))).collect();
+            let all: Vec<_> = (0..16).map(|_| scope.spawn(|| taken(&room, "Ann"))).collect();
             all.into_iter().filter_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
         assert_eq!(taken.len(), 1);
@@ -227,24 +356,24 @@ mod tests {
     fn users_are_those_who_hold_a_name() {
         let names = Names::default();
         let room = names.of(1);
-        let (ann, bob) = (room.take("Ann", "red"), room.take("Bob", ""));
-        assert_eq!(names_of(&names.users(1)), ["Ann", "Bob"]);
+        let (ann, bob) = (taken(&room, "Ann"), taken(&room, "Bob"));
+        assert_eq!(names_of(&users(&names)), ["Ann", "Bob"]);
         drop(ann);
-        assert_eq!(names_of(&names.users(1)), ["Bob"]);
+        assert_eq!(names_of(&users(&names)), ["Bob"]);
         drop((bob, room));
-        assert_eq!(names.users(1), []);
+        assert_eq!(users(&names), []);
     }
 
     #[test]
     fn activity_is_noted_with_its_color() {
         let names = Names::default();
         let room = names.of(1);
-        let ann = room.take("Ann", "red").unwrap();
+        let ann = taken(&room, "Ann").unwrap();
         ann.holder.last_activity.store(0, Ordering::Relaxed);
         ann.active(None);
         assert_eq!(&*ann.color(), "red");
         ann.active(Some("blue"));
-        let users = names.users(1);
+        let users = users(&names);
         assert_eq!(&*users[0].color, "blue");
         assert_ne!(users[0].last_activity, Timestamp::UNIX_EPOCH);
     }
@@ -253,11 +382,11 @@ mod tests {
     fn in_a_room_that_was_shut_nothing_is_said_and_its_successor_is_open() {
         let names = Names::default();
         let before = names.of(1);
-        let _ann = before.take("Ann", "");
+        let _ann = taken(&before, "Ann");
         names.shut(1);
         assert_eq!(before.while_open(|| panic!("said")), Err(SHUT));
         let after = names.of(1);
-        assert!(after.take("Ann", "").is_some());
+        assert!(taken(&after, "Ann").is_some());
         assert_eq!(after.while_open(|| {}), Ok(()));
     }
 

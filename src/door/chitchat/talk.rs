@@ -20,7 +20,10 @@ use crate::{
         close::Close,
         session::{Conversation, Link},
     },
-    store::chat_rooms::{ChatRoom, RoomKey},
+    store::{
+        StoreError,
+        chat_rooms::{ChatRoom, RoomKey},
+    },
 };
 use std::sync::Arc;
 
@@ -127,6 +130,7 @@ impl Talk {
 
     /// Enters under a name, giving up the one it had.
     fn join(&mut self, link: &Link, asked: &Asked) -> Result<(), No> {
+        self.forget_lost_name()?;
         match &mut self.name {
             Some(named) if named.holding.is(&asked.name) => {
                 if std::mem::replace(&mut named.announced, true) {
@@ -135,7 +139,7 @@ impl Talk {
             }
             _ => {
                 let color = asked.color.as_deref().unwrap_or_default();
-                let holding = self.names.take(&asked.name, color).ok_or_else(taken)?;
+                let holding = self.names.take(&asked.name, color)?.ok_or_else(taken)?;
                 if let Some(earlier) = self.name.replace(Named { holding, announced: true }) {
                     self.give_up(link, earlier)?;
                 }
@@ -147,9 +151,10 @@ impl Talk {
     }
 
     fn send(&mut self, link: &Link, asked: Asked) -> Result<(), No> {
+        self.forget_lost_name()?;
         if self.name.is_none() {
             let color = asked.color.as_deref().unwrap_or_default();
-            let holding = self.names.take(&asked.name, color).ok_or_else(taken)?;
+            let holding = self.names.take(&asked.name, color)?.ok_or_else(taken)?;
             self.name = Some(Named { holding, announced: false });
         }
         match &self.name {
@@ -170,6 +175,17 @@ impl Talk {
                 Err(about(Reason::NameNotHeld, "name").into())
             }
         }
+    }
+
+    /// A name that another node's member has taken meanwhile is held no longer; nothing is said of it, since that one
+    /// is there.
+    fn forget_lost_name(&mut self) -> Result<(), No> {
+        if let Some(named) = &self.name
+            && !named.holding.holds()?
+        {
+            self.name = None;
+        }
+        Ok(())
     }
 
     /// Says that a name has left, and only then gives it back: whoever takes it next comes later in the log.
@@ -194,6 +210,12 @@ impl Talk {
 
 fn taken() -> Refusal {
     about(Reason::NameTaken, "name")
+}
+
+impl From<StoreError> for No {
+    fn from(error: StoreError) -> No {
+        No::Refused(error.into())
+    }
 }
 
 impl From<Refusal> for No {

@@ -8,7 +8,11 @@ use super::{
 };
 use crate::{
     config::value,
-    store::{StoreError, outage::Outages, postgres::OpenError},
+    store::{
+        StoreError,
+        outage::{KnownOutage, Outages},
+        postgres::OpenError,
+    },
 };
 use r2d2::{HandleError, HandleEvent, ManageConnection, Pool, PooledConnection, event::AcquireEvent};
 use std::{
@@ -147,7 +151,8 @@ impl Database {
             Err(failure) => {
                 let outage = if failure.is_of_the_connection() { REACHED } else { what };
                 self.outages.failed(outage, &failure);
-                Err(StoreError { store, what, source: failure.into() })
+                // It is logged by now, once, whatever follows from it.
+                Err(StoreError { store, what, source: KnownOutage(failure.to_string()).into() })
             }
         }
     }

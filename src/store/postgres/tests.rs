@@ -48,7 +48,7 @@ mod accounts {
     use super::*;
 
     fn demo() -> Opened<PostgresAccounts> {
-        opened(|url| Arc::new(PostgresAccounts::open(url, Duration::ZERO).unwrap()))
+        opened(|url| Postgres::open(url, Duration::ZERO).unwrap().accounts)
     }
 
     suite::accounts!(demo);

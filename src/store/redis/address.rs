@@ -104,6 +104,10 @@ impl Deployment {
         Ok(Deployment { layout, login, sentinel_login, tls, shown: without_password(url) })
     }
 
+    pub(super) fn uses_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     pub(super) fn db(&self) -> i64 {
         self.login.db()
     }

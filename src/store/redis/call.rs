@@ -42,7 +42,7 @@ pub(super) enum Failure {
     Away(Arc<str>),
     #[error("no connection to Redis is free: {0}")]
     NoConnection(#[from] r2d2::Error),
-    #[error("{0}")]
+    #[error("{}", sentence(.0))]
     Redis(#[from] RedisError),
     /// Another command of the same connection met this.
     #[error("the connection to Redis broke: {0}")]
@@ -60,6 +60,11 @@ impl Failure {
             Failure::Away(_) | Failure::NoConnection(_) | Failure::Unreadable => false,
         }
     }
+}
+
+/// What went wrong; the system's own words for a time-out are `Resource temporarily unavailable`.
+pub(super) fn sentence(error: &RedisError) -> String {
+    if error.is_timeout() { "Redis does not answer".to_owned() } else { error.to_string() }
 }
 
 pub(super) type Answer = Result<Value, Failure>;

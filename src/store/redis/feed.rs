@@ -192,8 +192,8 @@ fn heard(node: &str, answer: Value, wanted: &dyn Fn(&RoomName) -> bool) -> Heard
             None => Heard::Nothing,
         },
         Some(Frame::Event { room, node: from, event }) if wanted(&room) => {
-            // What this node typed, its own members have heard already.
-            let echo = from == node.as_bytes() && matches!(event, Event::Typing { .. });
+            // What this node's members typed, and which room it shut, they have heard already.
+            let echo = from == node.as_bytes() && matches!(event, Event::Typing { .. } | Event::Shut { .. });
             if echo { Heard::Nothing } else { Heard::Event { room, event } }
         }
         _ => Heard::Nothing,

@@ -4,7 +4,7 @@
 //! Only the watch thread goes on trying. When Redis takes commands again it forms a new [`Fleet`], with new
 //! connections, and everything goes on.
 
-use super::{address::Deployment, fleet::Fleet, server::Wire, wire::BEAT};
+use super::{address::Deployment, call::sentence, fleet::Fleet, server::Wire, wire::BEAT};
 use crate::vital;
 use parking_lot::{Condvar, Mutex};
 use redis::{RedisResult, Value, cmd};
@@ -71,7 +71,7 @@ impl Health {
         if state.fleet.as_ref().is_ok_and(|fleet| fleet.generation == generation) {
             state.doubted = true;
             if timed_out {
-                state.fleet = Err("it does not answer".into());
+                state.fleet = Err("Redis does not answer".into());
             }
             self.changed.notify_all();
         }
@@ -157,7 +157,7 @@ impl Watcher {
                 self.wires = wires;
                 Ok(Arc::new(fleet))
             }
-            Err(error) => Err(Arc::<str>::from(error.to_string())),
+            Err(error) => Err(Arc::<str>::from(sentence(&error))),
         };
         self.tell(&fleet);
         let mut state = self.health.state.lock();

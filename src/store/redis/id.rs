@@ -6,8 +6,8 @@
 //! message id  unix_ms (48) | version (4) | sequence (12) | variant (2) | room (62)
 //! ```
 //!
-//! The room's part is a digest of its name: it keeps ids of different rooms apart, and an id that belongs to another
-//! room is known as such.
+//! The room's part is a digest of its name: it keeps ids of different rooms apart. A message that was taken over from
+//! another log has what that one put there; its entry keeps it.
 
 use crate::room::message::{MessageId, RoomName};
 use sha2::{Digest, Sha256};
@@ -23,7 +23,8 @@ pub(super) struct EntryId {
     pub sequence: u16,
 }
 
-/// A room's part of its message ids.
+/// What a message id says besides its place: a room's part of its message ids; in those that were taken over from
+/// another log, what that one put there.
 #[derive(Clone, Copy)]
 pub(super) struct Tail(u128);
 
@@ -42,9 +43,17 @@ impl Tail {
         MessageId(Uuid::from_u128(millis << 80 | 7 << 76 | sequence << 64 | 0b10 << 62 | self.0))
     }
 
-    /// Whether this room could have given out `id`.
-    pub fn is_of(self, id: MessageId) -> bool {
-        self.message_id(EntryId::of(id)) == id
+    /// The tail that an id ends with, whoever made it.
+    pub fn at_the_end_of(id: MessageId) -> Tail {
+        Tail(id.0.as_u128() & TAIL)
+    }
+
+    pub fn to_bytes(self) -> [u8; 8] {
+        (self.0 as u64).to_be_bytes()
+    }
+
+    pub fn from_bytes(bytes: [u8; 8]) -> Tail {
+        Tail(u128::from(u64::from_be_bytes(bytes)) & TAIL)
     }
 }
 
@@ -90,7 +99,8 @@ mod tests {
             let tail = Tail::of(&RoomName::channel(&room));
             let id = tail.message_id(entry);
             prop_assert_eq!(EntryId::of(id), entry);
-            prop_assert!(tail.is_of(id));
+            prop_assert_eq!(Tail::at_the_end_of(id).message_id(entry), id);
+            prop_assert_eq!(Tail::from_bytes(tail.to_bytes()).message_id(entry), id);
             prop_assert_eq!(MessageId::parse(&id.to_string()), Some(id));
         }
 
@@ -110,7 +120,8 @@ mod tests {
 
     #[test]
     fn an_id_of_another_room_is_known_as_such() {
-        let id = Tail::of(&RoomName::channel("a")).message_id(EntryId { millis: 5, sequence: 1 });
-        assert!(!Tail::of(&RoomName::channel("b")).is_of(id));
+        let entry = EntryId { millis: 5, sequence: 1 };
+        let of = |room: &str| Tail::of(&RoomName::channel(room)).message_id(entry);
+        assert_ne!(of("a"), of("b"));
     }
 }

@@ -8,10 +8,10 @@ use crate::{
 use redis::Value;
 use std::{fmt::Write, sync::Arc, time::SystemTime};
 
-const STORE: &str = "token ledger";
+pub(super) const STORE: &str = "token ledger";
 
 pub struct RedisLedger {
-    redis: Arc<Redis>,
+    pub(super) redis: Arc<Redis>,
 }
 
 impl RedisLedger {
@@ -22,8 +22,7 @@ impl RedisLedger {
 
 impl Ledger for RedisLedger {
     fn spend(&self, token: &SignedPart, until: SystemTime) -> Result<bool, StoreError> {
-        // Rounded up, and a minute more: nodes' clocks and Redis' may differ by that much.
-        let life = until.duration_since(SystemTime::now()).unwrap_or_default().as_secs() + 60;
+        let life = life(until);
         let attempt = rand::random::<u128>().to_be_bytes();
         let key = key(token);
         let spend = self.redis.health.ask_again(|fleet| {
@@ -44,7 +43,13 @@ impl Ledger for RedisLedger {
     }
 }
 
-fn key(token: &SignedPart) -> String {
+/// Seconds for which the mark of a token is kept that expires at `until`.
+pub(super) fn life(until: SystemTime) -> u64 {
+    // Rounded up, and a minute more: nodes' clocks and Redis' may differ by that much.
+    until.duration_since(SystemTime::now()).unwrap_or_default().as_secs() + 60
+}
+
+pub(super) fn key(token: &SignedPart) -> String {
     let mut key = String::from("propromo:spent:");
     for byte in token.0 {
         // Writing to a string never fails.

@@ -17,13 +17,13 @@ use redis::{Cmd, Value, cmd};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, sync::Arc};
 
-const STORE: &str = "message log";
+pub(super) const STORE: &str = "message log";
 
 /// How long a sender's reference is remembered, seconds.
-const REMEMBER: u32 = 24 * 60 * 60;
+pub(super) const REMEMBER: u32 = 24 * 60 * 60;
 
 pub struct RedisLog {
-    redis: Arc<Redis>,
+    pub(super) redis: Arc<Redis>,
     /// Messages kept a room; 0 keeps all.
     keep: u64,
     feed: Arc<RedisFeed>,
@@ -104,9 +104,6 @@ impl MessageLog for RedisLog {
     }
 
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Message>>, StoreError> {
-        if !Tail::of(room).is_of(after) {
-            return Ok(None);
-        }
         // Trimming takes the oldest first: if that message is still there, so is everything after it.
         let mut command = cmd("XRANGE");
         command.arg(Keys(room).log()).arg(EntryId::of(after).to_string()).arg("+").arg("COUNT").arg(limit + 1);
@@ -144,35 +141,49 @@ fn action(draft: &Draft) -> &'static str {
 /// What a reference is known by: one sender's, in one room. Nothing for a message that isn't kept.
 fn reference(draft: &Draft) -> Option<[u8; 32]> {
     let reference = draft.reference.as_deref().filter(|_| draft.kept)?;
-    let length = (draft.sender.len() as u64).to_be_bytes();
-    let digest = Sha256::new_with_prefix(length).chain_update(draft.sender.as_bytes()).chain_update(reference);
-    Some(digest.finalize().into())
+    Some(reference_digest(&draft.sender, reference))
+}
+
+pub(super) fn reference_digest(sender: &str, reference: &str) -> [u8; 32] {
+    let length = (sender.len() as u64).to_be_bytes();
+    Sha256::new_with_prefix(length).chain_update(sender).chain_update(reference).finalize().into()
 }
 
 /// What the append script says of `count` drafts.
 fn read_appended(room: &RoomName, count: usize, answer: Answer) -> Result<Vec<Appended>, Failure> {
     let Value::BulkString(bytes) = answer? else { return Err(Failure::Unreadable) };
-    let (outcomes, rest) = bytes.as_chunks::<9>();
-    if outcomes.len() != count || !rest.is_empty() {
+    let Some((outcomes, rest)) = bytes.split_at_checked(9 * count) else { return Err(Failure::Unreadable) };
+    let (outcomes, _) = outcomes.as_chunks::<9>();
+    let (tails, rest) = rest.as_chunks::<8>();
+    if !rest.is_empty() {
         return Err(Failure::Unreadable);
     }
-    let tail = Tail::of(room);
-    let outcomes = outcomes.iter().map(|[repeated, id @ ..]| {
-        let id = tail.message_id(EntryId::from_bytes(*id));
-        if *repeated == 0 { Appended::Stored(id) } else { Appended::Repeated(id) }
+    let (own, mut tails) = (Tail::of(room), tails.iter());
+    let outcomes = outcomes.iter().map(|[outcome, id @ ..]| {
+        let entry = EntryId::from_bytes(*id);
+        match *outcome {
+            0 => Ok(Appended::Stored(own.message_id(entry))),
+            1 => Ok(Appended::Repeated(own.message_id(entry))),
+            _ => {
+                let tail = tails.next().ok_or(Failure::Unreadable)?;
+                Ok(Appended::Repeated(Tail::from_bytes(*tail).message_id(entry)))
+            }
+        }
     });
-    Ok(outcomes.collect())
+    outcomes.collect()
 }
 
-/// Reads `[[id, [name, body]]…]`. An entry that this program did not write is left out.
+/// Reads `[[id, [name, body]]…]`; the name says whether the message was taken over from another log. An entry that this program did not write is left out.
 pub(super) fn read_entries(room: &RoomName, answer: Value) -> Result<Vec<Message>, Failure> {
     let Value::Array(entries) = answer else { return Err(Failure::Unreadable) };
     let tail = Tail::of(room);
     let messages = entries.iter().filter_map(|entry| {
         let Value::Array(entry) = entry else { return None };
         let [Value::BulkString(id), Value::Array(fields)] = &entry[..] else { return None };
-        let [_, Value::BulkString(body)] = &fields[..] else { return None };
-        wire::read_body(tail.message_id(EntryId::parse(id)?), body)
+        let [Value::BulkString(name), Value::BulkString(body)] = &fields[..] else { return None };
+        let (entry, mut body) = (EntryId::parse(id)?, &body[..]);
+        let tail = if name == wire::FOREIGN { wire::read_tail(&mut body)? } else { tail };
+        wire::read_body(tail.message_id(entry), body)
     });
     Ok(messages.collect())
 }

@@ -3,9 +3,10 @@
 //! | key | what |
 //! |---|---|
 //! | `propromo:{ROOM}:log` | stream of the room's messages, trimmed to about `HISTORY_MAX` |
-//! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept; `forgotten`: up to where the room was deleted |
+//! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept; `forgotten`: up to where the room was deleted; `imported`: the last message taken over from an embedded installation |
 //! | `propromo:{ROOM}:ref:DIGEST` | the message that a sender's reference made; for a day |
 //! | `propromo:{ROOM}:nodes`, `…:here` | presence: when each node's word expires, and who is here |
+//! | `propromo:{ROOM}:name-nodes`, `…:names` | the rooms door: when each node's claims expire, and who has which name |
 //! | `propromo:spent:DIGEST` | a spent token's mark, until the token has expired |
 //! | `propromo:{N}:probe` | written to find out whether that works |
 //!
@@ -16,12 +17,15 @@
 
 pub mod address;
 mod call;
+pub mod check;
 mod feed;
 mod fleet;
 mod health;
 mod id;
+pub mod import;
 mod ledger;
 mod log;
+mod names;
 mod presence;
 mod script;
 mod server;
@@ -37,6 +41,7 @@ use self::{
     health::{Health, Watch},
     ledger::RedisLedger,
     log::RedisLog,
+    names::RedisNames,
 };
 use super::{StoreError, outage::KnownOutage};
 use crate::room::message::RoomName;
@@ -46,6 +51,7 @@ use std::{error::Error, fmt::Write, io, sync::Arc};
 pub struct RedisStores {
     pub log: Arc<RedisLog>,
     pub ledger: Arc<RedisLedger>,
+    pub names: Arc<RedisNames>,
 }
 
 impl RedisStores {
@@ -55,7 +61,8 @@ impl RedisStores {
         let feed = Arc::new(RedisFeed::start(redis.clone())?);
         Ok(RedisStores {
             log: Arc::new(RedisLog::new(redis.clone(), history_max, feed)),
-            ledger: Arc::new(RedisLedger::new(redis)),
+            ledger: Arc::new(RedisLedger::new(redis.clone())),
+            names: Arc::new(RedisNames::new(redis)),
         })
     }
 }
@@ -71,8 +78,7 @@ struct Redis {
 
 impl Redis {
     fn new(deployment: Deployment) -> io::Result<Redis> {
-        // Channels know no databases.
-        let channel = format!("propromo:feed:{}", deployment.db());
+        let channel = feed_channel(&deployment);
         let (health, watch) = Health::watch(deployment, channel.clone())?;
         Ok(Redis { health, channel, node: format!("{:016x}", rand::random::<u64>()), _watch: watch })
     }
@@ -103,6 +109,11 @@ impl Redis {
     }
 }
 
+/// The channel on which everything that is stored is published. Channels know no databases.
+fn feed_channel(deployment: &Deployment) -> String {
+    format!("propromo:feed:{}", deployment.db())
+}
+
 /// The keys of one room.
 struct Keys<'a>(&'a RoomName);
 
@@ -121,6 +132,14 @@ impl Keys<'_> {
 
     fn here(&self) -> String {
         self.key("here")
+    }
+
+    fn name_nodes(&self) -> String {
+        self.key("name-nodes")
+    }
+
+    fn names(&self) -> String {
+        self.key("names")
     }
 
     /// The key of a sender's reference.

@@ -27,14 +27,31 @@ pub(super) const NODE_NAME: usize = 16;
 
 /// Appends a draft's body.
 pub(super) fn write_body(draft: &Draft, out: &mut Vec<u8>) {
+    write_parts(&draft.sender, draft.extra.as_deref(), &draft.text, out);
+}
+
+fn write_parts(sender: &str, extra: Option<&str>, said: &str, out: &mut Vec<u8>) {
     // Senders are email addresses, names or `publisher`; a longer one could not have come through a door.
-    let sender = &draft.sender.as_bytes()[..draft.sender.len().min(usize::from(u16::MAX))];
+    let sender = &sender.as_bytes()[..sender.len().min(usize::from(u16::MAX))];
     out.extend_from_slice(&(sender.len() as u16).to_be_bytes());
-    let extra = draft.extra.as_deref();
     out.extend_from_slice(&extra.map_or(NO_EXTRA, |extra| extra.len() as u32).to_be_bytes());
     out.extend_from_slice(sender);
     out.extend_from_slice(extra.unwrap_or_default().as_bytes());
-    out.extend_from_slice(draft.text.as_bytes());
+    out.extend_from_slice(said.as_bytes());
+}
+
+/// The field of a stream entry that was taken over from another log. (`m` is that of one of our own.)
+pub(super) const FOREIGN: &[u8] = b"i";
+
+/// Appends a message with the tail of its id.
+pub(super) fn write_foreign_body(message: &Message, out: &mut Vec<u8>) {
+    out.extend_from_slice(&Tail::at_the_end_of(message.id).to_bytes());
+    write_parts(&message.sender, message.extra.as_deref(), &message.text, out);
+}
+
+/// Takes the tail from what [`write_foreign_body`] wrote; the rest is a body.
+pub(super) fn read_tail(foreign: &mut &[u8]) -> Option<Tail> {
+    take(foreign).map(Tail::from_bytes)
 }
 
 /// Reads a body; `None` if this program did not write it.
@@ -82,6 +99,8 @@ impl<'a> Frame<'a> {
                     0 => Event::Joined { user },
                     1 => Event::Left { user },
                     2 => Event::Typing { user },
+                    3 => Event::Shut { deleted: false },
+                    4 => Event::Shut { deleted: true },
                     _ => return None,
                 };
                 Some(Frame::Event { room, node, event })
@@ -109,9 +128,10 @@ impl StoredFrames<'_> {
 /// A frame that tells what happens in a room.
 pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<u8> {
     let (what, user) = match event {
-        Event::Joined { user } => (0, user),
-        Event::Left { user } => (1, user),
-        Event::Typing { user } => (2, user),
+        Event::Joined { user } => (0, &**user),
+        Event::Left { user } => (1, &**user),
+        Event::Typing { user } => (2, &**user),
+        Event::Shut { deleted } => (3 + u8::from(*deleted), ""),
     };
     let mut out = vec![EVENT];
     out.extend_from_slice(&(room.as_str().len() as u16).to_be_bytes());
@@ -170,15 +190,28 @@ mod tests {
         }
 
         #[test]
-        fn an_event_is_read_as_it_is_written(room in ".*", user in ".*") {
+        fn a_message_of_another_log_keeps_its_id(id: u128, said in ".*") {
+            let entry = EntryId { millis: (id >> 80) as u64 | 1, sequence: (id >> 64) as u16 & 0xfff };
+            let id = Tail::at_the_end_of(MessageId(uuid::Uuid::from_u128(id))).message_id(entry);
+            let written = Message { id, sender: "s".into(), text: said.as_str().into(), extra: None };
+            let mut body = Vec::new();
+            write_foreign_body(&written, &mut body);
+            let mut rest = &body[..];
+            let tail = read_tail(&mut rest).expect("it begins with a tail");
+            prop_assert!(read_body(tail.message_id(EntryId::of(id)), rest).is_some_and(|read| read == written));
+        }
+
+        #[test]
+        fn an_event_is_read_as_it_is_written(room in ".*", user in ".*", deleted: bool) {
             let room = RoomName::channel(&room);
-            let event = Event::Typing { user: user.as_str().into() };
-            let written = write_event(&room, NODE, &event);
-            let read = matches!(
-                Frame::read(&written),
-                Some(Frame::Event { room: r, node, event: e }) if r == room && node == NODE.as_bytes() && e == event
-            );
-            prop_assert!(read);
+            for event in [Event::Typing { user: user.as_str().into() }, Event::Shut { deleted }] {
+                let written = write_event(&room, NODE, &event);
+                let read = matches!(
+                    Frame::read(&written),
+                    Some(Frame::Event { room: r, node, event: e }) if r == room && node == NODE.as_bytes() && e == event
+                );
+                prop_assert!(read);
+            }
         }
 
         #[test]

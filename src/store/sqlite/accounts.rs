@@ -8,7 +8,12 @@ use super::{
 use crate::store::{Account, Accounts, Membership, Monitor, StoreError, UserId};
 use rusqlite::{Connection, OptionalExtension, Row};
 use rusqlite_migration::{M, Migrations};
-use std::{error::Error, path::Path};
+use std::{
+    error::Error,
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 /// All tables of the file, in the order in which they came to be.
 const STEPS: &[M<'static>] = &[
@@ -26,6 +31,7 @@ pub(super) const MONITOR_COLUMNS: &str =
 /// An email address is found whatever the case of its ASCII letters; other letters must be typed as
 /// they were stored, since folding them depends on the language.
 pub struct SqliteAccounts {
+    path: PathBuf,
     pool: Pool,
 }
 
@@ -41,7 +47,29 @@ impl SqliteAccounts {
             query_only: false,
             busy: database::BUSY,
         };
-        Ok(SqliteAccounts { pool: database::pool(path, tuning)? })
+        Ok(SqliteAccounts { path: path.to_owned(), pool: database::pool(path, tuning)? })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Copies the file to where there is none; all of it, or nothing.
+    pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        const WHAT: &str = "copy its file";
+        let part = path.with_added_extension("part");
+        let begin = || -> io::Result<()> {
+            // From an earlier try that was cut short.
+            if part.exists() {
+                fs::remove_file(&part)?;
+            }
+            // SQLite takes an empty file for a new one, and leaves it as private as it is.
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map(drop)
+        };
+        begin().map_err(unable(WHAT))?;
+        self.with(WHAT, |connection| connection.execute("VACUUM INTO ?1", [part.to_string_lossy()]))?;
+        // Unlike a rename this fails if there is a file by now.
+        fs::hard_link(&part, path).and_then(|()| fs::remove_file(&part)).map_err(unable(WHAT))
     }
 
     /// The connections to the file, for what else is kept in it.

@@ -315,7 +315,9 @@ mod tests {
         let id = accounts.add_account(&dora(&["red".into()])).unwrap();
         accounts.remove_account("dora@propromo.example").unwrap();
         assert!(accounts.by_email("dora@propromo.example").unwrap().is_none());
-        assert_eq!(accounts.membership(id, "red").unwrap(), Membership::NotAMember);
+        assert_eq!(accounts.membership(id, "red").unwrap(), Membership::NoAccount);
+        let next = accounts.add_account(&dora(&[])).unwrap();
+        assert!(next > id, "tokens of the removed account would be good for the new one");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::StoreOpenError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 use rusqlite_migration::Migrations;
 use std::{
+    cmp::Ordering,
     fs::OpenOptions,
     io,
     os::unix::fs::OpenOptionsExt,
@@ -102,6 +103,21 @@ fn bring_up_to_date(path: &Path, migrations: &Migrations<'_>, latest: u32) -> Re
         .to_latest(&mut connection)
         .or_else(|_| migrations.to_latest(&mut connection))
         .map_err(|cause| StoreOpenError::Migration { path: path.to_owned(), cause: Box::new(cause) })
+}
+
+/// Opens a file to read it as it is; it must have the tables of version `expected`.
+pub(super) fn look_into(path: &Path, expected: u32) -> Result<Connection, StoreOpenError> {
+    let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(unusable)?;
+    connection.busy_timeout(BUSY).map_err(unusable)?;
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(unusable)?;
+    match version.cmp(&expected) {
+        Ordering::Equal => Ok(connection),
+        Ordering::Greater => Err(StoreOpenError::TooNew { path: path.to_owned(), version, latest: expected }),
+        Ordering::Less => Err(StoreOpenError::TooOld { path: path.to_owned() }),
+    }
 }
 
 /// Opens a file that [`prepare`] has seen.

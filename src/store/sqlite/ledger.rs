@@ -26,7 +26,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+pub(super) const STORE: &str = "token ledger";
+
 const STEPS: &[M<'static>] = &[M::up(include_str!("schema/ledger-1.sql"))];
+/// Of the tables.
+pub(super) const VERSION: u32 = STEPS.len() as u32;
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// What the ledger can't do during an outage; who asks is told.
@@ -58,7 +62,7 @@ impl SqliteLedger {
 
     /// `patience`: how long a caller waits for an answer.
     fn open_with(path: &Path, durability: Durability, patience: Duration) -> Result<SqliteLedger, StoreOpenError> {
-        database::prepare(path, &MIGRATIONS, STEPS.len() as u32)?;
+        database::prepare(path, &MIGRATIONS, VERSION)?;
         let tuning = Tuning {
             sync: DiskSync::from(durability),
             autocheckpoint: 1000,
@@ -82,12 +86,12 @@ impl SqliteLedger {
 
     fn ask(&self, what: &'static str, mark: Option<Mark>) -> Result<bool, StoreError> {
         let deadline = Instant::now() + self.patience;
-        let late = || failed("token ledger", what)("it did not answer in time");
+        let late = || failed(STORE, what)("it did not answer in time");
         let (reply, answer) = bounded(0);
         let asks = self.asks.as_ref().ok_or_else(late)?;
         asks.send_deadline(Ask { mark, deadline, reply }, deadline).map_err(|_| late())?;
         match answer.recv_deadline(deadline) {
-            Ok(answer) => answer.map_err(failed("token ledger", what)),
+            Ok(answer) => answer.map_err(failed(STORE, what)),
             Err(_) => Err(late()),
         }
     }

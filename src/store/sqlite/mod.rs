@@ -22,6 +22,7 @@ mod database;
 mod demo;
 pub mod ledger;
 pub mod log;
+pub mod saved;
 
 use self::{
     accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir, ledger::SqliteLedger, log::SqliteLog,
@@ -96,6 +97,12 @@ pub enum StoreOpenError {
         path.display()
     )]
     TooNew { path: PathBuf, version: u32, latest: u32 },
+    #[error(
+        "the database {} was written by an older propromo-chat; start this one on it once, which brings it up to date, \
+         and stop it again",
+        path.display()
+    )]
+    TooOld { path: PathBuf },
     #[error("can't bring the tables of the database {} up to date: {cause}", path.display())]
     Migration { path: PathBuf, cause: Box<rusqlite_migration::Error> },
     #[error("can't start the thread {name}: {cause}")]

@@ -3,7 +3,8 @@
 -- KEYS: the room's stream, its head, then a key for each message with a reference.
 -- ARGV: deadline (Unix ms by this server's clock), feed channel, room, messages kept (0: all), seconds for which a
 --       reference is remembered; then for each message what to do with it (`keep`, `once`, `pass`) and its body.
--- Returns 9 bytes a message: 1 if its reference had made a message before, else 0; then that message's id.
+-- Returns 9 bytes a message: 1 if its reference had made a message before (2 if that came from another log), else 0; then
+-- that message's id. After them 8 bytes for each 2: the rest of its id.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now > tonumber(ARGV[1]) then
@@ -12,7 +13,7 @@ if now > tonumber(ARGV[1]) then
 end
 
 local function parse(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  local ms, seq = string.match(id, '^(%d+)-(%d+)')
   return tonumber(ms), tonumber(seq)
 end
 
@@ -30,7 +31,7 @@ if head[2] then gone_ms, gone_seq = parse(head[2]) end
 
 local channel, room, keep, remember = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local feed = { struct.pack('>BI2', 1, #room), room, struct.pack('>I6I2', ms, seq) }
-local reply = {}
+local reply, tails = {}, {}
 local reference = 3
 local stored = false
 for i = 6, #ARGV, 2 do
@@ -41,7 +42,9 @@ for i = 6, #ARGV, 2 do
     if id then
       local first_ms, first_seq = parse(id)
       if first_ms > gone_ms or (first_ms == gone_ms and first_seq > gone_seq) then
-        first = struct.pack('>BI6I2', 1, first_ms, first_seq)
+        local tail = string.match(id, ':(........)$')
+        first = struct.pack('>BI6I2', tail and 2 or 1, first_ms, first_seq)
+        tails[#tails + 1] = tail
       end
     end
   end
@@ -74,4 +77,4 @@ if #feed > 3 then
   redis.call('HSET', KEYS[2], 'last', string.format('%.0f-%.0f', ms, seq))
   redis.call('PUBLISH', channel, table.concat(feed))
 end
-return table.concat(reply)
+return table.concat(reply) .. table.concat(tails)

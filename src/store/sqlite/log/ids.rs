@@ -49,13 +49,13 @@ pub(super) fn unix_millis() -> i64 {
     since.as_millis() as i64 & ((1 << 48) - 1)
 }
 
-pub(super) fn join(key: i64, tail: i64) -> MessageId {
+pub(in crate::store::sqlite) fn join(key: i64, tail: i64) -> MessageId {
     let (key, tail) = (key as u128, tail as u128 & TAIL_MASK);
     MessageId(Uuid::from_u128(((key >> 12) << 80) | (7 << 76) | ((key & 0xfff) << 64) | (0b10 << 62) | tail))
 }
 
 /// The key of any UUID. Only for an id that [`join`] made does it lead back to the same id.
-pub(super) fn key(id: MessageId) -> i64 {
+pub(in crate::store::sqlite) fn key(id: MessageId) -> i64 {
     let bits = id.0.as_u128();
     (((bits >> 80) << 12) | ((bits >> 64) & 0xfff)) as i64
 }

@@ -12,7 +12,7 @@
 //! - A reference is forgotten with the message that it made.
 
 mod chores;
-mod ids;
+pub(super) mod ids;
 mod keeper;
 mod unindexed;
 mod writer;
@@ -39,7 +39,11 @@ use std::{
     time::Duration,
 };
 
+pub(super) const STORE: &str = "message log";
+
 const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/log-1.sql")), M::up(include_str!("../schema/log-2.sql"))];
+/// Of the tables.
+pub(super) const VERSION: u32 = STEPS.len() as u32;
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// The log of one process.
@@ -57,7 +61,7 @@ impl SqliteLog {
     /// `None` keeps all.
     pub fn open(path: &Path, history_max: Option<u64>, durability: Durability) -> Result<SqliteLog, StoreOpenError> {
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
-        database::prepare(path, &MIGRATIONS, STEPS.len() as u32)?;
+        database::prepare(path, &MIGRATIONS, VERSION)?;
         let writing = Tuning {
             sync: DiskSync::from(durability),
             autocheckpoint: 0,
@@ -230,7 +234,8 @@ fn newest_key(connection: &Connection) -> rusqlite::Result<i64> {
     )
 }
 
-fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+/// Reads `key, tail, sender, text, extra`.
+pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
         id: ids::join(row.get(0)?, row.get(1)?),
         sender: row.get_ref(2)?.as_str()?.into(),
@@ -244,7 +249,7 @@ fn as_limit(limit: usize) -> i64 {
 }
 
 fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
-    failed("message log", what)
+    failed(STORE, what)
 }
 
 #[cfg(test)]

@@ -1,0 +1,234 @@
+//! Whether a node could use this Redis: tried once, soon answered, with what to do if it could not.
+
+use super::{
+    address::{Deployment, Host, Layout},
+    feed_channel,
+    fleet::Fleet,
+    server::Wire,
+    wire::BEAT,
+};
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, cmd};
+use std::{
+    error::Error,
+    io::{Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+/// How long one server's connecting and each of its answers may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The oldest Redis that has all that is used.
+const OLDEST: u32 = 7;
+
+/// What is wrong with Redis, and what to do about it. URLs are shown without their passwords.
+#[derive(Debug, thiserror::Error)]
+#[error("can't use Redis at {redis}: {what}")]
+pub struct Fault {
+    redis: String,
+    what: String,
+}
+
+/// Tries all that a node does with Redis, and leaves nothing behind. Answers what is unwise about it.
+pub fn check(deployment: &Deployment) -> Result<Vec<String>, Fault> {
+    let fault = |what: String| Fault { redis: deployment.to_string(), what };
+    let formed = Fleet::form(deployment, 0, PATIENCE);
+    let (fleet, wires) = formed.map_err(|error| fault(explained(deployment, &error)))?;
+    let mut doubts = Vec::new();
+    for (master, mut wire) in fleet.masters.iter().zip(wires) {
+        let (host, wire) = (master.server.host.to_string(), &mut wire);
+        rights(deployment, wire).map_err(|error| fault(explained(deployment, &error)))?;
+        let info = info(wire);
+        if let Some(version) = info.version.as_deref().filter(|version| major(version) < OLDEST) {
+            return Err(fault(format!("{host} is Redis {version}; Redis {OLDEST}.0 or later is needed")));
+        }
+        doubts.extend(info.doubts(&host));
+    }
+    Ok(doubts)
+}
+
+/// Fails if the user of the URL may not do all that the stores do.
+fn rights(deployment: &Deployment, wire: &mut Wire) -> RedisResult<()> {
+    let channel = feed_channel(deployment);
+    wire.ask(&cmd("EVAL").arg("return redis.call('TIME')[1]").arg(0).get_packed_command())?;
+    wire.ask(&cmd("SCRIPT").arg("LOAD").arg("return 1").get_packed_command())?;
+    wire.ask(&cmd("PUBLISH").arg(&channel).arg(BEAT).get_packed_command())?;
+    wire.ask(&cmd("SUBSCRIBE").arg(&channel).get_packed_command())?;
+    wire.ask(&cmd("UNSUBSCRIBE").arg(&channel).get_packed_command()).map(drop)
+}
+
+/// What a server tells of itself, if its user may ask.
+#[derive(Default)]
+struct Info {
+    version: Option<String>,
+    append_only: Option<bool>,
+    /// Only if its memory is limited.
+    eviction: Option<String>,
+}
+
+fn info(wire: &mut Wire) -> Info {
+    let Ok(Value::BulkString(text)) = wire.ask(&cmd("INFO").get_packed_command()) else { return Info::default() };
+    let text = String::from_utf8_lossy(&text);
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    Info {
+        version: field("redis_version").map(str::to_owned),
+        append_only: field("aof_enabled").map(|on| on == "1"),
+        eviction: field("maxmemory")
+            .filter(|bytes| *bytes != "0")
+            .and_then(|_| field("maxmemory_policy"))
+            .map(str::to_owned),
+    }
+}
+
+impl Info {
+    fn doubts(&self, host: &str) -> Vec<String> {
+        let mut doubts = Vec::new();
+        match self.append_only {
+            Some(true) => {}
+            Some(false) => doubts.push(format!(
+                "Redis at {host} has no append-only file: if it is killed, messages are gone and spent tokens may work \
+                 again; set `appendonly yes`"
+            )),
+            None => doubts.push(format!(
+                "whether Redis at {host} has an append-only file can't be seen: its user may not use INFO; `appendonly \
+                 yes` is needed to keep messages"
+            )),
+        }
+        if let Some(policy) = self.eviction.as_deref().filter(|policy| *policy != "noeviction") {
+            doubts.push(format!(
+                "Redis at {host} may throw away messages and spent tokens when its memory is full ({policy}); set \
+                 `maxmemory-policy noeviction`"
+            ));
+        }
+        doubts
+    }
+}
+
+fn major(version: &str) -> u32 {
+    version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(u32::MAX)
+}
+
+/// An error as a sentence, with what to do.
+fn explained(deployment: &Deployment, error: &RedisError) -> String {
+    if error.is_timeout() || error.kind() == ErrorKind::Io || error.kind() == ErrorKind::Parse {
+        return unreachable(deployment, error);
+    }
+    let said = said(error);
+    let remedy = match (error.kind(), error.code().unwrap_or_default()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, "WRONGPASS") => {
+            "are user and password in CHAT_STORAGE_URL right? They are percent-encoded there"
+        }
+        (_, "NOAUTH") => "it wants a login: redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST without a user",
+        (_, "READONLY") => {
+            "it is a replica, which takes no writes; name its master, or the sentinels that know it \
+             (redis+sentinel://HOST/NAME)"
+        }
+        (_, "NOREPLICAS") => "it takes no writes while too few replicas follow it (min-replicas-to-write); start them",
+        (_, "MISCONF") => "it can't save its data, so it takes no writes; its own log says why, often a full disk",
+        (_, "OOM") => "its memory is full; raise maxmemory, or lower HISTORY_MAX",
+        (_, "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN") => "it is not ready; try again in a moment",
+        (_, "NOPERM") => "its user may not do what is needed; docs/DEPLOYMENT.md has the ACL line",
+        (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => {
+            "it is one server of a cluster; use redis+cluster://"
+        }
+        _ if said.contains("cluster support disabled") => "it is no cluster; use redis://",
+        _ if said.contains("unknown command 'SENTINEL'") => {
+            "it is no sentinel; they usually listen on port 26379, or use redis://"
+        }
+        _ if said.contains("unknown command") => "is it a Redis server? A sentinel wants redis+sentinel://",
+        _ if said.contains("DB index") => "is there such a database number?",
+        _ => "what it says is all that is known",
+    };
+    format!("{said}; {remedy}")
+}
+
+/// Why no server answers.
+fn unreachable(deployment: &Deployment, error: &RedisError) -> String {
+    let said = said(error);
+    let tls = deployment.uses_tls();
+    if ["certificate", "UnknownIssuer", "NotValidForName"].iter().any(|word| said.contains(word)) {
+        return format!(
+            "its certificate is not believed: {said}; name the host as its certificate does, and with \
+             rediss://…?ca=/path/of/ca.pem who signed it"
+        );
+    }
+    if said.contains("lookup") {
+        return format!("{said}; is the host's name right?");
+    }
+    if error.is_connection_refusal() {
+        return format!("{said}; is Redis running, and are host and port right?");
+    }
+    if deployment.socket().is_some() {
+        return format!("{said}; is the path of its socket right, and may this user open it?");
+    }
+    match (tls, deployment.hosts().iter().find_map(tongue)) {
+        (false, Some(Tongue::Tls)) => "it speaks TLS there; use rediss://".into(),
+        (true, Some(Tongue::Plain)) => "it does not speak TLS there; use redis://, or the port of its tls-port".into(),
+        _ if error.is_timeout() => format!(
+            "it does not answer within {} s; is the host right, and does a firewall let this machine through?",
+            PATIENCE.as_secs()
+        ),
+        _ => format!("{said}; is it a Redis server, and is rediss:// needed?"),
+    }
+}
+
+enum Tongue {
+    Plain,
+    Tls,
+}
+
+/// What a server speaks, by what it says to a plain command.
+fn tongue(host: &Host) -> Option<Tongue> {
+    let Host::Tcp(name, port) = host else { return None };
+    let address = (name.as_str(), *port).to_socket_addrs().ok()?.next()?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(b"PING\r\n").ok()?;
+    let mut first = [0];
+    match stream.read(&mut first) {
+        // `+PONG`, or `-NOAUTH` and the like.
+        Ok(1) if matches!(first[0], b'+' | b'-') => Some(Tongue::Plain),
+        // An alert (RFC 8446 §5.1), or nothing but the end: Redis never ends a plain connection so.
+        Ok(1) if first[0] == 0x15 => Some(Tongue::Tls),
+        Ok(0) => Some(Tongue::Tls),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Some(Tongue::Tls),
+        _ => None,
+    }
+}
+
+/// The error with its causes, without the library's own names for it.
+fn said(error: &RedisError) -> String {
+    let mut said = match (error.kind(), error.detail()) {
+        (ErrorKind::AuthenticationFailed, _) => "it refuses the login".to_owned(),
+        (ErrorKind::Server(_) | ErrorKind::Extension, Some(detail)) => {
+            format!("it says {} {detail}", error.code().unwrap_or("ERR"))
+        }
+        _ => error.to_string(),
+    };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        cause = error.source();
+    }
+    said
+}
+
+impl Deployment {
+    /// The addresses in the URL.
+    fn hosts(&self) -> Vec<Host> {
+        match &self.layout {
+            Layout::One(host) => vec![host.clone()],
+            Layout::Cluster(hosts) | Layout::Sentinel { sentinels: hosts, .. } => hosts.clone(),
+        }
+    }
+
+    fn socket(&self) -> Option<&Host> {
+        match &self.layout {
+            Layout::One(host @ Host::Unix(_)) => Some(host),
+            _ => None,
+        }
+    }
+}

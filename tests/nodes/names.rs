@@ -1,0 +1,144 @@
+//! Names in the rooms of the rooms door are one member's at a time over all nodes.
+
+use crate::{
+    common::{
+        Server,
+        chats::{Guest, ask, closed_room, names, public_room, room_token},
+        eventually,
+        redis::Redis,
+    },
+    several::{NORA, node},
+};
+use serde_json::json;
+
+/// Two nodes on one Redis and one file of rooms.
+fn two_nodes(redis: &Redis) -> [Server; 2] {
+    let first = node(&redis.url(), None).account(NORA.email, NORA.password, &[]);
+    let accounts = format!("sqlite:{}", first.data_dir().join("chat.db").display());
+    [first.start(), node(&redis.url(), Some(&accounts)).start()]
+}
+
+fn users(server: &Server, path: &str) -> Vec<String> {
+    let room = ask(server, "GET", path, None, None).json();
+    // `/chats` gives a list of rooms, of which the first is the public chat.
+    let room = if room.is_array() { &room[0] } else { &room };
+    names(room).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_name_that_is_taken_on_one_node_is_taken_on_all() {
+    let redis = Redis::start();
+    let [here, there] = two_nodes(&redis);
+    let mut ann = Guest::join(&here, 1, "Ann");
+    for asked in ["join", "send"] {
+        let mut other = Guest::open(&there, 1, " ann ");
+        other.event(asked, "It's me");
+        other.is_told(202, "name");
+    }
+    ann.event("leave", "");
+    ann.hears("leave", "Ann");
+    eventually("the name is free", || {
+        let mut other = Guest::open(&there, 1, "Ann");
+        other.event("join", "");
+        // Who has left before may be heard of late.
+        let answer = std::iter::repeat_with(|| other.hear()).find(|event| event["event_type"] != "leave");
+        answer.is_some_and(|event| event["event_type"] == "join")
+    });
+}
+
+#[test]
+fn a_room_that_is_deleted_on_one_node_is_closed_on_all() {
+    let redis = Redis::start();
+    let [here, there] = two_nodes(&redis);
+    let room = public_room(&here, "Short-lived");
+    let mut ann = Guest::join(&there, room, "Ann");
+    assert_eq!(ask(&here, "DELETE", &format!("/chats/{room}"), None, None).status, 200);
+    ann.is_told(101, "room_id");
+    assert_eq!(ann.client.close_code(), Some(1000));
+}
+
+#[test]
+fn whoever_came_in_by_a_password_that_was_changed_is_sent_out_on_all_nodes() {
+    let redis = Redis::start();
+    let [here, there] = two_nodes(&redis);
+    let room = closed_room(&here, "Locked", "private");
+    let token = room_token(&here, room, "Ann");
+    let mut ann = Guest::admitted(&there, room, "Ann", &token);
+    let body = json!({"password": "another password"});
+    assert_eq!(ask(&here, "PUT", &format!("/chats/{room}"), Some(&token), Some(body)).status, 200);
+    ann.is_told(403, "token");
+    assert_eq!(ann.client.close_code(), Some(1008));
+}
+
+#[test]
+fn users_of_all_nodes_are_listed_on_each() {
+    let redis = Redis::start();
+    let [here, there] = two_nodes(&redis);
+    let ann = Guest::join(&here, 1, "Ann");
+    let mut bob = Guest::open(&there, 1, "Bob");
+    bob.event("join", "");
+    bob.hears("join", "Bob");
+    for server in [&here, &there] {
+        for path in ["/chats/1", "/chats"] {
+            assert_eq!(users(server, path), ["Ann", "Bob"], "{path}");
+        }
+    }
+    ann.client.close();
+    eventually("who has left is listed nowhere", || {
+        [&here, &there].iter().all(|server| users(server, "/chats/1") == ["Bob"])
+    });
+}
+
+#[test]
+fn names_of_a_node_that_died_come_free() {
+    let redis = Redis::start();
+    let [here, mut there] = two_nodes(&redis);
+    let _ann = Guest::join(&there, 1, "Ann");
+    let mut other = Guest::open(&here, 1, "Ann");
+    there.kill9();
+    other.event("join", "");
+    other.is_told(202, "name");
+    // As if the dead node had not told anything for half a minute.
+    let nodes = "propromo:{chitchat:1}:name-nodes";
+    let mut dead = redis::cmd("HKEYS");
+    dead.arg(nodes);
+    let dead: Vec<String> = redis.ask(dead).expect("the nodes that have names");
+    let mut expire = redis::cmd("HSET");
+    expire.arg(nodes);
+    for node in dead {
+        expire.arg(node).arg(1);
+    }
+    redis.ask::<usize>(expire).expect("their time can be set");
+    assert_eq!(users(&here, "/chats/1"), [""; 0]);
+    other.event("join", "");
+    other.hears("join", "Ann");
+    assert_eq!(users(&here, "/chats/1"), ["Ann"]);
+}
+
+#[test]
+fn without_redis_no_name_is_given_out() {
+    let mut redis = Redis::start();
+    let [here, _there] = two_nodes(&redis);
+    let mut ann = Guest::open(&here, 1, "Ann");
+    redis.kill();
+    ann.event("join", "");
+    ann.is_told(503, "");
+    redis.run();
+    eventually("the node is ready", || here.get("/readyz").status == 200);
+    ann.event("join", "");
+    ann.hears("join", "Ann");
+}
+
+#[test]
+fn a_redis_that_comes_back_empty_is_told_the_names_again() {
+    let mut redis = Redis::start();
+    let [here, there] = two_nodes(&redis);
+    let _ann = Guest::join(&here, 1, "Ann");
+    redis.kill();
+    redis.wipe();
+    redis.run();
+    eventually("Ann is known again", || users(&there, "/chats/1") == ["Ann"]);
+    let mut other = Guest::open(&there, 1, "Ann");
+    other.client.say(json!({"event_type": "join", "name": "Ann"}).to_string());
+    other.is_told(202, "name");
+}

@@ -1,0 +1,86 @@
+//! Redis stands still, comes back empty, or cuts a node off.
+
+use crate::{
+    common::{Server, redis::Redis},
+    several::{Nodes, hear_type, log_in, message, say_until_stored},
+};
+use std::time::{Duration, Instant};
+
+/// A figure of the process, from the kernel: `Threads` or `VmRSS` (KiB).
+fn figure(server: &Server, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process is there");
+    let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel tells it");
+    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
+}
+
+#[test]
+fn a_redis_that_stands_still_costs_nothing_and_chat_goes_on_with_it() {
+    let redis = Redis::start();
+    let nodes = Nodes::start(2, &redis.url());
+    let (mut alice, mut bob) = (nodes.join(0, "still", "alice"), nodes.join(1, "still", "bob"));
+    say_until_stored(&mut alice, "before");
+    hear_type(&mut bob, "message");
+    let threads: Vec<u64> = nodes.servers.iter().map(|server| figure(server, "Threads")).collect();
+    let memory = figure(&nodes.servers[0], "VmRSS");
+    redis.pause();
+    let standing = Instant::now();
+    let mut waits = Vec::new();
+    while standing.elapsed() < Duration::from_secs(20) {
+        let said = Instant::now();
+        alice.say(message("lost", "lost"));
+        assert_eq!(hear_type(&mut alice, "error")["code"], "unavailable");
+        waits.push(said.elapsed());
+        let answer = log_in(&nodes.servers[0]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    // The first waits for 5 s.
+    let later = &waits[1..];
+    assert!(
+        later.iter().all(|wait| *wait < Duration::from_secs(3)),
+        "after the first each is refused at once: {waits:?}"
+    );
+    assert_eq!(nodes.servers[0].get("/readyz").status, 503);
+    for (server, before) in nodes.servers.iter().zip(&threads) {
+        // A handler of plain requests or two may have been busy at the time.
+        let now = figure(server, "Threads");
+        assert!(now <= before + 4, "{before} threads became {now}");
+    }
+    let grown = figure(&nodes.servers[0], "VmRSS").saturating_sub(memory);
+    assert!(grown < 64 << 10, "{grown} KiB more");
+    redis.go_on();
+    let going = Instant::now();
+    say_until_stored(&mut alice, "after");
+    assert_eq!(hear_type(&mut bob, "message")["text"], "after");
+    assert!(going.elapsed() < Duration::from_secs(2), "{:?}", going.elapsed());
+}
+
+#[test]
+fn a_redis_that_comes_back_empty_is_used_from_its_beginning() {
+    let mut redis = Redis::start();
+    let nodes = Nodes::start(2, &redis.url());
+    let (mut alice, mut bob) = (nodes.join(0, "anew", "alice"), nodes.join(1, "anew", "bob"));
+    say_until_stored(&mut alice, "old");
+    hear_type(&mut bob, "message");
+    redis.kill();
+    redis.wipe();
+    redis.run();
+    for text in ["one", "two"] {
+        say_until_stored(&mut alice, text);
+        assert_eq!(hear_type(&mut bob, "message")["text"], text);
+    }
+}
+
+#[test]
+fn a_subscription_that_breaks_loses_no_message() {
+    let redis = Redis::start();
+    let nodes = Nodes::start(2, &redis.url());
+    let (mut alice, mut bob) = (nodes.join(0, "broken", "alice"), nodes.join(1, "broken", "bob"));
+    for n in 0..20 {
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg("pubsub");
+        redis.ask::<usize>(kill).expect("Redis can cut its subscribers off");
+        let text = n.to_string();
+        say_until_stored(&mut alice, &text);
+        assert_eq!(hear_type(&mut bob, "message")["text"], text);
+    }
+}

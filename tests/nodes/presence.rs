@@ -1,0 +1,48 @@
+//! Who is here, who types, and who listens, over all nodes.
+
+use crate::{
+    common::{Client, Response, eventually, http::post_with, redis::Redis, server::Setup},
+    several::{Nodes, hear_type, node, say_until_stored},
+};
+use serde_json::json;
+
+#[test]
+fn who_is_here_is_known_on_every_node() {
+    let redis = Redis::start();
+    let nodes = Nodes::start(2, &redis.url());
+    let mut alice = nodes.join(0, "who", "alice");
+    let bob = nodes.join(1, "who", "bob");
+    assert_eq!(hear_type(&mut alice, "join")["user"], "bob");
+    alice.say(json!({"type": "presence"}).to_string());
+    assert_eq!(hear_type(&mut alice, "presence")["users"], json!(["alice", "bob"]));
+    bob.close();
+    assert_eq!(hear_type(&mut alice, "leave")["user"], "bob");
+}
+
+#[test]
+fn typing_is_seen_on_every_node() {
+    let redis = Redis::start();
+    let nodes = Nodes::start(2, &redis.url());
+    let (mut alice, mut bob) = (nodes.join(0, "typing", "alice"), nodes.join(1, "typing", "bob"));
+    // Events are not repeated for those who come late, so bob must be known to listen.
+    say_until_stored(&mut bob, "here");
+    alice.say(json!({"type": "typing"}).to_string());
+    assert_eq!(hear_type(&mut bob, "typing")["user"], "alice");
+}
+
+#[test]
+fn what_is_published_reaches_the_listeners_of_every_node() {
+    let redis = Redis::start();
+    let stream = |setup: Setup| setup.env("STREAM_PUBLIC", "true").env("STREAM_PUBLISH_KEY", "key-of-the-feed");
+    let (one, other) = (stream(node(&redis.url(), None)).start(), stream(node(&redis.url(), None)).start());
+    let mut listeners: Vec<Client> =
+        [&one, &other, &other].iter().map(|server| Client::open(server.address, "/stream/feed")).collect();
+    let publish = || -> Response {
+        let headers = [("Authorization", "Bearer key-of-the-feed"), ("Connection", "close")];
+        one.connect().send(post_with("/stream/feed", &headers, "block")).response()
+    };
+    eventually("every node's listeners are counted", || publish().json()["listeners"] == 3);
+    for listener in &mut listeners {
+        assert_eq!(listener.hear(), "block");
+    }
+}

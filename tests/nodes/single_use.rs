@@ -1,0 +1,60 @@
+//! A token opens one connection, on one node.
+
+use crate::{
+    common::{Client, eventually, redis::Redis},
+    several::Nodes,
+};
+use std::{collections::HashSet, net::SocketAddr, sync::Barrier, thread};
+
+/// How the handshakes ended: 0 for those that got in, else the status.
+pub fn race(addresses: &[SocketAddr], path: &str, runners: usize) -> Vec<u16> {
+    let start = Barrier::new(runners);
+    thread::scope(|scope| {
+        let runners: Vec<_> = (0..runners)
+            .map(|n| {
+                let (start, address) = (&start, addresses[n % addresses.len()]);
+                let runner = move || {
+                    start.wait();
+                    match Client::try_open(address, path, &[]) {
+                        Ok(_) => 0,
+                        Err(refusal) => refusal.status,
+                    }
+                };
+                thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, runner).expect("a thread")
+            })
+            .collect();
+        runners.into_iter().map(|runner| runner.join().expect("an answer")).collect()
+    })
+}
+
+#[track_caller]
+pub fn one_of_many_gets_in(nodes: &Nodes, runners: usize) {
+    let addresses = nodes.addresses();
+    let path = nodes.path("race", "racer");
+    let ends = race(&addresses, &path, runners);
+    assert_eq!(ends.iter().filter(|end| **end == 0).count(), 1);
+    // 503: on a slow machine some wait for Redis longer than they may.
+    assert!(ends.iter().all(|end| matches!(end, 0 | 403 | 503)), "{:?}", ends.iter().collect::<HashSet<_>>());
+}
+
+#[test]
+fn of_a_thousand_that_race_with_a_token_over_three_nodes_one_gets_in() {
+    let redis = Redis::start();
+    one_of_many_gets_in(&Nodes::start(3, &redis.url()), 1000);
+}
+
+#[test]
+fn without_redis_nobody_gets_in_and_the_token_works_once_afterwards() {
+    let mut redis = Redis::start();
+    let nodes = Nodes::start(2, &redis.url());
+    let path = nodes.path("later", "alice");
+    redis.kill();
+    for server in &nodes.servers {
+        let refusal = server.refused(&path, &[]);
+        assert_eq!((refusal.status, refusal.reason().as_str()), (503, "unavailable"));
+        assert_eq!(server.get("/readyz").status, 503);
+    }
+    redis.run();
+    eventually("the nodes are ready", || nodes.servers.iter().all(|server| server.get("/readyz").status == 200));
+    assert_eq!(race(&nodes.addresses(), &path, 20).iter().filter(|end| **end == 0).count(), 1);
+}
