@@ -106,7 +106,10 @@ impl FeedThread {
         let Some(last) = messages.last().map(|message| message.id) else { return Ok(()) };
         // Set before it is delivered: who finds a position and then reads history, finds all up to it there.
         let position = *room.position.lock().get_or_insert(before);
-        let log_was_lost = before == MessageId::BEFORE_ALL && position != before;
+        // A room's first messages may also have been caught up with before they came in here; then the log knows the position.
+        let log_was_lost = before == MessageId::BEFORE_ALL
+            && position != before
+            && self.feed.newest(std::slice::from_ref(&room.name))?.first().is_some_and(|newest| *newest < position);
         if before > position {
             self.catch_up(&room, position)?;
         }
@@ -376,6 +379,16 @@ mod tests {
         bench.store(&many);
         bench.hear(Heard::Subscribed);
         assert_eq!(bench.delivered().len(), many.len() + 1);
+    }
+
+    #[test]
+    fn a_rooms_first_message_that_was_caught_up_with_is_not_delivered_again_when_it_comes_in() {
+        let mut bench = Bench::new();
+        bench.tell(0, &[1]);
+        assert_eq!(bench.delivered(), ["1"]);
+        bench.tell(0, &[1]);
+        bench.tell(1, &[2]);
+        assert_eq!(bench.delivered(), ["2"]);
     }
 
     #[test]

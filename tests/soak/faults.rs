@@ -1,13 +1,16 @@
 //! What goes wrong in a soak, one thing at a time.
 
 use crate::{
-    common::faults::{Held, Limit, fill_disk, free_disk, limit},
+    common::{
+        Connection,
+        faults::{Held, Limit, fill_disk, free_disk, limit},
+        ws::handshake,
+    },
     world::{World, lock},
 };
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 use rustix::process::Signal;
 use std::{
-    net::TcpStream,
     sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
@@ -31,7 +34,7 @@ pub enum Fault {
     LedgerHeld,
     DiskFull,
     OutOfFiles,
-    /// Three hundred connections that say nothing.
+    /// Three hundred come at once, with a ticket each, and vanish.
     Crowd,
     RedisKilled,
     RedisStopped,
@@ -131,7 +134,10 @@ impl Fault {
             }),
             Crowd => {
                 let address = world.address(node);
-                let crowd: Vec<_> = (0..300).map(|_| TcpStream::connect(address)).collect();
+                let request = || handshake(&format!("/channel/crowd?ticket={}", world.ticket("many")), &[]);
+                let crowd: Vec<_> = (0..300).filter_map(|_| Connection::try_open(address).ok()).collect();
+                let crowd = crowd.into_iter().map(|mut one| one.try_send(request()).map(|()| one));
+                let crowd: Vec<_> = crowd.collect();
                 thread::sleep(time);
                 drop(crowd);
             }
