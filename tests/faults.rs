@@ -254,16 +254,16 @@ mod panics {
     fn provoke(server: &Server, point: &str, alice: &mut Client, token: &str) {
         match point {
             "accept" => drop(std::net::TcpStream::connect(server.address)),
-            "ledger" => {
+            "ledger" | "lane" => {
                 let Ok(mut connection) = std::net::TcpStream::connect(server.address) else { return };
                 let request = common::ws::handshake(&format!("/chat/demo?auth={token}"), &[]);
                 let _ = connection.write_all(request.as_bytes()).and_then(|()| connection.read(&mut [0]));
             }
-            "log-keeper" => {
+            "log" | "log-keeper" => {
                 let room = chats::public_room(server, "Doomed");
                 let request = format!("DELETE /chats/{room} HTTP/1.1\r\nHost: chat.test\r\nConnection: close\r\n\r\n");
                 let _ = server.connect().send_what_fits(request).try_response();
-                eventually("the keeper has seen it", || is_obeyed(server, point));
+                eventually("it is seen", || is_obeyed(server, point));
             }
             _ => drop(alice.try_say("provoked")),
         }
@@ -300,6 +300,7 @@ mod panics {
         let points = [
             ("accept", "main"),
             ("log", "log"),
+            ("desk", "connection"),
             ("lane", "lane-"),
             ("flusher", "flusher"),
             ("ledger", "ledger"),

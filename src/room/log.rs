@@ -102,7 +102,18 @@ impl Log {
         let outages = Outages::new("message log");
         let (drafts, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let pulse = Arc::<Pulse>::default();
-        let desk = Desk { store, lanes, delivers, outages, figures, pulse: pulse.clone(), drafts, senders, open: true };
+        let desk = Desk {
+            store,
+            lanes,
+            delivers,
+            outages,
+            figures,
+            pulse: pulse.clone(),
+            drafts,
+            senders,
+            failing: false,
+            open: true,
+        };
         let desk = Arc::new(Mutex::new(desk));
         let log = Log { entries, desk: desk.clone(), pulse };
         Ok((log, vital::spawn("log", move || run(&desk, &waiting))?))
@@ -144,12 +155,16 @@ impl Log {
             return Some(post);
         }
         let Some(mut desk) = self.desk.try_lock() else { return Some(post) };
-        // Entries leave the queue at the desk only: now all earlier ones are done.
-        if !desk.open || !self.entries.is_empty() {
+        // Entries leave the queue at the desk only: now all earlier ones are done. While nothing can be stored, which may
+        // take seconds to find out, messages had better wait together than one after the other.
+        if !desk.open || desk.failing || !self.entries.is_empty() {
             return Some(post);
         }
         desk.take(post);
-        vital::run(|| desk.at_work(|desk| desk.store(|| self.entries.is_empty())));
+        vital::run(|| {
+            vital::may_panic("desk");
+            desk.at_work(|desk| desk.store(|| self.entries.is_empty()));
+        });
         None
     }
 }
@@ -168,6 +183,8 @@ struct Desk {
     /// The batch: drafts are apart, so that the store sees nothing else. Empty while nobody is here.
     drafts: Vec<Draft>,
     senders: Vec<(Author, Arc<Room>)>,
+    /// The last batch could not be stored.
+    failing: bool,
     /// Until it is stopped.
     open: bool,
 }
@@ -240,6 +257,7 @@ impl Desk {
         let (mut senders, mut drafts) = (std::mem::take(&mut self.senders), std::mem::take(&mut self.drafts));
         let posts = senders.drain(..).zip(drafts.drain(..));
         let posts = posts.map(|((author, room), draft)| Post { author, room, draft });
+        self.failing = stored.is_err();
         match stored {
             Ok(outcomes) => {
                 self.outages.worked(STORE);
