@@ -104,6 +104,8 @@ fn sighup_without_a_new_key_changes_nothing() {
 #[test]
 fn messages_taken_up_before_the_end_are_echoed_before_the_close() {
     let mut server = Server::with().env("MESSAGE_RATE", "0").start();
+    // In a small room it is alice's own thread that waits for the store, and takes up nothing more.
+    let _crowd: Vec<_> = (0..16).map(|_| server.join(BOB, DEMO)).collect();
     let mut alice = server.join(ALICE, DEMO);
     let held = Held::file(&server, "log.db");
     for number in 0..200 {

@@ -117,20 +117,28 @@ impl Cluster {
 
     /// Stops (SIGSTOP) every process of the server: it keeps its connections and says nothing.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        // A process stops a moment after it was told to, and may start another until then.
+        while !self.signal(Signal::STOP).iter().all(|process| process.stopped) {
+            thread::park_timeout(Duration::from_millis(1));
+        }
     }
 
     pub fn resume(&self) {
-        self.signal(Signal::CONT);
+        let _ = self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends a signal to every process of the server; tells how they were just before.
+    fn signal(&self, signal: Signal) -> Vec<Process> {
         let child = self.child();
-        let Some(child) = child.as_ref() else { return };
+        let Some(child) = child.as_ref() else { return Vec::new() };
         // The parent first when it is stopped, so that it starts no more of them.
-        for process in std::iter::once(pid(child)).chain(children(child.id())) {
-            let _ = kill_process(process, signal);
+        let mut processes = processes();
+        processes.retain(|process| process.id == pid(child) || process.parent == child.id());
+        processes.sort_by_key(|process| process.id != pid(child));
+        for process in &processes {
+            let _ = kill_process(process.id, signal);
         }
+        processes
     }
 
     /// A database of its own for a test, with the tables and accounts of `dummy/test.sql`.
@@ -314,15 +322,22 @@ fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-fn children(parent: u32) -> Vec<Pid> {
+/// A process of this machine.
+struct Process {
+    id: Pid,
+    parent: u32,
+    stopped: bool,
+}
+
+fn processes() -> Vec<Process> {
     let processes = fs::read_dir("/proc").expect("/proc can be read").flatten();
     processes
         .filter_map(|entry| {
-            let id: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let id = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
             // `pid (name) state ppid …`; a name may hold anything.
-            let of: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
-            (of == parent).then(|| Pid::from_raw(id))?
+            let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+            Some(Process { id, stopped: fields.next()? == "T", parent: fields.next()?.parse().ok()? })
         })
         .collect()
 }

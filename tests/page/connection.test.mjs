@@ -39,7 +39,8 @@ test('what others said while one was away is there afterwards', async () => {
   await bob.sees(prefix, expected);
   await alice.page.getByText(/^Offline/).waitFor();
   await alice.page.unroute('**/ws_ticket');
-  await alice.page.getByRole('button', { name: 'Try now' }).click();
+  // It may have come back by itself in this instant, and then there is nothing to click.
+  await alice.page.getByRole('button', { name: 'Try now' }).click({ timeout: 1000 }).catch(() => {});
   await alice.sees(prefix, expected);
   await Promise.all([alice.leave(), bob.leave()]);
 });
