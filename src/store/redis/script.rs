@@ -6,9 +6,11 @@ pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(includ
 pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/forget.lua")));
 pub(super) static IMPORT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/import.lua")));
 pub(super) static SPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/spend.lua")));
-pub(super) static NAMES: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/names.lua")));
+pub(super) static NAMES: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("lua/renew.lua"), include_str!("lua/names.lua"))));
 pub(super) static NAMED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/named.lua")));
-pub(super) static PRESENCE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/presence.lua")));
+pub(super) static PRESENCE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("lua/renew.lua"), include_str!("lua/presence.lua"))));
 
 pub(super) struct Script {
     pub code: &'static str,

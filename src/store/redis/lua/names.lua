@@ -11,25 +11,15 @@ if now > tonumber(ARGV[1]) then
 end
 local me, life = ARGV[2], tonumber(ARGV[3])
 
-local known = redis.call('HEXISTS', KEYS[1], me) == 1
-redis.call('HSET', KEYS[1], me, string.format('%.0f', now + life))
-
-local nodes = redis.call('HGETALL', KEYS[1])
-local dead, any_dead = {}, false
-for i = 1, #nodes, 2 do
-  if tonumber(nodes[i + 1]) <= now then
-    dead[nodes[i]], any_dead = true, true
-    redis.call('HDEL', KEYS[1], nodes[i])
-  end
-end
-if any_dead then
+local known, dead = renew(KEYS[1], me, now, life)
+if dead then
   local names = redis.call('HGETALL', KEYS[2])
   for i = 1, #names, 2 do
     if dead[string.sub(names[i + 1], 1, #me)] then redis.call('HDEL', KEYS[2], names[i]) end
   end
 end
 
-local reply = { known and '\1' or '\0' }
+local reply = { known == 1 and '\1' or '\0' }
 for i = 4, #ARGV, 4 do
   local action, key, number, who = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local held = redis.call('HGET', KEYS[2], key)

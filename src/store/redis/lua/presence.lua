@@ -28,18 +28,8 @@ local function write(user, entries)
   end
 end
 
-local known = redis.call('HEXISTS', KEYS[1], me)
-redis.call('HSET', KEYS[1], me, string.format('%.0f', now + life))
-
-local nodes = redis.call('HGETALL', KEYS[1])
-local dead, any_dead = {}, false
-for i = 1, #nodes, 2 do
-  if tonumber(nodes[i + 1]) <= now then
-    dead[nodes[i]], any_dead = true, true
-    redis.call('HDEL', KEYS[1], nodes[i])
-  end
-end
-if any_dead then
+local known, dead = renew(KEYS[1], me, now, life)
+if dead then
   local here = redis.call('HGETALL', KEYS[2])
   for i = 1, #here, 2 do
     local left = without(here[i + 1], dead)

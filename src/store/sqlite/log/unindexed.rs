@@ -14,7 +14,8 @@ const MANY: usize = 2048;
 /// The number of a room and the key of a message in it, in the order of `by_room`.
 pub(super) type Entry = (i64, i64);
 
-/// The entries that are still to be made, of messages whose commit is done. Filled by the writer, read by those who read history.
+/// The entries that are still to be made, of messages whose commit is done. Filled by the writer, read by those who
+/// read history.
 #[derive(Default)]
 pub(super) struct Unindexed(Mutex<BTreeSet<Entry>>);
 
