@@ -253,7 +253,9 @@ fn closed_rooms(requests: &Requests, server: &Server) {
     requests.compare("GET", "/chats/{id}/token/renew", 404, &renew("9999"));
     requests.compare("GET", "/chats/{id}/token/renew", 403, &server.get(&format!("{path}/token/renew")));
     let changed = || Some(json!({}));
-    let badly_signed = format!("{}A{}", &token[..token.len() - 8], &token[token.len() - 7..]);
+    let (before, after) = (&token[..token.len() - 8], &token[token.len() - 7..]);
+    let other = if token.as_bytes()[before.len()] == b'A' { 'B' } else { 'A' };
+    let badly_signed = format!("{before}{other}{after}");
     requests.compare("PUT", "/chats/{id}", 401, &ask(server, "PUT", &path, Some(&badly_signed), changed()));
     requests.compare("PUT", "/chats/{id}", 403, &ask(server, "PUT", &path, Some("rubbish"), changed()));
     requests.compare("DELETE", "/chats/{id}", 401, &bearer("DELETE", server, &path, &badly_signed));
@@ -277,7 +279,9 @@ fn limits(requests: &Requests) {
         ask(&server, "POST", &format!("/chats/{id}/token"), None, Some(body))
     };
     guess();
-    requests.compare("POST", "/chats/{id}/token", 429, &guess());
+    // At the turn of a minute the count starts again, and another is let through.
+    let refused = std::iter::repeat_with(guess).take(3).find(|answer| answer.status == 429);
+    requests.compare("POST", "/chats/{id}/token", 429, &refused.expect("an end to guessing"));
 }
 
 fn operators(requests: &Requests, server: &Server) {
@@ -459,7 +463,7 @@ fn every_frame_is_as_it_is_described() {
 
     let slow = Server::with().env("MESSAGE_RATE", "1").start();
     let mut hasty = slow.join(ALICE, DEMO);
-    (0..6).for_each(|n| _ = hasty.try_say(n.to_string()));
+    (0..60).for_each(|n| _ = hasty.try_say(n.to_string()));
     for frame in hasty.hear_to_the_end().0 {
         frames.compare("propromo", &frame);
     }

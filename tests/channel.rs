@@ -268,12 +268,19 @@ fn a_message_that_can_not_be_stored_is_an_error_to_its_sender_with_its_ref() {
 fn who_sends_too_fast_is_told_and_closed() {
     let server = Server::with().env("MESSAGE_RATE", "1").start();
     let mut alice = server.channel(ALICE, "garden");
-    for _ in 0..6 {
-        // The last may come after the end.
+    for _ in 0..60 {
+        // The last come after the end.
         let _ = alice.try_say(r#"{"type":"ping"}"#);
     }
     assert_eq!([(); 5].map(|()| alice.hear_frame()), [(); 5].map(|()| json!({"type": "pong"})));
-    assert_eq!(error_code(&mut alice), "rate_limited");
+    // A machine that takes a second for them gives the rate time to allow one more.
+    let error = loop {
+        let frame = alice.hear_frame();
+        if frame["type"] != "pong" {
+            break frame;
+        }
+    };
+    assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("rate_limited")), "{error}");
     assert_eq!(alice.closed_because(), (1008, "rate_limited".to_owned()));
 }
 
@@ -392,8 +399,9 @@ fn since_works_with_both_other_ways_in() {
     let since = all[1]["id"].as_str().expect("an id");
     let first_step = format!("/channel/garden?since={since}&token={}", server.first_step(BOB));
     for path in [format!("/channel/garden?since={since}"), first_step] {
+        let access = server.access(BOB);
         let mut bob = Client::open(server.address, &path);
-        bob.say(common::channel::jwt(&server.access(BOB)));
+        bob.say(common::channel::jwt(&access));
         assert_eq!(bob.hear(), "authentication successful");
         assert_eq!(bob.hear_all_up_to_now(), all[2..]);
     }

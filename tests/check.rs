@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    Server,
+    Server, free_address,
     postgres::{self, OWNER, PASSWORD},
     redis::Redis,
     server::Setup,
@@ -15,8 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longer than any answer takes, and shorter than a start waits for its stores.
-const SOON: Duration = Duration::from_secs(20);
+/// Longer than any answer takes, and as long as a start waits for its stores.
+const SOON: Duration = Duration::from_secs(30);
 
 /// What `check` says, and its exit code.
 #[track_caller]
@@ -63,8 +63,7 @@ fn a_wrong_password_is_told_and_not_shown() {
 
 #[test]
 fn a_host_where_nobody_listens_or_that_does_not_exist_is_told() {
-    // Bound but not listened on by anybody once it is dropped.
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number");
+    let free = free_address();
     is_wrong(&with_redis(&format!("redis://{free}")), &["is Redis running, and are host and port right"]);
     is_wrong(&with_redis("redis://no-such-host.invalid"), &["is the host's name right"]);
 }
@@ -136,7 +135,7 @@ fn tls_where_there_is_none_and_none_where_there_is_are_told() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (cert, key) = (made.path().join("cert.pem"), made.path().join("key.pem"));
     let (cert, key) = (cert.display().to_string(), key.display().to_string());
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
+    let port = free_address().port();
     let _secure = Redis::with(&[
         "--tls-port",
         &port.to_string(),
@@ -153,7 +152,7 @@ fn tls_where_there_is_none_and_none_where_there_is_are_told() {
 
 #[test]
 fn with_postgresql_away_it_answers_soon() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number");
+    let free = free_address();
     let redis = Redis::start();
     let setup = with_redis(&redis.url()).env("DATABASE_URL", format!("postgres://{OWNER}:{PASSWORD}@{free}/chat"));
     is_wrong(&setup, &["can't use the database", "refused"]);

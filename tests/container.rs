@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{ALICE, Connection, Server, eventually, http::get, tls::Certified};
+use common::{ALICE, Connection, Server, eventually, free_address, http::get, tls::Certified};
 use serde_json::json;
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -172,10 +172,6 @@ impl Drop for Contained {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
 fn volume() -> tempfile::TempDir {

@@ -83,10 +83,18 @@ fn a_disk_that_fills_up_in_the_middle_of_a_flood_loses_nothing_that_was_echoed()
             // Somewhere in the middle: what the write-ahead log holds now is all that it may hold.
             faults::limit(&server, Limit::FileSize, Some(60_000));
         }
-        for _ in 0..100 {
+        let before = refused;
+        let mut unanswered = 100;
+        while unanswered > 0 {
+            unanswered -= 1;
             match common::ws::said(&alice.hear()) {
                 Some(said) => echoed.push(said),
                 None => refused += 1,
+            }
+            // If it was full too late for any of them, others find it so.
+            if unanswered == 0 && round % 2 == 0 && refused == before {
+                alice.say(said.to_string());
+                (said, unanswered) = (said + 1, 1);
             }
         }
         faults::free_disk(&server);

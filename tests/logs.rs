@@ -86,7 +86,7 @@ fn what_happens_on_a_websocket_has_the_id_of_its_handshake() {
     let server = with_json().env("MESSAGE_RATE", "1").start();
     let mut client = server.join(ALICE, DEMO);
     let id = id_of(&client.opened).to_owned();
-    (0..10).for_each(|n| _ = client.try_say(n.to_string()));
+    (0..60).for_each(|n| _ = client.try_say(n.to_string()));
     assert_eq!(id, logged_id(&server, "rate_limited"));
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    ALICE, BOB, Client, Connection, Person, Response, Server, eventually,
+    ALICE, BOB, Client, Connection, Person, Response, Server, eventually, free_address,
     http::{get, post, post_with},
     server::Setup,
     tls::{Certified, Tunnel, shown_soon},
@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 use serde_json::json;
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -21,6 +21,9 @@ use std::{
 use tungstenite::Message;
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/proxy");
+
+/// How long nginx waits for a word of the server here, in seconds: a test waits for longer.
+const NGINX_WAITS: usize = 10;
 
 /// The two that are tried, each on its own.
 #[derive(Clone, Copy)]
@@ -138,11 +141,6 @@ impl Drop for Proxy {
     }
 }
 
-/// An address that is free now; nobody else is likely to take it within a moment.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
-}
-
 /// Writes the example into `dir`, with what differs here replaced.
 #[track_caller]
 fn configure(kind: Kind, dir: &Path, certified: &Certified, proxy: SocketAddr, server: SocketAddr) {
@@ -160,7 +158,7 @@ fn configure(kind: Kind, dir: &Path, certified: &Certified, proxy: SocketAddr, s
                     ("listen [::]:80;", ""),
                     (&format!("{letsencrypt}/fullchain.pem"), &certificate.to_string()),
                     (&format!("{letsencrypt}/privkey.pem"), &key.to_string()),
-                    ("proxy_read_timeout 90s;", "proxy_read_timeout 3s;"),
+                    ("proxy_read_timeout 90s;", &format!("proxy_read_timeout {NGINX_WAITS}s;")),
                 ],
             );
             fs::write(dir.join("chat.conf"), config).expect("the configuration");
@@ -245,11 +243,11 @@ fn a_large_history_arrives_whole(kind: Kind) {
     assert!(said == heard);
 }
 
-/// nginx waits three seconds for a word of the server here.
 fn pings_keep_a_quiet_connection_open_for_longer_than_the_proxy_waits(kind: Kind) {
-    let proxied = Proxied::with(kind, |setup| setup.env("PING_INTERVAL", "1").env("PONG_TIMEOUT", "10"));
+    let proxied = Proxied::with(kind, |setup| setup.env("PING_INTERVAL", "1").env("PONG_TIMEOUT", "60"));
     let mut alice = join(&proxied.tunnel(), ALICE);
-    for _ in 0..5 {
+    // One a second.
+    for _ in 0..NGINX_WAITS + 2 {
         assert!(matches!(alice.read(), Message::Ping(_)));
     }
     alice.say_and_hear("still here");

@@ -103,7 +103,8 @@ fn sighup_without_a_new_key_changes_nothing() {
 
 #[test]
 fn messages_taken_up_before_the_end_are_echoed_before_the_close() {
-    let mut server = Server::with().env("MESSAGE_RATE", "0").start();
+    // So that its end waits for a store for twelve seconds.
+    let mut server = Server::with().env("MESSAGE_RATE", "0").env("SHUTDOWN_SPREAD", "60").start();
     // In a small room it is alice's own thread that waits for the store, and takes up nothing more.
     let _crowd: Vec<_> = (0..16).map(|_| server.join(BOB, DEMO)).collect();
     let mut alice = server.join(ALICE, DEMO);
@@ -115,7 +116,6 @@ fn messages_taken_up_before_the_end_are_echoed_before_the_close() {
     assert_eq!(alice.hear(), "pong", "all before it is taken up");
     server.signal(Signal::TERM);
     server.logs(&["closing all sockets"]);
-    // Less than the second that the end waits for a store.
     alice.wait_at_most(Duration::from_millis(300));
     let heard = alice.try_hear();
     assert!(matches!(&heard, Err(tungstenite::Error::Io(error)) if common::timed_out(error)), "{heard:?}");
@@ -133,19 +133,17 @@ fn many_sockets_are_not_closed_in_one_instant() {
     let mut server = Server::start();
     let genuine = server.token(ALICE);
     let clients: Vec<_> = (0..400).map(|_| server.enter(&forge(&genuine, |_| {}), DEMO)).collect();
+    let begin = Instant::now();
     server.signal(Signal::TERM);
     let streams: Vec<_> = clients.iter().map(Client::stream).collect();
     let mut waiting: Vec<PollFd<'_>> = streams.iter().map(|stream| PollFd::new(*stream, PollFlags::IN)).collect();
-    let (mut first, mut last) = (None, Instant::now());
     while !waiting.is_empty() {
         poll(&mut waiting, None).expect("sockets can be polled");
         waiting.retain(|socket| socket.revents().is_empty());
-        last = Instant::now();
-        first.get_or_insert(last);
     }
-    let first = first.expect("there are sockets");
-    // A millisecond each.
-    assert!(last - first > Duration::from_millis(250), "{:?}", last - first);
+    // A millisecond each. From the signal on, since a busy machine may show this test the first close as late as the last.
+    let took = begin.elapsed();
+    assert!(took > Duration::from_millis(350), "{took:?}");
     for mut client in clients {
         assert_eq!(client.close_code(), Some(1001));
     }
@@ -154,9 +152,11 @@ fn many_sockets_are_not_closed_in_one_instant() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut server = Server::start();
-    // It answers no close frame, so that there is something to wait for.
+    let mut server = Server::with().env("SHUTDOWN_SPREAD", "60").env("HEAD_DEADLINE", "3600").start();
+    // A member that answers no close frame, and half a request: there is something to wait for.
     let _deaf = server.join(ALICE, DEMO);
+    let mut half = server.connect();
+    half.send("POST /login HTTP/1.1\r\nHost: chat.test\r\nContent-Length: 100\r\n\r\n{");
     server.signal(Signal::TERM);
     server.logs(&["shutting down"]);
     server.signal(Signal::TERM);

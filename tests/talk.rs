@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ALICE, BOB, CAROL, DEMO, Person, Server, eventually, server::Setup};
+use common::{ALICE, BOB, CAROL, DEMO, Person, Server, eventually, free_address, server::Setup};
 use std::{
     io::{Read, Write},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
@@ -137,8 +137,7 @@ fn two_talks_hear_each_other() {
 
 #[test]
 fn a_server_that_dies_and_comes_back_loses_and_doubles_nothing() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-    let mut server = Server::with().env("LISTEN", port.to_string()).start();
+    let mut server = Server::with().env("LISTEN", free_address().to_string()).start();
     let mut alice = Piped::start(&server, ALICE, DEMO, &[]);
     let bob = Piped::start(&server, BOB, DEMO, &[]);
     alice.say("before");
@@ -254,8 +253,7 @@ fn a_message_that_is_too_long_costs_only_itself() {
 
 #[test]
 fn an_expired_login_is_renewed_in_a_pipe() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-    let mut server = Server::with().env("LISTEN", port.to_string()).start();
+    let mut server = Server::with().env("LISTEN", free_address().to_string()).start();
     let mut alice = Piped::start(&server, ALICE, DEMO, &[]);
     alice.say("one");
     alice.prints("one");

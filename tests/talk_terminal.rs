@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ALICE, BOB, Client, DEMO, PATIENCE, Person, Server, server::Setup};
+use common::{ALICE, BOB, Client, DEMO, PATIENCE, Person, Server, free_address, server::Setup};
 use rexpect::{
     process::WaitStatus,
     session::{PtySession, spawn_command},
@@ -115,8 +115,7 @@ fn what_one_typed_oneself_is_not_shown_twice() {
 
 #[test]
 fn at_a_terminal_a_lost_connection_is_marked_and_made_again() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-    let mut server = Server::with().env("LISTEN", port.to_string()).start();
+    let mut server = Server::with().env("LISTEN", free_address().to_string()).start();
     let mut alice = at_terminal(&server, ALICE, true);
     shows(&mut alice, "you are alone here");
     shows(&mut alice, "● demo> ");
@@ -133,8 +132,7 @@ fn at_a_terminal_a_lost_connection_is_marked_and_made_again() {
 
 #[test]
 fn at_a_terminal_an_expired_login_asks_for_the_password_again() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-    let mut server = Server::with().env("LISTEN", port.to_string()).start();
+    let mut server = Server::with().env("LISTEN", free_address().to_string()).start();
     let mut alice = at_terminal(&server, ALICE, true);
     shows(&mut alice, "you are alone here");
     server.kill9();

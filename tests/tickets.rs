@@ -244,7 +244,7 @@ fn without_a_token_the_first_message_may_be_the_access_token() {
 
 #[test]
 fn nobody_hears_anything_before_the_first_message_and_everything_after_it() {
-    let server = Server::start();
+    let server = Server::with().env("AUTH_DEADLINE", "60").start();
     let mut bob = server.channel(BOB, "garden");
     let before = bob.post("before the connection");
     let mut stranger = Client::open(server.address, "/channel/garden");
@@ -290,8 +290,9 @@ fn any_other_first_message_closes_with_1008() {
 #[test]
 fn the_first_message_of_someone_who_may_not_enter_closes_with_1008() {
     let server = Server::start();
+    let access = server.access(CAROL);
     let mut carol = Client::open(server.address, "/channel/demo");
-    carol.say(jwt(&server.access(CAROL)));
+    carol.say(jwt(&access));
     assert_eq!(carol.closed_because(), (1008, "room_denied".to_owned()));
 }
 
@@ -302,7 +303,8 @@ fn silence_closes_with_1008_after_ten_seconds() {
     let mut client = Client::open(server.address, "/channel/garden");
     assert_eq!(client.closed_because(), (1008, "auth_deadline".to_owned()));
     let waited = started.elapsed();
-    assert!((Duration::from_secs(10)..Duration::from_secs(15)).contains(&waited), "{waited:?}");
+    // Not longer by much; a busy machine may be late.
+    assert!((Duration::from_secs(10)..Duration::from_secs(30)).contains(&waited), "{waited:?}");
     server.logs(&["auth_deadline", "127.0.0.1"]);
 }
 
@@ -325,9 +327,10 @@ fn pings_and_half_a_frame_do_not_put_the_deadline_off() {
 
 #[test]
 fn who_is_silent_in_time_is_not_closed_afterwards() {
-    let server = Server::with().env("AUTH_DEADLINE", "1").start();
+    let server = Server::with().env("AUTH_DEADLINE", "5").start();
+    let access = server.access(ALICE);
     let mut alice = Client::open(server.address, "/channel/garden");
-    alice.say(jwt(&server.access(ALICE)));
+    alice.say(jwt(&access));
     assert_eq!(alice.hear(), "authentication successful");
     let mut stranger = Client::open(server.address, "/channel/garden");
     assert_eq!(stranger.close_code(), Some(1008), "the deadline is over");
@@ -336,7 +339,7 @@ fn who_is_silent_in_time_is_not_closed_afterwards() {
 
 #[test]
 fn those_who_say_nothing_take_only_their_own_places() {
-    let server = Server::with().env("MAX_UNAUTHENTICATED", "2").start();
+    let server = Server::with().env("MAX_UNAUTHENTICATED", "2").env("AUTH_DEADLINE", "60").start();
     let silent = Client::open(server.address, "/channel/garden");
     let mut other = Client::open(server.address, "/channel/garden");
     let refusal = server.refused("/channel/garden", &[]);

@@ -66,7 +66,7 @@ fn a_connection_token_is_used_once() {
 
 #[test]
 fn with_reuse_a_connection_token_is_valid_until_it_expires() {
-    let server = Server::with().env("WS_TOKEN_REUSE", "true").env("WS_TOKEN_TTL", "3").start();
+    let server = Server::with().env("WS_TOKEN_REUSE", "true").env("WS_TOKEN_TTL", "10").start();
     let (access, token) = (server.access(ALICE), server.first_step(ALICE));
     let path = format!("/channel/garden?token={token}");
     for _ in 0..2 {
@@ -128,7 +128,7 @@ fn a_first_step_does_not_open_a_door_that_knows_no_second() {
 
 #[test]
 fn nothing_is_delivered_between_the_two_steps_and_everything_after_them() {
-    let server = Server::start();
+    let server = Server::with().env("AUTH_DEADLINE", "60").start();
     let mut bob = server.channel(BOB, "garden");
     let before = bob.post("before the first step");
     let mut alice = first_step(&server, ALICE, "garden");
@@ -192,7 +192,7 @@ fn a_monitors_room_is_closed_to_others_before_the_upgrade() {
 
 #[test]
 fn whose_account_is_removed_between_the_steps_is_not_let_in() {
-    let server = Server::start();
+    let server = Server::with().env("AUTH_DEADLINE", "60").start();
     let access = server.access(ALICE);
     let mut waiting = first_step(&server, ALICE, "demo");
     let removed = server.setup().run(&["account", "remove", ALICE.email]);

@@ -23,8 +23,11 @@ use std::{
 /// What is left after the sockets were told to close, at most. With the default `SHUTDOWN_SPREAD` of five seconds the end
 /// comes in eight: systemd and PROTOCOL.md section 9 allow ten, and storing what is left needs some of it.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long closing waits for messages that are on their way; if that is not enough, a store hangs.
-const SETTLE: Duration = Duration::from_secs(1);
+/// How long closing waits for messages that are on their way, as a part of `SHUTDOWN_SPREAD`: by default a second. If that
+/// is not enough, a store hangs.
+const SETTLE_PART: u32 = 5;
+/// But no less.
+const SETTLE_LEAST: Duration = Duration::from_secs(1);
 /// Part of it for each socket.
 const SPREAD_EACH: Duration = Duration::from_millis(1);
 /// How often is looked whether all are gone.
@@ -109,7 +112,8 @@ pub fn drain(chat: &Chat, services: &[Arc<Service>], tls: Option<&Tls>) {
     tracing::info!(sockets = open, "closing all sockets");
     // What was taken up from a client is echoed before its socket is closed.
     let mut settles = true;
-    let mut settle = || settles = settles && chat.rooms.settle(None, Instant::now() + SETTLE);
+    let patience = SETTLE_LEAST.max(most / SETTLE_PART);
+    let mut settle = || settles = settles && chat.rooms.settle(None, Instant::now() + patience);
     chat.sessions.close_all(Close::SHUTDOWN, spread(open, most), &mut settle);
     // One that was being opened meanwhile has missed that; closing another twice changes nothing.
     chat.sessions.close_all(Close::SHUTDOWN, Duration::ZERO, &mut settle);

@@ -11,6 +11,7 @@ pub mod channel;
 pub mod chats;
 pub mod faults;
 pub mod http;
+pub mod machine;
 pub mod postgres;
 pub mod redis;
 pub mod server;
@@ -20,6 +21,7 @@ pub mod ws;
 pub mod yaml;
 
 pub use http::{Connection, Response};
+pub use machine::{PATIENCE, free_address};
 pub use server::{ALICE, BOB, CAROL, Person, SECRET, Server};
 pub use token::{Claims, claims_of, forge, header_of, sign_hs256};
 pub use ws::{Client, Said, said};
@@ -29,9 +31,6 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime},
 };
-
-/// How long a test waits for what must happen before it fails. Long, since the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The monitors of the demo accounts.
 pub const DEMO: &str = "demo";

@@ -6,13 +6,13 @@
 // Each test file compiles this module for itself and uses a part of it.
 #![allow(dead_code)]
 
+use super::machine::{PATIENCE, free_address};
 use rustix::{
     fs::{Gid, Uid, chown},
     process::{Pid, Signal, geteuid, kill_process},
 };
 use std::{
     fs,
-    net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -23,8 +23,6 @@ use std::{
 use tempfile::TempDir;
 
 const DEMO: &str = include_str!("../../dummy/test.sql");
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The cluster's owner in the database, and the password of every role that the tests make.
 pub const OWNER: &str = "owner";
@@ -64,7 +62,7 @@ impl Cluster {
         let bin = binaries();
         let dir = tempfile::tempdir().expect("a directory for the cluster");
         let user = geteuid().is_root().then(unprivileged_user);
-        let port = free_port();
+        let port = free_address().port();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let cluster = Cluster { dir, bin, user, port, options, child: Mutex::new(None) };
         cluster.give_to_owner(cluster.dir.path());
@@ -310,12 +308,6 @@ fn unprivileged_user() -> (u32, u32) {
         Some((fields.nth(2)?.parse().ok()?, fields.next()?.parse().ok()?))
     };
     ids("postgres").or_else(|| ids("nobody")).expect("a user that is not root")
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its number").port()
 }
 
 fn pid(child: &Child) -> Pid {

@@ -1,15 +1,12 @@
 //! A real Redis for one test: its own directory and port, append-only with a sync for each write, gone when dropped.
 
+use super::machine::{PATIENCE, free_address};
 use std::{
-    net::TcpListener,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-/// How long a server may take to start, or to do what it was told.
-const START: Duration = Duration::from_secs(20);
 
 /// A server, running or not.
 pub struct Redis {
@@ -30,7 +27,7 @@ impl Redis {
     pub fn with(options: &[&str]) -> Redis {
         let dir = tempfile::tempdir().expect("a directory");
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut redis = Redis { dir, port: free_port(), options, child: None };
+        let mut redis = Redis { dir, port: free_address().port(), options, child: None };
         redis.run();
         redis
     }
@@ -92,8 +89,8 @@ impl Redis {
     /// Sends one command, past all that is tested.
     pub fn ask<T: redis::FromRedisValue>(&self, command: redis::Cmd) -> redis::RedisResult<T> {
         let client = redis::Client::open(format!("redis+unix://{}", self.socket()))?;
-        let mut connection = client.get_connection_with_timeout(Duration::from_secs(5))?;
-        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut connection = client.get_connection_with_timeout(PATIENCE)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
         command.query(&mut connection)
     }
 
@@ -144,7 +141,7 @@ impl Cluster {
     #[track_caller]
     pub fn start() -> Cluster {
         const SLOTS: u32 = 16384;
-        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "10000"];
         let servers: Vec<Redis> = (0..3).map(|_| Redis::with(&options)).collect();
         for (server, place) in servers.iter().zip(0u32..) {
             let (first, last) = (SLOTS * place / 3, SLOTS * (place + 1) / 3 - 1);
@@ -192,10 +189,10 @@ impl Watched {
         let port = master.port.to_string();
         let replica = Redis::with(&[&FOLLOWED[..], &["--replicaof", "127.0.0.1", &port]].concat());
         assert!(comes_true(|| master.info("replication").contains("state=online")), "the replica does not follow");
-        let (dir, port) = (tempfile::tempdir().expect("a directory"), free_port());
+        let (dir, port) = (tempfile::tempdir().expect("a directory"), free_address().port());
         let settings = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nlogfile sentinel.log\nsentinel monitor {name} 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 5000\n",
+             sentinel down-after-milliseconds {name} 5000\nsentinel failover-timeout {name} 20000\n",
             dir.path().display(),
             master.port,
             name = Watched::NAME,
@@ -245,7 +242,7 @@ impl Watched {
 
     fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> redis::RedisResult<T> {
         let client = redis::Client::open(("127.0.0.1", self.port))?;
-        command.query(&mut client.get_connection_with_timeout(Duration::from_secs(5))?)
+        command.query(&mut client.get_connection_with_timeout(PATIENCE)?)
     }
 
     fn log(&self) -> String {
@@ -263,7 +260,7 @@ impl Drop for Watched {
 
 /// Waits until `condition` holds; whether it did in time.
 pub fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + START;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if condition() {
             return true;
@@ -272,15 +269,5 @@ pub fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
             return false;
         }
         thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
-/// A port that nobody listens on; below 55,536, since a cluster's servers use the port 10,000 above as well.
-fn free_port() -> u16 {
-    loop {
-        let port = 20_000 + rand::random::<u16>() % 12_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
-            return port;
-        }
     }
 }

@@ -2,6 +2,8 @@
 
 #[path = "../../../tests/common/postgres.rs"]
 mod cluster;
+#[path = "../../../tests/common/machine.rs"]
+mod machine;
 
 use super::{
     OpenError, Postgres,

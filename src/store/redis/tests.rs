@@ -1,6 +1,8 @@
 //! The store suite against a real Redis, and what is Redis' own.
 
 mod import;
+#[path = "../../../tests/common/machine.rs"]
+mod machine;
 mod names;
 #[path = "../../../tests/common/redis.rs"]
 #[allow(dead_code)]
