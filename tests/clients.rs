@@ -183,7 +183,7 @@ fn wscat_with_its_token_as_subprotocol() {
     let heard = wscat(&["-c", &format!("{url}/chat/demo"), "-s", &server.token(ALICE)], &["hello"]);
     assert_eq!(said(&heard[1]).expect("a message").text, "hello");
     let heard = wscat(
-        &["-c", &format!("{url}/channel/demo"), "-s", &server.ticket(ALICE), "-x", r#"{"type":"ping"}"#, "-w", "1"],
+        &["-c", &format!("{url}/channel/demo"), "-s", &server.ticket(ALICE), "-x", r#"{"type":"ping"}"#, "-w", "6"],
         &[],
     );
     assert!(heard[0].contains(r#""text":"before""#), "{heard:?}");

@@ -1,4 +1,5 @@
-//! The walk-throughs of `docs/DOORS.md` and the first steps of the README, run as they stand there; only the port is another.
+//! The walk-throughs of `docs/DOORS.md` and the first steps of the README, run as they stand there; only the port is another,
+//! and wscat stays for longer, since the machine may be busy.
 
 mod common;
 
@@ -110,7 +111,8 @@ fn run(server: &Server, steps: &[Step]) -> String {
     let path = format!("{}:{}", wscat.display(), std::env::var("PATH").unwrap_or_default());
     let mut script = String::from("set -eu -o pipefail\n");
     for step in steps {
-        script += &step.commands.replace("127.0.0.1:1993", &server.address.to_string());
+        let commands = step.commands.replace("127.0.0.1:1993", &server.address.to_string());
+        script += &commands.replace("-w 2", "-w 6");
         script += &format!("echo; echo '{END_OF_STEP}'\n");
     }
     let dir = tempfile::tempdir().expect("a directory for what the shell writes");

@@ -280,7 +280,7 @@ mod tests {
 
     fn answer(address: SocketAddr) -> String {
         let mut client = TcpStream::connect(address).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         answer
@@ -306,7 +306,7 @@ mod tests {
         };
         with_acceptor(1, serve, None, |address| {
             let inside = TcpStream::connect(address).unwrap();
-            is_in.recv_timeout(Duration::from_secs(10)).unwrap();
+            is_in.recv_timeout(Duration::from_secs(60)).unwrap();
             assert!(answer(address).starts_with("HTTP/1.1 503 "));
             leave.send(()).unwrap();
             drop(inside);
@@ -339,7 +339,7 @@ mod tests {
         let (stopper, signal) = shutdown::stop().unwrap();
         let thread = thread::spawn(move || acceptor.run(&signal));
         let _inside = TcpStream::connect(address).unwrap();
-        let next = || threads.recv_timeout(Duration::from_secs(10)).unwrap();
+        let next = || threads.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_ne!(next(), next());
         assert!(answer(address).starts_with("HTTP/1.1 503 "));
         drop(leave);
@@ -380,7 +380,7 @@ mod tests {
             |address| {
                 use socket2::{Domain, Socket, Type};
                 let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-                client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
                 let all_others: Vec<File> = std::iter::from_fn(spare).collect();
                 client.connect(&address.into()).unwrap();
                 let mut told = String::new();
@@ -403,7 +403,7 @@ mod tests {
             Some(heartbeat),
             |_| {
                 for _ in 0..2 {
-                    beats.recv_timeout(Duration::from_secs(10)).unwrap();
+                    beats.recv_timeout(Duration::from_secs(60)).unwrap();
                 }
             },
         );

@@ -86,7 +86,7 @@ mod tests {
         run(&threads, || panic!("as asked"));
         let (done, is_done) = bounded(1);
         run(&threads, move || done.send(()).unwrap());
-        is_done.recv_timeout(Duration::from_secs(10)).unwrap();
+        is_done.recv_timeout(Duration::from_secs(60)).unwrap();
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
         }
         run(&threads, move || drop(leave));
         for _ in 0..8 {
-            is_done.recv_timeout(Duration::from_secs(10)).unwrap();
+            is_done.recv_timeout(Duration::from_secs(60)).unwrap();
         }
     }
 
@@ -115,7 +115,7 @@ mod tests {
         let thread_of_a_job = || {
             let seen = seen.clone();
             run(&threads, move || seen.send(thread::current().id()).unwrap());
-            who.recv_timeout(Duration::from_secs(10)).unwrap()
+            who.recv_timeout(Duration::from_secs(60)).unwrap()
         };
         let first = thread_of_a_job();
         // The thread is idle a moment after its job's end; until then others are started.

@@ -6,13 +6,16 @@ import { createRequire } from 'node:module';
 const { chromium } = createRequire(new URL('../page/package.json', import.meta.url))('playwright-core');
 const order = JSON.parse(process.argv[2]);
 const { CHROMIUM = '/usr/bin/chromium' } = process.env;
+const PATIENCE = 120_000; // ms; long, since the machine may be busy
 
 const browser = await chromium.launch({
   executablePath: CHROMIUM,
+  timeout: PATIENCE,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
 });
 try {
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE);
   await page.goto(new URL('/', order.url.replace('ws', 'http')).href);
   const said = await page.evaluate(({ url, protocols, say, hear }) => new Promise((resolve) => {
     const said = [];

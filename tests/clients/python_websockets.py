@@ -18,7 +18,7 @@ try:
         order["url"],
         subprotocols=order["protocols"] or None,
         additional_headers=order["headers"],
-        open_timeout=30,
+        open_timeout=60,
     )
 except InvalidStatus as refusal:
     show({"refused": refusal.response.status_code})
@@ -29,7 +29,7 @@ with socket:
     for text in order["say"]:
         socket.send(text)
     for _ in range(order["hear"]):
-        heard = socket.recv(timeout=30)
+        heard = socket.recv(timeout=60)
         show({"text": heard} if isinstance(heard, str) else {"binary": True})
     socket.close(1000)
 show({"closed": socket.protocol.close_code})

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
 import { Server } from './server.mjs';
-import { Visitor } from './visitor.mjs';
+import { PATIENCE, Visitor } from './visitor.mjs';
 
 const { PROPROMO_CHAT_BIN: binary, CHROMIUM = '/usr/bin/chromium' } = process.env;
 
@@ -44,6 +44,7 @@ before(async () => {
   here.url = here.server.url;
   browser = await chromium.launch({
     executablePath: CHROMIUM,
+    timeout: PATIENCE,
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync',

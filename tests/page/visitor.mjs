@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 
-const PATIENCE = 60_000; // ms; long, since the machine may be busy
+export const PATIENCE = 120_000; // ms; long, since the machine may be busy
 
 export const MESSAGES = '#messages > .message';
 

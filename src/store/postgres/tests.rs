@@ -2,8 +2,6 @@
 
 #[path = "../../../tests/common/postgres.rs"]
 mod cluster;
-#[path = "../../../tests/common/machine.rs"]
-mod machine;
 
 use super::{
     OpenError, Postgres,
@@ -13,7 +11,7 @@ use super::{
     failure::Failure,
     target::Url,
 };
-use crate::store::{Accounts, Membership, UserId, chat_rooms::ChatRooms, suite};
+use crate::store::{Accounts, Membership, UserId, chat_rooms::ChatRooms, machine, suite};
 use cluster::{Cluster, Database, PASSWORD};
 use std::{
     ops::Deref,
@@ -259,7 +257,8 @@ fn a_server_that_is_away_is_noticed_soon_and_found_again_when_it_is_back() {
     accounts.probe().unwrap_err();
     let begin = Instant::now();
     accounts.probe().unwrap_err();
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    // One that hangs is waited for nine.
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     cluster.run();
     comes_back(&accounts);
 }
@@ -280,7 +279,7 @@ fn a_server_that_hangs_keeps_nobody_for_long_and_is_found_again() {
             }
         });
         // 3 s for a connection and 6 s for an answer, and some for a busy machine.
-        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
         cluster.resume();
         comes_back(&accounts);
     }
@@ -320,7 +319,7 @@ fn comes_back(accounts: &PostgresAccounts) {
 }
 
 fn eventually(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + machine::PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain");
         thread::park_timeout(Duration::from_millis(20));

@@ -1,15 +1,13 @@
 //! The store suite against a real Redis, and what is Redis' own.
 
 mod import;
-#[path = "../../../tests/common/machine.rs"]
-mod machine;
 mod names;
 #[path = "../../../tests/common/redis.rs"]
 #[allow(dead_code)]
 mod server;
 
 use self::server::Redis;
-use super::{RedisStores, address::Deployment, ledger::RedisLedger, log::RedisLog};
+use super::{RedisStores, address::Deployment, ledger::RedisLedger, log::RedisLog, server::ANSWER};
 use crate::{
     auth::token::SignedPart,
     room::{
@@ -19,6 +17,7 @@ use crate::{
     store::{
         Appended, Ledger, MessageLog,
         feed::{Ear, Heard, Stored},
+        machine,
         presence::{Change, Known},
         suite::{self, fresh_room, say, texts},
     },
@@ -75,7 +74,7 @@ fn eventually(what: &str, condition: impl FnMut() -> bool) {
 
 /// The next thing that is heard, other than nothing.
 fn hear(ear: &mut dyn Ear) -> Heard {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + machine::PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "nothing is heard");
         match ear.next(&|_| true) {
@@ -209,7 +208,7 @@ fn after_the_first_time_out_nobody_waits_for_another() {
     for _ in 0..100 {
         opened.store.append(&[draft(&room, "fast")]).unwrap_err();
     }
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < ANSWER, "{:?}", start.elapsed());
     opened.redis.go_on();
     eventually("messages are stored again", || opened.store.append(&[draft(&room, "after")]).is_ok());
     // What had waited in the paused server's socket was not stored late.

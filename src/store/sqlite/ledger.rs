@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_ledger_that_is_locked_refuses_and_works_again_when_it_is_not() {
-        let (ledger, rival) = with_a_rival(Duration::from_millis(200));
+        let (ledger, rival) = with_a_rival(Duration::from_secs(2));
         rival.execute_batch("BEGIN IMMEDIATE").unwrap();
         ledger.spend(&TOKEN, soon()).unwrap_err();
         ledger.probe().unwrap_err();
