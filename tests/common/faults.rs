@@ -1,8 +1,11 @@
 //! What goes wrong around a server: stores that are held, disks that are full, threads that panic.
 
-use super::Server;
+use super::{Server, server::Setup};
 use rustix::process::{Resource, getrlimit};
 use std::{os::unix::process::CommandExt, process::Command};
+
+/// The directory of orders to panic.
+const PANICS: &str = "panics";
 
 /// Keeps everybody else from writing to a store, as a backup that hangs would, until it is dropped.
 pub struct Held(rusqlite::Connection);
@@ -62,6 +65,25 @@ pub fn fill_disk(server: &Server) {
 #[track_caller]
 pub fn free_disk(server: &Server) {
     limit(server, Limit::FileSize, None);
+}
+
+/// Lets panics be ordered. Only debug builds obey.
+#[track_caller]
+pub fn with_panics(setup: Setup) -> Setup {
+    let orders = setup.path(PANICS);
+    std::fs::create_dir(&orders).expect("the test's directory is writable");
+    setup.env("PROPROMO_TEST_PANICS", orders)
+}
+
+/// Lets whoever passes this point next panic.
+#[track_caller]
+pub fn order_panic(server: &Server, point: &str) {
+    std::fs::write(server.setup().path(PANICS).join(point), "").expect("an order can be written");
+}
+
+/// Whether somebody has panicked at this point.
+pub fn has_panicked(server: &Server, point: &str) -> bool {
+    !server.setup().path(PANICS).join(point).exists()
 }
 
 /// A number of the server's line in `/proc/PID/status`: `Threads`, or `VmRSS` in KiB.

@@ -3,7 +3,7 @@
 use crate::{
     common::{
         Connection,
-        faults::{Held, Limit, fill_disk, free_disk, limit},
+        faults::{Held, Limit, fill_disk, free_disk, limit, order_panic},
         ws::handshake,
     },
     world::{World, lock},
@@ -108,7 +108,7 @@ impl Fault {
             Terminated => world.restart(node, |server| assert!(server.terminate().success(), "{}", server.log())),
             Killed => world.restart(node, |server| server.kill9()),
             Panicked => world.restart(node, |server| {
-                std::fs::write(server.setup().path("panics").join("log"), "").expect("an order can be written");
+                order_panic(server, "log");
                 assert_eq!(server.exited().code(), Some(70), "{}", server.log());
             }),
             Stopped => world.with_node(node, |server| {

@@ -2,7 +2,7 @@
 
 use crate::{
     actors,
-    common::{self, Client, Person, Server, forge, http::get, redis::Redis, server::Setup},
+    common::{self, Client, Person, Server, faults::with_panics, forge, http::get, redis::Redis, server::Setup},
 };
 use rand::{Rng, seq::IndexedRandom};
 use serde_json::json;
@@ -15,9 +15,14 @@ use std::{
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 pub const NORA: Person = Person { email: "nora@propromo.example", password: "nora-password" };
+
+/// How long a ticket lives: long enough to be shown again by a racer, and no longer, since what is held of spent tickets
+/// is to be as much at the end as at the start.
+const TICKET_LIFE: Duration = Duration::from_secs(300);
 
 pub const ROOMS: [&str; 3] = ["red", "green", "blue"];
 
@@ -79,10 +84,8 @@ impl World {
         let redis = (storage == Storage::Redis).then(Redis::start);
         let setup = || {
             let setup = Server::with().without_demo();
-            let setup = setup.env("MESSAGE_RATE", "0").env("TICKET_TTL", "86400").env("HISTORY_MAX", "5000");
-            let panics = setup.path("panics");
-            std::fs::create_dir(&panics).expect("the directory of a test is writable");
-            let setup = setup.env("PROPROMO_TEST_PANICS", panics).env("LOG_LEVEL", "warn");
+            let setup = setup.env("MESSAGE_RATE", "0").env("HISTORY_MAX", "5000");
+            let setup = with_panics(setup).env("LOG_LEVEL", "warn");
             match &redis {
                 Some(redis) => setup.env("CHAT_STORAGE_URL", redis.url()),
                 None => setup,
@@ -169,6 +172,7 @@ impl World {
     pub fn ticket(&self, user: &str) -> String {
         forge(&self.ticket, |claims| {
             claims.insert("email".into(), user.into());
+            claims.insert("exp".into(), (common::now() + TICKET_LIFE.as_secs()).into());
         })
     }
 

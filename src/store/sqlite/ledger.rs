@@ -66,7 +66,9 @@ impl SqliteLedger {
         let tuning = Tuning {
             sync: DiskSync::from(durability),
             autocheckpoint: 1000,
-            cache_kib: 8192,
+            // The pages that a batch changes and those on the way to them. Marks are hashes, so a page that was needed is
+            // not needed again soon: more would be held for nothing, and the kernel has it too.
+            cache_kib: 2048,
             query_only: false,
             // Shorter than the patience of callers, so that they hear the reason.
             busy: patience / 2,

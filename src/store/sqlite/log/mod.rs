@@ -70,9 +70,9 @@ impl SqliteLog {
             query_only: false,
             busy: database::BUSY,
         };
-        // Each commit makes a reader's own cache worthless; the kernel's serves it.
-        let reading = Tuning { cache_kib: 1024, query_only: true, ..writing };
-        let keeping = Tuning { sync: DiskSync::Checkpoint, cache_kib: 1024, ..writing };
+        // Each commit makes a reader's own cache worthless; the kernel's serves it. What four of them keep nobody else has.
+        let reading = Tuning { cache_kib: 256, query_only: true, ..writing };
+        let keeping = Tuning { sync: DiskSync::Checkpoint, cache_kib: 256, ..writing };
 
         let connection = database::connect(path, &keeping).map_err(unusable)?;
         let last = newest_key(&connection).map_err(unusable)?;
