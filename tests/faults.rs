@@ -242,28 +242,29 @@ fn when_the_clock_steps_ids_stay_in_order_and_tokens_are_judged_by_the_clock() {
 #[cfg(debug_assertions)]
 mod panics {
     use super::*;
-    use std::io::{Read, Write};
+    use common::faults::{has_panicked, order_panic, with_panics};
+    use rustix::process::Signal;
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
 
-    fn with_panics(setup: Setup) -> Setup {
-        let orders = setup.path("panics");
-        std::fs::create_dir(&orders).expect("the test's directory is writable");
-        setup.env("PROPROMO_TEST_PANICS", orders)
-    }
-
-    fn order(server: &Server, point: &str) {
-        std::fs::write(server.setup().path("panics").join(point), "").expect("an order can be written");
-    }
-
-    fn is_obeyed(server: &Server, point: &str) -> bool {
-        !server.setup().path("panics").join(point).exists()
-    }
+    /// Few, so that a crowd can be turned away.
+    const MAX_CONNECTIONS: usize = 20;
 
     /// Gives the thread something to do. Whether that is answered is another matter.
-    fn provoke(server: &Server, point: &str, alice: &mut Client, token: &str) {
+    fn provoke(server: &Server, (point, thread): (&str, &str), alice: &mut Client, token: &str) {
         match point {
-            "accept" => drop(std::net::TcpStream::connect(server.address)),
+            "accept" if thread == "accept-admin" => drop(TcpStream::connect(server.admin_address())),
+            "accept" => drop(TcpStream::connect(server.address)),
+            "turned-away" => drop([(); MAX_CONNECTIONS].map(|()| TcpStream::connect(server.address))),
+            "signals" => server.signal(Signal::HUP),
+            "redis-events" => {
+                server.channel(BOB, DEMO).ask(json!({"type": "typing"}));
+                eventually("it is seen", || has_panicked(server, point));
+            }
             "ledger" | "lane" => {
-                let Ok(mut connection) = std::net::TcpStream::connect(server.address) else { return };
+                let Ok(mut connection) = TcpStream::connect(server.address) else { return };
                 let request = common::ws::handshake(&format!("/chat/demo?auth={token}"), &[]);
                 let _ = connection.write_all(request.as_bytes()).and_then(|()| connection.read(&mut [0]));
             }
@@ -271,7 +272,7 @@ mod panics {
                 let room = chats::public_room(server, "Doomed");
                 let request = format!("DELETE /chats/{room} HTTP/1.1\r\nHost: chat.test\r\nConnection: close\r\n\r\n");
                 let _ = server.connect().send_what_fits(request).try_response();
-                eventually("it is seen", || is_obeyed(server, point));
+                eventually("it is seen", || has_panicked(server, point));
             }
             _ => drop(alice.try_say("provoked")),
         }
@@ -281,15 +282,15 @@ mod panics {
     #[track_caller]
     fn ends_with_a_clear_word_and_loses_nothing(setup: Setup, points: &[(&str, &str)]) {
         let mut server = with_panics(setup).start();
-        for (point, thread) in points {
+        for &(point, thread) in points {
             let mut alice = server.join(ALICE, DEMO);
             let echoed = alice.say_and_hear(&format!("before {point}"));
             let token = server.token(BOB);
-            order(&server, point);
+            order_panic(&server, point);
             eventually("the server ends", || {
-                let is_obeyed = is_obeyed(&server, point);
-                if server.is_running() && !is_obeyed {
-                    provoke(&server, point, &mut alice, &token);
+                let has_panicked = has_panicked(&server, point);
+                if server.is_running() && !has_panicked {
+                    provoke(&server, (point, thread), &mut alice, &token);
                 }
                 !server.is_running()
             });
@@ -307,6 +308,9 @@ mod panics {
     fn a_panic_in_a_vital_thread_ends_the_server_and_the_next_one_has_all_that_was_echoed() {
         let points = [
             ("accept", "main"),
+            ("accept", "accept-admin"),
+            ("turned-away", "turned-away"),
+            ("signals", "signals"),
             ("log", "log"),
             ("desk", "connection"),
             ("lane", "lane-"),
@@ -316,7 +320,11 @@ mod panics {
             ("recheck", "recheck"),
         ];
         ends_with_a_clear_word_and_loses_nothing(
-            Server::with().env("MESSAGE_RATE", "0").env("HISTORY_ON_JOIN", "10000"),
+            Server::with()
+                .env("MESSAGE_RATE", "0")
+                .env("HISTORY_ON_JOIN", "10000")
+                .env("MAX_CONNECTIONS", MAX_CONNECTIONS.to_string())
+                .env("ADMIN_LISTEN", "127.0.0.1:0"),
             &points,
         );
     }
@@ -328,7 +336,13 @@ mod panics {
         let setup = setup.monitor(DEMO);
         let setup =
             [ALICE, BOB].into_iter().fold(setup, |setup, person| setup.account(person.email, person.password, &[DEMO]));
-        let points = [("feed", "feed"), ("presence", "presence"), ("redis-watch", "redis-watch")];
+        let points = [
+            ("feed", "feed"),
+            ("presence", "presence"),
+            ("redis-events", "redis-events"),
+            ("redis-watch", "redis-watch"),
+            ("names", "names"),
+        ];
         ends_with_a_clear_word_and_loses_nothing(setup, &points);
     }
 
@@ -337,7 +351,7 @@ mod panics {
         let mut server = with_panics(Server::with()).start();
         let (mut alice, mut bob) = (server.channel(ALICE, DEMO), server.channel(BOB, DEMO));
         alice.wait_for("join");
-        order(&server, "session");
+        order_panic(&server, "session");
         alice.ask(json!({"type": "message", "text": "provoked"}));
         assert!(common::ends(alice.stream()));
         assert_eq!(bob.wait_for("leave")["user"], ALICE.email);
@@ -345,7 +359,7 @@ mod panics {
         server.logs(&["a connection ended by a panic"]);
         let mut alice = server.channel(ALICE, DEMO);
         assert_eq!(alice.wait_for("message")["text"], "still here");
-        order(&server, "connection");
+        order_panic(&server, "connection");
         assert!(server.connect().send(get("/", &[])).closes());
         assert_eq!(server.get("/").status, 200);
         assert!(server.is_running());
@@ -354,7 +368,7 @@ mod panics {
     #[test]
     fn a_panic_in_an_endpoint_is_answered_with_500() {
         let server = with_panics(Server::with()).start();
-        order(&server, "endpoint");
+        order_panic(&server, "endpoint");
         assert_eq!(server.get("/").status, 500);
         assert_eq!(server.get("/").status, 200);
         server.logs(&["an endpoint panicked"]);

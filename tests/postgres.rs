@@ -120,6 +120,24 @@ fn without_the_database_logins_are_refused_those_inside_talk_on_and_then_all_is_
     assert!(!log.contains(PASSWORD) && !log.contains(ALICE.password));
 }
 
+/// Panics can be ordered only in debug builds.
+#[cfg(debug_assertions)]
+#[test]
+fn a_panic_on_a_connection_to_the_database_costs_that_connection_only() {
+    use common::faults::{has_panicked, order_panic, with_panics};
+    let cluster = Cluster::shared();
+    let mut server = with_panics(with(cluster.database().url())).start();
+    order_panic(&server, "postgres");
+    eventually("it is seen", || {
+        let answer = server.login(ALICE);
+        assert!([200, 503].contains(&answer.status), "{}", answer.text());
+        has_panicked(&server, "postgres")
+    });
+    assert_eq!(server.login(ALICE).status, 200);
+    server.logs(&["a thread panicked", "postgres"]);
+    assert!(server.is_running());
+}
+
 #[test]
 fn a_restart_of_the_database_is_noticed_by_no_login() {
     let cluster = Cluster::start();

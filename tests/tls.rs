@@ -6,6 +6,7 @@ use common::{
     ALICE, BOB, CAROL, Client, Connection, DEMO, Response, Server,
     channel::fields,
     ends, eventually,
+    faults::{has_panicked, order_panic, with_panics},
     http::{get, post},
     server::Setup,
     tls::{Certified, Tunnel, openssl, shake_hands, shown_soon},
@@ -328,6 +329,21 @@ fn rubbish_behind_the_handshake_ends_that_connection_only() {
     tls.sock.write_all(b"\x17\x03\x03\x00\x10this is no cipher").expect("it can be sent");
     assert!(tls.read(&mut [0; 1]).is_err());
     other.say_and_hear("undisturbed");
+}
+
+// Panics can be ordered only in debug builds.
+#[cfg(debug_assertions)]
+#[test]
+fn a_panic_in_a_thread_that_encrypts_costs_that_connection_only() {
+    let encrypted = Encrypted::with(with_panics);
+    let mut bob = encrypted.join(&encrypted.tunnel(), BOB);
+    bob.say_and_hear("before");
+    let tls = shake_hands(encrypted.server.address, &encrypted.trusted).expect("a handshake");
+    order_panic(&encrypted.server, "tls");
+    (&tls.sock).write_all(b"\x17\x03\x03").expect("it can be sent");
+    assert!(ends(&tls.sock));
+    assert!(has_panicked(&encrypted.server, "tls"));
+    bob.say_and_hear("undisturbed");
 }
 
 #[test]

@@ -83,6 +83,7 @@ pub fn on_signals(stopper: Stopper, hangup: impl Fn() + Send + 'static) -> Resul
     let on_terminal = io::stdin().is_terminal();
     let watch = move || {
         for signal in signals.forever() {
+            vital::may_panic("signals");
             if signal == SIGHUP && !on_terminal {
                 hangup();
                 continue;

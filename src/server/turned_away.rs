@@ -64,6 +64,7 @@ impl TurnedAway {
 /// client lose the answer; so it is left open, closed for writing, for the time in which the request should be here.
 fn close(held: &Receiver<(TcpStream, Instant)>) {
     for (stream, due) in held {
+        vital::may_panic("turned-away");
         thread::sleep(due.saturating_duration_since(Instant::now()));
         drain(&stream);
     }

@@ -10,6 +10,7 @@
 //! 4. It ends: when both sides have ended; or after the server has hung up, when the client takes nothing for the stall
 //!    time, or has taken everything and does not hang up for [`LINGER`].
 
+use crate::vital;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -81,6 +82,7 @@ impl Pump {
         let mut said_all = Some(said_all);
         // Either side's failure is the end of both: dropped, they are closed.
         while self.send().is_ok() {
+            vital::may_panic("tls");
             if self.said_all
                 && let Some(said_all) = said_all.take()
             {

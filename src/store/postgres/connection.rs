@@ -8,6 +8,7 @@
 //! network, ends the connection. There are at most [`MOST`] of them.
 
 use super::{failure::Failure, target::Target};
+use crate::vital;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use postgres::{Client, Row, Statement, error::SqlState, types::ToSql};
 use std::{
@@ -107,6 +108,7 @@ fn run(target: &Target, opened: &Sender<Result<(), postgres::Error>>, work: &Rec
     }
     let mut session = Session { client, prepared: HashMap::new() };
     for job in work {
+        vital::may_panic("postgres");
         job(&mut session);
     }
 }

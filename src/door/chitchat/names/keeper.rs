@@ -1,17 +1,19 @@
 //! Keeps this node's claims to names alive among the other nodes, and gives back what could not be given back at once.
 
 use super::Holder;
-use crate::store::{
-    StoreError,
-    names::{Claim, LIFE, SharedNames},
-    outage::KnownOutage,
+use crate::{
+    store::{
+        StoreError,
+        names::{Claim, LIFE, SharedNames},
+        outage::KnownOutage,
+    },
+    vital,
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::HashMap,
     io, mem,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -49,7 +51,7 @@ impl Keeper {
     pub fn start(store: Arc<dyn SharedNames>) -> io::Result<Running> {
         let keeper = Arc::new(Keeper { store, state: Mutex::default(), changed: Condvar::new() });
         let runner = keeper.clone();
-        thread::Builder::new().name("names".into()).spawn(move || runner.run())?;
+        vital::spawn("names", move || runner.run())?;
         Ok(Running(keeper))
     }
 
@@ -115,6 +117,7 @@ impl Keeper {
                 }
                 mem::take(&mut state.returns)
             };
+            vital::may_panic("names");
             // In order, and no further than the first that fails: the others would fail as well.
             let failed = returns.iter().position(|(room, claim)| self.store.give_back(*room, claim).is_err());
             if let Some(first) = failed {
