@@ -38,6 +38,7 @@ fn its_policy_allows_nothing_inline_and_nothing_foreign() {
         assert!(!sources.contains("unsafe"), "{name} {sources}");
         assert!(!sources.split(' ').any(|source| source == "*" || source.starts_with("http")), "{name} {sources}");
     }
+    assert_eq!(sources("frame-ancestors"), Some("'none'"));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
 }
 

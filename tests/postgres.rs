@@ -120,7 +120,8 @@ fn without_the_database_logins_are_refused_those_inside_talk_on_and_then_all_is_
     assert!(!log.contains(PASSWORD) && !log.contains(ALICE.password));
 }
 
-/// Panics can be ordered only in debug builds.
+// Seen to fail with connections that stay usable after a failure of theirs (`Connection::run`): the next login gets the
+// dead one. Panics can be ordered only in debug builds.
 #[cfg(debug_assertions)]
 #[test]
 fn a_panic_on_a_connection_to_the_database_costs_that_connection_only() {
