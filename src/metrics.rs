@@ -24,7 +24,7 @@ pub struct Metrics {
     /// TCP connections at `LISTEN`, and how many there may be.
     pub sockets: Gauge,
     pub sockets_max: Gauge,
-    /// TCP connections that were answered 503 for want of room.
+    /// TCP connections that were turned away for want of room.
     pub sockets_refused: Counter,
     /// Bytes that wait for members whose sockets take no more, and how many such members there are.
     pub send_queue: Gauge,
@@ -94,7 +94,7 @@ impl Metrics {
         registry.register("build", "Which version runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register("sockets", "TCP connections of clients, of any kind", self.sockets.clone());
         registry.register("sockets_max", "TCP connections that there may be", self.sockets_max.clone());
-        let help = "TCP connections answered 503 for want of room";
+        let help = "TCP connections turned away for want of room";
         registry.register("sockets_refused", help, self.sockets_refused.clone());
         registry.register("connections", "WebSockets open now, by door", self.connections.clone());
         registry.register("handshakes", "WebSocket handshakes, by door and result", self.handshakes.clone());

@@ -428,6 +428,11 @@ fn encrypted_connections_count_as_connections() {
     let open = || shake_hands(encrypted.server.address, &encrypted.trusted);
     let (one, two) = (open().expect("the first"), open().expect("the second"));
     assert!(open().is_err(), "one more than there may be");
+    let mut turned_away = TcpStream::connect(encrypted.server.address).expect("a connection");
+    turned_away.set_read_timeout(Some(common::PATIENCE)).expect("a read time-out");
+    let mut told = Vec::new();
+    turned_away.read_to_end(&mut told).expect("it is closed");
+    assert!(told.is_empty(), "in the clear: {}", String::from_utf8_lossy(&told));
     drop((one, two));
     eventually("their places are free again", || open().is_ok());
 }

@@ -39,7 +39,7 @@ pub struct Acceptor {
     spare: Option<File>,
     trouble: Trouble,
     heartbeat: Option<Heartbeat>,
-    /// Connections that are answered 503.
+    /// Connections that are turned away.
     refused: Counter,
 }
 
@@ -56,11 +56,12 @@ pub struct Heartbeat {
 }
 
 impl Acceptor {
-    /// Serves at most `max_connections` at a time; more are answered 503 and closed. The rest that `serve` may leave
-    /// is done on another thread, which counts as the same connection.
+    /// Serves at most `max_connections` at a time; more are turned away. The rest that `serve` may leave is done on
+    /// another thread, which counts as the same connection.
     pub fn new(
         listener: TcpListener,
         max_connections: usize,
+        turned_away: TurnedAway,
         serve: impl Fn(TcpStream, IpAddr) -> Option<Rest> + Send + Sync + 'static,
     ) -> io::Result<Acceptor> {
         // Their stacks stay small: what needs much of one was done on the first thread.
@@ -79,7 +80,7 @@ impl Acceptor {
             max_connections,
             connections: Arc::new(AtomicUsize::new(0)),
             threads: Threads::new(serve),
-            turned_away: TurnedAway::start(),
+            turned_away,
             spare: spare(),
             trouble: Trouble::default(),
             heartbeat: None,
@@ -163,12 +164,12 @@ impl Acceptor {
 
     fn hand_over(&mut self, stream: TcpStream, peer: IpAddr) {
         let Some(permit) = Permit::take(&self.connections, self.max_connections) else {
-            self.trouble.log("all connections are in use; new ones are answered 503 (MAX_CONNECTIONS)", None);
+            self.trouble.log("all connections are in use; new ones are turned away (MAX_CONNECTIONS)", None);
             self.refused.inc();
             return self.turned_away.add(stream);
         };
         if let Err((accepted, error)) = self.threads.run(Accepted { stream, peer, permit }) {
-            self.trouble.log("no thread for a connection; it is answered 503", Some(&error));
+            self.trouble.log("no thread for a connection; it is turned away", Some(&error));
             self.refused.inc();
             self.turned_away.add(accepted.stream);
         }
@@ -176,12 +177,12 @@ impl Acceptor {
 
     /// Without descriptors: gives up the spare one for a moment.
     fn turn_one_away(&mut self, errno: Errno, stop: &StopSignal) {
-        self.trouble.log("no descriptors left; connections are answered 503", Some(&errno.into()));
+        self.trouble.log("no descriptors left; connections are turned away", Some(&errno.into()));
         self.refused.inc();
         let had_spare = self.spare.take().is_some();
         if let Ok((stream, _)) = self.listener.accept() {
             // Not held for its answer to be read: the descriptor is needed back.
-            TurnedAway::at_once(&stream);
+            self.turned_away.at_once(&stream);
         }
         self.spare = spare();
         if !had_spare || self.spare.is_none() {
@@ -269,7 +270,7 @@ mod tests {
             serve(stream, peer);
             None
         };
-        let acceptor = Acceptor::new(listener, max_connections, serve).unwrap().with_heartbeat(heartbeat);
+        let acceptor = Acceptor::new(listener, max_connections, TurnedAway::told(), serve).unwrap().with_heartbeat(heartbeat);
         let (stopper, signal) = shutdown::stop().unwrap();
         let thread = thread::spawn(move || acceptor.run(&signal));
         test(address);
@@ -335,7 +336,7 @@ mod tests {
                 drop(stream);
             }) as Rest)
         };
-        let acceptor = Acceptor::new(listener, 1, serve).unwrap();
+        let acceptor = Acceptor::new(listener, 1, TurnedAway::told(), serve).unwrap();
         let (stopper, signal) = shutdown::stop().unwrap();
         let thread = thread::spawn(move || acceptor.run(&signal));
         let _inside = TcpStream::connect(address).unwrap();

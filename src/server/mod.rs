@@ -55,6 +55,7 @@ use std::{
     sync::Arc,
 };
 use tls::Tls;
+use turned_away::TurnedAway;
 use upgrade::{Doors, NoDoors, Upgrades};
 use watchdog::tell_systemd;
 
@@ -188,8 +189,10 @@ impl Listening {
         let service = Arc::new(Service::new(limits, trusted, gateway, upgrades, chat.metrics.clone()));
         let serving = service.clone();
         let acceptor = match tls {
-            None => Acceptor::new(listener, places.connections, move |stream, peer| serving.serve(stream, peer)),
-            Some(tls) => Acceptor::new(listener, places.connections, move |stream, peer| {
+            None => Acceptor::new(listener, places.connections, TurnedAway::told(), move |stream, peer| {
+                serving.serve(stream, peer)
+            }),
+            Some(tls) => Acceptor::new(listener, places.connections, TurnedAway::Closed, move |stream, peer| {
                 tls.serve(stream, peer, |stream, peer| serving.serve(stream, peer))
             }),
         };

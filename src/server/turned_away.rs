@@ -1,4 +1,4 @@
-//! Clients above the limit: told so at once, and closed without losing the answer.
+//! Clients above the limit: told so at once, and closed without losing the answer; with TLS just closed.
 
 use super::answer::{self, Persistence};
 use crate::{
@@ -21,29 +21,34 @@ const MAX_HELD: usize = 128;
 /// Bytes that are taken from each at the end.
 const MAX_DRAINED: usize = 64 * 1024;
 
-/// Answers 503 to connections that are not served.
-pub struct TurnedAway {
-    held: Option<Sender<(TcpStream, Instant)>>,
+/// What becomes of connections that are not served.
+pub enum TurnedAway {
+    /// They are answered 503, and held until that should be read. `None`: there is no thread to hold them.
+    Told(Option<Sender<(TcpStream, Instant)>>),
+    /// They are closed. Who comes to speak TLS could not read an answer in the clear, and a handshake, to answer it
+    /// encrypted, is what there is no room for.
+    Closed,
 }
 
 impl TurnedAway {
-    /// Starts its thread; without one, connections are closed at once.
-    pub fn start() -> TurnedAway {
+    /// Starts the thread that holds who was told; without one, connections are closed at once.
+    pub fn told() -> TurnedAway {
         let (sender, held) = bounded(MAX_HELD);
         let thread = vital::spawn("turned-away", move || close(&held));
         if let Err(error) = &thread {
             tracing::warn!(%error, "no thread for clients above the limit; they may not see why they are closed");
         }
-        TurnedAway { held: thread.is_ok().then_some(sender) }
+        TurnedAway::Told(thread.is_ok().then_some(sender))
     }
 
     /// Tells the client that the server is full. Never blocks.
     pub fn add(&self, stream: TcpStream) {
+        let TurnedAway::Told(held) = self else { return };
         if tell(&stream).is_err() {
             return;
         }
         let due = Instant::now() + HELD;
-        let refused = match &self.held {
+        let refused = match held {
             Some(held) => held.try_send((stream, due)).err().map(|refused| refused.into_inner().0),
             None => Some(stream),
         };
@@ -53,8 +58,8 @@ impl TurnedAway {
     }
 
     /// The same for a connection that can't be held: whoever sends first and reads later may miss the answer.
-    pub fn at_once(stream: &TcpStream) {
-        if tell(stream).is_ok() {
+    pub fn at_once(&self, stream: &TcpStream) {
+        if matches!(self, TurnedAway::Told(_)) && tell(stream).is_ok() {
             drain(stream);
         }
     }
@@ -89,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_client_that_is_turned_away_reads_why() {
-        let turned_away = TurnedAway::start();
+        let turned_away = TurnedAway::told();
         let (mut client, server) = connected();
         turned_away.add(server);
         // Sent after the answer, as a client that does not look would.
