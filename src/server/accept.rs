@@ -270,7 +270,8 @@ mod tests {
             serve(stream, peer);
             None
         };
-        let acceptor = Acceptor::new(listener, max_connections, TurnedAway::told(), serve).unwrap().with_heartbeat(heartbeat);
+        let acceptor =
+            Acceptor::new(listener, max_connections, TurnedAway::told(), serve).unwrap().with_heartbeat(heartbeat);
         let (stopper, signal) = shutdown::stop().unwrap();
         let thread = thread::spawn(move || acceptor.run(&signal));
         test(address);
