@@ -1,8 +1,8 @@
-//! What the rooms count, for `/metrics`: once a batch or a run of messages, never once a member.
+//! What the rooms count, for `/metrics`: once a batch, a run of messages or a slice of a room, never once a member.
 
 use crate::metrics::histogram::Histogram;
 use prometheus_client::metrics::{counter::Counter, family::Family};
-use std::{borrow::Cow, time::Instant};
+use std::borrow::Cow;
 
 /// The counts; a clone counts to the same ones.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Figures {
     pub append: Histogram,
     /// Messages handed to sockets, one for each member.
     pub deliveries: Counter,
-    /// From storing (with other nodes: from hearing that it is stored) to having sent to all members of a lane.
+    /// From storing (with other nodes: from hearing that it is stored) to having sent to the last member of a lane.
     pub delivery: Histogram,
 }
 
@@ -30,13 +30,5 @@ impl Default for Figures {
         let (stored, repeated, not_stored) = (result("stored"), result("repeated"), result("not_stored"));
         let (append, delivery) = (Histogram::default(), Histogram::default());
         Figures { messages, stored, repeated, not_stored, append, deliveries: Counter::default(), delivery }
-    }
-}
-
-impl Figures {
-    /// Messages, the oldest of which was stored at `stored`, have gone out: `deliveries` in all.
-    pub(super) fn delivered(&self, deliveries: usize, stored: Instant) {
-        self.deliveries.inc_by(deliveries as u64);
-        self.delivery.observe(stored.elapsed());
     }
 }

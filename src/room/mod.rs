@@ -11,9 +11,11 @@
 //! With a log that other nodes write to as well, the log thread only stores. What it stored comes back through the
 //! log's feed, between the other nodes' messages, and [`feed`] hands it to the lanes.
 
+mod crowd;
 mod directory;
 mod feed;
 pub mod figures;
+mod hall;
 pub mod lane;
 mod lanes;
 pub mod log;

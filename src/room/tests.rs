@@ -64,7 +64,7 @@ impl MessageLog for MemoryLog {
 }
 
 /// Says the text of messages, and events by their name.
-struct Plain;
+pub(super) struct Plain;
 
 impl Voice for Plain {
     fn name(&self) -> &'static str {

@@ -1,0 +1,317 @@
+//! A room's members in one lane, and what they have not been sent.
+//!
+//! They are served in a round that has no end: whoever is next is sent all that it has not been sent, in one go, also
+//! what came in while those before it were served. So in a busy room a member is served as often as there is time
+//! for, and a message waits for half a round, not for the end of one and then another.
+
+use super::{
+    figures::Figures,
+    member::{Member, Room},
+    message::MessageId,
+    run::{Encoded, Run},
+    voice::{Event, Voice},
+};
+use crate::socket::{close::Close, frame};
+use bytes::Bytes;
+use std::{collections::VecDeque, sync::Arc};
+
+#[cfg(test)]
+mod tests;
+
+#[derive(Default)]
+pub(super) struct Crowd {
+    /// It stands in the hall's list of rooms to be served.
+    pub has_turn: bool,
+    seats: Vec<Seat>,
+    /// The seat that is served next, or one behind the last.
+    next: usize,
+    tape: Tape,
+}
+
+/// One member.
+struct Seat {
+    id: u64,
+    member: Arc<Member>,
+    /// Where on the tape it has got to.
+    heard: u64,
+    /// `Some` until the newcomer's history is written.
+    held: Option<Held>,
+    /// The last message that the newcomer found in its history. What is stored can be read before it is
+    /// delivered, so older messages may still arrive here.
+    found: Option<MessageId>,
+}
+
+/// What a newcomer will hear when its history is written.
+#[derive(Default)]
+struct Held {
+    items: Vec<HeldItem>,
+    bytes: usize,
+}
+
+enum HeldItem {
+    Messages(Arc<Encoded>),
+    Other(Bytes),
+}
+
+impl Crowd {
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Whether somebody has not been sent everything.
+    pub fn is_behind(&self) -> bool {
+        !self.tape.items.is_empty()
+    }
+
+    /// Holds what comes from now on for a newcomer.
+    pub fn join(&mut self, member: Arc<Member>) {
+        let (id, heard) = (member.id(), self.tape.end());
+        self.seats.push(Seat { id, member, heard, held: Some(Held::default()), found: None });
+    }
+
+    /// Puts a run of messages on its way.
+    pub fn put(&mut self, runs: &Arc<[Run]>, at: usize) {
+        self.tape.items.push_back(Item { runs: runs.clone(), at, left: self.seats.len() });
+    }
+
+    /// Serves so many members. This and each of the following answers how many messages have reached the last of the
+    /// members by it.
+    pub fn serve(&mut self, most: usize, figures: &Figures) -> usize {
+        let mut joined = Joined::default();
+        let (mut sent, mut finished) = (0, 0);
+        let mut left = most;
+        while left > 0 && self.is_behind() {
+            if self.next >= self.seats.len() {
+                self.next = 0;
+            }
+            let seat = &mut self.seats[self.next];
+            self.next += 1;
+            if seat.heard < self.tape.end() {
+                left -= 1;
+                let heard = seat.heard;
+                let (frames, count) = seat.due(&self.tape, &mut joined);
+                seat.send(&frames);
+                sent += count;
+                finished += self.tape.heard(heard, figures);
+            }
+        }
+        figures.deliveries.inc_by(sent as u64);
+        finished
+    }
+
+    /// Frames for one member alone, behind all that came before.
+    pub fn whisper(&mut self, to: u64, frames: &Bytes, figures: &Figures) -> usize {
+        let Some(place) = self.find(to) else { return 0 };
+        self.catch_up(place, frames, figures)
+    }
+
+    /// Lets go of what was held for a newcomer whose history ended with `last`.
+    pub fn release(&mut self, id: u64, last: Option<MessageId>, figures: &Figures) -> usize {
+        let Some(place) = self.find(id) else { return 0 };
+        let finished = self.catch_up(place, &Bytes::new(), figures);
+        let seat = &mut self.seats[place];
+        let Some(held) = seat.held.take() else { return finished };
+        seat.found = last;
+        let mut frames = Vec::with_capacity(held.bytes);
+        for item in held.items {
+            match item {
+                HeldItem::Messages(encoded) => {
+                    let (new, count) = encoded.after(last.unwrap_or(MessageId::BEFORE_ALL));
+                    frames.extend_from_slice(&new);
+                    figures.deliveries.inc_by(count as u64);
+                }
+                HeldItem::Other(other) => frames.extend_from_slice(&other),
+            }
+        }
+        seat.send(&frames.into());
+        finished
+    }
+
+    /// Takes a member out, after what came before it left.
+    pub fn leave(&mut self, id: u64, figures: &Figures) -> usize {
+        let Some(place) = self.find(id) else { return 0 };
+        let finished = self.catch_up(place, &Bytes::new(), figures);
+        self.seats.swap_remove(place);
+        finished
+    }
+
+    /// Tells everybody who should hear of it.
+    pub fn announce(&mut self, room: &Room, event: &Event, except: Option<u64>) {
+        let mut said: Vec<(&'static str, Bytes)> = Vec::new();
+        for seat in self.seats.iter_mut().filter(|seat| Some(seat.id) != except && !event.is_of(&seat.member.user)) {
+            let voice = seat.member.voice;
+            let frames = match said.iter().find(|(name, _)| *name == voice.name()) {
+                Some((_, frames)) => frames.clone(),
+                None => {
+                    let frames = event_frame(voice, room, event);
+                    said.push((voice.name(), frames.clone()));
+                    frames
+                }
+            };
+            seat.hear(&frames);
+        }
+    }
+
+    /// Tells everybody, also those for whom something is held, and closes them.
+    pub fn close(&self, farewell: &Bytes, close: Close) {
+        for seat in &self.seats {
+            seat.send(farewell);
+            seat.member.outbound.close(close);
+        }
+    }
+
+    /// Sends one member what it has not been sent, and these frames behind it.
+    fn catch_up(&mut self, place: usize, frames: &Bytes, figures: &Figures) -> usize {
+        let seat = &mut self.seats[place];
+        let heard = seat.heard;
+        let (due, count) = seat.due(&self.tape, &mut Joined::default());
+        figures.deliveries.inc_by(count as u64);
+        if due.is_empty() {
+            seat.hear(frames);
+        } else {
+            seat.send(&[due, frames.clone()].concat().into());
+        }
+        self.tape.heard(heard, figures)
+    }
+
+    fn find(&self, id: u64) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.id == id)
+    }
+}
+
+impl Seat {
+    /// What this member has not been sent, and how many messages that is; nothing if it is held.
+    fn due(&mut self, tape: &Tape, joined: &mut Joined) -> (Bytes, usize) {
+        let from = std::mem::replace(&mut self.heard, tape.end());
+        let voice = self.member.voice;
+        if let Some(held) = &mut self.held {
+            for run in tape.from(from) {
+                held.hold(&self.member, HeldItem::Messages(run.encoded(voice)));
+            }
+            return (Bytes::new(), 0);
+        }
+        if let Some(found) = self.found
+            && let Some(run) = tape.from(from).next()
+        {
+            if run.messages.first().is_some_and(|message| message.id <= found) {
+                return join_after(found, voice, tape.from(from));
+            }
+            // Ids only grow: from now on everything is new.
+            self.found = None;
+        }
+        joined.get(voice, from, tape)
+    }
+
+    /// Behind what is held, if anything is.
+    fn hear(&mut self, frames: &Bytes) {
+        match &mut self.held {
+            Some(held) if !frames.is_empty() => held.hold(&self.member, HeldItem::Other(frames.clone())),
+            _ => self.send(frames),
+        }
+    }
+
+    fn send(&self, frames: &Bytes) {
+        if !frames.is_empty() {
+            self.member.outbound.send(frames);
+        }
+    }
+}
+
+impl Held {
+    fn hold(&mut self, member: &Member, item: HeldItem) {
+        self.bytes += match &item {
+            HeldItem::Messages(encoded) => encoded.frames.len(),
+            HeldItem::Other(frames) => frames.len(),
+        };
+        if self.bytes > member.outbound.limit() {
+            self.items.clear();
+            member.outbound.drop_member();
+        } else {
+            self.items.push(item);
+        }
+    }
+}
+
+/// Runs that somebody has not been sent, in order.
+#[derive(Default)]
+struct Tape {
+    items: VecDeque<Item>,
+    /// How many runs came before these.
+    gone: u64,
+}
+
+struct Item {
+    /// The batch, and which of its runs this is.
+    runs: Arc<[Run]>,
+    at: usize,
+    /// How many have not been sent it.
+    left: usize,
+}
+
+impl Tape {
+    fn end(&self) -> u64 {
+        self.gone + self.items.len() as u64
+    }
+
+    fn from(&self, place: u64) -> impl Iterator<Item = &Run> {
+        self.items.range((place - self.gone) as usize..).map(|item| &item.runs[item.at])
+    }
+
+    /// One more member has got to the end, from this place. Forgets what all have; answers how many messages that is.
+    fn heard(&mut self, from: u64, figures: &Figures) -> usize {
+        for item in self.items.range_mut((from - self.gone) as usize..) {
+            item.left -= 1;
+        }
+        let mut finished = 0;
+        while let Some(item) = self.items.pop_front_if(|item| item.left == 0) {
+            let run = &item.runs[item.at];
+            figures.delivery.observe(run.stored.elapsed());
+            finished += run.messages.len();
+            self.gone += 1;
+        }
+        finished
+    }
+}
+
+/// Joined frames up to the end of the tape: most members that are served one after the other have got to the same place,
+/// and speak through the same door.
+#[derive(Default)]
+struct Joined(Vec<(&'static str, u64, Bytes, usize)>);
+
+impl Joined {
+    fn get(&mut self, voice: &dyn Voice, from: u64, tape: &Tape) -> (Bytes, usize) {
+        let is_same = |(name, place, ..): &&(&str, u64, Bytes, usize)| *place == from && *name == voice.name();
+        if let Some((_, _, frames, count)) = self.0.iter().rev().find(is_same) {
+            return (frames.clone(), *count);
+        }
+        let mut runs = tape.from(from);
+        let (frames, count) = match (runs.next(), runs.next()) {
+            (Some(only), None) => (only.encoded(voice).frames.clone(), only.messages.len()),
+            _ => join_after(MessageId::BEFORE_ALL, voice, tape.from(from)),
+        };
+        self.0.push((voice.name(), from, frames.clone(), count));
+        (frames, count)
+    }
+}
+
+/// The frames of messages newer than `last`, and how many there are.
+fn join_after<'a>(last: MessageId, voice: &dyn Voice, runs: impl Iterator<Item = &'a Run>) -> (Bytes, usize) {
+    let (mut frames, mut count) = (Vec::new(), 0);
+    for run in runs {
+        let (new, messages) = run.encoded(voice).after(last);
+        frames.extend_from_slice(&new);
+        count += messages;
+    }
+    (frames.into(), count)
+}
+
+fn event_frame(voice: &dyn Voice, room: &Room, event: &Event) -> Bytes {
+    let mut text = Vec::new();
+    voice.event(&room.name, event, &mut text);
+    if text.is_empty() {
+        return Bytes::new();
+    }
+    let mut out = Vec::with_capacity(text.len() + 4);
+    frame::text(&mut out, |out| out.extend_from_slice(&text));
+    out.into()
+}

@@ -1,0 +1,165 @@
+//! Whatever happens in which order, each member hears what it should, once and in order.
+
+use super::*;
+use crate::{
+    room::{
+        message::{Message, RoomName},
+        tests::Plain,
+    },
+    socket::outbound::tests::outbound,
+};
+use proptest::prelude::*;
+use std::{net::TcpStream, time::Duration};
+use tungstenite::protocol::{Role, WebSocket};
+use uuid::Uuid;
+
+/// What may happen to a crowd. Numbers pick one of those who are there.
+#[derive(Clone, Debug)]
+enum Step {
+    Join,
+    /// Its history ended so many messages after the newest that has come here: what is stored can be read before.
+    Release(usize, isize),
+    Leave(usize),
+    /// A batch of so many messages.
+    Put(usize),
+    Whisper(usize),
+    Announce,
+    Serve(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let anyone = 0..8_usize;
+    prop_oneof![
+        2 => Just(Step::Join),
+        2 => (anyone.clone(), -3..4_isize).prop_map(|(who, ahead)| Step::Release(who, ahead)),
+        1 => anyone.clone().prop_map(Step::Leave),
+        5 => (1..4_usize).prop_map(Step::Put),
+        1 => anyone.prop_map(Step::Whisper),
+        1 => Just(Step::Announce),
+        5 => (1..4_usize).prop_map(Step::Serve),
+    ]
+}
+
+/// Somebody in the crowd, and what it is to hear.
+struct Listener {
+    id: u64,
+    outbound: Arc<crate::socket::outbound::Outbound>,
+    socket: WebSocket<TcpStream>,
+    live: bool,
+    /// The last message of its history.
+    found: usize,
+    /// With the number of the message, if it is one.
+    due: Vec<(Option<usize>, String)>,
+}
+
+struct World {
+    room: Arc<Room>,
+    crowd: Crowd,
+    here: Vec<Listener>,
+    gone: Vec<Listener>,
+    /// Messages put, messages that the crowd was there for, and messages that have reached the last of it.
+    put: usize,
+    sent: usize,
+    finished: usize,
+    figures: Figures,
+}
+
+/// The id of the message with this number; they are counted from 1.
+fn id(number: usize) -> MessageId {
+    MessageId(Uuid::from_u128(number as u128))
+}
+
+impl World {
+    fn happen(&mut self, step: &Step) {
+        let figures = self.figures.clone();
+        match *step {
+            Step::Join => {
+                let (outbound, peer) = outbound(1 << 20, Duration::from_secs(20));
+                let (room, user) = (self.room.clone(), "user".into());
+                let socket = WebSocket::from_raw_socket(peer, Role::Client, None);
+                let (id, due) = (outbound.id(), Vec::new());
+                self.here.push(Listener { id, outbound: outbound.clone(), socket, live: false, found: 0, due });
+                self.crowd.join(Arc::new(Member { room, lane: 0, user, voice: &Plain, outbound }));
+            }
+            Step::Release(who, ahead) => {
+                let found = self.put.saturating_add_signed(ahead);
+                let Some(listener) = Self::pick(&mut self.here, who) else { return };
+                if !listener.live {
+                    (listener.live, listener.found) = (true, found);
+                    listener.due.retain(|(number, _)| number.is_none_or(|number| number > found));
+                    self.finished += self.crowd.release(listener.id, (found > 0).then(|| id(found)), &figures);
+                }
+            }
+            Step::Leave(who) => {
+                if !self.here.is_empty() {
+                    let listener = self.here.swap_remove(who % self.here.len());
+                    self.finished += self.crowd.leave(listener.id, &figures);
+                    self.gone.push(listener);
+                }
+            }
+            Step::Put(count) => {
+                let numbers = self.put + 1..=self.put + count;
+                self.put += count;
+                if self.here.is_empty() {
+                    return;
+                }
+                self.sent += count;
+                for listener in &mut self.here {
+                    let new = numbers.clone().filter(|number| *number > listener.found);
+                    listener.due.extend(new.map(|number| (Some(number), number.to_string())));
+                }
+                let message = |number: usize| Message {
+                    id: id(number),
+                    sender: "s".into(),
+                    text: number.to_string().into(),
+                    extra: None,
+                };
+                let run = Run::of(self.room.clone(), numbers.map(message).collect());
+                self.crowd.put(&vec![run].into(), 0);
+            }
+            Step::Whisper(who) => {
+                if let Some(listener) = Self::pick(&mut self.here, who) {
+                    listener.due.push((None, "psst".into()));
+                    self.finished += self.crowd.whisper(listener.id, &frame::text_of("psst"), &figures);
+                }
+            }
+            Step::Announce => {
+                self.finished += self.crowd.serve(usize::MAX, &figures);
+                self.crowd.announce(&self.room, &Event::Typing { user: "somebody".into() }, None);
+                self.here.iter_mut().for_each(|listener| listener.due.push((None, "~somebody".into())));
+            }
+            Step::Serve(most) => self.finished += self.crowd.serve(most, &figures),
+        }
+    }
+
+    fn pick(from: &mut [Listener], who: usize) -> Option<&mut Listener> {
+        let place = who.checked_rem(from.len())?;
+        Some(&mut from[place])
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_member_hears_what_it_should_once_and_in_order(steps in prop::collection::vec(step(), 1..60)) {
+        let room = Arc::new(Room::new(RoomName::channel("crowd"), 1));
+        let mut world = World {
+            room, crowd: Crowd::default(), here: vec![], gone: vec![], put: 0, sent: 0, finished: 0, figures: Figures::default(),
+        };
+        steps.iter().for_each(|step| world.happen(step));
+        world.finished += world.crowd.serve(usize::MAX, &world.figures);
+        prop_assert!(!world.crowd.is_behind());
+        prop_assert_eq!(world.finished, world.sent);
+        for mut listener in world.here.into_iter().chain(world.gone) {
+            listener.outbound.send(&frame::text_of("end"));
+            let mut heard = Vec::new();
+            while heard.last().is_none_or(|text| text != "end") {
+                heard.push(listener.socket.read().unwrap().into_text().unwrap().to_string());
+            }
+            heard.pop();
+            let due: Vec<_> = listener.due.into_iter().filter(|_| listener.live).map(|(_, text)| text).collect();
+            prop_assert_eq!(heard, due);
+        }
+    }
+}
