@@ -50,6 +50,9 @@ METRICS = [
     Metric("Processor time of the server, µs a delivery (less is better)", ("server_cpu_us_per_delivery",),
            ("A", "B", "D", "E", "F", "steady"), micros),
     Metric("Handshakes a second (more is better)", ("handshakes_per_s",), ("storm",), big),
+    Metric("The longest wait for the `101`, ms (less is better)", ("handshake_us", "max"), ("joins",), millis),
+    Metric("The longest wait from it to the end of the history and of the connection, ms (less is better)",
+           ("close_us", "max"), ("joins",), millis),
     Metric("Resident memory of the server, bytes a connection (less is better)",
            ("bytes_per_connection", "server_rss"), ("idle",), big),
     Metric("The same and the kernel's for both ends (less is better)",
@@ -95,7 +98,7 @@ def run(arguments: argparse.Namespace, programs: Programs) -> int:
 def measured(fleet: Fleet, name: str, workload: Workload, seconds: float) -> Result:
     if workload.mode == "idle":
         machine.await_quiet_sockets()
-    with fleet.start(name, rooms=workload.rooms, tokens=workload.clients) as server:
+    with fleet.start(name, rooms=workload.rooms, tokens=workload.clients, history=workload.history) as server:
         return generator.run(fleet.programs.loadgen, server, workload.arguments(seconds))
 
 

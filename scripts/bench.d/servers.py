@@ -102,7 +102,7 @@ class Fleet:
         shutil.copytree(template, data)
         environment = self._environment(data) | CHAT_SETTINGS | settings
         if history:
-            self._prefill(name, environment, data, history)
+            self._prefill(name, environment, data, rooms, history)
         token_file = scratch / "tokens"
         self._sign(name, data, tokens, token_file)
 
@@ -149,8 +149,8 @@ class Fleet:
         self.templates[(name, rooms)] = data
         return data
 
-    def _prefill(self, name: str, environment: dict[str, str], data: Path, history: int) -> None:
-        """Puts `history` messages into room0, behind the server's back: it makes its tables first."""
+    def _prefill(self, name: str, environment: dict[str, str], data: Path, rooms: int, history: int) -> None:
+        """Puts `history` messages into each room, behind the server's back: it makes its tables first."""
         log = data / "starting"
         with log.open("wb") as out:
             process = subprocess.Popen([str(self.programs.chat[name]), "serve"], cwd=data, env=environment,
@@ -159,15 +159,19 @@ class Fleet:
                 announced(process, log)
             finally:
                 end(process)
-        # Ids are UUIDv7 cut in two: milliseconds and a counter of 12 bits, and a random tail.
-        first = (int(time.time() * 1000) - history // 1000 - 1000) << 12
+        # Ids are UUIDv7 cut in two: milliseconds and a counter of 12 bits, and a random tail. No two messages have the
+        # same first half.
+        first = (int(time.time() * 1000) - rooms * history // 1000 - 1000) << 12
         with contextlib.closing(sqlite3.connect(data / "log.db")) as database, database:
-            room = database.execute("INSERT INTO rooms (name) VALUES ('monitor:room0')").lastrowid
             text = "x" * 128
+            ids = [database.execute("INSERT INTO rooms (name) VALUES ('monitor:room' || ?)", (n,)).lastrowid
+                   for n in range(rooms)]
             database.executemany(
                 "INSERT INTO messages (key, room, tail, sender, text) VALUES (?, ?, ?, ?, ?)",
-                ((first + (n // 1000 << 12) + n % 1000, room, secrets.randbits(62), EMAIL, text)
-                 for n in range(history)))
+                ((first + (n // 1000 << 12) + n % 1000, ids[n % rooms], secrets.randbits(62), EMAIL, text)
+                 for n in range(rooms * history)))
+            database.execute("INSERT OR IGNORE INTO by_room SELECT room, key FROM messages ORDER BY room, key")
+            database.execute("INSERT OR REPLACE INTO indexed SELECT 0, max(key) FROM messages")
 
     def _sign(self, name: str, data: Path, count: int, path: Path) -> None:
         """So many single-use tokens: one signed by the server's own command, the others as it, with other `jti`s."""

@@ -15,6 +15,10 @@ class Workload:
     window: int = 0
     rate: int = 0
     mode: str = "fanout"
+    # Handshakes at a time, of a storm.
+    concurrency: int = 32
+    # Messages that are in each room from the start.
+    history: int = 0
     # Repetitions past this tell nothing new, or take too long.
     most_repetitions: int = 100
 
@@ -23,7 +27,7 @@ class Workload:
         if self.mode == "idle":
             return [*common, "--hold", str(seconds)]
         if self.mode == "storm":
-            return [*common, "--concurrency", "32"]
+            return [*common, "--concurrency", str(self.concurrency)]
         loop = ["--window", str(self.window)] if self.window else ["--rate", str(self.rate)]
         return [*common, "--senders", str(self.senders), *loop, "--size", str(size),
                 "--seconds", str(seconds), "--warmup", str(max(seconds / 4, 0.5))]
@@ -32,7 +36,8 @@ class Workload:
         if self.mode == "idle":
             return f"{self.clients:,} connections"
         if self.mode == "storm":
-            return f"{self.clients:,} handshakes, 32 at a time"
+            rooms = f" of {counted(self.rooms, 'room')} of {self.history:,} messages" if self.history else ""
+            return f"{self.clients:,} handshakes{rooms}, {self.concurrency:,} at a time"
         loop = f"window {self.window}" if self.window else f"{self.rate} messages a second"
         return f"{self.clients:,} clients, {counted(self.rooms, 'room')}, {counted(self.senders, 'sender')}, {loop}"
 
@@ -49,5 +54,6 @@ WORKLOADS = {
     "F": Workload("ping-pong", clients=2, senders=1, window=1),
     "steady": Workload("steady talk in a big room", clients=1000, senders=10, rate=50),
     "storm": Workload("handshakes", clients=10_000, mode="storm"),
+    "joins": Workload("joining long rooms", clients=500, rooms=2, mode="storm", concurrency=500, history=10_000),
     "idle": Workload("idle", clients=5000, mode="idle", most_repetitions=2),
 }
