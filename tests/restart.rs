@@ -56,7 +56,7 @@ fn after_sighup_the_new_key_signs_and_tokens_of_the_old_one_stay_good() {
 fn an_old_key_is_forgotten_when_its_last_token_has_expired() {
     let setup = ["TOKEN_TTL", "TICKET_TTL", "WS_TOKEN_TTL", "ACCESS_TTL", "ROOM_TOKEN_TTL"]
         .into_iter()
-        .fold(with_key_file(), |setup, life| setup.env(life, "2"));
+        .fold(with_key_file(), |setup, life| setup.env(life, "6"));
     let server = setup.start();
     let genuine = server.token(ALICE);
     // One that nobody signed here: it lives longer than any token of this server.

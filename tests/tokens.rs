@@ -73,7 +73,7 @@ fn a_token_is_refused_before_its_first_second_and_good_in_it() {
 #[test]
 fn a_connection_outlives_its_token() {
     let server = Server::start();
-    let token = forge(&server.token(ALICE), set("exp", json!(now() + 2)));
+    let token = forge(&server.token(ALICE), set("exp", json!(now() + 8)));
     let mut client = server.enter(&token, DEMO);
     eventually("the token has expired", || now() > claims_of(&token)["exp"].as_u64().expect("a number"));
     client.say_and_hear("still connected");
