@@ -115,9 +115,10 @@ fn messages_at_the_limit_from_every_member_at_once_reach_all_in_one_order() {
 #[test]
 fn members_who_stop_reading_cost_little_memory_slow_nobody_and_are_dropped() {
     const DEAF: usize = 10;
-    // They are dropped for what waits for them; and see why, however much later they read.
-    let server = without_message_rate().env("SEND_STALL", "3600").env("HISTORY_ON_JOIN", "0").env("HISTORY_MAX", "100");
-    let server = server.start();
+    // They are dropped for what waits for them, not for their silence; and see why, however much later they read.
+    let setup =
+        without_message_rate().env("SEND_STALL", "3600").env("PING_INTERVAL", "3600").env("PONG_TIMEOUT", "7200");
+    let server = setup.env("HISTORY_ON_JOIN", "0").env("HISTORY_MAX", "100").start();
     let mut deaf: Vec<_> = (0..DEAF).map(|_| server.join(BOB, DEMO)).collect();
     let mut chat = Chat::start(&server);
     let mut talker = server.join(ALICE, DEMO);

@@ -63,6 +63,8 @@ struct Queue {
     progress: Instant,
     /// The flusher watches this socket.
     armed: bool,
+    /// For not reading. Nothing that the client says reaches its connection's thread from then on.
+    dropped: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,7 @@ impl Outbound {
             bytes: 0,
             progress: Instant::now(),
             armed: false,
+            dropped: false,
         };
         let closing = AtomicBool::new(false);
         let (queue, request) = (Mutex::new(queue), RequestId::current());
@@ -177,6 +180,11 @@ impl Outbound {
     /// Whether this end has said goodbye: what the client says from then on does not count.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// Whether this member was dropped because it did not read.
+    pub fn is_dropped(&self) -> bool {
+        self.queue.lock().dropped
     }
 
     /// Waits until nothing waits, at most until then. Fails as [`send_waiting`](Self::send_waiting) does.
@@ -321,6 +329,7 @@ impl Outbound {
         queue.bytes += goodbye.len();
         queue.waiting.push_back(goodbye);
         queue.stage = Stage::Closing;
+        queue.dropped = true;
         queue.progress = Instant::now();
         // Its own thread blocks in read: this end of file is how it learns.
         let _ = self.stream.shutdown(Shutdown::Read);

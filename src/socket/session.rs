@@ -11,6 +11,7 @@ use std::{
     io::{self, Read, Write},
     net::{IpAddr, Shutdown, TcpStream},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 use tungstenite::{
@@ -25,6 +26,9 @@ const READ_BUFFER: usize = 1024;
 
 /// How long a closing socket may take to swallow the close frame and answer it.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How often is looked for what one says that was dropped.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long a close waits for the echoes of what was said before it.
 const ECHOES: Duration = Duration::from_secs(1);
@@ -259,13 +263,37 @@ fn goodbye(outbound: &Arc<Outbound>, close: Option<Close>, stall: Duration) {
         outbound.close(close);
     }
     let stream = outbound.stream();
-    if outbound.drain_until(until).is_err() || stream.shutdown(Shutdown::Write).is_err() || close.is_none() {
+    if outbound.drain_until(until).is_err() {
+        return;
+    }
+    if outbound.is_dropped() {
+        return forget_input(stream, Instant::now() + GOODBYE);
+    }
+    if stream.shutdown(Shutdown::Write).is_err() || close.is_none() {
         return;
     }
     let mut sink = [0; 1024];
     while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         if stream.set_read_timeout(Some(left)).is_err() || !matches!((&*stream).read(&mut sink), Ok(1..)) {
             return;
+        }
+    }
+}
+
+/// Reads what still comes in from one that was dropped, until then; only after that this end may say that it ends.
+///
+/// Its socket is shut for reading, so that its thread would wake. Linux answers what arrives in one that is shut for
+/// writing as well with a reset, and throws away what the client has not received: the answer to a ping, which lies before
+/// it, would cost a client the close frame.
+#[inline(never)]
+fn forget_input(mut stream: &TcpStream, until: Instant) {
+    let mut sink = [0; 1024];
+    while Instant::now() < until {
+        match stream.read(&mut sink) {
+            // Nothing at the moment: a socket that is shut for reading never waits.
+            Ok(0) => thread::sleep(LOOK_AGAIN),
+            Ok(_) => {}
+            Err(_) => return,
         }
     }
 }

@@ -7,7 +7,7 @@ pub mod chat_rooms;
 pub mod feed;
 #[cfg(test)]
 #[path = "../../tests/common/machine.rs"]
-pub(crate) mod machine;
+mod machine;
 pub mod moving;
 pub mod names;
 pub mod outage;
