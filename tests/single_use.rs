@@ -48,10 +48,12 @@ fn count(results: &[(u16, Connection)], status: u16) -> usize {
 #[test]
 fn of_a_thousand_connections_racing_with_one_token_exactly_one_gets_in() {
     raise_open_files();
-    let server = Server::start();
+    // All connect before any of them asks, which takes a busy machine its time.
+    let server = Server::with().env("IDLE_DEADLINE", "3600").start();
     let path = format!("/chat/demo?auth={}", server.token(ALICE));
     let results = race(server.address, 1000, &path);
-    assert_eq!((count(&results, 101), count(&results, 403)), (1, 999));
+    // 503: on a slow machine some wait for the ledger longer than they may.
+    assert_eq!((count(&results, 101), count(&results, 403) + count(&results, 503)), (1, 999));
 }
 
 #[test]
