@@ -1,4 +1,5 @@
 //! Whose request it is: the peer's, or behind a trusted proxy the one that `X-Forwarded-For` names.
+//! Seen to fail with the first address of that header believed, whoever sends it.
 
 mod common;
 

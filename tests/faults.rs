@@ -40,6 +40,7 @@ fn is_told_that_it_is_not_stored(client: &mut Client) {
     assert_eq!((&told["success"], &told["reason"]), (&Value::Bool(false), &"unavailable".into()), "{told}");
 }
 
+// Seen to fail without `outlive_large_files`: the signal for it ends the server.
 #[test]
 fn with_a_full_disk_nothing_is_echoed_that_is_not_kept_and_all_goes_on_when_there_is_space() {
     let mut server = Server::start();
@@ -68,6 +69,7 @@ fn with_a_full_disk_nothing_is_echoed_that_is_not_kept_and_all_goes_on_when_ther
     assert_eq!([late.hear_message().text, late.hear_message().text], ["before", "after"]);
 }
 
+// Seen to fail without `outlive_large_files`: the signal for it ends the server.
 #[test]
 fn a_disk_that_fills_up_in_the_middle_of_a_flood_loses_nothing_that_was_echoed() {
     let server = Server::with().env("MESSAGE_RATE", "0").env("HISTORY_ON_JOIN", "10000").start();
@@ -107,6 +109,7 @@ fn a_disk_that_fills_up_in_the_middle_of_a_flood_loses_nothing_that_was_echoed()
     assert_eq!(late.hear_message().text, "the last");
 }
 
+// Seen to fail with a line at each failure in `Outages::failed`.
 #[test]
 fn a_held_database_is_an_outage_of_two_lines_however_many_messages_it_refuses() {
     let server = Server::with().env("MESSAGE_RATE", "0").start();
@@ -133,6 +136,7 @@ fn a_directory_that_cannot_be_written_is_refused_at_the_start_by_its_name() {
     assert!(told.contains("/proc/propromo-chat") && told.trim().lines().count() == 1, "{told}");
 }
 
+// Seen to fail without the look at `is_readonly` in `sqlite::database`: the first write fails, and names no file.
 #[test]
 fn a_read_only_file_system_is_refused_at_the_start_by_its_name() {
     let mut server = Server::start();
@@ -157,6 +161,7 @@ fn nobody_else() -> u32 {
     200_000 + std::process::id() % 100_000
 }
 
+// Seen to fail with `thread::spawn` in `server::threads`, which panics, and ends the accept loop.
 #[test]
 fn without_threads_a_connection_is_refused_and_those_inside_go_on() {
     // A limit for root is none, so root's server runs as somebody else; the binary must be where that user may read it.
@@ -207,6 +212,7 @@ fn with_its_own_clock() -> (Setup, std::path::PathBuf) {
     (setup, clock)
 }
 
+// Seen to fail with ids that follow the clock alone (`Ids::next`).
 #[test]
 fn when_the_clock_steps_ids_stay_in_order_and_tokens_are_judged_by_the_clock() {
     let (setup, clock) = with_its_own_clock();
