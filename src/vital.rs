@@ -4,7 +4,7 @@
 //! members hears nothing, and the rest would look alive. An end is seen by everybody: clients come back, and systemd
 //! (`Restart=on-failure`) starts a server whose threads are all there. What was echoed is stored.
 //!
-//! Threads that serve one client (connections, endpoints, connections to PostgreSQL) contain their panics instead.
+//! Threads that serve one client (connections, their TLS, endpoints, connections to PostgreSQL) contain their panics instead.
 
 use std::{
     io,

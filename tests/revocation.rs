@@ -1,4 +1,6 @@
 //! Who loses access while connected is closed (1008), at every door and on every node; who still has it stays.
+//! Seen to fail with a `Checker::judge` (`door::recheck`) that closes nobody, but for two: the number of a removed account is
+//! never given again, and a room's new password is told to the other nodes by the room itself.
 
 mod common;
 
