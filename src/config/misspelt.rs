@@ -2,6 +2,9 @@
 
 use super::settings::ALL;
 
+/// Other programs' names that are only a slip away from ours.
+const OF_OTHERS: [&str; 1] = ["SSL_CERT_FILE"];
+
 /// The setting that `name` was probably meant to be, if it is none itself.
 pub fn meant(name: &str) -> Option<String> {
     let files = |setting: &'static super::settings::Setting| {
@@ -9,7 +12,7 @@ pub fn meant(name: &str) -> Option<String> {
     };
     let known: Vec<String> =
         ALL.iter().flat_map(|setting| setting.names().map(str::to_owned).chain(files(setting))).collect();
-    if known.iter().any(|setting| setting == name) {
+    if OF_OTHERS.contains(&name) || known.iter().any(|setting| setting == name) {
         return None;
     }
     let upper = name.to_ascii_uppercase().replace('-', "_");
@@ -73,6 +76,7 @@ mod tests {
             "PWD",
             "LISTEN_FDS",
             "LOGNAME",
+            "SSL_CERT_FILE",
             "TMPDIR",
         ] {
             assert_eq!(meant(name), None, "{name}");
