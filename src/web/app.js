@@ -10,6 +10,7 @@ import { Talk } from './talk.js';
 
 const LISTENED = 8; // rooms that are connected from the start, so that they count what is unread
 const RELIST = 30_000; // ms
+const NEWS = 100; // ms between paints of what rooms tell
 
 const page = {
   session: null,
@@ -27,6 +28,8 @@ const page = {
 };
 
 let painting = 0; // the request for a paint that is still to come
+let last = 0; // when the last one was
+let news = 0; // the timer of one that waits for more to paint
 
 const sidebar = new Sidebar(page);
 const talk = new Talk(page);
@@ -87,7 +90,7 @@ function forget() {
 }
 
 function adopt(room) {
-  room.changed = paint;
+  room.changed = paintNews;
   room.watched = () => room === page.current && talk.atEnd && !document.hidden && !page.locked;
   page.rooms.set(room.key, room);
   return room;
@@ -129,8 +132,15 @@ function paint() {
   painting ||= document.hidden ? setTimeout(paintNow, 500) : requestAnimationFrame(paintNow);
 }
 
+/** Paints what came by itself: at once too, unless it comes in crowds. */
+function paintNews() {
+  news ||= setTimeout(paint, last + NEWS - performance.now());
+}
+
 function paintNow() {
-  painting = 0;
+  clearTimeout(news);
+  painting = news = 0;
+  last = performance.now();
   ui.login.hidden = !page.locked;
   ui.app.hidden = page.locked;
   ui.expired.hidden = !page.session;

@@ -131,18 +131,16 @@ export class Channel extends Room {
 
   #refused({ code, message, ref }) {
     // What we continued from is not kept any more; the latest messages follow.
-    if (code === 'reload') return this.#reload();
+    if (code === 'reload') {
+      this.#seen = '';
+      return this.forget();
+    }
     this.loading = false;
     this.problem = message;
     const meant = this.outbox.find((entry) => entry.ref === ref);
     if (meant && PASSING.includes(code)) this.problem = 'Your message could not be stored yet; it is sent again.';
     else if (meant) this.fail(meant, message);
     this.changed();
-  }
-
-  #reload() {
-    this.#seen = '';
-    this.forget();
   }
 
   #sendAgain() {
