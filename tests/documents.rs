@@ -1,9 +1,10 @@
 //! README and `docs/`: their commands exist, their links lead somewhere. `walkthroughs.rs` runs the blocks marked `sh`; those
-//! marked `sh by hand` need root, a compiler or the network, so that only their form is looked at.
+//! marked `sh by hand` need root, a compiler or the network: `deployment.rs` runs what can be run of them, and here their form is
+//! looked at.
 
 mod common;
 
-use common::Server;
+use common::{Server, documents::blocks};
 use std::{
     collections::BTreeSet,
     fs,
@@ -21,19 +22,6 @@ fn documents() -> Vec<(PathBuf, String)> {
     let of_top = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| root().join(name));
     let documents = in_docs.chain(of_top).filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     documents.map(|path| (path.clone(), fs::read_to_string(path).expect("a document"))).collect()
-}
-
-/// The fenced blocks of a document: what stands behind the opening fence, and the text.
-fn blocks(text: &str) -> Vec<(&str, String)> {
-    let mut blocks = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if let Some(kind) = line.strip_prefix("```") {
-            let block = lines.by_ref().take_while(|line| *line != "```").flat_map(|line| [line, "\n"]);
-            blocks.push((kind, block.collect()));
-        }
-    }
-    blocks
 }
 
 /// All shell blocks, run by a test or not, with their documents.

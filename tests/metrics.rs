@@ -262,6 +262,8 @@ fn every_figure_stands_in_the_table_of_operations_and_every_row_is_a_figure() {
         let family = name.strip_suffix("_total").or(name.strip_suffix("_info")).unwrap_or(name);
         assert_eq!(page.families.get(family).map(String::as_str), Some(kind), "{name}");
         assert!(described.insert(name.to_owned()), "{name} twice");
+        let advice = rest.trim_end_matches(" |").rsplit(" | ").next().expect("a last column");
+        assert!(advice.len() > 10, "{name}: what is to be done when it is high?");
     }
     assert_eq!(described, page.names());
 }

@@ -9,6 +9,7 @@
 pub mod attack;
 pub mod channel;
 pub mod chats;
+pub mod documents;
 pub mod faults;
 pub mod http;
 pub mod machine;
