@@ -49,6 +49,10 @@ def handshakes(result: generator.Result) -> float | None:
     return result.figure("handshakes_per_s")
 
 
+def cost(result: generator.Result) -> float | None:
+    return result.figure("server_cpu_us_per_delivery")
+
+
 def memory(result: generator.Result) -> float | None:
     after = result.figure("server", "rss_after_kb")
     return None if after is None else after / 1024
@@ -69,12 +73,19 @@ CURVES = {
     "members": Curve(
         "Members of one room, 10 of them talking", "members", "deliveries a second",
         [Step(n, members(n)) for n in (10, 30, 100, 300, 1000, 3000, 10_000)], deliveries),
+    "cost": Curve(
+        "What a delivery costs, by members of the room, 10 of them talking", "members", "processor time, µs",
+        [Step(n, members(n)) for n in (10, 30, 100, 300, 1000, 3000, 10_000)], cost),
     "rooms": Curve(
         "10,000 clients in so many rooms, one talker in each (10 at least)", "rooms", "deliveries a second",
         [Step(n, rooms(n)) for n in (1, 10, 100, 1000, 10_000)], deliveries),
     "size": Curve(
         "Size of a text, 100 members of which 10 talk", "bytes", "deliveries a second",
         [Step(n, BUSY, size=n) for n in (32, 128, 512, 2048, 8192, 16_384)], deliveries),
+    "stored": Curve(
+        "What a delivery costs, by messages that are stored already (A)", "messages stored (0 drawn at 1)",
+        "processor time, µs", [Step(max(n, 1), BUSY, history=n) for n in (0, 1000, 10_000, 100_000, 1_000_000)],
+        cost, servers=("chat",), log_y=False),
     "history": Curve(
         "Joining a room whose last 100 messages are replayed", "messages kept in the room (0 drawn at 1)",
         "joins a second", [Step(max(n, 1), JOINS, history=n) for n in (0, 100, 1000, 10_000, 100_000, 1_000_000)],
@@ -97,7 +108,7 @@ def run(arguments: argparse.Namespace, programs: Programs) -> int:
     seconds = arguments.seconds or 2
     document.DRAWINGS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="propromo-bench-") as directory:
-        fleet = Fleet(programs, Path(directory))
+        fleet, runs = Fleet(programs, Path(directory)), {}
         for key in arguments.only:
             curve = CURVES[key]
             wanted = [name for name in fleet.names if name in curve.servers and name in arguments.servers]
@@ -105,7 +116,7 @@ def run(arguments: argparse.Namespace, programs: Programs) -> int:
             lines = {name: plot.Line(fleet.title(name), []) for name in wanted}
             for step in curve.steps:
                 for name in wanted:
-                    if (value := measured(fleet, name, key, step, seconds, arguments)) is not None:
+                    if (value := measured(fleet, name, key, step, seconds, runs, arguments)) is not None:
                         lines[name].points.append((step.at, value))
             drawing = plot.chart(curve.title, curve.x, curve.y, list(lines.values()),
                                  log_x=curve.log_x, log_y=curve.log_y)
@@ -119,22 +130,28 @@ def run(arguments: argparse.Namespace, programs: Programs) -> int:
     return 0
 
 
-def measured(fleet: Fleet, name: str, key: str, step: Step, seconds: float,
+def measured(fleet: Fleet, name: str, key: str, step: Step, seconds: float, runs: dict,
              arguments: argparse.Namespace) -> float | None:
-    """The median of the repetitions; nothing if none could be completed."""
-    values = []
+    """The median of the repetitions; nothing if none could be completed. Drawings may share runs."""
+    place = (name, step.workload, step.size, step.history, step.cores)
+    if place not in runs:
+        runs[place] = [once(fleet, name, key, step, seconds, arguments) for _ in range(arguments.repetitions or 1)]
+    values = [CURVES[key].figure(result) for result in runs[place] if result.said.get("outcome") == "ok"]
+    values = sorted(value for value in values if value is not None)
+    value = values[len(values) // 2] if values else None
+    faults = "; ".join(sorted({fault for result in runs[place] for fault in result.faults}))
+    shown = "no figure" if value is None else plot.short(value)
+    print(f"{key:11} {plot.short(step.at):>6} {fleet.title(name):14} {shown:>9}{faults and f'  ({faults})'}", file=sys.stderr)
+    return value
+
+
+def once(fleet: Fleet, name: str, key: str, step: Step, seconds: float,
+         arguments: argparse.Namespace) -> generator.Result:
     cores = machine.CORES[: step.cores] if step.cores else machine.CORES
-    for _ in range(arguments.repetitions or 1):
-        with fleet.start(name, rooms=step.workload.rooms, tokens=step.workload.clients, cores=cores,
-                         settings=SETTINGS, history=step.history) as server:
-            result = generator.run(fleet.programs.loadgen, server, step.workload.arguments(seconds, step.size))
-        value = CURVES[key].figure(result)
-        faults = f"  ({'; '.join(result.faults)})" if result.faults else ""
-        shown = "no figure" if value is None else plot.short(value)
-        print(f"{key:11} {plot.short(step.at):>6} {fleet.title(name):14} {shown:>9}{faults}", file=sys.stderr)
-        if arguments.json:
-            with open(arguments.json, "a") as out:
-                out.write(json.dumps({"curve": key, "at": step.at, "server": name, "said": result.said}) + "\n")
-        if value is not None and result.said.get("outcome") == "ok":
-            values.append(value)
-    return sorted(values)[len(values) // 2] if values else None
+    with fleet.start(name, rooms=step.workload.rooms, tokens=step.workload.clients, cores=cores,
+                     settings=SETTINGS, history=step.history) as server:
+        result = generator.run(fleet.programs.loadgen, server, step.workload.arguments(seconds, step.size))
+    if arguments.json:
+        with open(arguments.json, "a") as out:
+            out.write(json.dumps({"curve": key, "at": step.at, "server": name, "said": result.said}) + "\n")
+    return result
