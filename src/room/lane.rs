@@ -115,6 +115,11 @@ impl Lane {
         select.ready();
     }
 
+    /// Whether it has nothing to do, at this moment.
+    pub fn is_idle(&self) -> bool {
+        self.commands.is_empty() && !self.hall.is_locked()
+    }
+
     /// Delivers on the caller's thread, which saves the time that it takes to wake the lane's. Answers `false`, and
     /// does nothing, if the lane is at work already or there are many to deliver to: that is for
     /// [`Command::Deliver`].

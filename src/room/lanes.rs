@@ -44,6 +44,11 @@ impl Lanes {
         }
     }
 
+    /// Whether the lanes that have members of a room have nothing to do.
+    pub fn are_idle(&self, room: &Room) -> bool {
+        self.those_of(room.lanes()).all(|lane| self.0[lane].1.is_idle())
+    }
+
     /// Tells everybody in the room, except the socket `except`.
     pub fn announce(&self, room: &Arc<Room>, event: Event, except: Option<u64>) {
         let event = Arc::new(event);

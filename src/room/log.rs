@@ -156,8 +156,9 @@ impl Log {
         }
         let Some(mut desk) = self.desk.try_lock() else { return Some(post) };
         // Entries leave the queue at the desk only: now all earlier ones are done. While nothing can be stored, which may
-        // take seconds to find out, messages had better wait together than one after the other.
-        if !desk.open || desk.failing || !self.entries.is_empty() {
+        // take seconds to find out, messages had better wait together than one after the other; and so they had while the
+        // room's lane is at work, which would not deliver this one sooner.
+        if !desk.open || desk.failing || !self.entries.is_empty() || !desk.lanes.are_idle(&post.room) {
             return Some(post);
         }
         desk.take(post);
