@@ -77,7 +77,7 @@ test('a hundred messages a second leave the page usable', async (t) => {
   assert.equal(await alice.field.inputValue(), draft);
   assert.ok((await alice.page.locator(MESSAGES).count()) <= MOST);
   t.diagnostic(`500 messages in 5 s took ${worked.toFixed(2)} s of work`);
-  // The faster the machine, the more frames it draws; one that is frozen is at work all the time.
-  assert.ok(worked < 4, `the page was busy for ${worked} s of 5`);
+  // Drawn together ten times a second; one frame a message would be three times as much.
+  assert.ok(worked < 2.5, `the page was busy for ${worked} s of 5`);
   await Promise.all([alice.leave(), bob.leave()]);
 });
