@@ -11,7 +11,7 @@ use super::{
     run::{Encoded, Run},
     voice::{Event, Voice},
 };
-use crate::socket::{close::Close, frame};
+use crate::socket::{close::Close, frame, outbound::Outbound};
 use bytes::Bytes;
 use std::{collections::VecDeque, sync::Arc};
 
@@ -32,6 +32,9 @@ pub(super) struct Crowd {
 struct Seat {
     id: u64,
     member: Arc<Member>,
+    /// The member's, here since each send needs them: one place in memory less to wait for.
+    voice: &'static dyn Voice,
+    outbound: Arc<Outbound>,
     /// Where on the tape it has got to.
     heard: u64,
     /// `Some` until the newcomer's history is written.
@@ -65,13 +68,16 @@ impl Crowd {
 
     /// Holds what comes from now on for a newcomer.
     pub fn join(&mut self, member: Arc<Member>) {
-        let (id, heard) = (member.id(), self.tape.end());
-        self.seats.push(Seat { id, member, heard, held: Some(Held::default()), found: None });
+        let (id, voice, outbound) = (member.id(), member.voice, member.outbound.clone());
+        let (heard, held) = (self.tape.end(), Some(Held::default()));
+        self.tape.at_end += 1;
+        self.seats.push(Seat { id, member, voice, outbound, heard, held, found: None });
     }
 
     /// Puts a run of messages on its way.
     pub fn put(&mut self, runs: &Arc<[Run]>, at: usize) {
-        self.tape.items.push_back(Item { runs: runs.clone(), at, left: self.seats.len() });
+        let waiting = std::mem::take(&mut self.tape.at_end);
+        self.tape.items.push_back(Item { runs: runs.clone(), at, waiting });
     }
 
     /// Serves so many members. This and each of the following answers how many messages have reached the last of the
@@ -132,6 +138,7 @@ impl Crowd {
         let Some(place) = self.find(id) else { return 0 };
         let finished = self.catch_up(place, &Bytes::new(), figures);
         self.seats.swap_remove(place);
+        self.tape.at_end -= 1;
         finished
     }
 
@@ -139,7 +146,7 @@ impl Crowd {
     pub fn announce(&mut self, room: &Room, event: &Event, except: Option<u64>) {
         let mut said: Vec<(&'static str, Bytes)> = Vec::new();
         for seat in self.seats.iter_mut().filter(|seat| Some(seat.id) != except && !event.is_of(&seat.member.user)) {
-            let voice = seat.member.voice;
+            let voice = seat.voice;
             let frames = match said.iter().find(|(name, _)| *name == voice.name()) {
                 Some((_, frames)) => frames.clone(),
                 None => {
@@ -156,7 +163,7 @@ impl Crowd {
     pub fn close(&self, farewell: &Bytes, close: Close) {
         for seat in &self.seats {
             seat.send(farewell);
-            seat.member.outbound.close(close);
+            seat.outbound.close(close);
         }
     }
 
@@ -183,10 +190,10 @@ impl Seat {
     /// What this member has not been sent, and how many messages that is; nothing if it is held.
     fn due(&mut self, tape: &Tape, joined: &mut Joined) -> (Bytes, usize) {
         let from = std::mem::replace(&mut self.heard, tape.end());
-        let voice = self.member.voice;
+        let voice = self.voice;
         if let Some(held) = &mut self.held {
             for run in tape.from(from) {
-                held.hold(&self.member, HeldItem::Messages(run.encoded(voice)));
+                held.hold(&self.outbound, HeldItem::Messages(run.encoded(voice)));
             }
             return (Bytes::new(), 0);
         }
@@ -205,27 +212,27 @@ impl Seat {
     /// Behind what is held, if anything is.
     fn hear(&mut self, frames: &Bytes) {
         match &mut self.held {
-            Some(held) if !frames.is_empty() => held.hold(&self.member, HeldItem::Other(frames.clone())),
+            Some(held) if !frames.is_empty() => held.hold(&self.outbound, HeldItem::Other(frames.clone())),
             _ => self.send(frames),
         }
     }
 
     fn send(&self, frames: &Bytes) {
         if !frames.is_empty() {
-            self.member.outbound.send(frames);
+            self.outbound.send(frames);
         }
     }
 }
 
 impl Held {
-    fn hold(&mut self, member: &Member, item: HeldItem) {
+    fn hold(&mut self, outbound: &Arc<Outbound>, item: HeldItem) {
         self.bytes += match &item {
             HeldItem::Messages(encoded) => encoded.frames.len(),
             HeldItem::Other(frames) => frames.len(),
         };
-        if self.bytes > member.outbound.limit() {
+        if self.bytes > outbound.limit() {
             self.items.clear();
-            member.outbound.drop_member();
+            outbound.drop_member();
         } else {
             self.items.push(item);
         }
@@ -238,14 +245,16 @@ struct Tape {
     items: VecDeque<Item>,
     /// How many runs came before these.
     gone: u64,
+    /// Members that have been sent everything.
+    at_end: usize,
 }
 
 struct Item {
     /// The batch, and which of its runs this is.
     runs: Arc<[Run]>,
     at: usize,
-    /// How many have not been sent it.
-    left: usize,
+    /// Members that have been sent everything up to here, and this not.
+    waiting: usize,
 }
 
 impl Tape {
@@ -259,11 +268,12 @@ impl Tape {
 
     /// One more member has got to the end, from this place. Forgets what all have; answers how many messages that is.
     fn heard(&mut self, from: u64, figures: &Figures) -> usize {
-        for item in self.items.range_mut((from - self.gone) as usize..) {
-            item.left -= 1;
-        }
+        let Some(item) = self.items.get_mut((from - self.gone) as usize) else { return 0 };
+        item.waiting -= 1;
+        self.at_end += 1;
         let mut finished = 0;
-        while let Some(item) = self.items.pop_front_if(|item| item.left == 0) {
+        // Nobody is further behind than the first of these.
+        while let Some(item) = self.items.pop_front_if(|item| item.waiting == 0) {
             let run = &item.runs[item.at];
             figures.delivery.observe(run.stored.elapsed());
             finished += run.messages.len();
