@@ -116,7 +116,9 @@ impl Cluster {
     /// Stops (SIGSTOP) every process of the server: it keeps its connections and says nothing.
     pub fn pause(&self) {
         // A process stops a moment after it was told to, and may start another until then.
-        while !self.signal(Signal::STOP).iter().all(|process| process.stopped) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.signal(Signal::STOP).iter().all(|process| process.stands_still) {
+            assert!(Instant::now() < deadline, "PostgreSQL does not stand still");
             thread::park_timeout(Duration::from_millis(1));
         }
     }
@@ -318,7 +320,8 @@ fn pid(child: &Child) -> Pid {
 struct Process {
     id: Pid,
     parent: u32,
-    stopped: bool,
+    /// It is stopped; or has ended, which a parent that is stopped does not notice.
+    stands_still: bool,
 }
 
 fn processes() -> Vec<Process> {
@@ -329,7 +332,8 @@ fn processes() -> Vec<Process> {
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
             // `pid (name) state ppid …`; a name may hold anything.
             let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-            Some(Process { id, stopped: fields.next()? == "T", parent: fields.next()?.parse().ok()? })
+            let stands_still = matches!(fields.next()?, "T" | "Z");
+            Some(Process { id, stands_still, parent: fields.next()?.parse().ok()? })
         })
         .collect()
 }
