@@ -19,7 +19,7 @@ use std::{
 };
 
 /// The most members that are served before it is another room's turn, and before what came in meanwhile is taken.
-const SLICE: usize = 32;
+const SLICE: usize = 128;
 
 /// Messages that may be on their way at a time. More wait in the channel; when that is full, their senders do.
 const ON_THE_WAY: usize = 16 << 10;
