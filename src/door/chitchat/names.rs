@@ -4,7 +4,7 @@
 //! [`keeper`] renews it; a member whose node could not do so for a while asks again before it says anything.
 //!
 //! Lock order: the table of rooms, then one room's names. No lock is held over I/O but a room's
-//! `open`, for reading, while an event waits for the log's queue.
+//! `open`, for reading, and a holder's `parting`, while an event is on its way to the log.
 
 mod keeper;
 
@@ -20,7 +20,7 @@ use keeper::{Keeper, Running};
 use parking_lot::{Mutex, RwLock};
 use serde::{Serialize, Serializer};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     io,
     sync::{
         Arc, Weak,
@@ -105,15 +105,15 @@ pub struct RoomNames {
 }
 
 impl RoomNames {
-    /// Takes a name; nothing if somebody has it. Fails if the other nodes can't be asked.
+    /// Takes a name; nothing if somebody has it. One that is being given up is waited for. Fails if the other nodes
+    /// can't be asked.
     pub fn take(self: &Arc<Self>, name: &str, color: &str) -> Result<Option<Holding>, StoreError> {
         let holder = Arc::new(Holder::new(name, color));
-        {
-            let mut holders = self.holders.lock();
-            if holders.contains_key(&holder.key) {
+        while let Some(other) = self.put(&holder) {
+            drop(other.parting.lock());
+            if self.holders.lock().get(&holder.key).is_some_and(|now| Arc::ptr_eq(now, &other)) {
                 return Ok(None);
             }
-            holders.insert(holder.key.clone(), holder.clone());
         }
         let claimed = match &self.others {
             Some(others) => others.claim(self.room, &holder),
@@ -123,6 +123,17 @@ impl RoomNames {
             self.holders.lock().remove(&holder.key);
         }
         Ok(claimed?.then(|| Holding { names: self.clone(), holder }))
+    }
+
+    /// Puts one among the holders, unless another has the name.
+    fn put(&self, holder: &Arc<Holder>) -> Option<Arc<Holder>> {
+        match self.holders.lock().entry(holder.key.clone()) {
+            Entry::Occupied(other) => Some(other.get().clone()),
+            Entry::Vacant(place) => {
+                place.insert(holder.clone());
+                None
+            }
+        }
     }
 
     /// Whether somebody has this name.
@@ -167,6 +178,15 @@ impl Holding {
         self.holder.color.lock().clone()
     }
 
+    /// Gives the name back behind what `say` says of it. Whoever hears that may ask for the name at once, and gets it.
+    pub fn part<T>(self, say: impl FnOnce(&Holding) -> T) -> T {
+        let holder = self.holder.clone();
+        let _parting = holder.parting.lock();
+        let said = say(&self);
+        drop(self);
+        said
+    }
+
     pub fn is(&self, name: &str) -> bool {
         *name == *self.holder.name || *key(name) == *self.holder.key
     }
@@ -202,10 +222,10 @@ impl Holding {
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        self.names.holders.lock().remove(&self.holder.key);
         if let Some(others) = &self.names.others {
             others.give_back(self.names.room, &self.holder);
         }
+        self.names.holders.lock().remove(&self.holder.key);
     }
 }
 
@@ -223,6 +243,8 @@ struct Holder {
     /// Until when no other node gives the name away.
     sure: Mutex<Instant>,
     lost: AtomicBool,
+    /// Held while the name is given up.
+    parting: Mutex<()>,
 }
 
 impl Holder {
@@ -237,6 +259,7 @@ impl Holder {
             told: now.into(),
             sure: Mutex::new(Instant::now()),
             lost: AtomicBool::new(false),
+            parting: Mutex::default(),
         }
     }
 
@@ -339,6 +362,25 @@ mod tests {
         let room = names.of(1);
         drop(taken(&room, "Ann"));
         assert!(taken(&room, "ann").is_some());
+    }
+
+    #[test]
+    fn a_name_that_is_being_given_up_is_waited_for() {
+        let names = Names::default();
+        let room = names.of(1);
+        let ann = taken(&room, "Ann").unwrap();
+        thread::scope(|scope| {
+            let heir = ann.part(|ann| {
+                let known = Arc::strong_count(&ann.holder);
+                let heir = scope.spawn(|| taken(&room, "ann"));
+                // Until it knows whose the name is.
+                while Arc::strong_count(&ann.holder) == known && !heir.is_finished() {
+                    thread::yield_now();
+                }
+                heir
+            });
+            assert!(heir.join().unwrap().is_some());
+        });
     }
 
     #[test]

@@ -190,8 +190,10 @@ impl Talk {
 
     /// Says that a name has left, and only then gives it back: whoever takes it next comes later in the log.
     fn give_up(&self, link: &Link, named: Named) -> Result<(), No> {
-        let text = format!("{} has left the room.", named.holding.name());
-        self.post(link, &named.holding, Kind::Leave, text)
+        named.holding.part(|holding| {
+            let text = format!("{} has left the room.", holding.name());
+            self.post(link, holding, Kind::Leave, text)
+        })
     }
 
     fn post(&self, link: &Link, holding: &Holding, kind: Kind, text: String) -> Result<(), No> {
