@@ -90,15 +90,13 @@ impl Crowd {
             if self.next >= self.seats.len() {
                 self.next = 0;
             }
-            let seat = &mut self.seats[self.next];
+            let place = self.next;
             self.next += 1;
-            if seat.heard < self.tape.end() {
+            if self.seats[place].heard < self.tape.end() {
                 left -= 1;
-                let heard = seat.heard;
-                let (frames, count) = seat.due(&self.tape, &mut joined);
-                seat.send(&frames);
+                let (count, done) = self.bring(place, &Bytes::new(), &mut joined, figures);
                 sent += count;
-                finished += self.tape.heard(heard, figures);
+                finished += done;
             }
         }
         figures.deliveries.inc_by(sent as u64);
@@ -142,8 +140,9 @@ impl Crowd {
         finished
     }
 
-    /// Tells everybody who should hear of it.
-    pub fn announce(&mut self, room: &Room, event: &Event, except: Option<u64>) {
+    /// Tells everybody who should hear of it, behind all that came before.
+    pub fn announce(&mut self, room: &Room, event: &Event, except: Option<u64>, figures: &Figures) -> usize {
+        let finished = self.serve(usize::MAX, figures);
         let mut said: Vec<(&'static str, Bytes)> = Vec::new();
         for seat in self.seats.iter_mut().filter(|seat| Some(seat.id) != except && !event.is_of(&seat.member.user)) {
             let voice = seat.voice;
@@ -157,28 +156,38 @@ impl Crowd {
             };
             seat.hear(&frames);
         }
+        finished
     }
 
-    /// Tells everybody, also those for whom something is held, and closes them.
-    pub fn close(&self, farewell: &Bytes, close: Close) {
+    /// Tells everybody, also those for whom something is held, and closes them, behind all that came before. Each leaves
+    /// when its own thread notices.
+    pub fn close(&mut self, farewell: &Bytes, close: Close, figures: &Figures) -> usize {
+        let finished = self.serve(usize::MAX, figures);
         for seat in &self.seats {
             seat.send(farewell);
             seat.outbound.close(close);
         }
+        finished
     }
 
     /// Sends one member what it has not been sent, and these frames behind it.
     fn catch_up(&mut self, place: usize, frames: &Bytes, figures: &Figures) -> usize {
+        let (sent, finished) = self.bring(place, frames, &mut Joined::default(), figures);
+        figures.deliveries.inc_by(sent as u64);
+        finished
+    }
+
+    /// The same, and answers how many messages it was sent as well; they are not counted yet.
+    fn bring(&mut self, place: usize, frames: &Bytes, joined: &mut Joined, figures: &Figures) -> (usize, usize) {
         let seat = &mut self.seats[place];
         let heard = seat.heard;
-        let (due, count) = seat.due(&self.tape, &mut Joined::default());
-        figures.deliveries.inc_by(count as u64);
-        if due.is_empty() {
-            seat.hear(frames);
-        } else {
-            seat.send(&[due, frames.clone()].concat().into());
+        let (due, sent) = seat.due(&self.tape, joined);
+        match (due.is_empty(), frames.is_empty()) {
+            (_, true) => seat.send(&due),
+            (true, false) => seat.hear(frames),
+            (false, false) => seat.send(&[due, frames.clone()].concat().into()),
         }
-        self.tape.heard(heard, figures)
+        (sent, self.tape.heard(heard, figures))
     }
 
     fn find(&self, id: u64) -> Option<usize> {

@@ -6,13 +6,10 @@ use super::{
     crowd::Crowd,
     figures::Figures,
     lane::{Batch, Command},
-    member::{Member, Room},
+    member::Member,
     message::RoomName,
     run::Run,
-    voice::Event,
 };
-use crate::socket::close::Close;
-use bytes::Bytes;
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -55,13 +52,17 @@ impl Hall {
     pub fn obey(&mut self, command: Command) {
         match command {
             Command::Deliver(batch) => self.dispatch(&batch),
-            Command::Announce { room, event, except } => self.announce(&room, &event, except),
+            Command::Announce { room, event, except } => {
+                self.in_room(&room.name, |crowd, figures| crowd.announce(&room, &event, except, figures));
+            }
             Command::Join(member) => self.rooms.entry(member.room.name.clone()).or_default().join(member),
             Command::Release(member, last) => {
                 self.in_room(&member.room.name, |crowd, figures| crowd.release(member.id(), last, figures));
             }
             Command::Leave(member) => self.leave(&member),
-            Command::Close { room, farewell, close } => self.close(&room, &farewell, close),
+            Command::Close { room, farewell, close } => {
+                self.in_room(&room.name, |crowd, figures| crowd.close(&farewell, close, figures));
+            }
             Command::Settle(told) => {
                 while self.serve() {}
                 // Fails if nobody waits any more.
@@ -106,23 +107,6 @@ impl Hall {
             let (room, id) = (&whisper.to.room.name, whisper.to.id());
             self.in_room(room, |crowd, figures| crowd.whisper(id, &whisper.frames, figures));
         }
-    }
-
-    fn announce(&mut self, room: &Room, event: &Event, except: Option<u64>) {
-        self.in_room(&room.name, |crowd, figures| {
-            let sent = crowd.serve(usize::MAX, figures);
-            crowd.announce(room, event, except);
-            sent
-        });
-    }
-
-    /// Tells all members and closes them; each leaves when its own thread notices.
-    fn close(&mut self, room: &Room, farewell: &Bytes, close: Close) {
-        self.in_room(&room.name, |crowd, figures| {
-            let sent = crowd.serve(usize::MAX, figures);
-            crowd.close(farewell, close);
-            sent
-        });
     }
 
     fn leave(&mut self, member: &Arc<Member>) {

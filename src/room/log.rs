@@ -102,18 +102,7 @@ impl Log {
         let outages = Outages::new("message log");
         let (drafts, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let pulse = Arc::<Pulse>::default();
-        let desk = Desk {
-            store,
-            lanes,
-            delivers,
-            outages,
-            figures,
-            pulse: pulse.clone(),
-            drafts,
-            senders,
-            failing: false,
-            open: true,
-        };
+        let desk = Desk { store, lanes, delivers, outages, figures, pulse: pulse.clone(), drafts, senders, open: true };
         let desk = Arc::new(Mutex::new(desk));
         let log = Log { entries, desk: desk.clone(), pulse };
         Ok((log, vital::spawn("log", move || run(&desk, &waiting))?))
@@ -158,7 +147,7 @@ impl Log {
         // Entries leave the queue at the desk only: now all earlier ones are done. While nothing can be stored, which may
         // take seconds to find out, messages had better wait together than one after the other; and so they had while the
         // room's lane is at work, which would not deliver this one sooner.
-        if !desk.open || desk.failing || !self.entries.is_empty() || !desk.lanes.are_idle(&post.room) {
+        if !desk.open || desk.outages.is_on(STORE) || !self.entries.is_empty() || !desk.lanes.are_idle(&post.room) {
             return Some(post);
         }
         desk.take(post);
@@ -184,8 +173,6 @@ struct Desk {
     /// The batch: drafts are apart, so that the store sees nothing else. Empty while nobody is here.
     drafts: Vec<Draft>,
     senders: Vec<(Author, Arc<Room>)>,
-    /// The last batch could not be stored.
-    failing: bool,
     /// Until it is stopped.
     open: bool,
 }
@@ -258,7 +245,6 @@ impl Desk {
         let (mut senders, mut drafts) = (std::mem::take(&mut self.senders), std::mem::take(&mut self.drafts));
         let posts = senders.drain(..).zip(drafts.drain(..));
         let posts = posts.map(|((author, room), draft)| Post { author, room, draft });
-        self.failing = stored.is_err();
         match stored {
             Ok(outcomes) => {
                 self.outages.worked(STORE);

@@ -124,8 +124,8 @@ impl World {
                 }
             }
             Step::Announce => {
-                self.finished += self.crowd.serve(usize::MAX, &figures);
-                self.crowd.announce(&self.room, &Event::Typing { user: "somebody".into() }, None);
+                let event = Event::Typing { user: "somebody".into() };
+                self.finished += self.crowd.announce(&self.room, &event, None, &figures);
                 self.here.iter_mut().for_each(|listener| listener.due.push((None, "~somebody".into())));
             }
             Step::Serve(most) => self.finished += self.crowd.serve(most, &figures),
