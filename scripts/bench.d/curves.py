@@ -67,15 +67,16 @@ def rooms(count: int) -> Workload:
 
 
 BUSY = WORKLOADS["A"]
+MEMBERS = [Step(n, members(n)) for n in (10, 30, 100, 300, 1000, 3000, 10_000)]
 JOINS = replace(WORKLOADS["storm"], clients=2000)
 
 CURVES = {
     "members": Curve(
         "Members of one room, 10 of them talking", "members", "deliveries a second",
-        [Step(n, members(n)) for n in (10, 30, 100, 300, 1000, 3000, 10_000)], deliveries),
+        MEMBERS, deliveries),
     "cost": Curve(
         "What a delivery costs, by members of the room, 10 of them talking", "members", "processor time, µs",
-        [Step(n, members(n)) for n in (10, 30, 100, 300, 1000, 3000, 10_000)], cost),
+        MEMBERS, cost),
     "rooms": Curve(
         "10,000 clients in so many rooms, one talker in each (10 at least)", "rooms", "deliveries a second",
         [Step(n, rooms(n)) for n in (1, 10, 100, 1000, 10_000)], deliveries),
