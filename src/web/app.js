@@ -55,12 +55,12 @@ async function enter(email, password) {
     page.session = session;
     session.expired = () => lock('password');
   }
-  page.locked = false;
-  paintNow();
   for (const chat of page.session.chats) {
     const room = new Channel(chat, page.session);
     if (!page.rooms.has(room.key)) adopt(room);
   }
+  page.locked = false;
+  paintNow();
   const channels = [...page.rooms.values()].filter((room) => room instanceof Channel);
   channels.slice(0, LISTENED).forEach((room) => room.open());
   for (const room of page.rooms.values()) room.connection.retryNow();

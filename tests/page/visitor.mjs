@@ -51,7 +51,10 @@ export class Visitor {
   /** Opens a room of the list: one of the own chats, or `open/ID`. */
   async enter(room = 'demo') {
     const key = room.startsWith('open/') ? room : `chat/${room}`;
-    await this.page.locator(`a[href="#${encodeURIComponent(key)}"]`).click();
+    const link = `a[href="#${encodeURIComponent(key)}"]`;
+    await this.page.locator(link).click();
+    // Until then it is the room before that is shown, and connected.
+    await this.page.locator(`${link}[aria-current]`).waitFor({ state: 'attached' });
     if (key === room) await this.page.locator('#enter').waitFor();
     else await this.connected();
   }
