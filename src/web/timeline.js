@@ -32,14 +32,12 @@ export class Timeline {
   constructor(log, list, changed) {
     this.#log = log;
     this.#list = list;
-    log.addEventListener(
-      'scroll',
-      () => {
-        this.pinned = this.#to === this.#end && this.#below() < AT_END;
-        changed();
-      },
-      { passive: true },
-    );
+    log.addEventListener('scroll', () => {
+      const { pinned } = this;
+      this.pinned = this.#to === this.#end && this.#below() < AT_END;
+      // Staying at the end is the list's own doing, and shows nothing new.
+      if (!pinned || !this.pinned) changed();
+    });
     new ResizeObserver(changed).observe(log);
   }
 
