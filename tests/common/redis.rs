@@ -221,6 +221,23 @@ impl Watched {
         format!("redis+sentinel://127.0.0.1:{}/{}", self.port, Watched::NAME)
     }
 
+    /// Lets the master take no writes any more, and waits until the replica has all that it took: only then is nothing
+    /// that was answered lost with the master (docs/DEPLOYMENT.md).
+    #[track_caller]
+    pub fn bring_in_step(&self) {
+        let mut pause = redis::cmd("CLIENT");
+        pause.arg("PAUSE").arg(20_000).arg("WRITE");
+        self.master.ask::<()>(pause).expect("the master takes its orders");
+        let offset = |redis: &Redis, name: &str| {
+            redis.info("replication").lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok())
+        };
+        let in_step = || {
+            let taken = offset(&self.master, "master_repl_offset:");
+            taken.is_some() && taken == offset(&self.replica, "slave_repl_offset:")
+        };
+        assert!(comes_true(in_step), "the replica does not catch up");
+    }
+
     /// Tells the sentinel to promote the replica.
     #[track_caller]
     pub fn fail_over(&self) {

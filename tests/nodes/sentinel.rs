@@ -11,6 +11,7 @@ fn nothing_is_lost_when_the_master_is_killed_and_comes_back_as_a_replica() {
     let nodes = Mutex::new(Nodes::start(2, &watched.url()));
     CROWD.talk(&nodes, 2, |progress| {
         progress.reaches(500);
+        watched.bring_in_step();
         watched.master.kill();
         progress.meets_an_outage();
         watched.has_failed_over();
@@ -25,6 +26,7 @@ fn nothing_is_lost_when_a_failover_is_ordered() {
     let nodes = Mutex::new(Nodes::start(2, &watched.url()));
     CROWD.talk(&nodes, 2, |progress| {
         progress.reaches(500);
+        watched.bring_in_step();
         watched.fail_over();
         watched.has_failed_over();
     });
