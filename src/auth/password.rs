@@ -1,9 +1,12 @@
 //! Password hashes as Laravel writes them, checked on at most half the cores.
 
+mod bcrypt_steps;
 mod hash;
 mod queue;
 
 use crate::refusal::{Reason, Refusal};
+use base64::Engine as _;
+use bcrypt_steps::{BASE_64, Breaks};
 use hash::{Effort, Hash};
 use queue::Queue;
 use std::{
@@ -60,8 +63,9 @@ impl Passwords {
             effort.clone()
         };
         let _turn = self.queue.enter()?;
-        let matches = hash.as_ref().is_some_and(|hash| hash.matches(password));
-        effort.make_up_for(hash.as_ref(), password);
+        let mut breaks = Breaks::default();
+        let matches = hash.as_ref().is_some_and(|hash| hash.matches(password, &mut breaks));
+        effort.make_up_for(hash.as_ref(), password, &mut breaks);
         Ok(matches && !password.contains('\0'))
     }
 
@@ -75,9 +79,9 @@ impl Passwords {
                 .field("password", "holds a NUL character"));
         }
         let _turn = self.queue.enter()?;
-        // Fails only without a source of random numbers.
-        let parts = bcrypt::hash_with_result(password, COST).map_err(|_| Reason::Internal)?;
-        Ok(parts.format_for_version(bcrypt::Version::TwoY))
+        let salt = rand::random();
+        let hash = bcrypt_steps::bcrypt(COST, &salt, password, &mut Breaks::default());
+        Ok(format!("$2y${COST}${}{}", BASE_64.encode(salt), BASE_64.encode(hash)))
     }
 }
 

@@ -1,10 +1,13 @@
 //! The kinds of hash that are known, what each costs to check, and how to spend as much on nothing.
 
+use super::bcrypt_steps::{self, Breaks};
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordVerifier as _, phc::PasswordHash},
 };
+use base64::Engine as _;
 use std::hint::black_box;
+use subtle::ConstantTimeEq as _;
 
 /// PHP allows 31, at which a single check takes a day. 16 takes some seconds.
 const MAX_COST: u32 = 16;
@@ -15,9 +18,12 @@ const MAX_MEMORY_KIB: u32 = 128 * 1024;
 const MAX_PASSES: u32 = 16;
 const MAX_LANES: u32 = 8;
 
+/// What comes before the hash in a bcrypt hash's text: `$2y$12$` and 22 characters of salt.
+const BCRYPT_HEAD: usize = 29;
+
 /// A hash that can be checked at a bounded price.
 pub enum Hash {
-    Bcrypt { cost: u32, text: String },
+    Bcrypt { cost: u32, salt: [u8; 16], hash: [u8; 23] },
     Argon2id { params: Params, parsed: Box<PasswordHash> },
 }
 
@@ -36,8 +42,10 @@ impl Hash {
 
     fn read_bcrypt(text: &str) -> Option<Hash> {
         let known = ["$2y$", "$2a$", "$2b$"].iter().any(|prefix| text.starts_with(prefix));
-        let cost = text.parse::<bcrypt::HashParts>().ok()?.get_cost();
-        (known && (4..=MAX_COST).contains(&cost)).then(|| Hash::Bcrypt { cost, text: text.to_owned() })
+        let parts: bcrypt::HashParts = text.parse().ok()?;
+        let hash = bcrypt_steps::BASE_64.decode(text.get(BCRYPT_HEAD..)?).ok()?.try_into().ok()?;
+        let (cost, salt) = (parts.get_cost(), parts.get_salt_raw());
+        (known && (4..=MAX_COST).contains(&cost)).then_some(Hash::Bcrypt { cost, salt, hash })
     }
 
     fn read_argon2id(text: &str) -> Option<Hash> {
@@ -53,9 +61,9 @@ impl Hash {
     }
 
     /// Whether `password` is the one this was made of.
-    pub fn matches(&self, password: &str) -> bool {
+    pub fn matches(&self, password: &str, breaks: &mut Breaks) -> bool {
         match self {
-            Hash::Bcrypt { text, .. } => bcrypt::verify(password, text).unwrap_or(false),
+            Hash::Bcrypt { cost, salt, hash } => bcrypt_steps::bcrypt(*cost, salt, password, breaks).ct_eq(hash).into(),
             Hash::Argon2id { parsed, .. } => Argon2::default().verify_password(password.as_bytes(), &**parsed).is_ok(),
         }
     }
@@ -86,9 +94,9 @@ impl Effort {
 
     /// Does what checking `done` has left of this effort; all of it, if there was no hash to check. Of argon2id
     /// there is no rest: its parameters can't be added up, and one application writes all its hashes with the same.
-    pub fn make_up_for(&self, done: Option<&Hash>, password: &str) {
+    pub fn make_up_for(&self, done: Option<&Hash>, password: &str, breaks: &mut Breaks) {
         for cost in self.missing_bcrypt(done) {
-            let _ = black_box(bcrypt::hash_with_salt(black_box(password), cost, [0; 16]));
+            black_box(bcrypt_steps::bcrypt(cost, &[0; 16], black_box(password), breaks));
         }
         if let (Some(params), false) = (&self.argon2id, matches!(done, Some(Hash::Argon2id { .. }))) {
             let mut out = vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];

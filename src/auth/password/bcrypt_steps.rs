@@ -1,0 +1,106 @@
+//! bcrypt in small steps, between which other threads may have the core.
+//!
+//! A hash of cost 12 takes a quarter of a second, and the kernel lets one thread have a core for some milliseconds
+//! before it looks at who else wants it. A message whose thread was just woken there would wait for that. The `bcrypt`
+//! crate does all rounds in one call, so the loop over them is written here; what is done in a round is `blowfish`'s.
+
+use base64::{
+    alphabet,
+    engine::general_purpose::{GeneralPurpose, NO_PAD},
+};
+use blowfish::Blowfish;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+use zeroize::Zeroizing;
+
+/// How salts and hashes are written.
+pub const BASE_64: GeneralPurpose = GeneralPurpose::new(&alphabet::BCRYPT, NO_PAD);
+
+/// Bytes of a password that count.
+const KEY: usize = 72;
+
+/// Rounds without a break; one takes some 50 µs.
+const ROUNDS: u32 = 2;
+
+/// How long others may have the core in between, in all: on a machine that has no time to spare, a login has to get
+/// its share too.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is encrypted 64 times: `OrpheanBeholderScryDoubt`.
+const TEXT: [[u32; 2]; 3] = [[0x4f72_7068, 0x6561_6e42], [0x6568_6f6c, 0x6465_7253], [0x6372_7944, 0x6f75_6274]];
+
+/// The breaks of one check, of however many hashes it consists.
+pub struct Breaks {
+    left: Duration,
+}
+
+impl Default for Breaks {
+    fn default() -> Breaks {
+        Breaks { left: PATIENCE }
+    }
+}
+
+impl Breaks {
+    fn take(&mut self) {
+        if !self.left.is_zero() {
+            let begun = Instant::now();
+            thread::yield_now();
+            self.left = self.left.saturating_sub(begun.elapsed());
+        }
+    }
+}
+
+/// The hash of a password: 2^`cost` rounds.
+pub fn bcrypt(cost: u32, salt: &[u8; 16], password: &str, breaks: &mut Breaks) -> [u8; 23] {
+    // With the NUL at its end, which is left out where there is no room.
+    let mut key = Zeroizing::new([0; KEY + 1]);
+    let length = password.len().min(KEY);
+    key[..length].copy_from_slice(&password.as_bytes()[..length]);
+    let key = &key[..(length + 1).min(KEY)];
+
+    let mut state: Blowfish = Blowfish::bc_init_state();
+    state.salted_expand_key(salt, key);
+    for round in 0..1u32 << cost {
+        state.bc_expand_key(key);
+        state.bc_expand_key(salt);
+        if round % ROUNDS == 0 {
+            breaks.take();
+        }
+    }
+    let mut hash = [0; 24];
+    for (words, out) in TEXT.into_iter().zip(hash.chunks_exact_mut(8)) {
+        let words = (0..64).fold(words, |words, _| state.bc_encrypt(words));
+        out[..4].copy_from_slice(&words[0].to_be_bytes());
+        out[4..].copy_from_slice(&words[1].to_be_bytes());
+    }
+    // Its last byte was left out by the first who wrote this, and has been since.
+    *hash.first_chunk().expect("24 bytes hold 23")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use proptest::prelude::*;
+
+    #[test]
+    fn others_get_the_core_for_a_bounded_time_only() {
+        let mut breaks = Breaks { left: Duration::from_nanos(1) };
+        breaks.take();
+        assert_eq!(breaks.left, Duration::ZERO);
+        breaks.take();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn it_is_the_hash_that_the_bcrypt_crate_makes(password in "\\PC{0,100}", salt: [u8; 16], cost in 4u32..6) {
+            let theirs = bcrypt::hash_with_salt(&password, cost, salt).unwrap();
+            let ours = super::bcrypt(cost, &salt, &password, &mut Breaks::default());
+            prop_assert!(theirs.to_string().ends_with(&BASE_64.encode(ours)));
+        }
+    }
+}
