@@ -8,9 +8,10 @@ use crate::{
     door::{channel_frame, chitchat, propromo},
     http::{
         body::{Field, Fields, Unlabelled},
-        gateway::{Gateway, PASSED_ON},
+        gateway::Gateway,
+        handler::Handler,
         reply::Reply,
-        request::Request,
+        request::{PASSED_ON, Request},
     },
     refusal::Reason,
     server::{
@@ -25,7 +26,7 @@ use parking_lot::Mutex;
 use std::{
     io::{self, Cursor, Read, Write},
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, LazyLock},
+    sync::LazyLock,
     time::{Duration, SystemTime},
 };
 use tungstenite::{
@@ -125,7 +126,7 @@ static BEHIND: LazyLock<Mutex<(Gateway, Receiver<Request>)>> = LazyLock::new(|| 
         sender.send(request).expect("the receiver lives as long");
         Reply::empty(204)
     };
-    Mutex::new((Gateway::start(1, Arc::new(handler)).expect("a private socket"), received))
+    Mutex::new((Gateway::start(1, Handler::new(handler)).expect("a private socket"), received))
 });
 
 /// A body has fields or is refused, and a refusal repeats nothing of it. The first byte says what it is labelled as.

@@ -2,13 +2,12 @@
 
 use criterion::{BenchmarkId, Criterion};
 use propromo_chat::{
-    http::{gateway::Gateway, reply::Reply},
+    http::{gateway::Gateway, handler::Handler, reply::Reply},
     server::{answer::Persistence, head::Head},
 };
 use std::{
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
 };
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -43,7 +42,7 @@ pub fn all(c: &mut Criterion) {
     let mut group = c.benchmark_group("gateway");
     for size in [16, 64 << 10] {
         let body = "x".repeat(size);
-        let gateway = Gateway::start(4, Arc::new(move |_| Reply::text(200, body.as_str()))).unwrap();
+        let gateway = Gateway::start(4, Handler::new(move |_| Reply::text(200, body.as_str()))).unwrap();
         let (head, _) = Head::parse(SHORT.as_bytes(), PEER, &[]).unwrap().unwrap();
         group.bench_function(BenchmarkId::new("exchange", size), |b| {
             b.iter(|| gateway.exchange(black_box(&head), b"", Persistence::Kept).unwrap());

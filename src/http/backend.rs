@@ -3,7 +3,10 @@
 //! It never faces the network: it reads heads of any size, knows no time-outs, and stops accepting for good when one
 //! accept fails. [`super::gateway`] is the only client it ever has.
 
-use super::reply::{Reply, Request};
+use super::{
+    handler::Handler,
+    reply::{Reply, Request},
+};
 use crate::{
     refusal::{Reason, Refusal},
     server::{
@@ -11,7 +14,6 @@ use crate::{
         head::{self, Method},
         request_id::{self, RequestId},
     },
-    vital,
 };
 use rustix::fs::{Mode, OFlags};
 use std::{
@@ -24,16 +26,12 @@ use std::{
             net::{UnixListener, UnixStream},
         },
     },
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
 };
-
-/// Answers one request; may block.
-pub type Handler = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
 
 /// In which header the gateway tells whose request it is; clients can't set it.
 pub const CLIENT_HEADER: &str = "x-propromo-client";
@@ -114,19 +112,11 @@ fn handle(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) 
                 continue;
             }
         };
-        let reply = catch_unwind(AssertUnwindSafe(|| match read(&mut received) {
-            Ok(Some((request, id))) => {
-                vital::may_panic("endpoint");
-                let _request = id.enter();
-                handler(request).with(request_id::HEADER, id.as_str())
-            }
+        let reply = match read(&mut received) {
+            Ok(Some((request, id))) => handler.answer(request, &id),
             Ok(None) => Reply { status: 204, headers: Vec::new(), body: Vec::new() },
             Err(refusal) => Reply::from(refusal),
-        }))
-        .unwrap_or_else(|_| {
-            tracing::error!("an endpoint panicked; its request is answered with 500");
-            Reply::from(Refusal::from(Reason::Internal))
-        });
+        };
         // An error means that the gateway has given up on this request; nobody is left to be told.
         let _ = received.respond(response(reply));
     }
@@ -162,15 +152,8 @@ fn response(reply: Reply) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
     let mut headers = Vec::with_capacity(reply.headers.len() + 1);
     headers.push(("Server", answer::SERVER.to_owned()));
     headers.extend(reply.headers);
-    let headers = headers.into_iter().filter_map(|(name, value)| {
-        // A line break here would let whoever chose the value write headers and bodies of their own.
-        let printable = value.bytes().all(|byte| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic());
-        let header = tiny_http::Header::from_bytes(name, value).ok().filter(|_| printable);
-        if header.is_none() {
-            tracing::error!(name, "a header of a reply can't be sent; it is left out");
-        }
-        header
-    });
+    let headers = headers.into_iter().filter(|(name, value)| answer::is_fit(name, value));
+    let headers = headers.filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok());
     let length = reply.body.len();
     tiny_http::Response::new(
         tiny_http::StatusCode(reply.status),

@@ -1,16 +1,21 @@
-//! Passes plain requests on to tiny_http and its answers back, over a bounded pool of kept connections.
+//! Passes plain requests on to tiny_http and its answers back, over a bounded pool of kept connections. What is
+//! answered without waiting for anything is answered here: waking two more threads would take longer than the answer.
 //!
 //! tiny_http gets what was understood, written anew: one length, no folded lines, no headers that nobody asked for.
 //! So there is nothing left that the two could read differently (RFC 9112 §11.2). The size of the pool is also how many
 //! endpoints run at a time; past it, requests wait a while, and are then refused.
 
-use super::backend::{Backend, CLIENT_HEADER, GREETING, Handler};
+use super::{
+    backend::{Backend, CLIENT_HEADER, GREETING},
+    handler::Handler,
+    request::Request,
+};
 use crate::{
     refusal::{Reason, Refusal},
     server::{
-        answer::Persistence,
+        answer::{self, Persistence},
         head::{Head, Method},
-        request_id,
+        request_id::{self, RequestId},
     },
 };
 use std::{
@@ -32,25 +37,6 @@ const GREETING_DEADLINE: Duration = Duration::from_secs(5);
 const MAX_REPLY: usize = 32 * 1024 * 1024;
 /// Header lines of an answer.
 const MAX_REPLY_HEADERS: usize = 64;
-
-/// The headers that an endpoint may look at; all others stay outside.
-pub const PASSED_ON: &[&str] = &[
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "access-control-request-headers",
-    "access-control-request-method",
-    "authorization",
-    "content-type",
-    "forwarded",
-    "host",
-    "if-modified-since",
-    "if-none-match",
-    "origin",
-    "sec-websocket-protocol",
-    "user-agent",
-    "x-forwarded-for",
-];
 
 /// The way to tiny_http and back.
 pub struct Gateway {
@@ -88,9 +74,13 @@ impl Gateway {
     /// It is taken in whole before anything goes to the client: who reads slowly must not hold a connection that
     /// others wait for.
     pub fn exchange(&self, head: &Head, body: &[u8], persistence: Persistence) -> Result<Vec<u8>, Refusal> {
-        let request = encode(head, body)?;
+        let request = Request::of(head, body)?;
+        let to_head = head.method == Method::Head;
         let mut place = self.place()?;
-        let answer = place.exchange(&request, head.method == Method::Head, persistence);
+        if self.handler.waits_for_nothing(&request) {
+            return Ok(answer::encode(&self.handler.answer(request, &head.id), persistence, to_head));
+        }
+        let answer = place.exchange(&encode(&request, &head.id), to_head, persistence);
         answer.map_err(|error| {
             tracing::error!(%error, "the inner HTTP server gave no answer");
             Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1))
@@ -229,24 +219,20 @@ fn relay_head(answer: &mut Vec<u8>, to_head: bool, persistence: Persistence) -> 
 
 /// A request as tiny_http gets it. Nothing in it could end a line early: [`Head::parse`] lets no control character
 /// through in a path, a query or a header.
-fn encode(head: &Head, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+fn encode(Request { method, path, query, headers, body, client, .. }: &Request, id: &RequestId) -> Vec<u8> {
     let mut request = Vec::with_capacity(512 + body.len());
     let mut push = |parts: &[&str]| parts.iter().for_each(|part| request.extend_from_slice(part.as_bytes()));
-    push(&[head.method.as_str(), " ", &head.path]);
-    if let Some(query) = &head.query {
+    push(&[method.as_str(), " ", path]);
+    if let Some(query) = query {
         push(&["?", query]);
     }
     push(&[" HTTP/1.1\r\n"]);
-    for (name, value) in head.headers.iter().filter(|(name, _)| PASSED_ON.contains(&name.as_str())) {
-        if !value.is_ascii() {
-            return Err(Refusal::new(Reason::BadRequest, "A header holds characters that are not ASCII."));
-        }
+    for (name, value) in headers {
         push(&[name, ": ", value, "\r\n"]);
     }
-    push(&[CLIENT_HEADER, ": ", &head.client.to_string(), "\r\n", request_id::HEADER, ": ", head.id.as_str(), "\r\n"]);
-    push(&["content-length: ", &body.len().to_string(), "\r\n\r\n"]);
+    push(&[CLIENT_HEADER, ": ", &client.to_string(), "\r\n", request_id::HEADER, ": ", id.as_str(), "\r\n\r\n"]);
     request.extend_from_slice(body);
-    Ok(request)
+    request
 }
 
 /// Nothing that is guarded here can be left half done by a panic.

@@ -1,7 +1,7 @@
 //! Tests of the gateway with a real tiny_http behind it.
 
 use super::*;
-use crate::http::reply::{Reply, Request};
+use crate::http::{reply::Reply, request::PASSED_ON};
 use crossbeam_channel::bounded;
 use proptest::prelude::*;
 use std::{
@@ -20,11 +20,16 @@ fn get(path: &str) -> Head {
 }
 
 fn gateway(size: usize, handler: impl Fn(Request) -> Reply + Send + Sync + 'static) -> Gateway {
-    Gateway::start(size, Arc::new(handler)).unwrap()
+    Gateway::start(size, Handler::new(handler)).unwrap()
 }
 
 fn ok(body: impl Into<Vec<u8>>) -> Reply {
     Reply { status: 200, headers: vec![("Content-Type", "text/plain".to_owned())], body: body.into() }
+}
+
+/// A request as tiny_http gets it.
+fn encoded(head: &Head, body: &[u8]) -> Vec<u8> {
+    encode(&Request::of(head, body).unwrap(), &head.id)
 }
 
 /// Head and body of an answer.
@@ -71,7 +76,7 @@ fn every_connection_of_the_pool_is_answered() {
         let gateway = gateway(POOL_SIZE, |_| ok("fine"));
         let mut places: Vec<_> = (0..POOL_SIZE).map(|_| gateway.place().unwrap()).collect();
         for place in &mut places {
-            let request = encode(&get("/"), b"").unwrap();
+            let request = encoded(&get("/"), b"");
             place.exchange(&request, false, Persistence::Kept).unwrap();
         }
     }
@@ -111,6 +116,44 @@ fn a_panicking_endpoint_costs_only_its_request() {
     assert_eq!(exchange(&gateway, &get("/"), b"").1, b"fine");
 }
 
+/// All that differs is which thread answers.
+#[test]
+fn what_waits_for_nothing_is_answered_where_it_was_read() {
+    let handler = |request: Request| {
+        let Request { path, segments, query, headers, body, client, .. } = request;
+        assert!(path != "/quick/panic" && path != "/other/panic", "as asked");
+        let saw = format!("{segments:?} {query:?} {headers:?} {} {client}", String::from_utf8_lossy(&body));
+        ok(saw).with("X-Thread", format!("{:?}", thread::current().id())).with("X-Tab", "a\tb")
+    };
+    let handler = Handler::new(handler).or_at_once(|request| request.segments[0] == "quick");
+    let gateway = Gateway::start(1, handler).unwrap();
+    let answers = ["quick", "other"].map(|place| {
+        let of = |method: &str, path: &str| {
+            let head = head(&format!("{method} /{place}{path} HTTP/1.1\r\nHost: x\r\nAccept: y\r\nCookie: z\r\n\r\n"));
+            let (answer, body) = parts(gateway.exchange(&head, b"text", Persistence::KeptAsAsked).unwrap());
+            let own = format!("X-Thread: {:?}", thread::current().id());
+            assert_eq!(answer.lines().any(|line| line == own), place == "quick" && path != "/panic", "{answer}");
+            let varies =
+                |line: &&str| !["Date: ", "X-Thread: ", "X-Request-Id: "].iter().any(|name| line.starts_with(name));
+            let mut lines: Vec<String> = answer.lines().filter(varies).map(str::to_owned).collect();
+            lines.sort();
+            (lines, String::from_utf8(body).unwrap().replace(place, ""))
+        };
+        [of("POST", "/a%2Fb?c=d"), of("HEAD", ""), of("GET", "/panic")]
+    });
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[test]
+fn what_waits_for_nothing_waits_for_its_turn_too() {
+    let handler = Handler::new(|_| ok("fine")).or_at_once(|_| true);
+    let gateway = Gateway::with_deadline(1, Duration::from_millis(10), handler).unwrap();
+    let taken = gateway.place().unwrap();
+    assert_eq!(gateway.exchange(&get("/"), b"", Persistence::Kept).unwrap_err().reason, Reason::Overloaded);
+    drop(taken);
+    assert_eq!(exchange(&gateway, &get("/"), b"").1, b"fine");
+}
+
 #[test]
 fn a_header_of_a_reply_can_not_break_its_line() {
     let gateway = gateway(1, |_| Reply {
@@ -131,7 +174,7 @@ fn past_the_pool_requests_are_refused_after_a_while() {
         may_leave.recv().unwrap();
         ok("done")
     };
-    let gateway = Gateway::with_deadline(1, Duration::from_millis(20), Arc::new(handler)).unwrap();
+    let gateway = Gateway::with_deadline(1, Duration::from_millis(20), Handler::new(handler)).unwrap();
     thread::scope(|scope| {
         let first = scope.spawn(|| exchange(&gateway, &get("/"), b""));
         is_in.recv().unwrap();
@@ -164,7 +207,7 @@ fn a_tiny_http_that_accepts_no_more_is_replaced() {
 #[test]
 fn a_header_that_tiny_http_can_not_read_is_refused() {
     let head = head("GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: Zoë\r\n\r\n");
-    assert_eq!(encode(&head, b"").unwrap_err().reason, Reason::BadRequest);
+    assert_eq!(Request::of(&head, b"").err().unwrap().reason, Reason::BadRequest);
 }
 
 proptest! {
@@ -190,7 +233,8 @@ proptest! {
         request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
         let Ok(Some((head, _))) = Head::parse(request.as_bytes(), CLIENT, &[]) else { return Err(TestCaseError::reject("no request")) };
 
-        let passed_on = encode(&head, &body).unwrap();
+        let Ok(request) = Request::of(&head, &body) else { return Err(TestCaseError::reject("no address")) };
+        let passed_on = encode(&request, &head.id);
         let mut slots = [httparse::EMPTY_HEADER; 32];
         let mut again = httparse::Request::new(&mut slots);
         let length = again.parse(&passed_on).unwrap().unwrap();
@@ -199,9 +243,9 @@ proptest! {
         prop_assert_eq!(again.path, Some(target.as_str()));
         let mut expected = vec![("host".to_owned(), "chat.example".to_owned())];
         expected.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        expected.push(("content-length".to_owned(), body.len().to_string()));
         expected.push((CLIENT_HEADER.to_owned(), CLIENT.to_string()));
         expected.push((request_id::HEADER.to_owned(), head.id.as_str().to_owned()));
-        expected.push(("content-length".to_owned(), body.len().to_string()));
         let seen: Vec<_> = again.headers.iter()
             .map(|header| (header.name.to_owned(), String::from_utf8(header.value.to_vec()).unwrap()))
             .collect();

@@ -11,6 +11,7 @@ mod chats_page;
 pub mod cors;
 pub mod credentials;
 pub mod gateway;
+pub mod handler;
 pub mod health;
 pub mod home;
 pub mod limits;

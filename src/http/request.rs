@@ -1,9 +1,31 @@
 //! A plain request, whole, as endpoints see it.
 
-use crate::server::head::{self, Method};
+use crate::{
+    refusal::{Reason, Refusal},
+    server::head::{self, Head, Method},
+};
 use std::net::IpAddr;
 
-/// A plain request, whole: what tiny_http received from the gateway.
+/// The headers that an endpoint may look at; all others stay outside.
+pub const PASSED_ON: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "content-type",
+    "forwarded",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "origin",
+    "sec-websocket-protocol",
+    "user-agent",
+    "x-forwarded-for",
+];
+
+/// A plain request, whole.
 ///
 /// It may hold a password or a token, so there is no `Debug`.
 pub struct Request {
@@ -19,6 +41,25 @@ pub struct Request {
 }
 
 impl Request {
+    /// The request with this head and body. Refused with `bad_request` if a header that is passed on is not ASCII.
+    pub fn of(head: &Head, body: &[u8]) -> Result<Request, Refusal> {
+        let passed_on = head.headers.iter().filter(|(name, _)| PASSED_ON.contains(&name.as_str()));
+        let mut headers: Vec<_> = passed_on.cloned().collect();
+        if headers.iter().any(|(_, value)| !value.is_ascii()) {
+            return Err(Refusal::new(Reason::BadRequest, "A header holds characters that are not ASCII."));
+        }
+        headers.push(("content-length".to_owned(), body.len().to_string()));
+        Ok(Request {
+            method: head.method,
+            path: head.path.clone(),
+            segments: head.segments()?,
+            query: head.query.clone(),
+            headers,
+            body: body.to_vec(),
+            client: head.client,
+        })
+    }
+
     /// The first value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())

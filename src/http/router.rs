@@ -32,6 +32,8 @@ pub struct Route {
     /// `/chats/:id/token`: a `:name` takes any one segment, everything else only itself.
     pub pattern: &'static str,
     pub answer: Answer,
+    /// The answer waits for nothing: no store, no password, nobody else.
+    pub at_once: bool,
 }
 
 /// The endpoint of a path where nothing is, for logs and figures.
@@ -41,7 +43,12 @@ pub type Answer = fn(&Arc<Chat>, &Request, &Params<'_>) -> Result<Reply, Refusal
 
 impl Route {
     pub const fn new(methods: &'static [Method], pattern: &'static str, answer: Answer) -> Route {
-        Route { methods, pattern, answer }
+        Route { methods, pattern, answer, at_once: false }
+    }
+
+    /// The same, whose answer waits for nothing.
+    pub const fn at_once(self) -> Route {
+        Route { at_once: true, ..self }
     }
 
     fn params<'a>(&self, segments: &'a [String]) -> Option<Params<'a>> {
@@ -81,6 +88,12 @@ impl<'a> Params<'a> {
 pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     let routes = PUBLIC.iter().chain(ADMIN).flat_map(|endpoints| endpoints.routes);
     routes.flat_map(|route| route.methods.iter().map(|method| (method.as_str(), route.pattern)))
+}
+
+/// Whether a request that came in on `LISTEN` is answered without waiting for anything.
+pub fn is_at_once(request: &Request) -> bool {
+    let mut routes = PUBLIC.iter().flat_map(|endpoints| endpoints.routes).filter(|route| route.at_once);
+    routes.any(|route| route.takes(request.method) && route.params(&request.segments).is_some())
 }
 
 /// Answers a request that came in on `LISTEN`.

@@ -23,8 +23,8 @@ use std::{
 pub const ENDPOINTS: Endpoints = Endpoints {
     routes: &[
         Route::new(&[Method::Get, Method::Post], "/auth", auth),
-        Route::new(&[Method::Get, Method::Post], "/ws_ticket", ws_ticket),
-        Route::new(&[Method::Get, Method::Post], "/token/ws", token_ws),
+        Route::new(&[Method::Get, Method::Post], "/ws_ticket", ws_ticket).at_once(),
+        Route::new(&[Method::Get, Method::Post], "/token/ws", token_ws).at_once(),
     ],
     refused: bearer::refused,
 };

@@ -35,7 +35,7 @@ pub fn encode(reply: &Reply, persistence: Persistence, to_head_request: bool) ->
     };
     header("Server", SERVER);
     header("Date", &httpdate::fmt_http_date(SystemTime::now()));
-    for (name, value) in &reply.headers {
+    for (name, value) in reply.headers.iter().filter(|(name, value)| is_fit(name, value)) {
         header(name, value);
     }
     // Whoever sends Upgrade lists it in Connection (RFC 9110 §7.8).
@@ -54,6 +54,16 @@ pub fn encode(reply: &Reply, persistence: Persistence, to_head_request: bool) ->
         bytes.extend_from_slice(&reply.body);
     }
     bytes
+}
+
+/// Whether a header can be sent. With a line break in it, whoever chose the value would write headers and bodies of
+/// their own.
+pub fn is_fit(name: &str, value: &str) -> bool {
+    let fit = value.bytes().all(|byte| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic());
+    if !fit {
+        tracing::error!(name, "a header of a reply can't be sent; it is left out");
+    }
+    fit
 }
 
 /// The `Server` header of every answer; no version, which would only help a scanner.

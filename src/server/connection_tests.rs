@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    http::reply::Request,
+    http::{handler::Handler, reply::Request},
     room::figures::Figures,
     server::{
         test_support::{connected, limits},
@@ -43,7 +43,7 @@ fn service(limits: Limits) -> Arc<Service> {
         headers: vec![("Content-Type", "text/plain".to_owned())],
         body: [request.path.as_bytes(), b" ", &request.body].concat(),
     };
-    let gateway = Gateway::start(1, Arc::new(handler)).unwrap();
+    let gateway = Gateway::start(1, Handler::new(handler)).unwrap();
     let metrics = Arc::new(Metrics::new(&Figures::default(), &Counter::default()));
     Arc::new(Service::new(limits, vec![], gateway, Box::new(OneDoor), metrics))
 }

@@ -37,8 +37,8 @@ use crate::{
         sources::SettingError,
     },
     http::{
-        backend::Handler,
         gateway::{self, Gateway},
+        handler::Handler,
         router,
     },
     vital,
@@ -95,9 +95,9 @@ impl Server {
         let chat = Chat::open(config)?;
 
         let doors = Box::new(Doors::new(chat.clone()));
-        let handler: Handler = {
+        let handler = {
             let chat = chat.clone();
-            Arc::new(move |request| router::handle(&chat, request))
+            Handler::new(move |request| router::handle(&chat, request)).or_at_once(router::is_at_once)
         };
         let tls = chat.config.tls.clone().map(|identity| Tls::new(identity, chat.config.limits.clone()));
         let tls = tls.transpose()?.map(Arc::new);
@@ -115,9 +115,9 @@ impl Server {
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "figures and health are served");
             }
-            let handler: Handler = {
+            let handler = {
                 let chat = chat.clone();
-                Arc::new(move |request| router::handle_admin(&chat, request))
+                Handler::new(move |request| router::handle_admin(&chat, request))
             };
             let places = Places { connections: ADMIN_CONNECTIONS, requests: ADMIN_POOL_SIZE };
             Listening::new(&chat, listener, None, places, handler, Box::new(NoDoors))
