@@ -3,8 +3,8 @@
 //! A name is taken here first, then among the other nodes if there are any. There a claim expires unless the
 //! [`keeper`] renews it; a member whose node could not do so for a while asks again before it says anything.
 //!
-//! Lock order: the table of rooms, then one room's names. No lock is held over I/O but a room's
-//! `open`, for reading, and a holder's `parting`, while an event is on its way to the log.
+//! Lock order: a holder's `parting`, the table of rooms, then one room's names. No lock is held over I/O but a holder's
+//! `parting` and a room's `open`, for reading, while an event is on its way to the log.
 
 mod keeper;
 
@@ -178,13 +178,21 @@ impl Holding {
         self.holder.color.lock().clone()
     }
 
-    /// Gives the name back behind what `say` says of it. Whoever hears that may ask for the name at once, and gets it.
+    /// Gives the name back behind what `say` says of it. Whoever hears that on this node may ask for the name at once,
+    /// and gets it; elsewhere it is free a moment later.
     pub fn part<T>(self, say: impl FnOnce(&Holding) -> T) -> T {
-        let holder = self.holder.clone();
-        let _parting = holder.parting.lock();
+        let _parting = self.holder.parting.lock();
         let said = say(&self);
-        drop(self);
+        self.let_go();
         said
+    }
+
+    /// On this node only.
+    fn let_go(&self) {
+        let mut holders = self.names.holders.lock();
+        if holders.get(&self.holder.key).is_some_and(|holder| Arc::ptr_eq(holder, &self.holder)) {
+            holders.remove(&self.holder.key);
+        }
     }
 
     pub fn is(&self, name: &str) -> bool {
@@ -222,10 +230,10 @@ impl Holding {
 
 impl Drop for Holding {
     fn drop(&mut self) {
+        self.let_go();
         if let Some(others) = &self.names.others {
             others.give_back(self.names.room, &self.holder);
         }
-        self.names.holders.lock().remove(&self.holder.key);
     }
 }
 
