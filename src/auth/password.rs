@@ -17,7 +17,8 @@ use std::{
 /// The cost of new bcrypt hashes: Laravel's default.
 const COST: u32 = 12;
 
-/// How long a password may wait for its turn: at some 250 ms a hash, longer than that nobody waits gladly.
+/// How long a password may wait for its turn: at some 250 ms a hash (twice that where others want the core), longer than
+/// that nobody waits gladly.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Checks and makes password hashes, a bounded number at a time.
@@ -81,7 +82,7 @@ impl Passwords {
         let _turn = self.queue.enter()?;
         let salt = rand::random();
         let hash = bcrypt_steps::bcrypt(COST, &salt, password, &mut Breaks::default());
-        Ok(format!("$2y${COST}${}{}", BASE_64.encode(salt), BASE_64.encode(hash)))
+        Ok(format!("$2y${COST:02}${}{}", BASE_64.encode(salt), BASE_64.encode(hash)))
     }
 }
 

@@ -24,9 +24,9 @@ const KEY: usize = 72;
 /// Rounds without a break; one takes some 50 µs.
 const ROUNDS: u32 = 2;
 
-/// How long others may have the core in between, in all: on a machine that has no time to spare, a login has to get
-/// its share too.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long others may have the core in between, in all: about as long as a hash takes. On a machine that has no time
+/// to spare, a login has to get its share too.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What is encrypted 64 times: `OrpheanBeholderScryDoubt`.
 const TEXT: [[u32; 2]; 3] = [[0x4f72_7068, 0x6561_6e42], [0x6568_6f6c, 0x6465_7253], [0x6372_7944, 0x6f75_6274]];
@@ -43,12 +43,15 @@ impl Default for Breaks {
 }
 
 impl Breaks {
-    fn take(&mut self) {
-        if !self.left.is_zero() {
-            let begun = Instant::now();
-            thread::yield_now();
-            self.left = self.left.saturating_sub(begun.elapsed());
+    /// Answers whether there was time for one.
+    fn take(&mut self) -> bool {
+        if self.left.is_zero() {
+            return false;
         }
+        let begun = Instant::now();
+        thread::yield_now();
+        self.left = self.left.saturating_sub(begun.elapsed());
+        true
     }
 }
 
@@ -88,9 +91,15 @@ mod tests {
     #[test]
     fn others_get_the_core_for_a_bounded_time_only() {
         let mut breaks = Breaks { left: Duration::from_nanos(1) };
-        breaks.take();
+        assert!(breaks.take());
+        assert!(!breaks.take());
+    }
+
+    #[test]
+    fn a_hash_takes_breaks() {
+        let mut breaks = Breaks { left: Duration::from_nanos(1) };
+        super::bcrypt(4, &[0; 16], "password", &mut breaks);
         assert_eq!(breaks.left, Duration::ZERO);
-        breaks.take();
     }
 
     proptest! {
