@@ -238,6 +238,14 @@ impl Watched {
         assert!(comes_true(in_step), "the replica does not catch up");
     }
 
+    /// Ends that pause.
+    #[track_caller]
+    pub fn go_on(&self) {
+        let mut unpause = redis::cmd("CLIENT");
+        unpause.arg("UNPAUSE");
+        self.master.ask::<()>(unpause).expect("the master takes its orders");
+    }
+
     /// Tells the sentinel to promote the replica.
     #[track_caller]
     pub fn fail_over(&self) {
