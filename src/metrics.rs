@@ -31,7 +31,7 @@ pub struct Metrics {
     pub send_queue_members: Gauge,
     /// Messages that wait to be stored.
     pub log_queue: Gauge,
-    /// Threads that answer plain requests, and how many of them are at it.
+    /// Plain requests that can be answered at a time, and how many are being answered.
     pub http_workers: Gauge,
     pub http_workers_busy: Gauge,
     /// How long spending a token takes.
@@ -117,8 +117,12 @@ impl Metrics {
         registry.register("http_requests", "Plain requests answered, by endpoint and status", self.requests.clone());
         let help = "Answering a plain request, by endpoint";
         registry.register_with_unit("http_request", help, Unit::Seconds, self.request_times.clone());
-        registry.register("http_workers", "Threads that answer plain requests", self.http_workers.clone());
-        registry.register("http_workers_busy", "Those that are answering one", self.http_workers_busy.clone());
+        registry.register("http_workers", "Plain requests that can be answered at a time", self.http_workers.clone());
+        registry.register(
+            "http_workers_busy",
+            "Plain requests that are being answered",
+            self.http_workers_busy.clone(),
+        );
     }
 
     /// A plain request to `endpoint` (the pattern of its path) was answered with `status`, after `time`.

@@ -374,7 +374,7 @@ mod panics {
         assert!(server.is_running());
     }
 
-    // Seen to fail without `catch_unwind` in `http::backend`: there is no answer.
+    // Seen to fail without `catch_unwind` in `http::handler`: there is no answer.
     #[test]
     fn a_panic_in_an_endpoint_is_answered_with_500() {
         let server = with_panics(Server::with()).start();

@@ -4,7 +4,7 @@
 //! accept fails. [`super::gateway`] is the only client it ever has.
 
 use super::{
-    handler::Handler,
+    handler::{Handler, or_500},
     reply::{Reply, Request},
 };
 use crate::{
@@ -112,11 +112,11 @@ fn handle(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) 
                 continue;
             }
         };
-        let reply = match read(&mut received) {
+        let reply = or_500(|| match read(&mut received) {
             Ok(Some((request, id))) => handler.answer(request, &id),
             Ok(None) => Reply { status: 204, headers: Vec::new(), body: Vec::new() },
             Err(refusal) => Reply::from(refusal),
-        };
+        });
         // An error means that the gateway has given up on this request; nobody is left to be told.
         let _ = received.respond(response(reply));
     }

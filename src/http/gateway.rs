@@ -8,14 +8,14 @@
 use super::{
     backend::{Backend, CLIENT_HEADER, GREETING},
     handler::Handler,
-    request::Request,
+    request::{Request, passed_on},
 };
 use crate::{
     refusal::{Reason, Refusal},
     server::{
         answer::{self, Persistence},
         head::{Head, Method},
-        request_id::{self, RequestId},
+        request_id,
     },
 };
 use std::{
@@ -74,13 +74,15 @@ impl Gateway {
     /// It is taken in whole before anything goes to the client: who reads slowly must not hold a connection that
     /// others wait for.
     pub fn exchange(&self, head: &Head, body: &[u8], persistence: Persistence) -> Result<Vec<u8>, Refusal> {
-        let request = Request::of(head, body)?;
+        let (segments, headers) = (head.segments()?, passed_on(head)?);
         let to_head = head.method == Method::Head;
+        // Of what needs no connection neither more may run at a time: signing can be dear.
         let mut place = self.place()?;
-        if self.handler.waits_for_nothing(&request) {
+        if self.handler.is_at_once(head.method, &segments) {
+            let request = Request::of(head, segments, &headers, body);
             return Ok(answer::encode(&self.handler.answer(request, &head.id), persistence, to_head));
         }
-        let answer = place.exchange(&encode(&request, &head.id), to_head, persistence);
+        let answer = place.exchange(&encode(head, &headers, body), to_head, persistence);
         answer.map_err(|error| {
             tracing::error!(%error, "the inner HTTP server gave no answer");
             Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1))
@@ -219,18 +221,19 @@ fn relay_head(answer: &mut Vec<u8>, to_head: bool, persistence: Persistence) -> 
 
 /// A request as tiny_http gets it. Nothing in it could end a line early: [`Head::parse`] lets no control character
 /// through in a path, a query or a header.
-fn encode(Request { method, path, query, headers, body, client, .. }: &Request, id: &RequestId) -> Vec<u8> {
+fn encode(head: &Head, headers: &[&(String, String)], body: &[u8]) -> Vec<u8> {
     let mut request = Vec::with_capacity(512 + body.len());
     let mut push = |parts: &[&str]| parts.iter().for_each(|part| request.extend_from_slice(part.as_bytes()));
-    push(&[method.as_str(), " ", path]);
-    if let Some(query) = query {
+    push(&[head.method.as_str(), " ", &head.path]);
+    if let Some(query) = &head.query {
         push(&["?", query]);
     }
     push(&[" HTTP/1.1\r\n"]);
     for (name, value) in headers {
         push(&[name, ": ", value, "\r\n"]);
     }
-    push(&[CLIENT_HEADER, ": ", &client.to_string(), "\r\n", request_id::HEADER, ": ", id.as_str(), "\r\n\r\n"]);
+    push(&[CLIENT_HEADER, ": ", &head.client.to_string(), "\r\n", request_id::HEADER, ": ", head.id.as_str(), "\r\n"]);
+    push(&["content-length: ", &body.len().to_string(), "\r\n\r\n"]);
     request.extend_from_slice(body);
     request
 }

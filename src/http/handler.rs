@@ -3,7 +3,10 @@
 use super::{reply::Reply, request::Request};
 use crate::{
     refusal::{Reason, Refusal},
-    server::request_id::{self, RequestId},
+    server::{
+        head::Method,
+        request_id::{self, RequestId},
+    },
     vital,
 };
 use std::{
@@ -11,40 +14,48 @@ use std::{
     sync::Arc,
 };
 
+/// Whether what is asked by this method, at this path, is answered at once.
+pub type AtOnce = fn(Method, &[String]) -> bool;
+
 /// Answers requests; a clone answers the same.
 #[derive(Clone)]
 pub struct Handler {
     answer: Arc<dyn Fn(Request) -> Reply + Send + Sync>,
-    at_once: fn(&Request) -> bool,
+    at_once: AtOnce,
 }
 
 impl Handler {
     /// One that may have to wait for something with any request.
     pub fn new(answer: impl Fn(Request) -> Reply + Send + Sync + 'static) -> Handler {
-        Handler { answer: Arc::new(answer), at_once: |_| false }
+        Handler { answer: Arc::new(answer), at_once: |_, _| false }
     }
 
-    /// The same, which waits for nothing with the requests that are `at_once`.
-    pub fn or_at_once(self, at_once: fn(&Request) -> bool) -> Handler {
+    /// The same, with a rule by which method and path tell what is answered at once: without waiting for a store, a
+    /// password or anybody else.
+    pub fn with_at_once(self, at_once: AtOnce) -> Handler {
         Handler { at_once, ..self }
     }
 
-    /// Whether this request is answered without waiting for a store, a password or anybody else.
-    pub fn waits_for_nothing(&self, request: &Request) -> bool {
-        (self.at_once)(request)
+    /// Whether the endpoint of this method and path waits for nothing.
+    pub fn is_at_once(&self, method: Method, segments: &[String]) -> bool {
+        (self.at_once)(method, segments)
     }
 
-    /// Answers a request, also if its endpoint panics: with 500.
+    /// Answers a request, also if its endpoint panics.
     pub fn answer(&self, request: Request, id: &RequestId) -> Reply {
         let _request = id.enter();
-        let answer = catch_unwind(AssertUnwindSafe(|| {
+        let reply = or_500(|| {
             vital::may_panic("endpoint");
             (self.answer)(request)
-        }));
-        let reply = answer.unwrap_or_else(|_| {
-            tracing::error!("an endpoint panicked; its request is answered with 500");
-            Reply::from(Refusal::from(Reason::Internal))
         });
         reply.with(request_id::HEADER, id.as_str())
     }
+}
+
+/// What `answer` says; 500 if it panics.
+pub fn or_500(answer: impl FnOnce() -> Reply) -> Reply {
+    catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
+        tracing::error!("an endpoint panicked; its request is answered with 500");
+        Reply::from(Refusal::from(Reason::Internal))
+    })
 }

@@ -25,6 +25,15 @@ pub const PASSED_ON: &[&str] = &[
     "x-forwarded-for",
 ];
 
+/// Those of a request's headers; refused with `bad_request` if one is not ASCII.
+pub fn passed_on(head: &Head) -> Result<Vec<&(String, String)>, Refusal> {
+    let headers: Vec<_> = head.headers.iter().filter(|(name, _)| PASSED_ON.contains(&name.as_str())).collect();
+    if headers.iter().any(|(_, value)| !value.is_ascii()) {
+        return Err(Refusal::new(Reason::BadRequest, "A header holds characters that are not ASCII."));
+    }
+    Ok(headers)
+}
+
 /// A plain request, whole.
 ///
 /// It may hold a password or a token, so there is no `Debug`.
@@ -41,23 +50,18 @@ pub struct Request {
 }
 
 impl Request {
-    /// The request with this head and body. Refused with `bad_request` if a header that is passed on is not ASCII.
-    pub fn of(head: &Head, body: &[u8]) -> Result<Request, Refusal> {
-        let passed_on = head.headers.iter().filter(|(name, _)| PASSED_ON.contains(&name.as_str()));
-        let mut headers: Vec<_> = passed_on.cloned().collect();
-        if headers.iter().any(|(_, value)| !value.is_ascii()) {
-            return Err(Refusal::new(Reason::BadRequest, "A header holds characters that are not ASCII."));
-        }
-        headers.push(("content-length".to_owned(), body.len().to_string()));
-        Ok(Request {
+    /// The request with this head, whose path has these segments and of whose headers these are passed on, and body.
+    pub fn of(head: &Head, segments: Vec<String>, headers: &[&(String, String)], body: &[u8]) -> Request {
+        let length = ("content-length".to_owned(), body.len().to_string());
+        Request {
             method: head.method,
             path: head.path.clone(),
-            segments: head.segments()?,
+            segments,
             query: head.query.clone(),
-            headers,
+            headers: headers.iter().copied().cloned().chain([length]).collect(),
             body: body.to_vec(),
             client: head.client,
-        })
+        }
     }
 
     /// The first value of a header, by its lower-case name.

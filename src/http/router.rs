@@ -90,10 +90,9 @@ pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     routes.flat_map(|route| route.methods.iter().map(|method| (method.as_str(), route.pattern)))
 }
 
-/// Whether a request that came in on `LISTEN` is answered without waiting for anything.
-pub fn is_at_once(request: &Request) -> bool {
-    let mut routes = PUBLIC.iter().flat_map(|endpoints| endpoints.routes).filter(|route| route.at_once);
-    routes.any(|route| route.takes(request.method) && route.params(&request.segments).is_some())
+/// Whether the endpoint of a request that came in on `LISTEN` waits for nothing.
+pub fn is_at_once(method: Method, segments: &[String]) -> bool {
+    matches!(find(method, segments, PUBLIC.iter().copied()), Found::Endpoint(_, route, _) if route.at_once)
 }
 
 /// Answers a request that came in on `LISTEN`.
@@ -294,6 +293,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn only_what_computes_and_nothing_else_is_at_once() {
+        let tables = PUBLIC.iter().chain(HEALTH).chain(ADMIN).flat_map(|endpoints| endpoints.routes);
+        let at_once: Vec<_> = tables.filter(|route| route.at_once).map(|route| route.pattern).collect();
+        assert_eq!(at_once, ["/ws_ticket", "/token/ws"]);
+        assert!(is_at_once(Method::Post, &segments("/ws_ticket")));
+        assert!(!is_at_once(Method::Put, &segments("/ws_ticket")) && !is_at_once(Method::Get, &segments("/auth")));
     }
 
     #[test]

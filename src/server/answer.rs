@@ -48,16 +48,20 @@ pub fn encode(reply: &Reply, persistence: Persistence, to_head_request: bool) ->
     if let Some(connection) = connection {
         header("Connection", &connection);
     }
-    header("Content-Length", &reply.body.len().to_string());
+    // These have no body, whoever asks (RFC 9110 §8.6).
+    let bodiless = matches!(reply.status, 100..=199 | 204 | 304);
+    if !bodiless {
+        header("Content-Length", &reply.body.len().to_string());
+    }
     bytes.extend_from_slice(b"\r\n");
-    if !to_head_request {
+    if !bodiless && !to_head_request {
         bytes.extend_from_slice(&reply.body);
     }
     bytes
 }
 
-/// Whether a header can be sent. With a line break in it, whoever chose the value would write headers and bodies of
-/// their own.
+/// Whether a header can be sent; if not, it is left out, and the log says so. With a line break in it, whoever chose the
+/// value would write headers and bodies of their own.
 pub fn is_fit(name: &str, value: &str) -> bool {
     let fit = value.bytes().all(|byte| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic());
     if !fit {

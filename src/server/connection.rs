@@ -104,7 +104,7 @@ impl Service {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// Threads that answer plain requests: how many there are, and how many are at it.
+    /// How many plain requests can be answered at a time, and how many are being answered.
     pub fn workers(&self) -> (usize, usize) {
         self.gateway.workers()
     }

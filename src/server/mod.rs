@@ -97,7 +97,7 @@ impl Server {
         let doors = Box::new(Doors::new(chat.clone()));
         let handler = {
             let chat = chat.clone();
-            Handler::new(move |request| router::handle(&chat, request)).or_at_once(router::is_at_once)
+            Handler::new(move |request| router::handle(&chat, request)).with_at_once(router::is_at_once)
         };
         let tls = chat.config.tls.clone().map(|identity| Tls::new(identity, chat.config.limits.clone()));
         let tls = tls.transpose()?.map(Arc::new);
