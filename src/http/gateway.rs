@@ -207,8 +207,7 @@ fn relay_head(answer: &mut Vec<u8>, to_head: bool, persistence: Persistence) -> 
     };
     let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
-    // RFC 9112 §6.3: these have no body, whatever length they state.
-    let bodiless = to_head || matches!(response.code, Some(100..=199 | 204 | 304));
+    let bodiless = to_head || response.code.is_some_and(answer::is_bodiless);
     let length = if bodiless { Some(0) } else { length };
     let mut end = head.saturating_add(length.ok_or_else(|| io::Error::other("the answer does not say its length"))?);
     if let Some(option) = persistence.option() {

@@ -48,8 +48,7 @@ pub fn encode(reply: &Reply, persistence: Persistence, to_head_request: bool) ->
     if let Some(connection) = connection {
         header("Connection", &connection);
     }
-    // These have no body, whoever asks (RFC 9110 §8.6).
-    let bodiless = matches!(reply.status, 100..=199 | 204 | 304);
+    let bodiless = is_bodiless(reply.status);
     if !bodiless {
         header("Content-Length", &reply.body.len().to_string());
     }
@@ -58,6 +57,11 @@ pub fn encode(reply: &Reply, persistence: Persistence, to_head_request: bool) ->
         bytes.extend_from_slice(&reply.body);
     }
     bytes
+}
+
+/// Whether answers of this status have no body, whatever length they state (RFC 9112 §6.3).
+pub fn is_bodiless(status: u16) -> bool {
+    matches!(status, 100..=199 | 204 | 304)
 }
 
 /// Whether a header can be sent; if not, it is left out, and the log says so. With a line break in it, whoever chose the
