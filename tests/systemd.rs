@@ -1,5 +1,5 @@
 //! systemd: its protocols, spoken by a small stand-in as systemd speaks them; the units; and the scripts that install
-//! them. Needs `systemd-analyze`, `systemd-sysusers` and `systemctl`, but no systemd that runs.
+//! them. Needs `strace`, `systemd-analyze`, `systemd-sysusers` and `systemctl`, but no systemd that runs.
 
 mod common;
 
@@ -10,15 +10,17 @@ use common::{
     tls::Certified,
 };
 use rusqlite::TransactionBehavior;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::json;
 use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
-        unix::{fs::PermissionsExt, net::UnixDatagram},
+        unix::{fs::PermissionsExt, net::UnixDatagram, process::CommandExt},
     },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -30,6 +32,8 @@ use std::{
 const UNITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd");
 /// Below 1.5 `systemd-analyze security` still says OK; it counts in tenths.
 const MOST_EXPOSED: &str = "15";
+/// The user without rights.
+const NOBODY: u32 = 65_534;
 
 /// What systemd is to a service: the socket that it holds, and the one on which it is told things.
 struct Systemd {
@@ -45,6 +49,7 @@ impl Systemd {
     fn with(settings: impl FnOnce(Setup) -> Setup) -> Systemd {
         let setup = Server::with();
         let notify = UnixDatagram::bind(setup.path("notify")).expect("a socket");
+        fs::set_permissions(setup.path("notify"), fs::Permissions::from_mode(0o666)).expect("its owner may");
         notify.set_read_timeout(Some(PATIENCE)).expect("a read time-out");
         let port = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let path = setup.path("notify");
@@ -65,10 +70,21 @@ impl Systemd {
 
     #[track_caller]
     fn start_with_errors(&self, errors: Stdio) -> Service {
+        self.start_under(&[], errors)
+    }
+
+    /// The same under another program, which runs it in the same process.
+    #[track_caller]
+    fn start_under(&self, other: &[&OsStr], errors: Stdio) -> Service {
         let service = self.setup.command(&["serve", "--demo"]);
         let port: OwnedFd = self.port.try_clone().expect("a descriptor").into();
-        let child = Command::new("sh")
+        let mut shell = Command::new("sh");
+        if let Some(user) = self.setup.user() {
+            shell.uid(user);
+        }
+        let child = shell
             .args(["-c", "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"", "sh"])
+            .args(other)
             .arg(service.get_program())
             .args(service.get_args())
             .current_dir(service.get_current_dir().expect("the test's directory"))
@@ -322,6 +338,78 @@ fn the_service_can_do_little_beyond_its_job() {
     let arguments = ["security", "--offline=true", "--threshold", MOST_EXPOSED];
     let output = Command::new("systemd-analyze").args(arguments).arg(service).output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// The calls that the unit's `SystemCallFilter=` lets through (systemd.exec(5)). At any other the service is killed.
+fn allowed_system_calls(unit: &str) -> BTreeSet<String> {
+    let mut allowed = BTreeSet::new();
+    for line in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let (names, forbids) = line.strip_prefix('~').map_or((line, false), |names| (names, true));
+        let calls: BTreeSet<String> = names.split_whitespace().flat_map(system_calls).collect();
+        if forbids {
+            allowed.retain(|call| !calls.contains(call));
+        } else {
+            allowed.extend(calls);
+        }
+    }
+    allowed
+}
+
+/// A call by its name, or all of a group (`@name`).
+fn system_calls(name: &str) -> Vec<String> {
+    if !name.starts_with('@') {
+        return vec![name.to_owned()];
+    }
+    let group = Command::new("systemd-analyze").args(["syscall-filter", name]).output().expect("it runs");
+    assert!(group.status.success(), "{name}: {}", String::from_utf8_lossy(&group.stderr));
+    let text = String::from_utf8(group.stdout).expect("text");
+    let members = text.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    members.flat_map(system_calls).collect()
+}
+
+/// The calls in what strace has written: `PID name(…`.
+fn system_calls_made(trace: &str) -> BTreeSet<String> {
+    let call = |line: &str| {
+        let (name, _) = line.split_once(' ')?.1.trim_start().split_once('(')?;
+        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        is_name.then(|| name.to_owned())
+    };
+    trace.lines().filter_map(call).collect()
+}
+
+#[test]
+fn the_service_makes_no_system_call_that_its_unit_forbids() {
+    // For root SQLite would make one more: it gives its files to the one who owns the database.
+    let by_nobody = |setup: Setup| if geteuid().is_root() { setup.run_by(NOBODY) } else { setup };
+    let systemd = Systemd::with(|setup| by_nobody(setup.env("ADMIN_LISTEN", "127.0.0.1:0")));
+    let trace = systemd.setup.path("trace");
+    let strace = ["strace", "-D", "-f", "-qq", "-o"].map(OsStr::new);
+    let mut service = systemd.start_under(&[&strace[..], &[trace.as_os_str()]].concat(), Stdio::null());
+    systemd.wait_for("READY=1");
+    let body = json!({"email": ALICE.email, "password": ALICE.password}).to_string();
+    let login = Connection::open(systemd.address()).send(post("/login", "application/json", &body)).response().json();
+    let token = login["token"].as_str().expect("a token");
+    let mut alice = Client::open(systemd.address(), &format!("/chat/{DEMO}?auth={token}"));
+    alice.say_and_hear("one message and");
+    alice.say_and_hear("another");
+    service.signal(Signal::HUP);
+    systemd.wait_for("RELOADING=1");
+    systemd.wait_for("READY=1");
+    service.stop();
+    // strace itself may end a moment later.
+    let mut made = BTreeSet::new();
+    eventually("the end is traced", || {
+        let trace = fs::read_to_string(&trace).expect("a trace");
+        made = system_calls_made(&trace);
+        trace.contains("exit_group(")
+    });
+    let unit = fs::read_to_string(Path::new(UNITS).join("propromo-chat.service")).expect("the service unit");
+    let allowed = allowed_system_calls(&unit);
+    for call in ["accept4", "sched_setscheduler", "sendto"] {
+        assert!(made.contains(call), "{call} is missing in {made:?}");
+    }
+    assert!(!allowed.contains("mount"), "{allowed:?}");
+    assert_eq!(made.difference(&allowed).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]

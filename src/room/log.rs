@@ -23,7 +23,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Instant,
@@ -35,12 +35,11 @@ const STORE: &str = "store messages";
 /// Messages that may wait for the log thread; senders beyond that wait themselves.
 const LOG_QUEUE: usize = 1024;
 
-/// Members of rooms up to this size go to the desk themselves. In larger ones a reader does better to read on: what
-/// comes in meanwhile is stored and sent together.
-const SMALL_ROOM: usize = 16;
-
 /// The most messages stored in one transaction. Larger batches would not overlap storing and sending.
 const BATCH: usize = 256;
+
+/// So many rooms in a batch are many: one or two large rooms that are busy are not.
+const MANY_ROOMS: usize = 4;
 
 /// What the log thread is given.
 pub(super) enum Entry {
@@ -135,12 +134,17 @@ impl Log {
 
     /// Which batch is being dealt with, if one is: the same one for long means that the desk is stuck.
     pub fn batch_in_work(&self) -> Option<u64> {
-        Some(self.pulse.0.load(Ordering::Relaxed)).filter(|count| count % 2 == 1)
+        Some(self.pulse.beats.load(Ordering::Relaxed)).filter(|count| count % 2 == 1)
+    }
+
+    /// Whether messages of many rooms are stored together, at present.
+    pub fn is_for_many_rooms(&self) -> bool {
+        self.pulse.rooms.load(Ordering::Relaxed) >= MANY_ROOMS
     }
 
     /// Stores on this thread, unless that has to wait or does not pay: then it gives the post back.
     fn post_at_once(&self, post: Post) -> Option<Post> {
-        if matches!(post.author, Author::Outsider(_)) || !self.entries.is_empty() || post.room.count() > SMALL_ROOM {
+        if matches!(post.author, Author::Outsider(_)) || !self.entries.is_empty() || !post.room.is_small() {
             return Some(post);
         }
         let Some(mut desk) = self.desk.try_lock() else { return Some(post) };
@@ -159,9 +163,25 @@ impl Log {
     }
 }
 
-/// Counts up at the begin and at the end of each batch.
+/// What can be seen from outside while somebody is at the desk.
 #[derive(Default)]
-struct Pulse(AtomicU64);
+struct Pulse {
+    /// Counts up at the begin and at the end of each batch.
+    beats: AtomicU64,
+    /// How many rooms a batch has been for: the most lately, less a quarter with each batch.
+    rooms: AtomicUsize,
+}
+
+impl Pulse {
+    fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn batch_for(&self, rooms: usize) {
+        let faded = self.rooms.load(Ordering::Relaxed) * 3 / 4;
+        self.rooms.store(rooms.max(faded), Ordering::Relaxed);
+    }
+}
 
 struct Desk {
     store: Arc<dyn MessageLog>,
@@ -195,9 +215,9 @@ fn run(desk: &Mutex<Desk>, waiting: &Receiver<Entry>) {
 
 impl Desk {
     fn at_work(&mut self, work: impl FnOnce(&mut Desk)) {
-        self.pulse.0.fetch_add(1, Ordering::Relaxed);
+        self.pulse.beat();
         work(self);
-        self.pulse.0.fetch_add(1, Ordering::Relaxed);
+        self.pulse.beat();
     }
 
     /// Deals with what waits, a batch of it.
@@ -241,6 +261,7 @@ impl Desk {
         if self.drafts.is_empty() {
             return;
         }
+        self.pulse.batch_for(1 + self.senders.windows(2).filter(|two| !Arc::ptr_eq(&two[0].1, &two[1].1)).count());
         let stored = self.figures.append.time(|| self.store.append(&self.drafts));
         let (mut senders, mut drafts) = (std::mem::take(&mut self.senders), std::mem::take(&mut self.drafts));
         let posts = senders.drain(..).zip(drafts.drain(..));

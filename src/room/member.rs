@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -37,6 +37,8 @@ pub struct Room {
     /// A bit for each lane that has members of it. Set before the member's history is read, so a
     /// message whose batch did not see the bit is in that history.
     lanes: AtomicU64,
+    /// How many are on the roster.
+    count: AtomicUsize,
     pub(super) roster: Mutex<Roster>,
     /// The last message that the feed has given to the lanes; `None` until that is known. See `room::feed`.
     pub(super) position: Mutex<Option<MessageId>>,
@@ -56,10 +58,21 @@ pub(super) struct Roster {
 /// as often, and use half as much processor time again.
 const LANE_SHARE: usize = 1024;
 
+/// Members of rooms up to this size go to the desk themselves (`log`), and wait for their turn when they are woken
+/// (`socket::wakeups`). In larger ones others wait for what a reader brings, and it does better to read on: what
+/// comes in meanwhile is stored and sent together.
+const SMALL_ROOM: usize = 16;
+
 impl Room {
     pub(super) fn new(name: RoomName, lanes: usize) -> Room {
         let roster = Roster { lanes: vec![0; lanes], users: BTreeMap::new() };
-        Room { name, lanes: AtomicU64::new(0), roster: Mutex::new(roster), position: Mutex::default() }
+        Room {
+            name,
+            lanes: AtomicU64::new(0),
+            count: AtomicUsize::new(0),
+            roster: Mutex::new(roster),
+            position: Mutex::default(),
+        }
     }
 
     /// A bit for each lane that has members.
@@ -70,7 +83,7 @@ impl Room {
     /// Counts a user's socket in, and says which lane takes it and whether it is the user's first.
     pub(super) fn enter(&self, user: &Arc<str>, home: usize) -> (usize, bool) {
         let mut roster = self.roster.lock();
-        let count: usize = roster.lanes.iter().sum();
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
         let lane = (home + count / LANE_SHARE) % roster.lanes.len();
         roster.lanes[lane] += 1;
         self.lanes.fetch_or(1 << lane, Ordering::SeqCst);
@@ -82,6 +95,7 @@ impl Room {
     /// Counts a socket out, and says whether it was the user's last.
     pub(super) fn exit(&self, user: &str, lane: usize) -> bool {
         let mut roster = self.roster.lock();
+        self.count.fetch_sub(1, Ordering::Relaxed);
         roster.lanes[lane] -= 1;
         if roster.lanes[lane] == 0 {
             self.lanes.fetch_and(!(1 << lane), Ordering::SeqCst);
@@ -100,7 +114,12 @@ impl Room {
 
     /// How many sockets are in this room, on this node.
     pub fn count(&self) -> usize {
-        self.roster.lock().lanes.iter().sum()
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is so small, on this node, that its members do more themselves.
+    pub fn is_small(&self) -> bool {
+        self.count() <= SMALL_ROOM
     }
 
     /// How many sockets each user has here, on this node.

@@ -195,6 +195,12 @@ impl Rooms {
         self.log.post(Post { author: Author::Member(author.clone()), room: author.room.clone(), draft });
     }
 
+    /// Whether whoever reads for a member of this room may take its time: few wait for a message, and so many rooms are
+    /// busy that it will wait for others anyway.
+    pub fn is_patient(&self, room: &Room) -> bool {
+        room.is_small() && self.log.is_for_many_rooms()
+    }
+
     /// Says something in a room from outside. Answers how many members hear it, once it is stored;
     /// nothing if it could not be stored.
     pub fn publish(&self, draft: Draft) -> Option<usize> {

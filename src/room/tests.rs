@@ -328,3 +328,31 @@ fn what_was_posted_before_the_stop_is_stored() {
     rooms.stop();
     assert_eq!(log.messages.lock().len(), 500);
 }
+
+#[test]
+fn a_reader_may_take_its_time_while_many_small_rooms_are_busy() {
+    let log = Arc::new(MemoryLog::default());
+    let rooms = Rooms::start(log.clone(), 2).unwrap();
+    let live = |room: &str, user: &str| Client::live(&rooms, &RoomName::channel(room), user);
+    let mut alone: Vec<Client> = (0..8).map(|n| live(&format!("small {n}"), "ann")).collect();
+    let crowd: Vec<Client> = (0..17).map(|n| live("large", &n.to_string())).collect();
+    assert!(!rooms.is_patient(&alone[0].member.room));
+
+    let paused = log.pause.lock();
+    crowd[0].say(&rooms, "first", None);
+    // Nobody else gets to the desk meanwhile.
+    while rooms.waiting() > 0 || rooms.batch_in_work().is_none() {
+        thread::yield_now();
+    }
+    alone.iter().for_each(|client| client.say(&rooms, "together", None));
+    drop(paused);
+    alone.iter_mut().for_each(|client| drop(client.hear_until("together")));
+    assert!(alone.iter().all(|client| rooms.is_patient(&client.member.room)));
+    assert!(!rooms.is_patient(&crowd[0].member.room), "too many wait for it");
+
+    for n in 0..8 {
+        alone[0].say(&rooms, &n.to_string(), None);
+        alone[0].hear_until(&n.to_string());
+    }
+    assert!(!rooms.is_patient(&alone[0].member.room), "only one room is busy");
+}

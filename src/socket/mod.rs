@@ -8,3 +8,4 @@ pub mod handshake;
 pub mod outbound;
 pub mod session;
 pub mod sessions;
+mod wakeups;

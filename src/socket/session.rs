@@ -1,6 +1,6 @@
 //! One open WebSocket: its opening, and its read loop on a thread of its own.
 
-use super::{close::Close, frame, framing::Framing, handshake::Opening, outbound::Outbound};
+use super::{close::Close, frame, framing::Framing, handshake::Opening, outbound::Outbound, wakeups::Wakeups};
 use crate::{
     chat::Chat, config::Limits, metrics::Connected, refusal::Reason, room::member::Member, server::threads::Rest, vital,
 };
@@ -168,6 +168,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
     let mut socket = WebSocket::from_partially_read(wire, early, Role::Server, Some(config));
     let rate = message_rate(limits);
     let mut pinged = Instant::now();
+    let mut wakeups = Wakeups::new();
     loop {
         socket.get_mut().wait_at_most(limits);
         let message = match socket.read() {
@@ -218,6 +219,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
                     return Some(close);
                 }
                 socket.get_mut().deadline = conversation.deadline();
+                wakeups.patient(link.seat.get().is_some_and(|member| link.chat.rooms.is_patient(&member.room)));
             }
             Message::Binary(_) => return Some(Close::BINARY),
             // tungstenite answers pings and close frames itself, through `Wire`.
