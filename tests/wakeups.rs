@@ -2,12 +2,9 @@
 
 mod common;
 
-use common::{ALICE, Client, Server, eventually};
-use rusqlite::{Connection, TransactionBehavior};
+use common::{ALICE, Server, busy, eventually};
 use std::fs;
 
-/// One more than a small room may have.
-const LARGE: usize = 17;
 /// The policy's number in the kernel (sched(7)).
 const SCHED_BATCH: &str = "3";
 
@@ -25,30 +22,14 @@ fn patient(server: &Server) -> usize {
 fn threads_of_small_rooms_wait_for_their_turn_while_many_are_busy() {
     let server = Server::with().env("HANDSHAKE_RATE", "0").start();
     let access = server.access(ALICE);
-    let enter = |room: &str| {
-        let ticket = server.get_with_bearer("/ws_ticket", &access).json();
-        let ticket = ticket["ticket"].as_str().expect("a ticket");
-        Client::open(server.address, &format!("/channel/{room}?ticket={ticket}"))
-    };
-    let mut large: Vec<Client> = (0..LARGE).map(|_| enter("large")).collect();
-    let mut small: Vec<Client> = (0..8).map(|n| enter(&format!("small-{n}"))).collect();
-    small.iter_mut().for_each(|client| drop(client.post("one room after the other")));
+    let mut alone = busy::enter(server.address, &access, "quiet");
+    alone.post("to nobody");
+    alone.post("to nobody again");
     assert_eq!(patient(&server), 0);
 
-    {
-        // What is said meanwhile is stored together, behind the first: that is for a large room, so the log thread waits
-        // with it, and no client's.
-        let mut log = Connection::open(server.data_dir().join("log.db")).expect("the log");
-        let _writing = log.transaction_with_behavior(TransactionBehavior::Immediate).expect("the right to write");
-        for client in large.iter_mut().take(1).chain(&mut small) {
-            client.say("all at once");
-            client.hear_all_up_to_now();
-        }
-    }
-    small.iter_mut().for_each(|client| drop(client.wait_for("message")));
-    small.iter_mut().for_each(|client| drop(client.post("at once after it")));
+    let mut small = busy::many_rooms(server.address, &access, &server.data_dir());
     eventually("a thread waits for its turn", || patient(&server) > 0);
 
-    small.iter_mut().for_each(|client| drop(client.post("one after the other again")));
+    small.iter_mut().for_each(|client| drop(client.post("one after the other")));
     eventually("no thread waits any more", || patient(&server) == 0);
 }

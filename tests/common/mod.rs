@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod attack;
+pub mod busy;
 pub mod channel;
 pub mod chats;
 pub mod documents;
