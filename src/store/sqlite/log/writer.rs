@@ -28,7 +28,7 @@ const CHECKPOINT_PAGES: usize = 1024;
 const KNOWN_ROOMS: usize = 100_000;
 
 /// Messages deleted by one statement while trimming.
-const TRIM_STEP: usize = 64;
+const TRIM_STEP: i64 = 64;
 
 pub(super) struct Writer {
     path: PathBuf,
@@ -123,25 +123,28 @@ impl Writer {
         let started = Instant::now();
         self.index()?;
         self.transaction(|tx| {
-            let mut step = tx.prepare_cached(
-                "SELECT key, tail FROM by_room CROSS JOIN messages USING (key)
-                 WHERE by_room.room = ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
+            let mut last_of_step = tx.prepare_cached(
+                "SELECT key FROM by_room WHERE room = ?1 AND key <= ?2 ORDER BY key LIMIT 1 OFFSET ?3",
             )?;
+            let mut last = tx.prepare_cached("SELECT max(key) FROM by_room WHERE room = ?1 AND key <= ?2")?;
+            let mut tail = tx.prepare_cached("SELECT tail FROM messages WHERE key = ?1")?;
             let mut delete = tx.prepare_cached(
                 "DELETE FROM messages WHERE key IN (SELECT key FROM by_room WHERE room = ?1 AND key <= ?2)",
             )?;
             let mut delete_entries = tx.prepare_cached("DELETE FROM by_room WHERE room = ?1 AND key <= ?2")?;
             let mut trimmed = None;
             let done = loop {
-                let rows: Vec<(i64, i64)> = step
-                    .query_map((room, through, TRIM_STEP as i64), |row| Ok((row.get(0)?, row.get(1)?)))?
-                    .collect::<Result<_, _>>()?;
-                if let Some(&(key, tail)) = rows.last() {
+                let full = last_of_step.query_row((room, through, TRIM_STEP - 1), |row| row.get(0)).optional()?;
+                let key: Option<i64> = match full {
+                    Some(key) => Some(key),
+                    None => last.query_row((room, through), |row| row.get(0))?,
+                };
+                if let Some(key) = key {
+                    trimmed = Some(ids::join(key, tail.query_row([key], |row| row.get(0))?));
                     delete.execute((room, key))?;
                     delete_entries.execute((room, key))?;
-                    trimmed = Some(ids::join(key, tail));
                 }
-                if rows.len() < TRIM_STEP {
+                if full.is_none() {
                     break true;
                 }
                 if started.elapsed() >= budget {
