@@ -1,5 +1,10 @@
 //! Close codes (RFC 6455 §7.4.1) and the reasons sent with them.
 
+use std::time::Duration;
+
+/// How long a closing socket may take to swallow the close frame and answer it.
+pub(super) const GOODBYE: Duration = Duration::from_secs(2);
+
 /// Why this end closes a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Close {

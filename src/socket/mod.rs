@@ -9,3 +9,4 @@ pub mod outbound;
 pub mod session;
 pub mod sessions;
 mod wakeups;
+mod wire;

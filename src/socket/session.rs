@@ -1,6 +1,13 @@
 //! One open WebSocket: its opening, and its read loop on a thread of its own.
 
-use super::{close::Close, frame, framing::Framing, handshake::Opening, outbound::Outbound, wakeups::Wakeups};
+use super::{
+    close::{Close, GOODBYE},
+    frame,
+    handshake::Opening,
+    outbound::Outbound,
+    wakeups::Wakeups,
+    wire::Wire,
+};
 use crate::{
     chat::Chat, config::Limits, metrics::Connected, refusal::Reason, room::member::Member, server::threads::Rest, vital,
 };
@@ -8,7 +15,7 @@ use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
     cell::{Cell, OnceCell},
-    io::{self, Read, Write},
+    io::{self, Read},
     net::{IpAddr, Shutdown, TcpStream},
     sync::Arc,
     thread,
@@ -23,9 +30,6 @@ use tungstenite::{
 /// tungstenite's own buffer, which every open socket holds: some chat messages. What a longer one needs beyond it is
 /// allocated for that message.
 const READ_BUFFER: usize = 1024;
-
-/// How long a closing socket may take to swallow the close frame and answer it.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How often is looked for what one says that was dropped.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -155,16 +159,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
         .max_message_size(Some(limits.max_message))
         .max_frame_size(Some(limits.max_message))
         .accept_unmasked_frames(false);
-    let mut framing = Framing::default();
-    early.truncate(framing.check(&early));
-    let wire = Wire {
-        outbound: &link.outbound,
-        timeout: None,
-        deadline: conversation.deadline(),
-        heard: Instant::now(),
-        framing,
-        closing: None,
-    };
+    let wire = Wire::new(&link.outbound, conversation.deadline(), &mut early);
     let mut socket = WebSocket::from_partially_read(wire, early, Role::Server, Some(config));
     let rate = message_rate(limits);
     let mut pinged = Instant::now();
@@ -178,7 +173,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
                 if wire.outbound.is_closing() {
                     return Some(Close::NORMAL);
                 }
-                if wire.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                if wire.is_overdue() {
                     tracing::info!(reason = AUTH_DEADLINE, client = %link.client, "connection closed");
                     return Some(Close::policy(AUTH_DEADLINE));
                 }
@@ -193,7 +188,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
                 continue;
             }
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                return socket.get_ref().framing.fault();
+                return socket.get_ref().fault();
             }
             Err(error) => return close_for(&error),
         };
@@ -297,86 +292,5 @@ fn forget_input(mut stream: &TcpStream, until: Instant) {
             Ok(_) => {}
             Err(_) => return,
         }
-    }
-}
-
-/// The socket as tungstenite reads and writes it: reads block in the kernel, writes join the queue.
-struct Wire<'a> {
-    outbound: &'a Arc<Outbound>,
-    /// The time-out that is set on the socket.
-    timeout: Option<Duration>,
-    deadline: Option<Instant>,
-    /// When something was last read.
-    heard: Instant,
-    /// Checks what is read.
-    framing: Framing,
-    /// Until when one that was closed by another thread may answer; `None` until that is noticed.
-    closing: Option<Instant>,
-}
-
-impl Wire<'_> {
-    /// Lets the next read wait until there is something to do: a ping, a drop, a deadline.
-    fn wait_at_most(&mut self, limits: &Limits) {
-        let silent = self.heard.elapsed();
-        let mut wait = limits.ping_interval;
-        if silent >= limits.ping_interval {
-            wait = wait.min(limits.pong_timeout.saturating_sub(silent));
-        }
-        if let Some(deadline) = self.deadline {
-            wait = wait.min(deadline.saturating_duration_since(Instant::now()));
-        }
-        // A zero time-out would mean none.
-        let wait = wait.max(Duration::from_millis(1));
-        let set = self.timeout.is_some_and(|set| set.abs_diff(wait) < Duration::from_millis(1));
-        if !set && self.outbound.stream().set_read_timeout(Some(wait)).is_ok() {
-            self.timeout = Some(wait);
-        }
-    }
-}
-
-impl Read for Wire<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // A client that sends a byte now and then must not outlive its deadline.
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        if self.framing.fault().is_some() {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        // Nor one that was closed, and answers with anything but its close frame.
-        if self.outbound.is_closing() {
-            let until = *self.closing.get_or_insert_with(|| Instant::now() + GOODBYE);
-            if Instant::now() >= until {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-        }
-        let n = match self.outbound.stream().read(buf) {
-            // A process that was stopped goes on (signal(7)): as good as a time-out, after which it reads again.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(io::ErrorKind::WouldBlock.into()),
-            read => read,
-        }?;
-        self.heard = Instant::now();
-        match self.framing.check(&buf[..n]) {
-            // No bytes at all would be the end of the connection.
-            0 if n > 0 => Err(io::ErrorKind::InvalidData.into()),
-            sound => Ok(sound),
-        }
-    }
-}
-
-impl Write for Wire<'_> {
-    /// Takes one whole frame: tungstenite's write buffer is off, so it writes each frame by itself.
-    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
-        let bytes = Bytes::copy_from_slice(frame);
-        if frame::is_close(frame) {
-            self.outbound.send_close(&bytes);
-        } else {
-            self.outbound.send(&bytes);
-        }
-        Ok(frame.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
