@@ -251,6 +251,14 @@ impl Desk {
         }
     }
 
+    /// How many rooms the batch is for.
+    fn rooms(&self) -> usize {
+        let mut rooms: Vec<_> = self.senders.iter().map(|(_, room)| Arc::as_ptr(room)).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        rooms.len()
+    }
+
     fn take(&mut self, Post { author, room, draft }: Post) {
         self.senders.push((author, room));
         self.drafts.push(draft);
@@ -261,7 +269,7 @@ impl Desk {
         if self.drafts.is_empty() {
             return;
         }
-        self.pulse.batch_for(1 + self.senders.windows(2).filter(|two| !Arc::ptr_eq(&two[0].1, &two[1].1)).count());
+        self.pulse.batch_for(self.rooms());
         let stored = self.figures.append.time(|| self.store.append(&self.drafts));
         let (mut senders, mut drafts) = (std::mem::take(&mut self.senders), std::mem::take(&mut self.drafts));
         let posts = senders.drain(..).zip(drafts.drain(..));

@@ -329,6 +329,16 @@ fn what_was_posted_before_the_stop_is_stored() {
     assert_eq!(log.messages.lock().len(), 500);
 }
 
+/// What is `said` is stored together, behind a message of somebody in a large room: so nobody else gets to the desk meanwhile.
+fn in_one_batch(rooms: &Rooms, log: &MemoryLog, first: &Client, said: impl FnOnce()) {
+    let _paused = log.pause.lock();
+    first.say(rooms, "first", None);
+    while rooms.waiting() > 0 || rooms.batch_in_work().is_none() {
+        thread::yield_now();
+    }
+    said();
+}
+
 #[test]
 fn a_reader_may_take_its_time_while_many_small_rooms_are_busy() {
     let log = Arc::new(MemoryLog::default());
@@ -338,14 +348,16 @@ fn a_reader_may_take_its_time_while_many_small_rooms_are_busy() {
     let crowd: Vec<Client> = (0..17).map(|n| live("large", &n.to_string())).collect();
     assert!(!rooms.is_patient(&alone[0].member.room));
 
-    let paused = log.pause.lock();
-    crowd[0].say(&rooms, "first", None);
-    // Nobody else gets to the desk meanwhile.
-    while rooms.waiting() > 0 || rooms.batch_in_work().is_none() {
-        thread::yield_now();
-    }
-    alone.iter().for_each(|client| client.say(&rooms, "together", None));
-    drop(paused);
+    in_one_batch(&rooms, &log, &crowd[0], || {
+        for n in 0..16 {
+            alone[n % 2].say(&rooms, "in turn", None);
+        }
+        alone[0].say(&rooms, "last", None);
+    });
+    alone[0].hear_until("last");
+    assert!(!rooms.is_patient(&alone[0].member.room), "two rooms are not many");
+
+    in_one_batch(&rooms, &log, &crowd[0], || alone.iter().for_each(|client| client.say(&rooms, "together", None)));
     alone.iter_mut().for_each(|client| drop(client.hear_until("together")));
     assert!(alone.iter().all(|client| rooms.is_patient(&client.member.room)));
     assert!(!rooms.is_patient(&crowd[0].member.room), "too many wait for it");
