@@ -163,7 +163,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
     let mut socket = WebSocket::from_partially_read(wire, early, Role::Server, Some(config));
     let rate = message_rate(limits);
     let mut pinged = Instant::now();
-    let mut wakeups = Wakeups::new();
+    let mut wakeups = Wakeups::default();
     loop {
         socket.get_mut().wait_at_most(limits);
         let message = match socket.read() {

@@ -6,28 +6,28 @@ use preempt_rt::sched::{Pid, Scheduler, SchedulerParams, get_scheduler, set_sche
 ///
 /// Where hundreds of small rooms are busy, each message wakes a thread for some microseconds. Those that send, store
 /// and deliver for many get more done if such a thread lets them go on for their time slice.
+#[derive(Default)]
 pub struct Wakeups {
-    /// Whoever started the server has chosen no policy of their own, which would stay.
-    ours: bool,
+    /// This has made it so.
     patient: bool,
 }
 
 impl Wakeups {
-    /// As this thread is woken now.
-    pub fn new() -> Wakeups {
-        let policy = get_scheduler(Pid::current_thread());
-        Wakeups { ours: matches!(policy, Ok(Scheduler::SCHED_NORMAL)), patient: false }
-    }
-
     /// A patient thread waits for its turn (`SCHED_BATCH`, sched(7)). Its share of the processor stays the same.
     pub fn patient(&mut self, patient: bool) {
-        let was = std::mem::replace(&mut self.patient, patient);
-        if self.ours && patient != was {
-            let policy = if patient { Scheduler::SCHED_BATCH } else { Scheduler::SCHED_NORMAL };
-            // Where that is forbidden all goes on, only with more work.
-            let _ = set_scheduler(Pid::current_thread(), policy, SchedulerParams { priority: 0 });
+        // Another policy was chosen by whoever started the server, and stays.
+        if patient == self.patient || patient && !is_normal() {
+            return;
         }
+        self.patient = patient;
+        let policy = if patient { Scheduler::SCHED_BATCH } else { Scheduler::SCHED_NORMAL };
+        // Where that is forbidden all goes on, only with more work.
+        let _ = set_scheduler(Pid::current_thread(), policy, SchedulerParams { priority: 0 });
     }
+}
+
+fn is_normal() -> bool {
+    matches!(get_scheduler(Pid::current_thread()), Ok(Scheduler::SCHED_NORMAL))
 }
 
 impl Drop for Wakeups {
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_thread_is_patient_until_it_is_told_otherwise_or_its_connection_ends() {
         set(Scheduler::SCHED_NORMAL);
-        let mut wakeups = Wakeups::new();
+        let mut wakeups = Wakeups::default();
         wakeups.patient(true);
         assert_eq!(policy(), Scheduler::SCHED_BATCH);
         wakeups.patient(false);
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_policy_that_was_chosen_for_the_server_stays() {
         set(Scheduler::SCHED_BATCH);
-        let mut wakeups = Wakeups::new();
+        let mut wakeups = Wakeups::default();
         wakeups.patient(true);
         wakeups.patient(false);
         drop(wakeups);
