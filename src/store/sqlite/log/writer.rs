@@ -123,28 +123,27 @@ impl Writer {
         let started = Instant::now();
         self.index()?;
         self.transaction(|tx| {
-            let mut last_of_step = tx.prepare_cached(
-                "SELECT key FROM by_room WHERE room = ?1 AND key <= ?2 ORDER BY key LIMIT 1 OFFSET ?3",
+            // The step's last message alone is looked up.
+            let mut step = tx.prepare_cached(
+                "SELECT rows, last, coalesce(tail, 0) FROM
+                 (SELECT count(*) AS rows, max(key) AS last FROM
+                  (SELECT key FROM by_room WHERE room = ?1 AND key <= ?2 ORDER BY key LIMIT ?3))
+                 LEFT JOIN messages ON key = last",
             )?;
-            let mut last = tx.prepare_cached("SELECT max(key) FROM by_room WHERE room = ?1 AND key <= ?2")?;
-            let mut tail = tx.prepare_cached("SELECT tail FROM messages WHERE key = ?1")?;
             let mut delete = tx.prepare_cached(
                 "DELETE FROM messages WHERE key IN (SELECT key FROM by_room WHERE room = ?1 AND key <= ?2)",
             )?;
             let mut delete_entries = tx.prepare_cached("DELETE FROM by_room WHERE room = ?1 AND key <= ?2")?;
             let mut trimmed = None;
             let done = loop {
-                let full = last_of_step.query_row((room, through, TRIM_STEP - 1), |row| row.get(0)).optional()?;
-                let key: Option<i64> = match full {
-                    Some(key) => Some(key),
-                    None => last.query_row((room, through), |row| row.get(0))?,
-                };
-                if let Some(key) = key {
-                    trimmed = Some(ids::join(key, tail.query_row([key], |row| row.get(0))?));
+                let (rows, last, tail): (i64, Option<i64>, i64) =
+                    step.query_row((room, through, TRIM_STEP), |row| row.try_into())?;
+                if let Some(key) = last {
                     delete.execute((room, key))?;
                     delete_entries.execute((room, key))?;
+                    trimmed = Some(ids::join(key, tail));
                 }
-                if full.is_none() {
+                if rows < TRIM_STEP {
                     break true;
                 }
                 if started.elapsed() >= budget {
