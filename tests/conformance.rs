@@ -6,6 +6,7 @@ mod common;
 
 use common::{
     ALICE, Client, Server,
+    channel::enter,
     ws::{FrameStart, KEY},
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,10 +36,8 @@ impl Bench {
     #[track_caller]
     fn client(&self) -> Client {
         static ROOMS: AtomicUsize = AtomicUsize::new(0);
-        let answer = self.server.get_with_bearer("/ws_ticket", &self.access);
-        let ticket = answer.json()["ticket"].as_str().expect("a ticket").to_owned();
         let room = ROOMS.fetch_add(1, Ordering::Relaxed);
-        Client::open(self.server.address, &format!("/channel/case-{room}?ticket={ticket}"))
+        enter(self.server.address, &self.access, &format!("case-{room}"))
     }
 
     /// The close code to which these bytes lead, and that nothing is heard before.

@@ -165,8 +165,7 @@ fn nobody_else() -> u32 {
 #[test]
 fn without_threads_a_connection_is_refused_and_those_inside_go_on() {
     // A limit for root is none, so root's server runs as somebody else; the binary must be where that user may read it.
-    let setup = if geteuid().is_root() { Server::with().run_by(nobody_else()) } else { Server::with() };
-    let server = setup.start();
+    let server = Server::with().never_by_root(nobody_else()).start();
     let (mut alice, mut bob) = (server.join(ALICE, DEMO), server.join(BOB, DEMO));
     faults::limit(&server, Limit::Threads, Some(1));
     // Threads that are warm take some of them.

@@ -10,8 +10,8 @@ use common::{
     tls::Certified,
 };
 use rusqlite::TransactionBehavior;
-use rustix::process::{Pid, Signal, geteuid, kill_process};
-use serde_json::json;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
@@ -167,6 +167,15 @@ fn healthy(address: SocketAddr) -> bool {
         .is_ok_and(|a| a.status == 200)
 }
 
+fn log_in(address: SocketAddr) -> Value {
+    let body = json!({"email": ALICE.email, "password": ALICE.password}).to_string();
+    Connection::open(address).send(post("/login", "application/json", &body)).response().json()
+}
+
+fn enter(address: SocketAddr, login: &Value) -> Client {
+    Client::open(address, &format!("/chat/{DEMO}?auth={}", login["token"].as_str().expect("a token")))
+}
+
 #[test]
 fn the_socket_that_systemd_holds_is_served_and_readiness_told() {
     let systemd = Systemd::with(|setup| setup);
@@ -246,13 +255,7 @@ fn the_watchdog_is_not_fed_when_the_accept_loop_is_stuck() {
 fn the_watchdog_is_not_fed_when_the_log_thread_is_stuck_and_a_new_start_helps() {
     let systemd = Systemd::with(|setup| setup.env("WATCHDOG_USEC", "1000000"));
     let mut service = systemd.start_to_the_end();
-    let body = json!({"email": ALICE.email, "password": ALICE.password}).to_string();
-    let login =
-        || Connection::open(systemd.address()).send(post("/login", "application/json", &body)).response().json();
-    let enter = |login: &serde_json::Value| {
-        Client::open(systemd.address(), &format!("/chat/{DEMO}?auth={}", login["token"].as_str().expect("a token")))
-    };
-    let mut alice = enter(&login());
+    let mut alice = enter(systemd.address(), &log_in(systemd.address()));
     alice.say_and_hear("stored");
     {
         // Another process writes to the log, which for once is none of ours.
@@ -264,7 +267,7 @@ fn the_watchdog_is_not_fed_when_the_log_thread_is_stuck_and_a_new_start_helps() 
         service.0.wait().expect("it has ended");
     }
     let _again = systemd.start_to_the_end();
-    enter(&login()).say_and_hear("stored again");
+    enter(systemd.address(), &log_in(systemd.address())).say_and_hear("stored again");
 }
 
 #[test]
@@ -303,9 +306,13 @@ fn nobody_is_refused_during_a_restart_and_who_came_meanwhile_is_served() {
     assert!(attempts.iter().all(|&attempts| attempts > 3), "{attempts:?}");
 }
 
+fn service_unit() -> String {
+    fs::read_to_string(Path::new(UNITS).join("propromo-chat.service")).expect("the service unit")
+}
+
 /// The units with the server where this build has it: `systemd-analyze verify` wants a program that exists.
 fn units(dir: &Path) -> [PathBuf; 2] {
-    let service = fs::read_to_string(Path::new(UNITS).join("propromo-chat.service")).expect("the service unit");
+    let service = service_unit();
     let here = service.replace("/usr/bin/propromo-chat", env!("CARGO_BIN_EXE_propromo-chat"));
     assert_ne!(here, service);
     let paths = [dir.join("propromo-chat.service"), dir.join("propromo-chat.socket")];
@@ -380,16 +387,13 @@ fn system_calls_made(trace: &str) -> BTreeSet<String> {
 #[test]
 fn the_service_makes_no_system_call_that_its_unit_forbids() {
     // For root SQLite would make one more: it gives its files to the one who owns the database.
-    let by_nobody = |setup: Setup| if geteuid().is_root() { setup.run_by(NOBODY) } else { setup };
-    let systemd = Systemd::with(|setup| by_nobody(setup.env("ADMIN_LISTEN", "127.0.0.1:0")));
+    let systemd = Systemd::with(|setup| setup.env("ADMIN_LISTEN", "127.0.0.1:0").never_by_root(NOBODY));
     let trace = systemd.setup.path("trace");
     let strace = ["strace", "-D", "-f", "-qq", "-o"].map(OsStr::new);
     let mut service = systemd.start_under(&[&strace[..], &[trace.as_os_str()]].concat(), Stdio::null());
     systemd.wait_for("READY=1");
-    let body = json!({"email": ALICE.email, "password": ALICE.password}).to_string();
-    let login = Connection::open(systemd.address()).send(post("/login", "application/json", &body)).response().json();
-    let token = login["token"].as_str().expect("a token");
-    let mut alice = Client::open(systemd.address(), &format!("/chat/{DEMO}?auth={token}"));
+    let login = log_in(systemd.address());
+    let mut alice = enter(systemd.address(), &login);
     alice.say_and_hear("one message");
     let access = login["access_token"].as_str().expect("a token");
     busy::many_rooms(systemd.address(), access, &systemd.setup.data_dir());
@@ -404,7 +408,7 @@ fn the_service_makes_no_system_call_that_its_unit_forbids() {
         made = system_calls_made(&trace);
         trace.contains("exit_group(")
     });
-    let unit = fs::read_to_string(Path::new(UNITS).join("propromo-chat.service")).expect("the service unit");
+    let unit = service_unit();
     let allowed = allowed_system_calls(&unit);
     for call in ["accept4", "sched_setscheduler", "sendto"] {
         assert!(made.contains(call), "{call} is missing in {made:?}");
@@ -415,7 +419,7 @@ fn the_service_makes_no_system_call_that_its_unit_forbids() {
 
 #[test]
 fn the_units_limits_suffice_for_the_default_connections_with_tls() {
-    let service = fs::read_to_string(Path::new(UNITS).join("propromo-chat.service")).expect("the service unit");
+    let service = service_unit();
     let limit = |name: &str| {
         let value = service.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         value.unwrap_or_else(|| panic!("no {name}")).to_owned()

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ALICE, Server, busy, eventually};
+use common::{ALICE, Server, busy, channel::enter, eventually};
 use std::fs;
 
 /// The policy's number in the kernel (sched(7)).
@@ -22,7 +22,7 @@ fn patient(server: &Server) -> usize {
 fn threads_of_small_rooms_wait_for_their_turn_while_many_are_busy() {
     let server = Server::with().env("HANDSHAKE_RATE", "0").start();
     let access = server.access(ALICE);
-    let mut alone = busy::enter(server.address, &access, "quiet");
+    let mut alone = enter(server.address, &access, "quiet");
     alone.post("to nobody");
     alone.post("to nobody again");
     assert_eq!(patient(&server), 0);

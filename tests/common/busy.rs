@@ -1,6 +1,6 @@
 //! Many small rooms that are busy at once.
 
-use super::{Client, Connection, http::get};
+use super::{Client, channel::enter};
 use rusqlite::TransactionBehavior;
 use std::{net::SocketAddr, path::Path};
 
@@ -8,14 +8,6 @@ use std::{net::SocketAddr, path::Path};
 const LARGE: usize = 17;
 /// Enough to be many.
 const ROOMS: usize = 8;
-
-/// Enters a channel with a ticket for an access token.
-#[track_caller]
-pub fn enter(address: SocketAddr, access: &str, room: &str) -> Client {
-    let bearer = format!("Bearer {access}");
-    let answer = Connection::open(address).send(get("/ws_ticket", &[("Authorization", &bearer)])).response().json();
-    Client::open(address, &format!("/channel/{room}?ticket={}", answer["ticket"].as_str().expect("a ticket")))
-}
 
 /// One member each of many rooms, whose messages have just been stored together; the next of some of them has the
 /// server know that.

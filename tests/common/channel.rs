@@ -1,7 +1,8 @@
 //! What clients of the channel protocol do: fetch tokens with a token, send and read JSON frames.
 
-use super::{Client, Person, Response, Server, http::get};
+use super::{Client, Connection, Person, Response, Server, http::get};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use tungstenite::{Error, Message};
 
 impl Server {
@@ -28,8 +29,7 @@ impl Server {
     /// A fresh ticket.
     #[track_caller]
     pub fn ticket(&self, person: Person) -> String {
-        let answer = self.get_with_bearer("/ws_ticket", &self.access(person));
-        answer.json()["ticket"].as_str().unwrap_or_else(|| panic!("no ticket: {}", answer.text())).to_owned()
+        ticket(self.address, &self.access(person))
     }
 
     /// A fresh token of the two-step door.
@@ -45,6 +45,20 @@ impl Server {
         let query = if path.contains('?') { '&' } else { '?' };
         Client::open(self.address, &format!("/channel/{path}{query}ticket={}", self.ticket(person)))
     }
+}
+
+/// A fresh ticket for an access token.
+#[track_caller]
+pub fn ticket(address: SocketAddr, access: &str) -> String {
+    let bearer = format!("Bearer {access}");
+    let answer = Connection::open(address).send(get("/ws_ticket", &[("Authorization", &bearer)])).response();
+    answer.json()["ticket"].as_str().unwrap_or_else(|| panic!("no ticket: {}", answer.text())).to_owned()
+}
+
+/// Enters a channel with a ticket for an access token.
+#[track_caller]
+pub fn enter(address: SocketAddr, access: &str, room: &str) -> Client {
+    Client::open(address, &format!("/channel/{room}?ticket={}", ticket(address, access)))
 }
 
 /// The first message that says who one is.

@@ -4,7 +4,7 @@ use super::{
     Client, Connection, PATIENCE, Response, eventually,
     http::{get, post},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::json;
 use std::{
     ffi::OsString,
@@ -85,6 +85,12 @@ impl Setup {
         owner(self.dir.path());
         self.user = Some(uid);
         self
+    }
+
+    /// The same where the test is root's: for what its server would be allowed as well.
+    #[track_caller]
+    pub fn never_by_root(self, uid: u32) -> Setup {
+        if geteuid().is_root() { self.run_by(uid) } else { self }
     }
 
     /// The user it runs as, if that is not the test's own.
