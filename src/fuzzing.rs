@@ -1,6 +1,6 @@
 //! Everything that reads what strangers send, as one function of bytes each: none may panic, and each keeps a promise.
 //!
-//! `tests/fuzz.rs` runs them in every `cargo test` on the corpora below `fuzz/corpus` and on what proptest makes of
+//! `tests/doors/fuzz.rs` runs them in every `cargo test` on the corpora below `fuzz/corpus` and on what proptest makes of
 //! them; `scripts/fuzz` lets a fuzzer at them for as long as one likes.
 
 use crate::{

@@ -1,11 +1,6 @@
 //! The running server over real sockets, beside the least that could do the same:
 //! `cargo bench --bench service`, or `cargo bench --bench service -- ticket` for one group.
 
-// The tests' server and clients.
-#[path = "../../tests/common/mod.rs"]
-mod common;
-
-use common::{ALICE, BOB, Client, Server, eventually, http};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -17,6 +12,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use support::{ALICE, BOB, Client, Server, eventually, http};
 
 /// Clients at a time, each with one connection that it keeps.
 const CLIENTS: u64 = 16;

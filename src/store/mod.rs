@@ -5,9 +5,6 @@
 
 pub mod chat_rooms;
 pub mod feed;
-#[cfg(test)]
-#[path = "../../tests/common/machine.rs"]
-mod machine;
 pub mod moving;
 pub mod names;
 pub mod outage;

@@ -1,4 +1,4 @@
-// A browser's WebSocket, in a page of the server: opens, says, hears, closes; see tests/clients.rs.
+// A browser's WebSocket, in a page of the server: opens, says, hears, closes; see tests/clients/others.rs.
 
 import { createRequire } from 'node:module';
 

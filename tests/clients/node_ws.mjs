@@ -1,4 +1,4 @@
-// Node's `ws`: opens, says, hears, closes; see tests/clients.rs.
+// Node's `ws`: opens, says, hears, closes; see tests/clients/others.rs.
 
 import WebSocket from 'ws';
 

@@ -1,10 +1,6 @@
 //! Many clients on several nodes: each hears all that is said in its room, once, in one order.
 
 use crate::{
-    common::{
-        Client, eventually_within,
-        redis::{Cluster, Redis},
-    },
     several::{Nodes, message},
     single_use::one_of_many_gets_in,
 };
@@ -18,6 +14,10 @@ use std::{
     },
     thread,
     time::{Duration, Instant},
+};
+use support::{
+    Client, eventually_within,
+    redis::{Cluster, Redis},
 };
 
 /// How long a crowd may talk. Long, since the machine may be busy.

@@ -1,15 +1,13 @@
 //! One failure after the other, while people log in and talk; then the whole log of all nodes is read.
 
-use crate::{
-    common::{
-        ALICE, BOB, Client, DEMO, Server, eventually, forge,
-        postgres::{Cluster, Database},
-        redis::Redis,
-    },
-    several::node,
-};
+use crate::several::node;
 use serde_json::Value;
 use std::collections::HashMap;
+use support::{
+    ALICE, BOB, Client, DEMO, Server, eventually, forge,
+    postgres::{Cluster, Database},
+    redis::Redis,
+};
 
 const TEXT: &str = "whispered";
 const WRONG_PASSWORD: &str = "a-password-mistyped";
@@ -172,7 +170,7 @@ fn whatever_fails_the_log_tells_it_once_and_no_secret() {
 
 fn no_secret_is_in(log: &str, tokens: &[String]) {
     assert!(!log.contains(TEXT), "a message is in the log");
-    for password in [ALICE.password, BOB.password, WRONG_PASSWORD, crate::common::postgres::PASSWORD] {
+    for password in [ALICE.password, BOB.password, WRONG_PASSWORD, support::postgres::PASSWORD] {
         assert!(!log.contains(password), "{password} is in the log");
     }
     for token in tokens {

@@ -1,12 +1,11 @@
 //! Several nodes on one Redis act as one server, also when Redis or a node fails.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod crowd;
 mod everything_fails;
+mod migrate;
 mod names;
 mod outages;
+mod postgres;
 mod presence;
 mod sentinel;
 mod several;

@@ -1,15 +1,13 @@
 //! Names in the rooms of the rooms door are one member's at a time over all nodes.
 
-use crate::{
-    common::{
-        Server,
-        chats::{Guest, ask, closed_room, names, public_room, room_token},
-        eventually,
-        redis::Redis,
-    },
-    several::{NORA, node},
-};
+use crate::several::{NORA, node};
 use serde_json::json;
+use support::{
+    Server,
+    chats::{Guest, ask, closed_room, names, public_room, room_token},
+    eventually,
+    redis::Redis,
+};
 
 /// Two nodes on one Redis and one file of rooms.
 fn two_nodes(redis: &Redis) -> [Server; 2] {

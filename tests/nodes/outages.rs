@@ -1,10 +1,8 @@
 //! Redis stands still, comes back empty, or cuts a node off.
 
-use crate::{
-    common::{Server, redis::Redis},
-    several::{Nodes, hear_type, log_in, message, say_until_stored},
-};
+use crate::several::{Nodes, hear_type, log_in, message, say_until_stored};
 use std::time::{Duration, Instant};
+use support::{Server, redis::Redis};
 
 /// A figure of the process, from the kernel: `Threads` or `VmRSS` (KiB).
 fn figure(server: &Server, name: &str) -> u64 {

@@ -1,10 +1,8 @@
 //! Who is here, who types, and who listens, over all nodes.
 
-use crate::{
-    common::{Client, Response, eventually, http::post_with, redis::Redis, server::Setup},
-    several::{Nodes, hear_type, node, say_until_stored},
-};
+use crate::several::{Nodes, hear_type, node, say_until_stored};
 use serde_json::json;
+use support::{Client, Response, eventually, http::post_with, redis::Redis, server::Setup};
 
 #[test]
 fn who_is_here_is_known_on_every_node() {

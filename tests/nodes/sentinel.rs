@@ -1,7 +1,8 @@
 //! A master, a replica, a sentinel: chat goes on after a failover, with all that was echoed before.
 
-use crate::{common::redis::Watched, crowd::Crowd, several::Nodes};
+use crate::{crowd::Crowd, several::Nodes};
 use std::sync::Mutex;
+use support::redis::Watched;
 
 const CROWD: Crowd = Crowd { rooms: 4, listeners: 12, senders: 4, messages: 2_000 };
 

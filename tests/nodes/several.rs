@@ -1,10 +1,10 @@
 //! Nodes that act as one server, and what their clients do.
 
-use crate::common::{
-    Client, PATIENCE, Person, Response, Server, eventually, forge, http::get, raise_open_files, server::Setup,
-};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Instant};
+use support::{
+    Client, PATIENCE, Person, Response, Server, eventually, forge, http::get, raise_open_files, server::Setup,
+};
 
 pub const NORA: Person = Person { email: "nora@propromo.example", password: "nora-password" };
 

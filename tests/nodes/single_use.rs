@@ -1,10 +1,8 @@
 //! A token opens one connection, on one node.
 
-use crate::{
-    common::{Client, eventually, redis::Redis},
-    several::Nodes,
-};
+use crate::several::Nodes;
 use std::{collections::HashSet, net::SocketAddr, sync::Barrier, thread};
+use support::{Client, eventually, redis::Redis};
 
 /// How the handshakes ended: 0 for those that got in, else the status.
 pub fn race(addresses: &[SocketAddr], path: &str, runners: usize) -> Vec<u16> {

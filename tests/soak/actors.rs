@@ -1,13 +1,6 @@
 //! The people of a soak. None of them minds a server that is away: they come back.
 
-use crate::{
-    common::{
-        Client, Connection, claims_of,
-        http::{get, post},
-        ws::handshake,
-    },
-    world::{NORA, Phase, ROOMS, World, lock},
-};
+use crate::world::{NORA, Phase, ROOMS, World, lock};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use std::{
@@ -15,6 +8,11 @@ use std::{
     sync::atomic::Ordering,
     thread::{self, Scope},
     time::Duration,
+};
+use support::{
+    Client, Connection, claims_of,
+    http::{get, post},
+    ws::handshake,
 };
 
 const SPEAKERS: usize = 6;
@@ -118,7 +116,7 @@ fn listen(world: &World, listener: usize) {
             while !matches!(world.phase(), Phase::Away | Phase::Over) {
                 match client.try_hear() {
                     Ok(text) => note(world, listener, &text),
-                    Err(tungstenite::Error::Io(error)) if crate::common::timed_out(&error) => {}
+                    Err(tungstenite::Error::Io(error)) if support::timed_out(&error) => {}
                     Err(_) => break,
                 }
             }

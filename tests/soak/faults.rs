@@ -1,19 +1,17 @@
 //! What goes wrong in a soak, one thing at a time.
 
-use crate::{
-    common::{
-        Connection,
-        faults::{Held, Limit, fill_disk, free_disk, limit, order_panic},
-        ws::handshake,
-    },
-    world::{World, lock},
-};
+use crate::world::{World, lock};
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 use rustix::process::Signal;
 use std::{
     sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
+};
+use support::{
+    Connection,
+    faults::{Held, Limit, fill_disk, free_disk, limit, order_panic},
+    ws::handshake,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

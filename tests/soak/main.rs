@@ -9,9 +9,6 @@
 //!
 //! The short ones run with all tests. `scripts/soak` runs the long one, which also holds memory against its start.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod actors;
 mod faults;
 mod verdict;

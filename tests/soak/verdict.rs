@@ -1,9 +1,6 @@
 //! What a soak has shown.
 
-use crate::{
-    common::faults::status,
-    world::{Heard, Phase, ROOMS, World, lock},
-};
+use crate::world::{Heard, Phase, ROOMS, World, lock};
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
@@ -11,6 +8,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use support::faults::status;
 
 /// How long what is stored may take to reach those who listen, once all is quiet.
 const CATCH_UP: Duration = Duration::from_secs(60);

@@ -1,9 +1,6 @@
 //! The servers of a soak, the stores below them, and what everybody notes down.
 
-use crate::{
-    actors,
-    common::{self, Client, Person, Server, faults::with_panics, forge, http::get, redis::Redis, server::Setup},
-};
+use crate::actors;
 use rand::{Rng, seq::IndexedRandom};
 use serde_json::json;
 use std::{
@@ -17,6 +14,7 @@ use std::{
     thread,
     time::Duration,
 };
+use support::{Client, Person, Server, faults::with_panics, forge, http::get, redis::Redis, server::Setup};
 
 pub const NORA: Person = Person { email: "nora@propromo.example", password: "nora-password" };
 
@@ -80,7 +78,7 @@ pub struct Counts {
 
 impl World {
     pub fn start(storage: Storage) -> World {
-        common::raise_open_files();
+        support::raise_open_files();
         let redis = (storage == Storage::Redis).then(Redis::start);
         let setup = || {
             let setup = Server::with().without_demo();
@@ -172,7 +170,7 @@ impl World {
     pub fn ticket(&self, user: &str) -> String {
         forge(&self.ticket, |claims| {
             claims.insert("email".into(), user.into());
-            claims.insert("exp".into(), (common::now() + TICKET_LIFE.as_secs()).into());
+            claims.insert("exp".into(), (support::now() + TICKET_LIFE.as_secs()).into());
         })
     }
 

@@ -1,8 +1,5 @@
 //! Against a real server, started by the tests.
 
-#[path = "../../../tests/common/postgres.rs"]
-mod cluster;
-
 use super::{
     OpenError, Postgres,
     accounts::PostgresAccounts,
@@ -11,13 +8,16 @@ use super::{
     failure::Failure,
     target::Url,
 };
-use crate::store::{Accounts, Membership, UserId, chat_rooms::ChatRooms, machine, suite};
-use cluster::{Cluster, Database, PASSWORD};
+use crate::store::{Accounts, Membership, UserId, chat_rooms::ChatRooms, suite};
 use std::{
     ops::Deref,
     sync::{Arc, Barrier, atomic::AtomicUsize},
     thread,
     time::{Duration, Instant},
+};
+use support::{
+    PATIENCE,
+    postgres::{Cluster, Database, PASSWORD},
 };
 
 /// A store, and the cluster that must live as long.
@@ -212,7 +212,7 @@ fn what_no_waiting_helps_against_fails_at_once() {
     let database = cluster.database();
     let begin = Instant::now();
     for (url, word) in [
-        (database.url_of(cluster::OWNER, "wr0ng-password"), "password authentication failed"),
+        (database.url_of(support::postgres::OWNER, "wr0ng-password"), "password authentication failed"),
         (database.url().replace(&database.name, "no_such_database"), "does not exist"),
     ] {
         let error = Postgres::open(&url, Duration::from_secs(600)).err().unwrap().to_string();
@@ -319,7 +319,7 @@ fn comes_back(accounts: &PostgresAccounts) {
 }
 
 fn eventually(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + machine::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain");
         thread::park_timeout(Duration::from_millis(20));

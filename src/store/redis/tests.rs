@@ -2,11 +2,7 @@
 
 mod import;
 mod names;
-#[path = "../../../tests/common/redis.rs"]
-#[allow(dead_code)]
-mod server;
 
-use self::server::Redis;
 use super::{RedisStores, address::Deployment, ledger::RedisLedger, log::RedisLog, server::ANSWER};
 use crate::{
     auth::token::SignedPart,
@@ -17,7 +13,6 @@ use crate::{
     store::{
         Appended, Ledger, MessageLog,
         feed::{Ear, Heard, Stored},
-        machine,
         presence::{Change, Known},
         suite::{self, fresh_room, say, texts},
     },
@@ -27,6 +22,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
+use support::{PATIENCE, eventually, redis::Redis};
 
 /// A store on a Redis of its own.
 struct Opened<S> {
@@ -67,14 +63,9 @@ fn soon() -> SystemTime {
     SystemTime::now() + Duration::from_secs(60)
 }
 
-#[track_caller]
-fn eventually(what: &str, condition: impl FnMut() -> bool) {
-    assert!(server::comes_true(condition), "waited in vain: {what}");
-}
-
 /// The next thing that is heard, other than nothing.
 fn hear(ear: &mut dyn Ear) -> Heard {
-    let deadline = Instant::now() + machine::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "nothing is heard");
         match ear.next(&|_| true) {

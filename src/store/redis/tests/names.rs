@@ -1,10 +1,11 @@
 //! Names over two nodes.
 
-use super::{server::Redis, stores};
+use super::stores;
 use crate::store::{
     names::{Claim, Named, SharedNames},
     redis::names::RedisNames,
 };
+use support::redis::Redis;
 
 fn claim(name: &str, number: u64) -> Claim {
     let named = Named { name: name.into(), color: "red".into(), last_activity: 7 };

@@ -1,0 +1,146 @@
+//! The walk-throughs of `docs/DOORS.md` and the first steps of the README, run as they stand there; only the port is another,
+//! and wscat stays for longer, since the machine may be busy.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+use support::{Server, server::Setup};
+
+#[test]
+fn tickets() {
+    walk(DOORS, "Tickets");
+}
+
+#[test]
+fn two_steps() {
+    walk(DOORS, "Two steps");
+}
+
+#[test]
+fn streams() {
+    walk(DOORS, "Streams");
+}
+
+#[test]
+fn rooms() {
+    walk(DOORS, "Rooms");
+}
+
+#[test]
+fn the_first_steps() {
+    walk("README.md", "Start it");
+}
+
+#[test]
+fn every_section_is_walked() {
+    let text = document(DOORS);
+    let sections: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(sections, ["Tickets", "Two steps", "Streams", "Rooms"]);
+}
+
+const DOORS: &str = "docs/DOORS.md";
+
+const END_OF_STEP: &str = "--- end of step ---";
+
+/// Commands, and what they print.
+#[derive(Default)]
+struct Step {
+    commands: String,
+    expected: String,
+}
+
+fn document(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect("the document can be read")
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs the blocks of one section in one shell, and compares what each prints.
+#[track_caller]
+fn walk(path: &str, section: &str) {
+    let text = document(path);
+    let section = text.split("\n## ").find_map(|part| part.strip_prefix(section)).expect("the section is there");
+    let (setup, steps) = read(section);
+    assert!(!steps.is_empty());
+    let server = setup.start();
+    let printed = run(&server, &steps);
+    let printed: Vec<_> = printed.split(END_OF_STEP).collect();
+    for (step, printed) in steps.iter().zip(&printed) {
+        let (expected, printed) = (step.expected.trim(), printed.trim());
+        let same = expected.lines().count() == printed.lines().count()
+            && expected.lines().zip(printed.lines()).all(|(expected, line)| matches(expected, line));
+        assert!(same, "\n{}\nshould print\n{expected}\nbut printed\n{printed}\n", step.commands);
+    }
+    assert_eq!(printed.len(), steps.len() + 1, "the shell ended early");
+}
+
+/// The settings in a section's start command, and its steps.
+fn read(section: &str) -> (Setup, Vec<Step>) {
+    let mut setup = Server::with();
+    let mut steps: Vec<Step> = Vec::new();
+    let mut lines = section.lines();
+    while let Some(line) = lines.next() {
+        let Some(kind) = line.strip_prefix("```") else { continue };
+        let block: String = lines.by_ref().take_while(|line| *line != "```").flat_map(|line| [line, "\n"]).collect();
+        match kind {
+            "sh start" => {
+                let settings = block.trim().strip_suffix("propromo-chat serve --demo").expect("a start command");
+                for setting in settings.split_whitespace() {
+                    let (name, value) = setting.split_once('=').expect("NAME=value");
+                    setup = setup.env(name, value);
+                }
+            }
+            "sh by hand" => {}
+            "sh" => steps.push(Step { commands: block, expected: String::new() }),
+            "text" => steps.last_mut().expect("commands before what they print").expected = block,
+            other => panic!("a block of an unknown kind: {other}"),
+        }
+    }
+    (setup, steps)
+}
+
+fn run(server: &Server, steps: &[Step]) -> String {
+    let wscat = root().join("tests/clients/node_modules/.bin");
+    assert!(wscat.join("wscat").exists(), "the walk-throughs need wscat: run scripts/test");
+    let path = format!("{}:{}", wscat.display(), std::env::var("PATH").unwrap_or_default());
+    let mut script = String::from("set -eu -o pipefail\n");
+    for step in steps {
+        let commands = step.commands.replace("127.0.0.1:1993", &server.address.to_string());
+        script += &commands.replace("-w 2", "-w 6");
+        script += &format!("echo; echo '{END_OF_STEP}'\n");
+    }
+    let dir = tempfile::tempdir().expect("a directory for what the shell writes");
+    // Standard input stays open and empty, as a terminal's would: wscat leaves at its end.
+    let mut shell = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(dir.path())
+        .env("PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("bash can be started");
+    let stdin = shell.stdin.take();
+    let output = shell.wait_with_output().expect("what the shell prints");
+    drop(stdin);
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Whether a line is as expected: `<id>`, `<time>`, `<seconds>` and `<token>` stand for any such thing.
+fn matches(expected: &str, line: &str) -> bool {
+    let Some(start) = expected.find('<') else { return expected == line };
+    let Some(line) = line.strip_prefix(&expected[..start]) else { return false };
+    let Some((name, expected)) = expected[start + 1..].split_once('>') else { return false };
+    let belongs: fn(char) -> bool = match name {
+        "id" => |c| c.is_ascii_hexdigit() || c == '-',
+        "time" => |c| c.is_ascii_digit() || "TZ:.-+".contains(c),
+        "seconds" => |c| c.is_ascii_digit(),
+        "token" => |c| c.is_ascii_alphanumeric() || "-_.".contains(c),
+        other => panic!("an unknown placeholder: <{other}>"),
+    };
+    let rest = line.trim_start_matches(belongs);
+    rest.len() < line.len() && matches(expected, rest)
+}

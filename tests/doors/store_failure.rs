@@ -1,0 +1,71 @@
+//! A store that does not answer: said plainly, to whom it concerns, and over as soon as the store is back.
+
+use serde_json::Value;
+use support::{ALICE, BOB, Client, DEMO, Server, eventually, faults::Held};
+
+#[test]
+fn only_the_sender_is_told_that_a_message_could_not_be_stored() {
+    let server = Server::start();
+    let (mut alice, mut bob) = (server.join(ALICE, DEMO), server.join(BOB, DEMO));
+    alice.say_and_hear("before");
+    bob.hear_message();
+
+    let held = Held::file(&server, "log.db");
+    alice.say("lost");
+    let error: Value = serde_json::from_str(&alice.hear()).expect("the error is JSON");
+    let mut names: Vec<_> = error.as_object().expect("an object").keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["message", "reason", "success"]);
+    assert_eq!((&error["success"], &error["reason"]), (&Value::Bool(false), &"unavailable".into()));
+    server.logs(&["store messages", "database is locked"]);
+    assert!(!server.log().contains("lost\""), "the text of a message is in the log");
+    held.release();
+
+    // She is still connected, and bob hears nothing of what was lost.
+    let after = alice.say_and_hear("after");
+    assert_eq!(bob.hear_message(), after);
+    let mut late = server.join(BOB, DEMO);
+    assert_eq!([(); 2].map(|()| late.hear_message().text), ["before", "after"]);
+}
+
+#[test]
+fn a_short_wait_for_the_store_loses_nothing() {
+    let server = Server::start();
+    // In a small room it is alice's own thread that waits for the store, and hears no ping meanwhile.
+    let _crowd: Vec<_> = (0..16).map(|_| server.join(BOB, DEMO)).collect();
+    let mut alice = server.join(ALICE, DEMO);
+    let held = Held::file(&server, "log.db");
+    alice.say("patient");
+    // A pong shows that the message before it has been taken up.
+    alice.say(r#"propromo.chat({event:"ping",action:"pong"})"#);
+    assert_eq!(alice.hear(), "pong");
+    held.release();
+    assert_eq!(alice.hear_message().text, "patient");
+}
+
+#[test]
+fn nobody_is_let_in_unchecked_and_no_token_is_spent_while_the_ledger_does_not_answer() {
+    let server = Server::start();
+    let mut inside = server.join(BOB, DEMO);
+    let token = server.token(ALICE);
+    let path = format!("/chat/demo?auth={token}");
+
+    let held = Held::file(&server, "ledger.db");
+    let refusal = server.refused(&path, &[]);
+    assert_eq!((refusal.status, refusal.reason().as_str()), (503, "unavailable"));
+    assert!(refusal.header("retry-after").is_some(), "{:?}", refusal.headers);
+    server.logs(&["unavailable", "127.0.0.1"]);
+    inside.say_and_hear("those inside go on");
+    held.release();
+
+    eventually("the same token gets in", || Client::try_open(server.address, &path, &[]).is_ok());
+    assert_eq!(server.refused(&path, &[]).reason(), "token_used", "and only once");
+}
+
+#[test]
+fn a_login_needs_no_write_to_the_account_store() {
+    let server = Server::start();
+    let held = Held::file(&server, "chat.db");
+    assert_eq!(server.login(ALICE).status, 200);
+    held.release();
+}

@@ -1,0 +1,17 @@
+//! What surrounds the server on a machine: command line, settings, documents, packages, units, proxies.
+
+mod api_description;
+mod backup;
+mod check;
+mod cli;
+mod container;
+mod deployment;
+mod docs_page;
+mod documents;
+mod keys;
+mod keys_command;
+mod keys_script;
+mod protocol_document;
+mod proxies;
+mod security_document;
+mod systemd;

@@ -1,0 +1,318 @@
+//! Behind nginx and Caddy, with the configurations of `docs/proxy`: only addresses, files and a waiting time differ.
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::ClientConfig;
+use serde_json::json;
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+use support::{
+    ALICE, BOB, Client, Connection, Person, Response, Server, eventually, free_address,
+    http::{get, post, post_with},
+    server::Setup,
+    tls::{Certified, Tunnel, shown_soon},
+};
+use tungstenite::Message;
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/proxy");
+
+/// How long nginx waits for a word of the server here, in seconds: a test waits for longer.
+const NGINX_WAITS: usize = 10;
+
+/// The two that are tried, each on its own.
+#[derive(Clone, Copy)]
+enum Kind {
+    Nginx,
+    Caddy,
+}
+
+/// A server, and a proxy in front of it.
+struct Proxied {
+    server: Server,
+    proxy: Proxy,
+    certified: Certified,
+    trusted: Arc<ClientConfig>,
+}
+
+/// A proxy's process. Dropping it ends it.
+struct Proxy {
+    kind: Kind,
+    dir: PathBuf,
+    address: SocketAddr,
+    child: Child,
+}
+
+impl Proxied {
+    #[track_caller]
+    fn start(kind: Kind) -> Proxied {
+        Proxied::with(kind, |setup| setup)
+    }
+
+    #[track_caller]
+    fn with(kind: Kind, settings: impl FnOnce(Setup) -> Setup) -> Proxied {
+        let server = settings(Server::with().env("TRUSTED_PROXIES", "127.0.0.1,::1")).start();
+        let dir = server.setup().path("proxy");
+        fs::create_dir(&dir).expect("a directory");
+        let certified = Certified::make(&dir, "server");
+        let address = free_address();
+        configure(kind, &dir, &certified, address, server.address);
+        let proxy = Proxy::start(kind, &dir, address);
+        shown_soon(address, &certified);
+        Proxied { trusted: certified.trusted(), server, proxy, certified }
+    }
+
+    fn tunnel(&self) -> Tunnel {
+        Tunnel::to(self.proxy.address, self.trusted.clone())
+    }
+
+    /// For a client with another address of this machine.
+    fn tunnel_from(&self, client: [u8; 4]) -> Tunnel {
+        Tunnel::from(client.into(), self.proxy.address, self.trusted.clone())
+    }
+}
+
+#[track_caller]
+fn login(tunnel: &Tunnel, person: Person) -> String {
+    let answer = Connection::open(tunnel.address).send(login_request(person)).response();
+    token(&answer)
+}
+
+fn login_request(person: Person) -> Vec<u8> {
+    post("/login", "application/json", json!({"email": person.email, "password": person.password}).to_string())
+}
+
+#[track_caller]
+fn token(answer: &Response) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["token"].as_str().expect("a token").to_owned()
+}
+
+#[track_caller]
+fn join(tunnel: &Tunnel, person: Person) -> Client {
+    Client::open(tunnel.address, &format!("/chat/demo?auth={}", login(tunnel, person)))
+}
+
+impl Proxy {
+    #[track_caller]
+    fn start(kind: Kind, dir: &Path, address: SocketAddr) -> Proxy {
+        let mut command = match kind {
+            Kind::Nginx => {
+                let mut command = Command::new("nginx");
+                command.arg("-p").arg(dir).arg("-c").arg(dir.join("main.conf")).args(["-e", "stderr"]);
+                command
+            }
+            Kind::Caddy => {
+                let mut command = Command::new("caddy");
+                command.args(["run", "--adapter", "caddyfile", "--config"]).arg(dir.join("Caddyfile"));
+                command
+            }
+        };
+        let log = fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log");
+        let child = command.current_dir(dir).env("HOME", dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = child.spawn().expect("the proxy is installed");
+        Proxy { kind, dir: dir.to_owned(), address, child }
+    }
+
+    /// Ends it, and starts it again.
+    #[track_caller]
+    fn restart(&mut self) {
+        self.end();
+        *self = Proxy::start(self.kind, &self.dir, self.address);
+    }
+
+    fn end(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.end();
+        if std::thread::panicking() {
+            eprintln!("--- log of the proxy ---\n{}", fs::read_to_string(self.dir.join("log")).unwrap_or_default());
+        }
+    }
+}
+
+/// Writes the example into `dir`, with what differs here replaced.
+#[track_caller]
+fn configure(kind: Kind, dir: &Path, certified: &Certified, proxy: SocketAddr, server: SocketAddr) {
+    let (certificate, key) = (certified.certificate.display(), certified.key.display());
+    match kind {
+        Kind::Nginx => {
+            let letsencrypt = "/etc/letsencrypt/live/chat.example.org";
+            let config = replaced(
+                "nginx.conf",
+                &[
+                    ("server 127.0.0.1:1993;", &format!("server {server};")),
+                    ("listen 443 ssl;", &format!("listen {proxy} ssl;")),
+                    ("listen [::]:443 ssl;", ""),
+                    ("listen 80;", &format!("listen {};", free_address())),
+                    ("listen [::]:80;", ""),
+                    (&format!("{letsencrypt}/fullchain.pem"), &certificate.to_string()),
+                    (&format!("{letsencrypt}/privkey.pem"), &key.to_string()),
+                    ("proxy_read_timeout 90s;", &format!("proxy_read_timeout {NGINX_WAITS}s;")),
+                ],
+            );
+            fs::write(dir.join("chat.conf"), config).expect("the configuration");
+            // Its workers would be another user, who may not look into this directory.
+            let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
+            let main = format!(
+                "daemon off; pid nginx.pid; {user} events {{}} http {{ access_log off; client_body_temp_path body; \
+                 proxy_temp_path proxied; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s; include chat.conf; }}"
+            );
+            fs::write(dir.join("main.conf"), main).expect("the configuration");
+        }
+        Kind::Caddy => {
+            let site = format!(":{} {{\n\tbind 127.0.0.1\n\ttls {certificate} {key}", proxy.port());
+            let config =
+                replaced("Caddyfile", &[("chat.example.org {", &site), ("127.0.0.1:1993", &server.to_string())]);
+            // No port but its own: neither for administration nor to send browsers on.
+            let config = format!("{{\n\tadmin off\n\tauto_https disable_redirects\n}}\n{config}");
+            fs::write(dir.join("Caddyfile"), config).expect("the configuration");
+        }
+    }
+}
+
+#[track_caller]
+fn replaced(example: &str, replacements: &[(&str, &str)]) -> String {
+    let mut text = fs::read_to_string(Path::new(EXAMPLES).join(example)).expect("the example");
+    for (from, to) in replacements {
+        assert!(text.contains(from), "{example} has no {from}");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+fn people_log_in_and_chat(kind: Kind) {
+    let proxied = Proxied::start(kind);
+    let tunnel = proxied.tunnel();
+    let (mut alice, mut bob) = (join(&tunnel, ALICE), join(&tunnel, BOB));
+    let said = alice.say_and_hear("through the proxy");
+    assert_eq!(bob.hear_message(), said);
+    bob.close();
+    alice.say_and_hear("alone again");
+}
+
+fn plain_requests_and_upgrades_share_connections(kind: Kind) {
+    let proxied = Proxied::start(kind);
+    let tunnel = proxied.tunnel();
+    // The proxy's connections to the server are used again and again, whatever came over them before.
+    for round in 0..3 {
+        let mut connection = Connection::open(tunnel.address);
+        assert_eq!(connection.send(get("/", &[])).response().status, 200);
+        let token = token(&connection.send(login_request(ALICE)).response());
+        assert_eq!(connection.send(get("/nothing/here", &[])).response().status, 404);
+        let mut client = Client::upgrade(connection, &format!("/chat/demo?auth={token}"), &[]).expect("an upgrade");
+        client.say_and_hear(&format!("round {round}"));
+        let refused = Client::try_open(tunnel.address, &format!("/chat/demo?auth={token}"), &[]);
+        assert_eq!(refused.err().map(|answer| answer.status), Some(403), "the token is spent");
+    }
+}
+
+fn the_clients_address_counts_and_can_not_be_forged(kind: Kind) {
+    let proxied = Proxied::with(kind, |setup| setup.env("LOGIN_RATE", "2"));
+    let (one, other) = (proxied.tunnel_from([127, 0, 0, 2]), proxied.tunnel_from([127, 0, 0, 3]));
+    let attempt = |tunnel: &Tunnel, name: &str, forged: &str| {
+        let body = json!({"email": format!("{name}@propromo.example"), "password": "wrong"}).to_string();
+        let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", forged)];
+        Connection::open(tunnel.address).send(post_with("/login", &headers, body)).response().status
+    };
+    let attempts = [("a", "203.0.113.1"), ("b", "203.0.113.2"), ("c", "203.0.113.3")];
+    assert_eq!(attempts.map(|(name, forged)| attempt(&one, name, forged)), [401, 401, 429]);
+    assert_eq!(attempt(&other, "d", "127.0.0.2"), 401);
+    proxied.server.logs(&["rate_limited", "127.0.0.2"]);
+    assert!(!proxied.server.log().contains("203.0.113"));
+}
+
+fn a_large_history_arrives_whole(kind: Kind) {
+    let proxied = Proxied::with(kind, |s| s.env("MESSAGE_RATE", "0").env("HISTORY_ON_JOIN", "500"));
+    let tunnel = proxied.tunnel();
+    let mut alice = join(&tunnel, ALICE);
+    let padding = "x".repeat(15_000);
+    let said: Vec<_> = (0..80).map(|n| alice.say_and_hear(&format!("{n} {padding}")).id).collect();
+    let mut bob = join(&tunnel, BOB);
+    let heard: Vec<_> = (0..80).map(|_| bob.hear_message().id).collect();
+    assert!(said == heard);
+}
+
+fn pings_keep_a_quiet_connection_open_for_longer_than_the_proxy_waits(kind: Kind) {
+    let proxied = Proxied::with(kind, |setup| setup.env("PING_INTERVAL", "1").env("PONG_TIMEOUT", "60"));
+    let mut alice = join(&proxied.tunnel(), ALICE);
+    // One a second.
+    for _ in 0..NGINX_WAITS + 2 {
+        assert!(matches!(alice.read(), Message::Ping(_)));
+    }
+    alice.say_and_hear("still here");
+}
+
+fn a_body_that_is_too_large_is_refused(kind: Kind) {
+    let proxied = Proxied::start(kind);
+    let mut connection = Connection::open(proxied.tunnel().address);
+    let request = post("/login", "application/json", "x".repeat(70_000));
+    assert_eq!(connection.send_what_fits(request).response().status, 413);
+}
+
+fn a_proxy_that_is_restarted_is_served_again(kind: Kind) {
+    let mut proxied = Proxied::start(kind);
+    let mut alice = join(&proxied.tunnel(), ALICE);
+    let before = alice.say_and_hear("before");
+    proxied.proxy.restart();
+    assert!(alice.try_hear().is_err(), "the old connection is gone");
+    shown_soon(proxied.proxy.address, &proxied.certified);
+    let mut again = join(&proxied.tunnel(), ALICE);
+    assert_eq!(again.hear_message(), before);
+    again.say_and_hear("after");
+}
+
+fn a_server_that_is_restarted_is_found_again(kind: Kind) {
+    let mut proxied = Proxied::start(kind);
+    let mut alice = join(&proxied.tunnel(), ALICE);
+    let before = alice.say_and_hear("before");
+    assert!(proxied.server.terminate().success());
+    assert_eq!(alice.close_code(), Some(1001), "the goodbye comes through");
+    let setup = proxied.server.setup().clone().env("LISTEN", proxied.server.address.to_string());
+    let _again = setup.start();
+    let tunnel = proxied.tunnel();
+    eventually("the proxy finds the server", || {
+        Connection::open(tunnel.address)
+            .send(get("/healthz", &[]))
+            .try_response()
+            .is_ok_and(|answer| answer.status == 200)
+    });
+    assert_eq!(join(&tunnel, ALICE).hear_message(), before);
+}
+
+macro_rules! behind {
+    ($($proxy:ident: $kind:expr;)*) => {
+        $(mod $proxy {
+            use super::Kind;
+            behind!(@ $kind;
+                people_log_in_and_chat
+                plain_requests_and_upgrades_share_connections
+                the_clients_address_counts_and_can_not_be_forged
+                a_large_history_arrives_whole
+                pings_keep_a_quiet_connection_open_for_longer_than_the_proxy_waits
+                a_body_that_is_too_large_is_refused
+                a_proxy_that_is_restarted_is_served_again
+                a_server_that_is_restarted_is_found_again
+            );
+        })*
+    };
+    (@ $kind:expr; $($test:ident)*) => {
+        $(#[test]
+        fn $test() {
+            super::$test($kind);
+        })*
+    };
+}
+
+behind! {
+    nginx: Kind::Nginx;
+    caddy: Kind::Caddy;
+}

@@ -1,0 +1,52 @@
+//! `SECURITY.md` promises nothing that no test shows.
+
+use std::{fs, path::Path};
+
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The cells of every row of the tables of threats.
+fn rows(document: &str) -> Vec<Vec<&str>> {
+    let threats = document.split_once("## Threats").expect("a part about threats").1;
+    let threats = threats.split("\n## ").next().expect("its own lines");
+    let rows = threats.lines().filter(|line| line.starts_with('|') && !line.starts_with("|---"));
+    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>())
+        .filter(|cells| cells[0] != "threat")
+        .collect()
+}
+
+#[test]
+fn every_threat_has_what_stops_it_and_a_test_that_is_there() {
+    let document = read("SECURITY.md");
+    let rows = rows(&document);
+    assert!(rows.len() > 50, "only {} rows were found", rows.len());
+    for cells in rows {
+        let [threat, remedy, tests] = cells[..] else { panic!("no row of three cells: {cells:?}") };
+        assert!(!threat.is_empty() && !remedy.is_empty(), "{cells:?}");
+        let mut shown = 0;
+        for named in tests.split('`').skip(1).step_by(2) {
+            let (file, test) = named.split_once("::").unwrap_or_else(|| panic!("{named:?} names no test"));
+            let text = read(file);
+            let is_there = text.contains(&format!("fn {test}()"))
+                // The functions of `fuzz.rs` come from one list.
+                || file == "tests/doors/fuzz.rs" && text.split("targets! {").nth(1).is_some_and(|list| list.contains(test));
+            assert!(is_there, "{named} is not there");
+            shown += 1;
+        }
+        assert!(shown > 0, "no test for: {threat}");
+    }
+}
+
+#[test]
+fn every_test_of_an_attack_says_how_it_was_seen_to_fail() {
+    for file in ["attacks_slow", "attacks_frames", "attacks_login", "attacks_injection"] {
+        let text = read(&format!("tests/doors/{file}.rs"));
+        let mut before = "";
+        for line in text.lines() {
+            assert!(line != "#[test]" || before.starts_with("// Seen to fail with"), "{file}.rs, behind {before:?}");
+            before = line;
+        }
+    }
+}

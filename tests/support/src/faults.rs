@@ -1,0 +1,94 @@
+//! What goes wrong around a server: stores that are held, disks that are full, threads that panic.
+
+use crate::{Server, server::Setup};
+use rustix::process::{Resource, getrlimit};
+use std::{os::unix::process::CommandExt, process::Command};
+
+/// The directory of orders to panic.
+const PANICS: &str = "panics";
+
+/// Keeps everybody else from writing to a store, as a backup that hangs would, until it is dropped.
+pub struct Held(rusqlite::Connection);
+
+impl Held {
+    #[track_caller]
+    pub fn file(server: &Server, name: &str) -> Held {
+        let path = server.data_dir().join(name);
+        assert!(path.exists(), "no {name} among {:?}", crate::server::files_in(&server.data_dir()));
+        let connection = rusqlite::Connection::open(path).expect("the store can be opened");
+        connection.busy_timeout(crate::PATIENCE).expect("a time-out");
+        connection.execute_batch("BEGIN EXCLUSIVE").expect("the store can be locked");
+        Held(connection)
+    }
+
+    pub fn release(self) {
+        self.0.execute_batch("ROLLBACK").expect("the lock can be given back");
+    }
+}
+
+/// What a running server may be short of.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    /// Bytes of a file that is written to.
+    FileSize,
+    OpenFiles,
+    /// Of its user; root has no such limit.
+    Threads,
+}
+
+/// Lets the running server have no more than `most` of something (`None`: as much as it likes) from now on.
+#[track_caller]
+pub fn limit(server: &Server, limit: Limit, most: Option<u64>) {
+    let (name, resource) = match limit {
+        Limit::FileSize => ("fsize", Resource::Fsize),
+        Limit::OpenFiles => ("nofile", Resource::Nofile),
+        Limit::Threads => ("nproc", Resource::Nproc),
+    };
+    let number = |most: Option<u64>| most.map_or_else(|| "unlimited".to_owned(), |most| most.to_string());
+    // The server has inherited ours. Its hard limit stays, since not everybody may raise it again.
+    let hard = getrlimit(resource).maximum;
+    let mut command = Command::new("prlimit");
+    // Only a process of the same user may do so, or one with a capability that root in a container lacks.
+    server.setup().user().map(|uid| command.uid(uid));
+    command.arg(format!("--pid={}", server.pid()));
+    command.arg(format!("--{name}={}:{}", number(most.or(hard)), number(hard)));
+    let output = command.output().expect("prlimit (of util-linux) can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// From now on every write to a file fails, as on a full disk; reading, and sockets and pipes, go on.
+#[track_caller]
+pub fn fill_disk(server: &Server) {
+    limit(server, Limit::FileSize, Some(0));
+}
+
+#[track_caller]
+pub fn free_disk(server: &Server) {
+    limit(server, Limit::FileSize, None);
+}
+
+/// Lets panics be ordered. Only debug builds obey.
+#[track_caller]
+pub fn with_panics(setup: Setup) -> Setup {
+    let orders = setup.path(PANICS);
+    std::fs::create_dir(&orders).expect("the test's directory is writable");
+    setup.env("PROPROMO_TEST_PANICS", orders)
+}
+
+/// Lets whoever passes this point next panic.
+#[track_caller]
+pub fn order_panic(server: &Server, point: &str) {
+    std::fs::write(server.setup().path(PANICS).join(point), "").expect("an order can be written");
+}
+
+/// Whether somebody has panicked at this point.
+pub fn has_panicked(server: &Server, point: &str) -> bool {
+    !server.setup().path(PANICS).join(point).exists()
+}
+
+/// A number of the server's line in `/proc/PID/status`: `Threads`, or `VmRSS` in KiB.
+pub fn status(pid: u32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}

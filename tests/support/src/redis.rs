@@ -1,0 +1,298 @@
+//! A real Redis for one test: its own directory and port, append-only with a sync for each write, gone when dropped.
+
+use crate::machine::{PATIENCE, free_address};
+use std::{
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// A server, running or not.
+pub struct Redis {
+    dir: TempDir,
+    pub port: u16,
+    options: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Redis {
+    #[track_caller]
+    pub fn start() -> Redis {
+        Redis::with(&[])
+    }
+
+    /// A server with more options, as `redis-server` takes them.
+    #[track_caller]
+    pub fn with(options: &[&str]) -> Redis {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut redis = Redis { dir, port: free_address().port(), options, child: None };
+        redis.run();
+        redis
+    }
+
+    /// Starts it again, with what its files hold, on the same port.
+    #[track_caller]
+    pub fn run(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--dir", &self.dir.path().display().to_string(), "--logfile", "redis.log"]);
+        command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no"]);
+        command.args(["--unixsocket", &self.socket()]);
+        command.args(&self.options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("redis-server can be started; `scripts/install redis-server` installs it");
+        self.child = Some(child);
+        let answers = || self.ask::<String>(redis::cmd("PING")).is_ok();
+        assert!(comes_true(answers), "Redis does not start:\n{}", self.log());
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("Redis can be killed");
+            child.wait().expect("Redis can be waited for");
+        }
+    }
+
+    /// Lets it stand still, its connections open.
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = self.child.as_ref().expect("it runs").id();
+        let pid = rustix::process::Pid::from_raw(pid as i32).expect("a child has a pid");
+        rustix::process::kill_process(pid, signal).expect("the signal can be sent");
+    }
+
+    /// Removes all that it has stored; it must not be running.
+    pub fn wipe(&self) {
+        assert!(self.child.is_none(), "it runs");
+        std::fs::remove_dir_all(self.dir.path().join("appendonlydir")).expect("its files can be removed");
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The path of its Unix socket.
+    pub fn socket(&self) -> String {
+        self.dir.path().join("redis.sock").display().to_string()
+    }
+
+    /// Sends one command, past all that is tested.
+    pub fn ask<T: redis::FromRedisValue>(&self, command: redis::Cmd) -> redis::RedisResult<T> {
+        let client = redis::Client::open(format!("redis+unix://{}", self.socket()))?;
+        let mut connection = client.get_connection_with_timeout(PATIENCE)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        command.query(&mut connection)
+    }
+
+    /// Sends `CONFIG SET`.
+    #[track_caller]
+    pub fn configure(&self, name: &str, value: &str) {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg(name).arg(value);
+        self.ask::<()>(command).expect("Redis can be configured");
+    }
+
+    /// Lets it follow another server, or `NO ONE`.
+    #[track_caller]
+    pub fn follow(&self, host: &str, port: &str) {
+        let mut command = redis::cmd("REPLICAOF");
+        command.arg(host).arg(port);
+        self.ask::<()>(command).expect("Redis can be told whom to follow");
+    }
+
+    /// What it tells of itself.
+    pub fn info(&self, section: &str) -> String {
+        let mut command = redis::cmd("INFO");
+        command.arg(section);
+        self.ask(command).unwrap_or_default()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("redis.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // A paused process is killed too; nothing more can be done about errors here.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A cluster of three masters, which share the slots among them.
+pub struct Cluster {
+    pub servers: Vec<Redis>,
+}
+
+impl Cluster {
+    #[track_caller]
+    pub fn start() -> Cluster {
+        const SLOTS: u32 = 16384;
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "10000"];
+        let servers: Vec<Redis> = (0..3).map(|_| Redis::with(&options)).collect();
+        for (server, place) in servers.iter().zip(0u32..) {
+            let (first, last) = (SLOTS * place / 3, SLOTS * (place + 1) / 3 - 1);
+            let mut command = redis::cmd("CLUSTER");
+            command.arg("ADDSLOTSRANGE").arg(first).arg(last);
+            server.ask::<()>(command).expect("a master takes its slots");
+            let mut command = redis::cmd("CLUSTER");
+            command.arg("MEET").arg("127.0.0.1").arg(servers[0].port);
+            server.ask::<()>(command).expect("a master meets the others");
+        }
+        let whole = |server: &Redis| {
+            let mut command = redis::cmd("CLUSTER");
+            command.arg("INFO");
+            let info: String = server.ask(command).expect("a master knows its cluster");
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        };
+        assert!(comes_true(|| servers.iter().all(whole)), "the cluster does not come together");
+        Cluster { servers }
+    }
+
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+        format!("redis+cluster://{}", hosts.join(","))
+    }
+}
+
+/// A master, a replica of it, and a sentinel that watches both. Either takes writes only while the other follows it.
+pub struct Watched {
+    pub master: Redis,
+    pub replica: Redis,
+    dir: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Watched {
+    /// What the sentinel calls its master.
+    const NAME: &str = "chat";
+
+    #[track_caller]
+    pub fn start() -> Watched {
+        const FOLLOWED: [&str; 6] =
+            ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "5", "--repl-diskless-sync-delay", "0"];
+        let master = Redis::with(&FOLLOWED);
+        let port = master.port.to_string();
+        let replica = Redis::with(&[&FOLLOWED[..], &["--replicaof", "127.0.0.1", &port]].concat());
+        assert!(comes_true(|| master.info("replication").contains("state=online")), "the replica does not follow");
+        let (dir, port) = (tempfile::tempdir().expect("a directory"), free_address().port());
+        let settings = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nlogfile sentinel.log\nsentinel monitor {name} 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds {name} 5000\nsentinel failover-timeout {name} 20000\n",
+            dir.path().display(),
+            master.port,
+            name = Watched::NAME,
+        );
+        let file = dir.path().join("sentinel.conf");
+        std::fs::write(&file, settings).expect("the directory is writable");
+        let child = Command::new("redis-server")
+            .arg(file)
+            .arg("--sentinel")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a sentinel can be started");
+        let watched = Watched { master, replica, dir, port, child };
+        let knows_the_replica = || {
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("REPLICAS").arg(Watched::NAME);
+            watched.ask::<Vec<redis::Value>>(&command).is_ok_and(|replicas| replicas.len() == 1)
+        };
+        assert!(comes_true(knows_the_replica), "the sentinel does not find the replica:\n{}", watched.log());
+        watched
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/{}", self.port, Watched::NAME)
+    }
+
+    /// Lets the master take no writes any more, and waits until the replica has all that it took: only then is nothing
+    /// that was answered lost with the master (docs/DEPLOYMENT.md).
+    #[track_caller]
+    pub fn bring_in_step(&self) {
+        let mut pause = redis::cmd("CLIENT");
+        pause.arg("PAUSE").arg(20_000).arg("WRITE");
+        self.master.ask::<()>(pause).expect("the master takes its orders");
+        let offset = |redis: &Redis, name: &str| {
+            redis.info("replication").lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok())
+        };
+        let in_step = || {
+            let taken = offset(&self.master, "master_repl_offset:");
+            taken.is_some() && taken == offset(&self.replica, "slave_repl_offset:")
+        };
+        assert!(comes_true(in_step), "the replica does not catch up");
+    }
+
+    /// Ends that pause.
+    #[track_caller]
+    pub fn go_on(&self) {
+        let mut unpause = redis::cmd("CLIENT");
+        unpause.arg("UNPAUSE");
+        self.master.ask::<()>(unpause).expect("the master takes its orders");
+    }
+
+    /// Tells the sentinel to promote the replica.
+    #[track_caller]
+    pub fn fail_over(&self) {
+        let mut command = redis::cmd("SENTINEL");
+        command.arg("FAILOVER").arg(Watched::NAME);
+        self.ask::<()>(&command).expect("the sentinel takes its orders");
+    }
+
+    /// Waits until the replica has become the master.
+    #[track_caller]
+    pub fn has_failed_over(&self) {
+        let promoted = || {
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("GET-MASTER-ADDR-BY-NAME").arg(Watched::NAME);
+            self.ask::<(String, u16)>(&command).is_ok_and(|(_, port)| port == self.replica.port)
+        };
+        assert!(comes_true(promoted), "the replica is not promoted:\n{}", self.log());
+    }
+
+    fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> redis::RedisResult<T> {
+        let client = redis::Client::open(("127.0.0.1", self.port))?;
+        command.query(&mut client.get_connection_with_timeout(PATIENCE)?)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("sentinel.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // It may have ended by itself; nothing more can be done about errors here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `condition` holds; whether it did in time.
+pub fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
