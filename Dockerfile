@@ -1,6 +1,6 @@
 # docker build -t app . && docker run -it -p 1993:1993 app
 #
-# That starts the demo. For more than that: -e, --env-file and secrets give settings (README.md), `app serve` starts
+# That starts the demo. For more than that: -e, --env-file and secrets give settings (docs/SETTINGS.md), `app serve` starts
 # without demo accounts, and the volume /var/lib/propromo-chat keeps the data. It also runs with --read-only.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src

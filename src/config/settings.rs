@@ -1,4 +1,4 @@
-//! Every setting that there is: name, form, default, meaning. Flags, `--help`, the README's table and `check` follow from it.
+//! Every setting that there is: name, form, default, meaning. Flags, `--help`, `docs/SETTINGS.md` and `check` follow from it.
 
 use super::value::{self, Expected, Per};
 use crate::logging;
@@ -247,7 +247,7 @@ pub fn help() -> String {
     help
 }
 
-/// The README's table of settings.
+/// The table of `docs/SETTINGS.md`.
 pub fn markdown_table() -> String {
     let mut table = String::from("| setting | default | meaning |\n|---|---|---|\n");
     for setting in ALL {
@@ -299,11 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_shows_this_table() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-        let readme = std::fs::read_to_string(path).expect("the repository has a README");
-        let shown = readme.split_once("<!-- settings -->").and_then(|(_, rest)| rest.split_once("<!-- /settings -->"));
-        let (shown, _) = shown.expect("README.md has its table between <!-- settings --> and <!-- /settings -->");
+    fn the_document_shows_this_table() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/SETTINGS.md");
+        let document = std::fs::read_to_string(path).expect("docs/SETTINGS.md is there");
+        let shown =
+            document.split_once("<!-- settings -->").and_then(|(_, rest)| rest.split_once("<!-- /settings -->"));
+        let (shown, _) =
+            shown.expect("docs/SETTINGS.md has its table between <!-- settings --> and <!-- /settings -->");
         assert_eq!(shown.trim(), markdown_table().trim(), "put this table there:\n{}", markdown_table());
     }
 
