@@ -258,5 +258,4 @@ pub(super) fn linger(mut stream: &TcpStream) {
 }
 
 #[cfg(test)]
-#[path = "connection_tests.rs"]
 mod tests;
