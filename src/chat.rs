@@ -1,16 +1,17 @@
 //! The server's parts, put together once and shared by every thread.
 
 use crate::{
+    api::chats,
     auth::password::Passwords,
     config::{Config, Database, Storage},
-    door::{chitchat::names::Names, places::Places, recheck::Recheck},
-    http::{
-        chats,
-        limits::{AddressLimit, LoginLimits},
-        room_limits::RoomLimits,
+    limits::{
+        places::Places,
+        rate::{AddressLimit, LoginLimits},
+        rooms::RoomLimits,
     },
     metrics::Metrics,
-    room::Rooms,
+    recheck::Recheck,
+    room::{Rooms, names::Names},
     socket::sessions::Sessions,
     store::{
         Accounts, Ledger, MessageLog,
@@ -25,7 +26,7 @@ use std::{sync::Arc, thread};
 
 /// Logins that may wait while others are being hashed; half of what the gateway takes at a time, so
 /// that a storm of logins leaves room for other requests.
-const WAITING_LOGINS: usize = crate::http::gateway::POOL_SIZE / 2;
+const WAITING_LOGINS: usize = crate::gateway::POOL_SIZE / 2;
 
 /// Everything that a request or a connection may need.
 pub struct Chat {

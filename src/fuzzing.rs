@@ -4,21 +4,18 @@
 //! them; `scripts/fuzz` lets a fuzzer at them for as long as one likes.
 
 use crate::{
-    auth::{keys::Keyring, presented, token},
-    door::{channel_frame, chitchat, propromo},
+    auth::{keys::Keyring, token},
+    door::{channel_frame, chitchat, presented, propromo},
+    gateway::{Gateway, handler::Handler},
     http::{
+        answer::Persistence,
         body::{Field, Fields, Unlabelled},
-        gateway::Gateway,
-        handler::Handler,
+        chunked::Decoder,
+        head::{Head, Method},
         reply::Reply,
         request::{PASSED_ON, Request},
     },
     refusal::Reason,
-    server::{
-        answer::Persistence,
-        chunked::Decoder,
-        head::{Head, Method},
-    },
     socket::framing::Framing,
 };
 use crossbeam_channel::{Receiver, unbounded};

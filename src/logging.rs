@@ -1,6 +1,6 @@
 //! Logs: `tracing` to standard error, for people or as JSON. Never a token, a password or a message's text.
 
-use crate::server::request_id::RequestId;
+use crate::request_id::RequestId;
 use std::{
     fmt,
     io::{self, IsTerminal},

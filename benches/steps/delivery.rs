@@ -7,12 +7,8 @@ use crate::{store::draft, wire};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use propromo_chat::{
     door::propromo::PropromoVoice,
-    room::{
-        Rooms,
-        member::Member,
-        message::{Draft, Message, MessageId, RoomName},
-        voice::Voice,
-    },
+    message::{Draft, Message, MessageId, RoomName},
+    room::{Rooms, member::Member, voice::Voice},
     socket::{flusher::Flusher, frame, outbound::Outbound},
     store::{Appended, MessageLog, StoreError},
 };

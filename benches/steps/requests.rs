@@ -2,8 +2,8 @@
 
 use criterion::{BenchmarkId, Criterion};
 use propromo_chat::{
-    http::{gateway::Gateway, handler::Handler, reply::Reply},
-    server::{answer::Persistence, head::Head},
+    gateway::{Gateway, handler::Handler},
+    http::{answer::Persistence, head::Head, reply::Reply},
 };
 use std::{
     hint::black_box,

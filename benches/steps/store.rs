@@ -4,7 +4,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use propromo_chat::{
     auth::token::SignedPart,
     config::Durability,
-    room::message::{Draft, RoomName},
+    message::{Draft, RoomName},
     store::{
         Ledger, MessageLog,
         sqlite::{Embedded, EmbeddedOptions},

@@ -3,10 +3,8 @@
 use criterion::{BenchmarkId, Criterion, Throughput};
 use propromo_chat::{
     door::{channel_frame::ChannelVoice, propromo::PropromoVoice},
-    room::{
-        message::{Message, MessageId, RoomName},
-        voice::Voice,
-    },
+    message::{Message, MessageId, RoomName},
+    room::voice::Voice,
     socket::frame,
 };
 use std::hint::black_box;

@@ -3,5 +3,4 @@
 pub mod keys;
 pub mod origin;
 pub mod password;
-pub mod presented;
 pub mod token;

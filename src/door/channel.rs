@@ -3,28 +3,20 @@
 use super::{
     Admission, Door, Token,
     channel_frame::{self, Asked, ChannelVoice},
-    places::Place,
-    recheck::{Ground, Pass, Round},
+    presented::{self, Presented},
     seat::{self, Replay},
+    session::{Conversation, Link},
 };
 use crate::{
-    auth::{
-        presented::{self, Presented},
-        token::{Claims, Issued, Kind},
-    },
+    auth::token::{Claims, Issued, Kind},
     chat::Chat,
+    http::head::Head,
+    limits::places::Place,
+    message::{Draft, MessageId, RoomName},
+    recheck::{Ground, Pass, Round},
     refusal::{Reason, Refusal},
-    room::{
-        member::Member,
-        message::{Draft, MessageId, RoomName},
-        voice::Event,
-    },
-    server::head::Head,
-    socket::{
-        close::Close,
-        frame,
-        session::{Conversation, Link},
-    },
+    room::{member::Member, voice::Event},
+    socket::{close::Close, frame},
     store::UserId,
 };
 use std::{

@@ -1,9 +1,9 @@
 //! The frames of the channel protocol: what clients ask, what the server says.
 
 use super::json;
-use crate::room::{
+use crate::{
     message::{Message, MessageId, RoomName},
-    voice::{Event, Voice},
+    room::voice::{Event, Voice},
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;

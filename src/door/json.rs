@@ -1,6 +1,6 @@
 //! Writing the JSON of frames straight into the buffer that is sent, without values in between.
 
-use crate::room::message::MessageId;
+use crate::message::MessageId;
 use std::io::Write;
 
 /// Appends `text` as a JSON string (RFC 8259 §7).

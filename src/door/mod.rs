@@ -1,28 +1,27 @@
 //! The doors: who may open a WebSocket, and what is said on it. One file a kind of client.
 //!
-//! A door decides everything that can be decided without spending the token; `socket::handshake`
+//! A door decides everything that can be decided without spending the token; `door::handshake`
 //! spends it last, directly before the `101`, and then lets the door's conversation run.
 
 pub mod channel;
 pub mod channel_frame;
 pub mod chitchat;
+pub mod handshake;
 pub mod json;
-pub mod places;
+pub mod presented;
 pub mod propromo;
-pub mod recheck;
 pub mod seat;
+pub mod session;
 pub mod stream;
 
 use crate::{
-    auth::{
-        presented::{self, Presented},
-        token::{Claims, Kind, SignedPart},
-    },
+    auth::token::{Claims, Kind, SignedPart},
     chat::Chat,
+    http::head::Head,
     refusal::{Reason, Refusal},
-    server::head::Head,
-    socket::session::Conversation,
 };
+use presented::Presented;
+use session::Conversation;
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},

@@ -2,23 +2,21 @@
 
 use super::{
     Admission, Door, Token, json,
-    recheck::{Ground, Pass, Round},
     seat::{self, Replay},
+    session::{Conversation, Link},
 };
 use crate::{
     auth::token::{Issued, Kind},
     chat::Chat,
+    http::head::Head,
+    message::{Draft, Message, MessageId, RoomName},
+    recheck::{Ground, Pass, Round},
     refusal::{Reason, Refusal},
     room::{
         member::Member,
-        message::{Draft, Message, MessageId, RoomName},
         voice::{Event, Voice},
     },
-    server::head::Head,
-    socket::{
-        close::Close,
-        session::{Conversation, Link},
-    },
+    socket::close::Close,
     store::UserId,
 };
 use std::sync::Arc;

@@ -1,15 +1,13 @@
 //! Taking a place in a room, the same at every door: join, replay what was said before, go live.
 
+use super::session::Link;
 use crate::{
     auth::token::Claims,
     chat::Chat,
+    message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    room::{
-        member::Member,
-        message::{Message, MessageId, RoomName},
-        voice::Voice,
-    },
-    socket::{close::Close, frame, session::Link},
+    room::{member::Member, voice::Voice},
+    socket::{close::Close, frame},
     store::{Membership, StoreError},
 };
 use std::{io, sync::Arc};

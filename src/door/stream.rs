@@ -1,25 +1,23 @@
 //! The stream door: passive listeners of a feed, `/?t=` and `/stream[/:name]?t=`.
 //!
-//! What a publisher posts goes out word for word, one text frame a post; see `http::stream`.
+//! What a publisher posts goes out word for word, one text frame a post; see `api::stream`.
 
 use super::{
-    Admission, Door,
+    Admission, Door, presented,
     seat::{self, Replay},
+    session::{Conversation, Link},
 };
 use crate::{
-    auth::{presented, token},
+    auth::token,
     chat::Chat,
+    http::head::Head,
+    message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
     room::{
         member::Member,
-        message::{Message, MessageId, RoomName},
         voice::{Event, Voice},
     },
-    server::head::Head,
-    socket::{
-        close::Close,
-        session::{Conversation, Link},
-    },
+    socket::close::Close,
 };
 use std::{sync::Arc, time::SystemTime};
 

@@ -214,7 +214,7 @@ fn unreadable(what: &'static str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::head::Method;
+    use crate::http::head::Method;
     use proptest::{collection::btree_map, prelude::*};
     use std::collections::BTreeMap;
 

@@ -1,24 +1,10 @@
-//! Plain HTTP: the gateway to tiny_http, the router, one file a group of endpoints.
-//!
-//! A new group of endpoints is one file with an `ENDPOINTS` table, named in [`router`].
+//! Plain HTTP as it travels (RFC 9110, RFC 9112): request heads, bodies, answers.
 
-mod assets;
-pub mod backend;
-pub mod bearer;
+pub mod answer;
 pub mod body;
-pub mod chats;
-mod chats_page;
-pub mod cors;
-pub mod credentials;
-pub mod gateway;
-pub mod handler;
-pub mod health;
-pub mod home;
-pub mod limits;
-pub mod login;
+pub mod chunked;
+pub mod client_address;
+pub mod head;
+pub mod parse;
 pub mod reply;
 pub mod request;
-pub mod room_limits;
-pub mod router;
-pub mod stream;
-pub mod ticket;

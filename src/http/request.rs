@@ -1,9 +1,7 @@
 //! A plain request, whole, as endpoints see it.
 
-use crate::{
-    refusal::{Reason, Refusal},
-    server::head::{self, Head, Method},
-};
+use super::head::{self, Head, Method};
+use crate::refusal::{Reason, Refusal};
 use std::net::IpAddr;
 
 /// The headers that an endpoint may look at; all others stay outside.

@@ -1,10 +1,12 @@
 //! What the server counts, for `/metrics`. What each figure means to an operator stands in `docs/OPERATIONS.md`.
 
 pub mod histogram;
+pub mod messages;
 mod process;
 
-use crate::{refusal::Reason, room::figures::Figures, socket::close::Close};
+use crate::{refusal::Reason, socket::close::Close};
 use histogram::Histogram;
+use messages::Figures;
 use parking_lot::Mutex;
 use process::Process;
 use prometheus_client::{

@@ -1,6 +1,7 @@
 //! The rooms that somebody holds: its members, and messages on their way.
 
-use super::{member::Room, message::RoomName};
+use super::member::Room;
+use crate::message::RoomName;
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},

@@ -5,15 +5,9 @@
 //! delivered. If nothing later ever comes, the next look at the rooms' newest ids finds it: after each subscription, and
 //! every few seconds.
 
-use super::{
-    directory::Directory,
-    lanes::Lanes,
-    member::Room,
-    message::{Message, MessageId, RoomName},
-    run::Run,
-    voice::Event,
-};
+use super::{directory::Directory, lanes::Lanes, member::Room, run::Run, voice::Event};
 use crate::{
+    message::{Message, MessageId, RoomName},
     store::{
         StoreError,
         feed::{Ear, Feed, Heard, Stored},
@@ -187,10 +181,8 @@ impl FeedThread {
 mod tests {
     use super::*;
     use crate::{
-        room::{
-            figures::Figures,
-            lane::{Command, Lane},
-        },
+        metrics::messages::Figures,
+        room::lane::{Command, Lane},
         store::presence::Presence,
     };
     use crossbeam_channel::{Receiver, unbounded};

@@ -4,12 +4,11 @@
 
 use super::{
     crowd::Crowd,
-    figures::Figures,
     lane::{Batch, Command},
     member::Member,
-    message::RoomName,
     run::Run,
 };
+use crate::{message::RoomName, metrics::messages::Figures};
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,

@@ -11,14 +11,12 @@
 //! 5. What is held for a newcomer is bounded as its socket's queue is, and so is what is taken from the channel.
 
 use super::{
-    figures::Figures,
     hall::Hall,
     member::{Member, Room},
-    message::MessageId,
     run::Run,
     voice::Event,
 };
-use crate::{socket::close::Close, vital};
+use crate::{message::MessageId, metrics::messages::Figures, socket::close::Close, vital};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use parking_lot::Mutex;

@@ -5,14 +5,14 @@
 //! member of a small room goes there itself: a few people who talk need no other thread to be woken.
 
 use super::{
-    figures::Figures,
     lane::Whisper,
     lanes::Lanes,
     member::{Member, Room},
-    message::{Draft, Message, RoomName},
     run::Run,
 };
 use crate::{
+    message::{Draft, Message, RoomName},
+    metrics::messages::Figures,
     socket::frame,
     store::{Appended, MessageLog, outage::Outages},
     vital,

@@ -1,10 +1,10 @@
 //! A member: one open socket in one room, and the room as all threads share it.
 
-use super::{
+use super::voice::Voice;
+use crate::{
     message::{MessageId, RoomName},
-    voice::Voice,
+    socket::outbound::Outbound,
 };
-use crate::socket::outbound::Outbound;
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,

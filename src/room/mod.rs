@@ -14,13 +14,12 @@
 mod crowd;
 mod directory;
 mod feed;
-pub mod figures;
 mod hall;
 pub mod lane;
 mod lanes;
 pub mod log;
 pub mod member;
-pub mod message;
+pub mod names;
 mod roll;
 pub mod run;
 #[cfg(test)]
@@ -28,6 +27,8 @@ mod tests;
 pub mod voice;
 
 use crate::{
+    message::{Draft, MessageId, RoomName},
+    metrics::messages::Figures,
     socket::{close::Close, frame, outbound::Outbound},
     store::{MessageLog, StoreError, feed::Feed, presence::Presence},
     vital,
@@ -35,12 +36,10 @@ use crate::{
 use crossbeam_channel::bounded;
 use directory::Directory;
 use feed::{FeedThread, Shut};
-use figures::Figures;
 use lane::Command;
 use lanes::Lanes;
 use log::{Author, Entry, Log, Post};
 use member::{Member, Room};
-use message::{Draft, MessageId, RoomName};
 use parking_lot::Mutex;
 use roll::Roll;
 use std::{

@@ -1,7 +1,8 @@
 //! Who is here, told to the other nodes: a thread that compares each room with what it has told about it.
 
-use super::{member::Room, message::RoomName};
+use super::member::Room;
 use crate::{
+    message::RoomName,
     store::{
         StoreError,
         presence::{Change, Known, Presence},

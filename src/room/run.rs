@@ -1,11 +1,10 @@
 //! Runs: messages of one room that go out together, encoded once for each door.
 
-use super::{
-    member::Room,
+use super::{member::Room, voice::Voice};
+use crate::{
     message::{Message, MessageId},
-    voice::Voice,
+    socket::frame,
 };
-use crate::socket::frame;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Instant};

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    room::message::Message,
+    message::Message,
     socket::{frame, outbound::tests::outbound},
     store::{Appended, StoreError},
 };

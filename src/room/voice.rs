@@ -1,6 +1,6 @@
 //! How one door says what happens in a room. Doors implement it; rooms only frame and send it.
 
-use super::message::{Message, MessageId, RoomName};
+use crate::message::{Message, MessageId, RoomName};
 use std::sync::Arc;
 
 /// What happens in a room besides messages; never stored.

@@ -2,23 +2,17 @@
 //!
 //! ```text
 //! accept ─▶ threads ─▶ connection ─▶ reader ─▶ parse ─▶ head
-//!                          ├─▶ http::gateway   plain requests
+//!                          ├─▶ gateway   plain requests
 //!                          └─▶ upgrade         WebSockets, at their doors
 //!             └─▶ tls ──────▶ connection          the same, when TLS is spoken
 //! ```
 
 pub mod accept;
-pub mod answer;
-pub mod chunked;
-pub mod client_address;
 pub mod connection;
-pub mod head;
 pub mod listen;
 pub mod pace;
-pub mod parse;
 pub mod reader;
 pub mod reload;
-pub mod request_id;
 pub mod shutdown;
 #[cfg(test)]
 mod test_support;
@@ -29,6 +23,7 @@ pub mod upgrade;
 pub mod watchdog;
 
 use crate::{
+    api::router,
     auth::keys::Keyring,
     chat::{Chat, StartError},
     config::{
@@ -36,11 +31,7 @@ use crate::{
         ceilings::{self, Need},
         sources::SettingError,
     },
-    http::{
-        gateway::{self, Gateway},
-        handler::Handler,
-        router,
-    },
+    gateway::{self, Gateway, handler::Handler},
     vital,
 };
 use accept::Acceptor;

@@ -1,13 +1,12 @@
 //! Reads requests off a connection, one after the other, each part bounded in size and time.
 
-use super::{
-    chunked::Decoder,
-    head::{BodyLength, Head},
-    pace::Pace,
-    tls::HANDSHAKE_RECORD,
-};
+use super::{pace::Pace, tls::HANDSHAKE_RECORD};
 use crate::{
     config::Limits,
+    http::{
+        chunked::Decoder,
+        head::{BodyLength, Head},
+    },
     refusal::{Reason, Refusal},
 };
 use ipnet::IpNet;

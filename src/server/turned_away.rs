@@ -1,8 +1,10 @@
 //! Clients above the limit: told so at once, and closed without losing the answer; with TLS just closed.
 
-use super::answer::{self, Persistence};
 use crate::{
-    http::reply::Reply,
+    http::{
+        answer::{self, Persistence},
+        reply::Reply,
+    },
     refusal::{Reason, Refusal},
     vital,
 };

@@ -1,12 +1,11 @@
 //! Which requests open a WebSocket, and at which door.
 
-use super::{head::Head, threads::Rest};
+use super::threads::Rest;
 use crate::{
     chat::Chat,
-    door::{DOORS, Door},
-    http::reply::Reply,
+    door::{DOORS, Door, handshake, session},
+    http::{head::Head, reply::Reply},
     refusal::{Reason, Refusal},
-    socket::{handshake, session},
 };
 use std::{net::TcpStream, sync::Arc};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long a closing socket may take to swallow the close frame and answer it.
-pub(super) const GOODBYE: Duration = Duration::from_secs(2);
+pub const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Why this end closes a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,10 @@
-//! One open WebSocket (RFC 6455): handshake, read loop, outbound queue.
+//! One open WebSocket (RFC 6455): frames, outbound queue, flusher.
 
 pub mod close;
 pub mod flusher;
 pub mod frame;
 pub mod framing;
-pub mod handshake;
 pub mod outbound;
-pub mod session;
 pub mod sessions;
-mod wakeups;
-mod wire;
+pub mod wakeups;
+pub mod wire;

@@ -12,7 +12,7 @@
 //!    flusher's table.
 
 use super::{close::Close, flusher::Flusher, frame};
-use crate::server::request_id::RequestId;
+use crate::request_id::RequestId;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::{

@@ -43,7 +43,7 @@ impl Sessions {
     }
 
     /// Takes a socket on; nothing goes out before its `101`.
-    pub(super) fn open(&self, stream: TcpStream, limits: &Limits) -> Arc<Outbound> {
+    pub fn open(&self, stream: TcpStream, limits: &Limits) -> Arc<Outbound> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let outbound = Outbound::new(id, stream, limits.send_queue, limits.send_stall, self.flusher.clone());
         outbound.hold();
@@ -52,7 +52,7 @@ impl Sessions {
     }
 
     /// Lets a socket go.
-    pub(super) fn closed(&self, outbound: &Outbound) {
+    pub fn closed(&self, outbound: &Outbound) {
         outbound.retire();
         self.open.lock().remove(&outbound.id());
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Reads block in the kernel, writes join the queue.
-pub(super) struct Wire<'a> {
+pub struct Wire<'a> {
     pub outbound: &'a Arc<Outbound>,
     /// When the client must have done what it is asked for, if anything.
     pub deadline: Option<Instant>,

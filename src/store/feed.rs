@@ -1,9 +1,9 @@
 //! How nodes hear of each other: what all of them store, as it is stored.
 
 use super::{StoreError, presence::Presence};
-use crate::room::{
+use crate::{
     message::{Message, MessageId, RoomName},
-    voice::Event,
+    room::voice::Event,
 };
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ pub(crate) mod suite;
 
 use crate::{
     auth::token::SignedPart,
-    room::message::{Draft, Message, MessageId, RoomName},
+    message::{Draft, Message, MessageId, RoomName},
 };
 use feed::Feed;
 use outage::KnownOutage;

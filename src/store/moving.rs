@@ -1,13 +1,13 @@
 //! What is on its way from one store to another, as `migrate` moves it.
 
-use crate::{auth::token::SignedPart, room::message::Message};
+use crate::{auth::token::SignedPart, message::Message};
 use std::time::SystemTime;
 
 /// A message of a log, with all that another log needs to keep it as the same message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Kept {
     pub message: Message,
-    /// The sender's own mark; see [`Draft::reference`](crate::room::message::Draft::reference).
+    /// The sender's own mark; see [`Draft::reference`](crate::message::Draft::reference).
     pub reference: Option<Box<str>>,
 }
 

@@ -1,7 +1,7 @@
 //! Who is in a room, when its members are spread over several nodes.
 
 use super::StoreError;
-use crate::room::message::RoomName;
+use crate::message::RoomName;
 use std::sync::Arc;
 
 /// Each node tells about its own users; what it told expires unless it goes on telling.

@@ -162,7 +162,7 @@ fn a_member_that_does_not_read_is_dropped_and_nobody_else_waits() {
     assert_eq!(witness.hear_message(), said);
 }
 
-// Seen to fail without `forget_input` in `socket::session`: the pong makes the kernel throw away what is left to be read.
+// Seen to fail without `forget_input` in `door::session`: the pong makes the kernel throw away what is left to be read.
 #[test]
 fn a_member_that_was_dropped_sees_why_though_it_answers_a_ping_first() {
     let server = Server::with()

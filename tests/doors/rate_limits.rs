@@ -77,7 +77,7 @@ fn handshakes_are_counted_by_the_clients_address_and_ipv6_by_its_64() {
     assert_eq!(handshake(&server, "2001:db8:1:3::1").status, 400);
 }
 
-// Seen to fail without `room_limits.may_create` in `http::chats`.
+// Seen to fail without `room_limits.may_create` in `api::chats`.
 #[test]
 fn without_a_trusted_proxy_nobody_names_the_address_that_is_counted() {
     let server = Server::with().env("HANDSHAKE_RATE", "2").env("ROOM_RATE", "2").start();
@@ -99,7 +99,7 @@ fn a_limit_of_zero_is_none() {
     }
 }
 
-// Seen to fail without `room_limits.may_create` in `http::chats`.
+// Seen to fail without `room_limits.may_create` in `api::chats`.
 #[test]
 fn new_rooms_are_counted_by_the_clients_address_and_ipv6_by_its_64() {
     let server = behind_a_proxy("ROOM_RATE").start();
@@ -122,7 +122,7 @@ fn a_thousand_clients_behind_one_address_may_come_back_at_once() {
     assert_eq!(ask(&server, "GET", "/chats/1", None, None).status, 200);
 }
 
-// Seen to fail without `rooms.settle` in `socket::session`: the close overtakes the last echoes.
+// Seen to fail without `rooms.settle` in `door::session`: the close overtakes the last echoes.
 #[test]
 fn who_is_closed_for_talking_too_fast_has_seen_the_echoes_of_all_that_was_accepted() {
     let server = Server::with().env("MESSAGE_RATE", "20").start();

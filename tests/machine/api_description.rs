@@ -1,7 +1,7 @@
 //! `docs/openapi.yaml` and `docs/asyncapi.yaml` say what the server does: every endpoint, status and frame that they name is
 //! provoked here and compared with its description, and the server has no endpoint and no door that they don't name.
 
-use propromo_chat::{door::DOORS, http::router};
+use propromo_chat::{api::router, door::DOORS};
 use serde_json::{Value, json};
 use std::{cell::RefCell, collections::BTreeSet, fs, path::Path};
 use support::{

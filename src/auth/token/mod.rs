@@ -214,7 +214,7 @@ pub fn password_mark(password_hash: &str) -> String {
 
 /// Whether a text is shaped like a token: three parts of base64url, the first of which begins as JSON does.
 /// The signature may be empty, so that an unsigned token is recognised, and refused as such.
-pub(super) fn has_token_shape(text: &str) -> bool {
+pub fn has_token_shape(text: &str) -> bool {
     let base64url = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     let parts: Vec<_> = text.splitn(4, '.').collect();
     // `{"` and `{ ` both encode to `ey…`; `v1.2.3` and other names of protocols do not.

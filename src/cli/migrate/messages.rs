@@ -3,7 +3,7 @@
 use super::Rooms;
 use crate::{
     cli::{Failure, failed, say},
-    room::message::{MessageId, RoomName},
+    message::{MessageId, RoomName},
     store::{
         chat_rooms::{Access, ChatRoom, ChatRooms, RoomKey},
         redis::{RedisStores, import::Standing},

@@ -3,11 +3,9 @@
 use super::error::{self, about};
 use crate::{
     door::json,
+    message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    room::{
-        message::{Message, MessageId, RoomName},
-        voice::{Event, Voice},
-    },
+    room::voice::{Event, Voice},
 };
 use serde_json::{Map, Value};
 

@@ -1,20 +1,18 @@
 //! The rooms door, for clients of the chitchat room API: `/chats/:id/ws`. Anybody makes a room, anybody
-//! enters one under a name of their own; closed rooms want a token. `http::chats` has the plain requests.
+//! enters one under a name of their own; closed rooms want a token. `api::chats` has the plain requests.
 
 pub mod error;
 pub mod frame;
-pub mod names;
 pub mod room;
 mod talk;
 pub mod token;
 
-use super::{Admission, Door};
+use super::{Admission, Door, presented};
 use crate::{
-    auth::presented,
     chat::Chat,
+    http::head::Head,
+    message::RoomName,
     refusal::{Reason, Refusal},
-    room::message::RoomName,
-    server::head::Head,
     store::chat_rooms::ChatRoom,
 };
 use error::about;

@@ -3,23 +3,21 @@
 use super::{
     error::{self, about},
     frame::{self, Asked, ChitchatVoice, Kind},
-    names::{Holding, RoomNames},
     token,
 };
 use crate::{
     door::{
-        recheck::{Ground, Pass},
         seat::{self, Replay},
+        session::{Conversation, Link},
     },
+    message::{Draft, MessageId, RoomName},
+    recheck::{Ground, Pass},
     refusal::{Reason, Refusal},
     room::{
         member::Member,
-        message::{Draft, MessageId, RoomName},
+        names::{Holding, RoomNames},
     },
-    socket::{
-        close::Close,
-        session::{Conversation, Link},
-    },
+    socket::close::Close,
     store::{
         StoreError,
         chat_rooms::{ChatRoom, RoomKey},

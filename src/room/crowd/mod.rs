@@ -5,13 +5,15 @@
 //! for, and a message waits for half a round, not for the end of one and then another.
 
 use super::{
-    figures::Figures,
     member::{Member, Room},
-    message::MessageId,
     run::{Encoded, Run},
     voice::{Event, Voice},
 };
-use crate::socket::{close::Close, frame, outbound::Outbound};
+use crate::{
+    message::MessageId,
+    metrics::messages::Figures,
+    socket::{close::Close, frame, outbound::Outbound},
+};
 use bytes::Bytes;
 use std::{collections::VecDeque, sync::Arc};
 

@@ -2,10 +2,8 @@
 
 use super::*;
 use crate::{
-    room::{
-        message::{Message, RoomName},
-        tests::Plain,
-    },
+    message::{Message, RoomName},
+    room::tests::Plain,
     socket::outbound::tests::outbound,
 };
 use proptest::prelude::*;

@@ -4,19 +4,22 @@
 //! WebSocket. That is opened here, and then runs on a thread of its own.
 
 use super::{
-    answer::{self, Persistence},
-    head::{BodyLength, Head, Method},
     pace::Pace,
     reader::{End, Reader},
-    request_id::{self, RequestId},
     threads::Rest,
     upgrade::{Session, Upgrades},
 };
 use crate::{
     config::Limits,
-    http::{gateway::Gateway, reply::Reply},
+    gateway::Gateway,
+    http::{
+        answer::{self, Persistence},
+        head::{BodyLength, Head, Method},
+        reply::Reply,
+    },
     metrics::Metrics,
     refusal::{Reason, Refusal},
+    request_id::{self, RequestId},
     vital,
 };
 use ipnet::IpNet;

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
-    http::{handler::Handler, reply::Request},
-    room::figures::Figures,
+    gateway::handler::Handler,
+    http::reply::Request,
+    metrics::messages::Figures,
     server::{
         test_support::{connected, limits},
         upgrade::NoDoors,

@@ -2,12 +2,12 @@
 
 use crate::{
     config::Limits,
-    http::reply::Reply,
-    refusal::{Reason, Refusal},
-    server::{
+    http::{
         answer::{self, Persistence},
-        connection::linger,
+        reply::Reply,
     },
+    refusal::{Reason, Refusal},
+    server::connection::linger,
 };
 use rustls::{ServerConfig, ServerConnection};
 use std::{

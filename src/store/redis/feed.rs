@@ -15,10 +15,8 @@ use super::{
     wire::{self, Frame},
 };
 use crate::{
-    room::{
-        message::{Message, MessageId, RoomName},
-        voice::Event,
-    },
+    message::{Message, MessageId, RoomName},
+    room::voice::Event,
     store::{
         StoreError,
         feed::{Ear, Feed, Heard, Stored},

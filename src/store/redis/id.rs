@@ -9,7 +9,7 @@
 //! The room's part is a digest of its name: it keeps ids of different rooms apart. A message that was taken over from
 //! another log has what that one put there; its entry keeps it.
 
-use crate::room::message::{MessageId, RoomName};
+use crate::message::{MessageId, RoomName};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use uuid::Uuid;

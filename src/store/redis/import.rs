@@ -13,7 +13,7 @@ use super::{
     script, wire,
 };
 use crate::{
-    room::message::{MessageId, RoomName},
+    message::{MessageId, RoomName},
     store::{
         StoreError,
         moving::{Kept, Mark},

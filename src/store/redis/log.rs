@@ -10,7 +10,7 @@ use super::{
     script, wire,
 };
 use crate::{
-    room::message::{Draft, Message, MessageId, RoomName},
+    message::{Draft, Message, MessageId, RoomName},
     store::{Appended, MessageLog, StoreError, feed::Feed},
 };
 use redis::{Cmd, Value, cmd};

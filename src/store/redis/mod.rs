@@ -44,7 +44,7 @@ use self::{
     names::RedisNames,
 };
 use super::{StoreError, outage::KnownOutage};
-use crate::room::message::RoomName;
+use crate::message::RoomName;
 use std::{error::Error, fmt::Write, io, sync::Arc};
 
 /// The stores of one node.

@@ -8,7 +8,7 @@ use super::{
     wire::NODE_NAME,
 };
 use crate::{
-    room::message::RoomName,
+    message::RoomName,
     store::{
         StoreError,
         names::{Claim, LIFE, Named, SharedNames},

@@ -6,7 +6,7 @@ use super::{
     failed, script,
 };
 use crate::{
-    room::message::RoomName,
+    message::RoomName,
     store::{
         StoreError,
         presence::{Change, Known, Presence},

@@ -9,9 +9,9 @@
 //! ```
 
 use super::id::{EntryId, Tail};
-use crate::room::{
+use crate::{
     message::{Draft, Message, MessageId, RoomName},
-    voice::Event,
+    room::voice::Event,
 };
 use std::sync::Arc;
 

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::{
         auth::token::SignedPart,
-        room::message::{Draft, RoomName},
+        message::{Draft, RoomName},
         store::{Accounts, Ledger, MessageLog},
     };
     use std::time::{Duration, SystemTime};

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     auth::token::SignedPart,
-    room::message::{MessageId, RoomName},
+    message::{MessageId, RoomName},
     store::{
         StoreError,
         moving::{Kept, Mark},
@@ -132,7 +132,7 @@ mod tests {
         let (room, empty, forgotten) = (fresh_room(), fresh_room(), fresh_room());
         let ids = {
             let log = SqliteLog::open(&path, None, Durability::Process).unwrap();
-            let marked = crate::room::message::Draft { reference: Some("r".into()), ..draft(&room, "c") };
+            let marked = crate::message::Draft { reference: Some("r".into()), ..draft(&room, "c") };
             let mut ids = say(&log, &room, &["a", "b"]);
             log.append(&[marked]).unwrap();
             ids.push(log.history(&room, None, 1).unwrap()[0].id);

@@ -6,7 +6,7 @@
 use super::{Accounts, Appended, Ledger, Membership, MessageLog, UserId};
 use crate::{
     auth::token::SignedPart,
-    room::message::{Draft, Message, MessageId, RoomName},
+    message::{Draft, Message, MessageId, RoomName},
 };
 use std::{
     collections::HashSet,

@@ -1,9 +1,10 @@
 //! What clients ask of a room (its title, description, visibility, password), checked once, and how a
 //! room is shown to them.
 
-use super::{error::about, names::User};
+use super::error::about;
 use crate::{
     refusal::{Reason, Refusal},
+    room::names::User,
     store::chat_rooms::{Access, ChatRoom, RoomFields, RoomKey},
 };
 use serde::Serialize;

@@ -4,7 +4,7 @@ use super::{draft, ledger, log, soon};
 use crate::{
     auth::token::SignedPart,
     config::Durability,
-    room::message::{Draft, MessageId, RoomName},
+    message::{Draft, MessageId, RoomName},
     store::{
         Appended, Ledger, MessageLog,
         moving::{Kept, Mark},

@@ -6,10 +6,8 @@ mod names;
 use super::{RedisStores, address::Deployment, ledger::RedisLedger, log::RedisLog, server::ANSWER};
 use crate::{
     auth::token::SignedPart,
-    room::{
-        message::{Draft, MessageId, RoomName},
-        voice::Event,
-    },
+    message::{Draft, MessageId, RoomName},
+    room::voice::Event,
     store::{
         Appended, Ledger, MessageLog,
         feed::{Ear, Heard, Stored},

@@ -10,7 +10,7 @@
 //! tail                                                            random (62)
 //! ```
 
-use crate::room::message::MessageId;
+use crate::message::MessageId;
 use rand::{RngCore, SeedableRng, rngs::SmallRng};
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::Durability,
-    room::message::{Draft, Message, MessageId, RoomName},
+    message::{Draft, Message, MessageId, RoomName},
     store::{Appended, MessageLog, StoreError},
     vital,
 };

@@ -6,7 +6,7 @@ use super::{
     unindexed::{Entry, Unindexed},
 };
 use crate::{
-    room::message::{Draft, RoomName},
+    message::{Draft, RoomName},
     store::{
         Appended,
         sqlite::database::{self, Tuning},
@@ -294,7 +294,7 @@ fn look_up(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<Known> {
 }
 
 /// The message that `draft` repeats.
-fn first_use(tx: &Transaction<'_>, room: i64, draft: &Draft) -> rusqlite::Result<crate::room::message::MessageId> {
+fn first_use(tx: &Transaction<'_>, room: i64, draft: &Draft) -> rusqlite::Result<crate::message::MessageId> {
     tx.prepare_cached("SELECT key, tail FROM messages WHERE room = ?1 AND sender = ?2 AND ref = ?3")?
         .query_row((room, &*draft.sender, draft.reference.as_deref()), |row| Ok(ids::join(row.get(0)?, row.get(1)?)))
 }

@@ -3,9 +3,11 @@
 use super::{
     client_address,
     head::{BodyLength, Head, Method, decode},
+};
+use crate::{
+    refusal::{Reason, Refusal},
     request_id::{self, RequestId},
 };
-use crate::refusal::{Reason, Refusal};
 use ipnet::IpNet;
 use std::net::IpAddr;
 

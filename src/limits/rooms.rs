@@ -1,6 +1,6 @@
 //! How often an address may make a room, and guess the password of one.
 
-use super::limits::{AddressLimit, subnet};
+use super::rate::{AddressLimit, subnet};
 use crate::{
     config::Limits,
     refusal::{Reason, Refusal},

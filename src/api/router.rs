@@ -2,11 +2,11 @@
 //!
 //! A group of endpoints is one file with an `ENDPOINTS` table; to add one, name it in [`PUBLIC`].
 
-use super::{chats, cors, health, home, login, reply::Reply, request::Request, stream, ticket};
+use super::{chats, cors, health, home, login, stream, ticket};
 use crate::{
     chat::Chat,
+    http::{head::Method, reply::Reply, request::Request},
     refusal::{Reason, Refusal},
-    server::head::Method,
 };
 use std::{sync::Arc, time::Instant};
 

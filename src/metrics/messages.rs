@@ -1,6 +1,6 @@
 //! What the rooms count, for `/metrics`: once a batch, a run of messages or a slice of a room, never once a member.
 
-use crate::metrics::histogram::Histogram;
+use super::histogram::Histogram;
 use prometheus_client::metrics::{counter::Counter, family::Family};
 use std::borrow::Cow;
 

@@ -1,11 +1,9 @@
 //! Email and password: read from a form, checked against the account.
 
-use super::{
-    body::{Field, Fields},
-    limits::LoginLimits,
-};
 use crate::{
     chat::Chat,
+    http::body::{Field, Fields},
+    limits::rate::LoginLimits,
     refusal::{Reason, Refusal},
     store::{Account, Accounts},
 };
@@ -84,8 +82,7 @@ fn judge(
 mod tests {
     use super::*;
     use crate::{
-        http::{body::Unlabelled, request::Request},
-        server::head::Method,
+        http::{body::Unlabelled, head::Method, request::Request},
         store::{Membership, Monitor, StoreError, UserId},
     };
     use std::{cell::Cell, num::NonZeroU32};

@@ -1,11 +1,11 @@
 //! The opening handshake (RFC 6455 §4.2): everything is checked first, the token is spent last.
 
-use super::session::Conversation;
+use super::{Admission, Door, session::Conversation};
 use crate::{
     chat::Chat,
-    door::{Admission, Door},
+    http::head::Head,
     refusal::{Reason, Refusal},
-    server::{head::Head, request_id},
+    request_id,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::{net::IpAddr, sync::Arc};

@@ -1,7 +1,9 @@
 //! Which other sites' pages may read our answers (Fetch Standard §3.2): those of `ORIGIN_ALLOWLIST`.
 
-use super::{reply::Reply, request::Request};
-use crate::{auth::origin::OriginAllowlist, server::head::Method};
+use crate::{
+    auth::origin::OriginAllowlist,
+    http::{head::Method, reply::Reply, request::Request},
+};
 
 /// Adds the CORS headers that the request's origin is entitled to.
 ///

@@ -1,19 +1,17 @@
 //! tiny_http on a private socket: it gets complete, bounded requests, and hands them to the router.
 //!
 //! It never faces the network: it reads heads of any size, knows no time-outs, and stops accepting for good when one
-//! accept fails. [`super::gateway`] is the only client it ever has.
+//! accept fails. [`crate::gateway`] is the only client it ever has.
 
-use super::{
-    handler::{Handler, or_500},
-    reply::{Reply, Request},
-};
+use super::handler::{Handler, or_500};
 use crate::{
-    refusal::{Reason, Refusal},
-    server::{
+    http::{
         answer,
         head::{self, Method},
-        request_id::{self, RequestId},
+        reply::{Reply, Request},
     },
+    refusal::{Reason, Refusal},
+    request_id::{self, RequestId},
 };
 use rustix::fs::{Mode, OFlags};
 use std::{

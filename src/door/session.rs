@@ -1,15 +1,21 @@
 //! One open WebSocket: its opening, and its read loop on a thread of its own.
 
-use super::{
-    close::{Close, GOODBYE},
-    frame,
-    handshake::Opening,
-    outbound::Outbound,
-    wakeups::Wakeups,
-    wire::Wire,
-};
+use super::handshake::Opening;
 use crate::{
-    chat::Chat, config::Limits, metrics::Connected, refusal::Reason, room::member::Member, server::threads::Rest, vital,
+    chat::Chat,
+    config::Limits,
+    metrics::Connected,
+    refusal::Reason,
+    room::member::Member,
+    server::threads::Rest,
+    socket::{
+        close::{Close, GOODBYE},
+        frame,
+        outbound::Outbound,
+        wakeups::Wakeups,
+        wire::Wire,
+    },
+    vital,
 };
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};

@@ -1,7 +1,9 @@
 //! A request head (RFC 9112 §3–5), parsed once and bounded. The parser is in [`super::parse`].
 
-use super::request_id::RequestId;
-use crate::refusal::{Reason, Refusal};
+use crate::{
+    refusal::{Reason, Refusal},
+    request_id::RequestId,
+};
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 

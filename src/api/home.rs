@@ -2,14 +2,12 @@
 
 use super::{
     assets::{self, Prepared, Variant},
-    reply::Reply,
-    request::Request,
     router::{Endpoints, Params, Route},
 };
 use crate::{
     chat::Chat,
+    http::{head::Method, reply::Reply, request::Request},
     refusal::{Reason, Refusal},
-    server::head::Method,
 };
 use std::sync::Arc;
 

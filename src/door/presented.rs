@@ -1,9 +1,9 @@
 //! Where a request shows its token: every place of the protocol's section 1, judged as one.
 
-use super::token::has_token_shape;
 use crate::{
+    auth::token::has_token_shape,
+    http::head::Head,
     refusal::{Reason, Refusal},
-    server::head::Head,
 };
 use std::fmt;
 

@@ -1,12 +1,9 @@
 //! What answers plain requests, whichever thread asks.
 
-use super::{reply::Reply, request::Request};
 use crate::{
+    http::{head::Method, reply::Reply, request::Request},
     refusal::{Reason, Refusal},
-    server::{
-        head::Method,
-        request_id::{self, RequestId},
-    },
+    request_id::{self, RequestId},
     vital,
 };
 use std::{

@@ -1,17 +1,19 @@
 //! `POST /login`: the Propromo apps' way in.
 
 use super::{
-    body::{Field, Fields, Unlabelled},
     credentials::{self, Credentials},
-    reply::Reply,
-    request::Request,
     router::{Endpoints, Params, Route},
 };
 use crate::{
     auth::token::{Grant, Issued, Kind},
     chat::Chat,
+    http::{
+        body::{Field, Fields, Unlabelled},
+        head::Method,
+        reply::Reply,
+        request::Request,
+    },
     refusal::{Reason, Refusal},
-    server::head::Method,
     store::Monitor,
 };
 use serde::Serialize;

@@ -1,7 +1,9 @@
 //! The list of rooms as a page, for who opens `/chats` in a browser.
 
-use super::{reply::Reply, request::Request};
-use crate::door::chitchat::room::Shown;
+use crate::{
+    door::chitchat::room::Shown,
+    http::{reply::Reply, request::Request},
+};
 use std::fmt::{self, Display, Formatter, Write};
 
 /// Whether a page is wanted rather than JSON (RFC 9110 §12.5.1): only if it is asked for by name.
@@ -83,7 +85,7 @@ impl Display for Escaped<'_> {
 mod tests {
     use super::*;
     use crate::{
-        server::head::Method,
+        http::head::Method,
         store::chat_rooms::{Access, ChatRoom, RoomFields},
     };
     use jiff::Timestamp;

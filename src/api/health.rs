@@ -1,11 +1,13 @@
 //! `/healthz`, `/readyz`, `/metrics`: for those who look after the server.
 
-use super::{
-    reply::Reply,
-    request::Request,
-    router::{Endpoints, Params, Route},
+use super::router::{Endpoints, Params, Route};
+use crate::{
+    chat::Chat,
+    http::{head::Method, reply::Reply, request::Request},
+    metrics,
+    refusal::Refusal,
+    store::StoreError,
 };
-use crate::{chat::Chat, metrics, refusal::Refusal, server::head::Method, store::StoreError};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::{mem, sync::Arc};

@@ -3,8 +3,6 @@
 
 use super::{
     bearer, chats_page,
-    reply::Reply,
-    request::Request,
     router::{Endpoints, Params, Route},
 };
 use crate::{
@@ -15,13 +13,13 @@ use crate::{
         self,
         error::{self, about},
         frame,
-        names::User,
         room::{self, Asked, Shown},
         token,
     },
+    http::{head::Method, reply::Reply, request::Request},
+    message::RoomName,
     refusal::{Reason, Refusal},
-    room::message::RoomName,
-    server::head::Method,
+    room::names::User,
     socket::close::Close,
     store::chat_rooms::{Access, ChatRoom, Created, RoomKey, Updated},
 };

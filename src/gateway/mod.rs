@@ -5,19 +5,22 @@
 //! So there is nothing left that the two could read differently (RFC 9112 §11.2). The size of the pool is also how many
 //! endpoints run at a time; past it, requests wait a while, and are then refused.
 
-use super::{
-    backend::{Backend, CLIENT_HEADER, GREETING},
-    handler::Handler,
-    request::{Request, passed_on},
-};
+pub mod backend;
+pub mod handler;
+#[cfg(test)]
+mod tests;
+
 use crate::{
-    refusal::{Reason, Refusal},
-    server::{
+    http::{
         answer::{self, Persistence},
         head::{Head, Method},
-        request_id,
+        request::{Request, passed_on},
     },
+    refusal::{Reason, Refusal},
+    request_id,
 };
+use backend::{Backend, CLIENT_HEADER, GREETING};
+use handler::Handler;
 use std::{
     io::{self, ErrorKind, Read, Write},
     os::unix::net::UnixStream,
@@ -241,6 +244,3 @@ fn encode(head: &Head, headers: &[&(String, String)], body: &[u8]) -> Vec<u8> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-#[cfg(test)]
-mod tests;

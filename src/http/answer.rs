@@ -1,6 +1,6 @@
 //! Answers that the connection thread gives by itself, and how any answer says what becomes of the connection.
 
-use crate::http::reply::Reply;
+use super::reply::Reply;
 use std::{borrow::Cow, time::SystemTime};
 
 /// What becomes of the connection after an answer (RFC 9112 §9.3).

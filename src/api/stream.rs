@@ -2,16 +2,14 @@
 
 use super::{
     bearer,
-    reply::Reply,
-    request::Request,
     router::{Endpoints, Params, Route},
 };
 use crate::{
     chat::Chat,
     door::stream::{self, note_kept_for_late, stream_name},
+    http::{head::Method, reply::Reply, request::Request},
+    message::Draft,
     refusal::{Reason, Refusal},
-    room::message::Draft,
-    server::head::Method,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;

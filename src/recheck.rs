@@ -5,11 +5,11 @@
 //! revocation reaches each of them, whatever keeps their messages; a node that was cut off finds the number when it is
 //! back. While a store is away nobody is closed.
 
-use super::{chitchat::token, seat};
 use crate::{
     chat::StartError,
-    room::message::RoomName,
-    socket::{close::Close, outbound::Outbound, session::Link},
+    door::{chitchat::token, seat, session::Link},
+    message::RoomName,
+    socket::{close::Close, outbound::Outbound},
     store::{
         Accounts, StoreError, UserId,
         chat_rooms::{ChatRooms, RoomKey},

@@ -1,9 +1,9 @@
 //! `Authorization: Bearer` (RFC 6750): who asks, by access token.
 
-use super::{reply::Reply, request::Request};
 use crate::{
     auth::token::{Kind, Verified},
     chat::Chat,
+    http::{reply::Reply, request::Request},
     refusal::{Reason, Refusal},
 };
 use std::time::SystemTime;
@@ -45,7 +45,7 @@ pub fn refused(refusal: Refusal) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::head::Method;
+    use crate::http::head::Method;
 
     fn sent(values: &[&str]) -> Request {
         values.iter().fold(Request::bare(Method::Get, "/ws_ticket"), |r, value| r.with_header("authorization", value))

@@ -2,17 +2,19 @@
 
 use super::{
     bearer,
-    body::{Fields, Unlabelled},
     credentials::{self, Credentials},
-    reply::Reply,
-    request::Request,
     router::{Endpoints, Params, Route},
 };
 use crate::{
     auth::token::{Grant, Issued, Kind, Signed},
     chat::Chat,
+    http::{
+        body::{Fields, Unlabelled},
+        head::Method,
+        reply::Reply,
+        request::Request,
+    },
     refusal::{Reason, Refusal},
-    server::head::Method,
 };
 use serde::Serialize;
 use std::{

@@ -6,7 +6,7 @@
 //! Lock order: a holder's `parting`, the table of rooms, then one room's names. No lock is held over I/O but a holder's
 //! `parting` and a room's `open`, for reading, while an event is on its way to the log.
 
-mod keeper;
+pub mod keeper;
 
 use crate::{
     socket::close::Close,

@@ -1,0 +1,16 @@
+//! Plain HTTP: the router, and one file a group of endpoints.
+//!
+//! A new group of endpoints is one file with an `ENDPOINTS` table, named in [`router`].
+
+pub mod assets;
+pub mod bearer;
+pub mod chats;
+pub mod chats_page;
+pub mod cors;
+pub mod credentials;
+pub mod health;
+pub mod home;
+pub mod login;
+pub mod router;
+pub mod stream;
+pub mod ticket;
