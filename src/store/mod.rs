@@ -80,6 +80,18 @@ pub trait Accounts: Send + Sync {
     /// The account of this email address, whatever its case.
     fn by_email(&self, email: &str) -> Result<Option<Account>, StoreError>;
 
+    /// The account of this number.
+    fn by_id(&self, user: UserId) -> Result<Option<Account>, StoreError>;
+
+    /// What each of these accounts calls itself, in the same order; `None` if there is no such account.
+    fn display_names(&self, emails: &[&str]) -> Result<Vec<Option<String>>, StoreError>;
+
+    /// Whether there is a monitor of this hash.
+    fn is_monitor(&self, monitor_hash: &str) -> Result<bool, StoreError>;
+
+    /// The members of the monitor of this hash with their email addresses, those with the lowest numbers first.
+    fn members(&self, monitor_hash: &str, limit: usize) -> Result<Vec<(UserId, String)>, StoreError>;
+
     /// The monitors whose rooms `user` may enter, oldest first.
     fn monitors_of(&self, user: UserId) -> Result<Vec<Monitor>, StoreError>;
 

@@ -15,6 +15,23 @@ const BY_EMAIL: &str = "
     SELECT id::bigint, coalesce(name::text, ''), email::text, coalesce(password::text, '')
     FROM users WHERE lower(email::text) = lower($1) ORDER BY email::text = $1 DESC, id LIMIT 1";
 
+const BY_ID: &str = "
+    SELECT id::bigint, coalesce(name::text, ''), email::text, coalesce(password::text, '')
+    FROM users WHERE id = $1::bigint AND email IS NOT NULL";
+
+/// Of two accounts whose addresses differ in case only, that of [`BY_EMAIL`].
+const DISPLAY_NAMES: &str = "
+    SELECT (SELECT coalesce(name::text, '') FROM users WHERE lower(email::text) = lower(asked.email)
+            ORDER BY email::text = asked.email DESC, id LIMIT 1)
+    FROM unnest($1::text[]) WITH ORDINALITY AS asked (email, place) ORDER BY place";
+
+const IS_MONITOR: &str = "SELECT EXISTS (SELECT 1 FROM monitors WHERE monitor_hash::text = $1)";
+
+const MEMBERS: &str = "
+    SELECT DISTINCT users.id::bigint, users.email::text
+    FROM monitors JOIN monitor_user ON monitor_id = monitors.id JOIN users ON users.id = user_id
+    WHERE monitor_hash::text = $1 AND users.email IS NOT NULL ORDER BY 1 LIMIT $2";
+
 /// The session's time zone is UTC, so that is what a time without a zone is taken for, as Laravel does.
 const MONITORS_OF: &str = r#"
     SELECT monitor_hash::text, organization_name::text, type::text, title::text, short_description::text,
@@ -67,12 +84,33 @@ impl Accounts for PostgresAccounts {
         let email = email.to_owned();
         let rows =
             self.database.read(STORE, "look up an account", move |session| session.query(BY_EMAIL, &[&email]))?;
-        Ok(rows.first().map(|row| Account {
-            id: UserId(row.get(0)),
-            name: row.get(1),
-            email: row.get(2),
-            password_hash: row.get(3),
-        }))
+        Ok(rows.first().map(account))
+    }
+
+    fn by_id(&self, user: UserId) -> Result<Option<Account>, StoreError> {
+        let rows = self.database.read(STORE, "look up an account", move |session| session.query(BY_ID, &[&user.0]))?;
+        Ok(rows.first().map(account))
+    }
+
+    fn display_names(&self, emails: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
+        let emails: Vec<String> = emails.iter().map(|email| as_text(email)).collect();
+        let rows =
+            self.database.read(STORE, "look up names", move |session| session.query(DISPLAY_NAMES, &[&emails]))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    fn is_monitor(&self, monitor_hash: &str) -> Result<bool, StoreError> {
+        let hash = as_text(monitor_hash);
+        let rows =
+            self.database.read(STORE, "look up a monitor", move |session| session.query(IS_MONITOR, &[&hash]))?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
+    }
+
+    fn members(&self, monitor_hash: &str, limit: usize) -> Result<Vec<(UserId, String)>, StoreError> {
+        let (hash, limit) = (as_text(monitor_hash), limit as i64);
+        let what = "list a monitor's members";
+        let rows = self.database.read(STORE, what, move |session| session.query(MEMBERS, &[&hash, &limit]))?;
+        Ok(rows.iter().map(|row| (UserId(row.get(0)), row.get(1))).collect())
     }
 
     fn monitors_of(&self, user: UserId) -> Result<Vec<Monitor>, StoreError> {
@@ -84,9 +122,7 @@ impl Accounts for PostgresAccounts {
 
     fn memberships(&self, asked: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError> {
         let accounts: Vec<i64> = asked.iter().map(|(user, _)| user.0).collect();
-        // No monitor has the empty hash that stands for what is no text.
-        let hash = |hash: &str| if is_text(hash) { hash.to_owned() } else { String::new() };
-        let hashes: Vec<String> = asked.iter().map(|(_, monitor_hash)| hash(monitor_hash)).collect();
+        let hashes: Vec<String> = asked.iter().map(|(_, monitor_hash)| as_text(monitor_hash)).collect();
         let rows = self
             .database
             .read(STORE, "look up a membership", move |session| session.query(MEMBERSHIPS, &[&accounts, &hashes]))?;
@@ -110,6 +146,11 @@ impl Accounts for PostgresAccounts {
     }
 }
 
+/// Reads a row of [`BY_EMAIL`] or [`BY_ID`].
+fn account(row: &Row) -> Account {
+    Account { id: UserId(row.get(0)), name: row.get(1), email: row.get(2), password_hash: row.get(3) }
+}
+
 /// Reads a row of [`MONITORS_OF`], whose types its casts decide.
 fn monitor(row: &Row) -> Monitor {
     Monitor {
@@ -131,6 +172,12 @@ fn is_true(text: &str) -> bool {
 }
 
 /// PostgreSQL's text holds no NUL, so what has one is not in any table; asked for it, it would fail.
+fn as_text(text: &str) -> String {
+    // No monitor has the empty hash, and no account the empty address, that stand for what is no text.
+    if is_text(text) { text.to_owned() } else { String::new() }
+}
+
+/// Whether a column may hold this.
 pub(super) fn is_text(text: &str) -> bool {
     !text.contains('\0')
 }

@@ -97,15 +97,43 @@ impl Accounts for SqliteAccounts {
         self.with("look up an account", |connection| {
             connection
                 .prepare_cached("SELECT id, name, email, password FROM users WHERE email = ?1")?
-                .query_row([email], |row| {
-                    Ok(Account {
-                        id: UserId(row.get(0)?),
-                        name: row.get(1)?,
-                        email: row.get(2)?,
-                        password_hash: row.get(3)?,
-                    })
-                })
+                .query_row([email], account)
                 .optional()
+        })
+    }
+
+    fn by_id(&self, user: UserId) -> Result<Option<Account>, StoreError> {
+        self.with("look up an account", |connection| {
+            connection
+                .prepare_cached("SELECT id, name, email, password FROM users WHERE id = ?1")?
+                .query_row([user.0], account)
+                .optional()
+        })
+    }
+
+    fn display_names(&self, emails: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
+        self.with("look up names", |connection| {
+            let mut look_up = connection.prepare_cached("SELECT name FROM users WHERE email = ?1")?;
+            emails.iter().map(|email| look_up.query_row([email], |row| row.get(0)).optional()).collect()
+        })
+    }
+
+    fn is_monitor(&self, monitor_hash: &str) -> Result<bool, StoreError> {
+        self.with("look up a monitor", |connection| {
+            connection.prepare_cached("SELECT 1 FROM monitors WHERE monitor_hash = ?1")?.exists([monitor_hash])
+        })
+    }
+
+    fn members(&self, monitor_hash: &str, limit: usize) -> Result<Vec<(UserId, String)>, StoreError> {
+        self.with("list a monitor's members", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT users.id, users.email FROM monitors
+                     JOIN monitor_user ON monitor_id = monitors.id JOIN users ON users.id = user_id
+                     WHERE monitor_hash = ?1 ORDER BY users.id LIMIT ?2",
+                )?
+                .query_map((monitor_hash, limit as i64), |row| Ok((UserId(row.get(0)?), row.get(1)?)))?
+                .collect()
         })
     }
 
@@ -155,6 +183,11 @@ impl Accounts for SqliteAccounts {
             Ok(())
         })
     }
+}
+
+/// Reads `id, name, email, password`.
+fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+    Ok(Account { id: UserId(row.get(0)?), name: row.get(1)?, email: row.get(2)?, password_hash: row.get(3)? })
 }
 
 /// Reads a row of [`MONITOR_COLUMNS`].

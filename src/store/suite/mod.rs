@@ -67,6 +67,9 @@ macro_rules! tests_of {
 tests_of! { accounts:
     an_account_is_found_whatever_the_case_of_its_email
     an_unknown_email_has_no_account
+    an_account_is_found_by_its_number
+    names_are_told_in_the_order_in_which_they_are_asked_for
+    a_monitor_is_told_from_none_and_lists_its_members
     monitors_are_listed_oldest_first_and_only_to_their_members
     a_membership_is_told_from_none_and_from_no_monitor
     a_change_of_access_that_is_announced_is_heard
@@ -125,6 +128,28 @@ pub(crate) fn an_unknown_email_has_no_account(accounts: &dyn Accounts) {
     assert!(accounts.by_email("nobody@propromo.example").unwrap().is_none());
     assert!(accounts.by_email("%").unwrap().is_none());
     assert!(accounts.by_email("").unwrap().is_none());
+}
+
+pub(crate) fn an_account_is_found_by_its_number(accounts: &dyn Accounts) {
+    let alice = accounts.by_email(ALICE).unwrap().unwrap();
+    assert_eq!(accounts.by_id(alice.id).unwrap().map(|found| found.email), Some(alice.email));
+    assert!(accounts.by_id(UserId(i64::MAX)).unwrap().is_none());
+    assert!(accounts.by_id(UserId(-1)).unwrap().is_none());
+}
+
+pub(crate) fn names_are_told_in_the_order_in_which_they_are_asked_for(accounts: &dyn Accounts) {
+    let names = accounts.display_names(&["bob@propromo.example", "nobody", "ALICE@propromo.example", "a\0b"]).unwrap();
+    assert_eq!(names, [Some("Bob Demo".to_owned()), None, Some("Alice Demo".to_owned()), None]);
+    assert!(accounts.display_names(&[]).unwrap().is_empty());
+}
+
+pub(crate) fn a_monitor_is_told_from_none_and_lists_its_members(accounts: &dyn Accounts) {
+    assert!(accounts.is_monitor(MONITOR).unwrap());
+    assert!(!accounts.is_monitor("").unwrap() && !accounts.is_monitor("a\0b").unwrap());
+    let members = accounts.members(MONITOR, 10).unwrap();
+    assert_eq!(members.iter().map(|(_, email)| email.as_str()).collect::<Vec<_>>(), [ALICE, "bob@propromo.example"]);
+    assert_eq!(accounts.members(MONITOR, 1).unwrap(), members[..1]);
+    assert!(accounts.members("no monitor", 10).unwrap().is_empty());
 }
 
 pub(crate) fn monitors_are_listed_oldest_first_and_only_to_their_members(accounts: &dyn Accounts) {
