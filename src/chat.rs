@@ -7,7 +7,7 @@ use crate::{
     limits::{
         places::Places,
         rate::{AddressLimit, LoginLimits},
-        rooms::RoomLimits,
+        rooms::{Guesses, RoomLimits},
     },
     metrics::Metrics,
     recheck::Recheck,
@@ -47,6 +47,8 @@ pub struct Chat {
     pub login_limits: LoginLimits,
     pub handshake_limits: AddressLimit,
     pub room_limits: RoomLimits,
+    /// Wrong API keys of an address; `None`: any number is heard.
+    pub wrong_api_keys: Option<Guesses>,
     pub metrics: Arc<Metrics>,
     /// Held so that no other process uses the same data; let go last.
     _data_dir: Option<DataDir>,
@@ -71,6 +73,7 @@ impl Chat {
             login_limits: LoginLimits::new(config.limits.login_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
             room_limits: RoomLimits::new(&config.limits),
+            wrong_api_keys: config.limits.login_rate.map(Guesses::new),
             names: Names::start(stores.names).map_err(threads)?,
             metrics,
             accounts: stores.accounts,

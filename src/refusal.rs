@@ -95,6 +95,9 @@ reasons! {
     Unavailable "unavailable" 503 "A part of the server can't be reached at the moment; try again.";
     Overloaded "overloaded" 503 "The server has all the connections it may have; try again.";
     WrongCredentials "wrong_credentials" 401 "Email or password is wrong.";
+    /// The API of backends.
+    ScopeMissing "scope_missing" 403 "This key has no scope for that.";
+    UserNotFound "user_not_found" 404 "There is no such account.";
     NoChats "no_chats" 403 "This account has access to no chat.";
     BadRequest "bad_request" 400 "The request can't be understood.";
     InvalidFields "invalid_fields" 400 "A field is missing or can't be read.";

@@ -14,3 +14,4 @@ pub mod login;
 pub mod router;
 pub mod stream;
 pub mod ticket;
+pub mod v1;

@@ -2,7 +2,7 @@
 //!
 //! A group of endpoints is one file with an `ENDPOINTS` table; to add one, name it in [`PUBLIC`].
 
-use super::{chats, cors, health, home, login, stream, ticket};
+use super::{chats, cors, health, home, login, stream, ticket, v1};
 use crate::{
     chat::Chat,
     http::{head::Method, reply::Reply, request::Request},
@@ -13,6 +13,8 @@ use std::{sync::Arc, time::Instant};
 /// What is served on `LISTEN`, in the order in which a path is looked up.
 const PUBLIC: &[&Endpoints] =
     &[&home::ENDPOINTS, &login::ENDPOINTS, &ticket::ENDPOINTS, &stream::ENDPOINTS, &chats::ENDPOINTS];
+/// What is there if backends have keys.
+const BACKENDS: &[&Endpoints] = &[&v1::ENDPOINTS];
 /// What moves to `ADMIN_LISTEN` if there is one.
 const HEALTH: &[&Endpoints] = &[&health::ENDPOINTS];
 /// What is served on `ADMIN_LISTEN`.
@@ -86,7 +88,7 @@ impl<'a> Params<'a> {
 
 /// Every method and pattern that is answered, at whichever address.
 pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let routes = PUBLIC.iter().chain(ADMIN).flat_map(|endpoints| endpoints.routes);
+    let routes = PUBLIC.iter().chain(BACKENDS).chain(ADMIN).flat_map(|endpoints| endpoints.routes);
     routes.flat_map(|route| route.methods.iter().map(|method| (method.as_str(), route.pattern)))
 }
 
@@ -98,7 +100,8 @@ pub fn is_at_once(method: Method, segments: &[String]) -> bool {
 /// Answers a request that came in on `LISTEN`.
 pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     let health = if chat.config.admin_listen.is_none() { HEALTH } else { &[] };
-    let tables = PUBLIC.iter().chain(health).copied();
+    let backends = if chat.config.api_keys.is_empty() { &[] } else { BACKENDS };
+    let tables = PUBLIC.iter().chain(backends).chain(health).copied();
     let begun = Instant::now();
     let (endpoint, mut reply) = answer(chat, &request, tables);
     cors::permit(&chat.config.origins, &request, &mut reply);
@@ -284,7 +287,7 @@ mod tests {
 
     #[test]
     fn every_route_can_be_reached() {
-        for tables in [[PUBLIC, HEALTH].concat(), ADMIN.to_vec()] {
+        for tables in [[PUBLIC, BACKENDS, HEALTH].concat(), ADMIN.to_vec()] {
             let mut seen = HashSet::new();
             for route in tables.iter().flat_map(|endpoints| endpoints.routes) {
                 assert!(route.pattern.starts_with('/') && !route.methods.is_empty(), "{}", route.pattern);

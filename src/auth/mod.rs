@@ -1,5 +1,6 @@
 //! Who may do what: keys, tokens, passwords, origins.
 
+pub mod api_keys;
 pub mod keys;
 pub mod origin;
 pub mod password;

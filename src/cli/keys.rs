@@ -1,6 +1,7 @@
 //! `keys`: what `keys.sh` does, from a copy of it inside the program.
 
-use super::Failure;
+use super::{Failure, say};
+use crate::auth::api_keys::{self, KeyLineError};
 use clap::{Arg, Command, value_parser};
 use std::{ffi::OsString, io::Write, process};
 
@@ -25,8 +26,18 @@ pub fn command() -> Command {
         )
 }
 
-/// Runs the script with `arguments`, on this terminal.
+const API_USAGE: &str = "usage: propromo-chat keys api NAME SCOPE[,SCOPE…]
+
+Prints a new line for API_KEYS: a key for a backend. NAME is 1 to 32 of a-z, 0-9 and -; the scopes are tokens, publish, read, \
+moderate. Keep it in the server's file of keys, and its last part where the backend keeps its secrets.";
+
+/// Runs the script with `arguments`, on this terminal; keys of backends it does not make.
 pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "api"
+    {
+        return api(rest);
+    }
     let cannot = |e: std::io::Error| Failure::Failed(format!("keys.sh can't be run with `sh`: {e}"));
     // A file, because the script reads its questions' answers from standard input and its help from itself.
     let mut file = tempfile::Builder::new().prefix("keys").suffix(".sh").tempfile().map_err(cannot)?;
@@ -36,5 +47,25 @@ pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
         Some(0) => Ok(()),
         Some(code) => Err(Failure::Exit(u8::try_from(code).unwrap_or(1))),
         None => Err(Failure::Failed("keys.sh was interrupted".into())),
+    }
+}
+
+/// Prints a new key for a backend.
+fn api(arguments: &[OsString]) -> Result<(), Failure> {
+    let arguments: Vec<&str> = arguments.iter().map(|argument| argument.to_str().unwrap_or_default()).collect();
+    match arguments[..] {
+        ["-h" | "--help"] => say(API_USAGE),
+        [name, scopes] => {
+            // A name with a space would be taken for two parts.
+            let generated = if name.contains(char::is_whitespace) {
+                Err(KeyLineError::Name)
+            } else if scopes.contains(char::is_whitespace) {
+                Err(KeyLineError::Scopes)
+            } else {
+                api_keys::generate(name, scopes)
+            };
+            say(generated.map_err(|error| Failure::Usage(format!("no key can be made: {error}")))?)
+        }
+        _ => Err(Failure::Usage(API_USAGE.into())),
     }
 }

@@ -7,7 +7,7 @@ use crate::{
         Config, Database, ceilings, settings,
         sources::{Settings, Sources},
     },
-    server::Server,
+    server::{Server, reload},
     store::Accounts,
 };
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -47,9 +47,14 @@ pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, Str
     }
     prepare_accounts(&config)?;
     let (demo, listen, encrypted) = (config.demo, config.listen, config.tls.is_some());
-    let keys = move || {
-        let mut passphrase = || Err(KeyError("it is encrypted, and only JWT_PASSPHRASE can open it now".into()));
-        Settings::resolve(&Sources::gather(flags.clone())?)?.keyring(demo, &mut passphrase)
+    let reread = move || Settings::resolve(&Sources::gather(flags.clone())?);
+    let reread_api_keys = reread.clone();
+    let sources = reload::Sources {
+        keys: Box::new(move || {
+            let mut passphrase = || Err(KeyError("it is encrypted, and only JWT_PASSPHRASE can open it now".into()));
+            reread()?.keyring(demo, &mut passphrase)
+        }),
+        api_keys: Box::new(move || reread_api_keys()?.api_keys()),
     };
     let server = Server::bind(config)?;
     if demo {
@@ -59,7 +64,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, Str
             Err(failure) => return Err(failure),
         }
     }
-    Ok(server.run(keys)?)
+    Ok(server.run(sources)?)
 }
 
 /// Makes the demo accounts; without `--demo`, warns of those that an earlier demo left.

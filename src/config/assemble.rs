@@ -8,7 +8,7 @@ use super::{
     sources::{SettingError, Settings},
     value::{self, Expected},
 };
-use crate::auth::keys::Keyring;
+use crate::auth::{api_keys::ApiKeys, keys::Keyring};
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 impl Settings {
@@ -26,6 +26,7 @@ impl Settings {
             data_dir: self.data_dir()?,
             database: if demo { self.embedded_database()? } else { self.database()? },
             storage: if demo { Storage::Embedded } else { self.storage()? },
+            api_keys: self.api_keys()?,
             tokens: self.token_lives()?,
             history_on_join: self.size(&HISTORY_ON_JOIN)?,
             history_max: Some(self.number(&HISTORY_MAX)?).filter(|&kept| kept > 0),
@@ -93,6 +94,13 @@ impl Settings {
         signing::keyring(self, &self.data_dir()?, demo, passphrase)
     }
 
+    /// The keys of backends; none if there are none.
+    pub fn api_keys(&self) -> Result<ApiKeys, SettingError> {
+        ApiKeys::parse(self.text(&API_KEYS).unwrap_or_default()).map_err(|(line, error)| {
+            SettingError(format!("line {line} of {} can't be used: {error}", self.name_of(&API_KEYS)))
+        })
+    }
+
     /// Every setting that is wrong, alone or beside another; the first is what stops a start.
     pub fn problems(&self) -> Vec<SettingError> {
         let alone = settings::ALL.iter().filter_map(|setting| {
@@ -153,6 +161,7 @@ impl Settings {
                 self.name_of(&ADMIN_LISTEN)
             )));
         }
+        self.api_keys()?;
         if self.text(&JWT_PUBLIC_KEY).is_some() && self.text(&JWT_PRIVATE_KEY).is_none() {
             return Err(SettingError(format!(
                 "{} is given without JWT_PRIVATE_KEY; this server signs tokens, so give both (`propromo-chat keys` makes them)",

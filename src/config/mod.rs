@@ -11,7 +11,7 @@ pub mod signing;
 pub mod sources;
 pub mod value;
 
-use crate::auth::{keys::Keyring, origin::OriginAllowlist};
+use crate::auth::{api_keys::ApiKeys, keys::Keyring, origin::OriginAllowlist};
 use certificate::Identity;
 use ipnet::IpNet;
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -29,6 +29,8 @@ pub struct Config {
     pub database: Database,
     pub storage: Storage,
     pub keys: Keyring,
+    /// Whose programs may call `/api/v1`; none: nobody's, and it is not there.
+    pub api_keys: ApiKeys,
     pub tokens: TokenLives,
     pub history_on_join: usize,
     /// Messages kept a room; `None` keeps all.

@@ -75,6 +75,7 @@ settings! {
     JWT_PUBLIC_KEY: Form::Secret, "", "the public key of `JWT_PRIVATE_KEY`, as PEM text; with an HS256 secret the same or absent";
     JWT_OLD_KEYS: Form::Secret, "", "earlier keys whose tokens are still believed: their public keys as PEM text, or HS256 secrets, one after the other";
     JWT_PASSPHRASE: Form::Secret, "", "opens an encrypted `JWT_PRIVATE_KEY`; without it asked on the terminal";
+    API_KEYS: Form::Secret, "", "keys of backends for `/api/v1`, one a line: `NAME SCOPE[,SCOPE…] SECRET`; `propromo-chat keys api` makes one, SIGHUP reads them again; without any the API is not there";
     TOKEN_TTL: LIFE, "300", "life of a connection token of `/login`, seconds";
     TICKET_TTL: LIFE, "60", "life of a ticket of `/ws_ticket`, seconds";
     WS_TOKEN_TTL: LIFE, "900", "life of a connection token of `/token/ws`, seconds";

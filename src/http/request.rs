@@ -15,6 +15,7 @@ pub const PASSED_ON: &[&str] = &[
     "content-type",
     "forwarded",
     "host",
+    "idempotency-key",
     "if-modified-since",
     "if-none-match",
     "origin",

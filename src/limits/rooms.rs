@@ -6,7 +6,7 @@ use crate::{
     refusal::{Reason, Refusal},
 };
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, RandomState},
     net::IpAddr,
     num::NonZeroU32,
     sync::atomic::{AtomicU64, Ordering},
@@ -52,7 +52,7 @@ const COUNTS: usize = 4096;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Wrong guesses in the current minute, by key.
-struct Guesses {
+pub struct Guesses {
     a_minute: NonZeroU32,
     since: Instant,
     hasher: RandomState,
@@ -61,27 +61,27 @@ struct Guesses {
 }
 
 impl Guesses {
-    fn new(a_minute: NonZeroU32) -> Guesses {
+    pub fn new(a_minute: NonZeroU32) -> Guesses {
         let counts = (0..COUNTS).map(|_| AtomicU64::new(0)).collect();
         Guesses { a_minute, since: Instant::now(), hasher: RandomState::new(), counts }
     }
 
     /// Whether one more is allowed, or how long until it is.
-    fn check(&self, key: &(IpAddr, i64), now: Instant) -> Result<(), Duration> {
+    pub fn check<K: Hash>(&self, key: &K, now: Instant) -> Result<(), Duration> {
         let (minute, left) = self.minute(now);
         let counted = self.of(key).load(Ordering::Relaxed);
         let spent = counted >> 32 == minute && counted as u32 >= self.a_minute.get();
         if spent { Err(left) } else { Ok(()) }
     }
 
-    fn count(&self, key: &(IpAddr, i64), now: Instant) {
+    pub fn count<K: Hash>(&self, key: &K, now: Instant) {
         let (minute, _) = self.minute(now);
         let counted = |counted: u64| if counted >> 32 == minute { counted + 1 } else { minute << 32 | 1 };
         // Never fails: the closure always gives a value.
         let _ = self.of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| Some(counted(count)));
     }
 
-    fn of(&self, key: &(IpAddr, i64)) -> &AtomicU64 {
+    fn of<K: Hash>(&self, key: &K) -> &AtomicU64 {
         &self.counts[self.hasher.hash_one(key) as usize % COUNTS]
     }
 

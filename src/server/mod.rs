@@ -24,12 +24,10 @@ pub mod watchdog;
 
 use crate::{
     api::router,
-    auth::keys::Keyring,
     chat::{Chat, StartError},
     config::{
         Config,
         ceilings::{self, Need},
-        sources::SettingError,
     },
     gateway::{self, Gateway, handler::Handler},
     vital,
@@ -37,7 +35,7 @@ use crate::{
 use accept::Acceptor;
 use connection::Service;
 use listen::Listeners;
-use reload::Reload;
+use reload::{Reload, Sources};
 use sd_notify::NotifyState;
 use shutdown::{StopSignal, Stopper};
 use std::{
@@ -126,11 +124,11 @@ impl Server {
         self.stopper.clone()
     }
 
-    /// Serves until SIGTERM, SIGINT or the [`Stopper`], then lets everything come to its end. At SIGHUP the keys are
-    /// what `keys` then gives, and the certificate is read again.
-    pub fn run(self, keys: impl Fn() -> Result<Keyring, SettingError> + Send + 'static) -> Result<(), StartError> {
+    /// Serves until SIGTERM, SIGINT or the [`Stopper`], then lets everything come to its end. At SIGHUP the keys
+    /// are what `sources` then give, and the certificate is read again.
+    pub fn run(self, sources: Sources) -> Result<(), StartError> {
         let Server { chat, address, main, admin, tls, stopper, stop } = self;
-        let reload = Reload { config: chat.config.clone(), keys: Box::new(keys), tls: tls.clone() };
+        let reload = Reload { config: chat.config.clone(), sources, tls: tls.clone() };
         shutdown::on_signals(stopper, move || reload.all())?;
         let mut services = vec![main.service];
         let mut admin_thread = None;

@@ -2,17 +2,24 @@
 
 use super::{tls::Tls, watchdog::tell_systemd};
 use crate::{
-    auth::keys::Keyring,
+    auth::{api_keys::ApiKeys, keys::Keyring},
     config::{Config, sources::SettingError},
 };
 use sd_notify::NotifyState;
 use std::sync::Arc;
 
+/// Where to read again what the settings name.
+pub struct Sources {
+    /// The keys that sign and verify tokens, as they are now.
+    pub keys: Box<dyn Fn() -> Result<Keyring, SettingError> + Send>,
+    /// The keys of backends, as they are now.
+    pub api_keys: Box<dyn Fn() -> Result<ApiKeys, SettingError> + Send>,
+}
+
 /// All that can be taken again.
 pub struct Reload {
     pub config: Config,
-    /// Reads the keys as they are now.
-    pub keys: Box<dyn Fn() -> Result<Keyring, SettingError> + Send>,
+    pub sources: Sources,
     pub tls: Option<Arc<Tls>>,
 }
 
@@ -26,6 +33,7 @@ impl Reload {
             Err(_) => tell_systemd(&[NotifyState::Reloading]),
         }
         self.renew_keys();
+        self.renew_api_keys();
         if let Some(tls) = &self.tls {
             tls.reload();
         }
@@ -35,7 +43,7 @@ impl Reload {
     /// Signs with the keys that were read again; those before stay good for the tokens that they signed.
     fn renew_keys(&self) {
         let Config { keys, tokens, .. } = &self.config;
-        match (self.keys)() {
+        match (self.sources.keys)() {
             Ok(read) if keys.renew(&read, tokens.longest()) => {
                 tracing::info!(
                     algorithm = read.algorithm(),
@@ -44,6 +52,18 @@ impl Reload {
             }
             Ok(_) => tracing::info!("the keys were read again: nothing has changed"),
             Err(error) => tracing::error!(%error, "the keys could not be read again; the ones before stay in use"),
+        }
+    }
+
+    /// Believes the keys that were read again, and no others: one that was taken out is refused from now on.
+    fn renew_api_keys(&self) {
+        match (self.sources.api_keys)() {
+            Ok(read) => {
+                if self.config.api_keys.renew(read) {
+                    tracing::info!(keys = ?self.config.api_keys, "the API keys were read again");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the API keys could not be read again; the ones before stay in use"),
         }
     }
 }

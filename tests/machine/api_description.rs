@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::{cell::RefCell, collections::BTreeSet, fs, path::Path};
 use support::{
     ALICE, BOB, CAROL, Client, Connection, DEMO, Response, Server,
+    api::call,
     channel::jwt,
     chats::{Guest, ask, closed_room, public_room, room_token},
     http::{get, post_with},
@@ -17,7 +18,7 @@ const STREAM_SECRET: &str = "the secret of the backend that signs stream tokens"
 const PUBLISH_KEY: &str = "the-publishers-key";
 
 fn server() -> Server {
-    Server::with()
+    Server::with_api()
         .env("ADMIN_LISTEN", "127.0.0.1:0")
         .env("STREAM_JWT_SECRET", STREAM_SECRET)
         .env("STREAM_PUBLISH_KEY", PUBLISH_KEY)
@@ -130,6 +131,7 @@ fn every_answer_is_as_it_is_described() {
     publishing(&requests, &server);
     rooms(&requests, &server);
     closed_rooms(&requests, &server);
+    backends(&requests, &server);
     limits(&requests);
     operators(&requests, &server);
     others(&requests, &server);
@@ -260,6 +262,27 @@ fn closed_rooms(requests: &Requests, server: &Server) {
     requests.compare("DELETE", "/chats/{id}", 403, &bearer("DELETE", server, &path, "rubbish"));
 }
 
+fn backends(requests: &Requests, server: &Server) {
+    let wish = requests.document.at("components").at("schemas").at("TokenWish").at("example").value();
+    let compare = |status: u16, answer: &Response| requests.compare("POST", "/api/v1/tokens", status, answer);
+    let make = |body: Value| server.call("POST", "/api/v1/tokens", Some(body));
+    compare(201, &make(wish.clone()));
+    compare(400, &make(json!({})));
+    compare(401, &call(server.address, "wrong", "POST", "/api/v1/tokens", None));
+    compare(403, &make(json!({"user": CAROL.email, "room": "monitor:demo"})));
+    compare(404, &make(json!({"user": "nobody@propromo.example"})));
+    // Each operation, with one wrong key too many.
+    let limited = Server::with_api().env("LOGIN_RATE", "1").start();
+    for (method, path, operation) in requests.operations() {
+        if operation.at("tags").list()[0].text() == "backends" && operation.at("responses").get("429").is_some() {
+            let ask =
+                || call(limited.address, "wrong", &method.to_uppercase(), &example(&requests.document, path), None);
+            let refused = std::iter::repeat_with(ask).take(4).find(|answer| answer.status == 429);
+            requests.compare(&method.to_uppercase(), path, 429, &refused.expect("an end to guessing"));
+        }
+    }
+}
+
 /// What is answered 429.
 fn limits(requests: &Requests) {
     let server = Server::with().env("LOGIN_RATE", "1").env("ROOM_RATE", "1").start();
@@ -297,7 +320,10 @@ fn operators(requests: &Requests, server: &Server) {
 fn others(requests: &Requests, server: &Server) {
     for (method, path, operation) in requests.operations() {
         if operation.at("tags").list()[0].text() != "operators" {
-            let answer = ask(server, "PATCH", &example(&requests.document, path), None, None);
+            let described = requests.document.at("paths").at(path);
+            let other =
+                ["PATCH", "PUT", "POST"].into_iter().find(|other| described.get(&other.to_lowercase()).is_none());
+            let answer = ask(server, other.expect("a method"), &example(&requests.document, path), None, None);
             requests.compare(method, path, 405, &answer);
         }
     }
@@ -321,7 +347,7 @@ fn what_needs_a_token_is_refused_without_one() {
         assert!(matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.status);
         needed += 1;
     }
-    assert_eq!(needed, 7);
+    assert_eq!(needed, 8);
 }
 
 /// What is said over WebSockets.

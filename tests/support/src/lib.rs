@@ -3,6 +3,7 @@
 //! The clients are written by hand where a library would hide what is tested (a refused handshake's body, a
 //! malformed frame), and every read has a time-out, so that a broken promise fails a test instead of hanging it.
 
+pub mod api;
 pub mod attack;
 pub mod busy;
 pub mod channel;

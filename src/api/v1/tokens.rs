@@ -1,0 +1,95 @@
+//! `POST /api/v1/tokens`: a token for somebody whom the caller has logged in itself.
+
+use super::{Call, account, body::Body, rooms};
+use crate::{
+    api::router::Params,
+    auth::{
+        api_keys::Scope,
+        token::{Grant, Issued, Kind, Signed},
+    },
+    chat::Chat,
+    door::seat,
+    http::{reply::Reply, request::Request},
+    message::RoomName,
+    refusal::{Reason, Refusal},
+};
+use serde::Serialize;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+pub fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    Call { chat, request, scope: Scope::Tokens, what: "make a token" }.answer(|_, target| {
+        let asked = Asked::read(chat, request)?;
+        target.clone_from(&asked.user);
+        let account = account(chat, &asked.user)?;
+        if let Some(room) = &asked.room {
+            let membership = chat.accounts.membership(account.id, room.local())?;
+            if seat::room_of(membership, room.local()).as_ref() != Some(room) {
+                return Err(Reason::RoomDenied.into());
+            }
+        }
+        let room = asked.room.as_ref().map(RoomName::local);
+        let grant = Grant { kind: asked.kind, user: account.id, email: &account.email, room, ttl: asked.ttl };
+        let Signed { token, expires } = chat.config.keys.sign(&grant, SystemTime::now());
+        Ok(Reply::json(201, &Token { token, kind: word(asked.kind), expires }))
+    })
+}
+
+/// What is asked for.
+struct Asked {
+    user: String,
+    kind: Kind,
+    room: Option<RoomName>,
+    ttl: Duration,
+}
+
+/// A ticket: it opens every door that takes connection tokens, once.
+const CONNECTION: Kind = Kind::Connection(Issued::Ticket);
+
+impl Asked {
+    fn read(chat: &Chat, request: &Request) -> Result<Asked, Refusal> {
+        let lives = &chat.config.tokens;
+        let mut body = Body::read(request)?;
+        let user = body.user("user");
+        let kind = match body.optional_text("kind").as_deref() {
+            None | Some("connection") => CONNECTION,
+            Some("access") => Kind::Access,
+            // Empty: it has been complained about.
+            Some("") => CONNECTION,
+            Some(_) => {
+                body.complain("kind", "must be `connection` or `access`");
+                CONNECTION
+            }
+        };
+        let room = body.optional_text("room").filter(|room| !room.is_empty()).and_then(|text| {
+            let room = rooms::named(&text);
+            if kind == Kind::Access {
+                body.complain("room", "narrows connection tokens only");
+            } else if room.is_none() {
+                body.complain("room", rooms::EXPECTED);
+            }
+            room
+        });
+        let usual = if kind == Kind::Access { lives.access } else { lives.ticket };
+        let ttl = body.count("ttl").map_or(usual, Duration::from_secs);
+        // Keys that were replaced are believed for so long, and no longer.
+        if ttl > lives.longest() {
+            body.complain("ttl", "is longer than any of this server's tokens may live");
+        }
+        body.checked()?;
+        Ok(Asked { user, kind, room, ttl })
+    }
+}
+
+fn word(kind: Kind) -> &'static str {
+    if kind == Kind::Access { "access" } else { "connection" }
+}
+
+#[derive(Serialize)]
+struct Token {
+    token: String,
+    kind: &'static str,
+    expires: u64,
+}

@@ -1,0 +1,4 @@
+//! What backends do with a key: `/api/v1`, one group of calls a file.
+
+mod keys;
+mod tokens;
