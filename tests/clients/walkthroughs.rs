@@ -1,12 +1,13 @@
 //! The walk-throughs of `docs/DOORS.md` and the first steps of the README, run as they stand there; only the port is another,
 //! and wscat stays for longer, since the machine may be busy.
 
+use rexpect::session::spawn_command;
 use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
 };
-use support::{Server, server::Setup};
+use support::{Connection, PATIENCE, Server, binary, documents::blocks, http::post, server::Setup};
 
 #[test]
 fn tickets() {
@@ -31,6 +32,53 @@ fn rooms() {
 #[test]
 fn the_first_steps() {
     walk("README.md", "Start it");
+}
+
+/// The block of this kind in the README that contains these words.
+fn readme_block(kind: &str, words: &str) -> String {
+    let text = document("README.md");
+    let found = blocks(&text).into_iter().find(|(of, block)| *of == kind && block.contains(words));
+    found.unwrap_or_else(|| panic!("the README has no block of {kind} with {words}")).1
+}
+
+#[test]
+fn the_app_of_the_readme_connects() {
+    let server = Server::start();
+    let app = readme_block("js", "new WebSocket");
+    assert!(app.lines().count() <= 10, "ten lines, says the README's promise");
+    // Browsers have WebSocket; Node has it only since version 22.
+    let ws = root().join("tests/clients/node_modules/ws/wrapper.mjs");
+    let app = format!(
+        "import {{ WebSocket }} from {ws:?};\n{}\nsocket.addEventListener('message', ({{ data }}) => {{\n  \
+         if (JSON.parse(data).text === 'hello from my app') process.exit(0);\n}});\n",
+        app.replace("127.0.0.1:1993", &server.address.to_string())
+    );
+    let output = Command::new("node").args(["--input-type=module", "--eval", &app]).output().expect("node");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello from my app\n");
+}
+
+#[test]
+fn a_room_and_a_person_are_added_as_the_readme_says() {
+    let setup = Server::with();
+    let block = readme_block("sh by hand", "account add");
+    let (commands, serve) = block.trim().rsplit_once('\n').expect("several commands");
+    assert_eq!(serve, "propromo-chat serve");
+    let program = binary();
+    let folder = program.parent().expect("a folder").display();
+    let mut shell = Command::new("bash");
+    shell.args(["-euc", commands]).current_dir(setup.path(""));
+    shell.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()));
+    let mut session = spawn_command(shell, Some(PATIENCE.as_millis() as u64)).expect("a pseudo-terminal");
+    for question in ["Password: ", "again: "] {
+        session.exp_string(question).expect("the password is asked");
+        session.send_line("ann's own password").expect("the terminal takes input");
+    }
+    session.exp_eof().expect("the commands end");
+    let server = setup.start();
+    let body = r#"{"email":"ann@example.org","password":"ann's own password"}"#;
+    let login = Connection::open(server.address).send(post("/login", "application/json", body)).response();
+    assert_eq!((login.status, &login.json()["chats"][0]["monitor_hash"]), (200, &"my-project".into()));
 }
 
 #[test]
@@ -94,7 +142,7 @@ fn read(section: &str) -> (Setup, Vec<Step>) {
                     setup = setup.env(name, value);
                 }
             }
-            "sh by hand" => {}
+            "sh by hand" | "js" => {}
             "sh" => steps.push(Step { commands: block, expected: String::new() }),
             "text" => steps.last_mut().expect("commands before what they print").expected = block,
             other => panic!("a block of an unknown kind: {other}"),
