@@ -1,11 +1,19 @@
-# docker build -t app . && docker run -it -p 1993:1993 app
+# docker build -t propromo-chat . && docker run -p 1993:1993 propromo-chat serve --demo
 #
-# That starts the demo. For more than that: -e, --env-file and secrets give settings (docs/SETTINGS.md), `app serve` starts
-# without demo accounts, and the volume /var/lib/propromo-chat keeps the data. It also runs with --read-only.
+# Without a command it starts without demo accounts. Settings (docs/SETTINGS.md) come from -e, --env-file or secrets, and
+# the volume /var/lib/propromo-chat keeps the data. It also runs with --read-only.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
+# The crates first, with nothing of the server: this layer is made anew only when Cargo.lock changes.
+COPY Cargo.toml Cargo.lock ./
+COPY tests/support/Cargo.toml tests/support/
+RUN mkdir -p src benches/steps benches/service tests/support/src \
+    && touch src/lib.rs tests/support/src/lib.rs benches/steps/main.rs benches/service/main.rs \
+    && echo 'fn main() {}' >src/main.rs \
+    && cargo build --release --locked
 COPY . .
-RUN cargo build --release --locked \
+RUN touch src/lib.rs src/main.rs \
+    && cargo build --release --locked \
     && scripts/rootfs target/release/propromo-chat /rootfs \
     && mkdir /data
 
@@ -13,6 +21,10 @@ RUN cargo build --release --locked \
 FROM scratch
 COPY --from=build /rootfs /
 COPY --from=build --chown=10001:10001 /data /var/lib/propromo-chat
+LABEL org.opencontainers.image.title="propromo-chat" \
+    org.opencontainers.image.description="A chat server for teams that follow software projects together" \
+    org.opencontainers.image.source="https://github.com/propromo-software/propromo.chat" \
+    org.opencontainers.image.licenses="MIT"
 USER 10001:10001
 WORKDIR /var/lib/propromo-chat
 # TMPDIR: where the only file goes that is not data, so that everything else may be read-only.
@@ -22,4 +34,4 @@ EXPOSE 1993
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
     CMD ["/usr/local/bin/propromo-chat", "health"]
 ENTRYPOINT ["/usr/local/bin/propromo-chat"]
-CMD ["serve", "--demo"]
+CMD ["serve"]

@@ -186,10 +186,11 @@ fn the_images_root_is_enough_to_run_read_only_and_not_as_root() {
         output.status.code()
     };
     assert_eq!(healthy(), Some(1), "nobody is there yet");
-    // The image's own command.
+    // The image's own command, with what its first line adds to try it.
     let instructions = instructions();
     let words: Vec<String> = serde_json::from_str(all(&instructions, "CMD").next().expect("CMD")).expect("a list");
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    assert_eq!(words, ["serve"]);
+    let words: Vec<_> = words.iter().map(String::as_str).chain(["--demo"]).collect();
     let mut command = contained(root.path(), volume.path(), address, &words);
     let mut server = Contained(command.stdout(Stdio::null()).spawn().expect("unshare can be started"));
     eventually("it is healthy", || {

@@ -13,5 +13,6 @@ mod keys_command;
 mod keys_script;
 mod protocol_document;
 mod proxies;
+mod release;
 mod security_document;
 mod systemd;
