@@ -13,9 +13,12 @@ use crate::{
     recheck::Recheck,
     room::{Rooms, names::Names},
     socket::sessions::Sessions,
+    start_error::StartError,
     store::{
-        Accounts, Ledger, MessageLog,
+        accounts::Accounts,
         chat_rooms::ChatRooms,
+        ledger::Ledger,
+        log::MessageLog,
         names::SharedNames,
         postgres::{self, Postgres},
         redis::{RedisStores, address::Deployment},
@@ -155,16 +158,5 @@ impl Stores {
                 Ok(Stores { accounts, chat_rooms, ledger, log, names: Some(names), data_dir: None })
             }
         }
-    }
-}
-
-/// The server can't start, and what to do about it.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StartError(pub String);
-
-impl StartError {
-    pub fn new(sentence: impl ToString) -> StartError {
-        StartError(sentence.to_string())
     }
 }

@@ -6,13 +6,15 @@
 //! back. While a store is away nobody is closed.
 
 use crate::{
-    chat::StartError,
-    door::{chitchat::token, seat, session::Link},
+    auth::token::room_mark,
+    door::session::Link,
     message::RoomName,
     socket::{close::Close, outbound::Outbound},
+    start_error::StartError,
     store::{
-        Accounts, StoreError, UserId,
+        accounts::{Accounts, UserId},
         chat_rooms::{ChatRooms, RoomKey},
+        error::StoreError,
         outage::Outages,
     },
     vital,
@@ -203,14 +205,14 @@ impl Checker {
         for batch in members.chunks(BATCH) {
             let asked: Vec<(UserId, &str)> = batch.iter().map(|(_, asked, _)| *asked).collect();
             for ((guest, (_, name), room), membership) in batch.iter().zip(self.accounts.memberships(&asked)?) {
-                if seat::room_of(membership, name).as_ref() != Some(*room) {
+                if membership.room(name).as_ref() != Some(*room) {
                     guest.close(DENIED);
                 }
             }
         }
         for (id, visitors) in visitors {
             let room = self.chat_rooms.find(RoomKey::Id(id))?;
-            let mark = room.as_ref().map(token::mark);
+            let mark = room.as_ref().map(room_mark);
             for (guest, known) in visitors {
                 if mark.as_ref() != Some(known) {
                     guest.close(CHANGED);

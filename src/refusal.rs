@@ -40,13 +40,6 @@ impl From<Reason> for Refusal {
     }
 }
 
-impl From<crate::store::StoreError> for Refusal {
-    fn from(error: crate::store::StoreError) -> Refusal {
-        error.log("a store can't be reached");
-        Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1))
-    }
-}
-
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident $word:literal $status:literal $sentence:literal;)*) => {
         /// Why something is refused. The word is part of the protocol; the status is the usual one

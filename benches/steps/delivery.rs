@@ -10,7 +10,10 @@ use propromo_chat::{
     message::{Draft, Message, MessageId, RoomName},
     room::{Rooms, member::Member, voice::Voice},
     socket::{flusher::Flusher, frame, outbound::Outbound},
-    store::{Appended, MessageLog, StoreError},
+    store::{
+        error::StoreError,
+        log::{Appended, MessageLog},
+    },
 };
 use rustix::{
     buffer::spare_capacity,

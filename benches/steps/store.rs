@@ -2,12 +2,11 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use propromo_chat::{
-    auth::token::SignedPart,
-    config::Durability,
     message::{Draft, RoomName},
     store::{
-        Ledger, MessageLog,
-        sqlite::{Embedded, EmbeddedOptions},
+        ledger::{Ledger, SignedPart},
+        log::MessageLog,
+        sqlite::{Embedded, EmbeddedOptions, database::Durability},
     },
 };
 use std::{

@@ -6,7 +6,7 @@ use propromo_chat::{
         keys::Keyring,
         token::{Grant, Issued, Kind},
     },
-    store::UserId,
+    store::accounts::UserId,
 };
 use std::{
     hint::black_box,

@@ -6,7 +6,7 @@ use super::{
     router::{Endpoints, Params, Route},
 };
 use crate::{
-    auth::token::{Member, Signed},
+    auth::token::{Member, Signed, room_mark},
     chat::Chat,
     config::PublicRoomChanges,
     door::chitchat::{
@@ -109,8 +109,8 @@ fn change(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
         let fields = wanted.hashed(|password| chat.passwords.hash(password))?;
         match chat.chat_rooms.update(&room, &fields, Timestamp::now())? {
             Updated::Room(changed) => {
-                let mark = token::mark(&changed);
-                if mark.is_some() && mark != token::mark(&room) {
+                let mark = room_mark(&changed);
+                if mark.is_some() && mark != room_mark(&room) {
                     // Who came in by another password, or by none, has to show that it knows this one.
                     send_out(chat, changed.id, false);
                     chat.rooms.tell_shut(&RoomName::chitchat(changed.id), false);

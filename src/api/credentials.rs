@@ -6,7 +6,7 @@ use crate::{
     http::body::{Field, Fields},
     limits::rate::LoginLimits,
     refusal::{Reason, Refusal},
-    store::{Account, Accounts},
+    store::accounts::{Account, Accounts},
 };
 use std::net::IpAddr;
 
@@ -85,7 +85,10 @@ mod tests {
     use super::*;
     use crate::{
         http::{body::Unlabelled, head::Method, request::Request},
-        store::{Membership, Monitor, StoreError, UserId},
+        store::{
+            accounts::{Membership, Monitor, UserId},
+            error::StoreError,
+        },
     };
     use std::{cell::Cell, num::NonZeroU32};
 

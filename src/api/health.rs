@@ -6,7 +6,7 @@ use crate::{
     http::{head::Method, reply::Reply, request::Request},
     metrics,
     refusal::Refusal,
-    store::StoreError,
+    store::error::StoreError,
 };
 use parking_lot::Mutex;
 use serde::Serialize;

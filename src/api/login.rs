@@ -14,7 +14,7 @@ use crate::{
         request::Request,
     },
     refusal::{Reason, Refusal},
-    store::Monitor,
+    store::accounts::Monitor,
 };
 use serde::Serialize;
 use std::{sync::Arc, time::SystemTime};

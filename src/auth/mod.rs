@@ -4,4 +4,5 @@ pub mod api_keys;
 pub mod keys;
 pub mod origin;
 pub mod password;
+pub mod pem;
 pub mod token;

@@ -5,7 +5,7 @@ use crate::{
     auth::password::Passwords,
     config::sources::Settings,
     store::{
-        Accounts,
+        accounts::Accounts,
         sqlite::admin::{AccountSummary, NewAccount},
     },
 };

@@ -11,8 +11,9 @@ use crate::{
         sources::Settings,
         value,
     },
+    redact,
     store::{
-        Accounts,
+        accounts::Accounts,
         postgres::Postgres,
         redis::{address::Deployment, check},
         sqlite::accounts::SqliteAccounts,
@@ -161,7 +162,7 @@ fn redis(url: &str, findings: &mut Findings) {
 }
 
 fn far_accounts(url: &str, findings: &mut Findings) {
-    let shown = value::without_password(url);
+    let shown = redact::without_password(url);
     let tried = Postgres::check(url).map_err(Failure::from).and_then(|accounts| Ok(accounts.probe()?));
     match tried {
         Ok(()) => findings.fine.push(format!("{shown} answers, and its accounts can be read")),

@@ -15,16 +15,18 @@ pub mod talk;
 pub mod token;
 
 use crate::{
-    chat::StartError,
     config::{
         Database,
+        error::SettingError,
         settings::{self, LOG_FORMAT, LOG_LEVEL},
-        sources::{SettingError, Settings, Sources},
+        sources::{Settings, Sources},
         value,
     },
     logging,
+    start_error::StartError,
     store::{
-        Accounts, StoreError,
+        accounts::Accounts,
+        error::StoreError,
         postgres::{OpenError, accounts::PostgresAccounts},
         sqlite::{StoreOpenError, accounts::SqliteAccounts, admin::AdminError},
     },

@@ -1,7 +1,11 @@
 //! `monitor`: the projects whose chats accounts may enter, in the embedded store.
 
-use super::{Failure, account, account::column, embedded_accounts, say};
-use crate::{config::sources::Settings, store::Monitor};
+use super::{
+    Failure,
+    account::{self, column},
+    embedded_accounts, say,
+};
+use crate::{config::sources::Settings, store::accounts::Monitor};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::{Timestamp, Unit};
 

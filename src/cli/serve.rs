@@ -8,7 +8,7 @@ use crate::{
         sources::{Settings, Sources},
     },
     server::{Server, reload},
-    store::Accounts,
+    store::accounts::Accounts,
 };
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::{

@@ -3,9 +3,10 @@
 use super::{
     Config, Database, Limits, Storage, StreamSettings, TokenLives,
     certificate::Identity,
+    error::SettingError,
     settings::{self, *},
     signing::{self, PassphraseSource},
-    sources::{SettingError, Settings},
+    sources::Settings,
     value::{self, Expected},
 };
 use crate::auth::{api_keys::ApiKeys, keys::Keyring};

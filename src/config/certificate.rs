@@ -1,10 +1,12 @@
 //! Who the server is over TLS: the certificate and the key that `TLS_CERT` and `TLS_KEY` name.
 
 use super::{
+    error::SettingError,
     secret_file::readable_by_others,
     settings::{TLS_CERT, TLS_KEY},
-    sources::{SettingError, Settings},
+    sources::Settings,
 };
+use crate::auth::pem::is_pem;
 use parking_lot::RwLock;
 use rustls::{
     Error, InconsistentKeys,
@@ -155,11 +157,6 @@ impl fmt::Display for Pem {
             Place::File(path) => write!(f, "{} ({})", self.setting, path.display()),
         }
     }
-}
-
-/// Whether a setting is PEM text, rather than the path of a file.
-pub fn is_pem(text: &str) -> bool {
-    text.contains("-----BEGIN")
 }
 
 fn load(certificate: &Pem, key: &Pem) -> Result<CertifiedKey, SettingError> {

@@ -1,6 +1,6 @@
 //! The file `.env`: settings that a developer keeps beside the program. It never changes this process's environment.
 
-use super::sources::SettingError;
+use super::error::SettingError;
 use std::{collections::HashMap, fs, io, path::Path};
 
 /// What the file says; nothing, if there is none.

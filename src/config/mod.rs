@@ -4,6 +4,7 @@ pub mod assemble;
 pub mod ceilings;
 pub mod certificate;
 mod dotenv;
+pub mod error;
 mod misspelt;
 pub mod secret_file;
 pub mod settings;
@@ -11,7 +12,11 @@ pub mod signing;
 pub mod sources;
 pub mod value;
 
-use crate::auth::{api_keys::ApiKeys, keys::Keyring, origin::OriginAllowlist};
+use crate::{
+    auth::{api_keys::ApiKeys, keys::Keyring, origin::OriginAllowlist},
+    redact,
+    store::sqlite::database::Durability,
+};
 use certificate::Identity;
 use ipnet::IpNet;
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -75,7 +80,7 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Database::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Database::Postgres(url) => f.write_str(&value::without_password(url)),
+            Database::Postgres(url) => f.write_str(&redact::without_password(url)),
         }
     }
 }
@@ -84,7 +89,7 @@ impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Storage::Embedded => f.write_str("embedded"),
-            Storage::Redis(url) => f.write_str(&value::without_password(url)),
+            Storage::Redis(url) => f.write_str(&redact::without_password(url)),
         }
     }
 }
@@ -150,13 +155,4 @@ pub enum PublicRoomChanges {
     Anyone,
     Creator,
     Nobody,
-}
-
-/// What an echo promises in the embedded store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Survives a crash or kill of the server.
-    Process,
-    /// Survives a power failure: one sync a group commit.
-    Power,
 }

@@ -1,9 +1,10 @@
 //! Which keys sign the tokens: those of the settings, or a secret that is made once and kept in `DATA_DIR`.
 
 use super::{
+    error::SettingError,
     secret_file::readable_by_others,
     settings::{JWT_OLD_KEYS, JWT_PASSPHRASE, JWT_PRIVATE_KEY, JWT_PUBLIC_KEY},
-    sources::{SettingError, Settings},
+    sources::Settings,
 };
 use crate::auth::keys::{KeyError, Keyring};
 use std::{

@@ -1,12 +1,14 @@
 //! Settings as the user gave them: flag over environment over credential over `.env` over default.
 
 use super::{
-    certificate::is_pem,
-    dotenv, misspelt,
+    dotenv,
+    error::SettingError,
+    misspelt,
     secret_file::{self, readable_by_others},
     settings::{self, ALL, DATA_DIR, Form, Setting},
-    value::{self, Expected},
+    value::Expected,
 };
+use crate::{auth::pem::is_pem, redact};
 use std::{
     collections::HashMap,
     env,
@@ -51,11 +53,6 @@ impl Sources {
         Ok(text.filter(|text| !text.trim().is_empty()))
     }
 }
-
-/// A setting that can't be used: which, where it came from, what it should be. Never carries a secret.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SettingError(pub String);
 
 /// Every setting that has a value, as text, and where it came from.
 pub struct Settings {
@@ -143,7 +140,7 @@ impl Settings {
             }
             (Some(text), None) => {
                 let origin = Origin { layer, variable: name.into() };
-                if layer == Layer::Flag && value::has_password(text) {
+                if layer == Layer::Flag && redact::has_password(text) {
                     return Err(SettingError(format!(
                         "{origin} holds a password, which every user of this machine could read; \
                          set {name} in the environment or give --{}",
@@ -223,7 +220,7 @@ impl Settings {
         Some(match setting.form {
             // What is no URL, but should be, may be a password pasted into the wrong line.
             Form::Database | Form::Storage if setting.form.check(text).is_err() => return None,
-            Form::Database | Form::Storage => value::without_password(text),
+            Form::Database | Form::Storage => redact::without_password(text),
             Form::Pem if is_pem(text) => return None,
             _ if text.chars().count() > 80 => text.chars().take(80).chain(['…']).collect(),
             _ => text.to_owned(),

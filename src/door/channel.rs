@@ -10,14 +10,15 @@ use super::{
 use crate::{
     auth::token::{Claims, Issued, Kind},
     chat::Chat,
+    event::Event,
     http::head::Head,
     limits::places::Place,
     message::{Draft, MessageId, RoomName},
     recheck::{Ground, Pass, Round},
     refusal::{Reason, Refusal},
-    room::{member::Member, voice::Event},
+    room::member::Member,
     socket::{close::Close, frame},
-    store::UserId,
+    store::accounts::UserId,
 };
 use std::{
     sync::Arc,
@@ -131,7 +132,7 @@ fn since(head: &Head) -> Result<Option<MessageId>, Refusal> {
 
 /// The room behind a channel's name, if this user may enter it.
 fn room(chat: &Chat, user: UserId, channel: &str) -> Result<RoomName, Refusal> {
-    seat::room_of(chat.accounts.membership(user, channel)?, channel).ok_or_else(|| Reason::RoomDenied.into())
+    chat.accounts.membership(user, channel)?.room(channel).ok_or_else(|| Reason::RoomDenied.into())
 }
 
 /// One client at the channel door.

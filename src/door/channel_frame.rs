@@ -2,8 +2,9 @@
 
 use super::json;
 use crate::{
+    event::Event,
     message::{Message, MessageId, RoomName},
-    room::voice::{Event, Voice},
+    room::voice::Voice,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;

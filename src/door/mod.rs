@@ -15,10 +15,11 @@ pub mod session;
 pub mod stream;
 
 use crate::{
-    auth::token::{Claims, Kind, SignedPart},
+    auth::token::{Claims, Kind},
     chat::Chat,
     http::head::Head,
     refusal::{Reason, Refusal},
+    store::ledger::SignedPart,
 };
 use presented::Presented;
 use session::Conversation;

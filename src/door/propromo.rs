@@ -8,16 +8,14 @@ use super::{
 use crate::{
     auth::token::{Issued, Kind},
     chat::Chat,
+    event::Event,
     http::head::Head,
     message::{Draft, Message, MessageId, RoomName},
     recheck::{Ground, Pass, Round},
     refusal::{Reason, Refusal},
-    room::{
-        member::Member,
-        voice::{Event, Voice},
-    },
+    room::{member::Member, voice::Voice},
     socket::close::Close,
-    store::UserId,
+    store::accounts::UserId,
 };
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use crate::{
     refusal::{Reason, Refusal},
     room::{member::Member, voice::Voice},
     socket::{close::Close, frame},
-    store::{Membership, StoreError},
+    store::{accounts::Membership, error::StoreError},
 };
 use std::{io, sync::Arc};
 
@@ -133,14 +133,5 @@ pub fn admit_to_monitor(chat: &Chat, claims: &Claims, monitor: &str) -> Result<(
         Membership::Member => Ok(()),
         // The same answer, so that nobody can find out which monitors there are.
         Membership::NotAMember | Membership::NoSuchMonitor | Membership::NoAccount => Err(Reason::RoomDenied.into()),
-    }
-}
-
-/// The room behind a channel's name, for an account that is this to the monitor of that name; `None`: it may not enter.
-pub fn room_of(membership: Membership, name: &str) -> Option<RoomName> {
-    match membership {
-        Membership::Member => Some(RoomName::monitor(name)),
-        Membership::NoSuchMonitor => Some(RoomName::channel(name)),
-        Membership::NotAMember | Membership::NoAccount => None,
     }
 }

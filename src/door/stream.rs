@@ -10,13 +10,11 @@ use super::{
 use crate::{
     auth::token,
     chat::Chat,
+    event::Event,
     http::head::Head,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    room::{
-        member::Member,
-        voice::{Event, Voice},
-    },
+    room::{member::Member, voice::Voice},
     socket::close::Close,
 };
 use std::{sync::Arc, time::SystemTime};

@@ -5,11 +5,12 @@
 //! delivered. If nothing later ever comes, the next look at the rooms' newest ids finds it: after each subscription, and
 //! every few seconds.
 
-use super::{directory::Directory, lanes::Lanes, member::Room, run::Run, voice::Event};
+use super::{directory::Directory, lanes::Lanes, member::Room, run::Run};
 use crate::{
+    event::Event,
     message::{Message, MessageId, RoomName},
     store::{
-        StoreError,
+        error::StoreError,
         feed::{Ear, Feed, Heard, Stored},
     },
     vital,
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
     use crate::{
         metrics::messages::Figures,
-        room::lane::{Command, Lane},
+        room::{command::Command, lane::Lane},
         store::presence::Presence,
     };
     use crossbeam_channel::{Receiver, unbounded};
@@ -291,7 +292,7 @@ mod tests {
                 Command::Deliver(batch) => Some(batch),
                 _ => None,
             });
-            let texts = |batch: super::super::lane::Batch| -> Vec<String> {
+            let texts = |batch: super::super::command::Batch| -> Vec<String> {
                 batch.runs.iter().flat_map(|run| &run.messages).map(|message| message.text.to_string()).collect()
             };
             batches.flat_map(texts).collect()

@@ -3,8 +3,8 @@
 //! A large room is served a slice at a time, in turn with the others: no room waits until another is through.
 
 use super::{
+    command::{Batch, Command},
     crowd::Crowd,
-    lane::{Batch, Command},
     member::Member,
     run::Run,
 };

@@ -11,49 +11,12 @@
 //! 5. What is held for a newcomer is bounded as its socket's queue is, and so is what is taken from the channel.
 
 use super::{
+    command::{Batch, Command},
     hall::Hall,
-    member::{Member, Room},
-    run::Run,
-    voice::Event,
 };
-use crate::{message::MessageId, metrics::messages::Figures, socket::close::Close, vital};
-use bytes::Bytes;
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
+use crate::{metrics::messages::Figures, vital};
+use crossbeam_channel::{Receiver, Select, TryRecvError};
 use parking_lot::Mutex;
-use std::sync::Arc;
-
-/// What a lane is told.
-pub(super) enum Command {
-    Deliver(Batch),
-    Announce {
-        room: Arc<Room>,
-        event: Arc<Event>,
-        except: Option<u64>,
-    },
-    Join(Arc<Member>),
-    Release(Arc<Member>, Option<MessageId>),
-    Leave(Arc<Member>),
-    Close {
-        room: Arc<Room>,
-        farewell: Bytes,
-        close: Close,
-    },
-    /// Say so when what came before is sent.
-    Settle(Sender<()>),
-}
-
-/// What was stored in one go.
-#[derive(Clone)]
-pub(super) struct Batch {
-    pub runs: Arc<[Run]>,
-    pub whispers: Arc<[Whisper]>,
-}
-
-/// Frames for one member alone, in their place among the messages.
-pub(super) struct Whisper {
-    pub to: Arc<Member>,
-    pub frames: Bytes,
-}
 
 /// The most commands that are taken at a time: what is to be sent must not wait for all of a flood.
 const TAKEN: usize = 64;

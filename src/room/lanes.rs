@@ -1,12 +1,12 @@
 //! The lanes as seen from outside: who hands them messages and events.
 
 use super::{
-    lane::{Batch, Command, Lane, Whisper},
+    command::{Batch, Command, Whisper},
+    lane::Lane,
     member::Room,
     run::Run,
-    voice::Event,
 };
-use crate::socket::close::Close;
+use crate::{event::Event, socket::close::Close};
 use bytes::Bytes;
 use crossbeam_channel::{Sender, bounded};
 use std::{sync::Arc, time::Instant};

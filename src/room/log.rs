@@ -5,7 +5,7 @@
 //! member of a small room goes there itself: a few people who talk need no other thread to be woken.
 
 use super::{
-    lane::Whisper,
+    command::Whisper,
     lanes::Lanes,
     member::{Member, Room},
     run::Run,
@@ -14,7 +14,10 @@ use crate::{
     message::{Draft, Message, RoomName},
     metrics::messages::Figures,
     socket::frame,
-    store::{Appended, MessageLog, outage::Outages},
+    store::{
+        log::{Appended, MessageLog},
+        outage::Outages,
+    },
     vital,
 };
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};

@@ -11,6 +11,7 @@
 //! With a log that other nodes write to as well, the log thread only stores. What it stored comes back through the
 //! log's feed, between the other nodes' messages, and [`feed`] hands it to the lanes.
 
+mod command;
 mod crowd;
 mod directory;
 mod feed;
@@ -27,16 +28,17 @@ mod tests;
 pub mod voice;
 
 use crate::{
+    event::Event,
     message::{Draft, MessageId, RoomName},
     metrics::messages::Figures,
     socket::{close::Close, frame, outbound::Outbound},
-    store::{MessageLog, StoreError, feed::Feed, presence::Presence},
+    store::{error::StoreError, feed::Feed, log::MessageLog, presence::Presence},
     vital,
 };
+use command::Command;
 use crossbeam_channel::bounded;
 use directory::Directory;
 use feed::{FeedThread, Shut};
-use lane::Command;
 use lanes::Lanes;
 use log::{Author, Entry, Log, Post};
 use member::{Member, Room};
@@ -52,7 +54,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use voice::{Event, Voice};
+use voice::Voice;
 
 /// Commands that may wait for a lane: batches of messages, joins and leaves.
 const LANE_QUEUE: usize = 1024;

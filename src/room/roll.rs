@@ -4,7 +4,7 @@ use super::member::Room;
 use crate::{
     message::RoomName,
     store::{
-        StoreError,
+        error::StoreError,
         presence::{Change, Known, Presence},
     },
     vital,

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     message::Message,
     socket::{frame, outbound::tests::outbound},
-    store::{Appended, StoreError},
+    store::{error::StoreError, log::Appended},
 };
 use std::{
     net::TcpStream,

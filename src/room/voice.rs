@@ -1,34 +1,9 @@
 //! How one door says what happens in a room. Doors implement it; rooms only frame and send it.
 
-use crate::message::{Message, MessageId, RoomName};
-use std::sync::Arc;
-
-/// What happens in a room besides messages; never stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A user's first connection to the room.
-    Joined {
-        user: Arc<str>,
-    },
-    /// A user's last connection has left.
-    Left {
-        user: Arc<str>,
-    },
-    Typing {
-        user: Arc<str>,
-    },
-    /// The room has ended for all who are in it. Only other nodes are told so; each closes its own members.
-    Shut {
-        deleted: bool,
-    },
-}
-
-impl Event {
-    /// Whether it tells of this user's coming, which the user knows of.
-    pub(super) fn is_of(&self, newcomer: &str) -> bool {
-        matches!(self, Event::Joined { user } if **user == *newcomer)
-    }
-}
+use crate::{
+    event::Event,
+    message::{Message, MessageId, RoomName},
+};
 
 /// A door's words for the members that came in through it.
 ///

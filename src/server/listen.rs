@@ -1,6 +1,6 @@
 //! The sockets that the server listens on: its own, or those that systemd hands over.
 
-use crate::chat::StartError;
+use crate::start_error::StartError;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,

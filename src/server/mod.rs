@@ -24,12 +24,13 @@ pub mod watchdog;
 
 use crate::{
     api::router,
-    chat::{Chat, StartError},
+    chat::Chat,
     config::{
         Config,
         ceilings::{self, Need},
     },
     gateway::{self, Gateway, handler::Handler},
+    start_error::StartError,
     vital,
 };
 use accept::Acceptor;

@@ -3,7 +3,7 @@
 use super::{tls::Tls, watchdog::tell_systemd};
 use crate::{
     auth::{api_keys::ApiKeys, keys::Keyring},
-    config::{Config, sources::SettingError},
+    config::{Config, error::SettingError},
 };
 use sd_notify::NotifyState;
 use std::sync::Arc;

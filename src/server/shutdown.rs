@@ -2,11 +2,7 @@
 //! seconds; on SIGHUP the keys are read again.
 
 use super::{connection::Service, tls::Tls};
-use crate::{
-    chat::{Chat, StartError},
-    socket::close::Close,
-    vital,
-};
+use crate::{chat::Chat, socket::close::Close, start_error::StartError, vital};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},

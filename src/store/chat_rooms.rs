@@ -1,6 +1,6 @@
 //! The rooms of the rooms door: their titles, who may enter, when they changed.
 
-use super::StoreError;
+use super::error::StoreError;
 use jiff::Timestamp;
 
 /// Keeps the rooms. What is stored here has been validated at the door.

@@ -1,9 +1,9 @@
 //! How nodes hear of each other: what all of them store, as it is stored.
 
-use super::{StoreError, presence::Presence};
+use super::{error::StoreError, presence::Presence};
 use crate::{
+    event::Event,
     message::{Message, MessageId, RoomName},
-    room::voice::Event,
 };
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! What is on its way from one store to another, as `migrate` moves it.
 
-use crate::{auth::token::SignedPart, message::Message};
+use super::ledger::SignedPart;
+use crate::message::Message;
 use std::time::SystemTime;
 
 /// A message of a log, with all that another log needs to keep it as the same message.

@@ -1,6 +1,6 @@
 //! Who is called what in the rooms of the rooms door, when their members are spread over several nodes.
 
-use super::StoreError;
+use super::error::StoreError;
 use std::sync::Arc;
 
 /// Each node claims names for its own members; its claims expire unless it goes on telling of them.

@@ -17,7 +17,7 @@ pub struct KnownOutage(pub String);
 /// Keeps a store that is away from filling the log: however many calls fail for the same reason,
 /// they are one event.
 pub struct Outages {
-    /// As in [`StoreError`](super::StoreError): `account store`, `message log` or the like.
+    /// As in [`StoreError`](super::error::StoreError): `account store`, `message log` or the like.
     store: &'static str,
     /// Whether the list holds anything: what works, as usual, asks no lock.
     any: AtomicBool,

@@ -1,6 +1,6 @@
 //! Who is in a room, when its members are spread over several nodes.
 
-use super::StoreError;
+use super::error::StoreError;
 use crate::message::RoomName;
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use crate::{
     http::{head::Method, reply::Reply, request::Request},
     limits::rate::subnet,
     refusal::{Reason, Refusal},
-    store::{Account, UserId},
+    store::accounts::{Account, UserId},
 };
 use std::{sync::Arc, time::Instant};
 

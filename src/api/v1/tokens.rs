@@ -8,7 +8,6 @@ use crate::{
         token::{Grant, Issued, Kind, Signed},
     },
     chat::Chat,
-    door::seat,
     http::{reply::Reply, request::Request},
     message::RoomName,
     refusal::{Reason, Refusal},
@@ -26,7 +25,7 @@ pub fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Rep
         let account = account(chat, &asked.user)?;
         if let Some(room) = &asked.room {
             let membership = chat.accounts.membership(account.id, room.local())?;
-            if seat::room_of(membership, room.local()).as_ref() != Some(room) {
+            if membership.room(room.local()).as_ref() != Some(room) {
                 return Err(Reason::RoomDenied.into());
             }
         }

@@ -5,6 +5,7 @@ mod pem;
 #[cfg(test)]
 mod tests;
 
+use super::pem::is_pem;
 use algorithm::{SigningKey, VerifyingKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jwt_simple::prelude::{HS256Key, JWTClaims, VerificationOptions};
@@ -83,7 +84,7 @@ impl Keyring {
     ) -> Result<Keyring, KeyError> {
         let private = private.trim();
         let public = public.map(str::trim).filter(|text| !text.is_empty());
-        let (signing, verifying) = if pem::is_pem(private) {
+        let (signing, verifying) = if is_pem(private) {
             pem::key_pair(private, public, passphrase)?
         } else {
             if public.is_some_and(|public| public != private) {
@@ -134,7 +135,7 @@ impl Keyring {
         let mut known = inner.old.clone();
         for text in old {
             let text = text.trim();
-            let key = Arc::new(if pem::is_pem(text) {
+            let key = Arc::new(if is_pem(text) {
                 pem::public_key("an earlier public key", text)?
             } else {
                 VerifyingKey::Hs256(secret("an earlier secret", text)?)

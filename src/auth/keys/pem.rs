@@ -4,6 +4,7 @@ use super::{
     KeyError,
     algorithm::{SigningKey, VerifyingKey},
 };
+use crate::auth::pem::is_pem;
 use jwt_simple::prelude::{Claims, Duration, NoCustomClaims};
 use pem::Pem;
 use pkcs8::{
@@ -16,11 +17,6 @@ use x509_cert::Certificate;
 use zeroize::Zeroizing;
 
 type AskPassphrase<'a> = &'a mut dyn FnMut() -> Result<String, KeyError>;
-
-/// Whether a setting is PEM text at all, rather than an HS256 secret.
-pub fn is_pem(text: &str) -> bool {
-    text.contains("-----BEGIN")
-}
 
 /// The private key in `private` and the public key that goes with it.
 pub fn key_pair(

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     auth::token::{Grant, Kind},
     refusal::Reason,
-    store::UserId,
+    store::accounts::UserId,
 };
 use std::time::{Duration, SystemTime};
 

@@ -5,7 +5,7 @@ mod tests;
 
 use crate::{
     refusal::{Reason, Refusal},
-    store::UserId,
+    store::{accounts::UserId, chat_rooms::ChatRoom, ledger::SignedPart},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jwt_simple::{
@@ -77,10 +77,6 @@ pub struct Member {
     /// mark of today's hash: a token dies when the room's password changes.
     pub password_mark: String,
 }
-
-/// SHA-256 of a token's signed part, `header.payload` (RFC 7515 §5.1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SignedPart(pub [u8; 32]);
 
 /// A token whose signature, times, issuer and kind were found right.
 #[derive(Clone, Debug)]
@@ -205,6 +201,11 @@ pub fn verify_foreign(secret: &[u8], token: &str, now: SystemTime) -> Result<(Si
     Ok((signed_part, UNIX_EPOCH + Duration::from_secs(expires)))
 }
 
+/// What is known of a room's password by those who were let in; `None`: they needed none.
+pub fn room_mark(room: &ChatRoom) -> Option<String> {
+    room.fields.access.password_hash().map(password_mark)
+}
+
 /// A short hash of a room's password hash, for [`Member::password_mark`]. It gives nothing away about the
 /// password: the hash below it has a salt of 128 bits that never leaves the server.
 pub fn password_mark(password_hash: &str) -> String {
@@ -325,12 +326,6 @@ fn reason(error: &jwt_simple::Error) -> Reason {
 /// Whole seconds since 1970, rounded down.
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-impl fmt::Debug for SignedPart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SignedPart(…)")
-    }
 }
 
 impl fmt::Debug for Signed {

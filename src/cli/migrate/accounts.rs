@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{Failure, say},
-    store::{Accounts, sqlite::accounts::SqliteAccounts},
+    store::{accounts::Accounts, sqlite::accounts::SqliteAccounts},
 };
 use std::path::Path;
 

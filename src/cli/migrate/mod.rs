@@ -5,9 +5,8 @@ mod messages;
 
 use super::{Failure, NO_PATIENCE, say};
 use crate::{
-    config::{
-        Database, Storage, settings::JWT_PRIVATE_KEY, signing::SECRET_FILE, sources::Settings, value::without_password,
-    },
+    config::{Database, Storage, settings::JWT_PRIVATE_KEY, signing::SECRET_FILE, sources::Settings},
+    redact::without_password,
     store::{
         chat_rooms::ChatRooms,
         postgres::Postgres,

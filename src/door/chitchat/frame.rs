@@ -3,9 +3,10 @@
 use super::error::{self, about};
 use crate::{
     door::json,
+    event::Event,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    room::voice::{Event, Voice},
+    room::voice::Voice,
 };
 use serde_json::{Map, Value};
 

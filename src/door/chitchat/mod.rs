@@ -9,6 +9,7 @@ pub mod token;
 
 use super::{Admission, Door, presented};
 use crate::{
+    auth::token::room_mark,
     chat::Chat,
     http::head::Head,
     message::RoomName,
@@ -36,7 +37,7 @@ impl Door for Chitchat {
         let room = find(chat, segment)?;
         let names = chat.names.of(room.id);
         let presented = presented::presented(head)?;
-        let name = match (token::mark(&room), &presented) {
+        let name = match (room_mark(&room), &presented) {
             (None, _) => None,
             (Some(_), None) => return Err(Reason::TokenMissing.into()),
             (Some(_), Some(presented)) => Some(token::entrant(chat, &room, &presented.token)?.name),

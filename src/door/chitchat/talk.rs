@@ -3,9 +3,9 @@
 use super::{
     error::{self, about},
     frame::{self, Asked, ChitchatVoice, Kind},
-    token,
 };
 use crate::{
+    auth::token::room_mark,
     door::{
         seat::{self, Replay},
         session::{Conversation, Link},
@@ -19,8 +19,8 @@ use crate::{
     },
     socket::close::Close,
     store::{
-        StoreError,
         chat_rooms::{ChatRoom, RoomKey},
+        error::StoreError,
     },
 };
 use std::sync::Arc;
@@ -62,7 +62,7 @@ enum No {
 impl Talk {
     /// A client that was let into `room`. `seen` is the room's last event.
     pub fn new(room: &ChatRoom, names: Arc<RoomNames>, token_name: Option<&str>, seen: Option<MessageId>) -> Talk {
-        let (mark, token_name) = (token::mark(room), token_name.map(Into::into));
+        let (mark, token_name) = (room_mark(room), token_name.map(Into::into));
         Talk { id: room.id, mark, token_name, seen, names, member: None, pass: None, name: None }
     }
 }
@@ -76,7 +76,7 @@ impl Conversation for Talk {
         self.member = Some(seat::take(link, &room, &user, &ChitchatVoice, Replay::Behind(self.seen))?);
         // A room that was deleted or closed before now has told its members; this one may have come too late.
         match link.chat.chat_rooms.find(RoomKey::Id(self.id)) {
-            Ok(Some(room)) if token::mark(&room) == self.mark => {
+            Ok(Some(room)) if room_mark(&room) == self.mark => {
                 let ground = Ground::ChatRoom { id: self.id, mark: self.mark.clone() };
                 self.pass = Some(link.chat.recheck.enter(link, round, ground));
                 Ok(())

@@ -1,7 +1,7 @@
 //! Room tokens: what opens a closed room. They may be used again, and die with the room's password.
 
 use crate::{
-    auth::token::{Kind, Member, RoomGrant, Signed, password_mark},
+    auth::token::{Kind, Member, RoomGrant, Signed, room_mark},
     chat::Chat,
     refusal::{Reason, Refusal},
     store::chat_rooms::ChatRoom,
@@ -32,15 +32,10 @@ pub fn entrant(chat: &Chat, room: &ChatRoom, token: &str) -> Result<Member, Refu
         return Err(Reason::TokenWrongRoom.into());
     }
     let member = claims.member.ok_or(Reason::TokenWrongKind)?;
-    if mark(room).is_none_or(|mark| mark != member.password_mark) {
+    if room_mark(room).is_none_or(|mark| mark != member.password_mark) {
         return Err(Refusal::new(Reason::TokenExpired, "The room's password was changed; get a new token."));
     }
     Ok(member)
-}
-
-/// What is known of a room's password by those who were let in; `None`: they needed none.
-pub fn mark(room: &ChatRoom) -> Option<String> {
-    room.fields.access.password_hash().map(password_mark)
 }
 
 /// `alg` of a token's header (RFC 7515 §4.1.1): only good for saying what is wrong with it.

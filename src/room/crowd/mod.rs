@@ -7,9 +7,10 @@
 use super::{
     member::{Member, Room},
     run::{Encoded, Run},
-    voice::{Event, Voice},
+    voice::Voice,
 };
 use crate::{
+    event::Event,
     message::MessageId,
     metrics::messages::Figures,
     socket::{close::Close, frame, outbound::Outbound},

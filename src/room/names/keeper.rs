@@ -3,7 +3,7 @@
 use super::Holder;
 use crate::{
     store::{
-        StoreError,
+        error::StoreError,
         names::{Claim, LIFE, SharedNames},
         outage::KnownOutage,
     },

@@ -11,7 +11,7 @@ pub mod keeper;
 use crate::{
     socket::close::Close,
     store::{
-        StoreError,
+        error::StoreError,
         names::{Claim, Named, SharedNames},
     },
 };

@@ -15,8 +15,8 @@ pub use handshake::HANDSHAKE_RECORD;
 
 use super::threads::Rest;
 use crate::{
-    chat::StartError,
     config::{Limits, certificate::Identity},
+    start_error::StartError,
 };
 use handshake::End;
 use parking_lot::Mutex;

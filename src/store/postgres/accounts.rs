@@ -3,8 +3,11 @@
 //! Laravel's migrations decide about the types of the columns, so each is cast to what is read here:
 //! an enumeration, a number for a boolean, a time with or without its zone are all the same to us.
 
-use super::database::Database;
-use crate::store::{Account, Accounts, Membership, Monitor, StoreError, UserId, postgres::OpenError};
+use super::{OpenError, database::Database};
+use crate::store::{
+    accounts::{Account, Accounts, Membership, Monitor, UserId},
+    error::StoreError,
+};
 use postgres::Row;
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 use super::{accounts::is_text, connection::Session, database::Database};
 use crate::store::{
-    StoreError,
     chat_rooms::{Access, ChatRoom, ChatRooms, Created, Moving, RoomFields, RoomKey, Updated, title_key},
+    error::StoreError,
 };
 use jiff::Timestamp;
 use postgres::{Row, error::SqlState, types::ToSql};

@@ -2,16 +2,16 @@
 //! server is away.
 
 use super::{
+    OpenError,
     connection::{Connection, Session},
     failure::Failure,
     target::{Target, Url},
 };
 use crate::{
-    config::value,
+    redact,
     store::{
-        StoreError,
+        error::StoreError,
         outage::{KnownOutage, Outages},
-        postgres::OpenError,
     },
 };
 use r2d2::{HandleError, HandleEvent, ManageConnection, Pool, PooledConnection, event::AcquireEvent};
@@ -59,7 +59,7 @@ impl Database {
         patience: Duration,
         prepare: impl FnOnce(&mut Connection) -> Result<(), OpenError>,
     ) -> Result<Database, OpenError> {
-        let shown = value::without_password(url);
+        let shown = redact::without_password(url);
         let unusable = |cause: String| OpenError::Unusable { url: shown.clone(), cause };
         let target = Url::parse(url).and_then(Url::target).map_err(&unusable)?;
         let connector = Connector { target, threads: Arc::default() };

@@ -40,7 +40,7 @@ impl Postgres {
     /// `patience` is over. What can't get better by waiting (a wrong password, no such database)
     /// fails at once.
     pub fn open(url: &str, patience: Duration) -> Result<Postgres, OpenError> {
-        let shown = crate::config::value::without_password(url);
+        let shown = crate::redact::without_password(url);
         let database = Database::open(url, patience, |first| migrations::migrate(first, &shown))?;
         Ok(Postgres {
             accounts: Arc::new(PostgresAccounts::of(database.clone())),
@@ -50,7 +50,7 @@ impl Postgres {
 
     /// Finds out whether [`Postgres::open`] would succeed, without waiting and without changing anything.
     pub fn check(url: &str) -> Result<PostgresAccounts, OpenError> {
-        let shown = crate::config::value::without_password(url);
+        let shown = crate::redact::without_password(url);
         Ok(PostgresAccounts::of(Database::open(url, Duration::ZERO, |first| migrations::rehearse(first, &shown))?))
     }
 }

@@ -8,7 +8,11 @@ use super::{
     failure::Failure,
     target::Url,
 };
-use crate::store::{Accounts, Membership, UserId, chat_rooms::ChatRooms, suite};
+use crate::store::{
+    accounts::{Accounts, Membership, UserId},
+    chat_rooms::ChatRooms,
+    suite,
+};
 use std::{
     ops::Deref,
     sync::{Arc, Barrier, atomic::AtomicUsize},

@@ -11,7 +11,7 @@
 //! `rediss+cluster` and `rediss+sentinel` are the same over TLS. Sentinels with a password of their own: `?sentinel_user=…&sentinel_pass=…`.
 //! User and password are percent-encoded (RFC 3986 §2.1).
 
-use crate::config::value::without_password;
+use crate::redact::without_password;
 use percent_encoding::percent_decode_str;
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
 use std::{fmt, path::PathBuf};

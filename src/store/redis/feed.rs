@@ -15,10 +15,10 @@ use super::{
     wire::{self, Frame},
 };
 use crate::{
+    event::Event,
     message::{Message, MessageId, RoomName},
-    room::voice::Event,
     store::{
-        StoreError,
+        error::StoreError,
         feed::{Ear, Feed, Heard, Stored},
         presence::Presence,
     },

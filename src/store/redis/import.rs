@@ -15,7 +15,7 @@ use super::{
 use crate::{
     message::{MessageId, RoomName},
     store::{
-        StoreError,
+        error::StoreError,
         moving::{Kept, Mark},
     },
 };

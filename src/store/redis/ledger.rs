@@ -1,9 +1,9 @@
 //! Spent tokens in Redis: one atomic `SET … NX EX` each.
 
 use super::{Redis, call::Call, failed, script};
-use crate::{
-    auth::token::SignedPart,
-    store::{Ledger, StoreError},
+use crate::store::{
+    error::StoreError,
+    ledger::{Ledger, SignedPart},
 };
 use redis::Value;
 use std::{fmt::Write, sync::Arc, time::SystemTime};

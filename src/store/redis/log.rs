@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     message::{Draft, Message, MessageId, RoomName},
-    store::{Appended, MessageLog, StoreError, feed::Feed},
+    store::{
+        error::StoreError,
+        feed::Feed,
+        log::{Appended, MessageLog},
+    },
 };
 use redis::{Cmd, Value, cmd};
 use sha2::{Digest, Sha256};

@@ -43,7 +43,7 @@ use self::{
     log::RedisLog,
     names::RedisNames,
 };
-use super::{StoreError, outage::KnownOutage};
+use super::{error::StoreError, outage::KnownOutage};
 use crate::message::RoomName;
 use std::{error::Error, fmt::Write, io, sync::Arc};
 

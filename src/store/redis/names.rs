@@ -10,7 +10,7 @@ use super::{
 use crate::{
     message::RoomName,
     store::{
-        StoreError,
+        error::StoreError,
         names::{Claim, LIFE, Named, SharedNames},
     },
 };

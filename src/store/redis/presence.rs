@@ -8,7 +8,7 @@ use super::{
 use crate::{
     message::RoomName,
     store::{
-        StoreError,
+        error::StoreError,
         presence::{Change, Known, Presence},
     },
 };

@@ -10,8 +10,8 @@
 
 use super::id::{EntryId, Tail};
 use crate::{
+    event::Event,
     message::{Draft, Message, MessageId, RoomName},
-    room::voice::Event,
 };
 use std::sync::Arc;
 

@@ -5,7 +5,10 @@ use super::{
     database::{self, DiskSync, Pool, Tuning},
     failed,
 };
-use crate::store::{Account, Accounts, Membership, Monitor, StoreError, UserId};
+use crate::store::{
+    accounts::{Account, Accounts, Membership, Monitor, UserId},
+    error::StoreError,
+};
 use rusqlite::{Connection, OptionalExtension, Row};
 use rusqlite_migration::{M, Migrations};
 use std::{

@@ -1,7 +1,10 @@
 //! What `account …` and `monitor …` on the command line do to the accounts' file.
 
 use super::accounts::{MONITOR_COLUMNS, SqliteAccounts, monitor};
-use crate::store::{Monitor, StoreError, UserId};
+use crate::store::{
+    accounts::{Monitor, UserId},
+    error::StoreError,
+};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
 /// An account to be made.
@@ -233,7 +236,10 @@ fn is_duplicate(error: &rusqlite::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Accounts, Membership, suite::Opened};
+    use crate::store::{
+        accounts::{Accounts, Membership},
+        suite::Opened,
+    };
 
     fn open() -> Opened<SqliteAccounts> {
         Opened::new(|dir| SqliteAccounts::open(&dir.join("chat.db")).unwrap())

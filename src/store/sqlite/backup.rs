@@ -38,7 +38,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), StoreOpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Accounts, sqlite::accounts::SqliteAccounts};
+    use crate::store::{accounts::Accounts, sqlite::accounts::SqliteAccounts};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::{accounts::SqliteAccounts, database::Pool, failed};
 use crate::store::{
-    StoreError,
     chat_rooms::{Access, ChatRoom, ChatRooms, Created, Moving, RoomFields, RoomKey, Updated, title_key},
+    error::StoreError,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, ffi, named_params, types::Type};

@@ -39,11 +39,20 @@ pub(super) enum DiskSync {
     Commit,
 }
 
-impl From<crate::config::Durability> for DiskSync {
-    fn from(durability: crate::config::Durability) -> DiskSync {
+/// What an echo promises in the embedded store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Survives a crash or kill of the server.
+    Process,
+    /// Survives a power failure: one sync a group commit.
+    Power,
+}
+
+impl From<Durability> for DiskSync {
+    fn from(durability: Durability) -> DiskSync {
         match durability {
-            crate::config::Durability::Process => DiskSync::Checkpoint,
-            crate::config::Durability::Power => DiskSync::Commit,
+            Durability::Process => DiskSync::Checkpoint,
+            Durability::Power => DiskSync::Commit,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     accounts::SqliteAccounts,
     admin::{AdminError, insert_monitor},
 };
-use crate::store::{Monitor, StoreError};
+use crate::store::{accounts::Monitor, error::StoreError};
 
 /// Name, email and bcrypt hash (cost 10) of `<first name>-password`.
 const ACCOUNTS: [(&str, &str, &str); 3] = [
@@ -81,7 +81,7 @@ fn monitors() -> [Monitor; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Accounts, suite::Opened};
+    use crate::store::{accounts::Accounts, suite::Opened};
 
     fn open() -> Opened<SqliteAccounts> {
         Opened::new(|dir| SqliteAccounts::open(&dir.join("chat.db")).unwrap())

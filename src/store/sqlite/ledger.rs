@@ -7,13 +7,15 @@
 
 use super::{
     StoreOpenError,
-    database::{self, DiskSync, Tuning},
+    database::{self, DiskSync, Durability, Tuning},
     failed,
 };
 use crate::{
-    auth::token::SignedPart,
-    config::Durability,
-    store::{Ledger, StoreError, outage::Outages},
+    store::{
+        error::StoreError,
+        ledger::{Ledger, SignedPart},
+        outage::Outages,
+    },
     vital,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};

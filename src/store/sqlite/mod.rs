@@ -18,7 +18,7 @@ pub mod admin;
 pub mod backup;
 pub mod chat_rooms;
 pub mod data_dir;
-mod database;
+pub mod database;
 mod demo;
 pub mod ledger;
 pub mod log;
@@ -27,8 +27,8 @@ pub mod saved;
 use self::{
     accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir, ledger::SqliteLedger, log::SqliteLog,
 };
-use super::StoreError;
-use crate::config::Durability;
+use super::error::StoreError;
+use database::Durability;
 use std::{
     error::Error,
     io,
@@ -121,9 +121,12 @@ fn failed<E: Into<Box<dyn Error + Send + Sync>>>(
 mod tests {
     use super::*;
     use crate::{
-        auth::token::SignedPart,
         message::{Draft, RoomName},
-        store::{Accounts, Ledger, MessageLog},
+        store::{
+            accounts::Accounts,
+            ledger::{Ledger, SignedPart},
+            log::MessageLog,
+        },
     };
     use std::time::{Duration, SystemTime};
 

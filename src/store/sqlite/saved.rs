@@ -7,10 +7,10 @@ use super::{
     log::{self, ids},
 };
 use crate::{
-    auth::token::SignedPart,
     message::{MessageId, RoomName},
     store::{
-        StoreError,
+        error::StoreError,
+        ledger::SignedPart,
         moving::{Kept, Mark},
     },
 };
@@ -112,13 +112,11 @@ pub enum MarksError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::Durability,
-        store::{
-            Ledger, MessageLog,
-            sqlite::{ledger::SqliteLedger, log::SqliteLog},
-            suite::{draft, fresh_room, say},
-        },
+    use crate::store::{
+        ledger::Ledger,
+        log::MessageLog,
+        sqlite::{database::Durability, ledger::SqliteLedger, log::SqliteLog},
+        suite::{draft, fresh_room, say},
     };
 
     fn texts(page: &[Kept]) -> Vec<&str> {

@@ -3,11 +3,12 @@
 //! A back end's test module calls `suite::ledger!(open)`, where `open()` gives a new, empty store as
 //! an [`Opened`] (or anything else that dereferences to it).
 
-use super::{Accounts, Appended, Ledger, Membership, MessageLog, UserId};
-use crate::{
-    auth::token::SignedPart,
-    message::{Draft, Message, MessageId, RoomName},
+use super::{
+    accounts::{Accounts, Membership, UserId},
+    ledger::{Ledger, SignedPart},
+    log::{Appended, MessageLog},
 };
+use crate::message::{Draft, Message, MessageId, RoomName};
 use std::{
     collections::HashSet,
     ops::Deref,

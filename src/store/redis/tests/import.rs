@@ -2,14 +2,13 @@
 
 use super::{draft, ledger, log, soon};
 use crate::{
-    auth::token::SignedPart,
-    config::Durability,
     message::{Draft, MessageId, RoomName},
     store::{
-        Appended, Ledger, MessageLog,
+        ledger::{Ledger, SignedPart},
+        log::{Appended, MessageLog},
         moving::{Kept, Mark},
         redis::import::Standing,
-        sqlite::log::SqliteLog,
+        sqlite::{database::Durability, log::SqliteLog},
         suite::{fresh_room, say, texts},
     },
 };

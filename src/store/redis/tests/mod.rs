@@ -5,12 +5,12 @@ mod names;
 
 use super::{RedisStores, address::Deployment, ledger::RedisLedger, log::RedisLog, server::ANSWER};
 use crate::{
-    auth::token::SignedPart,
+    event::Event,
     message::{Draft, MessageId, RoomName},
-    room::voice::Event,
     store::{
-        Appended, Ledger, MessageLog,
         feed::{Ear, Heard, Stored},
+        ledger::{Ledger, SignedPart},
+        log::{Appended, MessageLog},
         presence::{Change, Known},
         suite::{self, fresh_room, say, texts},
     },

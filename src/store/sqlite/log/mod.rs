@@ -20,13 +20,15 @@ mod writer;
 use self::{chores::Chores, keeper::Keeper, unindexed::Unindexed, writer::Writer};
 use super::{
     StoreOpenError,
-    database::{self, DiskSync, Pool, Tuning},
+    database::{self, DiskSync, Durability, Pool, Tuning},
     failed,
 };
 use crate::{
-    config::Durability,
     message::{Draft, Message, MessageId, RoomName},
-    store::{Appended, MessageLog, StoreError},
+    store::{
+        error::StoreError,
+        log::{Appended, MessageLog},
+    },
     vital,
 };
 use rusqlite::{Connection, OptionalExtension, Row};

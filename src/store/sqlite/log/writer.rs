@@ -8,7 +8,7 @@ use super::{
 use crate::{
     message::{Draft, RoomName},
     store::{
-        Appended,
+        log::Appended,
         sqlite::database::{self, Tuning},
     },
 };

@@ -1,0 +1,43 @@
+//! What a lane is told.
+
+use super::{
+    member::{Member, Room},
+    run::Run,
+};
+use crate::{event::Event, message::MessageId, socket::close::Close};
+use bytes::Bytes;
+use crossbeam_channel::Sender;
+use std::sync::Arc;
+
+/// What a lane is told.
+pub(super) enum Command {
+    Deliver(Batch),
+    Announce {
+        room: Arc<Room>,
+        event: Arc<Event>,
+        except: Option<u64>,
+    },
+    Join(Arc<Member>),
+    Release(Arc<Member>, Option<MessageId>),
+    Leave(Arc<Member>),
+    Close {
+        room: Arc<Room>,
+        farewell: Bytes,
+        close: Close,
+    },
+    /// Say so when what came before is sent.
+    Settle(Sender<()>),
+}
+
+/// What was stored in one go.
+#[derive(Clone)]
+pub(super) struct Batch {
+    pub runs: Arc<[Run]>,
+    pub whispers: Arc<[Whisper]>,
+}
+
+/// Frames for one member alone, in their place among the messages.
+pub(super) struct Whisper {
+    pub to: Arc<Member>,
+    pub frames: Bytes,
+}

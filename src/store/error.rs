@@ -1,0 +1,36 @@
+//! What a store answers that did not do what was asked.
+
+use super::outage::KnownOutage;
+use crate::refusal::{Reason, Refusal};
+use std::{error::Error, time::Duration};
+
+/// A store did not do what was asked; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[error("the {store} can't {what}")]
+pub struct StoreError {
+    /// `account store`, `message log` or `token ledger`.
+    pub store: &'static str,
+    /// What was tried, as a verb phrase.
+    pub what: &'static str,
+    #[source]
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+impl StoreError {
+    /// Logs that this had a consequence, unless it follows from an outage that was logged when it began.
+    pub fn log(&self, consequence: &'static str) {
+        let error: &dyn Error = self;
+        if self.source.is::<KnownOutage>() {
+            tracing::debug!(error, "{consequence}");
+        } else {
+            tracing::warn!(error, "{consequence}");
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        error.log("a store can't be reached");
+        Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1))
+    }
+}

@@ -1,0 +1,30 @@
+//! Single use: a connection token opens one socket, ever.
+
+use super::error::StoreError;
+use std::{fmt, time::SystemTime};
+
+/// Marks connection tokens as spent.
+///
+/// The mark is keyed on the signed part of the token (RFC 7515 §5.1): that is what the signature
+/// protects, while the signature's own text can be re-encoded without breaking it.
+pub trait Ledger: Send + Sync {
+    /// Spends a token, atomically over all nodes; `false` if it was spent before. The mark may be
+    /// forgotten after `until`, when the token would be refused as expired anyway.
+    ///
+    /// Fails if the store can't be reached. The caller must then refuse: an unchecked token lets
+    /// nobody in.
+    fn spend(&self, token: &SignedPart, until: SystemTime) -> Result<bool, StoreError>;
+
+    /// Fails if the store can't be reached.
+    fn probe(&self) -> Result<(), StoreError>;
+}
+
+/// SHA-256 of a token's signed part, `header.payload` (RFC 7515 §5.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SignedPart(pub [u8; 32]);
+
+impl fmt::Debug for SignedPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignedPart(…)")
+    }
+}
