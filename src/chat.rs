@@ -3,7 +3,10 @@
 use crate::{
     api::chats,
     auth::password::Passwords,
-    config::{Config, Database, Storage},
+    config::{
+        Config,
+        value::{Database, Storage},
+    },
     limits::{
         places::Places,
         rate::{AddressLimit, LoginLimits},

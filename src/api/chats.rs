@@ -3,12 +3,12 @@
 
 use super::{
     bearer, chats_page,
-    router::{Endpoints, Params, Route},
+    route::{Endpoints, Params, Route},
 };
 use crate::{
     auth::token::{Member, Signed, room_mark},
     chat::Chat,
-    config::PublicRoomChanges,
+    config::value::PublicRoomChanges,
     door::chitchat::{
         self,
         error::{self, about},

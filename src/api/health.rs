@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz`, `/metrics`: for those who look after the server.
 
-use super::router::{Endpoints, Params, Route};
+use super::route::{Endpoints, Params, Route};
 use crate::{
     chat::Chat,
     http::{head::Method, reply::Reply, request::Request},

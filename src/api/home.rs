@@ -2,7 +2,7 @@
 
 use super::{
     assets::{self, Prepared, Variant},
-    router::{Endpoints, Params, Route},
+    route::{Endpoints, Params, Route},
 };
 use crate::{
     chat::Chat,

@@ -2,7 +2,7 @@
 
 use super::{
     credentials::{self, Credentials},
-    router::{Endpoints, Params, Route},
+    route::{Endpoints, Params, Route},
 };
 use crate::{
     auth::token::{Grant, Issued, Kind},

@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod health;
 pub mod home;
 pub mod login;
+pub mod route;
 pub mod router;
 pub mod stream;
 pub mod ticket;

@@ -2,7 +2,11 @@
 //!
 //! A group of endpoints is one file with an `ENDPOINTS` table; to add one, name it in [`PUBLIC`].
 
-use super::{chats, cors, health, home, login, stream, ticket, v1};
+use super::{
+    chats, cors, health, home, login,
+    route::{Endpoints, Params, Route},
+    stream, ticket, v1,
+};
 use crate::{
     chat::Chat,
     http::{head::Method, reply::Reply, request::Request},
@@ -20,71 +24,8 @@ const HEALTH: &[&Endpoints] = &[&health::ENDPOINTS];
 /// What is served on `ADMIN_LISTEN`.
 const ADMIN: &[&Endpoints] = &[&health::ENDPOINTS, &health::FIGURES];
 
-/// The endpoints of one file.
-pub struct Endpoints {
-    pub routes: &'static [Route],
-    /// How their refusals look to their clients.
-    pub refused: fn(Refusal) -> Reply,
-}
-
-/// One endpoint.
-pub struct Route {
-    /// GET answers HEAD, too; OPTIONS is answered for all.
-    pub methods: &'static [Method],
-    /// `/chats/:id/token`: a `:name` takes any one segment, everything else only itself.
-    pub pattern: &'static str,
-    pub answer: Answer,
-    /// The answer waits for nothing: no store, no password, nobody else.
-    pub at_once: bool,
-}
-
 /// The endpoint of a path where nothing is, for logs and figures.
 const NOWHERE: &str = "none";
-
-pub type Answer = fn(&Arc<Chat>, &Request, &Params<'_>) -> Result<Reply, Refusal>;
-
-impl Route {
-    pub const fn new(methods: &'static [Method], pattern: &'static str, answer: Answer) -> Route {
-        Route { methods, pattern, answer, at_once: false }
-    }
-
-    /// The same, whose answer waits for nothing.
-    pub const fn at_once(self) -> Route {
-        Route { at_once: true, ..self }
-    }
-
-    fn params<'a>(&self, segments: &'a [String]) -> Option<Params<'a>> {
-        let mut wanted = self.pattern.split('/').filter(|part| !part.is_empty());
-        let mut params = Params(Vec::new());
-        for segment in segments {
-            let part = wanted.next()?;
-            match part.strip_prefix(':') {
-                Some(name) => params.0.push((name, segment)),
-                None if part == segment => {}
-                None => return None,
-            }
-        }
-        wanted.next().is_none().then_some(params)
-    }
-
-    fn takes(&self, method: Method) -> bool {
-        let method = if method == Method::Head { Method::Get } else { method };
-        self.methods.contains(&method)
-    }
-}
-
-/// What stands in the path for each `:name` of the route's pattern, decoded.
-#[derive(Debug)]
-pub struct Params<'a>(Vec<(&'static str, &'a str)>);
-
-impl<'a> Params<'a> {
-    /// `name` must be one of the pattern's.
-    pub fn get(&self, name: &str) -> &'a str {
-        let found = self.0.iter().find(|(n, _)| *n == name);
-        debug_assert!(found.is_some(), "the pattern has no :{name}");
-        found.map_or("", |(_, segment)| segment)
-    }
-}
 
 /// Every method and pattern that is answered, at whichever address.
 pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -2,7 +2,7 @@
 
 use super::{
     bearer,
-    router::{Endpoints, Params, Route},
+    route::{Endpoints, Params, Route},
 };
 use crate::{
     chat::Chat,

@@ -3,7 +3,7 @@
 use super::{
     bearer,
     credentials::{self, Credentials},
-    router::{Endpoints, Params, Route},
+    route::{Endpoints, Params, Route},
 };
 use crate::{
     auth::token::{Grant, Issued, Kind, Signed},

@@ -1,7 +1,7 @@
 //! Passwords and passphrases: from the terminal without echo, or from standard input. Never from a flag.
 
 use super::Failure;
-use crate::auth::keys::KeyError;
+use crate::auth::keys::error::KeyError;
 use clap::{Arg, ArgAction};
 use std::{
     fs::File,

@@ -2,7 +2,12 @@
 
 use super::{Failure, say};
 use crate::{
-    config::{Database, Storage, settings::JWT_PRIVATE_KEY, signing::SECRET_FILE, sources::Settings},
+    config::{
+        settings::JWT_PRIVATE_KEY,
+        signing::SECRET_FILE,
+        sources::Settings,
+        value::{Database, Storage},
+    },
     store::sqlite::backup,
 };
 use clap::{Arg, ArgMatches, Command, value_parser};

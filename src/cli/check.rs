@@ -3,13 +3,13 @@
 use super::{Failure, ask, say};
 use crate::{
     config::{
-        Database, Storage, ceilings,
+        ceilings,
         certificate::Identity,
         secret_file::readable_by_others,
         settings::{self, ADMIN_LISTEN, ALL, JWT_PRIVATE_KEY, LISTEN, MAX_CONNECTIONS, Setting},
         signing::SECRET_FILE,
         sources::Settings,
-        value,
+        value::{self, Database, Storage},
     },
     redact,
     store::{

@@ -16,19 +16,18 @@ pub mod token;
 
 use crate::{
     config::{
-        Database,
         error::SettingError,
         settings::{self, LOG_FORMAT, LOG_LEVEL},
         sources::{Settings, Sources},
-        value,
+        value::{self, Database},
     },
     logging,
     start_error::StartError,
     store::{
         accounts::Accounts,
         error::StoreError,
-        postgres::{OpenError, accounts::PostgresAccounts},
-        sqlite::{StoreOpenError, accounts::SqliteAccounts, admin::AdminError},
+        postgres::{accounts::PostgresAccounts, error::OpenError},
+        sqlite::{accounts::SqliteAccounts, admin::AdminError, error::StoreOpenError},
     },
 };
 use clap::{ArgMatches, Command};

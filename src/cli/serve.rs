@@ -2,10 +2,11 @@
 
 use super::{Failure, ask, say};
 use crate::{
-    auth::keys::KeyError,
+    auth::keys::error::KeyError,
     config::{
-        Config, Database, ceilings, settings,
+        Config, ceilings, settings,
         sources::{Settings, Sources},
+        value::Database,
     },
     server::{Server, reload},
     store::accounts::Accounts,

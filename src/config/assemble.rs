@@ -1,13 +1,13 @@
 //! From what the user gave to what the server uses: every setting read, and judged beside the others.
 
 use super::{
-    Config, Database, Limits, Storage, StreamSettings, TokenLives,
+    Config, Limits, StreamSettings, TokenLives,
     certificate::Identity,
     error::SettingError,
     settings::{self, *},
     signing::{self, PassphraseSource},
     sources::Settings,
-    value::{self, Expected},
+    value::{self, Database, Expected, Storage},
 };
 use crate::auth::{api_keys::ApiKeys, keys::Keyring};
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};

@@ -6,6 +6,7 @@ pub mod certificate;
 mod dotenv;
 pub mod error;
 mod misspelt;
+pub mod origin;
 pub mod secret_file;
 pub mod settings;
 pub mod signing;
@@ -20,6 +21,7 @@ use crate::{
 use certificate::Identity;
 use ipnet::IpNet;
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use value::{Database, PublicRoomChanges, Storage};
 
 /// All settings, as the server uses them. Made once, by [`assemble`], from flags, environment and `.env`.
 #[derive(Clone)]
@@ -56,24 +58,6 @@ pub struct Config {
     pub durability: Durability,
     /// `serve --demo`: demo accounts, demo keys allowed.
     pub demo: bool,
-}
-
-/// Where accounts and monitors are kept.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Database {
-    /// The path of the SQLite file.
-    Sqlite(PathBuf),
-    /// A `postgres://` URL; may hold a password, so never log it.
-    Postgres(String),
-}
-
-/// Where messages, spent tokens and presence are kept.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Storage {
-    /// In `DATA_DIR`, for one node.
-    Embedded,
-    /// A `redis://` URL; may hold a password, so never log it.
-    Redis(String),
 }
 
 impl fmt::Debug for Database {
@@ -148,11 +132,4 @@ pub struct StreamSettings {
     pub publish_key: Option<String>,
     pub public: bool,
     pub publish_loopback: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PublicRoomChanges {
-    Anyone,
-    Creator,
-    Nobody,
 }

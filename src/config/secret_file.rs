@@ -1,6 +1,6 @@
 //! Secrets in files: `NAME_FILE=path`, and systemd credentials.
 
-use super::{error::SettingError, sources::Origin};
+use super::{error::SettingError, origin::Origin};
 use std::{fmt, fs, io::Read, os::unix::fs::PermissionsExt, path::Path};
 
 /// Far above any key; keeps a `NAME_FILE` that is set to a device or a disk image from filling the memory.

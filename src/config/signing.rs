@@ -6,7 +6,7 @@ use super::{
     settings::{JWT_OLD_KEYS, JWT_PASSPHRASE, JWT_PRIVATE_KEY, JWT_PUBLIC_KEY},
     sources::Settings,
 };
-use crate::auth::keys::{KeyError, Keyring};
+use crate::auth::keys::{Keyring, error::KeyError};
 use std::{
     fs::{self, DirBuilder},
     io::{self, Write},

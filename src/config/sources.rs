@@ -4,6 +4,7 @@ use super::{
     dotenv,
     error::SettingError,
     misspelt,
+    origin::{Layer, Origin},
     secret_file::{self, readable_by_others},
     settings::{self, ALL, DATA_DIR, Form, Setting},
     value::Expected,
@@ -13,7 +14,6 @@ use std::{
     collections::HashMap,
     env,
     ffi::{OsStr, OsString},
-    fmt,
     path::{Path, PathBuf},
 };
 
@@ -64,24 +64,6 @@ pub struct Settings {
 struct Given {
     text: String,
     origin: Origin,
-}
-
-/// Where a value came from.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    layer: Layer,
-    /// The name that was used: an alias, or `NAME_FILE`.
-    variable: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layer {
-    Flag,
-    Environment,
-    Credential,
-    DotEnv,
-    StateDirectory,
-    Default,
 }
 
 impl Settings {
@@ -243,34 +225,6 @@ fn misspelt_names(sources: &Sources) -> Vec<String> {
         .collect();
     sentences.sort();
     sentences
-}
-
-impl Origin {
-    /// The place alone, in a word or two.
-    pub fn place(&self) -> &'static str {
-        match self.layer {
-            Layer::Flag => "flag",
-            Layer::Environment => "environment",
-            Layer::Credential => "systemd credential",
-            Layer::DotEnv => ".env",
-            Layer::StateDirectory => "systemd state directory",
-            Layer::Default => "default",
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let variable = &self.variable;
-        match self.layer {
-            Layer::Flag => write!(f, "--{}", settings::flag(variable)),
-            Layer::Environment => write!(f, "{variable} in the environment"),
-            Layer::Credential => write!(f, "the systemd credential {variable}"),
-            Layer::DotEnv => write!(f, "{variable} in .env"),
-            Layer::StateDirectory => write!(f, "{variable}, from STATE_DIRECTORY,"),
-            Layer::Default => write!(f, "{variable}, by default,"),
-        }
-    }
 }
 
 /// A systemd credential (`LoadCredential=`): a file in a directory that only this service can read.

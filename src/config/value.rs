@@ -1,6 +1,5 @@
 //! How the text of a setting is read; each failure says what the text should have been.
 
-use super::{Database, PublicRoomChanges, Storage};
 use crate::{
     auth::origin::OriginAllowlist,
     store::{postgres::Url, redis::address::Deployment, sqlite::database::Durability},
@@ -15,6 +14,31 @@ use std::{
 
 /// What a text should have been: the end of a sentence that begins with "should be".
 pub type Expected = String;
+
+/// Where accounts and monitors are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Database {
+    /// The path of the SQLite file.
+    Sqlite(PathBuf),
+    /// A `postgres://` URL; may hold a password, so never log it.
+    Postgres(String),
+}
+
+/// Where messages, spent tokens and presence are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// In `DATA_DIR`, for one node.
+    Embedded,
+    /// A `redis://` URL; may hold a password, so never log it.
+    Redis(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicRoomChanges {
+    Anyone,
+    Creator,
+    Nobody,
+}
 
 /// A whole number of `unit` within `range`.
 pub fn number(text: &str, range: RangeInclusive<u64>, unit: &str) -> Result<u64, Expected> {

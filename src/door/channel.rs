@@ -1,8 +1,8 @@
 //! The channel doors: tickets and two steps, `/channel/[:room]`. JSON text frames with a `type`.
 
 use super::{
-    Admission, Door, Token,
     channel_frame::{self, Asked, ChannelVoice},
+    entry::{Admission, Door, Token},
     presented::{self, Presented},
     seat::{self, Replay},
     session::{Conversation, Link},

@@ -1,6 +1,9 @@
 //! The opening handshake (RFC 6455 §4.2): everything is checked first, the token is spent last.
 
-use super::{Admission, Door, session::Conversation};
+use super::{
+    entry::{Admission, Door},
+    session::Opening,
+};
 use crate::{
     chat::Chat,
     http::head::Head,
@@ -8,19 +11,8 @@ use crate::{
     request_id,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 use tungstenite::handshake::derive_accept_key;
-
-/// An accepted handshake: the token is spent, the `101` is about to be written.
-pub struct Opening {
-    /// The whole `101` response.
-    pub response: Vec<u8>,
-    pub conversation: Box<dyn Conversation>,
-    /// At which door.
-    pub door: &'static str,
-    /// Whom the log names if the rest goes wrong.
-    pub client: IpAddr,
-}
 
 /// Judges a handshake at `door`. On success the token has been spent; a refusal spends nothing.
 pub fn prepare(chat: &Arc<Chat>, door: &dyn Door, head: &Head, segments: &[String]) -> Result<Opening, Refusal> {

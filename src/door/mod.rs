@@ -6,6 +6,7 @@
 pub mod channel;
 pub mod channel_frame;
 pub mod chitchat;
+pub mod entry;
 pub mod handshake;
 pub mod json;
 pub mod presented;
@@ -14,86 +15,7 @@ pub mod seat;
 pub mod session;
 pub mod stream;
 
-use crate::{
-    auth::token::{Claims, Kind},
-    chat::Chat,
-    http::head::Head,
-    refusal::{Reason, Refusal},
-    store::ledger::SignedPart,
-};
-use presented::Presented;
-use session::Conversation;
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use entry::Door;
 
 /// Every door, in the order in which they are asked whether a path is theirs.
 pub const DOORS: &[&dyn Door] = &[&propromo::Propromo, &channel::Channel, &chitchat::Chitchat, &stream::Stream];
-
-/// One kind of client: its paths, its way in, its refusals.
-pub trait Door: Sync {
-    /// Its name in logs and figures.
-    fn name(&self) -> &'static str;
-
-    /// Whether this path (its decoded segments) is one of this door's WebSockets.
-    fn owns(&self, segments: &[String]) -> bool;
-
-    /// Checks token, origin, room and membership; spends nothing.
-    fn admit(&self, chat: &Arc<Chat>, head: &Head, segments: &[String]) -> Result<Admission, Refusal>;
-
-    /// The status that this door's clients expect for `reason`.
-    fn status(&self, reason: Reason) -> u16 {
-        reason.status()
-    }
-
-    /// The body of a refused handshake.
-    fn refused(&self, refusal: &Refusal) -> String {
-        json::refusal(refusal.reason.word(), &refusal.sentence)
-    }
-}
-
-/// What a door lets in.
-pub struct Admission {
-    /// The token to spend before the `101`, and when it expires anyway.
-    pub spend: Option<(SignedPart, SystemTime)>,
-    /// Echoed as `Sec-WebSocket-Protocol`.
-    pub subprotocol: Option<String>,
-    /// What happens once the socket is open.
-    pub conversation: Box<dyn Conversation>,
-}
-
-/// A verified token that came with a handshake.
-pub struct Token {
-    pub claims: Claims,
-    signed_part: SignedPart,
-    subprotocol: Option<String>,
-}
-
-impl Token {
-    /// The handshake's token, verified; only kinds that `accepts` names are let through.
-    pub fn of(chat: &Chat, head: &Head, accepts: fn(Kind) -> bool) -> Result<Token, Refusal> {
-        Token::verified(chat, presented::presented(head)?.ok_or(Reason::TokenMissing)?, accepts)
-    }
-
-    /// A token that was found in a handshake, verified.
-    pub fn verified(chat: &Chat, presented: Presented, accepts: fn(Kind) -> bool) -> Result<Token, Refusal> {
-        let verified = chat.config.keys.verify(&presented.token, accepts, SystemTime::now())?;
-        Ok(Token { claims: verified.claims, signed_part: verified.signed_part, subprotocol: presented.subprotocol })
-    }
-
-    /// Refuses a token that was narrowed to another room.
-    pub fn opens(&self, room: &str) -> Result<(), Refusal> {
-        match &self.claims.room {
-            Some(narrowed) if narrowed != room => Err(Reason::TokenWrongRoom.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Lets its owner in, once.
-    pub fn admission(self, conversation: Box<dyn Conversation>) -> Admission {
-        // `exp` is the last second in which the token is valid: the mark must outlive it.
-        let until = SystemTime::UNIX_EPOCH + Duration::from_secs(self.claims.expires.saturating_add(2));
-        Admission { spend: Some((self.signed_part, until)), subprotocol: self.subprotocol, conversation }
-    }
-}

@@ -1,7 +1,8 @@
 //! The Propromo door: `/chat/:monitor_id?auth=`. Plain text in, one JSON object a message out.
 
 use super::{
-    Admission, Door, Token, json,
+    entry::{Admission, Door, Token},
+    json,
     seat::{self, Replay},
     session::{Conversation, Link},
 };

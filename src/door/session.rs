@@ -1,13 +1,11 @@
 //! One open WebSocket: its opening, and its read loop on a thread of its own.
 
-use super::handshake::Opening;
 use crate::{
     chat::Chat,
     config::Limits,
     metrics::Connected,
     refusal::Reason,
     room::member::Member,
-    server::threads::Rest,
     socket::{
         close::{Close, GOODBYE},
         frame,
@@ -100,6 +98,20 @@ impl Link {
         self.outbound.send(&frame::text_of(text));
     }
 }
+
+/// An accepted handshake: the token is spent, the `101` is about to be written.
+pub struct Opening {
+    /// The whole `101` response.
+    pub response: Vec<u8>,
+    pub conversation: Box<dyn Conversation>,
+    /// At which door.
+    pub door: &'static str,
+    /// Whom the log names if the rest goes wrong.
+    pub client: IpAddr,
+}
+
+/// What a connection's first thread leaves to be done on a fresh one.
+pub type Rest = Box<dyn FnOnce() + Send>;
 
 /// Joins and writes the `101`. What is left is to read until the connection ends: to be done on a thread that has
 /// done nothing else, since the stack that this took is never given back. `early` is what came in behind the request

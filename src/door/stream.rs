@@ -3,7 +3,8 @@
 //! What a publisher posts goes out word for word, one text frame a post; see `api::stream`.
 
 use super::{
-    Admission, Door, presented,
+    entry::{Admission, Door},
+    presented,
     seat::{self, Replay},
     session::{Conversation, Link},
 };

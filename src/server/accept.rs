@@ -1,11 +1,7 @@
 //! The accept loop: counts connections, hands each to a thread, and goes on whatever the system runs out of.
 
-use super::{
-    shutdown::StopSignal,
-    threads::{Rest, Threads},
-    turned_away::TurnedAway,
-};
-use crate::{metrics::Metrics, vital};
+use super::{shutdown::StopSignal, threads::Threads, turned_away::TurnedAway};
+use crate::{door::session::Rest, metrics::Metrics, vital};
 use prometheus_client::metrics::counter::Counter;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},

@@ -9,6 +9,7 @@
 
 pub mod accept;
 pub mod connection;
+pub mod linger;
 pub mod listen;
 pub mod pace;
 pub mod reader;

@@ -21,9 +21,6 @@ const MAX_IDLE: usize = 64;
 /// How long they are kept.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// What a connection's first thread leaves to be done on a fresh one.
-pub type Rest = Box<dyn FnOnce() + Send>;
-
 /// Serves connections, each on a thread of its own. `T` is what a thread gets.
 pub struct Threads<T> {
     /// Holds nothing: a connection passes only to a thread that waits for one.

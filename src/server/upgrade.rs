@@ -1,9 +1,13 @@
 //! Which requests open a WebSocket, and at which door.
 
-use super::threads::Rest;
 use crate::{
     chat::Chat,
-    door::{DOORS, Door, handshake, session},
+    door::{
+        DOORS,
+        entry::Door,
+        handshake,
+        session::{self, Rest},
+    },
     http::{head::Head, reply::Reply},
     refusal::{Reason, Refusal},
 };

@@ -8,7 +8,7 @@ mod tokens;
 
 use super::{
     bearer,
-    router::{Endpoints, Route},
+    route::{Endpoints, Route},
 };
 use crate::{
     auth::api_keys::{Caller, Scope},

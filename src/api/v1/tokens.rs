@@ -2,7 +2,7 @@
 
 use super::{Call, account, body::Body, rooms};
 use crate::{
-    api::router::Params,
+    api::route::Params,
     auth::{
         api_keys::Scope,
         token::{Grant, Issued, Kind, Signed},

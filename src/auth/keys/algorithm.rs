@@ -1,6 +1,6 @@
 //! One key of any supported kind; the key decides the algorithm, never a token's header.
 
-use super::KeyError;
+use super::error::KeyError;
 use jwt_simple::{JWTError, prelude::*};
 use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef, der::Encode as _, spki::SubjectPublicKeyInfoRef};
 use serde::{Serialize, de::DeserializeOwned};

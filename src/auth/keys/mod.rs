@@ -1,6 +1,7 @@
 //! The keys that sign and verify tokens.
 
 mod algorithm;
+pub mod error;
 mod pem;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,7 @@ mod tests;
 use super::pem::is_pem;
 use algorithm::{SigningKey, VerifyingKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use error::KeyError;
 use jwt_simple::prelude::{HS256Key, JWTClaims, VerificationOptions};
 use parking_lot::RwLock;
 use serde::{Serialize, de::DeserializeOwned};
@@ -61,11 +63,6 @@ impl OldKey {
         self.until.is_none_or(|until| Instant::now() < until)
     }
 }
-
-/// A key that can't be used, and what to do about it. Never carries key material.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct KeyError(pub String);
 
 impl Keyring {
     /// Builds the keyring from `JWT_PRIVATE_KEY` and `JWT_PUBLIC_KEY`: PEM text or an HS256 secret (whatever

@@ -1,8 +1,8 @@
 //! PEM files (RFC 7468) as OpenSSL writes them: which block is which key, and whether they belong together.
 
 use super::{
-    KeyError,
     algorithm::{SigningKey, VerifyingKey},
+    error::KeyError,
 };
 use crate::auth::pem::is_pem;
 use jwt_simple::prelude::{Claims, Duration, NoCustomClaims};

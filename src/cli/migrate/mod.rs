@@ -5,7 +5,12 @@ mod messages;
 
 use super::{Failure, NO_PATIENCE, say};
 use crate::{
-    config::{Database, Storage, settings::JWT_PRIVATE_KEY, signing::SECRET_FILE, sources::Settings},
+    config::{
+        settings::JWT_PRIVATE_KEY,
+        signing::SECRET_FILE,
+        sources::Settings,
+        value::{Database, Storage},
+    },
     redact::without_password,
     store::{
         chat_rooms::ChatRooms,

@@ -5,9 +5,9 @@
 
 use super::{
     command::{self, Asked},
-    entry::{Backoff, Entered, knock},
+    entry::{Backoff, knock},
     frame::{self, Heard, Said},
-    inbox::{Inbox, Input, Inputs, MAX_WAITING},
+    inbox::{Entered, Inbox, Input, Inputs, MAX_WAITING},
     keyboard::Signs,
     line::Lost,
     outbox::Outbox,

@@ -1,20 +1,13 @@
 //! Going in: each attempt on a thread of its own, since names, certificates and far servers take their time.
 
 use super::{
-    inbox::Inbox,
+    inbox::{Entered, Inbox},
     line::Line,
     session::{Denied, Session},
 };
 use rand::Rng;
 use std::{sync::Arc, thread, time::Duration};
 use zeroize::Zeroizing;
-
-/// How an attempt ended.
-pub enum Entered {
-    Opened(Result<Line, Denied>),
-    /// The password, given again, did not help.
-    NoLogin(Denied),
-}
 
 /// Tries once to open the room, behind the message `since`; logs in again first if there is a password.
 pub fn knock(

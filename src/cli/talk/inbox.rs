@@ -1,6 +1,6 @@
 //! What other threads hand to the talk, and the bell that wakes it.
 
-use super::entry::Entered;
+use super::{line::Line, session::Denied};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::{
     io::{self, Read, Write},
@@ -20,6 +20,13 @@ pub enum Input {
     /// Whoever sits there wants to leave.
     Enough,
     Broken(String),
+}
+
+/// How an attempt ended.
+pub enum Entered {
+    Opened(Result<Line, Denied>),
+    /// The password, given again, did not help.
+    NoLogin(Denied),
 }
 
 /// Where other threads put what the talk should see; each item wakes it.

@@ -7,7 +7,10 @@ pub mod room;
 mod talk;
 pub mod token;
 
-use super::{Admission, Door, presented};
+use super::{
+    entry::{Admission, Door},
+    presented,
+};
 use crate::{
     auth::token::room_mark,
     chat::Chat,

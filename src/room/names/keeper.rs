@@ -1,6 +1,6 @@
 //! Keeps this node's claims to names alive among the other nodes, and gives back what could not be given back at once.
 
-use super::Holder;
+use super::holder::Holder;
 use crate::{
     store::{
         error::StoreError,

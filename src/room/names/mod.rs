@@ -6,15 +6,17 @@
 //! Lock order: a holder's `parting`, the table of rooms, then one room's names. No lock is held over I/O but a holder's
 //! `parting` and a room's `open`, for reading, while an event is on its way to the log.
 
-pub mod keeper;
+pub mod holder;
+mod keeper;
 
 use crate::{
     socket::close::Close,
     store::{
         error::StoreError,
-        names::{Claim, Named, SharedNames},
+        names::{Named, SharedNames},
     },
 };
+use holder::{Holder, key};
 use jiff::Timestamp;
 use keeper::{Keeper, Running};
 use parking_lot::{Mutex, RwLock};
@@ -22,11 +24,7 @@ use serde::{Serialize, Serializer};
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
     io,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
-    time::Instant,
+    sync::{Arc, Weak, atomic::Ordering},
 };
 
 /// What the members of a room that was shut are closed with.
@@ -157,11 +155,6 @@ impl RoomNames {
     }
 }
 
-/// What names are compared by. Neither case nor white space around makes another person.
-fn key(name: &str) -> String {
-    name.trim().to_lowercase()
-}
-
 /// A name that is held; dropping it gives the name back.
 pub struct Holding {
     names: Arc<RoomNames>,
@@ -234,78 +227,6 @@ impl Drop for Holding {
         if let Some(others) = &self.names.others {
             others.give_back(self.names.room, &self.holder);
         }
-    }
-}
-
-/// One who has a name on this node.
-struct Holder {
-    key: Arc<str>,
-    /// Of its claim among the nodes.
-    number: u64,
-    name: Arc<str>,
-    color: Mutex<Arc<str>>,
-    /// Unix milliseconds.
-    last_activity: AtomicI64,
-    /// What the other nodes were last told of its activity.
-    told: AtomicI64,
-    /// Until when no other node gives the name away.
-    sure: Mutex<Instant>,
-    lost: AtomicBool,
-    /// Held while the name is given up.
-    parting: Mutex<()>,
-}
-
-impl Holder {
-    fn new(name: &str, color: &str) -> Holder {
-        let now = Timestamp::now().as_millisecond();
-        Holder {
-            key: key(name).into(),
-            number: rand::random(),
-            name: name.into(),
-            color: Mutex::new(color.into()),
-            last_activity: now.into(),
-            told: now.into(),
-            sure: Mutex::new(Instant::now()),
-            lost: AtomicBool::new(false),
-            parting: Mutex::default(),
-        }
-    }
-
-    fn named(&self) -> Named {
-        Named {
-            name: self.name.clone(),
-            color: self.color.lock().clone(),
-            last_activity: self.last_activity.load(Ordering::Relaxed),
-        }
-    }
-
-    fn claim(&self) -> Claim {
-        Claim { key: self.key.clone(), number: self.number, named: self.named() }
-    }
-
-    /// Whether the other nodes do not know yet when it was last active. A color changes with activity only.
-    fn has_changed(&self) -> bool {
-        self.last_activity.load(Ordering::Relaxed) != self.told.load(Ordering::Relaxed)
-    }
-
-    fn was_told(&self, claim: &Claim) {
-        self.told.store(claim.named.last_activity, Ordering::Relaxed);
-    }
-
-    fn sure_until(&self, until: Instant) {
-        *self.sure.lock() = until;
-    }
-
-    fn is_sure(&self) -> bool {
-        Instant::now() < *self.sure.lock()
-    }
-
-    fn lose(&self) {
-        self.lost.store(true, Ordering::Relaxed);
-    }
-
-    fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
     }
 }
 

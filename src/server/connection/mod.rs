@@ -4,13 +4,14 @@
 //! WebSocket. That is opened here, and then runs on a thread of its own.
 
 use super::{
+    linger::linger,
     pace::Pace,
     reader::{End, Reader},
-    threads::Rest,
     upgrade::{Session, Upgrades},
 };
 use crate::{
     config::Limits,
+    door::session::Rest,
     gateway::Gateway,
     http::{
         answer::{self, Persistence},
@@ -24,19 +25,14 @@ use crate::{
 };
 use ipnet::IpNet;
 use std::{
-    io::{self, ErrorKind, Read, Write},
-    net::{IpAddr, Shutdown, TcpStream},
+    io::{self, ErrorKind, Write},
+    net::{IpAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-/// How long a connection that is being closed may still send, so that it sees the answer before the end.
-const LINGER: Duration = Duration::from_secs(1);
-/// Bytes that are taken from it meanwhile.
-const LINGER_BYTES: usize = 256 * 1024;
 
 /// What the connections of one listener have in common.
 pub struct Service {
@@ -236,27 +232,6 @@ impl InFlight<'_> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Closes a connection in which more may be on its way (RFC 9112 §9.6): closed with bytes unread, TCP would reset it,
-/// and the client would lose the answer.
-pub(super) fn linger(mut stream: &TcpStream) {
-    let until = Instant::now() + LINGER;
-    if stream.shutdown(Shutdown::Write).is_err() {
-        return;
-    }
-    let mut chunk = [0; 8 * 1024];
-    let mut taken = 0;
-    while taken < LINGER_BYTES {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
-            return;
-        }
-        match stream.read(&mut chunk) {
-            Ok(0) | Err(_) => return,
-            Ok(length) => taken += length,
-        }
     }
 }
 

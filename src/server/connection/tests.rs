@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use prometheus_client::metrics::counter::Counter;
-use std::thread;
+use std::{io::Read, net::Shutdown, thread};
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 

@@ -7,7 +7,7 @@ use crate::{
         reply::Reply,
     },
     refusal::{Reason, Refusal},
-    server::connection::linger,
+    server::linger::linger,
 };
 use rustls::{ServerConfig, ServerConnection};
 use std::{

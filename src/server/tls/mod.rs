@@ -13,9 +13,9 @@ mod pump;
 
 pub use handshake::HANDSHAKE_RECORD;
 
-use super::threads::Rest;
 use crate::{
     config::{Limits, certificate::Identity},
+    door::session::Rest,
     start_error::StartError,
 };
 use handshake::End;

@@ -3,7 +3,7 @@
 //! Laravel's migrations decide about the types of the columns, so each is cast to what is read here:
 //! an enumeration, a number for a boolean, a time with or without its zone are all the same to us.
 
-use super::{OpenError, database::Database};
+use super::{database::Database, error::OpenError};
 use crate::store::{
     accounts::{Account, Accounts, Membership, Monitor, UserId},
     error::StoreError,

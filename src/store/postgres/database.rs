@@ -2,8 +2,8 @@
 //! server is away.
 
 use super::{
-    OpenError,
     connection::{Connection, Session},
+    error::OpenError,
     failure::Failure,
     target::{Target, Url},
 };

@@ -1,8 +1,8 @@
 //! Our own tables, in the schema `chat`: made and brought up to date by whichever node comes first.
 
 use super::{
-    OpenError,
     connection::{Connection, Session},
+    error::OpenError,
 };
 use postgres::{Transaction, error::SqlState};
 use std::time::Duration;

@@ -13,6 +13,7 @@ pub mod accounts;
 pub mod chat_rooms;
 mod connection;
 mod database;
+pub mod error;
 mod failure;
 mod migrations;
 mod target;
@@ -21,6 +22,7 @@ mod tests;
 mod tls;
 
 use self::{accounts::PostgresAccounts, chat_rooms::PostgresChatRooms, database::Database};
+use error::OpenError;
 use std::{sync::Arc, time::Duration};
 
 pub use target::Url;
@@ -53,23 +55,4 @@ impl Postgres {
         let shown = crate::redact::without_password(url);
         Ok(PostgresAccounts::of(Database::open(url, Duration::ZERO, |first| migrations::rehearse(first, &shown))?))
     }
-}
-
-/// PostgreSQL can't be used, and what to do about it. The sentence includes the cause; URLs are
-/// shown without their passwords.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("can't use the database {url}: {cause}")]
-    Unusable { url: String, cause: String },
-    #[error(
-        "the role {role} may not use or make the chat's own tables in {url}; let the owner of the database run: {remedy}"
-    )]
-    MayNot { url: String, role: String, remedy: String },
-    #[error(
-        "the schema chat in {url} was made by a newer propromo-chat (its tables are version {version}, this one knows \
-         up to {latest}); start that one, or restore a backup from before it"
-    )]
-    TooNew { url: String, version: i32, latest: i32 },
-    #[error("can't bring the schema chat in {url} up to date: {cause}")]
-    Migration { url: String, cause: String },
 }

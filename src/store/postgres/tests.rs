@@ -1,10 +1,11 @@
 //! Against a real server, started by the tests.
 
 use super::{
-    OpenError, Postgres,
+    Postgres,
     accounts::PostgresAccounts,
     chat_rooms::PostgresChatRooms,
     connection::{Connection, MOST},
+    error::OpenError,
     failure::Failure,
     target::Url,
 };

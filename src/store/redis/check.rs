@@ -2,9 +2,9 @@
 
 use super::{
     address::{Deployment, Host, Layout},
-    feed_channel,
     fleet::Fleet,
     server::Wire,
+    shared::feed_channel,
     wire::BEAT,
 };
 use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, cmd};

@@ -4,15 +4,15 @@
 //! frame names the message before it, and `room::feed` finds out what is missing.
 
 use super::{
-    Keys, Redis,
-    call::{Call, Failure},
-    failed,
+    call::Call,
+    failure::{Failure, failed},
     fleet::Fleet,
     id::{EntryId, Tail},
-    log::read_entries,
+    keys::Keys,
     presence::RedisPresence,
     server::{CONNECT, Wire},
-    wire::{self, Frame},
+    shared::Redis,
+    wire::{self, Frame, read_entries},
 };
 use crate::{
     event::Event,

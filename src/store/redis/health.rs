@@ -4,7 +4,7 @@
 //! Only the watch thread goes on trying. When Redis takes commands again it forms a new [`Fleet`], with new
 //! connections, and everything goes on.
 
-use super::{address::Deployment, call::sentence, fleet::Fleet, server::Wire, wire::BEAT};
+use super::{address::Deployment, failure::sentence, fleet::Fleet, server::Wire, wire::BEAT};
 use crate::vital;
 use parking_lot::{Condvar, Mutex};
 use redis::{RedisResult, Value, cmd};

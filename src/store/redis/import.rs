@@ -4,10 +4,10 @@
 //! that is done again finds nothing to do.
 
 use super::{
-    Keys,
-    call::{Call, Failure},
-    failed,
+    call::Call,
+    failure::{Failure, failed},
     id::EntryId,
+    keys::Keys,
     ledger::{self, RedisLedger},
     log::{self, REMEMBER, RedisLog},
     script, wire,

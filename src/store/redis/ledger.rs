@@ -1,6 +1,6 @@
 //! Spent tokens in Redis: one atomic `SET … NX EX` each.
 
-use super::{Redis, call::Call, failed, script};
+use super::{call::Call, failure::failed, script, shared::Redis};
 use crate::store::{
     error::StoreError,
     ledger::{Ledger, SignedPart},
@@ -32,7 +32,7 @@ impl Ledger for RedisLedger {
         });
         match spend {
             Ok(Value::Int(spent)) => Ok(spent == 1),
-            Ok(_) => Err(super::Failure::Unreadable),
+            Ok(_) => Err(super::failure::Failure::Unreadable),
             Err(failure) => Err(failure),
         }
         .map_err(failed(STORE, "spend a token"))

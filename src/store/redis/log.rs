@@ -1,13 +1,15 @@
 //! The message log in Redis: a stream a room. A batch is one round trip, a room's share of it one atomic script.
 
 use super::{
-    Keys, Redis,
-    call::{Answer, Call, Failure},
-    failed,
+    call::Call,
+    failure::{Answer, Failure, failed},
     feed::RedisFeed,
     fleet::Fleet,
     id::{EntryId, Tail},
-    script, wire,
+    keys::Keys,
+    script,
+    shared::Redis,
+    wire::{self, read_entries},
 };
 use crate::{
     message::{Draft, Message, MessageId, RoomName},
@@ -175,19 +177,4 @@ fn read_appended(room: &RoomName, count: usize, answer: Answer) -> Result<Vec<Ap
         }
     });
     outcomes.collect()
-}
-
-/// Reads `[[id, [name, body]]…]`; the name says whether the message was taken over from another log. An entry that this program did not write is left out.
-pub(super) fn read_entries(room: &RoomName, answer: Value) -> Result<Vec<Message>, Failure> {
-    let Value::Array(entries) = answer else { return Err(Failure::Unreadable) };
-    let tail = Tail::of(room);
-    let messages = entries.iter().filter_map(|entry| {
-        let Value::Array(entry) = entry else { return None };
-        let [Value::BulkString(id), Value::Array(fields)] = &entry[..] else { return None };
-        let [Value::BulkString(name), Value::BulkString(body)] = &fields[..] else { return None };
-        let (entry, mut body) = (EntryId::parse(id)?, &body[..]);
-        let tail = if name == wire::FOREIGN { wire::read_tail(&mut body)? } else { tail };
-        wire::read_body(tail.message_id(entry), body)
-    });
-    Ok(messages.collect())
 }

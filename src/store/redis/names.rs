@@ -2,9 +2,11 @@
 //! expires.
 
 use super::{
-    Keys, Redis,
-    call::{Answer, Call, Failure},
-    failed, script,
+    call::Call,
+    failure::{Answer, Failure, failed},
+    keys::Keys,
+    script,
+    shared::Redis,
     wire::NODE_NAME,
 };
 use crate::{

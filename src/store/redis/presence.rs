@@ -1,9 +1,11 @@
 //! Who is in a room, over all nodes. A node that goes without a word is forgotten when its word expires.
 
 use super::{
-    Keys, Redis,
-    call::{Call, Failure},
-    failed, script,
+    call::Call,
+    failure::{Failure, failed},
+    keys::Keys,
+    script,
+    shared::Redis,
 };
 use crate::{
     message::RoomName,

@@ -8,11 +8,15 @@
 //! beat      3
 //! ```
 
-use super::id::{EntryId, Tail};
+use super::{
+    failure::Failure,
+    id::{EntryId, Tail},
+};
 use crate::{
     event::Event,
     message::{Draft, Message, MessageId, RoomName},
 };
+use redis::Value;
 use std::sync::Arc;
 
 const STORED: u8 = 1;
@@ -156,6 +160,21 @@ fn split<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
+}
+
+/// Reads `[[id, [name, body]]…]`; the name says whether the message was taken over from another log. An entry that this program did not write is left out.
+pub(super) fn read_entries(room: &RoomName, answer: Value) -> Result<Vec<Message>, Failure> {
+    let Value::Array(entries) = answer else { return Err(Failure::Unreadable) };
+    let tail = Tail::of(room);
+    let messages = entries.iter().filter_map(|entry| {
+        let Value::Array(entry) = entry else { return None };
+        let [Value::BulkString(id), Value::Array(fields)] = &entry[..] else { return None };
+        let [Value::BulkString(name), Value::BulkString(body)] = &fields[..] else { return None };
+        let (entry, mut body) = (EntryId::parse(id)?, &body[..]);
+        let tail = if name == FOREIGN { read_tail(&mut body)? } else { tail };
+        read_body(tail.message_id(entry), body)
+    });
+    Ok(messages.collect())
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Accounts in SQLite: the server reads them here, [`admin`](super::admin) commands write them.
 
 use super::{
-    StoreOpenError,
     database::{self, DiskSync, Pool, Tuning},
-    failed,
+    error::{StoreOpenError, failed},
 };
 use crate::store::{
     accounts::{Account, Accounts, Membership, Monitor, UserId},

@@ -1,8 +1,8 @@
 //! A copy of one of the store's files, made while others write to it.
 
 use super::{
-    StoreOpenError,
     database::{self, BUSY, DiskSync, Tuning},
+    error::StoreOpenError,
 };
 use std::{
     fs::{self, OpenOptions},

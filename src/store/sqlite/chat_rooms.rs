@@ -1,6 +1,6 @@
 //! The rooms of the rooms door in SQLite, in the file of the accounts.
 
-use super::{accounts::SqliteAccounts, database::Pool, failed};
+use super::{accounts::SqliteAccounts, database::Pool, error::failed};
 use crate::store::{
     chat_rooms::{Access, ChatRoom, ChatRooms, Created, Moving, RoomFields, RoomKey, Updated, title_key},
     error::StoreError,

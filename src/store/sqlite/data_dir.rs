@@ -1,6 +1,6 @@
 //! `DATA_DIR`: made private, and owned by one process at a time.
 
-use super::StoreOpenError;
+use super::error::StoreOpenError;
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{DirBuilder, File, OpenOptions},

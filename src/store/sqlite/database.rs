@@ -1,6 +1,6 @@
 //! Opening a SQLite file: created private, migrated, every option set by name.
 
-use super::StoreOpenError;
+use super::error::StoreOpenError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 use rusqlite_migration::Migrations;
 use std::{

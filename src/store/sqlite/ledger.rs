@@ -6,9 +6,8 @@
 //! (a channel without room), so the thread sees that nobody took one, and takes the mark back.
 
 use super::{
-    StoreOpenError,
     database::{self, DiskSync, Durability, Tuning},
-    failed,
+    error::{StoreOpenError, failed},
 };
 use crate::{
     store::{

@@ -20,6 +20,7 @@ pub mod chat_rooms;
 pub mod data_dir;
 pub mod database;
 mod demo;
+pub mod error;
 pub mod ledger;
 pub mod log;
 pub mod saved;
@@ -27,14 +28,9 @@ pub mod saved;
 use self::{
     accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir, ledger::SqliteLedger, log::SqliteLog,
 };
-use super::error::StoreError;
 use database::Durability;
-use std::{
-    error::Error,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use error::StoreOpenError;
+use std::{path::Path, sync::Arc};
 
 /// All of the embedded store, and the lock that makes it ours.
 pub struct Embedded {
@@ -72,49 +68,6 @@ impl Embedded {
             data_dir,
         })
     }
-}
-
-/// The embedded store can't be used, and what to do about it. The sentence includes the cause.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreOpenError {
-    #[error(
-        "can't use the data directory {}: {cause}; give this user a directory it may write to (DATA_DIR)",
-        path.display()
-    )]
-    Directory { path: PathBuf, cause: io::Error },
-    #[error(
-        "the data directory {} is in use by another propromo-chat{}; stop it, or give this one a directory of its own \
-         (DATA_DIR)",
-        path.display(),
-        holder.map_or_else(String::new, |pid| format!(" (process {pid})"))
-    )]
-    InUse { path: PathBuf, holder: Option<u32> },
-    #[error("can't open the database {}: {cause}", path.display())]
-    File { path: PathBuf, cause: Box<dyn Error + Send + Sync> },
-    #[error(
-        "the database {} was written by a newer propromo-chat (its tables are version {version}, this one knows up to \
-         {latest}); start that one, or restore a backup from before it",
-        path.display()
-    )]
-    TooNew { path: PathBuf, version: u32, latest: u32 },
-    #[error(
-        "the database {} was written by an older propromo-chat; start this one on it once, which brings it up to date, \
-         and stop it again",
-        path.display()
-    )]
-    TooOld { path: PathBuf },
-    #[error("can't bring the tables of the database {} up to date: {cause}", path.display())]
-    Migration { path: PathBuf, cause: Box<rusqlite_migration::Error> },
-    #[error("can't start the thread {name}: {cause}")]
-    Thread { name: &'static str, cause: io::Error },
-}
-
-/// Turns a cause into the [`StoreError`] of this store and attempt.
-fn failed<E: Into<Box<dyn Error + Send + Sync>>>(
-    store: &'static str,
-    what: &'static str,
-) -> impl FnOnce(E) -> StoreError {
-    move |source| StoreError { store, what, source: source.into() }
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 //! The caller holds the data directory's lock, so nobody else writes meanwhile.
 
 use super::{
-    StoreOpenError, database, failed, ledger,
+    database,
+    error::{StoreOpenError, failed},
+    ledger,
     log::{self, ids},
 };
 use crate::{

@@ -156,7 +156,7 @@ fn ids_grow_though_only_the_stream_is_left_to_tell() {
     let room = fresh_room();
     let before = say(&*opened.store, &room, &["a"; 3]);
     let mut delete = redis::cmd("DEL");
-    delete.arg(super::Keys(&room).head());
+    delete.arg(super::keys::Keys(&room).head());
     opened.redis.ask::<()>(delete).unwrap();
     assert!(say(&*opened.store, &room, &["b"])[0] > before[2]);
 }
@@ -301,7 +301,7 @@ fn a_node_that_died_is_forgotten_and_its_users_have_left() {
     let mut ear = feed.listen();
     hear(&mut *ear);
     // As if the other node had not told anything for half a minute.
-    let nodes = super::Keys(&room).nodes();
+    let nodes = super::keys::Keys(&room).nodes();
     let mut fields = redis::cmd("HGETALL");
     fields.arg(&nodes);
     let fields: Vec<(String, u64)> = redis.ask(fields).unwrap();

@@ -5,8 +5,7 @@
 
 use super::{
     chores::{Chore, Chores},
-    lock_writer,
-    writer::Writer,
+    writer::{Writer, lock_writer},
 };
 use crate::vital;
 use rusqlite::{Connection, OptionalExtension};

@@ -19,9 +19,8 @@ mod writer;
 
 use self::{chores::Chores, keeper::Keeper, unindexed::Unindexed, writer::Writer};
 use super::{
-    StoreOpenError,
     database::{self, DiskSync, Durability, Pool, Tuning},
-    failed,
+    error::{StoreOpenError, failed},
 };
 use crate::{
     message::{Draft, Message, MessageId, RoomName},
@@ -36,10 +35,11 @@ use rusqlite_migration::{M, Migrations};
 use std::{
     error::Error,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
+use writer::lock_writer;
 
 pub(super) const STORE: &str = "message log";
 
@@ -215,16 +215,6 @@ fn read_each(view: &Connection, keys: &[i64], page: &mut Vec<Message>) -> rusqli
         page.extend(one.query_row([key], message).optional()?);
     }
     Ok(())
-}
-
-/// A panic while the lock was held may have cut a transaction short: the writer starts afresh.
-fn lock_writer(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
-    writer.lock().unwrap_or_else(|poisoned| {
-        let mut guard = poisoned.into_inner();
-        guard.reset();
-        writer.clear_poison();
-        guard
-    })
 }
 
 /// The greatest key that an id was ever made of.

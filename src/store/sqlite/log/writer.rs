@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, Transactio
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -257,6 +257,16 @@ impl Writer {
             self.connection = None;
         }
     }
+}
+
+/// A panic while the lock was held may have cut a transaction short: the writer starts afresh.
+pub(super) fn lock_writer(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().unwrap_or_else(|poisoned| {
+        let mut guard = poisoned.into_inner();
+        guard.reset();
+        writer.clear_poison();
+        guard
+    })
 }
 
 fn begin<'c>(

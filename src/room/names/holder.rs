@@ -1,0 +1,89 @@
+//! One who has a name on this node.
+
+use crate::store::names::{Claim, Named};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Instant,
+};
+
+/// One who has a name on this node.
+pub(super) struct Holder {
+    pub(super) key: Arc<str>,
+    /// Of its claim among the nodes.
+    pub(super) number: u64,
+    pub(super) name: Arc<str>,
+    pub(super) color: Mutex<Arc<str>>,
+    /// Unix milliseconds.
+    pub(super) last_activity: AtomicI64,
+    /// What the other nodes were last told of its activity.
+    pub(super) told: AtomicI64,
+    /// Until when no other node gives the name away.
+    pub(super) sure: Mutex<Instant>,
+    pub(super) lost: AtomicBool,
+    /// Held while the name is given up.
+    pub(super) parting: Mutex<()>,
+}
+
+impl Holder {
+    pub fn new(name: &str, color: &str) -> Holder {
+        let now = Timestamp::now().as_millisecond();
+        Holder {
+            key: key(name).into(),
+            number: rand::random(),
+            name: name.into(),
+            color: Mutex::new(color.into()),
+            last_activity: now.into(),
+            told: now.into(),
+            sure: Mutex::new(Instant::now()),
+            lost: AtomicBool::new(false),
+            parting: Mutex::default(),
+        }
+    }
+
+    pub fn named(&self) -> Named {
+        Named {
+            name: self.name.clone(),
+            color: self.color.lock().clone(),
+            last_activity: self.last_activity.load(Ordering::Relaxed),
+        }
+    }
+
+    pub fn claim(&self) -> Claim {
+        Claim { key: self.key.clone(), number: self.number, named: self.named() }
+    }
+
+    /// Whether the other nodes do not know yet when it was last active. A color changes with activity only.
+    pub fn has_changed(&self) -> bool {
+        self.last_activity.load(Ordering::Relaxed) != self.told.load(Ordering::Relaxed)
+    }
+
+    pub fn was_told(&self, claim: &Claim) {
+        self.told.store(claim.named.last_activity, Ordering::Relaxed);
+    }
+
+    pub fn sure_until(&self, until: Instant) {
+        *self.sure.lock() = until;
+    }
+
+    pub fn is_sure(&self) -> bool {
+        Instant::now() < *self.sure.lock()
+    }
+
+    pub fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// What names are compared by. Neither case nor white space around makes another person.
+pub(super) fn key(name: &str) -> String {
+    name.trim().to_lowercase()
+}

@@ -1,0 +1,51 @@
+//! Why a command has no answer.
+
+use crate::store::{error::StoreError, outage::KnownOutage};
+use redis::{RedisError, Value};
+use std::{error::Error, sync::Arc};
+
+/// Why a command has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// Refused at once, since Redis is known to be away.
+    #[error("Redis is away: {0}")]
+    Away(Arc<str>),
+    #[error("no connection to Redis is free: {0}")]
+    NoConnection(#[from] r2d2::Error),
+    #[error("{}", sentence(.0))]
+    Redis(#[from] RedisError),
+    /// Another command of the same connection met this.
+    #[error("the connection to Redis broke: {0}")]
+    Broken(Arc<str>),
+    #[error("Redis answered something that can't be read")]
+    Unreadable,
+}
+
+pub(super) type Answer = Result<Value, Failure>;
+
+impl Failure {
+    /// Whether another try, over a new connection, may help at once.
+    pub fn is_broken_connection(&self) -> bool {
+        match self {
+            Failure::Redis(error) => error.is_io_error() && !error.is_timeout(),
+            Failure::Broken(_) => true,
+            Failure::Away(_) | Failure::NoConnection(_) | Failure::Unreadable => false,
+        }
+    }
+}
+
+/// What went wrong; the system's own words for a time-out are `Resource temporarily unavailable`.
+pub(super) fn sentence(error: &RedisError) -> String {
+    if error.is_timeout() { "Redis does not answer".to_owned() } else { error.to_string() }
+}
+
+/// Turns a failure into the [`StoreError`] of this store and attempt.
+pub(super) fn failed(store: &'static str, what: &'static str) -> impl FnOnce(Failure) -> StoreError {
+    move |failure| {
+        let source: Box<dyn Error + Send + Sync> = match failure {
+            Failure::Away(_) => Box::new(KnownOutage(failure.to_string())),
+            failure => Box::new(failure),
+        };
+        StoreError { store, what, source }
+    }
+}

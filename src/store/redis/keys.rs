@@ -1,0 +1,48 @@
+//! The keys of one room.
+
+use crate::message::RoomName;
+use std::fmt::Write;
+
+/// The keys of one room.
+pub(super) struct Keys<'a>(pub &'a RoomName);
+
+impl Keys<'_> {
+    pub fn log(&self) -> String {
+        self.key("log")
+    }
+
+    pub fn head(&self) -> String {
+        self.key("head")
+    }
+
+    pub fn nodes(&self) -> String {
+        self.key("nodes")
+    }
+
+    pub fn here(&self) -> String {
+        self.key("here")
+    }
+
+    pub fn name_nodes(&self) -> String {
+        self.key("name-nodes")
+    }
+
+    pub fn names(&self) -> String {
+        self.key("names")
+    }
+
+    /// The key of a sender's reference.
+    pub fn reference(&self, digest: &[u8]) -> String {
+        let mut key = self.key("ref:");
+        for byte in &digest[..16] {
+            // Writing to a string never fails.
+            let _ = write!(key, "{byte:02x}");
+        }
+        key
+    }
+
+    /// The tag is never empty, whatever the room's name: that begins with a letter, never with `}`.
+    pub fn key(&self, what: &str) -> String {
+        format!("propromo:{{{}}}:{what}", self.0.as_str())
+    }
+}

@@ -1,0 +1,58 @@
+//! What the stores of one node share.
+
+use super::{
+    address::Deployment,
+    call::Call,
+    failure::{Answer, Failure},
+    fleet::Fleet,
+    health::{Health, Watch},
+    server,
+};
+use std::{io, sync::Arc};
+
+/// What the stores share.
+pub(super) struct Redis {
+    pub(super) health: Arc<Health>,
+    pub(super) channel: String,
+    /// This process, as other nodes know it: 16 hexadecimal digits.
+    pub(super) node: String,
+    pub(super) _watch: Watch,
+}
+
+impl Redis {
+    pub fn new(deployment: Deployment) -> io::Result<Redis> {
+        let channel = feed_channel(&deployment);
+        let (health, watch) = Health::watch(deployment, channel.clone())?;
+        Ok(Redis { health, channel, node: format!("{:016x}", rand::random::<u64>()), _watch: watch })
+    }
+
+    pub fn fleet(&self) -> Result<Arc<Fleet>, Failure> {
+        self.health.fleet().map_err(Failure::Away)
+    }
+
+    /// Runs commands that may be carried out twice, in one round trip.
+    pub fn read(&self, calls: &[Call]) -> Result<Vec<Answer>, Failure> {
+        let fleet = self.fleet()?;
+        let answers = self.health.run(&fleet, calls);
+        let broken = answers.iter().any(|answer| answer.as_ref().is_err_and(Failure::is_broken_connection));
+        if broken && let Some(other) = self.health.wait_for_other(Some(fleet.generation), server::CONNECT) {
+            return Ok(self.health.run(&other, calls));
+        }
+        Ok(answers)
+    }
+
+    pub fn read_one(&self, call: Call) -> Answer {
+        self.read(&[call])?.pop().unwrap_or(Err(Failure::Unreadable))
+    }
+
+    /// Fails if Redis does not take commands that change something.
+    pub fn probe(&self) -> Result<(), Failure> {
+        // The watch has tried to write no longer ago than an outage, and asks each server every second.
+        self.fleet().map(drop)
+    }
+}
+
+/// The channel on which everything that is stored is published. Channels know no databases.
+pub(super) fn feed_channel(deployment: &Deployment) -> String {
+    format!("propromo:feed:{}", deployment.db())
+}
