@@ -1,7 +1,6 @@
 //! The server's parts, put together once and shared by every thread.
 
 use crate::{
-    api::chats,
     auth::password::Passwords,
     config::{
         Config,
@@ -88,12 +87,6 @@ impl Chat {
             log: stores.log,
             _data_dir: stores.data_dir,
             config,
-        });
-        let here = Arc::downgrade(&chat);
-        chat.rooms.on_shut(move |room, deleted| {
-            if let (Some(chat), Ok(room)) = (here.upgrade(), room.local().parse()) {
-                chats::send_out(&chat, room, deleted);
-            }
         });
         let looked_at = Arc::downgrade(&chat);
         chat.metrics.look(move |metrics| {

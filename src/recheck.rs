@@ -7,7 +7,6 @@
 
 use crate::{
     auth::token::room_mark,
-    door::session::Link,
     message::RoomName,
     socket::{close::Close, outbound::Outbound},
     start_error::StartError,
@@ -112,10 +111,10 @@ impl Recheck {
         Round(self.present.lock().rounds)
     }
 
-    /// Somebody is in a room, for a reason that held after `round` was asked for.
-    pub fn enter(&self, link: &Link, round: Round, ground: Ground) -> Pass {
-        let id = link.outbound.id();
-        let guest = Guest { ground, outbound: link.outbound.clone(), client: link.client };
+    /// Somebody at this address is in a room, for a reason that held after `round` was asked for.
+    pub fn enter(&self, outbound: &Arc<Outbound>, client: IpAddr, round: Round, ground: Ground) -> Pass {
+        let id = outbound.id();
+        let guest = Guest { ground, outbound: outbound.clone(), client };
         let mut present = self.present.lock();
         present.guests.insert(id, Arc::new(guest));
         if present.rounds != round.0 {

@@ -244,7 +244,7 @@ impl Talk {
         };
         let member = seat::take(link, room, user, &ChannelVoice, replay)?;
         let ground = Ground::Account { user: *account, room: room.clone() };
-        self.stage = Stage::In { member, _pass: link.chat.recheck.enter(link, *round, ground) };
+        self.stage = Stage::In { member, _pass: link.recheck(*round, ground) };
         Ok(())
     }
 

@@ -58,7 +58,7 @@ impl Conversation for Talk {
         let replay = Replay::Latest(link.chat.config.history_on_join);
         let member = seat::take(link, &self.room, &self.user, &PropromoVoice, replay)?;
         let ground = Ground::Account { user: self.account, room: self.room.clone() };
-        self.seated = Some((member, link.chat.recheck.enter(link, self.round, ground)));
+        self.seated = Some((member, link.recheck(self.round, ground)));
         Ok(())
     }
 

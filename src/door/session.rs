@@ -4,6 +4,7 @@ use crate::{
     chat::Chat,
     config::Limits,
     metrics::Connected,
+    recheck::{Ground, Pass, Round},
     refusal::Reason,
     room::member::Member,
     socket::{
@@ -83,6 +84,12 @@ impl Link {
     /// Sends the `101`, unless that is done. Fails if the socket is closed.
     pub fn open(&self) -> io::Result<()> {
         self.response.take().map_or(Ok(()), |response| self.outbound.open(response))
+    }
+
+    /// Has this client's access checked again from now on, until the pass is dropped. It had access after `round` was
+    /// asked for.
+    pub fn recheck(&self, round: Round, ground: Ground) -> Pass {
+        self.chat.recheck.enter(&self.outbound, self.client, round, ground)
     }
 
     /// This client hears a room from now on.

@@ -24,7 +24,7 @@ pub mod upgrade;
 pub mod watchdog;
 
 use crate::{
-    api::router,
+    api::{chats, router},
     chat::Chat,
     config::{
         Config,
@@ -84,6 +84,12 @@ impl Server {
         let address = listeners.main.local_addr().map_err(failed("learn the address that is listened on"))?;
         let (stopper, stop) = shutdown::stop().map_err(failed("make a pipe"))?;
         let chat = Chat::open(config)?;
+        let here = Arc::downgrade(&chat);
+        chat.rooms.on_shut(move |room, deleted| {
+            if let (Some(chat), Ok(room)) = (here.upgrade(), room.local().parse()) {
+                chats::send_out(&chat, room, deleted);
+            }
+        });
 
         let doors = Box::new(Doors::new(chat.clone()));
         let handler = {

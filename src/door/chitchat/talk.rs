@@ -78,7 +78,7 @@ impl Conversation for Talk {
         match link.chat.chat_rooms.find(RoomKey::Id(self.id)) {
             Ok(Some(room)) if room_mark(&room) == self.mark => {
                 let ground = Ground::ChatRoom { id: self.id, mark: self.mark.clone() };
-                self.pass = Some(link.chat.recheck.enter(link, round, ground));
+                self.pass = Some(link.recheck(round, ground));
                 Ok(())
             }
             Ok(_) => Err(CHANGED),
