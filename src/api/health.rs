@@ -4,7 +4,7 @@ use super::route::{Endpoints, Params, Route};
 use crate::{
     chat::Chat,
     http::{head::Method, reply::Reply, request::Request},
-    metrics,
+    metrics::{self, prometheus},
     refusal::Refusal,
     store::error::StoreError,
 };
@@ -30,8 +30,14 @@ fn readyz(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusa
     Ok(readiness([chat.accounts.probe(), chat.chat_rooms.probe(), chat.ledger.probe(), chat.log.probe()]))
 }
 
-fn figures(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
-    Ok(Reply::new(200, metrics::CONTENT_TYPE, chat.metrics.render()).with("Cache-Control", "no-store"))
+fn figures(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    let page = chat.metrics.render();
+    let reply = if prometheus::reads_open_metrics(request.header_values("accept")) {
+        Reply::new(200, metrics::CONTENT_TYPE, page)
+    } else {
+        Reply::new(200, prometheus::CONTENT_TYPE, prometheus::from_open_metrics(&page))
+    };
+    Ok(reply.with("Cache-Control", "no-store").with("Vary", "Accept"))
 }
 
 fn readiness(probes: impl IntoIterator<Item = Result<(), StoreError>>) -> Reply {

@@ -3,6 +3,7 @@
 pub mod histogram;
 pub mod messages;
 mod process;
+pub mod prometheus;
 
 use crate::{refusal::Reason, socket::close::Close};
 use histogram::Histogram;

@@ -4,8 +4,10 @@ use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Write,
     net::SocketAddr,
     path::Path,
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -285,6 +287,7 @@ fn every_figure_that_a_document_names_is_one() {
     };
     // What stands in a path of modules (`propromo_chat::door`) is no figure.
     check(&document("docs/OPERATIONS.md").replace("propromo_chat::", ""), "docs/OPERATIONS.md");
+    check(&document("docs/alerts.yml").replace("propromo-chat", ""), "docs/alerts.yml");
     let dashboard: Value = serde_json::from_str(&document("docs/grafana.json")).expect("the dashboard is JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     let queries = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
@@ -292,6 +295,48 @@ fn every_figure_that_a_document_names_is_one() {
         let expression = query["expr"].as_str().expect("a query");
         check(expression, expression);
     }
+}
+
+/// Runs Prometheus' own tool on what comes through its standard input.
+#[track_caller]
+fn promtool(arguments: &[&str], input: &str) -> String {
+    let mut tool = Command::new("promtool");
+    tool.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut tool = tool.spawn().expect("promtool: run scripts/test");
+    tool.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
+    let output = tool.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn prometheus_own_tool_finds_nothing_wrong_with_either_format() {
+    let server = server();
+    let _clients = everything(&server);
+    let page = |accept: &str| {
+        let request = get("/metrics", &[("Accept", accept), ("Connection", "close")]);
+        let answer = Connection::open(server.admin_address()).send(request).response();
+        assert_eq!(answer.header("vary"), Some("Accept"));
+        (answer.header("content-type").expect("a content type").to_owned(), answer.text().to_owned())
+    };
+    let (kind, text) = page("*/*");
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(promtool(&["check", "metrics"], &text), "", "it has a complaint");
+    assert!(text.contains("# TYPE propromo_chat_messages_total counter\n"), "{text}");
+
+    let (kind, open) = page("application/openmetrics-text; version=1.0.0, text/plain; q=0.5");
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    let counted = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(counted(&open), counted(&text), "both hold the same samples");
+}
+
+#[test]
+fn prometheus_own_tool_can_read_the_alerts() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.yml");
+    let said = promtool(&["check", "rules", path.to_str().expect("a path")], "");
+    assert!(said.contains("SUCCESS: 8 rules found"), "{said}");
 }
 
 #[test]
