@@ -17,7 +17,7 @@ use crate::{
     socket::sessions::Sessions,
     start_error::StartError,
     store::{
-        accounts::Accounts,
+        accounts::{Accounts, UserId},
         chat_rooms::ChatRooms,
         ledger::Ledger,
         log::MessageLog,
@@ -87,6 +87,12 @@ impl Chat {
             log: stores.log,
             _data_dir: stores.data_dir,
             config,
+        });
+        let here = Arc::downgrade(&chat);
+        chat.rooms.on_disconnect(move |account| {
+            if let Some(chat) = here.upgrade() {
+                chat.recheck.disconnect(UserId(account));
+            }
         });
         let looked_at = Arc::downgrade(&chat);
         chat.metrics.look(move |metrics| {

@@ -16,6 +16,16 @@ pub enum Event {
     Typing {
         user: Arc<str>,
     },
+    /// The operators say something to all who are here.
+    Notice {
+        text: Arc<str>,
+        /// Unix milliseconds.
+        at: u64,
+    },
+    /// All that this account has open is to be closed, in whichever room. Only other nodes are told so.
+    Disconnect {
+        account: i64,
+    },
     /// The room has ended for all who are in it. Only other nodes are told so; each closes its own members.
     Shut {
         deleted: bool,

@@ -98,6 +98,13 @@ pub struct Draft {
     pub reference: Option<Box<str>>,
 }
 
+impl Draft {
+    /// A message to be kept, without anything that it need not have.
+    pub fn new(room: RoomName, sender: Arc<str>, text: impl Into<Box<str>>) -> Draft {
+        Draft { room, sender, text: text.into(), extra: None, kept: true, reference: None }
+    }
+}
+
 /// A message that is stored. Message text never goes to a log, so there is no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
@@ -105,4 +112,19 @@ pub struct Message {
     pub sender: Arc<str>,
     pub text: Box<str>,
     pub extra: Option<Box<str>>,
+}
+
+impl Message {
+    /// Whether a program said it: no email address begins like that.
+    pub fn is_by_bot(&self) -> bool {
+        is_bot(&self.sender)
+    }
+}
+
+/// What the senders of programs begin with; a name follows.
+pub const BOT: &str = "bot:";
+
+/// Whether a sender is a program; no account that may log in is called so.
+pub fn is_bot(sender: &str) -> bool {
+    sender.starts_with(BOT)
 }

@@ -37,6 +37,9 @@ const BATCH: usize = 500;
 /// What an account is closed with that may no longer be where it is.
 const DENIED: Close = Close::policy("room_denied");
 
+/// What somebody is closed with whom the operators send away.
+const DISCONNECTED: Close = Close::policy("disconnected");
+
 /// What somebody is closed with whose room was deleted, or has another password.
 const CHANGED: Close = Close::policy("room_changed");
 
@@ -124,6 +127,18 @@ impl Recheck {
             let _ = self.wake.try_send(());
         }
         Pass { present: self.present.clone(), id }
+    }
+}
+
+impl Recheck {
+    /// Closes all that an account has open in rooms, and says how many that were.
+    pub fn disconnect(&self, account: UserId) -> usize {
+        let present = self.present.lock();
+        let of_account = |guest: &&Arc<Guest>| matches!(guest.ground, Ground::Account { user, .. } if user == account);
+        let guests: Vec<_> = present.guests.values().filter(of_account).cloned().collect();
+        drop(present);
+        guests.iter().for_each(|guest| guest.close(DISCONNECTED));
+        guests.len()
     }
 }
 

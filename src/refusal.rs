@@ -90,6 +90,7 @@ reasons! {
     WrongCredentials "wrong_credentials" 401 "Email or password is wrong.";
     /// The API of backends.
     ScopeMissing "scope_missing" 403 "This key has no scope for that.";
+    NoSuchMessage "no_such_message" 404 "That message is not kept in this room.";
     UserNotFound "user_not_found" 404 "There is no such account.";
     NoChats "no_chats" 403 "This account has access to no chat.";
     BadRequest "bad_request" 400 "The request can't be understood.";

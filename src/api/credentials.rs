@@ -1,10 +1,10 @@
 //! Email and password: read from a form, checked against the account.
 
 use crate::{
-    api::v1::is_bot,
     chat::Chat,
     http::body::{Field, Fields},
     limits::rate::LoginLimits,
+    message::is_bot,
     refusal::{Reason, Refusal},
     store::accounts::{Account, Accounts},
 };

@@ -131,7 +131,20 @@ pub fn presence(users: &[Arc<str>]) -> String {
 
 /// `history {messages, more}`.
 pub fn history(room: &RoomName, messages: &[Message], more: bool, out: &mut Vec<u8>) {
-    out.extend_from_slice(br#"{"type":"history","messages":["#);
+    out.extend_from_slice(br#"{"type":"history","messages":"#);
+    page(room.local(), messages, more, out);
+}
+
+/// `{messages, more}` for backends, who name rooms over all doors.
+pub fn messages(room: &RoomName, messages: &[Message], more: bool) -> Vec<u8> {
+    let mut out = br#"{"messages":"#.to_vec();
+    page(room.as_str(), messages, more, &mut out);
+    out
+}
+
+/// The list of messages and the end of the object that it is in.
+fn page(room: &str, messages: &[Message], more: bool, out: &mut Vec<u8>) {
+    out.push(b'[');
     for (n, message) in messages.iter().enumerate() {
         if n > 0 {
             out.push(b',');
@@ -141,17 +154,29 @@ pub fn history(room: &RoomName, messages: &[Message], more: bool, out: &mut Vec<
     out.extend_from_slice(if more { br#"],"more":true}"# } else { br#"],"more":false}"# });
 }
 
-fn write_message(room: &RoomName, message: &Message, out: &mut Vec<u8>) {
+fn write_message(room: &str, message: &Message, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"type":"message","id":"#);
     json::id(out, message.id);
     out.extend_from_slice(br#","room":"#);
-    json::string(out, room.local());
+    json::string(out, room);
     out.extend_from_slice(br#","user":"#);
     json::string(out, &message.sender);
     out.extend_from_slice(br#","timestamp":"#);
     json::timestamp(out, message.id);
     out.extend_from_slice(br#","text":"#);
     json::string(out, &message.text);
+    if message.is_by_bot() {
+        out.extend_from_slice(br#","bot":true"#);
+    }
+    out.push(b'}');
+}
+
+/// `notice {text, timestamp}`.
+fn notice(text: &str, at: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"type":"notice","text":"#);
+    json::string(out, text);
+    out.extend_from_slice(br#","timestamp":"#);
+    json::time(out, at);
     out.push(b'}');
 }
 
@@ -164,7 +189,7 @@ impl Voice for ChannelVoice {
     }
 
     fn message(&self, room: &RoomName, message: &Message, out: &mut Vec<u8>) {
-        write_message(room, message, out);
+        write_message(room.local(), message, out);
     }
 
     fn ack(&self, reference: &str, id: MessageId, out: &mut Vec<u8>) {
@@ -187,7 +212,8 @@ impl Voice for ChannelVoice {
             Event::Joined { user } => ("join", user),
             Event::Left { user } => ("leave", user),
             Event::Typing { user } => ("typing", user),
-            Event::Shut { .. } => return,
+            Event::Notice { text, at } => return notice(text, *at, out),
+            Event::Disconnect { .. } | Event::Shut { .. } => return,
         };
         out.extend_from_slice(br#"{"type":""#);
         out.extend_from_slice(kind.as_bytes());

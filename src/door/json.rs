@@ -18,8 +18,13 @@ pub fn id(out: &mut Vec<u8>, id: MessageId) {
 
 /// Appends the time of an id, quoted: RFC 3339, UTC, milliseconds.
 pub fn timestamp(out: &mut Vec<u8>, id: MessageId) {
+    time(out, id.millis());
+}
+
+/// The same of Unix milliseconds.
+pub fn time(out: &mut Vec<u8>, millis: u64) {
     // 48 bits of milliseconds reach beyond the years that RFC 3339 can write.
-    let time = jiff::Timestamp::from_millisecond(id.millis() as i64).unwrap_or(jiff::Timestamp::MAX);
+    let time = jiff::Timestamp::from_millisecond(millis as i64).unwrap_or(jiff::Timestamp::MAX);
     write!(out, "\"{time:.3}\"").expect("writing into memory can't fail");
 }
 

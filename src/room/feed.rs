@@ -40,10 +40,14 @@ pub(super) struct FeedThread {
     pub lanes: Lanes,
     pub stopping: Arc<AtomicBool>,
     pub shut: Arc<OnceLock<Shut>>,
+    pub disconnect: Arc<OnceLock<Disconnect>>,
 }
 
 /// Ends a room, which another node has shut, for the members on this one; whether it was deleted.
 pub(super) type Shut = Box<dyn Fn(&RoomName, bool) + Send + Sync>;
+
+/// Closes all that an account has open on this node.
+pub(super) type Disconnect = Box<dyn Fn(i64) + Send + Sync>;
 
 /// What is left to look for.
 struct Look {
@@ -79,6 +83,17 @@ impl FeedThread {
             Heard::Event { room, event: Event::Shut { deleted } } => {
                 if let Some(shut) = self.shut.get() {
                     shut(&room, deleted);
+                }
+            }
+            Heard::Event { event: Event::Disconnect { account }, .. } => {
+                if let Some(disconnect) = self.disconnect.get() {
+                    disconnect(account);
+                }
+            }
+            Heard::Event { room, event } if room.as_str().is_empty() => {
+                let rooms = self.directory.lock().all();
+                for room in rooms {
+                    self.lanes.announce(&room, event.clone(), None);
                 }
             }
             Heard::Event { room, event } => {
@@ -262,7 +277,14 @@ mod tests {
             let (sender, lane) = unbounded();
             let runner = Arc::new(Lane::new(0, lane.clone(), Figures::default()));
             let (lanes, stopping) = (Lanes::new(vec![(sender, runner)]), Arc::default());
-            let thread = FeedThread { feed: log.clone(), directory, lanes, stopping, shut: Arc::default() };
+            let thread = FeedThread {
+                feed: log.clone(),
+                directory,
+                lanes,
+                stopping,
+                shut: Arc::default(),
+                disconnect: Arc::default(),
+            };
             Bench { log, thread, room, lane, look: Look { due: false, last: Instant::now(), behind: Vec::new() } }
         }
 

@@ -66,8 +66,8 @@ pub(super) struct Post {
 pub(super) enum Author {
     /// Hears its own message as everybody does; if it can't be stored, that instead.
     Member(Arc<Member>),
-    /// Waits for the answer: whether it is stored.
-    Outsider(Sender<bool>),
+    /// Waits for the answer.
+    Outsider(Sender<Appended>),
 }
 
 impl Post {
@@ -80,7 +80,7 @@ impl Post {
                 member.outbound.send(&out.into());
             }
             // Fails if nobody waits any more.
-            Author::Outsider(answer) => drop(answer.try_send(false)),
+            Author::Outsider(answer) => drop(answer.try_send(Appended::NotStored)),
         }
     }
 }
@@ -315,7 +315,7 @@ impl Desk {
                     }
                 }
                 // Fails if nobody waits any more.
-                Author::Outsider(answer) => drop(answer.try_send(true)),
+                Author::Outsider(answer) => drop(answer.try_send(outcome)),
             }
             if self.delivers && matches!(outcome, Appended::Stored(_)) {
                 let message = Message { id, sender: draft.sender, text: draft.text, extra: draft.extra };

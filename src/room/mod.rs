@@ -32,13 +32,18 @@ use crate::{
     message::{Draft, MessageId, RoomName},
     metrics::messages::Figures,
     socket::{close::Close, frame, outbound::Outbound},
-    store::{error::StoreError, feed::Feed, log::MessageLog, presence::Presence},
+    store::{
+        error::StoreError,
+        feed::Feed,
+        log::{Appended, MessageLog},
+        presence::Presence,
+    },
     vital,
 };
 use command::Command;
 use crossbeam_channel::bounded;
 use directory::Directory;
-use feed::{FeedThread, Shut};
+use feed::{Disconnect, FeedThread, Shut};
 use lanes::Lanes;
 use log::{Author, Entry, Log, Post};
 use member::{Member, Room};
@@ -90,6 +95,7 @@ struct Others {
     roll: Roll,
     stopping: Arc<AtomicBool>,
     shut: Arc<OnceLock<Shut>>,
+    disconnect: Arc<OnceLock<Disconnect>>,
 }
 
 impl Rooms {
@@ -207,9 +213,56 @@ impl Rooms {
     pub fn publish(&self, draft: Draft) -> Option<usize> {
         let room = self.directory.lock().room(&draft.room, self.lanes.count());
         let members = self.members(&room);
-        let (answer, stored) = bounded(1);
+        match self.submit(draft) {
+            Some(Appended::Stored(_) | Appended::Repeated(_)) => Some(members),
+            Some(Appended::NotStored) | None => None,
+        }
+    }
+
+    /// Has something appended from outside, and waits for what becomes of it; `None` if that is not known in time.
+    pub fn submit(&self, draft: Draft) -> Option<Appended> {
+        let room = self.directory.lock().room(&draft.room, self.lanes.count());
+        let (answer, appended) = bounded(1);
         self.log.post(Post { author: Author::Outsider(answer), room, draft });
-        stored.recv_timeout(PUBLISH_WAIT).ok().filter(|stored| *stored).map(|_| members)
+        appended.recv_timeout(PUBLISH_WAIT).ok()
+    }
+
+    /// Has all who are in this room, or in any, hear a notice of the operators, on every node.
+    pub fn notify(&self, room: Option<&RoomName>, text: Arc<str>, at: u64) {
+        let event = Event::Notice { text, at };
+        if let Some(others) = &self.others {
+            others.feed.announce(room.unwrap_or(&RoomName::from_store("")), &event);
+        }
+        let rooms = match room {
+            Some(room) => self.find(room).into_iter().collect(),
+            None => self.directory.lock().all(),
+        };
+        for room in rooms {
+            self.lanes.announce(&room, event.clone(), None);
+        }
+    }
+
+    /// Tells the other nodes to close all that an account has open; see [`on_disconnect`](Self::on_disconnect).
+    pub fn tell_disconnect(&self, account: i64) {
+        if let Some(others) = &self.others {
+            others.feed.announce(&RoomName::from_store(""), &Event::Disconnect { account });
+        }
+    }
+
+    /// What is done when another node says that all of this account is to be closed. To be said once.
+    pub fn on_disconnect(&self, disconnect: impl Fn(i64) + Send + Sync + 'static) {
+        if let Some(others) = &self.others {
+            // It was said before: the first stays.
+            let _ = others.disconnect.set(Box::new(disconnect));
+        }
+    }
+
+    /// Who is in a room with how many sockets, on every node, in alphabetical order.
+    pub fn connections(&self, name: &RoomName) -> Result<Vec<(Arc<str>, usize)>, StoreError> {
+        match &self.others {
+            Some(others) => others.presence.everybody(name),
+            None => Ok(self.find(name).map_or_else(Vec::new, |room| room.sockets_by_user().into_iter().collect())),
+        }
     }
 
     /// Tells everybody in the room, on every node, except the socket `except`.
@@ -314,10 +367,17 @@ impl Others {
     fn start(feed: Arc<dyn Feed>, directory: Arc<Mutex<Directory>>, lanes: Lanes) -> io::Result<Others> {
         let presence = feed.presence();
         let (stopping, shut) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
-        let follower =
-            FeedThread { feed: feed.clone(), directory, lanes, stopping: stopping.clone(), shut: shut.clone() };
+        let disconnect = Arc::new(OnceLock::new());
+        let follower = FeedThread {
+            feed: feed.clone(),
+            directory,
+            lanes,
+            stopping: stopping.clone(),
+            shut: shut.clone(),
+            disconnect: disconnect.clone(),
+        };
         vital::spawn("feed", move || follower.run())?;
-        Ok(Others { feed, roll: Roll::start(presence.clone())?, presence, stopping, shut })
+        Ok(Others { feed, roll: Roll::start(presence.clone())?, presence, stopping, shut, disconnect })
     }
 }
 

@@ -88,7 +88,8 @@ impl Voice for Plain {
             Event::Joined { user } => format!("+{user}"),
             Event::Left { user } => format!("-{user}"),
             Event::Typing { user } => format!("~{user}"),
-            Event::Shut { .. } => return,
+            Event::Notice { text, .. } => format!("!{text}"),
+            Event::Disconnect { .. } | Event::Shut { .. } => return,
         };
         out.extend_from_slice(said.as_bytes());
     }

@@ -14,6 +14,9 @@ pub trait Presence: Send + Sync {
     /// Everybody in a room, in alphabetical order.
     fn users(&self, room: &RoomName) -> Result<Vec<Arc<str>>, StoreError>;
 
+    /// Everybody in a room with the number of sockets, in alphabetical order.
+    fn everybody(&self, room: &RoomName) -> Result<Vec<(Arc<str>, usize)>, StoreError>;
+
     /// How many sockets are in a room.
     fn sockets(&self, room: &RoomName) -> Result<usize, StoreError>;
 }

@@ -7,7 +7,27 @@ use support::{
     api::{MASTER, api_keys, call, call_with, only},
 };
 
-const CALLS: &[(&str, &str, &str)] = &[("tokens", "POST", "/api/v1/tokens")];
+/// Scope, method and path of every call.
+const CALLS: &[(&str, &str, &str)] = &[
+    ("tokens", "POST", "/api/v1/tokens"),
+    ("publish", "POST", "/api/v1/rooms/channel%3Alobby/messages"),
+    ("read", "GET", "/api/v1/rooms/channel%3Alobby/messages"),
+    ("read", "GET", "/api/v1/rooms/channel%3Alobby/presence"),
+    ("moderate", "POST", "/api/v1/users/nobody/disconnect"),
+    ("moderate", "POST", "/api/v1/notices"),
+];
+
+#[test]
+fn every_call_is_tried_here() {
+    let tried: Vec<_> = CALLS.iter().map(|(_, method, path)| (*method, pattern(path))).collect();
+    for (method, path) in propromo_chat::api::router::endpoints().filter(|(_, path)| path.starts_with("/api/v1")) {
+        assert!(tried.contains(&(method, path.to_owned())), "{method} {path}");
+    }
+}
+
+fn pattern(path: &str) -> String {
+    path.replace("channel%3Alobby", ":room").replace("nobody", ":user")
+}
 
 #[test]
 fn without_keys_there_is_nothing_there() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::{cell::RefCell, collections::BTreeSet, fs, path::Path};
 use support::{
     ALICE, BOB, CAROL, Client, Connection, DEMO, Response, Server,
-    api::call,
+    api::{call, only},
     channel::jwt,
     chats::{Guest, ask, closed_room, public_room, room_token},
     http::{get, post_with},
@@ -271,6 +271,38 @@ fn backends(requests: &Requests, server: &Server) {
     compare(401, &call(server.address, "wrong", "POST", "/api/v1/tokens", None));
     compare(403, &make(json!({"user": CAROL.email, "room": "monitor:demo"})));
     compare(404, &make(json!({"user": "nobody@propromo.example"})));
+    let example_of = |schema: &str| requests.document.at("components").at("schemas").at(schema).at("example").value();
+    let room = "/api/v1/rooms/{room}/messages";
+    let _bob = server.channel(BOB, "lobby");
+    for (method, path, status, wrong) in [
+        ("POST", room, 201, Some(example_of("NewMessage"))),
+        ("POST", room, 200, Some(example_of("NewMessage"))),
+        ("POST", room, 400, Some(json!({}))),
+        ("GET", room, 200, None),
+        ("GET", "/api/v1/rooms/{room}/presence", 200, None),
+        ("POST", "/api/v1/notices", 202, Some(example_of("NewNotice"))),
+        ("POST", "/api/v1/notices", 400, Some(json!({}))),
+        ("POST", "/api/v1/notices", 404, Some(json!({"text": "x", "room": "monitor:nowhere"}))),
+        ("POST", "/api/v1/users/{user}/disconnect", 202, Some(example_of("Dismissal"))),
+        ("POST", "/api/v1/users/{user}/disconnect", 400, Some(json!({"reason": 7}))),
+    ] {
+        requests.compare(method, path, status, &server.call(method, &example(&requests.document, path), wrong));
+    }
+    let before = example(&requests.document, room) + "?before=yesterday";
+    requests.compare("GET", room, 400, &server.call("GET", &before, None));
+    for (method, path, operation) in
+        requests.operations().filter(|(.., one)| one.at("tags").list()[0].text() == "backends")
+    {
+        let (method, target) = (method.to_uppercase(), example(&requests.document, path));
+        if path != "/api/v1/tokens" {
+            requests.compare(&method, path, 401, &call(server.address, "wrong", &method, &target, None));
+            requests.compare(&method, path, 403, &call(server.address, &only("tokens"), &method, &target, None));
+        }
+        let nowhere = target.replace("channel:lobby", "monitor:nowhere").replace(BOB.email, "nobody@propromo.example");
+        if nowhere != target && operation.at("responses").get("404").is_some() {
+            requests.compare(&method, path, 404, &server.call(&method, &nowhere, Some(json!({"text": "x"}))));
+        }
+    }
     // Each operation, with one wrong key too many.
     let limited = Server::with_api().env("LOGIN_RATE", "1").start();
     for (method, path, operation) in requests.operations() {
@@ -347,7 +379,7 @@ fn what_needs_a_token_is_refused_without_one() {
         assert!(matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.status);
         needed += 1;
     }
-    assert_eq!(needed, 8);
+    assert_eq!(needed, 13);
 }
 
 /// What is said over WebSockets.
@@ -469,6 +501,10 @@ fn every_frame_is_as_it_is_described() {
     frames.hear("channel", &mut carol, 5);
     carol.ask(json!({"type": "ping"}));
     carol.ask(json!({"type": "nonsense"}));
+    frames.hear("channel", &mut carol, 2);
+    let text = || Some(json!({"text": "hello"}));
+    assert_eq!(server.call("POST", "/api/v1/rooms/channel%3Agarden/messages", text()).status, 201);
+    assert_eq!(server.call("POST", "/api/v1/notices", text()).status, 202);
     frames.hear("channel", &mut carol, 2);
     drop(server.channel(BOB, "garden"));
     frames.hear("channel", &mut carol, 2);

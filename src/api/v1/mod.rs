@@ -3,6 +3,9 @@
 //! Each call that was let in leaves one line in the log: whose key, what was done, to whom, and how it ended.
 
 mod body;
+mod messages;
+mod moderation;
+mod presence;
 mod rooms;
 mod tokens;
 
@@ -15,16 +18,29 @@ use crate::{
     chat::Chat,
     http::{head::Method, reply::Reply, request::Request},
     limits::rate::subnet,
+    message::is_bot,
     refusal::{Reason, Refusal},
     store::accounts::{Account, UserId},
 };
 use std::{sync::Arc, time::Instant};
 
-pub const ENDPOINTS: Endpoints =
-    Endpoints { routes: &[Route::new(&[Method::Post], "/api/v1/tokens", tokens::create)], refused: bearer::refused };
+pub const ENDPOINTS: Endpoints = Endpoints {
+    routes: &[
+        Route::new(&[Method::Post], "/api/v1/tokens", tokens::create),
+        Route::new(&[Method::Post], "/api/v1/rooms/:room/messages", messages::publish),
+        Route::new(&[Method::Get], "/api/v1/rooms/:room/messages", messages::list),
+        Route::new(&[Method::Get], "/api/v1/rooms/:room/presence", presence::list),
+        Route::new(&[Method::Post], "/api/v1/users/:user/disconnect", moderation::disconnect),
+        Route::new(&[Method::Post], "/api/v1/notices", moderation::notify),
+    ],
+    refused: bearer::refused,
+};
 
 /// Bytes of the longest email address (RFC 5321 §4.5.3.1.3, less the angle brackets).
 const MAX_EMAIL: usize = 254;
+
+/// Bytes of what is logged of whom a call was about; more than any room or account is called.
+const MAX_TARGET: usize = 300;
 
 /// One call: what is asked for, and of what.
 struct Call<'a> {
@@ -47,6 +63,9 @@ impl Call<'_> {
             Ok(reply) => reply.status.to_string(),
             Err(refusal) => refusal.reason.word().to_owned(),
         };
+        if target.len() > MAX_TARGET {
+            target.truncate(target.floor_char_boundary(MAX_TARGET));
+        }
         tracing::info!(key = &*caller.name, what = self.what, of = target, outcome, "API call");
         answer
     }
@@ -85,9 +104,4 @@ fn account(chat: &Chat, user: &str) -> Result<Account, Refusal> {
     };
     // Who is called as bots are could speak as one.
     found.filter(|account| !is_bot(&account.email)).ok_or_else(|| Reason::UserNotFound.into())
-}
-
-/// Whether a sender is a program; no account that may log in is called so.
-pub fn is_bot(sender: &str) -> bool {
-    sender.starts_with("bot:")
 }

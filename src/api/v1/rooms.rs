@@ -1,6 +1,11 @@
 //! Rooms, as backends name them: over all doors, prefix and all.
 
-use crate::message::RoomName;
+use crate::{
+    chat::Chat,
+    message::RoomName,
+    refusal::{Reason, Refusal},
+    store::chat_rooms::RoomKey,
+};
 
 /// Bytes of a room's name without its prefix.
 const MAX_NAME: usize = 256;
@@ -22,6 +27,23 @@ pub fn named(text: &str) -> Option<RoomName> {
         "chitchat" => name.parse().ok().filter(|id: &i64| *id > 0 && id.to_string() == name).map(RoomName::chitchat),
         _ => None,
     }
+}
+
+/// The room of this name; refused if it is not there. Channels and streams are there as soon as they are named, but a channel
+/// that is called as a monitor is that monitor's room.
+pub fn find(chat: &Chat, text: &str) -> Result<RoomName, Refusal> {
+    let missing = || Refusal::new(Reason::RoomNotFound, "There is no such room.");
+    let room = named(text).ok_or_else(missing)?;
+    let there = match text.split_once(':') {
+        Some(("monitor", hash)) => chat.accounts.is_monitor(hash)?,
+        Some(("channel", name)) => !chat.accounts.is_monitor(name)?,
+        Some(("chitchat", id)) => {
+            let id = id.parse().map_err(|_| missing())?;
+            chat.chat_rooms.find(RoomKey::Id(id))?.is_some()
+        }
+        _ => true,
+    };
+    if there { Ok(room) } else { Err(missing()) }
 }
 
 #[cfg(test)]

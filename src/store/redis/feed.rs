@@ -189,9 +189,10 @@ fn heard(node: &str, answer: Value, wanted: &dyn Fn(&RoomName) -> bool) -> Heard
             Some((before, messages)) => Heard::Stored(Stored { room, before, messages }),
             None => Heard::Nothing,
         },
-        Some(Frame::Event { room, node: from, event }) if wanted(&room) => {
-            // What this node's members typed, and which room it shut, they have heard already.
-            let echo = from == node.as_bytes() && matches!(event, Event::Typing { .. } | Event::Shut { .. });
+        // What has no room is for all.
+        Some(Frame::Event { room, node: from, event }) if room.as_str().is_empty() || wanted(&room) => {
+            // What happened on this node alone, it has done already; comings and goings are found out by Redis.
+            let echo = from == node.as_bytes() && !matches!(event, Event::Joined { .. } | Event::Left { .. });
             if echo { Heard::Nothing } else { Heard::Event { room, event } }
         }
         _ => Heard::Nothing,

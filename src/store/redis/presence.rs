@@ -32,7 +32,7 @@ impl RedisPresence {
     }
 
     /// Each user of a room with the number of its sockets.
-    fn everybody(&self, room: &RoomName) -> Result<Vec<(Arc<str>, usize)>, Failure> {
+    fn all(&self, room: &RoomName) -> Result<Vec<(Arc<str>, usize)>, Failure> {
         let here = Keys(room).here();
         let Value::Array(fields) = self.redis.read_one(Call::command(&here, cmd("HGETALL").arg(&here)))? else {
             return Err(Failure::Unreadable);
@@ -58,15 +58,18 @@ impl Presence for RedisPresence {
         }
     }
 
-    fn users(&self, room: &RoomName) -> Result<Vec<Arc<str>>, StoreError> {
-        let users = self.everybody(room).map_err(failed(STORE, "say who is in a room"))?;
-        let mut users: Vec<_> = users.into_iter().map(|(user, _)| user).collect();
+    fn everybody(&self, room: &RoomName) -> Result<Vec<(Arc<str>, usize)>, StoreError> {
+        let mut users = self.all(room).map_err(failed(STORE, "say who is in a room"))?;
         users.sort_unstable();
         Ok(users)
     }
 
+    fn users(&self, room: &RoomName) -> Result<Vec<Arc<str>>, StoreError> {
+        Ok(self.everybody(room)?.into_iter().map(|(user, _)| user).collect())
+    }
+
     fn sockets(&self, room: &RoomName) -> Result<usize, StoreError> {
-        let users = self.everybody(room).map_err(failed(STORE, "say who is in a room"))?;
+        let users = self.all(room).map_err(failed(STORE, "say who is in a room"))?;
         Ok(users.into_iter().map(|(_, sockets)| sockets).sum())
     }
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! body      sender length (2) | extra length (4, all ones: none) | sender | extra | text
 //! stored    1 | room length (2) | room | entry id before (8) | { entry id (8) | body length (4) | body }…
-//! event     2 | room length (2) | room | what (1) | node (16) | user
+//! event     2 | room length (2) | room (none: all) | what (1) | node (16) | user, or what else there is to say
 //! beat      3
 //! ```
 
@@ -17,7 +17,7 @@ use crate::{
     message::{Draft, Message, MessageId, RoomName},
 };
 use redis::Value;
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 const STORED: u8 = 1;
 const EVENT: u8 = 2;
@@ -105,6 +105,11 @@ impl<'a> Frame<'a> {
                     2 => Event::Typing { user },
                     3 => Event::Shut { deleted: false },
                     4 => Event::Shut { deleted: true },
+                    5 => {
+                        let (at, text) = user.split_once(' ')?;
+                        Event::Notice { text: text.into(), at: at.parse().ok()? }
+                    }
+                    6 => Event::Disconnect { account: user.parse().ok()? },
                     _ => return None,
                 };
                 Some(Frame::Event { room, node, event })
@@ -132,10 +137,12 @@ impl StoredFrames<'_> {
 /// A frame that tells what happens in a room.
 pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<u8> {
     let (what, user) = match event {
-        Event::Joined { user } => (0, &**user),
-        Event::Left { user } => (1, &**user),
-        Event::Typing { user } => (2, &**user),
-        Event::Shut { deleted } => (3 + u8::from(*deleted), ""),
+        Event::Joined { user } => (0, Cow::from(&**user)),
+        Event::Left { user } => (1, Cow::from(&**user)),
+        Event::Typing { user } => (2, Cow::from(&**user)),
+        Event::Shut { deleted } => (3 + u8::from(*deleted), Cow::from("")),
+        Event::Notice { text, at } => (5, Cow::from(format!("{at} {text}"))),
+        Event::Disconnect { account } => (6, Cow::from(account.to_string())),
     };
     let mut out = vec![EVENT];
     out.extend_from_slice(&(room.as_str().len() as u16).to_be_bytes());
@@ -223,7 +230,13 @@ mod tests {
         #[test]
         fn an_event_is_read_as_it_is_written(room in ".*", user in ".*", deleted: bool) {
             let room = RoomName::channel(&room);
-            for event in [Event::Typing { user: user.as_str().into() }, Event::Shut { deleted }] {
+            let events = [
+                Event::Typing { user: user.as_str().into() },
+                Event::Shut { deleted },
+                Event::Notice { text: user.as_str().into(), at: 7 },
+                Event::Disconnect { account: -7 },
+            ];
+            for event in events {
                 let written = write_event(&room, NODE, &event);
                 let read = matches!(
                     Frame::read(&written),

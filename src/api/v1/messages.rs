@@ -1,0 +1,158 @@
+//! `/api/v1/rooms/:room/messages`: what a backend says in a room, and what was said there.
+
+use super::{Call, body::Body, rooms};
+use crate::{
+    api::route::Params,
+    auth::api_keys::Scope,
+    chat::Chat,
+    door::{channel_frame, json},
+    http::{reply::Reply, request::Request},
+    message::{BOT, Draft, Message, MessageId, RoomName},
+    refusal::{Reason, Refusal},
+    store::log::Appended,
+};
+use std::{sync::Arc, time::Duration};
+
+/// Messages of a page, if the caller names no number, and at most.
+const PAGE: usize = 50;
+const MAX_PAGE: usize = 200;
+
+/// Bytes of a page's text; a page that would be larger holds fewer messages.
+const MAX_PAGE_TEXT: usize = 512 << 10;
+
+/// Bytes of a caller's own mark for a message.
+const MAX_REFERENCE: usize = 128;
+
+/// Said by `bot:NAME`, stored and heard as any message.
+pub fn publish(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    Call { chat, request, scope: Scope::Publish, what: "publish" }.answer(|caller, target| {
+        target.push_str(params.get("room"));
+        let mut body = Body::read(request)?;
+        let text = body.text("text");
+        if text.len() > chat.config.limits.max_message {
+            body.complain("text", "is longer than MAX_MESSAGE");
+        }
+        let reference = reference(request, &mut body);
+        body.checked()?;
+        let room = rooms::find(chat, params.get("room"))?;
+        say(chat, room, &caller.name, text, reference)
+    })
+}
+
+/// Has a program say something: 201, or 200 if its `reference` had said it before.
+pub fn say(chat: &Chat, room: RoomName, bot: &str, text: String, reference: Option<String>) -> Result<Reply, Refusal> {
+    if room.as_str().starts_with("stream:") {
+        return Err(Refusal::new(Reason::RoomDenied, "Streams are published to by POST /stream."));
+    }
+    let reference = reference.map(String::into_boxed_str);
+    let draft = Draft { reference, ..Draft::new(room, format!("{BOT}{bot}").into(), text) };
+    let (status, id) = match chat.rooms.submit(draft) {
+        Some(Appended::Stored(id)) => (201, id),
+        Some(Appended::Repeated(id)) => (200, id),
+        Some(Appended::NotStored) | None => {
+            return Err(Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1)));
+        }
+    };
+    let mut out = br#"{"id":"#.to_vec();
+    json::id(&mut out, id);
+    out.extend_from_slice(br#","timestamp":"#);
+    json::timestamp(&mut out, id);
+    out.push(b'}');
+    Ok(Reply::new(status, "application/json", out).with("Cache-Control", "no-store"))
+}
+
+/// The caller's own mark: `Idempotency-Key`, or `ref`.
+fn reference(request: &Request, body: &mut Body) -> Option<String> {
+    let by_field = body.optional_text("ref");
+    let by_header = request.header("idempotency-key").map(str::to_owned);
+    if let (Some(field), Some(header)) = (&by_field, &by_header)
+        && field != header
+    {
+        body.complain("ref", "is another one than Idempotency-Key");
+    }
+    let reference = by_field.or(by_header);
+    if reference.as_ref().is_some_and(|reference| !(1..=MAX_REFERENCE).contains(&reference.len())) {
+        body.complain("ref", "(or Idempotency-Key) must have 1 to 128 bytes");
+    }
+    reference
+}
+
+/// A page of what was said, oldest first: the last, or those before or after a message.
+pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    Call { chat, request, scope: Scope::Read, what: "read messages" }.answer(|_, target| {
+        target.push_str(params.get("room"));
+        let Page { from, limit } = Page::read(request)?;
+        let room = rooms::find(chat, params.get("room"))?;
+        // One more, to know whether there are more.
+        let mut messages = match from {
+            From::Newest => chat.log.history(&room, None, limit + 1)?,
+            From::Before(id) => chat.log.history(&room, Some(id), limit + 1)?,
+            From::After(id) => chat.log.since(&room, id, limit + 1)?.ok_or(Reason::NoSuchMessage)?,
+        };
+        let found = messages.len();
+        if matches!(from, From::After(_)) {
+            messages.truncate(fitting(messages.iter(), limit));
+        } else {
+            let fitting = fitting(messages.iter().rev(), limit);
+            messages.drain(..found - fitting);
+        }
+        let page = channel_frame::messages(&room, &messages, messages.len() < found);
+        Ok(Reply::new(200, "application/json", page).with("Cache-Control", "no-store"))
+    })
+}
+
+/// How many of the first messages make a page.
+fn fitting<'a>(messages: impl Iterator<Item = &'a Message>, limit: usize) -> usize {
+    let mut size = 0;
+    // The first in any case, however long MAX_MESSAGE lets it be: or nobody would ever come past it.
+    let fits = |message: &&Message| {
+        let is_first = size == 0;
+        size += message.text.len().max(1);
+        is_first || size <= MAX_PAGE_TEXT
+    };
+    messages.take(limit).take_while(fits).count()
+}
+
+struct Page {
+    from: From,
+    limit: usize,
+}
+
+enum From {
+    Newest,
+    Before(MessageId),
+    After(MessageId),
+}
+
+impl Page {
+    fn read(request: &Request) -> Result<Page, Refusal> {
+        let mut refusal = Refusal::from(Reason::InvalidFields);
+        let mut id = |name: &'static str| {
+            let text = request.query_values(name).into_iter().next()?;
+            let id = MessageId::parse(&text);
+            if id.is_none() {
+                refusal.detail.push((name, "must be the id of a message"));
+            }
+            id
+        };
+        let (before, after) = (id("before"), id("after"));
+        let from = match (before, after) {
+            (Some(_), Some(_)) => {
+                refusal.detail.push(("after", "can't be given beside `before`"));
+                From::Newest
+            }
+            (Some(before), None) => From::Before(before),
+            (None, Some(after)) => From::After(after),
+            (None, None) => From::Newest,
+        };
+        let limit = match request.query_values("limit").first().map(|text| text.parse::<usize>()) {
+            None => PAGE,
+            Some(Ok(limit @ 1..=MAX_PAGE)) => limit,
+            Some(_) => {
+                refusal.detail.push(("limit", "must be a whole number from 1 to 200"));
+                PAGE
+            }
+        };
+        if refusal.detail.is_empty() { Ok(Page { from, limit }) } else { Err(refusal) }
+    }
+}

@@ -1,0 +1,45 @@
+//! `GET /api/v1/rooms/:room/presence`: who is in a room, on every node.
+
+use super::{Call, rooms};
+use crate::{
+    api::route::Params,
+    auth::api_keys::Scope,
+    chat::Chat,
+    http::{reply::Reply, request::Request},
+    refusal::Refusal,
+};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Accounts whose names are asked for at a time.
+const NAMES: usize = 500;
+
+pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    Call { chat, request, scope: Scope::Read, what: "read presence" }.answer(|_, target| {
+        target.push_str(params.get("room"));
+        let room = rooms::find(chat, params.get("room"))?;
+        // Those who only listen at the rooms door have no name.
+        let here: Vec<_> = chat.rooms.connections(&room)?.into_iter().filter(|(user, _)| !user.is_empty()).collect();
+        let mut users = Vec::with_capacity(here.len());
+        for some in here.chunks(NAMES) {
+            let emails: Vec<&str> = some.iter().map(|(user, _)| &**user).collect();
+            for ((user, connections), name) in some.iter().zip(chat.accounts.display_names(&emails)?) {
+                users.push(Present { user, name: name.unwrap_or_else(|| user.to_string()), connections: *connections });
+            }
+        }
+        Ok(Reply::json(200, &Presence { users }))
+    })
+}
+
+#[derive(Serialize)]
+struct Presence<'a> {
+    users: Vec<Present<'a>>,
+}
+
+#[derive(Serialize)]
+struct Present<'a> {
+    user: &'a str,
+    /// What the account calls itself.
+    name: String,
+    connections: usize,
+}
