@@ -1,6 +1,10 @@
 //! `account`: who may log in, in the embedded store.
 
-use super::{Failure, ask, embedded_accounts, say};
+use super::{
+    accounts::embedded_accounts,
+    ask,
+    failure::{Failure, say},
+};
 use crate::{
     auth::password::Passwords,
     config::sources::Settings,
@@ -102,7 +106,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
 }
 
 fn revoke(email: &str, settings: &Settings) -> Result<(), Failure> {
-    let store = super::accounts(&settings.database()?)?;
+    let store = super::accounts::accounts(&settings.database()?)?;
     let account = store.by_email(email)?;
     let monitors = account.as_ref().map_or(Ok(Vec::new()), |account| store.monitors_of(account.id))?;
     store.announce_access_change()?;

@@ -1,6 +1,6 @@
 //! Passwords and passphrases: from the terminal without echo, or from standard input. Never from a flag.
 
-use super::Failure;
+use super::failure::Failure;
 use crate::auth::keys::error::KeyError;
 use clap::{Arg, ArgAction};
 use std::{

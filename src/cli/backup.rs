@@ -1,6 +1,6 @@
 //! `backup`: a copy of the embedded store that a server can be started on, made while this one runs.
 
-use super::{Failure, say};
+use super::failure::{Failure, say};
 use crate::{
     config::{
         settings::JWT_PRIVATE_KEY,

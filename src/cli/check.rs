@@ -1,6 +1,9 @@
 //! `check`: reads the settings, tries the stores, and says in plain words what is wrong and what to do.
 
-use super::{Failure, ask, say};
+use super::{
+    ask,
+    failure::{Failure, say},
+};
 use crate::{
     config::{
         ceilings,

@@ -1,6 +1,6 @@
 //! `health`: asks the server that runs with these settings whether it is well; for a container's health check.
 
-use super::{Failure, say};
+use super::failure::{Failure, say};
 use crate::config::{
     settings::{ADMIN_LISTEN, LISTEN, TLS_CERT},
     sources::Settings,

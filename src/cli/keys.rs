@@ -1,6 +1,6 @@
 //! `keys`: what `keys.sh` does, from a copy of it inside the program.
 
-use super::{Failure, say};
+use super::failure::{Failure, say};
 use crate::auth::api_keys::{self, KeyLineError};
 use clap::{Arg, Command, value_parser};
 use std::{ffi::OsString, io::Write, process};

@@ -1,9 +1,9 @@
 //! `login`: asks a server for a connection token, over HTTP.
 
 use super::{
-    Failure, account, ask,
+    account, ask,
+    failure::{Failure, say},
     remote::{Address, Remote},
-    say,
 };
 use clap::{Arg, ArgMatches, Command};
 use serde_json::json;

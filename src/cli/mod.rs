@@ -1,9 +1,11 @@
 //! The command line: one file a command, how their failures become exit codes, and what they share.
 
 pub mod account;
+pub mod accounts;
 pub mod ask;
 pub mod backup;
 pub mod check;
+pub mod failure;
 pub mod health;
 pub mod keys;
 pub mod login;
@@ -15,33 +17,20 @@ pub mod talk;
 pub mod token;
 
 use crate::{
+    cli::failure::Failure,
     config::{
-        error::SettingError,
         settings::{self, LOG_FORMAT, LOG_LEVEL},
         sources::{Settings, Sources},
-        value::{self, Database},
+        value::{self},
     },
     logging,
-    start_error::StartError,
-    store::{
-        accounts::Accounts,
-        error::StoreError,
-        postgres::{accounts::PostgresAccounts, error::OpenError},
-        sqlite::{accounts::SqliteAccounts, admin::AdminError, error::StoreOpenError},
-    },
 };
 use clap::{ArgMatches, Command};
 use std::{
     collections::HashMap,
-    error::Error,
     ffi::OsString,
-    fmt,
-    fs::DirBuilder,
     io::{self, Write},
-    os::unix::fs::DirBuilderExt,
-    path::Path,
     process::ExitCode,
-    time::Duration,
 };
 
 /// Runs the command that `arguments` (the program's name first) ask for.
@@ -63,107 +52,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2))
         }
     }
-}
-
-/// Why a command did not do what it was asked.
-#[derive(Debug)]
-pub enum Failure {
-    /// The command line or a setting is wrong.
-    Usage(String),
-    Failed(String),
-    /// Another program was run, and has said itself what went wrong.
-    Exit(u8),
-    /// Whoever read our output has gone, as `head` does: nothing is wrong.
-    OutputClosed,
-}
-
-/// Writes one line to standard output, for people or scripts to read.
-pub fn say(line: impl fmt::Display) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|e| match e.kind() {
-        io::ErrorKind::BrokenPipe => Failure::OutputClosed,
-        _ => Failure::Failed(format!("standard output can't be written: {e}")),
-    })
-}
-
-/// A failure with all its causes, in one line.
-pub fn failed(error: impl Error) -> Failure {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        sentence = format!("{sentence}: {error}");
-        cause = error.source();
-    }
-    Failure::Failed(sentence)
-}
-
-impl From<SettingError> for Failure {
-    fn from(error: SettingError) -> Failure {
-        Failure::Usage(error.to_string())
-    }
-}
-
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Failure {
-        failed(error)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Failure {
-        failed(error)
-    }
-}
-
-impl From<StoreOpenError> for Failure {
-    fn from(error: StoreOpenError) -> Failure {
-        failed(error)
-    }
-}
-
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Failure {
-        failed(error)
-    }
-}
-
-impl From<AdminError> for Failure {
-    fn from(error: AdminError) -> Failure {
-        failed(error)
-    }
-}
-
-/// A command is run by somebody who sees that it failed, and can run it again.
-const NO_PATIENCE: Duration = Duration::ZERO;
-
-/// The accounts, wherever they are kept, to read.
-pub fn accounts(database: &Database) -> Result<Box<dyn Accounts>, Failure> {
-    match database {
-        Database::Sqlite(path) => Ok(Box::new(open_embedded(path)?)),
-        Database::Postgres(url) => Ok(Box::new(PostgresAccounts::open(url, NO_PATIENCE)?)),
-    }
-}
-
-/// The embedded accounts, to change. Those in PostgreSQL are another program's.
-pub fn embedded_accounts(settings: &Settings) -> Result<SqliteAccounts, Failure> {
-    match settings.database()? {
-        Database::Sqlite(path) => open_embedded(&path),
-        Database::Postgres(_) => Err(Failure::Failed(
-            "DATABASE_URL names a PostgreSQL database; its accounts and monitors belong to Propromo, so change them there"
-                .into(),
-        )),
-    }
-}
-
-fn open_embedded(path: &Path) -> Result<SqliteAccounts, Failure> {
-    if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|e| Failure::Failed(format!("the directory {} can't be created: {e}", directory.display())))?;
-    }
-    Ok(SqliteAccounts::open(path)?)
 }
 
 fn command() -> Command {
@@ -260,7 +148,8 @@ fn finish(outcome: Result<(), Failure>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{failure::failed, *};
+    use crate::store::error::StoreError;
 
     fn parse(line: &str) -> Result<ArgMatches, clap::Error> {
         command().try_get_matches_from(std::iter::once("propromo-chat").chain(line.split_whitespace()))

@@ -1,9 +1,9 @@
 //! `monitor`: the projects whose chats accounts may enter, in the embedded store.
 
 use super::{
-    Failure,
     account::{self, column},
-    embedded_accounts, say,
+    accounts::embedded_accounts,
+    failure::{Failure, say},
 };
 use crate::{config::sources::Settings, store::accounts::Monitor};
 use clap::{Arg, ArgAction, ArgMatches, Command};

@@ -1,6 +1,9 @@
 //! `serve`: the server itself.
 
-use super::{Failure, ask, say};
+use super::{
+    ask,
+    failure::{Failure, say},
+};
 use crate::{
     auth::keys::error::KeyError,
     config::{
@@ -71,7 +74,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, Str
 /// Makes the demo accounts; without `--demo`, warns of those that an earlier demo left.
 fn prepare_accounts(config: &Config) -> Result<(), Failure> {
     let Database::Sqlite(path) = &config.database else { return Ok(()) };
-    let store = super::open_embedded(path)?;
+    let store = super::accounts::open_embedded(path)?;
     if config.demo {
         return Ok(store.seed_demo()?);
     }

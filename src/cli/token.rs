@@ -1,6 +1,11 @@
 //! `token`: signs a token with the server's own keys, for scripts.
 
-use super::{Failure, account, accounts, ask, say};
+use super::{
+    account,
+    accounts::accounts,
+    ask,
+    failure::{Failure, say},
+};
 use crate::{
     auth::token::{Grant, Issued, Kind},
     config::{

@@ -11,6 +11,7 @@ mod documents;
 mod keys;
 mod keys_command;
 mod keys_script;
+mod layers;
 mod protocol_document;
 mod proxies;
 mod release;

@@ -1,6 +1,6 @@
 //! `/api/v1/rooms/:room/messages`: what a backend says in a room, and what was said there.
 
-use super::{Call, body::Body, rooms};
+use super::{body::Body, call::Call, rooms};
 use crate::{
     api::route::Params,
     auth::api_keys::Scope,

@@ -3,6 +3,7 @@
 //! Each call that was let in leaves one line in the log: whose key, what was done, to whom, and how it ended.
 
 mod body;
+mod call;
 mod messages;
 mod moderation;
 mod presence;
@@ -13,16 +14,7 @@ use super::{
     bearer,
     route::{Endpoints, Route},
 };
-use crate::{
-    auth::api_keys::{Caller, Scope},
-    chat::Chat,
-    http::{head::Method, reply::Reply, request::Request},
-    limits::rate::subnet,
-    message::is_bot,
-    refusal::{Reason, Refusal},
-    store::accounts::{Account, UserId},
-};
-use std::{sync::Arc, time::Instant};
+use crate::http::head::Method;
 
 pub const ENDPOINTS: Endpoints = Endpoints {
     routes: &[
@@ -35,73 +27,3 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     ],
     refused: bearer::refused,
 };
-
-/// Bytes of the longest email address (RFC 5321 §4.5.3.1.3, less the angle brackets).
-const MAX_EMAIL: usize = 254;
-
-/// Bytes of what is logged of whom a call was about; more than any room or account is called.
-const MAX_TARGET: usize = 300;
-
-/// One call: what is asked for, and of what.
-struct Call<'a> {
-    chat: &'a Arc<Chat>,
-    request: &'a Request,
-    scope: Scope,
-    /// What is done, for the log.
-    what: &'static str,
-}
-
-impl Call<'_> {
-    /// Lets the caller in if its key has the scope, and notes in the log what became of the call. `work` also says what it
-    /// was about: a room or a user, as the caller named it.
-    fn answer(&self, work: impl FnOnce(&Caller, &mut String) -> Result<Reply, Refusal>) -> Result<Reply, Refusal> {
-        let caller = self.caller()?;
-        let mut target = String::new();
-        let may = caller.may(self.scope);
-        let answer = if may { work(&caller, &mut target) } else { Err(Reason::ScopeMissing.into()) };
-        let outcome = match &answer {
-            Ok(reply) => reply.status.to_string(),
-            Err(refusal) => refusal.reason.word().to_owned(),
-        };
-        if target.len() > MAX_TARGET {
-            target.truncate(target.floor_char_boundary(MAX_TARGET));
-        }
-        tracing::info!(key = &*caller.name, what = self.what, of = target, outcome, "API call");
-        answer
-    }
-
-    /// Whose key was sent. Too many wrong ones from one address, and it is heard no more for a while.
-    fn caller(&self) -> Result<Caller, Refusal> {
-        if self.request.header("origin").is_some() {
-            let sentence = "This is for programs that hold a key; a page must never have one.";
-            return Err(Refusal::new(Reason::OriginDenied, sentence));
-        }
-        let address = subnet(self.request.client);
-        let wrong = self.chat.wrong_api_keys.as_ref();
-        if let Some(Err(wait)) = wrong.map(|wrong| wrong.check(&address, Instant::now())) {
-            return Err(Refusal::from(Reason::RateLimited).retry_after(wait));
-        }
-        let secret = bearer::token(self.request).map_err(|refusal| match refusal.reason {
-            Reason::TokenMissing => {
-                Refusal::new(Reason::TokenMissing, "Send your key in the header `Authorization: Bearer …`.")
-            }
-            _ => refusal,
-        })?;
-        self.chat.config.api_keys.caller(secret).ok_or_else(|| {
-            wrong.inspect(|wrong| wrong.count(&address, Instant::now()));
-            Refusal::new(Reason::WrongCredentials, "That is no key of this server's API.")
-        })
-    }
-}
-
-/// The account of this number or email address.
-fn account(chat: &Chat, user: &str) -> Result<Account, Refusal> {
-    let number = user.bytes().all(|b| b.is_ascii_digit()).then(|| user.parse().ok()).flatten();
-    let found = match number {
-        Some(id) => chat.accounts.by_id(UserId(id))?,
-        None if user.is_empty() || user.len() > MAX_EMAIL || user.contains(char::is_control) => None,
-        None => chat.accounts.by_email(user)?,
-    };
-    // Who is called as bots are could speak as one.
-    found.filter(|account| !is_bot(&account.email)).ok_or_else(|| Reason::UserNotFound.into())
-}

@@ -1,6 +1,10 @@
 //! What backends do to people: send them away, tell them something.
 
-use super::{Call, account, body::Body, rooms};
+use super::{
+    body::Body,
+    call::{Call, account},
+    rooms,
+};
 use crate::{
     api::route::Params,
     auth::api_keys::Scope,

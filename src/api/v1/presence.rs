@@ -1,6 +1,6 @@
 //! `GET /api/v1/rooms/:room/presence`: who is in a room, on every node.
 
-use super::{Call, rooms};
+use super::{call::Call, rooms};
 use crate::{
     api::route::Params,
     auth::api_keys::Scope,

@@ -1,6 +1,10 @@
 //! `POST /api/v1/tokens`: a token for somebody whom the caller has logged in itself.
 
-use super::{Call, account, body::Body, rooms};
+use super::{
+    body::Body,
+    call::{Call, account},
+    rooms,
+};
 use crate::{
     api::route::Params,
     auth::{

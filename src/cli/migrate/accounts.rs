@@ -1,7 +1,7 @@
 //! Accounts on the move: SQLite's go along in their file, PostgreSQL's are Propromo's and only compared.
 
 use crate::{
-    cli::{Failure, say},
+    cli::failure::{Failure, say},
     store::{accounts::Accounts, sqlite::accounts::SqliteAccounts},
 };
 use std::path::Path;
@@ -12,7 +12,7 @@ const NAMED: usize = 5;
 /// The accounts' file at `path`, where the nodes will look for it: the old one, or if there is none yet a copy of it.
 pub(super) fn copied(old: Option<SqliteAccounts>, path: &Path) -> Result<SqliteAccounts, Failure> {
     match old {
-        Some(old) if super::same_file(old.path(), path) => {
+        Some(old) if super::accounts::same_file(old.path(), path) => {
             say(format_args!(
                 "accounts and rooms: they stay in {}, which every node must be able to open",
                 path.display()
@@ -50,4 +50,10 @@ pub(super) fn compare(old: &SqliteAccounts, new: &dyn Accounts) -> Result<(), Fa
             if missing.len() > NAMED { " …" } else { "" }
         )),
     }
+}
+
+/// Whether two paths lead to one file.
+pub(super) fn same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(one).is_some_and(|one| real(other) == Some(one))
 }

@@ -1,16 +1,25 @@
 //! Messages and spent tokens on the move from SQLite to Redis.
 
-use super::Rooms;
 use crate::{
-    cli::{Failure, failed, say},
+    cli::failure::{Failure, failed, say},
     message::{MessageId, RoomName},
     store::{
         chat_rooms::{Access, ChatRoom, ChatRooms, RoomKey},
         redis::{RedisStores, import::Standing},
-        sqlite::saved::{SavedLog, saved_marks},
+        sqlite::{
+            chat_rooms::SqliteChatRooms,
+            saved::{SavedLog, saved_marks},
+        },
     },
 };
-use std::{path::Path, time::SystemTime};
+use std::{path::Path, sync::Arc, time::SystemTime};
+
+/// The rooms of the rooms door, before and after.
+pub(super) struct Rooms {
+    /// `None`: there is no file of them in `DATA_DIR`.
+    pub(super) old: Option<SqliteChatRooms>,
+    pub(super) new: Arc<dyn ChatRooms>,
+}
 
 /// Messages taken over at a time: one atomic script, for which everybody else waits.
 const PAGE: usize = 256;

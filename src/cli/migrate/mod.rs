@@ -3,7 +3,10 @@
 mod accounts;
 mod messages;
 
-use super::{Failure, NO_PATIENCE, say};
+use super::{
+    accounts::NO_PATIENCE,
+    failure::{Failure, say},
+};
 use crate::{
     config::{
         settings::JWT_PRIVATE_KEY,
@@ -20,7 +23,8 @@ use crate::{
     },
 };
 use clap::Command;
-use std::{path::Path, sync::Arc};
+use messages::Rooms;
+use std::sync::Arc;
 
 pub const NAME: &str = "migrate";
 
@@ -89,13 +93,6 @@ fn open_redis(url: &str) -> Result<RedisStores, Failure> {
         .map_err(|error| Failure::Failed(format!("can't start the threads of the Redis store: {error}")))
 }
 
-/// The rooms of the rooms door, before and after.
-struct Rooms {
-    /// `None`: there is no file of them in `DATA_DIR`.
-    old: Option<SqliteChatRooms>,
-    new: Arc<dyn ChatRooms>,
-}
-
 /// Moves accounts and rooms, as far as the new database keeps them.
 fn move_rooms(accounts: Option<SqliteAccounts>, database: &Database) -> Result<Rooms, Failure> {
     let old = accounts.as_ref().map(SqliteChatRooms::beside);
@@ -117,10 +114,4 @@ fn move_rooms(accounts: Option<SqliteAccounts>, database: &Database) -> Result<R
         }
     };
     Ok(Rooms { old, new })
-}
-
-/// Whether two paths lead to one file.
-fn same_file(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().ok();
-    real(one).is_some_and(|one| real(other) == Some(one))
 }

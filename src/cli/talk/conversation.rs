@@ -16,7 +16,7 @@ use super::{
     seen::{Seen, Sight},
     session::{Denied, Session},
 };
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,

@@ -14,7 +14,7 @@ mod screen;
 mod seen;
 mod session;
 
-use super::{Failure, ask, login};
+use super::{ask, failure::Failure, login};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use conversation::{Talk, Wish};
 use inbox::{Inbox, inboxes};

@@ -4,7 +4,7 @@ use super::{
     frame::Said,
     harmless::{line, paragraph},
 };
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use rustyline::ExternalPrinter;
 use std::{

@@ -1,0 +1,84 @@
+//! Why a command did not do what it was asked, and what it says.
+
+use crate::{
+    config::error::SettingError,
+    start_error::StartError,
+    store::{
+        error::StoreError,
+        postgres::error::OpenError,
+        sqlite::{admin::AdminError, error::StoreOpenError},
+    },
+};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write},
+};
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line or a setting is wrong.
+    Usage(String),
+    Failed(String),
+    /// Another program was run, and has said itself what went wrong.
+    Exit(u8),
+    /// Whoever read our output has gone, as `head` does: nothing is wrong.
+    OutputClosed,
+}
+
+/// Writes one line to standard output, for people or scripts to read.
+pub fn say(line: impl fmt::Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|e| match e.kind() {
+        io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+        _ => Failure::Failed(format!("standard output can't be written: {e}")),
+    })
+}
+
+/// A failure with all its causes, in one line.
+pub fn failed(error: impl Error) -> Failure {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence = format!("{sentence}: {error}");
+        cause = error.source();
+    }
+    Failure::Failed(sentence)
+}
+
+impl From<SettingError> for Failure {
+    fn from(error: SettingError) -> Failure {
+        Failure::Usage(error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Failure {
+        failed(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        failed(error)
+    }
+}
+
+impl From<StoreOpenError> for Failure {
+    fn from(error: StoreOpenError) -> Failure {
+        failed(error)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        failed(error)
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Failure {
+        failed(error)
+    }
+}
