@@ -14,7 +14,7 @@ use crate::{
     metrics::Metrics,
     recheck::Recheck,
     room::{Rooms, names::Names},
-    socket::sessions::Sessions,
+    socket::{memory, sessions::Sessions},
     start_error::StartError,
     store::{
         accounts::{Accounts, UserId},
@@ -66,7 +66,7 @@ impl Chat {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
         let rooms = Rooms::start(stores.log.clone(), cores).map_err(threads)?;
-        let sessions = Sessions::start().map_err(threads)?;
+        let sessions = Sessions::start(config.limits.memory_budget).map_err(threads)?;
         let recheck = Recheck::start(stores.accounts.clone(), stores.chat_rooms.clone(), config.recheck_interval)?;
         let metrics = Arc::new(Metrics::new(rooms.figures(), &sessions.flusher().dropped));
         let chat = Arc::new(Chat {
@@ -100,6 +100,8 @@ impl Chat {
             let (bytes, members) = chat.sessions.flusher().waiting();
             metrics.send_queue.set(bytes as i64);
             metrics.send_queue_members.set(members as i64);
+            metrics.frames.set(memory::held() as i64);
+            metrics.memory_budget.set(i64::try_from(chat.sessions.flusher().budget()).unwrap_or(i64::MAX));
             metrics.log_queue.set(chat.rooms.waiting() as i64);
         });
         Ok(chat)

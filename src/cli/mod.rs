@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod accounts;
+mod allocator;
 pub mod ask;
 pub mod backup;
 pub mod check;
@@ -44,8 +45,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         // All that follows is the script's, also what looks like a flag of ours.
         return finish(keys::run(rest));
     }
-    match command().try_get_matches_from(arguments) {
-        Ok(matches) => finish(dispatch(&matches)),
+    match command().try_get_matches_from(&arguments) {
+        Ok(matches) => {
+            if matches.subcommand_name() == Some(serve::NAME) {
+                allocator::settle(&arguments);
+            }
+            finish(dispatch(&matches))
+        }
         Err(e) => {
             // Nobody is left to tell if even this can't be written.
             let _ = e.print();

@@ -1,7 +1,7 @@
 //! From what the user gave to what the server uses: every setting read, and judged beside the others.
 
 use super::{
-    Config, Limits, StreamSettings, TokenLives,
+    Config, Limits, StreamSettings, TokenLives, ceilings,
     certificate::Identity,
     error::SettingError,
     settings::{self, *},
@@ -189,6 +189,10 @@ impl Settings {
             head_deadline: self.seconds(&HEAD_DEADLINE)?,
             idle_http: self.seconds(&IDLE_DEADLINE)?,
             send_queue: self.size(&SEND_QUEUE)?,
+            memory_budget: match self.size(&MEMORY_BUDGET)? {
+                0 => ceilings::half_of_memory(),
+                bytes => bytes,
+            },
             send_stall: self.seconds(&SEND_STALL)?,
         })
     }

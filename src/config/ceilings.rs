@@ -87,6 +87,20 @@ pub fn too_low(connections: usize, need: Need) -> Vec<String> {
     limits.iter().filter_map(|limit| limit.too_low_for(connections)).collect()
 }
 
+/// Half of the memory that this machine has, or that the control group of this process may use.
+pub fn half_of_memory() -> usize {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|info| {
+        let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    });
+    let group = lowest_of_groups("memory.max");
+    let least = machine.into_iter().chain(group).min().unwrap_or(UNKNOWN_MEMORY);
+    usize::try_from(least / 2).unwrap_or(usize::MAX)
+}
+
+/// What is reckoned with where the system doesn't say.
+const UNKNOWN_MEMORY: u64 = 1 << 30;
+
 struct Limit {
     what: &'static str,
     /// `None`: unlimited, or unknown here.
@@ -115,15 +129,19 @@ fn number_in(path: impl AsRef<Path>) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The lowest `pids.max` from this process's control group (version 2) up to the root.
 fn tasks_max() -> Option<u64> {
+    lowest_of_groups("pids.max")
+}
+
+/// The lowest of this limit from this process's control group (version 2) up to the root.
+fn lowest_of_groups(limit: &str) -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let group = Path::new("/sys/fs/cgroup").join(group);
     group
         .ancestors()
         .take_while(|dir| dir.starts_with("/sys/fs/cgroup"))
-        .filter_map(|dir| number_in(dir.join("pids.max")))
+        .filter_map(|dir| number_in(dir.join(limit)))
         .min()
 }
 
@@ -144,6 +162,11 @@ mod tests {
     fn a_limit_that_is_too_low_says_what_it_suffices_for() {
         let sentence = MAPPINGS.too_low_for(40_000).unwrap();
         assert!(sentence.contains("limited to 65530, enough for 32509; raise it"), "{sentence}");
+    }
+
+    #[test]
+    fn half_of_the_memory_is_less_than_the_machine_has() {
+        assert!((1 << 20..1 << 50).contains(&half_of_memory()));
     }
 
     #[test]

@@ -122,6 +122,8 @@ pub struct Limits {
     pub idle_http: Duration,
     /// Bytes that may wait for a member that doesn't read.
     pub send_queue: usize,
+    /// Bytes that may wait for all sockets together.
+    pub memory_budget: usize,
     /// How long a member may make no progress.
     pub send_stall: Duration,
 }

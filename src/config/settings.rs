@@ -98,6 +98,7 @@ settings! {
     HEAD_DEADLINE: WAIT, "10", "time to send a request head, seconds";
     IDLE_DEADLINE: WAIT, "15", "time that a plain connection may stay without a request, seconds";
     SEND_QUEUE: Form::Bytes(KIB..=1024 * MIB), "1048576", "what may wait for a member that doesn't read, bytes";
+    MEMORY_BUDGET: Form::Bytes(0..=1024 * 1024 * MIB), "0", "what may wait for all members together, bytes; beyond it those are dropped first for whom most waits (0: half of what the machine, or its control group, has)";
     SEND_STALL: WAIT, "15", "time without progress after which such a member is dropped, seconds";
     ORIGIN_ALLOWLIST: Form::Origins, "", "hosts whose pages may connect, such as `localhost,*.example.org`; without it any";
     ORIGIN_REQUIRED: Form::Switch, "false", "whether clients without `Origin` (no browsers) are refused";

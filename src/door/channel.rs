@@ -13,12 +13,12 @@ use crate::{
     event::Event,
     http::head::Head,
     limits::places::Place,
-    message::{Draft, MessageId, RoomName},
+    message::{Draft, Message, MessageId, RoomName},
     recheck::{Ground, Pass, Round},
     refusal::{Reason, Refusal},
     room::member::Member,
-    socket::{close::Close, frame},
-    store::accounts::UserId,
+    socket::{close::Close, frame, memory},
+    store::{accounts::UserId, error::StoreError, log::is_full_page},
 };
 use std::{
     sync::Arc,
@@ -30,9 +30,6 @@ const DEFAULT_ROOM: &str = "lobby";
 
 /// Bytes of a room's name.
 const MAX_ROOM_NAME: usize = 256;
-
-/// Bytes of a page of history; a page that would be larger holds fewer messages.
-const MAX_PAGE: usize = 512 << 10;
 
 pub struct Channel;
 
@@ -286,23 +283,45 @@ fn turned_away(link: &Link, reason: Reason) -> Close {
 
 /// A page of history, oldest first; `more` says whether older messages are kept.
 fn history(link: &Link, member: &Member, before: Option<MessageId>, limit: usize) {
-    let Ok(messages) = link.chat.log.history(&member.room.name, before, limit + 1) else {
+    let Ok(page) = Page::read(link, &member.room.name, before, limit) else {
         let reason = Reason::Unavailable;
         return link.say(&channel_frame::error(reason.word(), "History can't be read at the moment; ask again.", None));
     };
-    let mut size = 0;
-    let page = messages
-        .iter()
-        .rev()
-        .take(limit)
-        .take_while(|message| {
-            size += message.text.len();
-            size <= MAX_PAGE
-        })
-        .count();
-    let page = &messages[messages.len() - page..];
-    let mut out = Vec::new();
-    frame::text(&mut out, |out| channel_frame::history(&member.room.name, page, page.len() < messages.len(), out));
+    let frames = page.encoded(&member.room.name, link.outbound.limit());
+    drop(page);
     // Fails only if the connection is gone, which its read loop finds out by itself.
-    let _ = link.outbound.send_waiting(&out.into());
+    let _ = link.outbound.send_waiting(memory::counted(frames));
+}
+
+/// Messages of a page, oldest first.
+struct Page {
+    messages: Vec<Message>,
+    more: bool,
+}
+
+impl Page {
+    fn read(link: &Link, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Page, StoreError> {
+        let mut messages = link.chat.log.history(room, before, limit + 1)?;
+        let mut more = messages.len() > limit;
+        if more {
+            messages.remove(0);
+        } else if is_full_page(&messages) {
+            more = !link.chat.log.history(room, messages.first().map(|message| message.id), 1)?.is_empty();
+        }
+        Ok(Page { messages, more })
+    }
+
+    /// The page as one frame; what is too much for the member's queue, since much of it has to be escaped, is left out.
+    fn encoded(&self, room: &RoomName, most: usize) -> Vec<u8> {
+        let mut from = 0;
+        loop {
+            let mut out = Vec::new();
+            let messages = &self.messages[from..];
+            frame::text(&mut out, |out| channel_frame::history(room, messages, self.more || from > 0, out));
+            if out.len() <= most || messages.len() < 2 {
+                return out;
+            }
+            from += messages.len().div_ceil(2);
+        }
+    }
 }

@@ -7,13 +7,10 @@ use crate::{
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
     room::{member::Member, voice::Voice},
-    socket::{close::Close, frame},
-    store::{accounts::Membership, error::StoreError},
+    socket::{close::Close, frame, memory},
+    store::{accounts::Membership, error::StoreError, log::is_full_page},
 };
 use std::{io, sync::Arc};
-
-/// Replayed frames are joined into sends of about this many bytes.
-const REPLAY_SEND: usize = 64 << 10;
 
 /// Messages read from the store at a time.
 const REPLAY_PAGE: usize = 1000;
@@ -83,12 +80,42 @@ fn replayed(link: &Link, member: &Member, replay: Replay) -> Result<Option<Messa
             REPLAY_PAGE
         }
     };
-    if newest == 0 {
-        return Ok(None);
+    replayed_latest(link, member, newest)
+}
+
+/// Writes the newest messages, so many.
+fn replayed_latest(link: &Link, member: &Member, count: usize) -> Result<Option<MessageId>, Close> {
+    let read = |before, limit| link.chat.log.history(&member.room.name, before, limit).map_err(unavailable);
+    let mut last = None;
+    if count == 0 {
+        return Ok(last);
     }
-    let messages = link.chat.log.history(&member.room.name, None, newest).map_err(unavailable)?;
-    write(link, member, &messages)?;
-    Ok(messages.last().map(|message| message.id))
+    loop {
+        let mut page = read(None, count)?;
+        let (mut left, mut whole) = (count - page.len(), true);
+        // Long messages are read a page at a time: the first of them is where the replay begins.
+        while left > 0
+            && is_full_page(&page)
+            && let Some(first) = page.first()
+        {
+            let older = read(Some(first.id), left)?;
+            if older.is_empty() {
+                break;
+            }
+            (left, whole, page) = (left - older.len(), false, older);
+        }
+        page.retain(|message| last.is_none_or(|last| message.id > last));
+        let Some(newest) = page.last().map(|message| message.id) else { return Ok(last) };
+        let written = write(link, member, page)?;
+        if whole && written == newest {
+            return Ok(Some(written));
+        }
+        last = Some(written);
+        if let Some(last) = replayed_since(link, member, written)? {
+            return Ok(Some(last));
+        }
+        // What followed was trimmed meanwhile: it goes on with what is kept.
+    }
 }
 
 fn replayed_since(link: &Link, member: &Member, after: MessageId) -> Result<Option<MessageId>, Close> {
@@ -96,25 +123,35 @@ fn replayed_since(link: &Link, member: &Member, after: MessageId) -> Result<Opti
     loop {
         let page = link.chat.log.since(&member.room.name, last, REPLAY_PAGE).map_err(unavailable)?;
         let Some(messages) = page else { return Ok(None) };
-        let Some(newest) = messages.last() else { return Ok(Some(last)) };
-        last = newest.id;
-        write(link, member, &messages)?;
+        let Some(newest) = messages.last().map(|message| message.id) else { return Ok(Some(last)) };
+        let whole = messages.len() < REPLAY_PAGE && !is_full_page(&messages);
+        last = write(link, member, messages)?;
+        if whole && last == newest {
+            return Ok(Some(last));
+        }
     }
 }
 
-fn write(link: &Link, member: &Member, messages: &[Message]) -> Result<(), Close> {
+/// Writes a page, or as much of it as its socket's queue has room for beside what else may come. Answers the last
+/// message that was written.
+///
+/// Whoever waits for the socket holds nothing but the frames in its queue, which are counted.
+fn write(link: &Link, member: &Member, page: Vec<Message>) -> Result<MessageId, Close> {
     link.open().map_err(gone)?;
-    let mut out = Vec::new();
-    for message in messages {
+    let most = link.outbound.limit() / 2;
+    let (mut out, mut last) = (Vec::new(), MessageId::BEFORE_ALL);
+    for message in &page {
+        let end = out.len();
         frame::text(&mut out, |out| member.voice.message(&member.room.name, message, out));
-        if out.len() >= REPLAY_SEND {
-            link.outbound.send_waiting(&std::mem::take(&mut out).into()).map_err(gone)?;
+        if out.len() > most && end > 0 {
+            out.truncate(end);
+            break;
         }
+        last = message.id;
     }
-    if !out.is_empty() {
-        link.outbound.send_waiting(&out.into()).map_err(gone)?;
-    }
-    Ok(())
+    drop(page);
+    link.outbound.send_waiting(memory::counted(out)).map_err(gone)?;
+    Ok(last)
 }
 
 fn gone(_: io::Error) -> Close {

@@ -32,6 +32,9 @@ pub struct Metrics {
     /// Bytes that wait for members whose sockets take no more, and how many such members there are.
     pub send_queue: Gauge,
     pub send_queue_members: Gauge,
+    /// What the frames take that sockets wait for, each once, and how much they may.
+    pub frames: Gauge,
+    pub memory_budget: Gauge,
     /// Messages that wait to be stored.
     pub log_queue: Gauge,
     /// Plain requests that can be answered at a time, and how many are being answered.
@@ -73,6 +76,8 @@ impl Metrics {
             sockets_refused: Counter::default(),
             send_queue: Gauge::default(),
             send_queue_members: Gauge::default(),
+            frames: Gauge::default(),
+            memory_budget: Gauge::default(),
             log_queue: Gauge::default(),
             http_workers: Gauge::default(),
             http_workers_busy: Gauge::default(),
@@ -111,6 +116,10 @@ impl Metrics {
         let help = "What waits for members whose sockets take no more";
         registry.register_with_unit("send_queue", help, Unit::Bytes, self.send_queue.clone());
         registry.register("send_queue_members", "Members for whom something waits", self.send_queue_members.clone());
+        let help = "What frames take that members wait for, however many wait for the same";
+        registry.register_with_unit("frames", help, Unit::Bytes, self.frames.clone());
+        let help = "What such frames may take together";
+        registry.register_with_unit("memory_budget", help, Unit::Bytes, self.memory_budget.clone());
         registry.register("members_dropped", "Members dropped because they don't read", dropped.clone());
         registry.register("log_queue_messages", "Messages that wait to be stored", self.log_queue.clone());
         registry.register_with_unit("append", "Storing a batch of messages", Unit::Seconds, rooms.append.clone());

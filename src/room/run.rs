@@ -3,7 +3,7 @@
 use super::{member::Room, voice::Voice};
 use crate::{
     message::{Message, MessageId},
-    socket::frame,
+    socket::{frame, memory},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -58,7 +58,7 @@ impl Encoded {
             frame::text(&mut frames, |out| voice.message(&run.room.name, message, out));
             ends.push((message.id, frames.len()));
         }
-        Encoded { frames: frames.into(), ends }
+        Encoded { frames: memory::counted(frames), ends }
     }
 
     /// The frames of messages newer than `last`, and how many there are.

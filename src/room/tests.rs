@@ -176,7 +176,7 @@ fn history_and_live_meet_without_gap_or_double() {
                 let mut newcomer = Client::join(&rooms, &room, "speaker");
                 let history = log.history(&room, None, usize::MAX).unwrap();
                 for message in &history {
-                    newcomer.member.outbound.send_waiting(&frame::text_of(&message.text)).unwrap();
+                    newcomer.member.outbound.send_waiting(frame::text_of(&message.text)).unwrap();
                 }
                 rooms.release(&newcomer.member, history.last().map(|message| message.id));
                 let heard = newcomer.hear_until("1999");

@@ -32,6 +32,7 @@ pub fn limits() -> Limits {
         head_deadline: Duration::from_secs(10),
         idle_http: Duration::from_secs(15),
         send_queue: 1 << 20,
+        memory_budget: usize::MAX,
         send_stall: Duration::from_secs(15),
     }
 }

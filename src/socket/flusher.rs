@@ -2,24 +2,45 @@
 //!
 //! Only sockets with something waiting are watched, so a healthy server's flusher sleeps.
 
-use super::outbound::Outbound;
+use super::{memory, outbound::Outbound};
 use crate::vital;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rustix::{
     buffer::spare_capacity,
-    event::{Timespec, epoll},
+    event::{EventfdFlags, Timespec, epoll, eventfd},
     fd::OwnedFd,
-    io::Errno,
+    io::{Errno, read, write},
 };
-use std::{collections::HashMap, io, sync::Arc, thread, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 /// How often stalled members are looked for.
 const STALL_CHECK: Duration = Duration::from_millis(250);
 
+/// Who has less waiting is not dropped for the sake of memory: it reads, and little would be won.
+const WORTH_IT: usize = 4096;
+
+/// What tells the flusher that there is too much: no socket has this number.
+const TOO_MUCH: u64 = 0;
+
 /// Watches sockets that would block.
 pub struct Flusher {
     epoll: OwnedFd,
+    /// Bytes that frames may take which wait for sockets.
+    budget: usize,
+    /// Wakes the flusher when they take more, unless that has been said already.
+    too_much: OwnedFd,
+    said: AtomicBool,
     /// Bounded by the number of open sockets.
     watched: Mutex<HashMap<u64, Arc<Outbound>>>,
     /// Members that were dropped because they don't read.
@@ -27,10 +48,20 @@ pub struct Flusher {
 }
 
 impl Flusher {
-    /// Starts the flusher's thread, which lives as long as the process.
-    pub fn start() -> io::Result<Arc<Flusher>> {
+    /// Starts the flusher's thread, which lives as long as the process. `budget`: bytes that may wait for all sockets
+    /// together.
+    pub fn start(budget: usize) -> io::Result<Arc<Flusher>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let flusher = Arc::new(Flusher { epoll, watched: Mutex::default(), dropped: Counter::default() });
+        let too_much = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &too_much, epoll::EventData::new_u64(TOO_MUCH), epoll::EventFlags::IN)?;
+        let flusher = Arc::new(Flusher {
+            epoll,
+            budget,
+            too_much,
+            said: AtomicBool::new(false),
+            watched: Mutex::default(),
+            dropped: Counter::default(),
+        });
         let runner = flusher.clone();
         vital::spawn("flusher", move || runner.run())?;
         Ok(flusher)
@@ -42,6 +73,19 @@ impl Flusher {
         let all: Vec<_> = self.watched.lock().values().cloned().collect();
         let waiting = all.iter().map(|outbound| outbound.waiting()).filter(|bytes| *bytes > 0);
         waiting.fold((0, 0), |(bytes, sockets), more| (bytes + more, sockets + 1))
+    }
+
+    /// How many bytes may wait for all sockets together.
+    pub fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// Has the flusher drop members if all that waits is too much. Called when something more waits.
+    pub(super) fn look_at_memory(&self) {
+        if memory::held() > self.budget && !self.said.swap(true, Ordering::Relaxed) {
+            // Never fails: the counter is far from full.
+            let _ = write(&self.too_much, &1_u64.to_ne_bytes());
+        }
     }
 
     /// Watches `outbound` until it has nothing waiting. Called with its queue's lock held.
@@ -80,7 +124,10 @@ impl Flusher {
                 }
             }
             for event in events.drain(..) {
-                self.flush(event.data.u64());
+                match event.data.u64() {
+                    TOO_MUCH => self.relieve(),
+                    id => self.flush(id),
+                }
             }
             if checked.elapsed() >= STALL_CHECK {
                 checked = std::time::Instant::now();
@@ -90,6 +137,31 @@ impl Flusher {
                 }
             }
         }
+    }
+
+    /// Drops members, first those for whom most waits, until an eighth of the budget is free again.
+    fn relieve(&self) {
+        let _ = read(&self.too_much, &mut [0; 8]);
+        let all: Vec<_> = self.watched.lock().values().cloned().collect();
+        let mut slowest: Vec<_> = all.iter().map(|outbound| (Reverse(outbound.waiting()), outbound)).collect();
+        slowest.sort_unstable_by_key(|(waiting, outbound)| (*waiting, outbound.id()));
+        let mut dropped = 0;
+        for (Reverse(waiting), outbound) in slowest {
+            if waiting < WORTH_IT || memory::held() <= self.budget / 8 * 7 {
+                break;
+            }
+            outbound.drop_for_memory();
+            dropped += 1;
+        }
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                budget = self.budget,
+                "too much waited for members who read slowly (MEMORY_BUDGET)"
+            );
+        }
+        self.said.store(false, Ordering::Relaxed);
+        // What came in meanwhile is looked at again when more waits.
     }
 
     fn flush(&self, id: u64) {

@@ -1,6 +1,6 @@
 //! Server frames (RFC 6455 §5.2): never masked, never fragmented, encoded once and shared.
 
-use super::close::Close;
+use super::{close::Close, memory};
 use bytes::Bytes;
 
 const FINAL: u8 = 0x80;
@@ -38,7 +38,7 @@ pub fn text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 pub fn text_of(payload: &str) -> Bytes {
     let mut out = Vec::with_capacity(payload.len() + USUAL_HEADER);
     text(&mut out, |out| out.extend_from_slice(payload.as_bytes()));
-    out.into()
+    memory::counted(out)
 }
 
 /// A close frame (RFC 6455 §5.5.1).

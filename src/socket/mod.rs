@@ -4,6 +4,7 @@ pub mod close;
 pub mod flusher;
 pub mod frame;
 pub mod framing;
+pub mod memory;
 pub mod outbound;
 pub mod sessions;
 pub mod wakeups;

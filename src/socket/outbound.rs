@@ -7,11 +7,11 @@
 //!    past the queue only while it is empty.
 //! 3. Nothing goes out before the `101`, which [`Outbound::open`] sends; nothing follows a close frame.
 //! 4. What waits is bounded: past the limit, or without progress for too long, the member is dropped
-//!    (1013) and nobody else notices.
+//!    (1013) and nobody else notices. So are those for whom most waits, if all together is too much (`flusher`).
 //! 5. The lock is held across non-blocking system calls only. Lock order: this queue, then the
 //!    flusher's table.
 
-use super::{close::Close, flusher::Flusher, frame};
+use super::{close::Close, flusher::Flusher, frame, memory};
 use crate::request_id::RequestId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -30,6 +30,13 @@ use std::{
     },
     time::{Duration, Instant},
 };
+
+/// Why members are dropped, for the log.
+const SLOW_READER: &str = "slow_reader";
+const MEMORY_BUDGET: &str = "memory_budget";
+
+/// The most that is still sent to one that is dropped for the sake of memory.
+const MOST_LEFT: usize = 64 << 10;
 
 /// How long a waiting thread sleeps at a time.
 const POLL: Duration = Duration::from_millis(100);
@@ -132,7 +139,7 @@ impl Outbound {
     }
 
     /// How many bytes wait for this member now.
-    pub(super) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.queue.lock().bytes
     }
 
@@ -140,8 +147,21 @@ impl Outbound {
     pub fn drop_member(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
         if queue.stage == Stage::Open {
-            self.drop_slow(&mut queue);
+            self.drop_slow(&mut queue, SLOW_READER);
             self.arm(&mut queue);
+        }
+    }
+
+    /// Drops a member for whom much waits, because all that waits is too much for this process.
+    pub(super) fn drop_for_memory(&self) {
+        let mut queue = self.queue.lock();
+        if queue.stage == Stage::Open && queue.bytes > 0 {
+            self.drop_slow(&mut queue, MEMORY_BUDGET);
+        }
+        // The other half of a long frame would be kept until that is read: then there is no goodbye.
+        if queue.bytes > MOST_LEFT {
+            self.give_up(&mut queue);
+            let _ = self.stream.shutdown(Shutdown::Both);
         }
     }
 
@@ -157,8 +177,10 @@ impl Outbound {
     /// which writes history faster than a queue should hold.
     ///
     /// Fails if the socket is closed, or makes no progress for the stall time.
-    pub fn send_waiting(self: &Arc<Self>, frames: &Bytes) -> io::Result<()> {
-        self.send(frames);
+    pub fn send_waiting(self: &Arc<Self>, frames: Bytes) -> io::Result<()> {
+        self.send(&frames);
+        // The queue alone holds them, so that they are gone once the member is dropped.
+        drop(frames);
         self.drain(None)
     }
 
@@ -197,7 +219,8 @@ impl Outbound {
             let patience = {
                 let mut queue = self.queue.lock();
                 self.write_out(&mut queue)?;
-                if queue.stage == Stage::Gone {
+                // Who was dropped is not waited for: nothing more is for it, and its thread holds more than the queue.
+                if queue.stage == Stage::Gone || (queue.dropped && until.is_none()) {
                     return Err(io::ErrorKind::NotConnected.into());
                 }
                 if queue.bytes == 0 {
@@ -245,7 +268,7 @@ impl Outbound {
         let mut queue = self.queue.lock();
         if queue.bytes > 0 && queue.progress.elapsed() >= self.stall {
             match queue.stage {
-                Stage::Open => self.drop_slow(&mut queue),
+                Stage::Open => self.drop_slow(&mut queue, SLOW_READER),
                 Stage::Closing | Stage::Gone => {
                     self.give_up(&mut queue);
                     let _ = self.stream.shutdown(Shutdown::Both);
@@ -270,9 +293,10 @@ impl Outbound {
         queue.waiting.push_back(frames.clone());
         queue.bytes += frames.len() - sent;
         if queue.bytes > self.limit && queue.stage == Stage::Open {
-            self.drop_slow(queue);
+            self.drop_slow(queue, SLOW_READER);
         }
         self.arm(queue);
+        self.flusher.look_at_memory();
     }
 
     fn arm(self: &Arc<Self>, queue: &mut Queue) {
@@ -308,22 +332,21 @@ impl Outbound {
     }
 
     /// Forgets what waits, except the frame that is half sent, and says goodbye with 1013.
-    fn drop_slow(&self, queue: &mut Queue) {
+    fn drop_slow(&self, queue: &mut Queue, reason: &'static str) {
         let _request = self.request.as_ref().map(RequestId::enter);
-        tracing::info!(socket = self.id, waiting = queue.bytes, reason = "slow_reader", "member dropped");
+        tracing::info!(socket = self.id, waiting = queue.bytes, reason, "member dropped");
         self.flusher.dropped.inc();
-        let half = queue.waiting.pop_front().map(|chunk| {
-            let end = if queue.begun == 0 { 0 } else { frame::boundary(&chunk, queue.begun) };
-            chunk.slice(..end)
-        });
+        // A copy, or the whole chunk would be kept for the sake of half a frame.
+        let half = queue
+            .waiting
+            .pop_front()
+            .filter(|_| queue.begun > 0)
+            .map(|chunk| memory::counted(chunk[queue.begun..frame::boundary(&chunk, queue.begun)].to_vec()));
         queue.waiting.clear();
-        queue.bytes = 0;
-        match half {
-            Some(half) if half.len() > queue.begun => {
-                queue.bytes = half.len() - queue.begun;
-                queue.waiting.push_back(half);
-            }
-            _ => queue.begun = 0,
+        (queue.bytes, queue.begun) = (0, 0);
+        if let Some(half) = half.filter(|half| !half.is_empty()) {
+            queue.bytes = half.len();
+            queue.waiting.push_back(half);
         }
         let goodbye = frame::close(Close::SLOW);
         queue.bytes += goodbye.len();
@@ -373,7 +396,7 @@ pub(crate) mod tests {
         let (stream, _) = listener.accept().unwrap();
         peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        (Outbound::new(id, stream, limit, stall, Flusher::start().unwrap()), peer)
+        (Outbound::new(id, stream, limit, stall, Flusher::start(usize::MAX).unwrap()), peer)
     }
 
     /// All that comes until the end of file.

@@ -27,9 +27,9 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Starts the flusher.
-    pub fn start() -> io::Result<Sessions> {
-        Ok(Sessions { next: AtomicU64::new(1), open: Mutex::default(), flusher: Flusher::start()? })
+    /// Starts the flusher. `budget`: bytes that may wait for all sockets together.
+    pub fn start(budget: usize) -> io::Result<Sessions> {
+        Ok(Sessions { next: AtomicU64::new(1), open: Mutex::default(), flusher: Flusher::start(budget)? })
     }
 
     /// How many sockets are open.

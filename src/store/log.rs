@@ -4,6 +4,15 @@ use super::{error::StoreError, feed::Feed};
 use crate::message::{Draft, Message, MessageId, RoomName};
 use std::sync::Arc;
 
+/// Bytes of text after which no more messages are read at a time, however many were asked for: who waits for a socket
+/// holds one page.
+pub const PAGE_BYTES: usize = 256 << 10;
+
+/// Whether a page ended because its messages are long: there may be more of what was asked for.
+pub fn is_full_page(page: &[Message]) -> bool {
+    page.iter().map(|message| message.text.len()).sum::<usize>() >= PAGE_BYTES
+}
+
 /// The ordered, durable record of every room's messages.
 pub trait MessageLog: Send + Sync {
     /// Stores `drafts` in this order, all of a room or none, and gives each its id, in room order. Fails if none is
@@ -16,10 +25,11 @@ pub trait MessageLog: Send + Sync {
     /// Called from one thread only.
     fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError>;
 
-    /// Up to `limit` messages, oldest first: the newest ones, or those just before `before`.
+    /// Up to `limit` messages, oldest first: the newest ones, or those just before `before`. Fewer if they are long: see
+    /// [`is_full_page`].
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError>;
 
-    /// Up to `limit` messages after `after`, oldest first.
+    /// Up to `limit` messages after `after`, oldest first; fewer if they are long, see [`is_full_page`].
     ///
     /// `None` if what follows `after` is no longer wholly kept, or `after` is no message of the
     /// room that we know of: the client must reload.

@@ -3,6 +3,7 @@
 mod attacks_frames;
 mod attacks_injection;
 mod attacks_login;
+mod attacks_memory;
 mod attacks_slow;
 mod channel;
 mod chats;

@@ -13,7 +13,7 @@ use crate::{
     event::Event,
     message::MessageId,
     metrics::messages::Figures,
-    socket::{close::Close, frame, outbound::Outbound},
+    socket::{close::Close, frame, memory, outbound::Outbound},
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, sync::Arc};
@@ -130,7 +130,7 @@ impl Crowd {
                 HeldItem::Other(other) => frames.extend_from_slice(&other),
             }
         }
-        seat.send(&frames.into());
+        seat.send(&memory::counted(frames));
         finished
     }
 
@@ -188,7 +188,7 @@ impl Crowd {
         match (due.is_empty(), frames.is_empty()) {
             (_, true) => seat.send(&due),
             (true, false) => seat.hear(frames),
-            (false, false) => seat.send(&[due, frames.clone()].concat().into()),
+            (false, false) => seat.send(&memory::counted([due, frames.clone()].concat())),
         }
         (sent, self.tape.heard(heard, figures))
     }
@@ -242,7 +242,8 @@ impl Held {
             HeldItem::Messages(encoded) => encoded.frames.len(),
             HeldItem::Other(frames) => frames.len(),
         };
-        if self.bytes > outbound.limit() {
+        // History that is on its way to the newcomer counts as well.
+        if self.bytes + outbound.waiting() > outbound.limit() {
             self.items.clear();
             outbound.drop_member();
         } else {
@@ -324,7 +325,7 @@ fn join_after<'a>(last: MessageId, voice: &dyn Voice, runs: impl Iterator<Item =
         frames.extend_from_slice(&new);
         count += messages;
     }
-    (frames.into(), count)
+    (memory::counted(frames), count)
 }
 
 fn event_frame(voice: &dyn Voice, room: &Room, event: &Event) -> Bytes {
@@ -335,5 +336,5 @@ fn event_frame(voice: &dyn Voice, room: &Room, event: &Event) -> Bytes {
     }
     let mut out = Vec::with_capacity(text.len() + 4);
     frame::text(&mut out, |out| out.extend_from_slice(&text));
-    out.into()
+    memory::counted(out)
 }

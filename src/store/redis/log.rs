@@ -16,14 +16,17 @@ use crate::{
     store::{
         error::StoreError,
         feed::Feed,
-        log::{Appended, MessageLog},
+        log::{Appended, MessageLog, PAGE_BYTES, is_full_page},
     },
 };
-use redis::{Cmd, Value, cmd};
+use redis::{Value, cmd};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, sync::Arc};
 
 pub(super) const STORE: &str = "message log";
+
+/// Entries read at a time: a page of long messages is full long before as many as may be asked for.
+const SHARE: usize = 128;
 
 /// How long a sender's reference is remembered, seconds.
 pub(super) const REMEMBER: u32 = 24 * 60 * 60;
@@ -60,8 +63,32 @@ impl RedisLog {
         })
     }
 
-    fn range(&self, command: &Cmd, room: &RoomName) -> Result<Vec<Message>, Failure> {
-        read_entries(room, self.redis.read_one(Call::command(&Keys(room).log(), command))?)
+    /// Reads from this entry on, a share at a time, until there are enough, in number or in text.
+    fn page(
+        &self,
+        room: &RoomName,
+        command: &'static str,
+        mut from: String,
+        limit: usize,
+        page: &mut Vec<Message>,
+    ) -> Result<(), Failure> {
+        let to = if command == "XRANGE" { "+" } else { "-" };
+        while page.len() < limit && !is_full_page(page) {
+            let share = SHARE.min(limit - page.len());
+            let mut range = cmd(command);
+            range.arg(Keys(room).log()).arg(&from).arg(to).arg("COUNT").arg(share);
+            let entries = self.redis.read_one(Call::command(&Keys(room).log(), &range))?;
+            let (got, last) = (entry_count(&entries), last_entry(&entries));
+            page.extend(read_entries(room, entries)?);
+            match last {
+                Some(last) if got == share => from = format!("({last}"),
+                _ => break,
+            }
+        }
+        if let Some(end) = end_of_page(page) {
+            page.truncate(end);
+        }
+        Ok(())
     }
 }
 
@@ -101,19 +128,18 @@ impl MessageLog for RedisLog {
     }
 
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
-        let newest = before.map_or("+".to_owned(), |id| format!("({}", EntryId::of(id)));
-        let mut command = cmd("XREVRANGE");
-        command.arg(Keys(room).log()).arg(newest).arg("-").arg("COUNT").arg(limit);
-        let mut messages = self.range(&command, room).map_err(failed(STORE, "read history"))?;
+        let newest = before.map_or("+".to_owned(), older_than);
+        let mut messages = Vec::new();
+        self.page(room, "XREVRANGE", newest, limit, &mut messages).map_err(failed(STORE, "read history"))?;
         messages.reverse();
         Ok(messages)
     }
 
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Message>>, StoreError> {
         // Trimming takes the oldest first: if that message is still there, so is everything after it.
-        let mut command = cmd("XRANGE");
-        command.arg(Keys(room).log()).arg(EntryId::of(after).to_string()).arg("+").arg("COUNT").arg(limit + 1);
-        let mut messages = self.range(&command, room).map_err(failed(STORE, "read history"))?;
+        let (first, mut messages) = (EntryId::of(after).to_string(), Vec::new());
+        self.page(room, "XRANGE", first, limit.saturating_add(1), &mut messages)
+            .map_err(failed(STORE, "read history"))?;
         if messages.first().is_none_or(|message| message.id != after) {
             return Ok(None);
         }
@@ -134,6 +160,33 @@ impl MessageLog for RedisLog {
     fn probe(&self) -> Result<(), StoreError> {
         self.redis.probe().map_err(failed(STORE, "be used"))
     }
+}
+
+fn older_than(id: MessageId) -> String {
+    format!("({}", EntryId::of(id))
+}
+
+fn entry_count(answer: &Value) -> usize {
+    if let Value::Array(entries) = answer { entries.len() } else { 0 }
+}
+
+/// The id of the last entry, as Redis writes it.
+fn last_entry(answer: &Value) -> Option<String> {
+    let Value::Array(entries) = answer else { return None };
+    let Value::Array(entry) = entries.last()? else { return None };
+    let Value::BulkString(id) = entry.first()? else { return None };
+    String::from_utf8(id.clone()).ok()
+}
+
+/// How many messages are a page's worth of text, if that is fewer than these.
+fn end_of_page(page: &[Message]) -> Option<usize> {
+    let mut bytes = 0;
+    page.iter()
+        .position(|message| {
+            bytes += message.text.len();
+            bytes >= PAGE_BYTES
+        })
+        .map(|last| last + 1)
 }
 
 fn action(draft: &Draft) -> &'static str {

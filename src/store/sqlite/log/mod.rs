@@ -26,7 +26,7 @@ use crate::{
     message::{Draft, Message, MessageId, RoomName},
     store::{
         error::StoreError,
-        log::{Appended, MessageLog},
+        log::{Appended, MessageLog, PAGE_BYTES},
     },
     vital,
 };
@@ -127,16 +127,18 @@ impl MessageLog for SqliteLog {
             let newest = &newest[newest.len().saturating_sub(limit)..];
             // One view of the log: trimming in between must not leave a gap.
             let view = connection.transaction()?;
-            let mut page: Vec<Message> = view
-                .prepare_cached(
+            let mut page = Page::default();
+            read_each(&view, newest.iter().rev(), &mut page)?;
+            if !page.is_full() {
+                let mut older = view.prepare_cached(
                     "SELECT key, tail, sender, text, extra FROM by_room CROSS JOIN messages USING (key)
                      WHERE by_room.room = ?1 AND key < ?2 ORDER BY key DESC LIMIT ?3",
-                )?
-                .query_map((room, newest.first().unwrap_or(&before), as_limit(limit - newest.len())), message)?
-                .collect::<Result<_, _>>()?;
-            page.reverse();
-            read_each(&view, newest, &mut page)?;
-            Ok(page)
+                )?;
+                let range = (room, newest.first().unwrap_or(&before), as_limit(limit - newest.len()));
+                page.fill(older.query_map(range, message)?)?;
+            }
+            page.messages.reverse();
+            Ok(page.messages)
         })
     }
 
@@ -161,16 +163,16 @@ impl MessageLog for SqliteLog {
             if !is_kept && !is_last_trimmed {
                 return Ok(None);
             }
-            let mut page: Vec<Message> = view
-                .prepare_cached(
-                    "SELECT key, tail, sender, text, extra FROM by_room CROSS JOIN messages USING (key)
-                     WHERE by_room.room = ?1 AND key > ?2 AND key < ?3 ORDER BY key LIMIT ?4",
-                )?
-                .query_map((room, key, newest.first().unwrap_or(&i64::MAX), as_limit(limit)), message)?
-                .collect::<Result<_, _>>()?;
-            let rest = newest.len().min(limit - page.len());
-            read_each(&view, &newest[..rest], &mut page)?;
-            Ok(Some(page))
+            let mut page = Page::default();
+            let mut older = view.prepare_cached(
+                "SELECT key, tail, sender, text, extra FROM by_room CROSS JOIN messages USING (key)
+                 WHERE by_room.room = ?1 AND key > ?2 AND key < ?3 ORDER BY key LIMIT ?4",
+            )?;
+            let range = (room, key, newest.first().unwrap_or(&i64::MAX), as_limit(limit));
+            page.fill(older.query_map(range, message)?)?;
+            let rest = newest.len().min(limit - page.messages.len());
+            read_each(&view, newest[..rest].iter(), &mut page)?;
+            Ok(Some(page.messages))
         })
     }
 
@@ -208,11 +210,43 @@ fn known_room(connection: &Connection, room: &RoomName) -> rusqlite::Result<Opti
         .optional()
 }
 
-/// Appends the messages that have these keys.
-fn read_each(view: &Connection, keys: &[i64], page: &mut Vec<Message>) -> rusqlite::Result<()> {
+/// Messages read one after the other, until they are a page's worth of text.
+#[derive(Default)]
+struct Page {
+    messages: Vec<Message>,
+    bytes: usize,
+}
+
+impl Page {
+    fn is_full(&self) -> bool {
+        self.bytes >= PAGE_BYTES
+    }
+
+    fn push(&mut self, message: Message) {
+        self.bytes += message.text.len();
+        self.messages.push(message);
+    }
+
+    fn fill(&mut self, mut rows: impl Iterator<Item = rusqlite::Result<Message>>) -> rusqlite::Result<()> {
+        while !self.is_full()
+            && let Some(message) = rows.next()
+        {
+            self.push(message?);
+        }
+        Ok(())
+    }
+}
+
+/// Appends the messages that have these keys, as long as they fit the page.
+fn read_each<'k>(view: &Connection, keys: impl Iterator<Item = &'k i64>, page: &mut Page) -> rusqlite::Result<()> {
     let mut one = view.prepare_cached("SELECT key, tail, sender, text, extra FROM messages WHERE key = ?1")?;
     for key in keys {
-        page.extend(one.query_row([key], message).optional()?);
+        if page.is_full() {
+            break;
+        }
+        if let Some(message) = one.query_row([key], message).optional()? {
+            page.push(message);
+        }
     }
     Ok(())
 }

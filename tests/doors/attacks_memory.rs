@@ -1,0 +1,76 @@
+//! Attacks on the server's memory: pages of history, and queues of many who read slowly.
+
+use std::time::Duration;
+use support::{
+    ALICE, CAROL, Client, Server,
+    attack::{Chat, without_message_rate},
+    channel::ticket,
+    eventually_within,
+    server::Setup,
+};
+
+const LONG: usize = 16 << 10;
+const READERS: usize = 60;
+const MIB: usize = 1 << 20;
+
+/// A server with a channel full of long messages, and the id of its first one.
+fn with_a_full_channel(setup: Setup, messages: usize) -> (Server, String) {
+    let server = setup.env("PING_INTERVAL", "600").env("PONG_TIMEOUT", "1200").env("SEND_STALL", "600").start();
+    let mut owner = server.channel(CAROL, "mine");
+    let first = owner.post("the first")["id"].as_str().expect("an id").to_owned();
+    let text = "x".repeat(LONG);
+    for _ in 0..messages / 20 {
+        for _ in 0..20 {
+            owner.say(text.as_str());
+        }
+        for _ in 0..20 {
+            owner.wait_for("message");
+        }
+    }
+    (server, first)
+}
+
+/// Opens the channel many times, to hear all of it again, and reads nothing of what comes.
+fn deaf_readers(server: &Server, first: &str) -> Vec<Client> {
+    let access = server.access(CAROL);
+    let path = || format!("/channel/mine?since={first}&ticket={}", ticket(server.address, &access));
+    (0..READERS).map(|_| Client::open(server.address, &path())).collect()
+}
+
+// Seen to fail with pages a hundred times as large (`is_full` of the log, `most` in `seat::write`) and 64 MiB for
+// `SEND_QUEUE`: 15.7 MiB a socket.
+#[test]
+fn who_replays_long_messages_and_does_not_read_holds_no_more_than_a_send_queue() {
+    let (server, first) = with_a_full_channel(without_message_rate(), 800);
+    let mut chat = Chat::start(&server);
+    let before = server.memory();
+    let readers = deaf_readers(&server, &first);
+    for _ in 0..20 {
+        chat.goes_on();
+        let grown = server.memory().saturating_sub(before);
+        assert!(grown < READERS * MIB, "{} MiB more for {READERS} readers", grown / MIB);
+    }
+    drop(readers);
+    chat.goes_on();
+}
+
+// Seen to fail the same way, and with `Flusher::look_at_memory` doing nothing: nobody is dropped. Without
+// `cli::allocator` half as much again as before stays in use.
+#[test]
+fn all_sockets_together_hold_no_more_than_the_memory_budget_and_the_memory_comes_back() {
+    const BUDGET: usize = 16 * MIB;
+    let setup = without_message_rate().env("MEMORY_BUDGET", BUDGET.to_string());
+    let (server, first) = with_a_full_channel(setup, 800);
+    let mut chat = Chat::start(&server);
+    let before = server.memory();
+    let readers = deaf_readers(&server, &first);
+    for _ in 0..20 {
+        chat.goes_on();
+        let grown = server.memory().saturating_sub(before);
+        assert!(grown < 2 * BUDGET, "{} MiB more, with a budget of {}", grown / MIB, BUDGET / MIB);
+    }
+    server.logs(&["memory_budget", "member dropped"]);
+    drop(readers);
+    eventually_within(Duration::from_secs(60), "the memory comes back", || server.memory() < before / 10 * 13);
+    assert_eq!(server.login(ALICE).status, 200);
+}
