@@ -21,28 +21,32 @@
 //! - [`store`] is what survives a restart.
 //! - [`message`], [`refusal`], [`request_id`], [`logging`], [`vital`] are what all of them share.
 
-pub mod api;
-pub mod auth;
-pub mod chat;
-pub mod cli;
-pub mod config;
-pub mod door;
-pub mod event;
+mod api;
+mod auth;
+mod chat;
+mod cli;
+mod config;
+mod door;
+mod event;
+#[doc(hidden)]
+pub mod facade;
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod gateway;
-pub mod http;
-pub mod limits;
-pub mod logging;
-pub mod message;
-pub mod metrics;
-pub mod recheck;
-pub mod redact;
-pub mod refusal;
-pub mod request_id;
-pub mod room;
-pub mod server;
-pub mod socket;
-pub mod start_error;
-pub mod store;
-pub mod vital;
+mod gateway;
+mod http;
+mod limits;
+mod logging;
+mod message;
+mod metrics;
+mod recheck;
+mod redact;
+mod refusal;
+mod request_id;
+mod room;
+mod server;
+mod socket;
+mod start_error;
+mod store;
+mod vital;
+
+pub use cli::run;

@@ -1,7 +1,7 @@
-//! The program: what it can do is in `propromo_chat::cli`, one file a command.
+//! The program: what it can do is in `src/cli`, one file a command.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    propromo_chat::cli::run(std::env::args_os())
+    propromo_chat::run(std::env::args_os())
 }

@@ -5,15 +5,9 @@
 
 use crate::{store::draft, wire};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use propromo_chat::{
-    door::propromo::PropromoVoice,
-    message::{Draft, Message, MessageId, RoomName},
-    room::{Rooms, member::Member, voice::Voice},
-    socket::{flusher::Flusher, frame, outbound::Outbound},
-    store::{
-        error::StoreError,
-        log::{Appended, MessageLog},
-    },
+use propromo_chat::facade::steps::{
+    Appended, Draft, Flusher, Member, Message, MessageId, MessageLog, Outbound, PropromoVoice, RoomName, Rooms,
+    StoreError, Voice, frame,
 };
 use rustix::{
     buffer::spare_capacity,

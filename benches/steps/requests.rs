@@ -1,10 +1,7 @@
 //! Reading a request head, and having a plain request answered through the gateway.
 
 use criterion::{BenchmarkId, Criterion};
-use propromo_chat::{
-    gateway::{Gateway, handler::Handler},
-    http::{answer::Persistence, head::Head, reply::Reply},
-};
+use propromo_chat::facade::steps::{Gateway, Handler, Head, Persistence, Reply};
 use std::{
     hint::black_box,
     net::{IpAddr, Ipv4Addr},

@@ -1,13 +1,8 @@
 //! The embedded store: spending a token, storing batches of messages, reading history.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use propromo_chat::{
-    message::{Draft, RoomName},
-    store::{
-        ledger::{Ledger, SignedPart},
-        log::MessageLog,
-        sqlite::{Embedded, EmbeddedOptions, database::Durability},
-    },
+use propromo_chat::facade::steps::{
+    Draft, Durability, Embedded, EmbeddedOptions, Ledger, MessageLog, RoomName, SignedPart,
 };
 use std::{
     cell::Cell,

@@ -1,13 +1,7 @@
 //! Checking a token's signature and claims, with each kind of key that people use.
 
 use criterion::{BenchmarkId, Criterion};
-use propromo_chat::{
-    auth::{
-        keys::Keyring,
-        token::{Grant, Issued, Kind},
-    },
-    store::accounts::UserId,
-};
+use propromo_chat::facade::tokens::{Grant, Issued, Keyring, Kind, UserId};
 use std::{
     hint::black_box,
     time::{Duration, SystemTime},

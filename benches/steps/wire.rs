@@ -1,12 +1,7 @@
 //! What goes to a client: a message's JSON in the words of a door, and its frame.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use propromo_chat::{
-    door::{channel_frame::ChannelVoice, propromo::PropromoVoice},
-    message::{Message, MessageId, RoomName},
-    room::voice::Voice,
-    socket::frame,
-};
+use propromo_chat::facade::steps::{ChannelVoice, Message, MessageId, PropromoVoice, RoomName, Voice, frame};
 use std::hint::black_box;
 use uuid::Uuid;
 

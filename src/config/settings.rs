@@ -249,18 +249,6 @@ pub fn help() -> String {
     help
 }
 
-/// The table of `docs/SETTINGS.md`.
-pub fn markdown_table() -> String {
-    let mut table = String::from("| setting | default | meaning |\n|---|---|---|\n");
-    for setting in ALL {
-        let others = setting.aliases.iter().map(|alias| format!(" (or `{alias}`)")).collect::<String>();
-        let default = if setting.default.is_empty() { "none".to_owned() } else { format!("`{}`", setting.default) };
-        let secret = if setting.is_secret() { "; secret" } else { "" };
-        let _ = writeln!(table, "| `{}`{others} | {default} | {}{secret} |", setting.name, setting.meaning);
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,5 +307,17 @@ mod tests {
                 let _ = setting.form.check(&text);
             }
         }
+    }
+
+    /// The table of `docs/SETTINGS.md`.
+    fn markdown_table() -> String {
+        let mut table = String::from("| setting | default | meaning |\n|---|---|---|\n");
+        for setting in ALL {
+            let others = setting.aliases.iter().map(|alias| format!(" (or `{alias}`)")).collect::<String>();
+            let default = if setting.default.is_empty() { "none".to_owned() } else { format!("`{}`", setting.default) };
+            let secret = if setting.is_secret() { "; secret" } else { "" };
+            let _ = writeln!(table, "| `{}`{others} | {default} | {}{secret} |", setting.name, setting.meaning);
+        }
+        table
     }
 }

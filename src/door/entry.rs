@@ -25,7 +25,7 @@ pub trait Door: Sync {
     /// Whether this path (its decoded segments) is one of this door's WebSockets.
     fn owns(&self, segments: &[String]) -> bool;
 
-    /// Checks token, origin, room and membership; spends nothing.
+    /// Checks token, room and membership; spends nothing. The handshake has checked the origin.
     fn admit(&self, chat: &Arc<Chat>, head: &Head, segments: &[String]) -> Result<Admission, Refusal>;
 
     /// The status that this door's clients expect for `reason`.

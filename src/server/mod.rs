@@ -122,17 +122,7 @@ impl Server {
         Ok(Server { chat, address, main, admin: admin.transpose()?, tls, stopper, stop })
     }
 
-    /// The address that is listened on, with the port that was chosen if port 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Ends [`Server::run`] from another thread, as a signal would.
-    pub fn stopper(&self) -> Stopper {
-        self.stopper.clone()
-    }
-
-    /// Serves until SIGTERM, SIGINT or the [`Stopper`], then lets everything come to its end. At SIGHUP the keys
+    /// Serves until SIGTERM or SIGINT, then lets everything come to its end. At SIGHUP the keys
     /// are what `sources` then give, and the certificate is read again.
     pub fn run(self, sources: Sources) -> Result<(), StartError> {
         let Server { chat, address, main, admin, tls, stopper, stop } = self;

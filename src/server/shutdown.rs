@@ -118,6 +118,7 @@ pub fn drain(chat: &Chat, services: &[Arc<Service>], tls: Option<&Tls>) {
     let is_done = || chat.sessions.count() == 0 && services.iter().all(|service| service.in_flight() == 0);
     if !wait_until(is_done, deadline) {
         tracing::warn!(sockets = chat.sessions.count(), "some connections did not end in time; they are cut");
+        chat.sessions.cut_all();
     }
     if let Some(tls) = tls {
         tls.finish(deadline);

@@ -22,7 +22,6 @@ impl Close {
     pub const TOO_LARGE: Close = Close { code: 1009, reason: "message too large" };
     /// A message in more frames than anybody needs.
     pub const FRAGMENTS: Close = Close::policy("too many fragments");
-    pub const INTERNAL: Close = Close { code: 1011, reason: "internal error" };
     /// A store can't be reached; the client may come back.
     pub const UNAVAILABLE: Close = Close { code: 1013, reason: "unavailable" };
     /// No answer to our pings within `PONG_TIMEOUT`.

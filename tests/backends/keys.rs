@@ -20,7 +20,8 @@ const CALLS: &[(&str, &str, &str)] = &[
 #[test]
 fn every_call_is_tried_here() {
     let tried: Vec<_> = CALLS.iter().map(|(_, method, path)| (*method, pattern(path))).collect();
-    for (method, path) in propromo_chat::api::router::endpoints().filter(|(_, path)| path.starts_with("/api/v1")) {
+    for (method, path) in propromo_chat::facade::described::endpoints().filter(|(_, path)| path.starts_with("/api/v1"))
+    {
         assert!(tried.contains(&(method, path.to_owned())), "{method} {path}");
     }
 }

@@ -1,7 +1,7 @@
 //! `docs/openapi.yaml` and `docs/asyncapi.yaml` say what the server does: every endpoint, status and frame that they name is
 //! provoked here and compared with its description, and the server has no endpoint and no door that they don't name.
 
-use propromo_chat::{api::router, door::DOORS};
+use propromo_chat::facade::described::{DOORS, endpoints};
 use serde_json::{Value, json};
 use std::{cell::RefCell, collections::BTreeSet, fs, path::Path};
 use support::{
@@ -107,8 +107,7 @@ fn every_endpoint_is_described_and_every_description_is_one() {
         .operations()
         .map(|(method, path, _)| (method.to_uppercase(), path.replace('{', ":").replace('}', "")))
         .collect();
-    let served: BTreeSet<_> =
-        router::endpoints().map(|(method, pattern)| (method.to_owned(), pattern.to_owned())).collect();
+    let served: BTreeSet<_> = endpoints().map(|(method, pattern)| (method.to_owned(), pattern.to_owned())).collect();
     assert_eq!(described, served);
 }
 

@@ -1,6 +1,6 @@
 //! `keys.sh`: what it makes is what the server takes, and it destroys nothing. Needs `openssl`.
 
-use propromo_chat::auth::keys::{Keyring, error::KeyError};
+use propromo_chat::facade::tokens::{KeyError, Keyring};
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,

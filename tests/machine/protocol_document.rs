@@ -1,6 +1,6 @@
 //! `docs/PROTOCOL.md` says all that the code can say.
 
-use propromo_chat::{config::settings, refusal::Reason};
+use propromo_chat::facade::described::{Reason, settings};
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -23,10 +23,6 @@ use std::{
 /// Bytes that an HS256 secret must have at least: as many as its hash gives (RFC 7518 §3.2).
 pub const MIN_SECRET: usize = 32;
 
-/// Bytes that the secret of another backend must have at least, for [`super::token::verify_foreign`].
-/// The choice of that secret is not ours; below this many, jwt-simple refuses to work with it.
-pub const MIN_FOREIGN_SECRET: usize = 12;
-
 /// SHA-256 in hex of the keys in `dummy/keys`: of the secret's text, of the public key's SubjectPublicKeyInfo.
 /// Everybody knows these keys, so a server that trusts them trusts everybody.
 const DEMO_FINGERPRINTS: [&str; 2] = [

@@ -1,7 +1,7 @@
 //! The servers that take our commands: one, a sentinel's master, or the masters of a cluster.
 //!
-//! redis's own cluster connection is not used: it has no publish and subscribe, it waits its time-out once for each
-//! command of a pipeline, and it repeats commands that may have been carried out.
+//! redis's own cluster connection is not used: it has no publish and subscribe, and it waits its time-out once for
+//! each command of a pipeline.
 
 use super::{
     address::{Deployment, Host, Layout},

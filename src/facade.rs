@@ -1,0 +1,36 @@
+//! What benches and integration tests use of the crate, beside [`run`](crate::run) and [`fuzzing`](crate::fuzzing). All else
+//! is the crate's own, so that the compiler sees what nobody uses.
+
+/// What documents are compared with: doors, endpoints, settings, reasons.
+pub mod described {
+    pub use crate::{api::router::endpoints, config::settings, door::DOORS, refusal::Reason};
+}
+
+/// Keys and tokens.
+pub mod tokens {
+    pub use crate::{
+        auth::{
+            keys::{Keyring, error::KeyError},
+            token::{Grant, Issued, Kind},
+        },
+        store::accounts::UserId,
+    };
+}
+
+/// The steps of a message, for benches.
+pub mod steps {
+    pub use crate::{
+        door::{channel_frame::ChannelVoice, propromo::PropromoVoice},
+        gateway::{Gateway, handler::Handler},
+        http::{answer::Persistence, head::Head, reply::Reply},
+        message::{Draft, Message, MessageId, RoomName},
+        room::{Rooms, member::Member, voice::Voice},
+        socket::{flusher::Flusher, frame, outbound::Outbound},
+        store::{
+            error::StoreError,
+            ledger::{Ledger, SignedPart},
+            log::{Appended, MessageLog},
+            sqlite::{Embedded, EmbeddedOptions, database::Durability},
+        },
+    };
+}
