@@ -67,9 +67,7 @@ fn answer(
     tables: impl Iterator<Item = &'static Endpoints> + Clone,
 ) -> (&'static str, Reply) {
     let refuse = |refusal: Refusal, endpoint, in_words: fn(Refusal) -> Reply| {
-        chat.metrics.refused(refusal.reason);
-        log(&refusal, request, endpoint);
-        in_words(refusal)
+        chat.metrics.refuse(refusal, request.client, endpoint, in_words)
     };
     let refused = neighbours(&request.segments, tables.clone()).map_or(Reply::from as fn(_) -> _, |near| near.refused);
     match find(request.method, &request.segments, tables) {
@@ -94,11 +92,6 @@ fn answer(
 fn neighbours(segments: &[String], mut tables: impl Iterator<Item = &'static Endpoints>) -> Option<&'static Endpoints> {
     let first = segments.first()?;
     tables.find(|endpoints| endpoints.routes.iter().any(|route| route.pattern.split('/').nth(1) == Some(first)))
-}
-
-/// The one line about a refusal. It has the endpoint's pattern and not the path, which may hold a token.
-fn log(refusal: &Refusal, request: &Request, endpoint: &str) {
-    tracing::info!(reason = refusal.reason.word(), client = %request.client, endpoint, "refused a request");
 }
 
 enum Found<'a> {

@@ -4,6 +4,7 @@ pub mod histogram;
 pub mod messages;
 mod process;
 pub mod prometheus;
+mod refusals;
 
 use crate::{refusal::Reason, socket::close::Close};
 use histogram::Histogram;
@@ -144,8 +145,7 @@ impl Metrics {
         self.request_times.get_or_create(&[endpoint]).observe(time);
     }
 
-    /// A request or a handshake was refused, at whatever point.
-    pub fn refused(&self, reason: Reason) {
+    fn refused(&self, reason: Reason) {
         self.refusals.get_or_create(&[("reason", reason.word().into())]).inc();
     }
 

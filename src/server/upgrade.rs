@@ -63,11 +63,9 @@ impl Upgrades for Doors {
                 }))
             }
             Err(refusal) => {
-                // Neither path nor query: both may hold a token.
-                tracing::info!(reason = %refusal.reason, client = %head.client, door = door.name(), "handshake refused");
                 self.chat.metrics.handshake(door.name(), refusal.reason.word());
-                self.chat.metrics.refused(refusal.reason);
-                Err(self.refuse(segments, &refusal))
+                let answer = |refusal| self.refuse(segments, &refusal);
+                Err(self.chat.metrics.refuse(refusal, head.client, door.name(), answer))
             }
         }
     }

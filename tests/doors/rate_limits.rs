@@ -45,7 +45,7 @@ fn handshakes_are_limited_and_told_when_to_come_back() {
     let answer = server.refused(&format!("/chat/demo?auth={spare}"), &[]);
     assert_limited(&answer);
     assert_eq!(answer.reason(), "rate_limited");
-    server.logs(&["rate_limited", "handshake refused", "127.0.0.1"]);
+    server.logs(&["rate_limited", "refused", "propromo", "127.0.0.1"]);
     assert_eq!(server.get("/").status, 200, "plain requests are not counted");
 }
 

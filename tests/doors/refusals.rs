@@ -214,3 +214,36 @@ fn a_refused_client_may_try_again_on_the_same_connection() {
     let Ok(mut client) = Client::upgrade(connection, &path, &[]) else { panic!("refused") };
     client.say_and_hear("at the second try");
 }
+
+/// Counted in `/metrics`, and lines in the log, for a reason.
+fn reported(server: &Server, reason: &str) -> (usize, usize) {
+    let page = Connection::open(server.admin_address()).send(get("/metrics", &[("Connection", "close")])).response();
+    let sample = format!("propromo_chat_refusals_total{{reason=\"{reason}\"}} ");
+    let counted = page.text().lines().find_map(|line| line.strip_prefix(&sample)?.parse().ok()).unwrap_or(0);
+    let word = format!("refused reason=\"{reason}\" client=127.0.0.1 at=\"");
+    (counted, server.log().lines().filter(|line| line.contains(&word)).count())
+}
+
+#[test]
+fn each_refusal_is_logged_once_and_counted_once_wherever_it_is_made() {
+    let server = Server::with().env("ADMIN_LISTEN", "127.0.0.1:0").start();
+    for (request, reason) in [
+        (handshake("/nowhere", &[]), "not_found"),
+        (get("/", &[("Accept", "é")]), "bad_request"),
+        (get("/nowhere", &[]), "not_found"),
+        ("DELETE / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "method_not_allowed"),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "bad_request"),
+        (get("/chat/demo", &[]), "upgrade_required"),
+        (handshake("/chat/demo", &[]), "token_missing"),
+        (get("/chats/none", &[]), "room_not_found"),
+        (get("/ws_ticket", &[]), "token_missing"),
+    ] {
+        let before = reported(&server, reason);
+        let answer = Connection::open(server.address).send(&request).response();
+        assert_eq!(answer.status / 100, 4, "{request}");
+        let expected = (before.0 + 1, before.1 + 1);
+        support::eventually(&format!("{reason} is reported once for {request}"), || {
+            reported(&server, reason) == expected
+        });
+    }
+}

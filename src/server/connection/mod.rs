@@ -34,6 +34,10 @@ use std::{
     time::Duration,
 };
 
+/// Where a request is refused that reaches no endpoint and no door, as the log names it.
+const CONNECTION: &str = "connection";
+const GATEWAY: &str = "gateway";
+
 /// What the connections of one listener have in common.
 pub struct Service {
     limits: Limits,
@@ -128,10 +132,7 @@ impl Service {
         // The root is the home page as well as a door.
         let reads = matches!(head.method, Method::Get | Method::Head);
         if reads && !segments.is_empty() && self.upgrades.owns(&segments) {
-            let refusal = Refusal::from(Reason::UpgradeRequired);
-            tracing::info!(reason = %refusal.reason, client = %head.client, "request refused");
-            self.metrics.refused(refusal.reason);
-            let reply = self.upgrades.refuse(&segments, &refusal);
+            let reply = self.refuse(head, &segments, Reason::UpgradeRequired.into());
             return Ok(self.reply(head, reply));
         }
         let body = reader.body(head)?;
@@ -139,8 +140,8 @@ impl Service {
         Ok(match self.gateway.exchange(head, &body, persistence) {
             Ok(bytes) => Next::Answer(bytes, persistence),
             Err(refusal) => {
-                self.metrics.refused(refusal.reason);
-                let reply = Reply::from(refusal).with(request_id::HEADER, head.id.as_str());
+                let reply = self.metrics.refuse(refusal, head.client, GATEWAY, Reply::from);
+                let reply = reply.with(request_id::HEADER, head.id.as_str());
                 Next::Answer(answer::encode(&reply, persistence, head.method == Method::Head), persistence)
             }
         })
@@ -148,13 +149,18 @@ impl Service {
 
     fn upgrade(&self, head: &Head, segments: &[String]) -> Result<Session, Reply> {
         if !self.upgrades.owns(segments) {
-            return Err(self.upgrades.refuse(segments, &Reason::NotFound.into()));
+            return Err(self.refuse(head, segments, Reason::NotFound.into()));
         }
         if self.is_stopping() {
             let refusal = Refusal::new(Reason::Unavailable, "The server is shutting down; try again.");
-            return Err(self.upgrades.refuse(segments, &refusal.retry_after(Duration::from_secs(1))));
+            return Err(self.refuse(head, segments, refusal.retry_after(Duration::from_secs(1))));
         }
         self.upgrades.open(head, segments)
+    }
+
+    /// Reports a refusal that no door and no endpoint has made, and answers as is usual at this path.
+    fn refuse(&self, head: &Head, segments: &[String], refusal: Refusal) -> Reply {
+        self.metrics.refuse(refusal, head.client, CONNECTION, |refusal| self.upgrades.refuse(segments, &refusal))
     }
 
     /// An answer that is given without having read the body.
@@ -187,10 +193,8 @@ impl Service {
         // A request whose head could not be read has no id yet.
         let id = id.unwrap_or_else(RequestId::next);
         let _request = id.enter();
-        tracing::info!(reason = %refusal.reason, client = %peer.to_canonical(), "request refused");
-        self.metrics.refused(refusal.reason);
-        let bytes =
-            answer::encode(&Reply::from(refusal).with(request_id::HEADER, id.as_str()), Persistence::Closed, false);
+        let reply = self.metrics.refuse(refusal, peer, CONNECTION, Reply::from);
+        let bytes = answer::encode(&reply.with(request_id::HEADER, id.as_str()), Persistence::Closed, false);
         if self.send(stream, &bytes).is_ok() {
             linger(stream);
         }

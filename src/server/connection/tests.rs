@@ -180,3 +180,13 @@ fn a_head_request_gets_no_body() {
     assert_eq!(statuses(&answers), ["200", "426"]);
     assert!(answers.ends_with("\r\n\r\n"), "{answers}");
 }
+
+#[test]
+fn a_handshake_that_comes_while_the_server_stops_is_reported() {
+    let service = service(limits());
+    service.stop();
+    let answers = conversation(&service, format!("GET /chat/a HTTP/1.1\r\n{UPGRADE}").as_bytes());
+    assert_eq!(statuses(&answers), ["503"]);
+    let metrics = service.metrics.render();
+    assert!(metrics.contains("refusals_total{reason=\"unavailable\"} 1"), "{metrics}");
+}
