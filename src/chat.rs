@@ -7,9 +7,9 @@ use crate::{
         value::{Database, Storage},
     },
     limits::{
+        guesses::{LoginLimits, RoomLimits},
         places::Places,
-        rate::{AddressLimit, LoginLimits},
-        rooms::{Guesses, RoomLimits},
+        rate::AddressLimit,
     },
     metrics::Metrics,
     recheck::Recheck,
@@ -28,10 +28,6 @@ use crate::{
     },
 };
 use std::{sync::Arc, thread};
-
-/// Logins that may wait while others are being hashed; half of what the gateway takes at a time, so
-/// that a storm of logins leaves room for other requests.
-const WAITING_LOGINS: usize = crate::gateway::POOL_SIZE / 2;
 
 /// Everything that a request or a connection may need.
 pub struct Chat {
@@ -52,8 +48,8 @@ pub struct Chat {
     pub login_limits: LoginLimits,
     pub handshake_limits: AddressLimit,
     pub room_limits: RoomLimits,
-    /// Wrong API keys of an address; `None`: any number is heard.
-    pub wrong_api_keys: Option<Guesses>,
+    /// Wrong API keys of an address.
+    pub wrong_api_keys: AddressLimit,
     pub metrics: Arc<Metrics>,
     /// Held so that no other process uses the same data; let go last.
     _data_dir: Option<DataDir>,
@@ -73,12 +69,12 @@ impl Chat {
             rooms,
             sessions,
             recheck,
-            passwords: Passwords::new((cores / 2).max(1), WAITING_LOGINS),
+            passwords: Passwords::new((cores / 2).max(1)),
             unauthenticated: Places::new(config.limits.max_unauthenticated),
             login_limits: LoginLimits::new(config.limits.login_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
             room_limits: RoomLimits::new(&config.limits),
-            wrong_api_keys: config.limits.login_rate.map(Guesses::new),
+            wrong_api_keys: AddressLimit::a_minute(config.limits.login_rate),
             names: Names::start(stores.names).map_err(threads)?,
             metrics,
             accounts: stores.accounts,

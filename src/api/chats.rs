@@ -83,7 +83,7 @@ fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, 
         Some(key) => wanted.made_by(digest(key)),
         None => wanted,
     };
-    let fields = wanted.hashed(|password| chat.passwords.hash(password))?;
+    let fields = wanted.hashed(|password| hash(chat, request, password))?;
     let room = match chat.chat_rooms.create(&fields, Timestamp::now(), MAX_ROOMS)? {
         Created::Room(room) => room,
         Created::TitleTaken => return Err(about(Reason::RoomTitleTaken, "title")),
@@ -106,7 +106,7 @@ fn change(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
         let room = chitchat::find(chat, params.get("id"))?;
         may_change(chat, &room, request)?;
         let wanted = Asked::read(&request.body)?.of(Some(&room.fields))?;
-        let fields = wanted.hashed(|password| chat.passwords.hash(password))?;
+        let fields = wanted.hashed(|password| hash(chat, request, password))?;
         match chat.chat_rooms.update(&room, &fields, Timestamp::now())? {
             Updated::Room(changed) => {
                 let mark = room_mark(&changed);
@@ -171,15 +171,18 @@ fn enter(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Rep
     let name =
         text("name").filter(|name| frame::is_name(name)).ok_or_else(|| about(Reason::EventUnreadable, "name"))?;
     chat.room_limits.may_guess(request.client, room.id)?;
-    // bcrypt would take a longer secret for the password that it begins with.
-    let right = match text("secret").filter(|secret| secret.len() <= room::MAX_PASSWORD) {
-        Some(secret) => chat.passwords.verify(secret, Some(hash))?,
-        None => false,
-    };
-    if !right {
-        chat.room_limits.guessed_wrong(request.client, room.id);
-        return Err(about(Reason::NotYours, "secret"));
+    // None, or one that no room can have, is no guess. bcrypt would take a longer secret for the password that it
+    // begins with.
+    let wrong = || about(Reason::NotYours, "secret");
+    let secret = text("secret").filter(|secret| secret.len() <= room::MAX_PASSWORD).ok_or_else(wrong)?;
+    let turn = chat.passwords.turn(&chat.room_limits.asker(request.client))?;
+    // Others of this address were wrong meanwhile.
+    chat.room_limits.may_guess(request.client, room.id)?;
+    if !turn.verify(secret, Some(hash)) {
+        chat.room_limits.was_wrong(request.client, room.id);
+        return Err(wrong());
     }
+    chat.room_limits.was_right(request.client);
     Ok(admitted(chat, &room, name))
 }
 
@@ -230,6 +233,10 @@ fn may_change(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<(), Ref
         }
     };
     if allowed { Ok(()) } else { Err(about(Reason::RoomProtected, "token")) }
+}
+
+fn hash(chat: &Chat, request: &Request, password: &str) -> Result<String, Refusal> {
+    chat.passwords.turn(&chat.room_limits.asker(request.client))?.hash(password)
 }
 
 /// A key for a new room, if its creator will need one.

@@ -1,9 +1,10 @@
 //! Email and password: read from a form, checked against the account.
 
 use crate::{
+    auth::{email, password::Turn},
     chat::Chat,
     http::body::{Field, Fields},
-    limits::rate::LoginLimits,
+    limits::guesses::LoginLimits,
     message::is_bot,
     refusal::{Reason, Refusal},
     store::accounts::{Account, Accounts},
@@ -53,30 +54,41 @@ fn required<'a>(fields: &'a Fields, names: &[&'static str], refusal: &mut Refusa
     None
 }
 
-/// The account that `credentials` belong to, if they are right and it was not tried too often.
+/// The account that `credentials` belong to, if they are right and no wrong ones came too often.
 ///
 /// An unknown email and a wrong password are refused alike, in the same time.
 pub fn check(chat: &Chat, client: IpAddr, credentials: &Credentials) -> Result<Account, Refusal> {
-    let verify = |password: &str, hash: Option<&str>| chat.passwords.verify(password, hash);
-    let judged = judge(&*chat.accounts, &chat.login_limits, verify, client, credentials);
+    let turn = || chat.passwords.turn(&chat.login_limits.asker(client));
+    let judged = judge(&*chat.accounts, &chat.login_limits, turn, Turn::verify, client, credentials);
     chat.metrics.login(judged.as_ref().map_or_else(|refusal| refusal.reason.word(), |_| "ok"));
     judged
 }
 
-fn judge(
+fn judge<T>(
     accounts: &dyn Accounts,
     limits: &LoginLimits,
-    verify: impl FnOnce(&str, Option<&str>) -> Result<bool, Refusal>,
+    turn: impl FnOnce() -> Result<T, Refusal>,
+    verify: impl FnOnce(T, &str, Option<&str>) -> bool,
     client: IpAddr,
     Credentials { email, password }: &Credentials,
 ) -> Result<Account, Refusal> {
-    limits.check(client, email)?;
-    let account = accounts.by_email(email)?;
+    limits.may_try(client, email)?;
+    // What a store takes for the same address may be another one to the limits, and so have limits of its own.
+    let account = accounts.by_email(email)?.filter(|account| email::same(&account.email, email));
+    let turn = turn()?;
+    // Others were wrong meanwhile.
+    limits.may_try(client, email)?;
     let hash = account.as_ref().map(|account| account.password_hash.as_str());
-    match (verify(password, hash)?, account) {
+    match (verify(turn, password, hash), account) {
         // Who is called as bots are could speak as one.
-        (true, Some(account)) if !is_bot(&account.email) => Ok(account),
-        _ => Err(Reason::WrongCredentials.into()),
+        (true, Some(account)) if !is_bot(&account.email) => {
+            limits.was_right(client, email);
+            Ok(account)
+        }
+        _ => {
+            limits.was_wrong(client, email);
+            Err(Reason::WrongCredentials.into())
+        }
     }
 }
 
@@ -149,8 +161,12 @@ mod tests {
         }
     }
 
-    fn verify(password: &str, hash: Option<&str>) -> Result<bool, Refusal> {
-        Ok(hash == Some(&format!("hash of {password}")))
+    fn verify((): (), password: &str, hash: Option<&str>) -> bool {
+        hash == Some(&format!("hash of {password}"))
+    }
+
+    fn turn() -> Result<(), Refusal> {
+        Ok(())
     }
 
     fn credentials(email: &str, password: &str) -> Credentials {
@@ -158,7 +174,7 @@ mod tests {
     }
 
     fn judged(email: &str, password: &str) -> Result<Account, Refusal> {
-        judge(&Alice { away: false }, &LoginLimits::new(None), verify, HERE, &credentials(email, password))
+        judge(&Alice { away: false }, &LoginLimits::new(None), turn, verify, HERE, &credentials(email, password))
     }
 
     #[test]
@@ -177,31 +193,79 @@ mod tests {
     #[test]
     fn an_unknown_email_costs_a_password_check_too() {
         let checked = Cell::new(0);
-        let count = |_: &str, hash: Option<&str>| {
+        let count = |(): (), _: &str, hash: Option<&str>| {
             assert_eq!(hash, None);
             checked.set(checked.get() + 1);
-            Ok(false)
+            false
         };
         let nobody = credentials("nobody@example.org", "x");
-        let _ = judge(&Alice { away: false }, &LoginLimits::new(None), count, HERE, &nobody);
+        let _ = judge(&Alice { away: false }, &LoginLimits::new(None), turn, count, HERE, &nobody);
         assert_eq!(checked.get(), 1);
     }
 
     #[test]
     fn a_store_that_is_away_lets_nobody_in() {
         let alice = credentials("alice@example.org", "right");
-        let refused = judge(&Alice { away: true }, &LoginLimits::new(None), verify, HERE, &alice).map(|_| ());
+        let refused = judge(&Alice { away: true }, &LoginLimits::new(None), turn, verify, HERE, &alice).map(|_| ());
         assert_eq!(refused.unwrap_err().reason, Reason::Unavailable);
     }
 
     #[test]
-    fn one_attempt_too_many_is_refused_before_the_password_is_looked_at() {
+    fn one_wrong_guess_too_many_is_refused_before_the_password_is_looked_at() {
         let limits = LoginLimits::new(NonZeroU32::new(1));
+        let (alice, mistyped) = (credentials("alice@example.org", "right"), credentials("alice@example.org", "wrong"));
+        let judge = |credentials, turn: fn() -> Result<(), Refusal>| {
+            judge(&Alice { away: false }, &limits, turn, verify, HERE, credentials).map(|_| ())
+        };
+        for _ in 0..5 {
+            judge(&alice, turn).unwrap();
+        }
+        assert_eq!(judge(&mistyped, turn).unwrap_err().reason, Reason::WrongCredentials);
+        assert_eq!(judge(&alice, || unreachable!("the limit comes first")).unwrap_err().reason, Reason::RateLimited);
+    }
+
+    #[test]
+    fn what_waited_for_its_turn_while_others_were_wrong_is_not_looked_at() {
+        let limits = LoginLimits::new(NonZeroU32::new(1));
+        let others = || {
+            limits.was_wrong(HERE, "bob@example.org");
+            Ok(())
+        };
+        let unasked = |(): (), _: &str, _: Option<&str>| unreachable!("the limit comes first");
         let alice = credentials("alice@example.org", "right");
-        judge(&Alice { away: false }, &limits, verify, HERE, &alice).unwrap_or_else(|r| panic!("{r}"));
-        let unasked = |_: &str, _: Option<&str>| unreachable!("the limit comes first");
-        let refused = judge(&Alice { away: false }, &limits, unasked, HERE, &alice).map(|_| ());
+        let refused = judge(&Alice { away: false }, &limits, others, unasked, HERE, &alice).map(|_| ());
         assert_eq!(refused.unwrap_err().reason, Reason::RateLimited);
+    }
+
+    /// Finds an account as PostgreSQL does, whose `lower` makes an `i` of `İ`.
+    #[test]
+    fn what_only_the_store_takes_for_the_same_address_is_another() {
+        struct Folds;
+        impl Accounts for Folds {
+            fn by_email(&self, email: &str) -> Result<Option<Account>, StoreError> {
+                Alice { away: false }.by_email(&email.replace('İ', "i"))
+            }
+            fn monitors_of(&self, _: UserId) -> Result<Vec<Monitor>, StoreError> {
+                unreachable!("credentials need no monitors")
+            }
+            fn memberships(&self, _: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError> {
+                unreachable!("credentials need no membership")
+            }
+            fn access_changes(&self) -> Result<i64, StoreError> {
+                unreachable!("credentials need no membership")
+            }
+            fn announce_access_change(&self) -> Result<(), StoreError> {
+                unreachable!("credentials need no membership")
+            }
+            fn probe(&self) -> Result<(), StoreError> {
+                Ok(())
+            }
+        }
+        let judged = |email| {
+            judge(&Folds, &LoginLimits::new(None), turn, verify, HERE, &credentials(email, "right")).map(|_| ())
+        };
+        judged("alice@example.org").unwrap();
+        assert_eq!(judged("alİce@example.org").unwrap_err().reason, Reason::WrongCredentials);
     }
 
     fn read(json: &str) -> Result<Credentials, Vec<(&'static str, &'static str)>> {

@@ -1,6 +1,7 @@
 //! Who may do what: keys, tokens, passwords, origins.
 
 pub mod api_keys;
+pub mod email;
 pub mod keys;
 pub mod origin;
 pub mod password;

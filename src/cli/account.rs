@@ -146,7 +146,7 @@ pub fn email(text: &str) -> Result<String, String> {
 
 fn new_hash(matches: &ArgMatches) -> Result<String, Failure> {
     let password = ask::new_password(matches.get_flag("password-stdin"))?;
-    Passwords::new(1, 1).hash(&password).map_err(|refusal| Failure::Failed(refusal.sentence.into_owned()))
+    Passwords::hash(&password).map_err(|refusal| Failure::Failed(refusal.sentence.into_owned()))
 }
 
 #[cfg(test)]

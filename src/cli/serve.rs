@@ -117,7 +117,10 @@ fn demo_notice(listen: SocketAddr, encrypted: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{auth::password::Passwords, store::sqlite::accounts::SqliteAccounts};
+    use crate::{
+        auth::password::{Asker, Kind, Passwords, Standing},
+        store::sqlite::accounts::SqliteAccounts,
+    };
 
     #[test]
     fn the_notice_names_the_passwords_of_the_store() {
@@ -126,7 +129,10 @@ mod tests {
         store.seed_demo().unwrap();
         for (email, password, _) in DEMO_ACCOUNTS {
             let account = store.by_email(email).unwrap().unwrap();
-            assert!(Passwords::new(1, 1).verify(password, Some(&account.password_hash)).unwrap(), "{email}");
+            let asker = Asker { kind: Kind::Account, standing: Standing::New, address: [127, 0, 0, 1].into() };
+            let passwords = Passwords::new(1);
+            let turn = passwords.turn(&asker).unwrap();
+            assert!(turn.verify(password, Some(&account.password_hash)), "{email}");
         }
     }
 

@@ -11,6 +11,7 @@ pub mod handler;
 mod tests;
 
 use crate::{
+    auth::password,
     http::{
         answer::{self, Persistence},
         head::{Head, Method},
@@ -28,8 +29,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Connections to tiny_http, and with them endpoints that run at a time.
-pub const POOL_SIZE: usize = 32;
+/// Connections to tiny_http, and with them endpoints that run at a time. However many passwords wait for their turn,
+/// [`KEPT`] are left.
+pub const POOL_SIZE: usize = KEPT + password::WAITING;
+/// Connections that are made at the start; the others when they are needed.
+const KEPT: usize = 32;
 /// How long a request waits for a connection of the pool.
 const POOL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long an endpoint may take; longer than the waits that it bounds itself.
@@ -53,15 +57,19 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts tiny_http on a new private socket, with `size` handler threads, and connects to it `size` times: so
-    /// that requests are answered even when descriptors have run out.
+    /// Starts tiny_http on a new private socket, with `size` handler threads, and connects to it, [`KEPT`] times at
+    /// most: so that requests are answered even when descriptors have run out.
     pub fn start(size: usize, handler: Handler) -> io::Result<Gateway> {
         Gateway::with_deadline(size, POOL_DEADLINE, handler)
     }
 
     fn with_deadline(size: usize, pool_deadline: Duration, handler: Handler) -> io::Result<Gateway> {
         let backend = Arc::new(Backend::start(size, handler.clone())?);
-        let free = (0..size).map(|_| Link::open(&backend, backend.connect()?).map(Some)).collect::<io::Result<_>>()?;
+        // The last is taken first.
+        let mut free: Vec<_> = (KEPT..size).map(|_| None).collect();
+        for _ in free.len()..size {
+            free.push(Some(Link::open(&backend, backend.connect()?)?));
+        }
         Ok(Gateway {
             handler,
             size,

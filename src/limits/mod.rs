@@ -1,5 +1,6 @@
-//! Bounds on how often and how much: rates by address and account, and bounded numbers of places.
+//! Bounds on how often and how much: rates and guesses by address and account, and bounded numbers of places.
 
+pub mod guesses;
 pub mod places;
 pub mod rate;
-pub mod rooms;
+mod table;

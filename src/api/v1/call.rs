@@ -2,15 +2,17 @@
 
 use crate::{
     api::bearer,
-    auth::api_keys::{Caller, Scope},
+    auth::{
+        api_keys::{Caller, Scope},
+        email,
+    },
     chat::Chat,
     http::{reply::Reply, request::Request},
-    limits::rate::subnet,
     message::is_bot,
     refusal::{Reason, Refusal},
     store::accounts::{Account, UserId},
 };
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 /// Bytes of the longest email address (RFC 5321 §4.5.3.1.3, less the angle brackets).
 const MAX_EMAIL: usize = 254;
@@ -55,11 +57,8 @@ impl Call<'_> {
             let sentence = "This is for programs that hold a key; a page must never have one.";
             return Err(Refusal::new(Reason::OriginDenied, sentence));
         }
-        let address = subnet(self.request.client);
-        let wrong = self.chat.wrong_api_keys.as_ref();
-        if let Some(Err(wait)) = wrong.map(|wrong| wrong.check(&address, Instant::now())) {
-            return Err(Refusal::from(Reason::RateLimited).retry_after(wait));
-        }
+        let (wrong, client) = (&self.chat.wrong_api_keys, self.request.client);
+        wrong.look(client)?;
         let secret = bearer::token(self.request).map_err(|refusal| match refusal.reason {
             Reason::TokenMissing => {
                 Refusal::new(Reason::TokenMissing, "Send your key in the header `Authorization: Bearer …`.")
@@ -67,7 +66,8 @@ impl Call<'_> {
             _ => refusal,
         })?;
         self.chat.config.api_keys.caller(secret).ok_or_else(|| {
-            wrong.inspect(|wrong| wrong.count(&address, Instant::now()));
+            // One too many is refused by the next look.
+            let _ = wrong.check(client);
             Refusal::new(Reason::WrongCredentials, "That is no key of this server's API.")
         })
     }
@@ -79,7 +79,7 @@ pub(super) fn account(chat: &Chat, user: &str) -> Result<Account, Refusal> {
     let found = match number {
         Some(id) => chat.accounts.by_id(UserId(id))?,
         None if user.is_empty() || user.len() > MAX_EMAIL || user.contains(char::is_control) => None,
-        None => chat.accounts.by_email(user)?,
+        None => chat.accounts.by_email(user)?.filter(|account| email::same(&account.email, user)),
     };
     // Who is called as bots are could speak as one.
     found.filter(|account| !is_bot(&account.email)).ok_or_else(|| Reason::UserNotFound.into())

@@ -8,18 +8,23 @@ use crate::refusal::{Reason, Refusal};
 use base64::Engine as _;
 use bcrypt_steps::{BASE_64, Breaks};
 use hash::{Effort, Hash};
+use parking_lot::Mutex;
 use queue::Queue;
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+pub use queue::{Asker, Kind, Standing, WAITING};
+use std::time::Duration;
 
 /// The cost of new bcrypt hashes: Laravel's default.
 const COST: u32 = 12;
 
-/// How long a password may wait for its turn: at some 250 ms a hash (twice that where others want the core), longer than
-/// that nobody waits gladly.
-const WAIT: Duration = Duration::from_secs(5);
+/// How long a password may wait for its turn: at some 250 ms a hash (twice that where others want the core) that is
+/// enough for all that may wait in one line.
+const WAIT: Duration = Duration::from_secs(15);
+
+/// The right to check or make one hash.
+pub struct Turn<'a> {
+    passwords: &'a Passwords,
+    _turn: queue::Turn<'a>,
+}
 
 /// Checks and makes password hashes, a bounded number at a time.
 ///
@@ -34,61 +39,72 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// `at_once`: how many hashes may be computed in parallel; `waiting`: how many more may wait.
-    pub fn new(at_once: usize, waiting: usize) -> Passwords {
-        Passwords { queue: Queue::new(at_once, waiting, WAIT), effort: Mutex::new(Effort::bcrypt(COST)) }
+    /// `at_once`: how many hashes may be computed in parallel. [`WAITING`] more may wait.
+    pub fn new(at_once: usize) -> Passwords {
+        Passwords { queue: Queue::new(at_once, WAIT), effort: Mutex::new(Effort::bcrypt(COST)) }
     }
 
     /// Takes a hash of the account store as a sample of all in use. Where they are cheaper than bcrypt of
     /// cost 12 (the demo accounts) this is what makes checks quicker; it is never needed for them to be right.
     pub fn expecting(self, sample: &str) -> Passwords {
         if let Some(hash) = Hash::read(sample) {
-            *self.effort.lock().unwrap_or_else(PoisonError::into_inner) = hash.effort();
+            *self.effort.lock() = hash.effort();
         }
         self
     }
 
-    /// Whether `password` is the one `hash` was made of; with no hash (unknown account) it takes as
-    /// long and is `false`. Refuses with `unavailable` if too many wait already.
-    ///
-    /// Known are bcrypt (`$2y$`, `$2a$`, `$2b$`, up to cost 16) and `$argon2id$` (up to 128 MiB, see `hash.rs`);
-    /// another value never matches. As in PHP, bcrypt sees only the first 72 bytes of a password. A password with
-    /// a NUL never matches: bcrypt would ignore what follows it.
-    pub fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, Refusal> {
-        let hash = hash.and_then(Hash::read);
-        let effort = {
-            let mut effort = self.effort.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(hash) = &hash {
-                effort.learn(&hash.effort());
-            }
-            effort.clone()
-        };
-        let _turn = self.queue.enter()?;
-        let mut breaks = Breaks::default();
-        let matches = hash.as_ref().is_some_and(|hash| hash.matches(password, &mut breaks));
-        effort.make_up_for(hash.as_ref(), password, &mut breaks);
-        Ok(matches && !password.contains('\0'))
+    /// Waits for the turn to check or make a hash. Refuses with `unavailable` if too many wait already.
+    pub fn turn(&self, asker: &Asker) -> Result<Turn<'_>, Refusal> {
+        Ok(Turn { passwords: self, _turn: self.queue.enter(asker)? })
     }
 
     /// A bcrypt hash (`$2y$`, cost 12) of `password`, as `account add` and closed rooms keep it. Of a long
     /// password only the first 72 bytes count, as in PHP.
     ///
-    /// Refuses with `invalid_fields` a password that holds a NUL, with `unavailable` if too many wait already.
-    pub fn hash(&self, password: &str) -> Result<String, Refusal> {
+    /// Refuses with `invalid_fields` a password that holds a NUL.
+    pub fn hash(password: &str) -> Result<String, Refusal> {
         if password.contains('\0') {
             return Err(Refusal::new(Reason::InvalidFields, "A password can't hold a NUL character; choose another.")
                 .field("password", "holds a NUL character"));
         }
-        let _turn = self.queue.enter()?;
         let salt = rand::random();
         let hash = bcrypt_steps::bcrypt(COST, &salt, password, &mut Breaks::default());
         Ok(format!("$2y${COST:02}${}{}", BASE_64.encode(salt), BASE_64.encode(hash)))
     }
 }
 
+impl Turn<'_> {
+    /// Whether `password` is the one `hash` was made of; with no hash (unknown account) it takes as
+    /// long and is `false`.
+    ///
+    /// Known are bcrypt (`$2y$`, `$2a$`, `$2b$`, up to cost 16) and `$argon2id$` (up to 128 MiB, see `hash.rs`);
+    /// another value never matches. As in PHP, bcrypt sees only the first 72 bytes of a password. A password with
+    /// a NUL never matches: bcrypt would ignore what follows it.
+    pub fn verify(self, password: &str, hash: Option<&str>) -> bool {
+        let hash = hash.and_then(Hash::read);
+        let effort = {
+            let mut effort = self.passwords.effort.lock();
+            if let Some(hash) = &hash {
+                effort.learn(&hash.effort());
+            }
+            effort.clone()
+        };
+        let mut breaks = Breaks::default();
+        let matches = hash.as_ref().is_some_and(|hash| hash.matches(password, &mut breaks));
+        effort.make_up_for(hash.as_ref(), password, &mut breaks);
+        matches && !password.contains('\0')
+    }
+
+    /// As [`Passwords::hash`].
+    pub fn hash(self, password: &str) -> Result<String, Refusal> {
+        Passwords::hash(password)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
 
     /// Written by PHP's `password_hash`; Laravel's user factory holds it.
     const LARAVEL: &str = "$2y$10$92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi";
@@ -106,7 +122,14 @@ mod tests {
 
     /// With the cheapest effort there is, so that tests are quick.
     fn passwords() -> Passwords {
-        Passwords::new(1, 0).expecting(&hashed("anything"))
+        Passwords::new(1).expecting(&hashed("anything"))
+    }
+
+    const ASKER: Asker =
+        Asker { kind: Kind::Account, standing: Standing::New, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+
+    fn verify(passwords: &Passwords, password: &str, hash: Option<&str>) -> bool {
+        passwords.turn(&ASKER).unwrap().verify(password, hash)
     }
 
     fn hashed(password: &str) -> String {
@@ -118,7 +141,7 @@ mod tests {
         for (password, hash) in
             [("password", LARAVEL), ("rasmuslerdorf", PHP), ("rasmuslerdorf", OLD_PHP), ("grüße", UMLAUT)]
         {
-            assert_eq!(passwords().verify(password, Some(hash)), Ok(true), "{hash}");
+            assert!(verify(&passwords(), password, Some(hash)), "{hash}");
         }
     }
 
@@ -126,7 +149,7 @@ mod tests {
     fn a_wrong_password_matches_no_hash_of_php() {
         for hash in [LARAVEL, PHP, OLD_PHP] {
             for password in ["", "Password", "rasmuslerdorf ", "password\n"] {
-                assert_eq!(passwords().verify(password, Some(hash)), Ok(false), "{password} {hash}");
+                assert!(!verify(&passwords(), password, Some(hash)), "{password} {hash}");
             }
         }
     }
@@ -134,16 +157,16 @@ mod tests {
     #[test]
     fn the_three_prefixes_of_bcrypt_mean_the_same() {
         for prefix in ["$2y$", "$2a$", "$2b$"] {
-            assert_eq!(passwords().verify("password", Some(&LARAVEL.replace("$2y$", prefix))), Ok(true), "{prefix}");
+            assert!(verify(&passwords(), "password", Some(&LARAVEL.replace("$2y$", prefix))), "{prefix}");
         }
-        assert_eq!(passwords().verify("password", Some(&LARAVEL.replace("$2y$", "$2x$"))), Ok(false));
+        assert!(!verify(&passwords(), "password", Some(&LARAVEL.replace("$2y$", "$2x$"))));
     }
 
     #[test]
     fn argon2id_matches_the_right_password_only() {
         for hash in [ARGON2ID, ARGON2ID_TWO_LANES] {
-            assert_eq!(passwords().verify("password", Some(hash)), Ok(true));
-            assert_eq!(passwords().verify("passwore", Some(hash)), Ok(false));
+            assert!(verify(&passwords(), "password", Some(hash)));
+            assert!(!verify(&passwords(), "passwore", Some(hash)));
         }
     }
 
@@ -151,78 +174,68 @@ mod tests {
     fn bcrypt_sees_72_bytes_as_in_php() {
         let long = "p".repeat(72);
         for tail in ["", "pppppppp", "something else"] {
-            assert_eq!(passwords().verify(&format!("{long}{tail}"), Some(LONG)), Ok(true), "{tail}");
+            assert!(verify(&passwords(), &format!("{long}{tail}"), Some(LONG)), "{tail}");
         }
-        assert_eq!(passwords().verify(&long[..71], Some(LONG)), Ok(false));
+        assert!(!verify(&passwords(), &long[..71], Some(LONG)));
     }
 
     #[test]
     fn a_character_cut_at_the_72nd_byte_still_matches() {
         let long = format!("{}ü", "p".repeat(71));
-        assert_eq!(passwords().verify(&long, Some(&hashed(&long))), Ok(true));
+        assert!(verify(&passwords(), &long, Some(&hashed(&long))));
     }
 
     #[test]
     fn a_password_with_nul_never_matches() {
-        assert_eq!(passwords().verify("secret\0tail", Some(&hashed("secret\0tail"))), Ok(false));
-        assert_eq!(passwords().verify("secret\0", Some(&hashed("secret"))), Ok(false));
+        assert!(!verify(&passwords(), "secret\0tail", Some(&hashed("secret\0tail"))));
+        assert!(!verify(&passwords(), "secret\0", Some(&hashed("secret"))));
     }
 
     #[test]
     fn a_password_with_nul_is_not_hashed() {
-        assert_eq!(passwords().hash("a\0b").unwrap_err().reason, Reason::InvalidFields);
+        assert_eq!(Passwords::hash("a\0b").unwrap_err().reason, Reason::InvalidFields);
     }
 
     #[test]
     fn an_unknown_account_never_matches() {
-        assert_eq!(passwords().verify("password", None), Ok(false));
+        assert!(!verify(&passwords(), "password", None));
     }
 
     #[test]
     fn a_value_that_is_no_hash_never_matches() {
         let long = "x".repeat(100_000);
         for value in ["", "password", "$2y$", "5f4dcc3b5aa765d61d8327deb882cf99", "$1$abc$def", "$argon2id$", &long] {
-            assert_eq!(passwords().verify("password", Some(value)), Ok(false), "{value:.40}");
-            assert_eq!(passwords().verify(value, Some(value)), Ok(false), "{value:.40}");
+            assert!(!verify(&passwords(), "password", Some(value)), "{value:.40}");
+            assert!(!verify(&passwords(), value, Some(value)), "{value:.40}");
         }
     }
 
     #[test]
     fn a_new_hash_is_one_that_laravel_reads_and_matches_its_password() {
-        let hash = passwords().hash("alice-password").unwrap();
+        let hash = Passwords::hash("alice-password").unwrap();
         assert!(hash.starts_with("$2y$12$") && hash.len() == 60, "{hash}");
-        assert_eq!(passwords().verify("alice-password", Some(&hash)), Ok(true));
+        assert!(verify(&passwords(), "alice-password", Some(&hash)));
     }
 
     #[test]
     fn two_hashes_of_one_password_differ() {
-        let passwords = passwords();
-        assert_ne!(passwords.hash("same").unwrap(), passwords.hash("same").unwrap());
+        assert_ne!(Passwords::hash("same").unwrap(), Passwords::hash("same").unwrap());
     }
 
     #[test]
     fn an_expensive_hash_raises_what_every_later_check_costs() {
         let passwords = passwords();
-        passwords.verify("password", Some(LARAVEL)).unwrap();
-        passwords.verify("password", Some(ARGON2ID)).unwrap();
+        verify(&passwords, "password", Some(LARAVEL));
+        verify(&passwords, "password", Some(ARGON2ID));
         let mut expected = Effort::bcrypt(10);
         expected.learn(&Hash::read(ARGON2ID).unwrap().effort());
-        assert_eq!(*passwords.effort.lock().unwrap(), expected);
+        assert_eq!(*passwords.effort.lock(), expected);
     }
 
     #[test]
     fn a_cheap_hash_lowers_nothing() {
-        let passwords = Passwords::new(1, 0);
-        passwords.verify("anything", Some(&hashed("anything"))).unwrap();
-        assert_eq!(*passwords.effort.lock().unwrap(), Effort::bcrypt(COST));
-    }
-
-    #[test]
-    fn too_many_at_once_are_refused_and_told_when_to_come_back() {
-        let passwords = passwords();
-        let _busy = passwords.queue.enter().unwrap();
-        let refusal = passwords.verify("password", None).unwrap_err();
-        assert_eq!(refusal.reason, Reason::Unavailable);
-        assert!(refusal.retry_after.is_some());
+        let passwords = Passwords::new(1);
+        verify(&passwords, "anything", Some(&hashed("anything")));
+        assert_eq!(*passwords.effort.lock(), Effort::bcrypt(COST));
     }
 }

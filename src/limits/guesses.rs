@@ -1,0 +1,328 @@
+//! How often a password may be guessed: only wrong guesses count, and nobody's keep others out.
+//!
+//! What counts has cost a password's hash, and the queue of those is short. So no flood fills a table here.
+
+use super::rate::{AddressLimit, KeyedRate, Lately, subnet};
+use crate::{
+    auth::{
+        email,
+        password::{Asker, Kind, Standing},
+    },
+    config::Limits,
+    refusal::{Reason, Refusal},
+};
+use governor::{
+    Quota,
+    clock::{Clock, DefaultClock},
+};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+
+/// How many times `LOGIN_RATE` the addresses without a failure may guess at one account, all together.
+const FRESH_SHARE: u32 = 10;
+
+/// How long an address that was right is known.
+const RIGHT: Duration = Duration::from_secs(24 * 3600);
+/// How long an address that was wrong waits behind the others.
+const WRONG: Duration = Duration::from_secs(600);
+
+/// Counts wrong passwords of accounts.
+///
+/// Those of one address (IPv6: of a /64), whatever the account; and those for one account, in shares: one of addresses
+/// that were wrong lately, one of those that were not, and one for each address from which that account was logged in
+/// lately. So whoever guesses from many addresses locks out neither the owner at an address of their own nor, but for
+/// the second share, at a new one; and an account has at most 11 times `LOGIN_RATE` guesses a minute from all strangers.
+///
+/// An email address that belongs to nobody counts as any other, so that the limit doesn't tell which ones exist.
+pub struct LoginLimits<C: Clock = DefaultClock> {
+    counts: Option<LoginCounts<C>>,
+    standings: Standings<C>,
+}
+
+struct LoginCounts<C: Clock> {
+    addresses: KeyedRate<C>,
+    /// For an account, from an address where it was logged in.
+    own: KeyedRate<C>,
+    /// For an account, from an address that was wrong lately.
+    tried: KeyedRate<C>,
+    /// For an account, from any other.
+    fresh: KeyedRate<C>,
+    /// Where an account was logged in.
+    homes: Lately<C>,
+}
+
+impl LoginLimits {
+    /// `rate`: wrong passwords a minute of one address, and for one account; `None`: no limit.
+    pub fn new(rate: Option<NonZeroU32>) -> LoginLimits {
+        LoginLimits::with_clock(rate, DefaultClock::default())
+    }
+}
+
+impl<C: Clock + Clone> LoginLimits<C> {
+    fn with_clock(rate: Option<NonZeroU32>, clock: C) -> LoginLimits<C> {
+        let counts = rate.map(|rate| {
+            let counted = |rate| KeyedRate::with_clock(Quota::per_minute(rate), clock.clone());
+            LoginCounts {
+                addresses: counted(rate),
+                own: counted(rate),
+                tried: counted(rate),
+                fresh: counted(rate.saturating_mul(NonZeroU32::new(FRESH_SHARE).unwrap_or(NonZeroU32::MIN))),
+                homes: Lately::with_clock(RIGHT, clock.clone()),
+            }
+        });
+        LoginLimits { counts, standings: Standings::with_clock(clock) }
+    }
+
+    /// Refuses who has been wrong too often, with the time after which one more try is heard.
+    pub fn may_try(&self, client: IpAddr, email: &str) -> Result<(), Refusal> {
+        let Some(counts) = &self.counts else { return Ok(()) };
+        let (network, account) = (subnet(client), email::key(email));
+        let own = (&*account, network);
+        let looked = counts.addresses.look(&network).and_then(|()| match self.share(counts, &own) {
+            Share::Own => counts.own.look(&own),
+            Share::Tried => counts.tried.look(&*account),
+            Share::Fresh => counts.fresh.look(&*account),
+        });
+        looked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
+    }
+
+    pub fn was_wrong(&self, client: IpAddr, email: &str) {
+        let (network, account) = (subnet(client), email::key(email));
+        if let Some(counts) = &self.counts {
+            let own = (&*account, network);
+            // Too many at once are refused by the next look.
+            let _ = counts.addresses.check(&network);
+            let _ = match self.share(counts, &own) {
+                Share::Own => counts.own.check(&own),
+                Share::Tried => counts.tried.check(&*account),
+                Share::Fresh => counts.fresh.check(&*account),
+            };
+        }
+        self.standings.wrong.remember(&network);
+    }
+
+    pub fn was_right(&self, client: IpAddr, email: &str) {
+        if let Some(counts) = &self.counts {
+            counts.homes.remember(&(&*email::key(email), subnet(client)));
+        }
+        self.standings.right.remember(&subnet(client));
+    }
+
+    pub fn asker(&self, client: IpAddr) -> Asker {
+        self.standings.asker(Kind::Account, client)
+    }
+
+    fn share(&self, counts: &LoginCounts<C>, own: &(&str, IpAddr)) -> Share {
+        match () {
+            () if counts.homes.has(own) => Share::Own,
+            () if self.standings.wrong.has(&own.1) => Share::Tried,
+            () => Share::Fresh,
+        }
+    }
+}
+
+enum Share {
+    Own,
+    Tried,
+    Fresh,
+}
+
+/// The limits of the rooms door's plain requests.
+pub struct RoomLimits {
+    creations: AddressLimit,
+    /// Wrong passwords, by address and room.
+    guesses: Option<KeyedRate>,
+    standings: Standings,
+}
+
+impl RoomLimits {
+    pub fn new(limits: &Limits) -> RoomLimits {
+        RoomLimits {
+            creations: AddressLimit::a_minute(limits.room_rate),
+            guesses: limits.login_rate.map(Quota::per_minute).map(KeyedRate::new),
+            standings: Standings::with_clock(DefaultClock::default()),
+        }
+    }
+
+    /// Counts a new room of this address, or refuses it with the time after which one will pass.
+    pub fn may_create(&self, client: IpAddr) -> Result<(), Refusal> {
+        self.creations.check(client)
+    }
+
+    /// Refuses an address that has been wrong about this room's password too often.
+    ///
+    /// Only wrong secrets count, so that any number of people may enter a room from one address; and only
+    /// those of this address, so that nobody can keep others out.
+    pub fn may_guess(&self, client: IpAddr, room: i64) -> Result<(), Refusal> {
+        let looked = self.guesses.as_ref().map_or(Ok(()), |guesses| guesses.look(&(subnet(client), room)));
+        looked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
+    }
+
+    pub fn was_wrong(&self, client: IpAddr, room: i64) {
+        if let Some(guesses) = &self.guesses {
+            // One too many is refused by the next look.
+            let _ = guesses.check(&(subnet(client), room));
+        }
+        self.standings.wrong.remember(&subnet(client));
+    }
+
+    pub fn was_right(&self, client: IpAddr) {
+        self.standings.right.remember(&subnet(client));
+    }
+
+    pub fn asker(&self, client: IpAddr) -> Asker {
+        self.standings.asker(Kind::Room, client)
+    }
+}
+
+/// Which addresses were right and wrong lately, about any secret of a kind: they wait in different lines.
+struct Standings<C: Clock = DefaultClock> {
+    right: Lately<C>,
+    wrong: Lately<C>,
+}
+
+impl<C: Clock + Clone> Standings<C> {
+    fn with_clock(clock: C) -> Standings<C> {
+        Standings { right: Lately::with_clock(RIGHT, clock.clone()), wrong: Lately::with_clock(WRONG, clock) }
+    }
+
+    fn asker(&self, kind: Kind, client: IpAddr) -> Asker {
+        let address = subnet(client);
+        let standing = match () {
+            () if self.right.has(&address) => Standing::Known,
+            () if self.wrong.has(&address) => Standing::Suspect,
+            () => Standing::New,
+        };
+        Asker { kind, standing, address }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use governor::clock::FakeRelativeClock;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const ALICE: &str = "alice@example.org";
+
+    fn a_minute(rate: u32) -> (LoginLimits<FakeRelativeClock>, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        (LoginLimits::with_clock(NonZeroU32::new(rate), clock.clone()), clock)
+    }
+
+    fn address(n: u32) -> IpAddr {
+        IpAddr::V4((0xC633_0000 + n).into())
+    }
+
+    /// A wrong guess, if one is heard.
+    fn guess(limits: &LoginLimits<FakeRelativeClock>, client: IpAddr, email: &str) -> Result<(), Refusal> {
+        limits.may_try(client, email).inspect(|()| limits.was_wrong(client, email))
+    }
+
+    #[test]
+    fn an_address_is_limited_whatever_the_account() {
+        let (limits, _) = a_minute(10);
+        for n in 0..10 {
+            guess(&limits, HERE, &format!("{n}@example.org")).unwrap();
+        }
+        assert_eq!(guess(&limits, HERE, "another@example.org").unwrap_err().reason, Reason::RateLimited);
+        guess(&limits, address(1), "another@example.org").unwrap();
+    }
+
+    #[test]
+    fn right_passwords_do_not_count() {
+        let (limits, _) = a_minute(2);
+        for _ in 0..100 {
+            limits.may_try(HERE, ALICE).unwrap();
+            limits.was_right(HERE, ALICE);
+        }
+    }
+
+    #[test]
+    fn all_strangers_together_have_eleven_times_the_rate_for_one_account() {
+        let (limits, clock) = a_minute(10);
+        let heard = |from: u32| (from..from + 12_000).filter(|n| guess(&limits, address(*n), ALICE).is_ok()).count();
+        assert_eq!(heard(0), 100, "addresses that were not wrong before");
+        let again = (0..100).filter(|n| guess(&limits, address(*n), "Alice@Example.ORG").is_ok()).count();
+        assert_eq!(again, 10, "those that were");
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(heard(20_000), 100, "a minute later");
+    }
+
+    #[test]
+    fn the_owner_is_heard_at_home_whatever_strangers_do_and_guesses_no_more_than_others() {
+        let (limits, _) = a_minute(10);
+        limits.was_right(HERE, ALICE);
+        for n in 0..12_000 {
+            let _ = guess(&limits, address(n), ALICE);
+        }
+        for _ in 0..35 {
+            limits.may_try(HERE, ALICE).unwrap();
+        }
+        assert_eq!((0..20).filter(|_| guess(&limits, HERE, ALICE).is_ok()).count(), 10);
+    }
+
+    #[test]
+    fn an_owner_at_a_new_address_is_heard_beside_those_who_were_wrong() {
+        let (limits, _) = a_minute(10);
+        for n in 0..1_000 {
+            let _ = guess(&limits, address(n % 50), ALICE);
+        }
+        limits.may_try(HERE, ALICE).unwrap();
+    }
+
+    #[test]
+    fn a_refused_address_costs_the_account_nothing() {
+        let (limits, _) = a_minute(2);
+        guess(&limits, HERE, "a@example.org").unwrap();
+        guess(&limits, HERE, "a@example.org").unwrap();
+        for _ in 0..50 {
+            assert!(guess(&limits, HERE, ALICE).is_err());
+        }
+        guess(&limits, address(1), ALICE).unwrap();
+    }
+
+    #[test]
+    fn the_time_to_wait_is_told_exactly() {
+        let (limits, clock) = a_minute(10);
+        for _ in 0..10 {
+            guess(&limits, HERE, ALICE).unwrap();
+        }
+        let wait = limits.may_try(HERE, ALICE).unwrap_err().retry_after.unwrap();
+        assert_eq!(wait, Duration::from_secs(6));
+
+        clock.advance(wait - Duration::from_nanos(1));
+        assert!(limits.may_try(HERE, ALICE).is_err());
+        clock.advance(Duration::from_nanos(1));
+        limits.may_try(HERE, ALICE).unwrap();
+    }
+
+    #[test]
+    fn without_a_rate_there_is_no_limit() {
+        let limits = LoginLimits::new(None);
+        for _ in 0..1_000 {
+            limits.may_try(HERE, ALICE).unwrap();
+            limits.was_wrong(HERE, ALICE);
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_slash_64_count_together() {
+        let (limits, _) = a_minute(1);
+        guess(&limits, "2001:db8:1:2::1".parse().unwrap(), "a@example.org").unwrap();
+        assert!(guess(&limits, "2001:db8:1:2:ffff::9".parse().unwrap(), "b@example.org").is_err());
+        guess(&limits, "2001:db8:1:3::1".parse().unwrap(), "c@example.org").unwrap();
+    }
+
+    #[test]
+    fn who_was_wrong_stands_in_another_line_and_who_was_right_in_a_third() {
+        let (limits, clock) = a_minute(10);
+        let standing = || limits.asker(HERE).standing;
+        assert_eq!(standing(), Standing::New);
+        limits.was_wrong(HERE, ALICE);
+        assert_eq!(standing(), Standing::Suspect);
+        limits.was_right(HERE, ALICE);
+        assert_eq!(standing(), Standing::Known);
+        clock.advance(RIGHT);
+        assert_eq!(standing(), Standing::New);
+    }
+}
