@@ -5,6 +5,7 @@ mod attacks_injection;
 mod attacks_login;
 mod attacks_memory;
 mod attacks_slow;
+mod bounds_logins;
 mod channel;
 mod chats;
 mod chats_closed;
