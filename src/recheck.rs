@@ -40,6 +40,9 @@ const DENIED: Close = Close::policy("room_denied");
 /// What somebody is closed with whom the operators send away.
 const DISCONNECTED: Close = Close::policy("disconnected");
 
+/// What an account is closed with whose password was changed, or whose access was revoked, since it got its token.
+const REVOKED: Close = Close::policy("token_revoked");
+
 /// What somebody is closed with whose room was deleted, or has another password.
 const CHANGED: Close = Close::policy("room_changed");
 
@@ -70,7 +73,7 @@ pub struct Round(u64);
 /// What somebody's being in a room rests on.
 pub enum Ground {
     /// This account may enter the room of a monitor, or a channel.
-    Account { user: UserId, room: RoomName },
+    Account { user: UserId, epoch: Option<String>, room: RoomName },
     /// There is this room of the rooms door, and its password is the one that was known.
     ChatRoom { id: i64, mark: Option<String> },
 }
@@ -212,15 +215,21 @@ impl Checker {
         let mut visitors: HashMap<i64, Vec<(&Guest, &Option<String>)>> = HashMap::new();
         for guest in guests {
             match &guest.ground {
-                Ground::Account { user, room } => members.push((&**guest, (*user, room.local()), room)),
+                Ground::Account { user, epoch, room } => {
+                    members.push((&**guest, (*user, room.local()), (room, epoch.as_deref())));
+                }
                 Ground::ChatRoom { id, mark } => visitors.entry(*id).or_default().push((guest, mark)),
             }
         }
         for batch in members.chunks(BATCH) {
             let asked: Vec<(UserId, &str)> = batch.iter().map(|(_, asked, _)| *asked).collect();
-            for ((guest, (_, name), room), membership) in batch.iter().zip(self.accounts.memberships(&asked)?) {
+            let users: Vec<UserId> = asked.iter().map(|(user, _)| *user).collect();
+            let now = self.accounts.memberships(&asked)?.into_iter().zip(self.accounts.epochs(&users)?);
+            for ((guest, (_, name), (room, then)), (membership, epoch)) in batch.iter().zip(now) {
                 if membership.room(name).as_ref() != Some(*room) {
                     guest.close(DENIED);
+                } else if epoch.is_some_and(|epoch| epoch.ended(*then)) {
+                    guest.close(REVOKED);
                 }
             }
         }

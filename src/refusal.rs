@@ -80,6 +80,8 @@ reasons! {
     TokenWrongKind "token_wrong_kind" 401 "This kind of token does not open this.";
     TokenWrongRoom "token_wrong_room" 401 "The token was issued for another room.";
     TokenUsed "token_used" 403 "The token was used before; get a new one.";
+    /// The account's password was changed, or its access revoked, after the token was issued.
+    TokenRevoked "token_revoked" 401 "The account's password was changed or its access revoked; log in again.";
     /// Two different tokens in one request.
     TokenAmbiguous "token_ambiguous" 400 "The request carries two different tokens; send one.";
     OriginDenied "origin_denied" 403 "Pages of this origin may not connect.";

@@ -24,6 +24,7 @@ pub fn all(c: &mut Criterion) {
             user: UserId(1),
             email: "alice@propromo.example",
             room: Some("demo"),
+            epoch: None,
             ttl: Duration::from_secs(300),
         };
         let signed = keyring.sign(&grant, now);

@@ -97,13 +97,13 @@ fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, 
 }
 
 fn show(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    let room = chitchat::find(chat, params.get("id"))?;
+    let room = find(chat, request, params)?;
     Ok(Reply::json(200, &Shown::new(&room, users(chat, &room, Some(request)))))
 }
 
 fn change(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     for _ in 0..ATTEMPTS {
-        let room = chitchat::find(chat, params.get("id"))?;
+        let room = find(chat, request, params)?;
         may_change(chat, &room, request)?;
         let wanted = Asked::read(&request.body)?.of(Some(&room.fields))?;
         let fields = wanted.hashed(|password| hash(chat, request, password))?;
@@ -127,7 +127,7 @@ fn change(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
 
 fn delete(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     for _ in 0..ATTEMPTS {
-        let room = chitchat::find(chat, params.get("id"))?;
+        let room = find(chat, request, params)?;
         may_change(chat, &room, request)?;
         if chat.chat_rooms.delete(&room)? {
             send_out(chat, room.id, true);
@@ -140,7 +140,7 @@ fn delete(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
 }
 
 fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    let room = chitchat::find(chat, params.get("id"))?;
+    let room = find(chat, request, params)?;
     if room.fields.access != Access::Public {
         entrant(chat, &room, request).map_err(|refusal| as_invalid_token(refusal, "A token of the room is needed."))?;
     }
@@ -161,33 +161,49 @@ fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
 }
 
 /// A token for a closed room, for who knows its password.
+///
+/// Of a room that is not there a password is checked as well: so a hidden one is not told from it, by the answer, by the
+/// time it takes, or by when guesses are too many.
 fn enter(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    let room = chitchat::find(chat, params.get("id"))?;
-    let Some(hash) = room.fields.access.password_hash() else {
+    let asked = room::key(params.get("id"));
+    let room = chat.chat_rooms.find(asked)?;
+    if room.as_ref().is_some_and(|room| room.fields.access == Access::Public) {
         return Ok(Reply::json(200, &json!({ "status": true })));
-    };
-    let body: Map<String, Value> = serde_json::from_slice(&request.body).map_err(|_| Reason::EventUnreadable)?;
-    let text = |field: &str| body.get(field).and_then(Value::as_str);
-    let name =
-        text("name").filter(|name| frame::is_name(name)).ok_or_else(|| about(Reason::EventUnreadable, "name"))?;
-    chat.room_limits.may_guess(request.client, room.id)?;
-    // None, or one that no room can have, is no guess. bcrypt would take a longer secret for the password that it
-    // begins with.
-    let wrong = || about(Reason::NotYours, "secret");
-    let secret = text("secret").filter(|secret| secret.len() <= room::MAX_PASSWORD).ok_or_else(wrong)?;
+    }
+    let listed = room.as_ref().filter(|room| !room.is_hidden()).map(|room| room.id);
+    let target = listed.map_or_else(|| format!("? {asked}"), |id| RoomKey::Id(id).to_string());
+    let refuse = |refusal: Refusal| if listed.is_some() { refusal } else { chitchat::not_found() };
+    let (name, secret) = name_and_secret(&request.body).map_err(refuse)?;
+    chat.room_limits.may_guess(request.client, &target)?;
     let turn = chat.passwords.turn(&chat.room_limits.asker(request.client))?;
     // Others of this address were wrong meanwhile.
-    chat.room_limits.may_guess(request.client, room.id)?;
-    if !turn.verify(secret, Some(hash)) {
-        chat.room_limits.was_wrong(request.client, room.id);
-        return Err(wrong());
+    chat.room_limits.may_guess(request.client, &target)?;
+    let right = turn.verify(&secret, room.as_ref().and_then(|room| room.fields.access.password_hash()));
+    match room.filter(|_| right) {
+        Some(room) => {
+            chat.room_limits.was_right(request.client);
+            Ok(admitted(chat, &room, &name))
+        }
+        None => {
+            chat.room_limits.was_wrong(request.client, &target);
+            Err(refuse(about(Reason::NotYours, "secret")))
+        }
     }
-    chat.room_limits.was_right(request.client);
-    Ok(admitted(chat, &room, name))
+}
+
+/// What is to be checked. No secret, or one that no room can have, is no guess: it costs no hash and counts for nothing.
+/// (bcrypt would take a longer one for the password that it begins with.)
+fn name_and_secret(body: &[u8]) -> Result<(String, String), Refusal> {
+    let body: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Reason::EventUnreadable)?;
+    let text = |field: &str| body.get(field).and_then(Value::as_str).map(str::to_owned);
+    let name =
+        text("name").filter(|name| frame::is_name(name)).ok_or_else(|| about(Reason::EventUnreadable, "name"))?;
+    let secret = text("secret").filter(|secret| secret.len() <= room::MAX_PASSWORD);
+    Ok((name, secret.ok_or_else(|| about(Reason::NotYours, "secret"))?))
 }
 
 fn renew(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    let room = chitchat::find(chat, params.get("id"))?;
+    let room = find(chat, request, params)?;
     if room.fields.access == Access::Public {
         return Ok(Reply::json(200, &json!({ "status": true })));
     }
@@ -233,6 +249,10 @@ fn may_change(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<(), Ref
         }
     };
     if allowed { Ok(()) } else { Err(about(Reason::RoomProtected, "token")) }
+}
+
+fn find(chat: &Chat, request: &Request, params: &Params<'_>) -> Result<ChatRoom, Refusal> {
+    chitchat::find(chat, params.get("id"), bearer::token(request).ok())
 }
 
 fn hash(chat: &Chat, request: &Request, password: &str) -> Result<String, Refusal> {

@@ -98,7 +98,7 @@ mod tests {
     use crate::{
         http::{body::Unlabelled, head::Method, request::Request},
         store::{
-            accounts::{Membership, Monitor, UserId},
+            accounts::{Epoch, Membership, Monitor, UserId},
             error::StoreError,
         },
     };
@@ -146,6 +146,14 @@ mod tests {
 
         fn memberships(&self, _: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError> {
             unreachable!("credentials need no membership")
+        }
+
+        fn epochs(&self, _: &[UserId]) -> Result<Vec<Option<Epoch>>, StoreError> {
+            unreachable!("credentials need no epoch")
+        }
+
+        fn revoke(&self, _: UserId) -> Result<(), StoreError> {
+            unreachable!("credentials need no epoch")
         }
 
         fn access_changes(&self) -> Result<i64, StoreError> {
@@ -250,6 +258,12 @@ mod tests {
             }
             fn memberships(&self, _: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError> {
                 unreachable!("credentials need no membership")
+            }
+            fn epochs(&self, _: &[UserId]) -> Result<Vec<Option<Epoch>>, StoreError> {
+                unreachable!("credentials need no epoch")
+            }
+            fn revoke(&self, _: UserId) -> Result<(), StoreError> {
+                unreachable!("credentials need no epoch")
             }
             fn access_changes(&self) -> Result<i64, StoreError> {
                 unreachable!("credentials need no membership")

@@ -14,7 +14,7 @@ use crate::{
         request::Request,
     },
     refusal::{Reason, Refusal},
-    store::accounts::Monitor,
+    store::accounts::{Epoch, Monitor},
 };
 use serde::Serialize;
 use std::{sync::Arc, time::SystemTime};
@@ -31,10 +31,12 @@ fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
 
     let now = SystemTime::now();
     let (user, email) = (account.id, account.email.as_str());
+    let epoch = chat.accounts.epoch(user)?;
+    let epoch = epoch.as_ref().map(Epoch::as_str);
     let lives = &chat.config.tokens;
     let kind = Kind::Connection(Issued::Login);
-    let connection = chat.config.keys.sign(&Grant { kind, user, email, room, ttl: lives.connection }, now);
-    let access = Grant { kind: Kind::Access, user, email, room: None, ttl: lives.access };
+    let connection = chat.config.keys.sign(&Grant { kind, user, email, room, epoch, ttl: lives.connection }, now);
+    let access = Grant { kind: Kind::Access, user, email, room: None, epoch, ttl: lives.access };
     let access = chat.config.keys.sign(&access, now);
     Ok(Reply::json(
         200,

@@ -15,6 +15,7 @@ use crate::{
         request::Request,
     },
     refusal::{Reason, Refusal},
+    store::accounts::Epoch,
 };
 use serde::Serialize;
 use std::{
@@ -36,7 +37,10 @@ fn auth(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Re
     let credentials = credentials_of(&Fields::read(request, Unlabelled::Json)?)?;
     let account = credentials::check(chat, request.client, &credentials)?;
     let ttl = chat.config.tokens.access;
-    let grant = Grant { kind: Kind::Access, user: account.id, email: &account.email, room: None, ttl };
+    let (user, email) = (account.id, account.email.as_str());
+    let epoch = chat.accounts.epoch(user)?;
+    let epoch = epoch.as_ref().map(Epoch::as_str);
+    let grant = Grant { kind: Kind::Access, user, email, room: None, epoch, ttl };
     let Signed { token, expires } = chat.config.keys.sign(&grant, SystemTime::now());
     Ok(Reply::json(200, &Token { token, expires }))
 }
@@ -63,8 +67,9 @@ fn token_ws(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply
 /// A connection token for whom the request's access token names.
 fn connection(chat: &Chat, request: &Request, issued: Issued, ttl: Duration) -> Result<Signed, Refusal> {
     let claims = bearer::access(chat, request)?.claims;
-    let kind = Kind::Connection(issued);
-    let grant = Grant { kind, user: claims.user, email: &claims.email, room: None, ttl };
+    let (kind, user, email) = (Kind::Connection(issued), claims.user, claims.email.as_str());
+    // The access token's own: a ticket of one that has been ended is as dead, where it is shown.
+    let grant = Grant { kind, user, email, room: None, epoch: claims.epoch.as_deref(), ttl };
     Ok(chat.config.keys.sign(&grant, SystemTime::now()))
 }
 

@@ -42,7 +42,7 @@ pub fn command() -> Command {
         .subcommand(Command::new("list").about("List accounts: email, name and monitors, separated by tabs"))
         .subcommand(
             Command::new("passwd")
-                .about("Change an account's password; asks for it twice")
+                .about("Change an account's password and log it out everywhere; asks for it twice")
                 .arg(email())
                 .arg(ask::password_stdin()),
         )
@@ -51,12 +51,13 @@ pub fn command() -> Command {
         )
         .subcommand(
             Command::new("revoke")
-                .about("Close at once what an account has open and no longer has access to, on every server")
+                .about("Log an account out everywhere: close what it has open and end its tokens, on every server")
                 .long_about(
-                    "Has every server that uses these accounts look at once whether those who are connected still have \
-                     access, as each does every RECHECK_INTERVAL; and says what EMAIL has access to. Servers on the \
-                     embedded store notice by themselves when these commands take access away; this is for accounts in \
-                     PostgreSQL, which Propromo changes.",
+                    "Ends all tokens that EMAIL was given so far, and closes all that it has open, on every server that uses \
+                     these accounts; it may log in again, and says what it has access to then. All servers look at once \
+                     whether others who are connected still have access, as each does every RECHECK_INTERVAL. Servers on \
+                     the embedded store notice by themselves when these commands take access away or change a password; \
+                     for accounts in PostgreSQL, which Propromo changes, this has it noticed at once.",
                 )
                 .arg(email()),
         )
@@ -109,15 +110,20 @@ fn revoke(email: &str, settings: &Settings) -> Result<(), Failure> {
     let store = super::accounts::accounts(&settings.database()?)?;
     let account = store.by_email(email)?;
     let monitors = account.as_ref().map_or(Ok(Vec::new()), |account| store.monitors_of(account.id))?;
-    store.announce_access_change()?;
+    match &account {
+        Some(account) => store.revoke(account.id)?,
+        None => store.announce_access_change()?,
+    }
     let hashes: Vec<&str> = monitors.iter().map(|monitor| monitor.monitor_hash.as_str()).collect();
     match (account, &hashes[..]) {
         (None, _) => say(format_args!("there is no account {email}; all its connections are closed within seconds")),
         (Some(_), []) => say(format_args!(
-            "{email} has access to no monitor; its connections to monitors' chats are closed within seconds, others stay"
+            "{email} is logged out: its tokens have ended, all its connections are closed within seconds; it has access to \
+             no monitor"
         )),
         (Some(_), hashes) => say(format_args!(
-            "{email} has access to {}; its connections to other monitors' chats are closed within seconds, others stay",
+            "{email} is logged out: its tokens have ended, all its connections are closed within seconds; it may log in \
+             again, and has access to {}",
             column(&hashes.join(" "))
         )),
     }

@@ -12,6 +12,7 @@ use crate::{
         settings::{Form, TOKEN_TTL},
         sources::Settings,
     },
+    store::accounts::Epoch,
 };
 use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser};
 use std::time::{Duration, SystemTime};
@@ -63,11 +64,14 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
         _ => (Kind::Connection(Issued::Login), lives.connection),
     };
     let database = settings.database()?;
-    let account = accounts(&database)?.by_email(email)?.ok_or_else(|| account::no_account(email))?;
+    let accounts = accounts(&database)?;
+    let account = accounts.by_email(email)?.ok_or_else(|| account::no_account(email))?;
+    let epoch = accounts.epoch(account.id)?;
     // Demo keys are as good as any here: it is the server that refuses to start with them.
     let keys = settings.keyring(true, &mut ask::passphrase)?;
     let ttl = matches.get_one::<Duration>("ttl").copied().unwrap_or(life);
-    let grant = Grant { kind, user: account.id, email: &account.email, room, ttl };
+    let (user, email, epoch) = (account.id, account.email.as_str(), epoch.as_ref().map(Epoch::as_str));
+    let grant = Grant { kind, user, email, room, epoch, ttl };
     say(keys.sign(&grant, SystemTime::now()).token)
 }
 

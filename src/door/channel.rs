@@ -50,13 +50,14 @@ impl Door for Channel {
         let token = Token::verified(chat, presented, |kind| matches!(kind, Kind::Connection(_)))?;
         token.opens(&place.channel)?;
         let round = chat.recheck.round();
-        let room = room(chat, token.claims.user, &place.channel)?;
+        let room = room(chat, &token.claims, &place.channel)?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
         let stage = match token.claims.kind {
             Kind::Connection(Issued::TwoStep) => Stage::SecondStep { user: token.claims.user, until },
             _ => Stage::Invited(Invited {
                 room,
                 account: token.claims.user,
+                epoch: token.claims.epoch.clone(),
                 user: token.claims.email.as_str().into(),
                 round,
             }),
@@ -127,9 +128,10 @@ fn since(head: &Head) -> Result<Option<MessageId>, Refusal> {
     }
 }
 
-/// The room behind a channel's name, if this user may enter it.
-fn room(chat: &Chat, user: UserId, channel: &str) -> Result<RoomName, Refusal> {
-    chat.accounts.membership(user, channel)?.room(channel).ok_or_else(|| Reason::RoomDenied.into())
+/// The room behind a channel's name, if this token's owner may enter it.
+fn room(chat: &Chat, claims: &Claims, channel: &str) -> Result<RoomName, Refusal> {
+    seat::admit_current(chat, claims)?;
+    chat.accounts.membership(claims.user, channel)?.room(channel).ok_or_else(|| Reason::RoomDenied.into())
 }
 
 /// One client at the channel door.
@@ -163,6 +165,7 @@ enum Stage {
 struct Invited {
     room: RoomName,
     account: UserId,
+    epoch: Option<String>,
     user: Arc<str>,
     /// Before that was found out.
     round: Round,
@@ -221,15 +224,16 @@ impl Talk {
             Err(reason) => return Err(turned_away(link, reason)),
         };
         let round = link.chat.recheck.round();
-        let room = room(&link.chat, claims.user, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
+        let room = room(&link.chat, &claims, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
         // Gives a stranger's place back before anybody can know that it is free.
         self.stage = Stage::Out;
         link.say("authentication successful");
-        self.enter(link, &Invited { room, account: claims.user, user: claims.email.as_str().into(), round })
+        let (account, user) = (claims.user, claims.email.as_str().into());
+        self.enter(link, &Invited { room, account, epoch: claims.epoch, user, round })
     }
 
     fn enter(&mut self, link: &Link, invited: &Invited) -> Result<(), Close> {
-        let Invited { room, account, user, round } = invited;
+        let Invited { room, account, epoch, user, round } = invited;
         let gone = channel_frame::error(
             "reload",
             "Some messages after that one are no longer kept; load the room anew.",
@@ -240,7 +244,7 @@ impl Talk {
             None => Replay::Latest(link.chat.config.history_on_join),
         };
         let member = seat::take(link, room, user, &ChannelVoice, replay)?;
-        let ground = Ground::Account { user: *account, room: room.clone() };
+        let ground = Ground::Account { user: *account, epoch: epoch.clone(), room: room.clone() };
         self.stage = Stage::In { member, _pass: link.recheck(*round, ground) };
         Ok(())
     }

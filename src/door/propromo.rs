@@ -38,7 +38,8 @@ impl Door for Propromo {
         let round = chat.recheck.round();
         seat::admit_to_monitor(chat, &token.claims, monitor)?;
         let (account, user) = (token.claims.user, token.claims.email.as_str().into());
-        let talk = Talk { room: RoomName::monitor(monitor), account, user, round, seated: None };
+        let epoch = token.claims.epoch.clone();
+        let talk = Talk { room: RoomName::monitor(monitor), account, epoch, user, round, seated: None };
         Ok(token.admission(Box::new(talk)))
     }
 }
@@ -47,6 +48,7 @@ impl Door for Propromo {
 struct Talk {
     room: RoomName,
     account: UserId,
+    epoch: Option<String>,
     user: Arc<str>,
     /// Before it was found out that the account may enter.
     round: Round,
@@ -57,7 +59,7 @@ impl Conversation for Talk {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let replay = Replay::Latest(link.chat.config.history_on_join);
         let member = seat::take(link, &self.room, &self.user, &PropromoVoice, replay)?;
-        let ground = Ground::Account { user: self.account, room: self.room.clone() };
+        let ground = Ground::Account { user: self.account, epoch: self.epoch.clone(), room: self.room.clone() };
         self.seated = Some((member, link.recheck(self.round, ground)));
         Ok(())
     }

@@ -164,8 +164,16 @@ pub fn unavailable(error: StoreError) -> Close {
     Close::UNAVAILABLE
 }
 
+/// Refuses a token that was issued before its account's password was changed or its access revoked.
+pub fn admit_current(chat: &Chat, claims: &Claims) -> Result<(), Refusal> {
+    // Of an account that is gone something else is said.
+    let ended = chat.accounts.epoch(claims.user)?.is_some_and(|epoch| epoch.ended(claims.epoch.as_deref()));
+    if ended { Err(Reason::TokenRevoked.into()) } else { Ok(()) }
+}
+
 /// Whether the owner of `claims` may enter the room of this monitor.
 pub fn admit_to_monitor(chat: &Chat, claims: &Claims, monitor: &str) -> Result<(), Refusal> {
+    admit_current(chat, claims)?;
     match chat.accounts.membership(claims.user, monitor)? {
         Membership::Member => Ok(()),
         // The same answer, so that nobody can find out which monitors there are.

@@ -152,12 +152,12 @@ impl RoomLimits {
     ///
     /// Only wrong secrets count, so that any number of people may enter a room from one address; and only
     /// those of this address, so that nobody can keep others out.
-    pub fn may_guess(&self, client: IpAddr, room: i64) -> Result<(), Refusal> {
+    pub fn may_guess(&self, client: IpAddr, room: &str) -> Result<(), Refusal> {
         let looked = self.guesses.as_ref().map_or(Ok(()), |guesses| guesses.look(&(subnet(client), room)));
         looked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
     }
 
-    pub fn was_wrong(&self, client: IpAddr, room: i64) {
+    pub fn was_wrong(&self, client: IpAddr, room: &str) {
         if let Some(guesses) = &self.guesses {
             // One too many is refused by the next look.
             let _ = guesses.check(&(subnet(client), room));

@@ -2,6 +2,8 @@
 
 use super::error::StoreError;
 use crate::message::RoomName;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
 
 /// An account's key in the Propromo table `users`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +61,16 @@ pub trait Accounts: Send + Sync {
         Ok(self.memberships(&[(user, monitor_hash)])?.pop().unwrap_or(Membership::NoAccount))
     }
 
+    /// The epoch of each of these accounts, in the same order; `None`: there is no such account.
+    fn epochs(&self, users: &[UserId]) -> Result<Vec<Option<Epoch>>, StoreError>;
+
+    fn epoch(&self, user: UserId) -> Result<Option<Epoch>, StoreError> {
+        Ok(self.epochs(&[user])?.pop().flatten())
+    }
+
+    /// Begins a new epoch: all that this account has open and may open with what it was given ends.
+    fn revoke(&self, user: UserId) -> Result<(), StoreError>;
+
     /// A number that is another one after somebody may have lost access to something.
     fn access_changes(&self) -> Result<i64, StoreError>;
 
@@ -67,6 +79,35 @@ pub trait Accounts: Send + Sync {
 
     /// Fails if the store can't be reached (for `/readyz` and `check`).
     fn probe(&self) -> Result<(), StoreError>;
+}
+
+/// A time of an account, which ends when its password is changed or its access revoked; and with it the tokens that were
+/// issued in it, and what is open because of them.
+///
+/// A short hash of the password's hash and the number of revocations: it gives nothing away about the password, since the
+/// hash below it has a salt that never leaves the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch(String);
+
+impl Epoch {
+    pub(super) fn of(password_hash: &str, revocations: i64) -> Epoch {
+        let digest = Sha256::new()
+            .chain_update("propromo.chat/account\0")
+            .chain_update(revocations.to_be_bytes())
+            .chain_update(password_hash)
+            .finalize();
+        Epoch(URL_SAFE_NO_PAD.encode(&digest[..12]))
+    }
+
+    /// As it stands in tokens.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether what was issued in the epoch that a token names is over. A token of an earlier version names none.
+    pub fn ended(&self, token: Option<&str>) -> bool {
+        token.is_some_and(|token| token != self.0)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::error::StoreError;
 use jiff::Timestamp;
+use std::fmt;
 
 /// Keeps the rooms. What is stored here has been validated at the door.
 pub trait ChatRooms: Send + Sync {
@@ -29,6 +30,16 @@ pub enum RoomKey<'a> {
     Id(i64),
     /// In any case.
     Title(&'a str),
+}
+
+/// As it is compared: two of one room by its title read the same, whatever their case.
+impl fmt::Display for RoomKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RoomKey::Id(id) => write!(f, "number {id}"),
+            RoomKey::Title(title) => write!(f, "title {}", title_key(title)),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -60,6 +71,12 @@ pub enum Access {
     Private { password_hash: String },
     /// Who knows the password; in no listing.
     Hidden { password_hash: String },
+}
+
+impl ChatRoom {
+    pub fn is_hidden(&self) -> bool {
+        matches!(self.fields.access, Access::Hidden { .. })
+    }
 }
 
 impl Access {

@@ -39,7 +39,8 @@ fn refused(private: &str, public: Option<&str>, because: &str) {
 }
 
 fn token(keyring: &Keyring) -> String {
-    let grant = Grant { kind: Kind::Access, user: UserId(1), email: "a@b.c", room: None, ttl: Duration::from_secs(60) };
+    let ttl = Duration::from_secs(60);
+    let grant = Grant { kind: Kind::Access, user: UserId(1), email: "a@b.c", room: None, epoch: None, ttl };
     keyring.sign(&grant, SystemTime::now()).token
 }
 

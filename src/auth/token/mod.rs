@@ -58,6 +58,8 @@ pub struct Claims {
     pub email: String,
     /// A connection or room token opens this room only (the room's local name as its door calls it).
     pub room: Option<String>,
+    /// The account's [`crate::store::accounts::Epoch`] when the token was issued.
+    pub epoch: Option<String>,
     /// Whose token it is, for [`Kind::Room`] and only for it.
     pub member: Option<Member>,
     /// `exp`: the last second in which the token is valid.
@@ -95,6 +97,8 @@ pub struct Grant<'a> {
     pub user: UserId,
     pub email: &'a str,
     pub room: Option<&'a str>,
+    /// What ends the token before its time: see [`crate::store::accounts::Epoch`].
+    pub epoch: Option<&'a str>,
     pub ttl: Duration,
 }
 
@@ -120,6 +124,7 @@ impl super::keys::Keyring {
         let payload = Payload {
             email: Some(grant.email.to_owned()),
             room: grant.room.map(str::to_owned),
+            epoch: grant.epoch.map(str::to_owned),
             issued_for: match grant.kind {
                 Kind::Connection(issued) => Some(issued.word().to_owned()),
                 Kind::Access | Kind::Room => None,
@@ -260,6 +265,8 @@ struct Payload {
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mark: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<String>,
 }
 
 impl Claims {
@@ -274,7 +281,8 @@ impl Claims {
             }
         };
         let issued = claims.issued_at?.as_secs();
-        Some(Claims { kind, user, email, room: claims.custom.room, member, expires, issued, id: claims.jwt_id? })
+        let (room, epoch) = (claims.custom.room, claims.custom.epoch);
+        Some(Claims { kind, user, email, room, epoch, member, expires, issued, id: claims.jwt_id? })
     }
 }
 

@@ -28,7 +28,14 @@ fn at(second: u64) -> SystemTime {
 }
 
 fn grant(kind: Kind) -> Grant<'static> {
-    Grant { kind, user: UserId(7), email: "alice@propromo.example", room: None, ttl: Duration::from_secs(TTL) }
+    Grant {
+        kind,
+        user: UserId(7),
+        email: "alice@propromo.example",
+        room: None,
+        epoch: None,
+        ttl: Duration::from_secs(TTL),
+    }
 }
 
 fn signed(keys: &Keyring, kind: Kind) -> String {

@@ -37,9 +37,9 @@ impl Door for Chitchat {
 
     fn admit(&self, chat: &Arc<Chat>, head: &Head, segments: &[String]) -> Result<Admission, Refusal> {
         let [_, segment, _] = segments else { return Err(Reason::NotFound.into()) };
-        let room = find(chat, segment)?;
-        let names = chat.names.of(room.id);
         let presented = presented::presented(head)?;
+        let room = find(chat, segment, presented.as_ref().map(|presented| &*presented.token))?;
+        let names = chat.names.of(room.id);
         let name = match (room_mark(&room), &presented) {
             (None, _) => None,
             (Some(_), None) => return Err(Reason::TokenMissing.into()),
@@ -63,7 +63,18 @@ impl Door for Chitchat {
     }
 }
 
-/// The room that a path's segment names.
-pub fn find(chat: &Chat, segment: &str) -> Result<ChatRoom, Refusal> {
-    chat.chat_rooms.find(room::key(segment))?.ok_or_else(|| about(Reason::RoomNotFound, "id"))
+/// The room that a path's segment names. Without its token a hidden one is not there.
+pub fn find(chat: &Chat, segment: &str, token: Option<&str>) -> Result<ChatRoom, Refusal> {
+    match chat.chat_rooms.find(room::key(segment))? {
+        Some(room) if !room.is_hidden() => Ok(room),
+        room => {
+            // Looked at whether there is such a room or not: a refusal tells nothing by the time that it takes.
+            let member = token.and_then(|token| token::member(chat, token).ok());
+            room.filter(|room| member.is_some_and(|member| token::admits(&member, room).is_ok())).ok_or_else(not_found)
+        }
+    }
+}
+
+pub fn not_found() -> Refusal {
+    about(Reason::RoomNotFound, "id")
 }

@@ -1,7 +1,7 @@
 //! Room tokens: what opens a closed room. They may be used again, and die with the room's password.
 
 use crate::{
-    auth::token::{Kind, Member, RoomGrant, Signed, room_mark},
+    auth::token::{Claims, Kind, Member, RoomGrant, Signed, room_mark},
     chat::Chat,
     refusal::{Reason, Refusal},
     store::chat_rooms::ChatRoom,
@@ -18,6 +18,13 @@ pub fn issue(chat: &Chat, room: &ChatRoom, name: &str) -> Option<Signed> {
 
 /// Whom a token lets into a closed room; a public one refuses it like any other token that isn't its own.
 pub fn entrant(chat: &Chat, room: &ChatRoom, token: &str) -> Result<Member, Refusal> {
+    let claims = member(chat, token)?;
+    admits(&claims, room)?;
+    claims.member.ok_or(Reason::TokenWrongKind.into())
+}
+
+/// What a room token says, whatever the room.
+pub fn member(chat: &Chat, token: &str) -> Result<Claims, Refusal> {
     let keys = &chat.config.keys;
     let verified = keys.verify(token, |kind| kind == Kind::Room, SystemTime::now()).map_err(|refusal| {
         let another_method = declared_algorithm(token).is_some_and(|declared| declared != keys.algorithm());
@@ -27,15 +34,19 @@ pub fn entrant(chat: &Chat, room: &ChatRoom, token: &str) -> Result<Member, Refu
             refusal
         }
     })?;
-    let claims = verified.claims;
+    Ok(verified.claims)
+}
+
+/// Whether it is of this room, and of its password as it is now.
+pub fn admits(claims: &Claims, room: &ChatRoom) -> Result<(), Refusal> {
     if claims.room != Some(room.id.to_string()) {
         return Err(Reason::TokenWrongRoom.into());
     }
-    let member = claims.member.ok_or(Reason::TokenWrongKind)?;
+    let member = claims.member.as_ref().ok_or(Reason::TokenWrongKind)?;
     if room_mark(room).is_none_or(|mark| mark != member.password_mark) {
         return Err(Refusal::new(Reason::TokenExpired, "The room's password was changed; get a new token."));
     }
-    Ok(member)
+    Ok(())
 }
 
 /// `alg` of a token's header (RFC 7515 §4.1.1): only good for saying what is wrong with it.

@@ -3,9 +3,9 @@
 //! Laravel's migrations decide about the types of the columns, so each is cast to what is read here:
 //! an enumeration, a number for a boolean, a time with or without its zone are all the same to us.
 
-use super::{database::Database, error::OpenError};
+use super::{connection::Session, database::Database, error::OpenError};
 use crate::store::{
-    accounts::{Account, Accounts, Membership, Monitor, UserId},
+    accounts::{Account, Accounts, Epoch, Membership, Monitor, UserId},
     error::StoreError,
 };
 use postgres::Row;
@@ -52,6 +52,15 @@ const MEMBERSHIPS: &str = "
         (SELECT bool_or(EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = asked.account))
          FROM monitors WHERE monitor_hash::text = asked.hash)
     FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (account, hash, place) ORDER BY place";
+
+/// NULL: there is no such account.
+const EPOCHS: &str = "
+    SELECT (SELECT coalesce(password::text, '') FROM users WHERE id = asked.account),
+        coalesce((SELECT count FROM chat.revocations WHERE account = asked.account), 0)
+    FROM unnest($1::bigint[]) WITH ORDINALITY AS asked (account, place) ORDER BY place";
+
+const REVOKE: &str = "
+    INSERT INTO chat.revocations AS known VALUES ($1, 1) ON CONFLICT (account) DO UPDATE SET count = known.count + 1";
 
 const ACCESS_CHANGES: &str = "SELECT changes FROM chat.access";
 
@@ -130,6 +139,19 @@ impl Accounts for PostgresAccounts {
             .database
             .read(STORE, "look up a membership", move |session| session.query(MEMBERSHIPS, &[&accounts, &hashes]))?;
         Ok(rows.iter().map(|row| Membership::of(row.get(0), row.get(1))).collect())
+    }
+
+    fn epochs(&self, users: &[UserId]) -> Result<Vec<Option<Epoch>>, StoreError> {
+        let accounts: Vec<i64> = users.iter().map(|user| user.0).collect();
+        let what = "tell whether access was revoked";
+        let rows = self.database.read(STORE, what, move |session| session.query(EPOCHS, &[&accounts]))?;
+        let epoch = |row: &Row| row.get::<_, Option<&str>>(0).map(|hash| Epoch::of(hash, row.get(1)));
+        Ok(rows.iter().map(epoch).collect())
+    }
+
+    fn revoke(&self, user: UserId) -> Result<(), StoreError> {
+        let work = move |session: &mut Session| session.client.execute(REVOKE, &[&user.0]);
+        self.database.write(STORE, "revoke access", work).map(drop)
     }
 
     fn access_changes(&self) -> Result<i64, StoreError> {

@@ -5,7 +5,7 @@ use super::{
     error::{StoreOpenError, failed},
 };
 use crate::store::{
-    accounts::{Account, Accounts, Membership, Monitor, UserId},
+    accounts::{Account, Accounts, Epoch, Membership, Monitor, UserId},
     error::StoreError,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -22,6 +22,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("schema/accounts-1.sql")),
     M::up(include_str!("schema/chat_rooms-1.sql")),
     M::up(include_str!("schema/access-1.sql")),
+    M::up(include_str!("schema/revocations-1.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -164,6 +165,24 @@ impl Accounts for SqliteAccounts {
                     look_up.query_row((user.0, monitor_hash), |row| Ok(Membership::of(row.get(0)?, row.get(1)?)))
                 })
                 .collect()
+        })
+    }
+
+    fn epochs(&self, users: &[UserId]) -> Result<Vec<Option<Epoch>>, StoreError> {
+        self.with("tell whether access was revoked", |connection| {
+            let mut look_up = connection.prepare_cached(
+                "SELECT password, coalesce((SELECT count FROM revocations WHERE account = users.id), 0)
+                 FROM users WHERE id = ?1",
+            )?;
+            let epoch = |row: &Row<'_>| Ok(Epoch::of(row.get_ref(0)?.as_str()?, row.get(1)?));
+            users.iter().map(|user| look_up.query_row([user.0], epoch).optional()).collect()
+        })
+    }
+
+    fn revoke(&self, user: UserId) -> Result<(), StoreError> {
+        self.with("revoke access", |connection| {
+            let add = "INSERT INTO revocations VALUES (?1, 1) ON CONFLICT (account) DO UPDATE SET count = count + 1";
+            connection.execute(add, [user.0]).map(drop)
         })
     }
 
