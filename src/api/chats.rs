@@ -2,7 +2,7 @@
 //! them goes through `door::chitchat`.
 
 use super::{
-    bearer, chats_page,
+    bearer, chats_page, idle_rooms,
     route::{Endpoints, Params, Route},
 };
 use crate::{
@@ -21,7 +21,10 @@ use crate::{
     refusal::{Reason, Refusal},
     room::names::User,
     socket::close::Close,
-    store::chat_rooms::{Access, ChatRoom, Created, RoomKey, Updated},
+    store::{
+        error::StoreError,
+        chat_rooms::{Access, ChatRoom, Created, FIRST, RoomKey, Updated},
+    },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -44,7 +47,7 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     refused,
 };
 
-/// The most rooms there can be: the listing has no pages.
+/// The most rooms there can be. Beyond, a new one takes the place of one that was never used.
 const MAX_ROOMS: u64 = 10_000;
 
 /// How often a change starts again because another one came first.
@@ -64,12 +67,43 @@ pub fn refused(refusal: Refusal) -> Reply {
 }
 
 fn list(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
-    let rooms = chat.chat_rooms.list()?;
+    let page = Page::asked(request, chat.config.rooms.listed)?;
+    let mut rooms = chat.chat_rooms.list(page.after, page.most + 1)?;
+    let more = rooms.len() > page.most;
+    rooms.truncate(page.most);
     let public: Vec<_> = rooms.iter().filter(|room| room.fields.access == Access::Public).map(|room| room.id).collect();
     let mut users: HashMap<i64, Vec<User>> = public.iter().copied().zip(chat.names.users(&public)).collect();
     let shown: Vec<_> = rooms.iter().map(|room| Shown::new(room, users.remove(&room.id).unwrap_or_default())).collect();
     let reply = if chats_page::preferred(request) { chats_page::reply(&shown) } else { Reply::json(200, &shown) };
-    Ok(reply.with("Vary", "Accept"))
+    let reply = reply.with("Vary", "Accept");
+    Ok(match rooms.last() {
+        // RFC 8288: the answer is the list that it has always been, and the next ones are found beside it.
+        Some(last) if more => {
+            let path = request.segments.join("/");
+            reply.with("Link", format!("</{path}?after={}&limit={}>; rel=\"next\"", last.id, page.most))
+        }
+        _ => reply,
+    })
+}
+
+/// Which rooms of the list are asked for.
+struct Page {
+    after: i64,
+    most: usize,
+}
+
+impl Page {
+    fn asked(request: &Request, most: usize) -> Result<Page, Refusal> {
+        let number = |name: &'static str| match request.query_values(name).first() {
+            None => Ok(None),
+            Some(text) => match text.parse::<i64>() {
+                Ok(number) if number >= 0 => Ok(Some(number)),
+                _ => Err(Refusal::new(Reason::BadRequest, format!("`{name}` must be a whole number."))),
+            },
+        };
+        let limit = number("limit")?.map_or(most, |limit| usize::try_from(limit).unwrap_or(most).clamp(1, most));
+        Ok(Page { after: number("after")?.unwrap_or(0), most: limit })
+    }
 }
 
 fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
@@ -84,7 +118,12 @@ fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, 
         None => wanted,
     };
     let fields = wanted.hashed(|password| hash(chat, request, password))?;
-    let room = match chat.chat_rooms.create(&fields, Timestamp::now(), MAX_ROOMS)? {
+    let create = || chat.chat_rooms.create(&fields, Timestamp::now(), MAX_ROOMS);
+    let created = match create()? {
+        Created::Full if idle_rooms::make_place(chat)? => create()?,
+        created => created,
+    };
+    let room = match created {
         Created::Room(room) => room,
         Created::TitleTaken => return Err(about(Reason::RoomTitleTaken, "title")),
         Created::Full => return Err(Refusal::new(Reason::Overloaded, "This server has all the rooms it may have.")),
@@ -129,14 +168,22 @@ fn delete(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
     for _ in 0..ATTEMPTS {
         let room = find(chat, request, params)?;
         may_change(chat, &room, request)?;
-        if chat.chat_rooms.delete(&room)? {
-            send_out(chat, room.id, true);
-            chat.rooms.tell_shut(&RoomName::chitchat(room.id), true);
-            chat.rooms.forget(&RoomName::chitchat(room.id));
+        if remove(chat, &room)? {
             return Ok(Reply::json(200, &json!({ "status": true })));
         }
     }
     Err(contended())
+}
+
+/// Deletes a room and all that was said in it, if it still is as it is here; whoever is in it is sent out.
+pub fn remove(chat: &Chat, room: &ChatRoom) -> Result<bool, StoreError> {
+    let deleted = chat.chat_rooms.delete(room)?;
+    if deleted {
+        send_out(chat, room.id, true);
+        chat.rooms.tell_shut(&RoomName::chitchat(room.id), true);
+        chat.rooms.forget(&RoomName::chitchat(room.id));
+    }
+    Ok(deleted)
 }
 
 fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
@@ -241,6 +288,7 @@ fn may_change(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<(), Ref
         return entrant(chat, room, request).map(|_| ());
     }
     let allowed = match chat.config.public_room_changes {
+        _ if room.id == FIRST => false,
         PublicRoomChanges::Anyone => true,
         PublicRoomChanges::Nobody => false,
         // Digests are compared, so that the time it takes says nothing about the key.

@@ -32,6 +32,11 @@ impl Settings {
             history_on_join: self.size(&HISTORY_ON_JOIN)?,
             history_max: Some(self.number(&HISTORY_MAX)?).filter(|&kept| kept > 0),
             limits: self.limits()?,
+            rooms: RoomSettings {
+                idle: Some(self.seconds(&ROOM_IDLE)?).filter(|idle| !idle.is_zero()),
+                unused: self.seconds(&ROOM_UNUSED)?,
+                listed: self.size(&ROOMS_LISTED)?,
+            },
             origins: self.optional(&ORIGIN_ALLOWLIST, value::origins)?.unwrap_or_default(),
             origin_required: self.get(&ORIGIN_REQUIRED, value::switch)?,
             trusted_proxies: self.optional(&TRUSTED_PROXIES, value::networks)?.unwrap_or_default(),

@@ -43,6 +43,7 @@ pub struct Config {
     /// Messages kept a room; `None` keeps all.
     pub history_max: Option<u64>,
     pub limits: Limits,
+    pub rooms: RoomSettings,
     pub origins: OriginAllowlist,
     pub origin_required: bool,
     /// Whose `X-Forwarded-For` is believed.
@@ -126,6 +127,24 @@ pub struct Limits {
     pub memory_budget: usize,
     /// How long a member may make no progress.
     pub send_stall: Duration,
+}
+
+/// How long rooms of the rooms door last, and how they are listed.
+#[derive(Clone, Debug)]
+pub struct RoomSettings {
+    /// Without anybody and anything said; `None`: for ever.
+    pub idle: Option<Duration>,
+    /// If nothing was ever said.
+    pub unused: Duration,
+    /// Rooms in one answer.
+    pub listed: usize,
+}
+
+impl RoomSettings {
+    /// How long a room lasts in which nothing was ever said.
+    pub fn unused(&self) -> Option<Duration> {
+        self.idle.map(|idle| idle.min(self.unused))
+    }
 }
 
 #[derive(Clone)]

@@ -87,6 +87,9 @@ settings! {
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "logins of one address (IPv6: a /64) and of one account (0: no limit)";
     HANDSHAKE_RATE: Form::Rate(Per::Minute), "60000/min", "opening handshakes of one address (IPv6: a /64), refused ones too; generous, since a whole office may come back at once (0: no limit)";
     ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";
+    ROOM_IDLE: Form::Seconds(0..=315_360_000), "604800", "a room of the rooms door in which nobody is, and nothing was said for so long, is deleted, seconds (0: never)";
+    ROOM_UNUSED: Form::Seconds(1..=315_360_000), "21600", "the same for one in which nothing was ever said, seconds";
+    ROOMS_LISTED: Form::Count(1..=10_000), "200", "rooms in one answer of `GET /chats`; `Link` leads to the next ones";
     MAX_CONNECTIONS: Form::Count(1..=1_000_000), "10000", "connections in all; more are answered 503, or closed if the server speaks TLS";
     MAX_UNAUTHENTICATED: Form::Count(1..=1_000_000), "256", "connections that are open without a token, until their first message; more are answered 503";
     MAX_MESSAGE: Form::Bytes(1..=64 * MIB), "16384", "size of a WebSocket message, bytes";

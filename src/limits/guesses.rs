@@ -15,6 +15,7 @@ use governor::{
     Quota,
     clock::{Clock, DefaultClock},
 };
+use parking_lot::Mutex;
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 /// How many times `LOGIN_RATE` the addresses without a failure may guess at one account, all together.
@@ -132,6 +133,9 @@ pub struct RoomLimits {
     /// Wrong passwords, by address and room.
     guesses: Option<KeyedRate>,
     standings: Standings,
+    /// The room at which the last search for one that was never used ended. The next goes on from there, so that it costs
+    /// little when most are used.
+    pub searched: Mutex<i64>,
 }
 
 impl RoomLimits {
@@ -140,6 +144,7 @@ impl RoomLimits {
             creations: AddressLimit::a_minute(limits.room_rate),
             guesses: limits.login_rate.map(Quota::per_minute).map(KeyedRate::new),
             standings: Standings::with_clock(DefaultClock::default()),
+            searched: Mutex::new(0),
         }
     }
 

@@ -24,7 +24,7 @@ pub mod upgrade;
 pub mod watchdog;
 
 use crate::{
-    api::{chats, router},
+    api::{chats, idle_rooms, router},
     chat::Chat,
     config::{
         Config,
@@ -90,6 +90,7 @@ impl Server {
                 chats::send_out(&chat, room, deleted);
             }
         });
+        idle_rooms::start(&chat).map_err(failed("start a thread"))?;
 
         let doors = Box::new(Doors::new(chat.clone()));
         let handler = {

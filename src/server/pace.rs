@@ -1,9 +1,12 @@
-//! How long a transfer may take: a grace, and then no slower than a minimum rate.
+//! How long a transfer may take: a grace, and then no slower than a minimum rate, which grows with what is to be moved.
 
 use std::time::{Duration, Instant};
 
 /// Bytes a second below which a client is taken for one that only wants to hold a connection.
 const MIN_RATE: u64 = 8 * 1024;
+
+/// Whatever its size, a transfer of known length may take no longer than this and its grace.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The allowance of one transfer.
 ///
@@ -13,17 +16,24 @@ const MIN_RATE: u64 = 8 * 1024;
 pub struct Pace {
     started: Instant,
     grace: Duration,
+    /// Bytes a second.
+    rate: u64,
 }
 
 impl Pace {
     /// Starts now.
     pub fn start(grace: Duration) -> Pace {
-        Pace { started: Instant::now(), grace }
+        Pace { started: Instant::now(), grace, rate: MIN_RATE }
+    }
+
+    /// Starts now to move so many bytes: a large answer is held by nobody for long.
+    pub fn of(size: usize, grace: Duration) -> Pace {
+        Pace { rate: MIN_RATE.max(size as u64 / LONGEST.as_secs()), ..Pace::start(grace) }
     }
 
     /// The time left after `moved` bytes, or `None` if the transfer is too slow.
     pub fn left(&self, moved: usize) -> Option<Duration> {
-        let earned = Duration::from_millis(moved as u64 * 1000 / MIN_RATE);
+        let earned = Duration::from_millis(moved as u64 * 1000 / self.rate);
         (self.grace + earned).checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())
     }
 }
@@ -34,8 +44,19 @@ mod tests {
 
     #[test]
     fn what_has_moved_extends_the_time_left() {
-        let late = Pace { started: Instant::now() - Duration::from_secs(11), grace: Duration::from_secs(10) };
+        let grace = Duration::from_secs(10);
+        let late = Pace { started: Instant::now() - Duration::from_secs(11), ..Pace::start(grace) };
         assert_eq!(late.left(0), None);
         assert!(late.left(2 * MIN_RATE as usize).is_some());
+    }
+
+    #[test]
+    fn a_large_answer_takes_no_longer_than_a_small_one() {
+        let grace = Duration::from_secs(15);
+        let size = 6_700_000;
+        let after = |seconds| Pace { started: Instant::now() - Duration::from_secs(seconds), ..Pace::of(size, grace) };
+        assert!(after(44).left(size - 1).is_some());
+        assert_eq!(after(46).left(size - 1), None);
+        assert_eq!(after(20).left(2 * MIN_RATE as usize), None);
     }
 }

@@ -6,8 +6,12 @@ use std::fmt;
 
 /// Keeps the rooms. What is stored here has been validated at the door.
 pub trait ChatRooms: Send + Sync {
-    /// All rooms but hidden ones, oldest first.
-    fn list(&self) -> Result<Vec<ChatRoom>, StoreError>;
+    /// Rooms with a greater number than `after`, but hidden ones, oldest first.
+    fn list(&self, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError>;
+
+    /// Rooms with a greater number than `after` and [`FIRST`], hidden ones too, that were not made or changed since
+    /// `before`; oldest first.
+    fn untouched(&self, before: Timestamp, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError>;
 
     fn find(&self, key: RoomKey<'_>) -> Result<Option<ChatRoom>, StoreError>;
 
@@ -23,6 +27,9 @@ pub trait ChatRooms: Send + Sync {
     /// Fails if the store can't be reached.
     fn probe(&self) -> Result<(), StoreError>;
 }
+
+/// The room that is there from the start. It belongs to the operators.
+pub const FIRST: i64 = 1;
 
 /// How a room is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod attacks_login;
 mod attacks_memory;
 mod attacks_slow;
 mod bounds_logins;
+mod bounds_rooms;
 mod channel;
 mod chats;
 mod chats_closed;

@@ -18,7 +18,7 @@ const COST: u32 = 12;
 
 /// How long a password may wait for its turn: at some 250 ms a hash (twice that where others want the core) that is
 /// enough for all that may wait in one line.
-const WAIT: Duration = Duration::from_secs(15);
+const WAIT: Duration = Duration::from_secs(20);
 
 /// The right to check or make one hash.
 pub struct Turn<'a> {

@@ -201,7 +201,7 @@ impl Service {
     }
 
     fn send(&self, mut stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
-        let pace = Pace::start(self.limits.send_stall);
+        let pace = Pace::of(bytes.len(), self.limits.send_stall);
         let mut sent = 0;
         while sent < bytes.len() {
             match stream.write(&bytes[sent..]) {

@@ -2,7 +2,7 @@
 
 use super::{accounts::is_text, connection::Session, database::Database};
 use crate::store::{
-    chat_rooms::{Access, ChatRoom, ChatRooms, Created, Moving, RoomFields, RoomKey, Updated, title_key},
+    chat_rooms::{Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomFields, RoomKey, Updated, title_key},
     error::StoreError,
 };
 use jiff::Timestamp;
@@ -18,7 +18,10 @@ macro_rules! columns {
     };
 }
 
-const LIST: &str = concat!("SELECT ", columns!(), " FROM chat.rooms WHERE visibility <> 'hidden' ORDER BY id");
+const LIST: &str =
+    concat!("SELECT ", columns!(), " FROM chat.rooms WHERE visibility <> 'hidden' AND id > $1 ORDER BY id LIMIT $2");
+const UNTOUCHED: &str =
+    concat!("SELECT ", columns!(), " FROM chat.rooms WHERE id > $1 AND updated_at < $2 ORDER BY id LIMIT $3");
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM chat.rooms WHERE id = $1");
 const BY_TITLE: &str = concat!("SELECT ", columns!(), " FROM chat.rooms WHERE title_key = $1");
 
@@ -104,9 +107,16 @@ impl PostgresChatRooms {
 }
 
 impl ChatRooms for PostgresChatRooms {
-    fn list(&self) -> Result<Vec<ChatRoom>, StoreError> {
-        let what = "list the rooms";
-        let rows = self.database.read(STORE, what, |session| session.query(LIST, &[]))?;
+    fn list(&self, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError> {
+        let (what, most) = ("list the rooms", bounded(most));
+        let rows = self.database.read(STORE, what, move |session| session.query(LIST, &[&after, &most]))?;
+        rows.iter().map(|row| room(row).map_err(unreadable(what))).collect()
+    }
+
+    fn untouched(&self, before: Timestamp, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError> {
+        let (what, before, after, most) = ("list the rooms", system_time(before), after.max(FIRST), bounded(most));
+        let rows =
+            self.database.read(STORE, what, move |session| session.query(UNTOUCHED, &[&after, &before, &most]))?;
         rows.iter().map(|row| room(row).map_err(unreadable(what))).collect()
     }
 
@@ -176,6 +186,10 @@ impl ChatRooms for PostgresChatRooms {
         self.database.read(STORE, "be read", |session| session.query("SELECT FROM chat.rooms LIMIT 1", &[]))?;
         Ok(())
     }
+}
+
+fn bounded(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
 }
 
 /// What a room's fields are in the table.

@@ -2,7 +2,7 @@
 
 use super::{accounts::SqliteAccounts, database::Pool, error::failed};
 use crate::store::{
-    chat_rooms::{Access, ChatRoom, ChatRooms, Created, Moving, RoomFields, RoomKey, Updated, title_key},
+    chat_rooms::{Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomFields, RoomKey, Updated, title_key},
     error::StoreError,
 };
 use jiff::Timestamp;
@@ -50,11 +50,24 @@ fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnO
 }
 
 impl ChatRooms for SqliteChatRooms {
-    fn list(&self) -> Result<Vec<ChatRoom>, StoreError> {
+    fn list(&self, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError> {
         self.with("list the rooms", |connection| {
             connection
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM chat_rooms WHERE visibility <> 'hidden' ORDER BY id"))?
-                .query_map((), room)?
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM chat_rooms WHERE visibility <> 'hidden' AND id > ?1 ORDER BY id LIMIT ?2"
+                ))?
+                .query_map((after, bounded(most)), room)?
+                .collect()
+        })
+    }
+
+    fn untouched(&self, before: Timestamp, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError> {
+        self.with("list the rooms", |connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM chat_rooms WHERE id > ?1 AND updated_at < ?2 ORDER BY id LIMIT ?3"
+                ))?
+                .query_map((after.max(FIRST), before.as_millisecond(), bounded(most)), room)?
                 .collect()
         })
     }
@@ -159,6 +172,10 @@ impl ChatRooms for SqliteChatRooms {
     }
 }
 
+fn bounded(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
+}
+
 enum Written {
     Room(ChatRoom),
     TitleTaken,
@@ -227,7 +244,7 @@ mod tests {
         let fields = RoomFields { title: "Kept".to_owned(), ..first.fields };
         rooms.create(&fields, Timestamp::now(), 10).unwrap();
         drop(rooms);
-        let titles: Vec<_> = open().list().unwrap().into_iter().map(|room| room.fields.title).collect();
+        let titles: Vec<_> = open().list(0, 10).unwrap().into_iter().map(|room| room.fields.title).collect();
         assert_eq!(titles, ["Kept"]);
     }
 }

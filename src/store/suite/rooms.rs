@@ -51,7 +51,7 @@ pub(crate) fn the_public_chat_is_there_from_the_start(rooms: &dyn ChatRooms) {
     assert!(room.fields.access == Access::Public);
     let age = Timestamp::now().duration_since(room.created_at);
     assert!(age.as_secs() >= 0 && room.created_at == room.updated_at);
-    assert!(rooms.list().unwrap().contains(&room));
+    assert!(rooms.list(0, 1).unwrap().contains(&room));
 }
 
 pub(crate) fn a_room_is_found_by_its_number_and_by_its_title_in_any_case(rooms: &dyn ChatRooms) {
@@ -68,10 +68,14 @@ pub(crate) fn a_room_is_found_by_its_number_and_by_its_title_in_any_case(rooms: 
 pub(crate) fn hidden_rooms_are_found_but_not_listed(rooms: &dyn ChatRooms) {
     let private = made(rooms, &fields(&fresh_title(), Access::Private { password_hash: "a hash".to_owned() }));
     let hidden = made(rooms, &fields(&fresh_title(), hidden()));
-    let listed = rooms.list().unwrap();
+    let listed = rooms.list(private.id - 1, 2).unwrap();
     assert!(listed.contains(&private) && !listed.contains(&hidden));
     assert!(listed.is_sorted_by_key(|room| room.id));
     assert!(found(rooms, RoomKey::Id(hidden.id)).is_some());
+    assert!(!rooms.list(private.id, 1_000).unwrap().contains(&private));
+    let untouched = |before| rooms.untouched(at(before), private.id - 1, 1_000).unwrap();
+    assert!(untouched(1_001).contains(&hidden) && untouched(1_000).is_empty());
+    assert!(rooms.untouched(Timestamp::now(), 0, 1).unwrap().iter().all(|room| room.id > 1));
 }
 
 pub(crate) fn a_title_is_one_rooms_whatever_its_case(rooms: &dyn ChatRooms) {

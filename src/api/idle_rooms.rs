@@ -1,0 +1,105 @@
+//! Rooms of the rooms door that nobody uses any more, and those that nobody ever used, make place for others.
+
+use super::chats;
+use crate::{
+    chat::Chat,
+    message::RoomName,
+    refusal::Refusal,
+    store::{chat_rooms::ChatRoom, error::StoreError},
+    vital,
+};
+use jiff::Timestamp;
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+/// Rooms that are read from the store, and looked at, at a time.
+const PAGE: usize = 100;
+
+/// Who has just made a room has this long to use it, however many others want one.
+const SPARED: Duration = Duration::from_secs(60);
+
+/// Between two looks at all rooms, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// Starts the thread that removes what is over, if there is a time after which a room is.
+pub fn start(chat: &Arc<Chat>) -> io::Result<()> {
+    let (Some(idle), Some(unused)) = (chat.config.rooms.idle, chat.config.rooms.unused()) else { return Ok(()) };
+    let chat = Arc::downgrade(chat);
+    let pause = (idle.min(unused) / 4).clamp(Duration::from_secs(1), LONGEST_PAUSE);
+    vital::spawn("idle-rooms", move || {
+        while let Some(chat) = chat.upgrade() {
+            vital::may_panic("idle-rooms");
+            if let Err(error) = sweep(&chat, idle, unused) {
+                error.log("rooms that nobody uses stay until the next look at them");
+            }
+            drop(chat);
+            thread::sleep(pause);
+        }
+    })?;
+    Ok(())
+}
+
+/// Removes every room that is over.
+fn sweep(chat: &Chat, idle: Duration, unused: Duration) -> Result<(), StoreError> {
+    let mut after = 0;
+    loop {
+        let rooms = chat.chat_rooms.untouched(ago(idle.min(unused)), after, PAGE)?;
+        let Some(last) = rooms.last() else { return Ok(()) };
+        after = last.id;
+        for room in &rooms {
+            let over = match last_event(chat, room)? {
+                None => room.updated_at < ago(unused),
+                Some(event) => room.updated_at.max(event) < ago(idle),
+            };
+            if over && !is_entered(chat, room) {
+                remove(chat, room)?;
+            }
+        }
+    }
+}
+
+/// Removes a room that nobody ever used, so that there is place for a new one; whether there was any. So whoever fills the
+/// list with rooms pushes out those.
+pub fn make_place(chat: &Chat) -> Result<bool, Refusal> {
+    let mut after = chat.room_limits.searched.lock();
+    for _ in 0..2 {
+        let rooms = chat.chat_rooms.untouched(ago(SPARED), *after, PAGE)?;
+        for room in &rooms {
+            *after = room.id;
+            if last_event(chat, room)?.is_none() && !is_entered(chat, room) && remove(chat, room)? {
+                return Ok(true);
+            }
+        }
+        if rooms.len() < PAGE {
+            *after = 0;
+        }
+    }
+    Ok(false)
+}
+
+fn last_event(chat: &Chat, room: &ChatRoom) -> Result<Option<Timestamp>, StoreError> {
+    let last = chat.log.history(&RoomName::chitchat(room.id), None, 1)?;
+    Ok(last.last().and_then(|event| Timestamp::try_from(event.id.time()).ok()))
+}
+
+/// Whether anybody is in the room: here, or under a name on another node.
+fn is_entered(chat: &Chat, room: &ChatRoom) -> bool {
+    let here = chat.rooms.find(&RoomName::chitchat(room.id)).is_some_and(|room| !chat.rooms.users(&room).is_empty());
+    here || chat.names.users(&[room.id]).iter().any(|users| !users.is_empty())
+}
+
+fn remove(chat: &Chat, room: &ChatRoom) -> Result<bool, StoreError> {
+    let removed = chats::remove(chat, room)?;
+    if removed {
+        tracing::info!(room = room.id, "a room that nobody uses was removed");
+    }
+    Ok(removed)
+}
+
+fn ago(age: Duration) -> Timestamp {
+    Timestamp::try_from(SystemTime::now() - age).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,115 @@
+//! Nobody fills the list of rooms for long, and nobody makes the server hold much of it.
+
+use serde_json::{Value, json};
+use std::time::Duration;
+use support::{
+    Server,
+    chats::{Guest, ask, fails, public_room},
+    eventually, eventually_within,
+    server::Setup,
+};
+
+/// Where there are 10,000 rooms already, made a while ago, in which nothing was ever said.
+fn full(setup: &Setup) {
+    let rooms = rusqlite::Connection::open(setup.data_dir().join("chat.db")).expect("the rooms can be opened");
+    rooms.busy_timeout(support::PATIENCE).expect("a time-out");
+    rooms
+        .execute_batch(
+            "WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < 10000)
+             INSERT INTO chat_rooms (title, title_key, description, visibility, created_at, updated_at)
+             SELECT 'Room ' || n, 'room ' || n, '', 'public', now, now
+             FROM n, (SELECT 1000 * unixepoch() - 100000 AS now)",
+        )
+        .expect("rooms can be added");
+}
+
+fn listed(server: &Server, path: &str) -> (Vec<i64>, Option<String>) {
+    let answer = ask(server, "GET", path, None, None);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let rooms: Vec<Value> = serde_json::from_slice(&answer.body).expect("a list");
+    let ids = rooms.iter().map(|room| room["id"].as_i64().expect("a number")).collect();
+    (ids, answer.header("link").map(str::to_owned))
+}
+
+// Seen to fail with ROOMS_LISTED=10000: the answer has all the rooms, and a megabyte.
+#[test]
+fn the_list_of_10000_rooms_has_pages() {
+    let server = Server::start();
+    full(server.setup());
+    let first = ask(&server, "GET", "/chats", None, None);
+    assert!(first.body.len() < 100_000, "{} bytes", first.body.len());
+    let (mut path, mut seen) = ("/chats".to_owned(), Vec::new());
+    for _ in 0..50 {
+        let (ids, link) = listed(&server, &path);
+        assert!(ids.len() <= 200, "{}", ids.len());
+        seen.extend(ids);
+        let Some(link) = link else { break };
+        let (next, rel) = link.trim_start_matches('<').split_once('>').expect("a link");
+        assert_eq!(rel, "; rel=\"next\"");
+        path = next.to_owned();
+    }
+    assert_eq!(seen, (1..=10_000).collect::<Vec<i64>>());
+    assert_eq!(listed(&server, "/chats/all?limit=2").0, [1, 2]);
+    assert_eq!(listed(&server, "/chats?after=9999"), (vec![10_000], None));
+    assert_eq!(listed(&server, "/chats?limit=99999").0.len(), 200);
+    assert_eq!(ask(&server, "GET", "/chats?after=x", None, None).status, 400);
+}
+
+// Seen to fail without `make_place` in `api::chats::create`: 503 for everybody, for ever.
+#[test]
+fn where_10000_rooms_were_never_used_there_is_place_for_one_more() {
+    let server = Server::with().env("ROOM_RATE", "0").start();
+    full(server.setup());
+    let mut talker = Guest::join(&server, 2, "Ann");
+    talker.event("send", "used");
+    talker.hears("send", "Ann");
+    for n in 0..3 {
+        public_room(&server, &format!("One more {n}"));
+    }
+    // Those that were never used have made place, and the one that was has not.
+    assert_eq!(ask(&server, "GET", "/chats/2", None, None).status, 200);
+    for id in 3..6 {
+        fails(&ask(&server, "GET", &format!("/chats/{id}"), None, None), 404, 101, "id");
+    }
+    assert_eq!(ask(&server, "GET", "/chats/10000", None, None).status, 200);
+}
+
+// Seen to fail without `idle_rooms::start`.
+#[test]
+fn a_room_that_nobody_uses_is_removed_and_one_that_is_used_is_not() {
+    let server = Server::with().env("ROOM_UNUSED", "1").env("ROOM_IDLE", "3600").start();
+    let (empty, used, entered) =
+        (public_room(&server, "Empty"), public_room(&server, "Used"), public_room(&server, "Entered"));
+    let mut talker = Guest::join(&server, used, "Ann");
+    talker.event("send", "used");
+    talker.hears("send", "Ann");
+    drop(talker);
+    let listener = Guest::open(&server, entered, "");
+    let is_there = |id: i64| ask(&server, "GET", &format!("/chats/{id}"), None, None).status == 200;
+    eventually("the empty one is removed", || !is_there(empty));
+    server.logs(&["a room that nobody uses was removed"]);
+    assert!(is_there(used) && is_there(1));
+    assert!(is_there(entered), "somebody listens there");
+    drop(listener);
+    eventually("nobody listens there any more", || !is_there(entered));
+    assert!(is_there(used) && is_there(1));
+}
+
+// Seen to fail with `updated_at` alone in `idle_rooms::sweep`: the room in which somebody talks is removed too.
+#[test]
+fn a_room_in_which_nothing_is_said_for_long_is_removed() {
+    let server = Server::with().env("ROOM_UNUSED", "1").env("ROOM_IDLE", "2").start();
+    let (left, talks) = (public_room(&server, "Left"), public_room(&server, "Talks"));
+    drop(Guest::join(&server, left, "Ann"));
+    let mut talker = Guest::join(&server, talks, "Bob");
+    let is_there = |id: i64| ask(&server, "GET", &format!("/chats/{id}"), None, None).status == 200;
+    eventually_within(Duration::from_secs(120), "the room that was left is removed", || !is_there(left));
+    assert!(is_there(talks));
+    talker.event("send", "still here");
+    talker.hears("send", "Bob");
+    fails(&ask(&server, "GET", &format!("/chats/{left}"), None, None), 404, 101, "id");
+    assert_eq!(
+        ask(&server, "POST", "/chats", None, Some(json!({"title": "Left", "visibility": "public"}))).status,
+        201
+    );
+}
