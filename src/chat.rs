@@ -153,7 +153,7 @@ impl Stores {
                 let wrong = |expected| StartError(format!("CHAT_STORAGE_URL should be {expected}"));
                 let deployment = Deployment::parse(url).map_err(wrong)?;
                 let threads = |error| StartError(format!("can't start the threads of the Redis store: {error}"));
-                let redis = RedisStores::open(deployment, config.history_max).map_err(threads)?;
+                let redis = RedisStores::open(deployment, config.history_max, config.clock_leeway).map_err(threads)?;
                 let RedisStores { log, ledger, names } = redis;
                 Ok(Stores { accounts, chat_rooms, ledger, log, names: Some(names), data_dir: None })
             }

@@ -88,6 +88,7 @@ reasons! {
     RoomDenied "room_denied" 403 "You have no access to this room.";
     RateLimited "rate_limited" 429 "Too many attempts; wait and try again.";
     Unavailable "unavailable" 503 "A part of the server can't be reached at the moment; try again.";
+    ClockSkew "clock_skew" 503 "This server's clock is wrong, so it can't tell which tokens were used; try again.";
     Overloaded "overloaded" 503 "The server has all the connections it may have; try again.";
     WrongCredentials "wrong_credentials" 401 "Email or password is wrong.";
     /// The API of backends.

@@ -22,8 +22,8 @@ use crate::{
     room::names::User,
     socket::close::Close,
     store::{
-        error::StoreError,
         chat_rooms::{Access, ChatRoom, Created, FIRST, RoomKey, Updated},
+        error::StoreError,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -1,7 +1,7 @@
 //! From what the user gave to what the server uses: every setting read, and judged beside the others.
 
 use super::{
-    Config, Limits, StreamSettings, TokenLives, ceilings,
+    Config, Limits, RoomSettings, StreamSettings, TokenLives, ceilings,
     certificate::Identity,
     error::SettingError,
     settings::{self, *},
@@ -31,6 +31,7 @@ impl Settings {
             tokens: self.token_lives()?,
             history_on_join: self.size(&HISTORY_ON_JOIN)?,
             history_max: Some(self.number(&HISTORY_MAX)?).filter(|&kept| kept > 0),
+            clock_leeway: self.seconds(&CLOCK_LEEWAY)?,
             limits: self.limits()?,
             rooms: RoomSettings {
                 idle: Some(self.seconds(&ROOM_IDLE)?).filter(|idle| !idle.is_zero()),

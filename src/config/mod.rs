@@ -42,6 +42,8 @@ pub struct Config {
     pub history_on_join: usize,
     /// Messages kept a room; `None` keeps all.
     pub history_max: Option<u64>,
+    /// How far clocks may be apart.
+    pub clock_leeway: Duration,
     pub limits: Limits,
     pub rooms: RoomSettings,
     pub origins: OriginAllowlist,

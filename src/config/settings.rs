@@ -81,10 +81,11 @@ settings! {
     WS_TOKEN_TTL: LIFE, "900", "life of a connection token of `/token/ws`, seconds";
     ACCESS_TTL: LIFE, "3600", "life of an access token, seconds";
     ROOM_TOKEN_TTL: LIFE, "3600", "life of a token for a closed room, seconds";
+    CLOCK_LEEWAY: Form::Seconds(0..=300), "10", "how far clocks of nodes, stores and backends may be apart before it is told, seconds; 300 seconds from the store's nobody is let in";
     HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to whoever joins a room";
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
-    LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "logins of one address (IPv6: a /64) and of one account (0: no limit)";
+    LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "wrong passwords of one address (IPv6: a /64), and for one account or room; see SECURITY.md (0: no limit)";
     HANDSHAKE_RATE: Form::Rate(Per::Minute), "60000/min", "opening handshakes of one address (IPv6: a /64), refused ones too; generous, since a whole office may come back at once (0: no limit)";
     ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";
     ROOM_IDLE: Form::Seconds(0..=315_360_000), "604800", "a room of the rooms door in which nobody is, and nothing was said for so long, is deleted, seconds (0: never)";

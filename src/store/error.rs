@@ -28,8 +28,17 @@ impl StoreError {
     }
 }
 
+/// The clocks of this machine and of the store are so far apart that neither can say what has expired.
+#[derive(Debug, thiserror::Error)]
+#[error("its clock and this machine's are {} seconds apart; set them (`timedatectl` shows the machine's)", .0.as_secs())]
+pub struct ClockSkew(pub Duration);
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
+        if error.source.is::<ClockSkew>() {
+            error.log("nobody is let in while clocks are this far apart");
+            return Refusal::from(Reason::ClockSkew).retry_after(Duration::from_secs(30));
+        }
         error.log("a store can't be reached");
         Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1))
     }

@@ -203,7 +203,7 @@ fn strangers_questions(server: &Server, room: &str, token: Option<&str>) -> Vec<
         server.refused(&format!("/chats/{room}/ws"), &[]),
         server.refused(&format!("/chats/{room}/ws?token={}", token.unwrap_or("no.token")), &[]),
     ];
-    answers.iter().map(|answer| (answer.status, answer.text())).collect()
+    answers.iter().map(|answer| (answer.status, answer.text().to_owned())).collect()
 }
 
 // Seen to fail without `is_hidden` in `door::chitchat::find`: most answers are those of a private room.

@@ -2,7 +2,7 @@
 
 use rustix::process::geteuid;
 use serde_json::{Value, json};
-use std::{path::Path, process::Command};
+use std::process::Command;
 use support::{
     ALICE, BOB, Client, DEMO, Server, chats, eventually,
     faults::{self, Held, Limit},
@@ -190,29 +190,10 @@ fn without_threads_a_connection_is_refused_and_those_inside_go_on() {
     });
 }
 
-/// Lets the clock of a server be set: by the seconds in a file, as `+3600`.
-fn with_its_own_clock() -> (Setup, std::path::PathBuf) {
-    let library = ["x86_64", "aarch64"]
-        .map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1"))
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-        .expect("libfaketime is there; `scripts/install faketime` installs it");
-    let setup = Server::with().file("clock", "+0\n");
-    let clock = setup.path("clock");
-    let setup = setup
-        .env("LD_PRELOAD", library)
-        .env("FAKETIME_TIMESTAMP_FILE", &clock)
-        .env("FAKETIME_NO_CACHE", "1")
-        // A clock that is set does not move the monotonic one.
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .env("DONT_FAKE_MONOTONIC", "1");
-    (setup, clock)
-}
-
 // Seen to fail with ids that follow the clock alone (`Ids::next`).
 #[test]
 fn when_the_clock_steps_ids_stay_in_order_and_tokens_are_judged_by_the_clock() {
-    let (setup, clock) = with_its_own_clock();
+    let (setup, clock) = faults::with_its_own_clock();
     let set = |offset: &str| std::fs::write(&clock, format!("{offset}\n")).expect("the clock can be set");
     let server = setup.env("TOKEN_TTL", "60").start();
     let token = server.token(BOB);

@@ -2,7 +2,7 @@
 
 use crate::several::Nodes;
 use std::{collections::HashSet, net::SocketAddr, sync::Barrier, thread};
-use support::{Client, eventually, redis::Redis};
+use support::{Client, DEMO, Person, eventually, faults, redis::Redis};
 
 /// How the handshakes ended: 0 for those that got in, else the status.
 pub fn race(addresses: &[SocketAddr], path: &str, runners: usize) -> Vec<u16> {
@@ -55,4 +55,32 @@ fn without_redis_nobody_gets_in_and_the_token_works_once_afterwards() {
     redis.run();
     eventually("the nodes are ready", || nodes.servers.iter().all(|server| server.get("/readyz").status == 200));
     assert_eq!(race(&nodes.addresses(), &path, 20).iter().filter(|end| **end == 0).count(), 1);
+}
+
+const NORA: Person = Person { email: "nora@propromo.example", password: "nora-password" };
+
+// Seen to fail without `clocks_agree` in `RedisLedger::spend`: whoever comes is let in.
+#[test]
+fn a_node_whose_clock_is_far_off_says_so_and_400_seconds_off_lets_nobody_in() {
+    let redis = Redis::start();
+    let (setup, clock) = faults::with_its_own_clock();
+    let setup = setup.without_demo().env("CHAT_STORAGE_URL", redis.url());
+    let node = setup.monitor(DEMO).account(NORA.email, NORA.password, &[DEMO]).start();
+    let set = |offset: &str| std::fs::write(&clock, format!("{offset}\n")).expect("the clock can be set");
+    node.join(NORA, DEMO).say_and_hear("by the same clock");
+    for offset in ["+90", "-90"] {
+        set(offset);
+        node.join(NORA, DEMO).say_and_hear("a little off");
+        node.logs(&["far apart", "seconds="]);
+    }
+    for offset in ["+400", "-400"] {
+        set(offset);
+        let path = format!("/chat/demo?auth={}", node.token(NORA));
+        let refused = node.refused(&path, &[]);
+        assert_eq!((refused.status, refused.reason().as_str()), (503, "clock_skew"), "{offset}");
+        assert_eq!(node.get("/readyz").status, 503, "{offset}");
+        set("+0");
+        assert_eq!(node.get("/readyz").status, 200);
+        node.join(NORA, DEMO).say_and_hear("right again");
+    }
 }

@@ -15,6 +15,7 @@ use crate::{
     http::{reply::Reply, request::Request},
     message::RoomName,
     refusal::{Reason, Refusal},
+    store::accounts::Epoch,
 };
 use serde::Serialize;
 use std::{
@@ -34,7 +35,9 @@ pub fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Rep
             }
         }
         let room = asked.room.as_ref().map(RoomName::local);
-        let grant = Grant { kind: asked.kind, user: account.id, email: &account.email, room, ttl: asked.ttl };
+        let epoch = chat.accounts.epoch(account.id)?;
+        let (user, email, epoch) = (account.id, account.email.as_str(), epoch.as_ref().map(Epoch::as_str));
+        let grant = Grant { kind: asked.kind, user, email, room, epoch, ttl: asked.ttl };
         let Signed { token, expires } = chat.config.keys.sign(&grant, SystemTime::now());
         Ok(Reply::json(201, &Token { token, kind: word(asked.kind), expires }))
     })

@@ -96,6 +96,7 @@ fn every_claim_that_was_granted_comes_back() {
             kind: Kind::Connection(Issued::Ticket),
             user: UserId(7),
             email: "alice@propromo.example".into(),
+            epoch: None,
             room: Some("$2y$12$a/b".into()),
             member: None,
             expires: NOW + TTL,

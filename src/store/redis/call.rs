@@ -105,7 +105,7 @@ impl Health {
             // Waiting for a connection took as long as making one may take.
             Err(Failure::NoConnection(_)) => self.doubt(fleet.generation, true),
             Err(Failure::Broken(_)) => self.doubt(fleet.generation, false),
-            Err(Failure::Away(_) | Failure::Unreadable) | Ok(_) => {}
+            Err(Failure::Away(_) | Failure::Unreadable | Failure::Skewed(_)) | Ok(_) => {}
         }
         answer
     }

@@ -1,6 +1,9 @@
 //! Why a command has no answer.
 
-use crate::store::{error::StoreError, outage::KnownOutage};
+use crate::store::{
+    error::{ClockSkew, StoreError},
+    outage::KnownOutage,
+};
 use redis::{RedisError, Value};
 use std::{error::Error, sync::Arc};
 
@@ -19,6 +22,8 @@ pub(super) enum Failure {
     Broken(Arc<str>),
     #[error("Redis answered something that can't be read")]
     Unreadable,
+    #[error("{0}")]
+    Skewed(ClockSkew),
 }
 
 pub(super) type Answer = Result<Value, Failure>;
@@ -29,7 +34,7 @@ impl Failure {
         match self {
             Failure::Redis(error) => error.is_io_error() && !error.is_timeout(),
             Failure::Broken(_) => true,
-            Failure::Away(_) | Failure::NoConnection(_) | Failure::Unreadable => false,
+            Failure::Away(_) | Failure::NoConnection(_) | Failure::Unreadable | Failure::Skewed(_) => false,
         }
     }
 }
@@ -44,6 +49,7 @@ pub(super) fn failed(store: &'static str, what: &'static str) -> impl FnOnce(Fai
     move |failure| {
         let source: Box<dyn Error + Send + Sync> = match failure {
             Failure::Away(_) => Box::new(KnownOutage(failure.to_string())),
+            Failure::Skewed(skew) => Box::new(skew),
             failure => Box::new(failure),
         };
         StoreError { store, what, source }

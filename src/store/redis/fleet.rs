@@ -65,6 +65,11 @@ impl Fleet {
         self.masters[self.place(key)].server.deadline()
     }
 
+    /// How far this machine's clock is from that of any master, at most.
+    pub fn skew(&self) -> Duration {
+        self.masters.iter().map(|master| master.server.skew()).max().unwrap_or_default()
+    }
+
     /// The master at this address, where a cluster redirects to.
     pub fn find(&self, host: &Host) -> Option<&Master> {
         self.masters.iter().find(|master| master.server.host == *host)

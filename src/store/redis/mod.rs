@@ -38,7 +38,7 @@ mod wire;
 
 use self::{address::Deployment, feed::RedisFeed, ledger::RedisLedger, log::RedisLog, names::RedisNames};
 use shared::Redis;
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 /// The stores of one node.
 pub struct RedisStores {
@@ -49,12 +49,13 @@ pub struct RedisStores {
 
 impl RedisStores {
     /// Gets ready to use Redis, which need not be there yet. `history_max`: messages kept a room; `None` keeps all.
-    pub fn open(deployment: Deployment, history_max: Option<u64>) -> io::Result<RedisStores> {
+    /// `leeway`: how far apart clocks may be before it is told.
+    pub fn open(deployment: Deployment, history_max: Option<u64>, leeway: Duration) -> io::Result<RedisStores> {
         let redis = Arc::new(Redis::new(deployment)?);
         let feed = Arc::new(RedisFeed::start(redis.clone())?);
         Ok(RedisStores {
             log: Arc::new(RedisLog::new(redis.clone(), history_max, feed)),
-            ledger: Arc::new(RedisLedger::new(redis.clone())),
+            ledger: Arc::new(RedisLedger::new(redis.clone(), leeway)),
             names: Arc::new(RedisNames::new(redis)),
         })
     }

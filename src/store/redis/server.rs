@@ -9,7 +9,7 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// How long connecting may take, with login.
@@ -66,6 +66,15 @@ impl Server {
     /// after their callers were told that they failed. So each command that changes something says when it is too late.
     pub fn deadline(&self) -> i64 {
         self.clock.now() + (ANSWER - MARGIN).as_millis() as i64
+    }
+}
+
+impl Server {
+    /// How far the machine's clock is from the server's, whichever is ahead.
+    pub fn skew(&self) -> Duration {
+        let theirs = SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock.now().try_into().unwrap_or(0));
+        let ours = SystemTime::now();
+        ours.duration_since(theirs).unwrap_or_else(|behind| behind.duration())
     }
 }
 

@@ -43,9 +43,43 @@ const BATCH: usize = 256;
 /// Marks removed in one transaction, so that handshakes wait for milliseconds at most.
 const SWEEP: usize = 500;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// Marks are kept this much longer than they must be: a clock that jumped ahead and came back must
-/// not open a token twice.
+/// Marks are kept this much longer than they must be: a clock that goes back a little must not open a token twice.
 const GRACE: Duration = Duration::from_secs(600);
+/// When the clock has stayed ahead for this long it is believed.
+const BELIEVED: Duration = Duration::from_secs(24 * 3600);
+
+/// The time by which marks are forgotten: the machine's, but it never jumps ahead. A clock that is an hour ahead and comes
+/// back would else open tokens twice.
+struct Steady {
+    /// What time it was then.
+    anchor: (SystemTime, Instant),
+    /// Since when the machine's clock has been ahead.
+    ahead: Option<Instant>,
+}
+
+impl Steady {
+    fn start() -> Steady {
+        Steady { anchor: (SystemTime::now(), Instant::now()), ahead: None }
+    }
+
+    /// The time when the machine's clock says `wall`, and one that is never set says `now`.
+    fn at(&mut self, wall: SystemTime, now: Instant) -> SystemTime {
+        let (then, since) = self.anchor;
+        let expected = then + now.duration_since(since);
+        if wall <= expected + SWEEP_INTERVAL {
+            // Clocks are corrected a little all the time, and may go back.
+            self.anchor = (wall, now);
+            self.ahead = None;
+            return wall;
+        }
+        let ahead = *self.ahead.get_or_insert(now);
+        if now.duration_since(ahead) >= BELIEVED {
+            *self = Steady { anchor: (wall, now), ahead: None };
+            return wall;
+        }
+        expected
+    }
+}
 
 /// The ledger of one process.
 pub struct SqliteLedger {
@@ -81,6 +115,7 @@ impl SqliteLedger {
             connection: None,
             take_back: Vec::new(),
             outages: Outages::new("token ledger"),
+            clock: Steady::start(),
         };
         let thread = vital::spawn("ledger", move || spender.run(&inbox))
             .map_err(|cause| StoreOpenError::Thread { name: "ledger", cause })?;
@@ -142,6 +177,7 @@ struct Spender {
     /// Marks whose callers had given up. At most a batch: nothing is added before these are gone.
     take_back: Vec<[u8; 32]>,
     outages: Outages,
+    clock: Steady,
 }
 
 impl Spender {
@@ -161,7 +197,7 @@ impl Spender {
             }
             let now = Instant::now();
             if now >= next_sweep {
-                let more = self.sweep();
+                let more = self.sweep(SystemTime::now());
                 next_sweep = if more { now } else { now + SWEEP_INTERVAL };
             }
         }
@@ -222,8 +258,8 @@ impl Spender {
     }
 
     /// Removes some marks that are of no use any more; whether there may be more.
-    fn sweep(&mut self) -> bool {
-        let past = unix_seconds(SystemTime::now() - GRACE);
+    fn sweep(&mut self, wall: SystemTime) -> bool {
+        let past = unix_seconds(self.clock.at(wall, Instant::now()) - GRACE);
         let removed = self.transaction(|tx| {
             tx.prepare_cached(
                 "DELETE FROM spent WHERE token IN (SELECT token FROM spent WHERE until < ?1 ORDER BY until LIMIT ?2)",
@@ -361,8 +397,37 @@ mod tests {
             })
             .collect();
         spender.spend(&asks).unwrap();
-        assert!(!spender.sweep());
+        assert!(!spender.sweep(now));
         assert_eq!(spender.spend(&asks).unwrap(), [true, false, false]);
+    }
+
+    // Seen to fail with `wall` in place of `self.clock.at(…)` in `sweep`: the token can be spent again.
+    #[test]
+    fn a_clock_that_steps_an_hour_ahead_and_back_opens_no_spent_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spender = spender(dir.path());
+        let now = SystemTime::now();
+        let (reply, _answer) = bounded(0);
+        let mark = Some(Mark { token: TOKEN.0, until: unix_seconds(now + Duration::from_secs(300)) });
+        let ask = [Ask { mark, deadline: Instant::now() + Duration::from_secs(5), reply }];
+        assert_eq!(spender.spend(&ask).unwrap(), [true]);
+        spender.sweep(now);
+        spender.sweep(now + Duration::from_secs(3600));
+        spender.sweep(now);
+        assert_eq!(spender.spend(&ask).unwrap(), [false]);
+    }
+
+    #[test]
+    fn a_clock_that_stays_ahead_is_believed_in_the_end() {
+        let mut clock = Steady::start();
+        let (wall, now) = clock.anchor;
+        let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
+        let minute = Duration::from_secs(60);
+        assert_eq!(clock.at(wall + minute, now + minute), wall + minute);
+        assert_eq!(clock.at(wall + hour + minute, now + 2 * minute), wall + 2 * minute);
+        assert_eq!(clock.at(wall + hour + day, now + day), wall + day);
+        assert_eq!(clock.at(wall + hour + 2 * day, now + 2 * day), wall + hour + 2 * day);
+        assert_eq!(clock.at(wall, now + 3 * day), wall, "back at once");
     }
 
     #[test]
@@ -380,6 +445,13 @@ mod tests {
             query_only: false,
             busy: Duration::from_secs(5),
         };
-        Spender { path, tuning, connection: None, take_back: Vec::new(), outages: Outages::new("token ledger") }
+        Spender {
+            path,
+            tuning,
+            connection: None,
+            take_back: Vec::new(),
+            outages: Outages::new("token ledger"),
+            clock: Steady::start(),
+        }
     }
 }

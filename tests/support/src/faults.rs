@@ -2,7 +2,11 @@
 
 use crate::{Server, server::Setup};
 use rustix::process::{Resource, getrlimit};
-use std::{os::unix::process::CommandExt, process::Command};
+use std::{
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// The directory of orders to panic.
 const PANICS: &str = "panics";
@@ -24,6 +28,26 @@ impl Held {
     pub fn release(self) {
         self.0.execute_batch("ROLLBACK").expect("the lock can be given back");
     }
+}
+
+/// Lets the clock of a server be set: by the seconds in a file, as `+3600`.
+#[track_caller]
+pub fn with_its_own_clock() -> (Setup, PathBuf) {
+    let library = ["x86_64", "aarch64"]
+        .map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1"))
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .expect("libfaketime is there; `scripts/install faketime` installs it");
+    let setup = Server::with().file("clock", "+0\n");
+    let clock = setup.path("clock");
+    let setup = setup
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME_TIMESTAMP_FILE", &clock)
+        .env("FAKETIME_NO_CACHE", "1")
+        // A clock that is set does not move the monotonic one.
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("DONT_FAKE_MONOTONIC", "1");
+    (setup, clock)
 }
 
 /// What a running server may be short of.
