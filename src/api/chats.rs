@@ -3,6 +3,7 @@
 
 use super::{
     bearer, chats_page, idle_rooms,
+    room_end::{remove, send_out},
     route::{Endpoints, Params, Route},
 };
 use crate::{
@@ -20,11 +21,7 @@ use crate::{
     message::RoomName,
     refusal::{Reason, Refusal},
     room::names::User,
-    socket::close::Close,
-    store::{
-        chat_rooms::{Access, ChatRoom, Created, FIRST, RoomKey, Updated},
-        error::StoreError,
-    },
+    store::chat_rooms::{Access, ChatRoom, Created, FIRST, RoomKey, Updated},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -55,9 +52,6 @@ const ATTEMPTS: usize = 5;
 
 /// With this header the creator of a public room gets the key to change it.
 const KEY_HEADER: &str = "X-Room-Key";
-
-const DELETED: Close = Close { code: 1000, reason: "room_deleted" };
-const PASSWORD_CHANGED: Close = Close::policy("room_changed");
 
 /// How all that fails below `/chats` is answered.
 pub fn refused(refusal: Refusal) -> Reply {
@@ -173,17 +167,6 @@ fn delete(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
         }
     }
     Err(contended())
-}
-
-/// Deletes a room and all that was said in it, if it still is as it is here; whoever is in it is sent out.
-pub fn remove(chat: &Chat, room: &ChatRoom) -> Result<bool, StoreError> {
-    let deleted = chat.chat_rooms.delete(room)?;
-    if deleted {
-        send_out(chat, room.id, true);
-        chat.rooms.tell_shut(&RoomName::chitchat(room.id), true);
-        chat.rooms.forget(&RoomName::chitchat(room.id));
-    }
-    Ok(deleted)
 }
 
 fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
@@ -326,16 +309,6 @@ fn users(chat: &Chat, room: &ChatRoom, request: Option<&Request>) -> Vec<User> {
 
 fn users_of(chat: &Chat, room: i64) -> Vec<User> {
     chat.names.users(&[room]).pop().unwrap_or_default()
-}
-
-/// Tells all who are in a room on this node why, and closes them. If it was not deleted, its password has changed.
-pub fn send_out(chat: &Chat, room: i64, deleted: bool) {
-    let (why, close) = match deleted {
-        true => (about(Reason::RoomNotFound, "room_id"), DELETED),
-        false => (Reason::TokenExpired.into(), PASSWORD_CHANGED),
-    };
-    chat.names.shut(room);
-    chat.rooms.close(&RoomName::chitchat(room), &error::frame(&why), close);
 }
 
 fn contended() -> Refusal {

@@ -1,6 +1,6 @@
 //! Rooms of the rooms door that nobody uses any more, and those that nobody ever used, make place for others.
 
-use super::chats;
+use super::room_end;
 use crate::{
     chat::Chat,
     message::RoomName,
@@ -93,7 +93,7 @@ fn is_entered(chat: &Chat, room: &ChatRoom) -> bool {
 }
 
 fn remove(chat: &Chat, room: &ChatRoom) -> Result<bool, StoreError> {
-    let removed = chats::remove(chat, room)?;
+    let removed = room_end::remove(chat, room)?;
     if removed {
         tracing::info!(room = room.id, "a room that nobody uses was removed");
     }

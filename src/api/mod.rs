@@ -12,6 +12,7 @@ pub mod health;
 pub mod home;
 pub mod idle_rooms;
 pub mod login;
+pub mod room_end;
 pub mod route;
 pub mod router;
 pub mod stream;

@@ -24,7 +24,7 @@ pub mod upgrade;
 pub mod watchdog;
 
 use crate::{
-    api::{chats, idle_rooms, router},
+    api::{idle_rooms, room_end, router},
     chat::Chat,
     config::{
         Config,
@@ -87,7 +87,7 @@ impl Server {
         let here = Arc::downgrade(&chat);
         chat.rooms.on_shut(move |room, deleted| {
             if let (Some(chat), Ok(room)) = (here.upgrade(), room.local().parse()) {
-                chats::send_out(&chat, room, deleted);
+                room_end::send_out(&chat, room, deleted);
             }
         });
         idle_rooms::start(&chat).map_err(failed("start a thread"))?;
