@@ -27,8 +27,9 @@ LABEL org.opencontainers.image.title="propromo-chat" \
     org.opencontainers.image.licenses="MIT"
 USER 10001:10001
 WORKDIR /var/lib/propromo-chat
+# LISTEN_ALL: port 1993, or that of a platform's PORT, is reached from outside the container.
 # TMPDIR: where the only file goes that is not data, so that everything else may be read-only.
-ENV LISTEN=0.0.0.0:1993 DATA_DIR=/var/lib/propromo-chat TMPDIR=/var/lib/propromo-chat
+ENV LISTEN_ALL=true DATA_DIR=/var/lib/propromo-chat TMPDIR=/var/lib/propromo-chat
 VOLUME /var/lib/propromo-chat
 EXPOSE 1993
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \

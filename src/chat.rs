@@ -84,6 +84,10 @@ impl Chat {
             _data_dir: stores.data_dir,
             config,
         });
+        if let Some(connections) = stores.connections {
+            chat.metrics.database_connections_max.set(chat.config.database_pool.into());
+            chat.metrics.look(move |metrics| _ = metrics.database_connections.set(connections().into()));
+        }
         let here = Arc::downgrade(&chat);
         chat.rooms.on_disconnect(move |account| {
             if let Some(chat) = here.upgrade() {
@@ -112,11 +116,14 @@ struct Stores {
     log: Arc<dyn MessageLog>,
     names: Option<Arc<dyn SharedNames>>,
     data_dir: Option<DataDir>,
+    /// To PostgreSQL, how many there are now.
+    connections: Option<Box<dyn Fn() -> u32 + Send + Sync>>,
 }
 
 impl Stores {
     fn open(config: &Config) -> Result<Stores, StartError> {
-        let postgres = |url: &str| Postgres::open(url, postgres::START_PATIENCE).map_err(StartError::new);
+        let postgres =
+            |url: &str| Postgres::open(url, config.database_pool, postgres::START_PATIENCE).map_err(StartError::new);
         match &config.storage {
             Storage::Embedded => {
                 let (file, postgres) = match &config.database {
@@ -130,32 +137,33 @@ impl Stores {
                     durability: config.durability,
                 })
                 .map_err(StartError::new)?;
-                let (accounts, chat_rooms): (Arc<dyn Accounts>, Arc<dyn ChatRooms>) = match postgres {
-                    Some(Postgres { accounts, chat_rooms }) => (accounts, chat_rooms),
-                    None => (embedded.accounts, embedded.chat_rooms),
+                let (accounts, chat_rooms, connections): (Arc<dyn Accounts>, Arc<dyn ChatRooms>, _) = match postgres {
+                    Some(Postgres { accounts, chat_rooms, connections }) => (accounts, chat_rooms, Some(connections)),
+                    None => (embedded.accounts, embedded.chat_rooms, None),
                 };
                 let (ledger, log, data_dir) = (embedded.ledger, embedded.log, Some(embedded.data_dir));
-                Ok(Stores { accounts, chat_rooms, ledger, log, names: None, data_dir })
+                Ok(Stores { accounts, chat_rooms, ledger, log, names: None, data_dir, connections })
             }
             Storage::Redis(url) => {
-                let (accounts, chat_rooms): (Arc<dyn Accounts>, Arc<dyn ChatRooms>) = match &config.database {
-                    // `DATA_DIR` is one process's alone; this file the nodes of one machine may share.
-                    Database::Sqlite(file) => {
-                        let accounts = Arc::new(SqliteAccounts::open(file).map_err(StartError::new)?);
-                        let chat_rooms = Arc::new(SqliteChatRooms::beside(&accounts));
-                        (accounts, chat_rooms)
-                    }
-                    Database::Postgres(url) => {
-                        let Postgres { accounts, chat_rooms } = postgres(url)?;
-                        (accounts, chat_rooms)
-                    }
-                };
+                let (accounts, chat_rooms, connections): (Arc<dyn Accounts>, Arc<dyn ChatRooms>, _) =
+                    match &config.database {
+                        // `DATA_DIR` is one process's alone; this file the nodes of one machine may share.
+                        Database::Sqlite(file) => {
+                            let accounts = Arc::new(SqliteAccounts::open(file).map_err(StartError::new)?);
+                            let chat_rooms = Arc::new(SqliteChatRooms::beside(&accounts));
+                            (accounts, chat_rooms, None)
+                        }
+                        Database::Postgres(url) => {
+                            let Postgres { accounts, chat_rooms, connections } = postgres(url)?;
+                            (accounts, chat_rooms, Some(connections))
+                        }
+                    };
                 let wrong = |expected| StartError(format!("CHAT_STORAGE_URL should be {expected}"));
                 let deployment = Deployment::parse(url).map_err(wrong)?;
                 let threads = |error| StartError(format!("can't start the threads of the Redis store: {error}"));
                 let redis = RedisStores::open(deployment, config.history_max, config.clock_leeway).map_err(threads)?;
                 let RedisStores { log, ledger, names } = redis;
-                Ok(Stores { accounts, chat_rooms, ledger, log, names: Some(names), data_dir: None })
+                Ok(Stores { accounts, chat_rooms, ledger, log, names: Some(names), data_dir: None, connections })
             }
         }
     }

@@ -8,11 +8,19 @@ pub fn has_password(url: &str) -> bool {
 /// The URL with `***` where its password stands.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    // A password that holds an unescaped `/` or `?` must not slip through: the last `@` ends it.
+    // Behind a `?` an `@` means that one of them belongs to a password, and nobody can say how much of it does.
+    if rest.split_once('?').is_some_and(|(_, behind)| behind.contains('@')) {
+        return format!("{scheme}://***");
+    }
+    // A password that holds an unescaped `/` must not slip through: the last `@` ends it.
     let (user_info, host) = rest.rsplit_once('@').map_or((None, rest), |(user_info, host)| (Some(user_info), host));
+    // Who has a password only may have left out the colon before it; a user of PostgreSQL alone is usual.
+    let of_postgres = scheme.to_ascii_lowercase().starts_with("postgres");
     let user_info = user_info.map(|user_info| match user_info.split_once(':') {
-        Some((user, password)) if !password.is_empty() => format!("{user}:***@"),
-        _ => format!("{user_info}@"),
+        Some((user, "")) if of_postgres => format!("{user}:@"),
+        Some((user, _)) if !user.contains('/') => format!("{user}:***@"),
+        None if of_postgres || user_info.is_empty() => format!("{user_info}@"),
+        _ => "***@".to_owned(),
     });
     let host = match host.split_once('?') {
         None => host.to_owned(),
@@ -41,6 +49,11 @@ mod tests {
             ("redis://:pw@h", "redis://:***@h"),
             ("postgres://db/chat?user=a&password=b", "postgres://db/chat?user=a&password=***"),
             ("postgres://chat@db/chat", "postgres://chat@db/chat"),
+            ("redis://s3cret@h", "redis://***@h"),
+            ("rediss+sentinel://s3cret@a,b/name", "rediss+sentinel://***@a,b/name"),
+            ("redis://:pa?ss@h", "redis://***"),
+            ("redis://h?pass=a@b", "redis://***"),
+            ("redis://h:6379/0", "redis://h:6379/0"),
             ("sqlite:data/chat.db", "sqlite:data/chat.db"),
         ] {
             assert_eq!(without_password(url), shown);
@@ -55,8 +68,17 @@ mod tests {
 
         #[test]
         fn a_password_never_shows(password in "[a-z0-9:/?&=@]{8,20}") {
-            let url = format!("redis://user:{password}@host:6379/0");
-            prop_assert!(!without_password(&url).contains(&password));
+            for url in [
+                format!("redis://user:{password}@host:6379/0"),
+                format!("redis://{password}@host:6379/0"),
+                format!("postgres://user:{password}@host/db"),
+                format!("redis://host/0?pass={}", password.replace('&', "")),
+            ] {
+                // A password that begins like a user and a colon is not told from these.
+                let password = password.rsplit([':', '&', '=']).next().unwrap_or_default();
+                let shown = without_password(&url);
+                prop_assert!(password.len() < 5 || !shown.contains(password), "{}", shown);
+            }
         }
     }
 }

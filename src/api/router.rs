@@ -15,12 +15,16 @@ use crate::{
 use std::{sync::Arc, time::Instant};
 
 /// What is served on `LISTEN`, in the order in which a path is looked up.
-const PUBLIC: &[&Endpoints] =
-    &[&home::ENDPOINTS, &login::ENDPOINTS, &ticket::ENDPOINTS, &stream::ENDPOINTS, &chats::ENDPOINTS];
+const PUBLIC: &[&Endpoints] = &[
+    &home::ENDPOINTS,
+    &login::ENDPOINTS,
+    &ticket::ENDPOINTS,
+    &stream::ENDPOINTS,
+    &chats::ENDPOINTS,
+    &health::ENDPOINTS,
+];
 /// What is there if backends have keys.
 const BACKENDS: &[&Endpoints] = &[&v1::ENDPOINTS];
-/// What moves to `ADMIN_LISTEN` if there is one.
-const HEALTH: &[&Endpoints] = &[&health::ENDPOINTS];
 /// What is served on `ADMIN_LISTEN`.
 const ADMIN: &[&Endpoints] = &[&health::ENDPOINTS, &health::FIGURES];
 
@@ -40,9 +44,8 @@ pub fn is_at_once(method: Method, segments: &[String]) -> bool {
 
 /// Answers a request that came in on `LISTEN`.
 pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
-    let health = if chat.config.admin_listen.is_none() { HEALTH } else { &[] };
     let backends = if chat.config.api_keys.is_empty() { &[] } else { BACKENDS };
-    let tables = PUBLIC.iter().chain(backends).chain(health).copied();
+    let tables = PUBLIC.iter().chain(backends).copied();
     let begun = Instant::now();
     let (endpoint, mut reply) = answer(chat, &request, tables);
     cors::permit(&chat.config.origins, &request, &mut reply);
@@ -221,7 +224,7 @@ mod tests {
 
     #[test]
     fn every_route_can_be_reached() {
-        for tables in [[PUBLIC, BACKENDS, HEALTH].concat(), ADMIN.to_vec()] {
+        for tables in [[PUBLIC, BACKENDS].concat(), ADMIN.to_vec()] {
             let mut seen = HashSet::new();
             for route in tables.iter().flat_map(|endpoints| endpoints.routes) {
                 assert!(route.pattern.starts_with('/') && !route.methods.is_empty(), "{}", route.pattern);
@@ -234,7 +237,7 @@ mod tests {
 
     #[test]
     fn only_what_computes_and_nothing_else_is_at_once() {
-        let tables = PUBLIC.iter().chain(HEALTH).chain(ADMIN).flat_map(|endpoints| endpoints.routes);
+        let tables = PUBLIC.iter().chain(ADMIN).flat_map(|endpoints| endpoints.routes);
         let at_once: Vec<_> = tables.filter(|route| route.at_once).map(|route| route.pattern).collect();
         assert_eq!(at_once, ["/ws_ticket", "/token/ws"]);
         assert!(is_at_once(Method::Post, &segments("/ws_ticket")));
@@ -244,8 +247,7 @@ mod tests {
     #[test]
     fn figures_are_for_the_admin_address_only() {
         let path = segments("/metrics");
-        let public = PUBLIC.iter().chain(HEALTH).copied();
-        assert!(matches!(find(Method::Get, &path, public), Found::Nothing));
+        assert!(matches!(find(Method::Get, &path, PUBLIC.iter().copied()), Found::Nothing));
         assert!(matches!(find(Method::Get, &path, ADMIN.iter().copied()), Found::Endpoint(..)));
     }
 }

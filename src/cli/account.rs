@@ -10,7 +10,7 @@ use crate::{
     config::sources::Settings,
     store::{
         accounts::Accounts,
-        sqlite::admin::{AccountSummary, NewAccount},
+        sqlite::admin::{AccountSummary, AdminError, NewAccount},
     },
 };
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -77,10 +77,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
             let name = matches.get_one::<String>("name").map_or(local_part, String::as_str);
             // Said before anybody has typed a password twice.
             if store.by_email(email())?.is_some() {
-                return Err(Failure::Failed(format!(
-                    "there is an account {0} already; `account passwd {0}` changes its password",
-                    email()
-                )));
+                return Err(AdminError::AccountExists(email().to_owned()).into());
             }
             let password_hash = &new_hash(matches)?;
             store.add_account(&NewAccount { name, email: email(), password_hash, monitors: &monitors })?;

@@ -65,7 +65,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     keys(settings, &mut findings)?;
     let encrypted = certificate(settings, &mut findings);
     stores(settings, &mut findings)?;
-    listen(&LISTEN, settings.get(&LISTEN, value::address)?, &mut findings);
+    listen(&LISTEN, settings.listen()?, &mut findings);
     if let Some(address) = settings.optional(&ADMIN_LISTEN, value::address)? {
         listen(&ADMIN_LISTEN, address, &mut findings);
         if address.ip().is_unspecified() {

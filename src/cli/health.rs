@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, say};
 use crate::config::{
-    settings::{ADMIN_LISTEN, LISTEN, TLS_CERT},
+    settings::{ADMIN_LISTEN, TLS_CERT},
     sources::Settings,
     value,
 };
@@ -31,7 +31,7 @@ pub fn command() -> Command {
 }
 
 pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
-    let listen = settings.get(&LISTEN, value::address)?;
+    let listen = settings.listen()?;
     let admin = settings.optional(&ADMIN_LISTEN, value::address)?;
     let encrypted = admin.is_none() && settings.text(&TLS_CERT).is_some();
     let path = if matches.get_flag("ready") { "/readyz" } else { "/healthz" };

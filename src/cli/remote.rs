@@ -9,8 +9,9 @@ use std::{
 };
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-/// No answer is longer: an account's chats, some hundred bytes each.
-const MAX_ANSWER: u64 = 1024 * 1024;
+/// No answer is longer: an account's chats, some hundred bytes each, for as many as a database could hold of one.
+/// It is there so that a server that is none can't fill the memory.
+const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]

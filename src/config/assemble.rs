@@ -10,7 +10,17 @@ use super::{
     value::{self, Database, Expected, Storage},
 };
 use crate::auth::{api_keys::ApiKeys, keys::Keyring};
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Secrets that stand alone: with them somebody could sign or publish. (`JWT_OLD_KEYS` are several, a passphrase opens
+/// a key or does not.)
+const SECRETS: [&Setting; 4] = [&JWT_PRIVATE_KEY, &JWT_PUBLIC_KEY, &STREAM_JWT_SECRET, &STREAM_PUBLISH_KEY];
 
 impl Settings {
     /// Everything, for `serve`. With `demo` the embedded store is used, whatever else is set.
@@ -18,7 +28,8 @@ impl Settings {
     /// Creates the secret in `DATA_DIR` if no key is given.
     pub fn config(&self, demo: bool, passphrase: &mut PassphraseSource<'_>) -> Result<Config, SettingError> {
         let config = Config {
-            listen: self.get(&LISTEN, value::address)?,
+            listen: self.listen()?,
+            listen_given: self.is_given(&LISTEN).then(|| self.name_of(&LISTEN)),
             admin_listen: self.optional(&ADMIN_LISTEN, value::address)?,
             tls: Identity::from_settings(self)?.map(Arc::new),
             hsts: Some(self.seconds(&TLS_HSTS)?)
@@ -26,6 +37,8 @@ impl Settings {
                 .filter(|life| !life.is_zero()),
             data_dir: self.data_dir()?,
             database: if demo { self.embedded_database()? } else { self.database()? },
+            // Within 32 bits: the form allows no more.
+            database_pool: u32::try_from(self.number(&DATABASE_POOL)?).unwrap_or(u32::MAX),
             storage: if demo { Storage::Embedded } else { self.storage()? },
             api_keys: self.api_keys()?,
             tokens: self.token_lives()?,
@@ -58,6 +71,18 @@ impl Settings {
             keys: self.checked_together().and_then(|()| self.keyring(demo, passphrase))?,
         };
         Ok(config)
+    }
+
+    /// Where the doors are. With `LISTEN_ALL` what names no host is every address of the machine.
+    pub fn listen(&self) -> Result<SocketAddr, SettingError> {
+        let all = self.get(&LISTEN_ALL, value::switch)?;
+        let no_host =
+            !self.is_given(&LISTEN) || self.text(&LISTEN).is_some_and(|text| text.trim().parse::<u16>().is_ok());
+        let mut address = self.get(&LISTEN, value::address)?;
+        if all && no_host {
+            address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        }
+        Ok(address)
     }
 
     pub fn data_dir(&self) -> Result<PathBuf, SettingError> {
@@ -161,7 +186,7 @@ impl Settings {
                 self.number(&PING_INTERVAL)?,
             )));
         }
-        let listen = self.get(&LISTEN, value::address)?;
+        let listen = self.listen()?;
         if listen.port() != 0 && self.optional(&ADMIN_LISTEN, value::address)? == Some(listen) {
             return Err(SettingError(format!(
                 "{} is {listen}, where the doors are; it should be another address or port",
@@ -169,6 +194,9 @@ impl Settings {
             )));
         }
         self.api_keys()?;
+        if let Some(error) = SECRETS.iter().find_map(|secret| self.mistaken(secret)) {
+            return Err(error);
+        }
         if self.text(&JWT_PUBLIC_KEY).is_some() && self.text(&JWT_PRIVATE_KEY).is_none() {
             return Err(SettingError(format!(
                 "{} is given without JWT_PRIVATE_KEY; this server signs tokens, so give both (`propromo-chat keys` makes them)",
@@ -279,6 +307,16 @@ mod tests {
     #[test]
     fn a_pong_timeout_below_the_ping_interval_is_refused() {
         assert!(refused(&[("PING_INTERVAL", "80")]).starts_with("PONG_TIMEOUT, by default, is 75 seconds;"));
+    }
+
+    #[test]
+    fn what_names_no_host_may_be_every_address() {
+        let listen = |environment: &[(&str, &str)]| config(environment, false).unwrap().listen.to_string();
+        let all = ("LISTEN_ALL", "true");
+        assert_eq!(listen(&[all]), "0.0.0.0:1993");
+        assert_eq!(listen(&[("PORT", "8080")]), "127.0.0.1:8080");
+        assert_eq!(listen(&[("PORT", "8080"), all]), "0.0.0.0:8080");
+        assert_eq!(listen(&[("LISTEN", "127.0.0.2:80"), all]), "127.0.0.2:80");
     }
 
     #[test]

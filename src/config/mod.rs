@@ -6,6 +6,7 @@ pub mod certificate;
 mod dotenv;
 pub mod error;
 mod misspelt;
+mod mistaken;
 pub mod origin;
 pub mod secret_file;
 pub mod settings;
@@ -27,6 +28,8 @@ use value::{Database, PublicRoomChanges, Storage};
 #[derive(Clone)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// Where `listen` was set, if it was.
+    pub listen_given: Option<String>,
     pub admin_listen: Option<SocketAddr>,
     /// Who the server is over TLS; `None`: plain HTTP on `listen`.
     pub tls: Option<Arc<Identity>>,
@@ -34,6 +37,8 @@ pub struct Config {
     pub hsts: Option<Duration>,
     pub data_dir: PathBuf,
     pub database: Database,
+    /// Connections to PostgreSQL at most.
+    pub database_pool: u32,
     pub storage: Storage,
     pub keys: Keyring,
     /// Whose programs may call `/api/v1`; none: nobody's, and it is not there.

@@ -64,12 +64,14 @@ const MIB: u64 = 1024 * KIB;
 
 settings! {
     LISTEN or PORT: Form::Address, "127.0.0.1:1993", "address and port of every door; a port alone is on loopback, port 0 picks a free one";
-    ADMIN_LISTEN: Form::Address, "", "address for `/metrics`, `/healthz`, `/readyz`; without it only the two health paths are served, on `LISTEN`";
+    LISTEN_ALL: Form::Switch, "false", "whether a port without a host is every IPv4 address instead of loopback, as in the image";
+    ADMIN_LISTEN: Form::Address, "", "address for `/metrics`; the health paths `/healthz` and `/readyz` are there and on `LISTEN`";
     TLS_CERT: Form::Pem, "", "speak TLS on `LISTEN`: path of the certificate and its chain (or PEM text), read again on SIGHUP; without it plain HTTP";
     TLS_KEY: Form::Pem, "", "path of the certificate's private key, not encrypted (or PEM text)";
     TLS_HSTS: Form::Seconds(0..=63_072_000), "0", "with TLS, how long browsers shall use nothing else for this host, on all its ports, seconds (0: not said)";
     DATA_DIR: Form::Directory, "./data", "the embedded store and, if no key is given, a generated secret (mode 0600); under systemd its state directory";
     DATABASE_URL: Form::Database, "sqlite:$DATA_DIR/chat.db", "accounts and monitors; `postgres://…` for many nodes";
+    DATABASE_POOL: Form::Count(1..=256), "8", "connections of one node to PostgreSQL, at most; each answers thousands of look-ups a second";
     CHAT_STORAGE_URL or REDIS_URL: Form::Storage, "", "messages, spent tokens, presence: `redis://`, `rediss://`, cluster or sentinel; without it embedded, in `DATA_DIR`";
     JWT_PRIVATE_KEY: Form::Secret, "", "signs tokens: PEM text (also encrypted) or an HS256 secret; without it a secret is generated in `DATA_DIR`";
     JWT_PUBLIC_KEY: Form::Secret, "", "the public key of `JWT_PRIVATE_KEY`, as PEM text; with an HS256 secret the same or absent";
@@ -185,6 +187,15 @@ impl Form {
             Form::LogFilter => "LEVEL",
         }
     }
+}
+
+/// Whether a variable of this name, or `NAME_FILE`, is a setting.
+pub fn is_variable(name: &str) -> bool {
+    ALL.iter().any(|setting| {
+        setting.names().any(|known| {
+            name.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest == "_FILE" && setting.may_be_a_file())
+        })
+    })
 }
 
 /// The flag of a variable, without its dashes: `MESSAGE_RATE` is `message-rate`.

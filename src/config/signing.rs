@@ -2,6 +2,7 @@
 
 use super::{
     error::SettingError,
+    mistaken::Mistake,
     secret_file::readable_by_others,
     settings::{JWT_OLD_KEYS, JWT_PASSPHRASE, JWT_PRIVATE_KEY, JWT_PUBLIC_KEY},
     sources::Settings,
@@ -39,6 +40,9 @@ pub fn keyring(
         let keys = Keyring::from_settings(&secret, None, ask).map_err(|e| fail(&e))?;
         return with_old_keys(keys, settings, demo);
     };
+    if let Some(error) = [&JWT_PRIVATE_KEY, &JWT_PUBLIC_KEY].into_iter().find_map(|key| settings.mistaken(key)) {
+        return Err(error);
+    }
     let public = settings.text(&JWT_PUBLIC_KEY).map(unfolded);
     let mut passphrase = || match settings.text(&JWT_PASSPHRASE) {
         Some(passphrase) => Ok(passphrase.to_owned()),
@@ -55,6 +59,9 @@ pub fn keyring(
 fn with_old_keys(keys: Keyring, settings: &Settings, demo: bool) -> Result<Keyring, SettingError> {
     let Some(old) = settings.text(&JWT_OLD_KEYS).map(unfolded) else { return Ok(keys) };
     let name = settings.name_of(&JWT_OLD_KEYS);
+    if let Some(mistake) = separate(&old).into_iter().find_map(Mistake::in_secret) {
+        return Err(SettingError(format!("{name} {}", mistake.sentence(JWT_OLD_KEYS.name))));
+    }
     let keys = keys.with_old_keys(&separate(&old)).map_err(|e| SettingError(format!("{name} can't be used: {e}")))?;
     refuse_demo_keys(&keys, demo, &name)?;
     Ok(keys)

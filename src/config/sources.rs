@@ -1,9 +1,10 @@
 //! Settings as the user gave them: flag over environment over credential over `.env` over default.
 
 use super::{
-    dotenv,
+    dotenv::{self, DotEnv},
     error::SettingError,
     misspelt,
+    mistaken::Mistake,
     origin::{Layer, Origin},
     secret_file::{self, readable_by_others},
     settings::{self, ALL, DATA_DIR, Form, Setting},
@@ -23,7 +24,7 @@ pub struct Sources {
     /// By variable: `--message-rate` is `MESSAGE_RATE`.
     pub flags: HashMap<String, String>,
     pub environment: HashMap<OsString, OsString>,
-    pub dotenv: HashMap<String, String>,
+    pub dotenv: DotEnv,
 }
 
 impl Sources {
@@ -31,7 +32,8 @@ impl Sources {
     ///
     /// Fails if there is a `.env` that can't be read.
     pub fn gather(flags: HashMap<String, String>) -> Result<Sources, SettingError> {
-        Ok(Sources { flags, environment: env::vars_os().collect(), dotenv: dotenv::read(Path::new(".env"))? })
+        let dotenv = dotenv::read(Path::new(".env"), |name| env::var(name).ok())?;
+        Ok(Sources { flags, environment: env::vars_os().collect(), dotenv })
     }
 
     fn environment(&self, variable: &str) -> Result<Option<&str>, SettingError> {
@@ -47,7 +49,7 @@ impl Sources {
         let text = match layer {
             Layer::Flag => self.flags.get(variable).map(String::as_str),
             Layer::Environment => self.environment(variable)?,
-            Layer::DotEnv => self.dotenv.get(variable).map(String::as_str),
+            Layer::DotEnv => self.dotenv.values.get(variable).map(String::as_str),
             Layer::Credential | Layer::StateDirectory | Layer::Default => None,
         };
         Ok(text.filter(|text| !text.trim().is_empty()))
@@ -78,6 +80,7 @@ impl Settings {
             }
         }
         settings.warnings.extend(misspelt_names(sources));
+        settings.warnings.extend(sources.dotenv.doubts.iter().cloned());
         Ok(settings)
     }
 
@@ -168,6 +171,11 @@ impl Settings {
         self.given.get(setting.name).map(|given| &given.origin)
     }
 
+    /// Whether a setting has a value that somebody chose.
+    pub fn is_given(&self, setting: &Setting) -> bool {
+        self.origin(setting).is_some_and(|origin| origin.layer != Layer::Default)
+    }
+
     /// Reads a setting that has a default.
     pub fn get<T>(&self, setting: &Setting, read: impl FnOnce(&str) -> Result<T, Expected>) -> Result<T, SettingError> {
         read(self.text(setting).unwrap_or_default()).map_err(|expected| self.unreadable(setting, &expected))
@@ -189,6 +197,12 @@ impl Settings {
             Some(shown) => format!("{name} is \"{}\"; it should be {expected}", shown.escape_debug()),
             None => format!("{name} can't be read; it should be {expected}"),
         })
+    }
+
+    /// Why the text of a secret is none, if it is a path, a placeholder or the like.
+    pub fn mistaken(&self, setting: &Setting) -> Option<SettingError> {
+        let mistake = self.text(setting).and_then(Mistake::in_secret)?;
+        Some(SettingError(format!("{} {}", self.name_of(setting), mistake.sentence(setting.name))))
     }
 
     /// How to name a setting to whoever has to change it: with the place it came from.
@@ -214,7 +228,7 @@ impl Settings {
 fn misspelt_names(sources: &Sources) -> Vec<String> {
     let environment =
         sources.environment.keys().filter_map(|name| name.to_str()).map(|name| (name, Layer::Environment));
-    let dotenv = sources.dotenv.keys().map(|name| (name.as_str(), Layer::DotEnv));
+    let dotenv = sources.dotenv.values.keys().map(|name| (name.as_str(), Layer::DotEnv));
     let mut sentences: Vec<_> = environment
         .chain(dotenv)
         .filter_map(|(name, layer)| {
@@ -260,7 +274,7 @@ mod tests {
         Sources {
             flags: owned(flags),
             environment: environment.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
-            dotenv: owned(dotenv),
+            dotenv: DotEnv { values: owned(dotenv), doubts: Vec::new() },
         }
     }
 

@@ -38,6 +38,9 @@ pub struct Metrics {
     pub memory_budget: Gauge,
     /// Messages that wait to be stored.
     pub log_queue: Gauge,
+    /// Connections to PostgreSQL, and how many there may be.
+    pub database_connections: Gauge,
+    pub database_connections_max: Gauge,
     /// Plain requests that can be answered at a time, and how many are being answered.
     pub http_workers: Gauge,
     pub http_workers_busy: Gauge,
@@ -80,6 +83,8 @@ impl Metrics {
             frames: Gauge::default(),
             memory_budget: Gauge::default(),
             log_queue: Gauge::default(),
+            database_connections: Gauge::default(),
+            database_connections_max: Gauge::default(),
             http_workers: Gauge::default(),
             http_workers_busy: Gauge::default(),
             spend: Histogram::default(),
@@ -123,6 +128,10 @@ impl Metrics {
         registry.register_with_unit("memory_budget", help, Unit::Bytes, self.memory_budget.clone());
         registry.register("members_dropped", "Members dropped because they don't read", dropped.clone());
         registry.register("log_queue_messages", "Messages that wait to be stored", self.log_queue.clone());
+        let help = "Connections to PostgreSQL";
+        registry.register("database_connections", help, self.database_connections.clone());
+        let help = "Connections to PostgreSQL that there may be";
+        registry.register("database_connections_max", help, self.database_connections_max.clone());
         registry.register_with_unit("append", "Storing a batch of messages", Unit::Seconds, rooms.append.clone());
         registry.register_with_unit("spend", "Spending a token", Unit::Seconds, self.spend.clone());
         registry.register("refusals", "Requests and handshakes refused, by reason", self.refusals.clone());

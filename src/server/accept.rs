@@ -23,9 +23,9 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// How often the same trouble is logged.
 const LOG_AGAIN: Duration = Duration::from_secs(60);
 
-/// Accepts connections on one listener.
+/// Accepts connections on some listeners.
 pub struct Acceptor {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     max_connections: usize,
     connections: Arc<AtomicUsize>,
     threads: Threads<Accepted>,
@@ -55,7 +55,7 @@ impl Acceptor {
     /// Serves at most `max_connections` at a time; more are turned away. The rest that `serve` may leave is done on
     /// another thread, which counts as the same connection.
     pub fn new(
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         max_connections: usize,
         turned_away: TurnedAway,
         serve: impl Fn(TcpStream, IpAddr) -> Option<Rest> + Send + Sync + 'static,
@@ -70,9 +70,9 @@ impl Acceptor {
             }
         };
         // A connection that is gone again between poll and accept must not block the loop.
-        listener.set_nonblocking(true)?;
+        listeners.iter().try_for_each(|listener| listener.set_nonblocking(true))?;
         Ok(Acceptor {
-            listener,
+            listeners,
             max_connections,
             connections: Arc::new(AtomicUsize::new(0)),
             threads: Threads::new(serve),
@@ -112,9 +112,9 @@ impl Acceptor {
             });
             match self.wait(stop, wait) {
                 Ok(Event::Stop) => return,
-                Ok(Event::Connection) => {
+                Ok(Event::Connections(listeners)) => {
                     vital::may_panic("accept");
-                    self.accept(stop);
+                    listeners.into_iter().for_each(|listener| self.accept(listener, stop));
                 }
                 Ok(Event::Nothing) => {}
                 Err(errno) => self.back_off(errno, stop),
@@ -123,19 +123,22 @@ impl Acceptor {
     }
 
     fn wait(&self, stop: &StopSignal, wait: Option<Duration>) -> Result<Event, Errno> {
-        let mut fds = [PollFd::new(stop, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
+        fds.extend(self.listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
         // A wait that is too long for a Timespec is as good as none.
         let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
         match poll(&mut fds, wait.as_ref()) {
             Ok(_) if !fds[0].revents().is_empty() => Ok(Event::Stop),
-            Ok(_) if !fds[1].revents().is_empty() => Ok(Event::Connection),
-            Ok(_) | Err(Errno::INTR) => Ok(Event::Nothing),
+            Ok(_) => Ok(Event::Connections(
+                (0..).zip(&fds[1..]).filter(|(_, fd)| !fd.revents().is_empty()).map(|(at, _)| at).collect(),
+            )),
+            Err(Errno::INTR) => Ok(Event::Nothing),
             Err(errno) => Err(errno),
         }
     }
 
-    fn accept(&mut self, stop: &StopSignal) {
-        match self.listener.accept() {
+    fn accept(&mut self, listener: usize, stop: &StopSignal) {
+        match self.listeners[listener].accept() {
             Ok((stream, peer)) => self.hand_over(stream, peer.ip()),
             Err(error) => match Errno::from_io_error(&error) {
                 // The client has gone, or another error of that one connection (accept(2)).
@@ -152,7 +155,7 @@ impl Acceptor {
                     | Errno::OPNOTSUPP
                     | Errno::NOPROTOOPT,
                 ) => {}
-                Some(errno @ (Errno::MFILE | Errno::NFILE)) => self.turn_one_away(errno, stop),
+                Some(errno @ (Errno::MFILE | Errno::NFILE)) => self.turn_one_away(listener, errno, stop),
                 errno => self.back_off(errno.unwrap_or(Errno::INVAL), stop),
             },
         }
@@ -172,11 +175,11 @@ impl Acceptor {
     }
 
     /// Without descriptors: gives up the spare one for a moment.
-    fn turn_one_away(&mut self, errno: Errno, stop: &StopSignal) {
+    fn turn_one_away(&mut self, listener: usize, errno: Errno, stop: &StopSignal) {
         self.trouble.log("no descriptors left; connections are turned away", Some(&errno.into()));
         self.refused.inc();
         let had_spare = self.spare.take().is_some();
-        if let Ok((stream, _)) = self.listener.accept() {
+        if let Ok((stream, _)) = self.listeners[listener].accept() {
             // Not held for its answer to be read: the descriptor is needed back.
             self.turned_away.at_once(&stream);
         }
@@ -194,7 +197,8 @@ impl Acceptor {
 
 enum Event {
     Stop,
-    Connection,
+    /// On these listeners.
+    Connections(Vec<usize>),
     Nothing,
 }
 
@@ -266,8 +270,9 @@ mod tests {
             serve(stream, peer);
             None
         };
-        let acceptor =
-            Acceptor::new(listener, max_connections, TurnedAway::told(), serve).unwrap().with_heartbeat(heartbeat);
+        let acceptor = Acceptor::new(vec![listener], max_connections, TurnedAway::told(), serve)
+            .unwrap()
+            .with_heartbeat(heartbeat);
         let (stopper, signal) = shutdown::stop().unwrap();
         let thread = thread::spawn(move || acceptor.run(&signal));
         test(address);
@@ -333,7 +338,7 @@ mod tests {
                 drop(stream);
             }) as Rest)
         };
-        let acceptor = Acceptor::new(listener, 1, TurnedAway::told(), serve).unwrap();
+        let acceptor = Acceptor::new(vec![listener], 1, TurnedAway::told(), serve).unwrap();
         let (stopper, signal) = shutdown::stop().unwrap();
         let thread = thread::spawn(move || acceptor.run(&signal));
         let _inside = TcpStream::connect(address).unwrap();

@@ -3,6 +3,8 @@
 use crate::start_error::StartError;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
+    env,
+    fmt::Display,
     io,
     net::{SocketAddr, TcpListener},
 };
@@ -10,35 +12,49 @@ use std::{
 /// Connections that may wait to be accepted; the kernel's `somaxconn` may allow fewer.
 const BACKLOG: i32 = 4096;
 
+/// The name (`FileDescriptorName=` of a socket unit) of a socket for figures and health.
+const ADMIN: &str = "admin";
+
 /// The sockets of a server.
 pub struct Listeners {
-    pub main: TcpListener,
+    /// At least one.
+    pub main: Vec<TcpListener>,
     pub admin: Option<TcpListener>,
+    /// Whether systemd has opened those of `main` in the place of `LISTEN`.
+    pub inherited: bool,
 }
 
 impl Listeners {
-    /// Binds `listen` and `admin`, or takes over the sockets that systemd has opened in their place, in that order
-    /// (`sd_listen_fds(3)`).
+    /// Binds `listen` and `admin`, or takes over the sockets that systemd has opened in their place
+    /// (`sd_listen_fds(3)`): the one that is named `admin`, and all others for the doors.
     ///
     /// Must be called before there are other threads: it removes what systemd has put into the environment.
     pub fn open(listen: SocketAddr, admin: Option<SocketAddr>) -> Result<Listeners, StartError> {
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names: Vec<&str> = names.split(':').collect();
         let mut inherited = listenfd::ListenFd::from_env();
-        let mut take = |index, name| match inherited.take_tcp_listener(index) {
-            Ok(listener) => Ok(listener),
-            Err(error) => {
-                Err(StartError(format!("the socket that systemd hands over for {name} can't be used: {error}")))
+        let mut listeners = Listeners { main: Vec::new(), admin: None, inherited: false };
+        for index in 0..inherited.len() {
+            let unusable = |why: &dyn Display| {
+                StartError(format!("socket {} of those that systemd hands over can't be used: {why}", index + 1))
+            };
+            let Some(listener) = inherited.take_tcp_listener(index).map_err(|error| unusable(&error))? else {
+                continue;
+            };
+            if names.get(index) != Some(&ADMIN) {
+                listeners.main.push(listener);
+            } else if listeners.admin.replace(listener).is_some() {
+                return Err(unusable(&"there is another that is named admin"));
             }
-        };
-        let main = take(0, "LISTEN")?;
-        let inherited_admin = take(1, "ADMIN_LISTEN")?;
-        Ok(Listeners {
-            main: main.map_or_else(|| bind(listen, "LISTEN"), Ok)?,
-            admin: match (inherited_admin, admin) {
-                (Some(listener), _) => Some(listener),
-                (None, Some(address)) => Some(bind(address, "ADMIN_LISTEN")?),
-                (None, None) => None,
-            },
-        })
+        }
+        listeners.inherited = !listeners.main.is_empty();
+        if !listeners.inherited {
+            listeners.main.push(bind(listen, "LISTEN")?);
+        }
+        if let (None, Some(address)) = (&listeners.admin, admin) {
+            listeners.admin = Some(bind(address, "ADMIN_LISTEN")?);
+        }
+        Ok(listeners)
     }
 }
 

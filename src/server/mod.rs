@@ -57,7 +57,8 @@ const ADMIN_POOL_SIZE: usize = 2;
 /// A server with its sockets bound and its stores open.
 pub struct Server {
     chat: Arc<Chat>,
-    address: SocketAddr,
+    /// At least one.
+    addresses: Vec<SocketAddr>,
     main: Listening,
     admin: Option<Listening>,
     tls: Option<Arc<Tls>>,
@@ -65,7 +66,7 @@ pub struct Server {
     stop: StopSignal,
 }
 
-/// One address, and what is served there.
+/// Some addresses, and what is served there.
 struct Listening {
     service: Arc<Service>,
     acceptor: Acceptor,
@@ -81,7 +82,11 @@ impl Server {
             ceilings::affordable(config.limits.max_connections, Need::of_connections(config.tls.is_some()));
         // Before the stores: that the port is in use is what goes wrong most often.
         let listeners = Listeners::open(config.listen, config.admin_listen)?;
-        let address = listeners.main.local_addr().map_err(failed("learn the address that is listened on"))?;
+        let addresses = listeners.main.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
+        let addresses = addresses.map_err(failed("learn the address that is listened on"))?;
+        if let Some(setting) = config.listen_given.as_deref().filter(|_| listeners.inherited) {
+            tracing::warn!("{setting} changes nothing: systemd has opened the socket; change its socket unit");
+        }
         let (stopper, stop) = shutdown::stop().map_err(failed("make a pipe"))?;
         let chat = Chat::open(config)?;
         let here = Arc::downgrade(&chat);
@@ -118,15 +123,15 @@ impl Server {
                 Handler::new(move |request| router::handle_admin(&chat, request))
             };
             let places = Places { connections: ADMIN_CONNECTIONS, requests: ADMIN_POOL_SIZE };
-            Listening::new(&chat, listener, None, places, handler, Box::new(NoDoors))
+            Listening::new(&chat, vec![listener], None, places, handler, Box::new(NoDoors))
         });
-        Ok(Server { chat, address, main, admin: admin.transpose()?, tls, stopper, stop })
+        Ok(Server { chat, addresses, main, admin: admin.transpose()?, tls, stopper, stop })
     }
 
     /// Serves until SIGTERM or SIGINT, then lets everything come to its end. At SIGHUP the keys
     /// are what `sources` then give, and the certificate is read again.
     pub fn run(self, sources: Sources) -> Result<(), StartError> {
-        let Server { chat, address, main, admin, tls, stopper, stop } = self;
+        let Server { chat, addresses, main, admin, tls, stopper, stop } = self;
         let reload = Reload { config: chat.config.clone(), sources, tls: tls.clone() };
         shutdown::on_signals(stopper, move || reload.all())?;
         let mut services = vec![main.service];
@@ -142,7 +147,9 @@ impl Server {
         // A script may have closed our standard output; that is no reason not to serve.
         let mut stdout = io::stdout().lock();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let _ = writeln!(stdout, "listening on {scheme}://{address}").and_then(|()| stdout.flush());
+        for address in addresses {
+            let _ = writeln!(stdout, "listening on {scheme}://{address}").and_then(|()| stdout.flush());
+        }
         drop(stdout);
         tell_systemd(&[NotifyState::Ready]);
 
@@ -165,7 +172,7 @@ struct Places {
 impl Listening {
     fn new(
         chat: &Chat,
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         tls: Option<Arc<Tls>>,
         places: Places,
         handler: Handler,
@@ -177,10 +184,10 @@ impl Listening {
         let service = Arc::new(Service::new(limits, trusted, gateway, upgrades, chat.metrics.clone()));
         let serving = service.clone();
         let acceptor = match tls {
-            None => Acceptor::new(listener, places.connections, TurnedAway::told(), move |stream, peer| {
+            None => Acceptor::new(listeners, places.connections, TurnedAway::told(), move |stream, peer| {
                 serving.serve(stream, peer)
             }),
-            Some(tls) => Acceptor::new(listener, places.connections, TurnedAway::Closed, move |stream, peer| {
+            Some(tls) => Acceptor::new(listeners, places.connections, TurnedAway::Closed, move |stream, peer| {
                 tls.serve(stream, peer, |stream, peer| serving.serve(stream, peer))
             }),
         };

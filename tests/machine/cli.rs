@@ -1,7 +1,7 @@
 //! The command line and the settings, as scripts use them.
 
-use std::process::Output;
-use support::{ALICE, BOB, Client, DEMO, SECRET, Server, claims_of, server::Setup};
+use std::{fs, os::unix::fs::PermissionsExt, process::Output};
+use support::{ALICE, BOB, Claims, Client, DEMO, SECRET, Server, claims_of, now, server::Setup, sign_hs256};
 
 #[track_caller]
 fn stdout(output: &Output) -> String {
@@ -393,4 +393,143 @@ fn logs_can_be_json() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
     assert!(Client::try_open(server.address, "/chat/demo", &[]).is_err());
+}
+
+/// What a `.env` like Laravel's holds.
+const LARAVEL: &str = "APP_NAME=Propromo\nAPP_KEY=base64:3q2+7w==\nAPP_URL=http://localhost\n\nMAIL_FROM_NAME=\"${APP_NAME}\"\n\
+                       VITE_KEY=\"${PUSHER_APP_KEY}\"\nMAIL_PASSWORD='\nnot a line\n";
+
+#[test]
+fn an_unquoted_value_in_the_file_is_the_value() {
+    let file = format!("{LARAVEL}STREAM_PUBLISH_KEY=ab$XyZ0123456789abcdef\nSTREAM_JWT_SECRET=Ann's own \\n secret\n");
+    let server = Server::with().file(".env", &file).start();
+    let publish = |key: &str| server.post(&format!("/stream?key={key}"), "text/plain", "x").status;
+    assert_eq!((publish("ab$XyZ0123456789abcdef"), publish("ab")), (202, 401));
+    server.logs(&["line 8 of .env can't be read and is left out"]);
+    let claims: Claims = [("exp".to_owned(), (now() + 60).into())].into_iter().collect();
+    let header = serde_json::json!({"alg": "HS256", "typ": "JWT"});
+    let token = sign_hs256(b"Ann's own \\n secret", &header, &claims);
+    Client::open(server.address, &format!("/stream?t={token}"));
+}
+
+#[test]
+fn a_line_of_the_file_that_would_change_a_secret_silently_stops_the_start() {
+    for (line, why) in [
+        ("STREAM_PUBLISH_KEY=\"ab$XyZ0123\"", "a variable in it is not set"),
+        ("STREAM_PUBLISH_KEY='ab0123", "never closed"),
+        ("STREAM_PUBLISH_KEY ab0123", "a line should be NAME=value"),
+        ("JWT_PRIVATE_KEY=-----BEGIN PRIVATE KEY-----\nab0123\n-----END PRIVATE KEY-----", "NAME_FILE"),
+    ] {
+        let setup = Server::with().without("JWT_PRIVATE_KEY").file(".env", &format!("A=1\n\n{line}\n"));
+        assert_stops(&setup, &["serve", "--demo"], "line 3 of .env");
+        let output = setup.run(&["check"]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(why) && !told.contains("b0123"), "{told}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
+fn in_a_directory_of_somebody_else_a_command_works() {
+    let setup = Server::with().without_demo();
+    let locked = setup.path("root");
+    fs::create_dir(&locked).expect("a directory");
+    let command = setup.command(&["account", "list"]);
+    let mut shell = std::process::Command::new("sh");
+    // From within, since who may not enter a directory can't start there.
+    let script = if rustix::process::geteuid().is_root() {
+        fs::set_permissions(setup.path(""), fs::Permissions::from_mode(0o777)).expect("permissions");
+        "cd \"$1\" && chmod 700 . && shift && exec setpriv --reuid=65534 --clear-groups \"$@\""
+    } else {
+        "cd \"$1\" && chmod 0 . && shift && exec \"$@\""
+    };
+    shell.args(["-c", script, "sh"]).arg(&locked).arg(command.get_program()).args(command.get_args());
+    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let output = shell.env_clear().envs(variables).output().expect("sh can be started");
+    let _ = fs::set_permissions(&locked, fs::Permissions::from_mode(0o700));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn where_a_new_store_was_made_is_said_once() {
+    let setup = Server::with().without_demo();
+    let told = |arguments: &[&str]| String::from_utf8_lossy(&setup.run(arguments).stderr).into_owned();
+    let path = setup.data_dir().join("chat.db").display().to_string();
+    assert!(told(&["monitor", "add", "one"]).contains(&format!("a new store was made, {path}")));
+    assert_eq!(told(&["monitor", "add", "two"]), "");
+}
+
+#[test]
+fn advice_fits_what_went_wrong() {
+    let setup = Server::with().without_demo().monitor("one").account("ann@example.org", "ann-password", &[]);
+    let told = |arguments: &[&str]| {
+        let output = setup.run_with_input(arguments, "another-password\n");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let twice = told(&["account", "add", "ann@example.org", "--password-stdin", "--monitor", "one"]);
+    assert!(twice.contains("propromo-chat monitor join HASH ann@example.org") && twice.contains("passwd"), "{twice}");
+    let gone = told(&["monitor", "remove", "nosuch"]);
+    assert!(gone.contains("monitor list") && !gone.contains("add"), "{gone}");
+    let missing = told(&["monitor", "join", "nosuch", "ann@example.org"]);
+    assert!(missing.contains("propromo-chat monitor add 'nosuch'"), "{missing}");
+}
+
+#[test]
+fn what_is_no_secret_is_refused_with_what_was_probably_meant() {
+    let pem = include_str!("../keys/test-only-ed25519.pem");
+    let base64 = {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        STANDARD.encode(pem)
+    };
+    let body: String =
+        pem.lines().filter(|line| !line.starts_with("-----BEGIN")).map(|line| format!("{line}\n")).collect();
+    for name in ["JWT_PRIVATE_KEY", "STREAM_JWT_SECRET", "STREAM_PUBLISH_KEY", "JWT_OLD_KEYS"] {
+        for (text, advice) in [
+            ("/run/secrets/jwt_private_key_of_this_server.pem", format!("give the path as {name}_FILE")),
+            ("${JWT_PRIVATE_KEY_OF_THE_SERVER}", "a placeholder".to_owned()),
+            ("https://vault.example.org/v1/secret/data/jwt", "a URL".to_owned()),
+            (&base64, "`base64 -d`".to_owned()),
+            (&*body.replace('\n', ""), "from -----BEGIN to -----END".to_owned()),
+        ] {
+            let setup = Server::with().env(name, text);
+            assert_stops(&setup, &["serve"], name);
+            let serve = setup.run(&["serve"]);
+            let told = String::from_utf8_lossy(&serve.stderr).into_owned();
+            assert!(told.contains(&advice) && !told.contains(&text[8..]), "{told}");
+            assert_ne!(setup.run(&["check"]).status.code(), Some(0), "check is no more content: {name}={text}");
+        }
+    }
+}
+
+#[test]
+fn a_login_of_an_account_of_two_thousand_monitors_is_read() {
+    let server = Server::start();
+    let store = rusqlite::Connection::open(server.data_dir().join("chat.db")).expect("the store");
+    store
+        .execute_batch(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2000)
+             INSERT INTO monitors (monitor_hash, title, short_description, public)
+             SELECT 'hash-of-monitor-' || n, 'Monitor ' || n, replace(hex(zeroblob(900)), '00', 'x'), 0 FROM n;
+             INSERT INTO monitor_user (user_id, monitor_id)
+             SELECT users.id, monitors.id FROM users, monitors WHERE email = 'alice@propromo.example'
+             AND monitor_hash LIKE 'hash-of-%'",
+        )
+        .expect("monitors can be added");
+    let answer = server.login(ALICE);
+    assert!(answer.text().len() > 1 << 20, "{}", answer.text().len());
+    let url = format!("http://{}", server.address);
+    let setup = server.setup().clone().without_demo();
+    let output = setup.run_with_input(&["login", &url, ALICE.email, "--password-stdin"], "alice-password\n");
+    server.enter(stdout(&output).trim(), "hash-of-monitor-1234").say_and_hear("hello");
+}
+
+#[test]
+fn a_port_alone_is_loopback_unless_all_addresses_are_asked_for() {
+    let listens = |all: Option<&str>| {
+        let setup = Server::with().without("LISTEN").env("PORT", "0");
+        all.map_or(setup.clone(), |all| setup.env("LISTEN_ALL", all)).start().address.ip().to_string()
+    };
+    assert_eq!((listens(None), listens(Some("false"))), ("127.0.0.1".into(), "127.0.0.1".into()));
+    assert_eq!(listens(Some("true")), "0.0.0.0");
 }

@@ -181,6 +181,41 @@ fn the_socket_that_systemd_holds_is_served_and_readiness_told() {
     assert!(healthy(systemd.address()));
 }
 
+/// Starts the service with two sockets of these names, one of them on IPv6; tells where they are, and what it logs.
+fn with_two_sockets(names: &str, settings: impl FnOnce(Setup) -> Setup) -> (Server, [SocketAddr; 2]) {
+    let sockets =
+        [TcpListener::bind("127.0.0.1:0"), TcpListener::bind("[::1]:0")].map(|socket| socket.expect("a port"));
+    let addresses = [0, 1].map(|n: usize| sockets[n].local_addr().expect("an address"));
+    let setup = settings(Server::with()).env("LISTEN_FDNAMES", names);
+    (setup.start_with_sockets(&sockets), addresses)
+}
+
+#[test]
+fn every_socket_is_a_chat_listener_but_the_one_that_is_named_admin() {
+    let metrics = |address: SocketAddr| Connection::open(address).send(get("/metrics", &[])).response().status;
+    for names in ["propromo-chat.socket:propromo-chat.socket", ""] {
+        let (server, addresses) = with_two_sockets(names, |setup| setup);
+        for address in addresses {
+            assert!(healthy(address), "{names}");
+            assert_eq!(metrics(address), 404, "{names}");
+            let login = log_in(address);
+            enter(address, &login).say_and_hear("hello");
+            assert!(server.output().contains(&format!("listening on http://{address}")), "{}", server.output());
+        }
+    }
+    let (_server, [chat, admin]) = with_two_sockets("chat:admin", |setup| setup);
+    assert_eq!((metrics(chat), metrics(admin)), (404, 200));
+    assert!(healthy(chat) && healthy(admin), "a load balancer asks where the doors are");
+}
+
+#[test]
+fn a_listen_that_changes_nothing_is_told() {
+    let (server, _) = with_two_sockets("a:b", |setup| setup.file(".env", "LISTEN=127.0.0.1:0\n").without("LISTEN"));
+    server.logs(&["LISTEN in .env changes nothing", "socket unit"]);
+    let (server, _) = with_two_sockets("a:b", |setup| setup.without("LISTEN"));
+    assert!(!server.log().contains("changes nothing"), "{}", server.log());
+}
+
 #[test]
 fn a_connection_made_before_the_start_is_served() {
     let systemd = Systemd::with(|setup| setup);

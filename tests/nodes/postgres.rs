@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{
-    ALICE, CAROL, DEMO, HASHED, HASHED_SEGMENT, Server,
+    ALICE, CAROL, DEMO, HASHED, HASHED_SEGMENT, Response, Server,
     chats::{SECRET_OF_ROOM, ask, closed_room, public_room},
-    eventually,
-    postgres::{Cluster, Database, OWNER, PASSWORD},
+    eventually, forge,
+    postgres::{Cluster, Database, OWNER, PASSWORD, Pooler},
     server::Setup,
 };
 
@@ -349,4 +349,123 @@ fn tls_is_spoken_and_verified_as_the_url_asks() {
         let (well, told) = checked(host, options);
         assert!(!well && told.contains(why) && !told.contains(PASSWORD), "{options}: {told}");
     }
+}
+
+/// The chats of an account, by hash and whether they are public.
+fn chats_of(answer: &Response) -> Vec<(String, bool)> {
+    let chats = answer.json()["chats"].clone();
+    let chat = |chat: &serde_json::Value| {
+        (chat["monitor_hash"].as_str().unwrap().to_owned(), chat["public"].as_bool().expect("true or false"))
+    };
+    chats.as_array().unwrap().iter().map(chat).collect()
+}
+
+#[test]
+fn a_database_as_laravel_migrates_it_is_read() {
+    let cluster = Cluster::shared();
+    let database = cluster.laravel_database();
+    let server = starts_on(&database);
+    // bcrypt of cost 12, and rows that are doubled or have no `public`.
+    let dora = server.log_in_as("dora@example.org", "dora-password");
+    assert_eq!(dora.status, 200, "{}", dora.text());
+    assert_eq!(
+        chats_of(&dora),
+        [("$2y$12$laravel/monitor.hash".to_owned(), false), ("shared".to_owned(), true)],
+        "a membership that is there twice is one"
+    );
+    // argon2id; of two monitors of one hash each member of either is a member.
+    let egon = server.log_in_as("egon@example.org", "egon-password");
+    assert_eq!(egon.status, 200, "{}", egon.text());
+    let token = |answer: &Response| answer.json()["token"].as_str().unwrap().to_owned();
+    let mut talks = server.enter(&token(&dora), "shared");
+    let mut hears = server.enter(&token(&egon), "shared");
+    talks.say_and_hear("hello from the other monitor");
+    assert_eq!(hears.hear_message().text, "hello from the other monitor");
+    // Who came by GitHub has no password, and nobody logs in with an empty one.
+    assert_eq!(server.log_in_as("frida@example.org", "").status, 400);
+    assert_eq!(server.log_in_as("frida@example.org", "frida").status, 401);
+}
+
+#[test]
+fn the_demo_accounts_can_be_added_to_a_database_that_laravel_has_migrated() {
+    let cluster = Cluster::shared();
+    let database = cluster.laravel_database();
+    // A migration of tomorrow.
+    database.sql("ALTER TABLE monitors ADD colour varchar(9) NOT NULL DEFAULT 'x', ADD extra json, ADD size smallint");
+    database
+        .sql("UPDATE monitors SET size = 1; ALTER TABLE monitors ALTER size SET NOT NULL, ALTER colour DROP DEFAULT");
+    database.add_demo();
+    let rows = || {
+        database.sql("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM monitors), count(*) FROM monitor_user")
+    };
+    let once = rows();
+    database.add_demo();
+    assert_eq!(rows(), once, "a second time adds nothing");
+    let server = starts_on(&database);
+    assert_eq!(server.join(ALICE, HASHED_SEGMENT).say_and_hear("hello").email, ALICE.email);
+    assert_eq!(server.log_in_as("dora@example.org", "dora-password").status, 200);
+}
+
+#[test]
+fn the_demo_accounts_can_be_added_twice_to_an_empty_database() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    database.add_demo();
+    assert_eq!(database.sql("SELECT count(*) FROM monitor_user").trim(), "4");
+    assert_eq!(starts_on(&database).login(ALICE).status, 200);
+}
+
+/// Enters a monitor's room, this many times at once and this many times over; tells how many were refused. Each time the
+/// database is asked whether the account is a member.
+fn refused_of(server: &Server, at_once: usize, rounds: usize) -> usize {
+    let token = server.token(ALICE);
+    let one = || {
+        let path = || format!("/chat/{DEMO}?auth={}", forge(&token, |_| {}));
+        (0..rounds).filter(|_| support::Client::try_open(server.address, &path(), &[]).is_err()).count()
+    };
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..at_once).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).sum()
+    })
+}
+
+#[test]
+fn behind_a_pooler_in_transaction_mode_everybody_is_served() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let pooler = Pooler::before(&cluster, 2);
+    let setup = with(pooler.url(&database));
+    let checked = setup.run(&["check"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let server = setup.start();
+    assert_eq!(refused_of(&server, 16, 6), 0, "{}", server.log());
+    // The rooms door writes, in transactions too.
+    for n in 0..4 {
+        let path = format!("/chats/{}", public_room(&server, &format!("Room {n}")));
+        assert_eq!(ask(&server, "PUT", &path, None, Some(json!({"title": format!("Another {n}")}))).status, 200);
+        assert_eq!(ask(&server, "DELETE", &path, None, None).status, 200);
+    }
+    assert!(!server.log().contains("WARN"), "{}", server.log());
+}
+
+#[test]
+fn a_role_that_may_connect_three_times_serves_everybody() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    database.sql(&format!("CREATE ROLE few LOGIN PASSWORD '{PASSWORD}' CONNECTION LIMIT 3; GRANT SELECT ON users, monitors, monitor_user TO few; CREATE SCHEMA chat AUTHORIZATION few"));
+    let server = with(database.url_of("few", PASSWORD)).start();
+    assert_eq!(refused_of(&server, 48, 3), 0, "{}", server.log());
+    let told: Vec<_> = server.log().lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect();
+    assert!(told.len() <= 1, "{told:#?}");
+    assert!(told.iter().all(|line| line.contains("DATABASE_POOL") && line.contains("53300")), "{told:#?}");
+}
+
+#[test]
+fn database_pool_is_how_many_connections_a_node_opens() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let server = with(database.url()).env("DATABASE_POOL", "2").start();
+    assert_eq!(refused_of(&server, 24, 4), 0, "{}", server.log());
+    let open = database.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'propromo-chat'");
+    assert!(open.trim().parse::<u32>().unwrap() <= 2, "{open}");
 }

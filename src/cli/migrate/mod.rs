@@ -99,7 +99,7 @@ fn move_rooms(accounts: Option<SqliteAccounts>, database: &Database) -> Result<R
     let new: Arc<dyn ChatRooms> = match database {
         Database::Sqlite(path) => Arc::new(SqliteChatRooms::beside(&accounts::copied(accounts, path)?)),
         Database::Postgres(url) => {
-            let postgres = Postgres::open(url, NO_PATIENCE)?;
+            let postgres = Postgres::open(url, 1, NO_PATIENCE)?;
             if let (Some(accounts), Some(rooms)) = (&accounts, &old) {
                 let moving = rooms.moving()?;
                 let all = moving.rooms.len();

@@ -3,7 +3,11 @@
 //! Laravel's migrations decide about the types of the columns, so each is cast to what is read here:
 //! an enumeration, a number for a boolean, a time with or without its zone are all the same to us.
 
-use super::{connection::Session, database::Database, error::OpenError};
+use super::{
+    connection::{Session, Typed},
+    database::Database,
+    error::OpenError,
+};
 use crate::store::{
     accounts::{Account, Accounts, Epoch, Membership, Monitor, UserId},
     error::StoreError,
@@ -12,6 +16,9 @@ use postgres::Row;
 use std::time::Duration;
 
 const STORE: &str = "account store";
+
+/// Connections that a command needs.
+const FEW: u32 = 2;
 
 /// Of two accounts whose addresses differ in case only, the one as it was typed.
 const BY_EMAIL: &str = "
@@ -80,7 +87,7 @@ pub struct PostgresAccounts {
 impl PostgresAccounts {
     /// Connects, to read accounts only; a server that is away is tried again until `patience` is over.
     pub fn open(url: &str, patience: Duration) -> Result<PostgresAccounts, OpenError> {
-        Ok(PostgresAccounts::of(Database::open(url, patience, |_| Ok(()))?))
+        Ok(PostgresAccounts::of(Database::open(url, FEW, patience, |_| Ok(()))?))
     }
 
     pub(super) fn of(database: Database) -> PostgresAccounts {
@@ -95,40 +102,40 @@ impl Accounts for PostgresAccounts {
         }
         let email = email.to_owned();
         let rows =
-            self.database.read(STORE, "look up an account", move |session| session.query(BY_EMAIL, &[&email]))?;
+            self.database.read(STORE, "look up an account", move |session| session.query(BY_EMAIL, &[email.typed()]))?;
         Ok(rows.first().map(account))
     }
 
     fn by_id(&self, user: UserId) -> Result<Option<Account>, StoreError> {
-        let rows = self.database.read(STORE, "look up an account", move |session| session.query(BY_ID, &[&user.0]))?;
+        let rows = self.database.read(STORE, "look up an account", move |session| session.query(BY_ID, &[user.0.typed()]))?;
         Ok(rows.first().map(account))
     }
 
     fn display_names(&self, emails: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
         let emails: Vec<String> = emails.iter().map(|email| as_text(email)).collect();
         let rows =
-            self.database.read(STORE, "look up names", move |session| session.query(DISPLAY_NAMES, &[&emails]))?;
+            self.database.read(STORE, "look up names", move |session| session.query(DISPLAY_NAMES, &[emails.typed()]))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     fn is_monitor(&self, monitor_hash: &str) -> Result<bool, StoreError> {
         let hash = as_text(monitor_hash);
         let rows =
-            self.database.read(STORE, "look up a monitor", move |session| session.query(IS_MONITOR, &[&hash]))?;
+            self.database.read(STORE, "look up a monitor", move |session| session.query(IS_MONITOR, &[hash.typed()]))?;
         Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 
     fn members(&self, monitor_hash: &str, limit: usize) -> Result<Vec<(UserId, String)>, StoreError> {
         let (hash, limit) = (as_text(monitor_hash), limit as i64);
         let what = "list a monitor's members";
-        let rows = self.database.read(STORE, what, move |session| session.query(MEMBERS, &[&hash, &limit]))?;
+        let rows = self.database.read(STORE, what, move |session| session.query(MEMBERS, &[hash.typed(), limit.typed()]))?;
         Ok(rows.iter().map(|row| (UserId(row.get(0)), row.get(1))).collect())
     }
 
     fn monitors_of(&self, user: UserId) -> Result<Vec<Monitor>, StoreError> {
         let rows = self
             .database
-            .read(STORE, "list an account's monitors", move |session| session.query(MONITORS_OF, &[&user.0]))?;
+            .read(STORE, "list an account's monitors", move |session| session.query(MONITORS_OF, &[user.0.typed()]))?;
         Ok(rows.iter().map(monitor).collect())
     }
 
@@ -137,7 +144,7 @@ impl Accounts for PostgresAccounts {
         let hashes: Vec<String> = asked.iter().map(|(_, monitor_hash)| as_text(monitor_hash)).collect();
         let rows = self
             .database
-            .read(STORE, "look up a membership", move |session| session.query(MEMBERSHIPS, &[&accounts, &hashes]))?;
+            .read(STORE, "look up a membership", move |session| session.query(MEMBERSHIPS, &[accounts.typed(), hashes.typed()]))?;
         Ok(rows.iter().map(|row| Membership::of(row.get(0), row.get(1))).collect())
     }
 
@@ -162,7 +169,7 @@ impl Accounts for PostgresAccounts {
 
     fn announce_access_change(&self) -> Result<(), StoreError> {
         let what = "announce that somebody lost access";
-        self.database.write(STORE, what, |session| session.client.execute(ANNOUNCE_ACCESS_CHANGE, &[])).map(drop)
+        self.database.write(STORE, what, |session| session.client.execute_typed(ANNOUNCE_ACCESS_CHANGE, &[])).map(drop)
     }
 
     fn probe(&self) -> Result<(), StoreError> {

@@ -1,12 +1,16 @@
 //! The rooms of the rooms door, in the schema `chat`.
 
-use super::{accounts::is_text, connection::Session, database::Database};
+use super::{
+    accounts::is_text,
+    connection::{Parameter, Session, Typed},
+    database::Database,
+};
 use crate::store::{
     chat_rooms::{Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomFields, RoomKey, Updated, title_key},
     error::StoreError,
 };
 use jiff::Timestamp;
-use postgres::{Row, error::SqlState, types::ToSql};
+use postgres::{Row, error::SqlState};
 use std::time::{Duration, SystemTime};
 
 const STORE: &str = "room store";
@@ -77,29 +81,16 @@ impl PostgresChatRooms {
         self.database.write(STORE, "take over rooms", move |session| {
             let mut transaction = session.client.transaction()?;
             transaction.batch_execute("LOCK TABLE chat.rooms IN SHARE ROW EXCLUSIVE MODE")?;
-            let (insert, replace) = (transaction.prepare(IMPORT)?, transaction.prepare(IMPORT_FIRST)?);
             let mut taken = 0;
             for room in &rooms {
-                let Columns { title, title_key, description, visibility, password, creator, now: updated } =
-                    &Columns::of(&room.fields, room.updated_at);
+                let columns = Columns::of(&room.fields, room.updated_at);
                 let created = system_time(room.created_at);
-                let parameters: [&(dyn ToSql + Sync); 10] = [
-                    title,
-                    title_key,
-                    description,
-                    visibility,
-                    password,
-                    creator,
-                    updated,
-                    &room.id,
-                    &room.version,
-                    &created,
-                ];
-                let replaced = if room.id == 1 { transaction.execute(&replace, &parameters)? } else { 0 };
-                let inserted = if replaced == 0 { transaction.execute(&insert, &parameters)? } else { 0 };
+                let parameters = columns.and(&[room.id.typed(), room.version.typed(), created.typed()]);
+                let replaced = if room.id == 1 { transaction.execute_typed(IMPORT_FIRST, &parameters)? } else { 0 };
+                let inserted = if replaced == 0 { transaction.execute_typed(IMPORT, &parameters)? } else { 0 };
                 taken += (replaced + inserted) as usize;
             }
-            transaction.query(CONTINUE, &[&last_id])?;
+            transaction.query_typed(CONTINUE, &[last_id.typed()])?;
             transaction.commit()?;
             Ok(taken)
         })
@@ -123,11 +114,11 @@ impl ChatRooms for PostgresChatRooms {
     fn find(&self, key: RoomKey<'_>) -> Result<Option<ChatRoom>, StoreError> {
         let what = "look up a room";
         let rows = match key {
-            RoomKey::Id(id) => self.database.read(STORE, what, move |session| session.query(BY_ID, &[&id]))?,
+            RoomKey::Id(id) => self.database.read(STORE, what, move |session| session.query(BY_ID, &[id.typed()]))?,
             RoomKey::Title(title) if !is_text(title) => return Ok(None),
             RoomKey::Title(title) => {
                 let key = title_key(title);
-                self.database.read(STORE, what, move |session| session.query(BY_TITLE, &[&key]))?
+                self.database.read(STORE, what, move |session| session.query(BY_TITLE, &[key.typed()]))?
             }
         };
         rows.first().map(room).transpose().map_err(unreadable(what))
@@ -139,12 +130,10 @@ impl ChatRooms for PostgresChatRooms {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let made = self.database.write(STORE, what, move |session| {
             written(session, |session| {
-                let Columns { title, title_key, description, visibility, password, creator, now } = &columns;
                 let mut transaction = session.client.transaction()?;
                 // Or two that count at once would both find a place for the last room.
                 transaction.batch_execute("LOCK TABLE chat.rooms IN SHARE ROW EXCLUSIVE MODE")?;
-                let rows = transaction
-                    .query(CREATE, &[title, title_key, description, visibility, password, creator, now, &most])?;
+                let rows = transaction.query_typed(CREATE, &columns.and(&[most.typed()]))?;
                 transaction.commit()?;
                 Ok(rows)
             })
@@ -161,11 +150,7 @@ impl ChatRooms for PostgresChatRooms {
         let columns = Columns::of(fields, now);
         let (id, version) = (current.id, current.version);
         let changed = self.database.write(STORE, what, move |session| {
-            written(session, |session| {
-                let Columns { title, title_key, description, visibility, password, creator, now } = &columns;
-                session
-                    .query(UPDATE, &[title, title_key, description, visibility, password, creator, now, &id, &version])
-            })
+            written(session, |session| session.query(UPDATE, &columns.and(&[id.typed(), version.typed()])))
         })?;
         match changed {
             Written::TitleTaken => Ok(Updated::TitleTaken),
@@ -176,9 +161,9 @@ impl ChatRooms for PostgresChatRooms {
 
     fn delete(&self, current: &ChatRoom) -> Result<bool, StoreError> {
         let (id, version) = (current.id, current.version);
-        let deleted = self
-            .database
-            .write(STORE, "delete a room", move |session| session.client.execute(DELETE, &[&id, &version]))?;
+        let deleted = self.database.write(STORE, "delete a room", move |session| {
+            session.client.execute_typed(DELETE, &[id.typed(), version.typed()])
+        })?;
         Ok(deleted == 1)
     }
 
@@ -214,6 +199,21 @@ impl Columns {
             creator: fields.creator.map(Vec::from),
             now: system_time(now),
         }
+    }
+
+    /// All of these, in the order in which the statements number them, and then `others`.
+    fn and<'a>(&'a self, others: &[Parameter<'a>]) -> Vec<Parameter<'a>> {
+        let Columns { title, title_key, description, visibility, password, creator, now } = self;
+        let these = [
+            title.typed(),
+            title_key.typed(),
+            description.typed(),
+            visibility.typed(),
+            password.typed(),
+            creator.typed(),
+            now.typed(),
+        ];
+        these.into_iter().chain(others.iter().cloned()).collect()
     }
 }
 

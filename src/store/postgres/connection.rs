@@ -5,14 +5,20 @@
 //! hosts that vanished; but a server that is stopped, or whose disk hangs, keeps its connections open
 //! and says nothing. So the caller hands its work to the connection's thread and waits for the answer
 //! with a deadline; past it the connection is given up, and its thread ends when the server, or the
-//! network, ends the connection. There are at most [`MOST`] of them.
+//! network, ends the connection. There are at most [`most`] of them.
+//!
+//! Statements have no names: a pooler such as PgBouncer in transaction mode gives each transaction another
+//! connection to the server, on which a named one is unknown, or another client's. Sent with the types of its
+//! parameters, a statement takes one round trip either way.
 
 use super::{failure::Failure, target::Target};
 use crate::vital;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use postgres::{Client, Row, Statement, error::SqlState, types::ToSql};
+use postgres::{
+    Client, Row,
+    types::{ToSql, Type},
+};
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,7 +28,9 @@ use std::{
 };
 
 /// Threads, those of connections that were given up among them.
-pub(super) const MOST: usize = 24;
+pub(super) fn most(pool: u32) -> usize {
+    3 * pool as usize
+}
 
 /// For a connection to be made, from the first packet to the last word of the handshake.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -41,13 +49,47 @@ pub(super) struct Connection {
 /// The connection itself, for those who work on its thread.
 pub(super) struct Session {
     pub client: Client,
-    prepared: HashMap<&'static str, Statement>,
+}
+
+/// A parameter of a statement, with its type.
+pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// What is a parameter of one type only.
+pub(super) trait Typed: ToSql + Sync + Sized {
+    const TYPE: Type;
+
+    fn typed(&self) -> Parameter<'_> {
+        (self, Self::TYPE)
+    }
+}
+
+macro_rules! typed {
+    ($($rust:ty: $type:ident;)*) => {
+        $(impl Typed for $rust {
+            const TYPE: Type = Type::$type;
+        })*
+    };
+}
+
+typed! {
+    i32: INT4;
+    i64: INT8;
+    Vec<i64>: INT8_ARRAY;
+    String: TEXT;
+    &str: TEXT;
+    Vec<String>: TEXT_ARRAY;
+    Vec<u8>: BYTEA;
+    std::time::SystemTime: TIMESTAMPTZ;
+}
+
+impl<T: Typed> Typed for Option<T> {
+    const TYPE: Type = T::TYPE;
 }
 
 impl Connection {
-    /// Connects; `threads` counts the threads of all connections.
-    pub fn open(target: &Target, threads: &Arc<AtomicUsize>) -> Result<Connection, Failure> {
-        let counted = Counted::one_more(threads)?;
+    /// Connects; `threads` counts the threads of all connections, of which there may be `most`.
+    pub fn open(target: &Target, threads: &Arc<AtomicUsize>, most: usize) -> Result<Connection, Failure> {
+        let counted = Counted::one_more(threads, most)?;
         // One job at a time: who waits for an answer in vain gives up the connection.
         let (jobs, work) = bounded(1);
         let (opened, is_open) = bounded(1);
@@ -106,7 +148,7 @@ fn run(target: &Target, opened: &Sender<Result<(), postgres::Error>>, work: &Rec
     if opened.send(Ok(())).is_err() {
         return;
     }
-    let mut session = Session { client, prepared: HashMap::new() };
+    let mut session = Session { client };
     for job in work {
         vital::may_panic("postgres");
         job(&mut session);
@@ -114,50 +156,20 @@ fn run(target: &Target, opened: &Sender<Result<(), postgres::Error>>, work: &Rec
 }
 
 impl Session {
-    /// The rows that a statement gives; it is prepared once a connection.
-    pub fn query(
-        &mut self,
-        sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, postgres::Error> {
-        match self.query_prepared(sql, parameters) {
-            // Its tables were changed since, or a proxy forgot it: neither is wrong with it anew.
-            Err(error) if error.code().is_some_and(|code| STALE.contains(code)) => {
-                self.prepared.clear();
-                self.query_prepared(sql, parameters)
-            }
-            outcome => outcome,
-        }
-    }
-
-    fn query_prepared(
-        &mut self,
-        sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, postgres::Error> {
-        let statement = match self.prepared.get(sql) {
-            Some(statement) => statement.clone(),
-            None => {
-                let statement = self.client.prepare(sql)?;
-                self.prepared.insert(sql, statement.clone());
-                statement
-            }
-        };
-        self.client.query(&statement, parameters)
+    /// The rows that a statement gives.
+    pub fn query(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, postgres::Error> {
+        self.client.query_typed(sql, parameters)
     }
 }
-
-/// "cached plan must not change result type" and "prepared statement does not exist".
-const STALE: [SqlState; 2] = [SqlState::FEATURE_NOT_SUPPORTED, SqlState::INVALID_SQL_STATEMENT_NAME];
 
 /// A thread, counted as long as it runs.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
-    fn one_more(threads: &Arc<AtomicUsize>) -> Result<Counted, Failure> {
-        if threads.fetch_add(1, Ordering::AcqRel) >= MOST {
+    fn one_more(threads: &Arc<AtomicUsize>, most: usize) -> Result<Counted, Failure> {
+        if threads.fetch_add(1, Ordering::AcqRel) >= most {
             threads.fetch_sub(1, Ordering::AcqRel);
-            return Err(Failure::Crowded(MOST));
+            return Err(Failure::Crowded(most));
         }
         Ok(Counted(threads.clone()))
     }

@@ -2,7 +2,7 @@
 //! server is away.
 
 use super::{
-    connection::{Connection, Session},
+    connection::{Connection, Session, most},
     error::OpenError,
     failure::Failure,
     target::{Target, Url},
@@ -17,14 +17,13 @@ use crate::{
 use r2d2::{HandleError, HandleEvent, ManageConnection, Pool, PooledConnection, event::AcquireEvent};
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
-
-/// Connections of one node. Each answers thousands of look-ups a second; more would cost the server,
-/// which spends a process on each, and gain nothing.
-const POOL_SIZE: u32 = 8;
 
 /// For a connection of the pool to be free. Half of it is the longest pause between two attempts to
 /// connect, so it also says how soon the pool notices that the server is back.
@@ -43,31 +42,38 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The outage during which nothing works.
 const REACHED: &str = "be reached";
 
+/// The server allows fewer connections than the pool may have; those that there are serve all.
+const LIMITED: &str = "give as many connections as DATABASE_POOL allows";
+
 /// Connections to one database. A clone shares them.
 #[derive(Clone)]
 pub(super) struct Database {
     pool: Pool<Connector>,
+    size: u32,
     outages: Arc<Outages>,
 }
 
 impl Database {
     /// Connects; a server that is away is tried again until `patience` is over.
     ///
-    /// `prepare` is done on the first connection.
+    /// `size`: how many connections there are at most. `prepare` is done on the first connection.
     pub fn open(
         url: &str,
+        size: u32,
         patience: Duration,
         prepare: impl FnOnce(&mut Connection) -> Result<(), OpenError>,
     ) -> Result<Database, OpenError> {
         let shown = redact::without_password(url);
         let unusable = |cause: String| OpenError::Unusable { url: shown.clone(), cause };
         let target = Url::parse(url).and_then(Url::target).map_err(&unusable)?;
-        let connector = Connector { target, threads: Arc::default() };
+        let threads = Arc::<AtomicUsize>::default();
+        let connector = Connector { target, threads: threads.clone(), most: most(size) };
         let mut first = connector.first(&shown, patience).map_err(|failure| unusable(failure.to_string()))?;
         prepare(&mut first)?;
         let outages = Arc::new(Outages::new("PostgreSQL database"));
+        let watch = || Box::new(Watch { outages: outages.clone(), threads: threads.clone() });
         let pool = Pool::builder()
-            .max_size(POOL_SIZE)
+            .max_size(size)
             .min_idle(Some(1))
             .connection_timeout(POOL_PATIENCE)
             // It would cost a round trip each time; a connection that has ended is noticed when it is used.
@@ -75,10 +81,10 @@ impl Database {
             // A server that took over another's name gets its share within that time.
             .max_lifetime(Some(Duration::from_secs(30 * 60)))
             .idle_timeout(Some(Duration::from_secs(10 * 60)))
-            .error_handler(Box::new(Watch(outages.clone())))
-            .event_handler(Box::new(Watch(outages.clone())))
+            .error_handler(watch())
+            .event_handler(watch())
             .build_unchecked(connector);
-        Ok(Database { pool, outages })
+        Ok(Database { pool, size, outages })
     }
 
     /// Does `work`, which only reads: it may be done again on another connection if one has ended.
@@ -91,7 +97,7 @@ impl Database {
         // After a restart of the server every idle connection has ended, each of which is found out
         // at once; so one more than there can be is a new one.
         let mut outcome = self.once(work.clone());
-        for _ in 0..POOL_SIZE {
+        for _ in 0..self.size {
             match &outcome {
                 Err(failure) if failure.is_lost() => outcome = self.once(work.clone()),
                 _ => break,
@@ -111,6 +117,11 @@ impl Database {
         self.judged(store, what, outcome)
     }
 
+    /// How many there are now.
+    pub fn connections(&self) -> u32 {
+        self.pool.state().connections
+    }
+
     fn once<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Session) -> Result<T, postgres::Error> + Send + 'static,
@@ -121,7 +132,7 @@ impl Database {
     /// A connection that has just answered: what is sent next is not lost because it ended long ago.
     fn alive(&self) -> Result<PooledConnection<Connector>, Failure> {
         let mut ended = Failure::Ended;
-        for _ in 0..=POOL_SIZE {
+        for _ in 0..=self.size {
             let mut connection = self.connection()?;
             match connection.run(self.patience(), |session| session.query("SELECT 1", &[])) {
                 Ok(_) => return Ok(connection),
@@ -163,6 +174,7 @@ struct Connector {
     target: Target,
     /// Of all connections, those that were given up among them.
     threads: Arc<AtomicUsize>,
+    most: usize,
 }
 
 impl Connector {
@@ -190,7 +202,7 @@ impl ManageConnection for Connector {
     type Error = Failure;
 
     fn connect(&self) -> Result<Connection, Failure> {
-        Connection::open(&self.target, &self.threads)
+        Connection::open(&self.target, &self.threads, self.most)
     }
 
     fn is_valid(&self, connection: &mut Connection) -> Result<(), Failure> {
@@ -203,7 +215,11 @@ impl ManageConnection for Connector {
 }
 
 /// Hears what the pool does by itself.
-struct Watch(Arc<Outages>);
+struct Watch {
+    outages: Arc<Outages>,
+    /// Of all connections.
+    threads: Arc<AtomicUsize>,
+}
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -213,12 +229,13 @@ impl fmt::Debug for Watch {
 
 impl HandleError<Failure> for Watch {
     fn handle_error(&self, failure: Failure) {
-        self.0.failed(REACHED, &failure);
+        let limited = failure.is_limit() && self.threads.load(Ordering::Relaxed) > 0;
+        self.outages.failed(if limited { LIMITED } else { REACHED }, &failure);
     }
 }
 
 impl HandleEvent for Watch {
     fn handle_acquire(&self, _: AcquireEvent) {
-        self.0.worked(REACHED);
+        self.outages.worked(REACHED);
     }
 }

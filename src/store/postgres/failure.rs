@@ -35,6 +35,11 @@ impl Failure {
         matches!(self, Failure::Ended) || matches!(self, Failure::Postgres(error) if is_lost(error))
     }
 
+    /// Whether the server, the database or the role has no connection left to give.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Failure::Postgres(error) if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS))
+    }
+
     /// Whether the server may be there in a moment: it starts, is busy, or its name isn't known yet.
     pub fn is_worth_waiting_for(&self) -> bool {
         let Failure::Postgres(error) = self else { return true };
@@ -82,6 +87,9 @@ fn sentence(error: &postgres::Error) -> String {
     match *db.code() {
         SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => {
             format!("{said}; is this Propromo's database, and is its schema in the role's search_path?")
+        }
+        SqlState::TOO_MANY_CONNECTIONS => {
+            format!("{said}; all nodes together open DATABASE_POOL times their number: lower it, or raise the limit")
         }
         SqlState::INSUFFICIENT_PRIVILEGE => {
             format!(

@@ -1,7 +1,7 @@
 //! Our own tables, in the schema `chat`: made and brought up to date by whichever node comes first.
 
 use super::{
-    connection::{Connection, Session},
+    connection::{Connection, Session, Typed},
     error::OpenError,
 };
 use postgres::{Transaction, error::SqlState};
@@ -61,9 +61,10 @@ fn up_to_date(session: &mut Session, ending: Ending) -> Result<Outcome, postgres
 }
 
 fn may_not(session: &mut Session) -> Result<Outcome, postgres::Error> {
-    let row = session
-        .client
-        .query_one("SELECT current_user::text, quote_ident(current_user), to_regnamespace('chat') IS NOT NULL", &[])?;
+    let row = session.client.query_typed_one(
+        "SELECT current_user::text, quote_ident(current_user), to_regnamespace('chat') IS NOT NULL",
+        &[],
+    )?;
     let (role, quoted, exists): (String, String, bool) = (row.get(0), row.get(1), row.get(2));
     let remedy = if exists {
         format!("GRANT ALL ON SCHEMA chat TO {quoted}; GRANT ALL ON ALL TABLES IN SCHEMA chat TO {quoted}")
@@ -76,7 +77,7 @@ fn may_not(session: &mut Session) -> Result<Outcome, postgres::Error> {
 fn in_transaction(session: &mut Session, ending: Ending) -> Result<Outcome, postgres::Error> {
     let mut transaction = session.client.transaction()?;
     transaction.batch_execute("SET LOCAL statement_timeout = '55s'; SET LOCAL lock_timeout = '55s'")?;
-    transaction.query("SELECT pg_advisory_xact_lock($1)", &[&LOCK])?;
+    transaction.query_typed("SELECT pg_advisory_xact_lock($1)", &[LOCK.typed()])?;
     let version = version(&mut transaction)?;
     let Some(missing) = usize::try_from(version).ok().and_then(|version| STEPS.get(version..)) else {
         return Ok(Outcome::TooNew { version });
@@ -85,7 +86,7 @@ fn in_transaction(session: &mut Session, ending: Ending) -> Result<Outcome, post
         transaction.batch_execute(step)?;
     }
     if !missing.is_empty() {
-        transaction.execute("UPDATE chat.schema_version SET version = $1", &[&(STEPS.len() as i32)])?;
+        transaction.execute_typed("UPDATE chat.schema_version SET version = $1", &[(STEPS.len() as i32).typed()])?;
     }
     ending(transaction)?;
     Ok(Outcome::Done)
@@ -94,14 +95,14 @@ fn in_transaction(session: &mut Session, ending: Ending) -> Result<Outcome, post
 /// How many steps were made; 0 in a new schema.
 fn version(transaction: &mut Transaction<'_>) -> Result<i32, postgres::Error> {
     // Not IF NOT EXISTS: that asks for the right to make it even if it exists.
-    if !transaction.query_one("SELECT to_regnamespace('chat') IS NOT NULL", &[])?.get::<_, bool>(0) {
+    if !transaction.query_typed_one("SELECT to_regnamespace('chat') IS NOT NULL", &[])?.get::<_, bool>(0) {
         transaction.batch_execute("CREATE SCHEMA chat")?;
     }
-    if !transaction.query_one("SELECT to_regclass('chat.schema_version') IS NOT NULL", &[])?.get::<_, bool>(0) {
+    if !transaction.query_typed_one("SELECT to_regclass('chat.schema_version') IS NOT NULL", &[])?.get::<_, bool>(0) {
         transaction.batch_execute(
             "CREATE TABLE chat.schema_version (version integer NOT NULL);
              INSERT INTO chat.schema_version VALUES (0)",
         )?;
     }
-    Ok(transaction.query_one("SELECT version FROM chat.schema_version", &[])?.get(0))
+    Ok(transaction.query_typed_one("SELECT version FROM chat.schema_version", &[])?.get(0))
 }

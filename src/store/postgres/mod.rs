@@ -35,24 +35,27 @@ pub const START_PATIENCE: Duration = Duration::from_secs(30);
 pub struct Postgres {
     pub accounts: Arc<PostgresAccounts>,
     pub chat_rooms: Arc<PostgresChatRooms>,
+    /// How many connections there are now.
+    pub connections: Box<dyn Fn() -> u32 + Send + Sync>,
 }
 
 impl Postgres {
     /// Connects and brings the schema `chat` up to date; a server that is away is tried again until
     /// `patience` is over. What can't get better by waiting (a wrong password, no such database)
-    /// fails at once.
-    pub fn open(url: &str, patience: Duration) -> Result<Postgres, OpenError> {
+    /// fails at once. `pool`: how many connections there are at most.
+    pub fn open(url: &str, pool: u32, patience: Duration) -> Result<Postgres, OpenError> {
         let shown = crate::redact::without_password(url);
-        let database = Database::open(url, patience, |first| migrations::migrate(first, &shown))?;
+        let database = Database::open(url, pool, patience, |first| migrations::migrate(first, &shown))?;
         Ok(Postgres {
             accounts: Arc::new(PostgresAccounts::of(database.clone())),
-            chat_rooms: Arc::new(PostgresChatRooms::of(database)),
+            chat_rooms: Arc::new(PostgresChatRooms::of(database.clone())),
+            connections: Box::new(move || database.connections()),
         })
     }
 
     /// Finds out whether [`Postgres::open`] would succeed, without waiting and without changing anything.
     pub fn check(url: &str) -> Result<PostgresAccounts, OpenError> {
         let shown = crate::redact::without_password(url);
-        Ok(PostgresAccounts::of(Database::open(url, Duration::ZERO, |first| migrations::rehearse(first, &shown))?))
+        Ok(PostgresAccounts::of(Database::open(url, 1, Duration::ZERO, |first| migrations::rehearse(first, &shown))?))
     }
 }

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use postgres::{
     Client, Config, NoTls,
     config::{Host, SslMode},
+    error::SqlState,
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -20,12 +21,15 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// What each new connection is told.
+/// Times are read as UTC, whatever the server's or the role's setting. A pooler knows this setting, and gives it to
+/// each connection that it lends.
+const SESSION: &str = "SET TimeZone = 'UTC'";
+
+/// With these the server gives up what nobody waits for any more (see [`connection`](super::connection)).
 ///
-/// `TimeZone`: times are read as UTC, whatever the server's or the role's setting. The time-outs
-/// make the server give up what nobody waits for any more (see [`connection`](super::connection)).
-const SESSION: &str = "SET statement_timeout = '5s'; SET lock_timeout = '4s'; \
-                       SET idle_in_transaction_session_timeout = '15s'; SET TimeZone = 'UTC'";
+/// They are told when the connection is opened, never by `SET`: behind a pooler in transaction mode that would change
+/// a connection that is lent to others next. A pooler refuses them, or passes them over.
+const OPTIONS: &str = "-c statement_timeout=5s -c lock_timeout=4s -c idle_in_transaction_session_timeout=15s";
 
 /// A PostgreSQL server and database.
 #[derive(Clone)]
@@ -90,12 +94,23 @@ impl Url {
 impl Target {
     /// Opens a connection. Waits as long as the server does: call it where that harms nobody.
     pub fn connect(&self) -> Result<Client, postgres::Error> {
-        let mut client = match &self.tls {
-            None => self.config.connect(NoTls)?,
-            Some(tls) => self.config.connect(tls.clone())?,
+        let mut config = self.config.clone();
+        let of_user = self.config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
+        config.options(&format!("{of_user}{OPTIONS}"));
+        let mut client = match self.open(&config) {
+            // Only a pooler knows no such thing; without them the caller's own deadlines hold.
+            Err(error) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => self.open(&self.config)?,
+            outcome => outcome?,
         };
         client.batch_execute(SESSION)?;
         Ok(client)
+    }
+
+    fn open(&self, config: &Config) -> Result<Client, postgres::Error> {
+        match &self.tls {
+            None => config.connect(NoTls),
+            Some(tls) => config.connect(tls.clone()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     Postgres,
     accounts::PostgresAccounts,
     chat_rooms::PostgresChatRooms,
-    connection::{Connection, MOST},
+    connection::{Connection, most},
     error::OpenError,
     failure::Failure,
     target::Url,
@@ -53,7 +53,7 @@ mod accounts {
     use super::*;
 
     fn demo() -> Opened<PostgresAccounts> {
-        opened(|url| Postgres::open(url, Duration::ZERO).unwrap().accounts)
+        opened(|url| Postgres::open(url, 2, Duration::ZERO).unwrap().accounts)
     }
 
     suite::accounts!(demo);
@@ -63,7 +63,7 @@ mod chat_rooms {
     use super::*;
 
     fn fresh() -> Opened<PostgresChatRooms> {
-        opened(|url| Postgres::open(url, Duration::ZERO).unwrap().chat_rooms)
+        opened(|url| Postgres::open(url, 2, Duration::ZERO).unwrap().chat_rooms)
     }
 
     suite::chat_rooms!(fresh);
@@ -119,7 +119,7 @@ fn a_statement_is_prepared_anew_when_its_table_was_altered() {
     let cluster = Cluster::shared();
     let database = cluster.database();
     let target = Url::parse(&database.url()).unwrap().target().unwrap();
-    let mut connection = Connection::open(&target, &Arc::default()).unwrap();
+    let mut connection = Connection::open(&target, &Arc::default(), 1).unwrap();
     let mut columns = || {
         let rows = connection.run(Duration::from_secs(5), |session| session.query("SELECT * FROM users", &[]));
         rows.unwrap()[0].len()
@@ -158,7 +158,7 @@ fn nodes_that_start_together_make_the_schema_once() {
             .map(|_| {
                 scope.spawn(|| {
                     start.wait();
-                    Postgres::open(&url, Duration::ZERO).map(drop)
+                    Postgres::open(&url, 2, Duration::ZERO).map(drop)
                 })
             })
             .collect();
@@ -191,12 +191,12 @@ fn a_role_that_may_not_make_the_schema_is_told_what_to_grant() {
 
 /// Does what the error says, and no more.
 fn may_once_granted(database: &Database<'_>, url: &str) {
-    let error = Postgres::open(url, Duration::ZERO).err().unwrap();
+    let error = Postgres::open(url, 2, Duration::ZERO).err().unwrap();
     assert!(matches!(error, OpenError::MayNot { .. }), "{error}");
     let told = error.to_string();
     assert!(!told.contains(PASSWORD));
     database.sql(told.split_once("let the owner of the database run: ").unwrap().1);
-    let Postgres { accounts, chat_rooms } = Postgres::open(url, Duration::ZERO).unwrap();
+    let Postgres { accounts, chat_rooms, .. } = Postgres::open(url, 2, Duration::ZERO).unwrap();
     accounts.probe().unwrap();
     chat_rooms.probe().unwrap();
 }
@@ -205,9 +205,9 @@ fn may_once_granted(database: &Database<'_>, url: &str) {
 fn a_schema_of_a_newer_program_is_refused() {
     let cluster = Cluster::shared();
     let database = cluster.database();
-    Postgres::open(&database.url(), Duration::ZERO).unwrap();
+    Postgres::open(&database.url(), 2, Duration::ZERO).unwrap();
     database.sql("UPDATE chat.schema_version SET version = 99");
-    let error = Postgres::open(&database.url(), Duration::ZERO).err().unwrap();
+    let error = Postgres::open(&database.url(), 2, Duration::ZERO).err().unwrap();
     assert!(matches!(error, OpenError::TooNew { version: 99, .. }), "{error}");
 }
 
@@ -220,7 +220,7 @@ fn what_no_waiting_helps_against_fails_at_once() {
         (database.url_of(support::postgres::OWNER, "wr0ng-password"), "password authentication failed"),
         (database.url().replace(&database.name, "no_such_database"), "does not exist"),
     ] {
-        let error = Postgres::open(&url, Duration::from_secs(600)).err().unwrap().to_string();
+        let error = Postgres::open(&url, 2, Duration::from_secs(600)).err().unwrap().to_string();
         assert!(error.contains(word) && !error.contains("wr0ng-password") && !error.contains(PASSWORD), "{error}");
     }
     assert!(begin.elapsed() < Duration::from_secs(60));
@@ -295,8 +295,8 @@ fn a_server_that_hangs_costs_a_bounded_number_of_threads() {
     let cluster = Cluster::start();
     let target = Url::parse(&cluster.database().url()).unwrap().target().unwrap();
     let threads = Arc::new(AtomicUsize::new(0));
-    let mut connections: Vec<_> = (0..MOST).map(|_| Connection::open(&target, &threads).unwrap()).collect();
-    assert!(matches!(Connection::open(&target, &threads), Err(Failure::Crowded(_))));
+    let mut connections: Vec<_> = (0..most(8)).map(|_| Connection::open(&target, &threads, most(8)).unwrap()).collect();
+    assert!(matches!(Connection::open(&target, &threads, most(8)), Err(Failure::Crowded(_))));
     cluster.pause();
     for connection in &mut connections {
         let lost = connection.run(Duration::ZERO, |session| session.query("SELECT 1", &[]));
@@ -304,16 +304,16 @@ fn a_server_that_hangs_costs_a_bounded_number_of_threads() {
     }
     drop(connections);
     // Given up, but not gone: they still count.
-    assert!(matches!(Connection::open(&target, &threads), Err(Failure::Crowded(_))));
+    assert!(matches!(Connection::open(&target, &threads, most(8)), Err(Failure::Crowded(_))));
     cluster.resume();
-    eventually(|| Connection::open(&target, &threads).is_ok());
+    eventually(|| Connection::open(&target, &threads, most(8)).is_ok());
 }
 
 #[test]
 fn a_slow_statement_is_ended_by_the_server() {
     let cluster = Cluster::shared();
     let target = Url::parse(&cluster.database().url()).unwrap().target().unwrap();
-    let mut connection = Connection::open(&target, &Arc::default()).unwrap();
+    let mut connection = Connection::open(&target, &Arc::default(), 1).unwrap();
     let slow = connection.run(Duration::from_secs(60), |session| session.query("SELECT pg_sleep(60)", &[]));
     assert!(slow.err().unwrap().to_string().contains("statement timeout"));
     assert!(connection.is_usable());

@@ -31,15 +31,22 @@ pub struct AccountSummary {
 /// An admin command was not carried out; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    #[error("there is an account {0} already; change its password with `propromo-chat account passwd {0}`")]
+    #[error(
+        "there is an account {0} already; `propromo-chat monitor join HASH {0}` lets it into a monitor's chat, \
+         `propromo-chat account passwd {0}` changes its password"
+    )]
     AccountExists(String),
     #[error("there is no account {0}; `propromo-chat account list` shows all")]
     NoSuchAccount(String),
-    #[error("there is a monitor {0} already")]
+    #[error("there is a monitor {0} already; `propromo-chat monitor join '{0}' EMAIL` lets an account into its chat")]
     MonitorExists(String),
-    #[error("there is no monitor {0}; add it first with `propromo-chat monitor add '{0}'`")]
+    #[error(
+        "there is no monitor {0}; `propromo-chat monitor list` shows all, `propromo-chat monitor add '{0}'` adds it"
+    )]
     NoSuchMonitor(String),
-    #[error("{email} is no member of the monitor {monitor_hash}")]
+    #[error("there is no monitor {0}; `propromo-chat monitor list` shows all")]
+    NothingToRemove(String),
+    #[error("{email} is no member of the monitor {monitor_hash}; `propromo-chat account list` shows who is")]
     NoMember { email: String, monitor_hash: String },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -134,7 +141,7 @@ impl SqliteAccounts {
     pub fn remove_monitor(&self, monitor_hash: &str) -> Result<(), AdminError> {
         self.change("remove a monitor", |tx| {
             let removed = tx.execute("DELETE FROM monitors WHERE monitor_hash = ?1", [monitor_hash])?;
-            Ok(if removed == 1 { Ok(()) } else { Err(AdminError::NoSuchMonitor(monitor_hash.to_owned())) })
+            Ok(if removed == 1 { Ok(()) } else { Err(AdminError::NothingToRemove(monitor_hash.to_owned())) })
         })
     }
 

@@ -20,6 +20,7 @@ use std::{
 use tempfile::TempDir;
 
 const DEMO: &str = include_str!("../../../dummy/test.sql");
+const LARAVEL: &str = include_str!("laravel.sql");
 
 /// The cluster's owner in the database, and the password of every role that the tests make.
 pub const OWNER: &str = "owner";
@@ -141,9 +142,23 @@ impl Cluster {
     /// A database of its own for a test, with the tables and accounts of `dummy/test.sql`.
     #[track_caller]
     pub fn database(&self) -> Database<'_> {
+        let database = self.empty_database();
+        database.add_demo();
+        database
+    }
+
+    /// A database of its own for a test, as Propromo's Laravel migrations leave it, with some rows of Propromo's own.
+    #[track_caller]
+    pub fn laravel_database(&self) -> Database<'_> {
+        let database = self.empty_database();
+        database.sql(LARAVEL);
+        database
+    }
+
+    #[track_caller]
+    fn empty_database(&self) -> Database<'_> {
         let name = format!("chat_{:016x}", rand::random::<u64>());
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
-        self.sql(&name, DEMO);
         Database { cluster: self, name }
     }
 
@@ -268,6 +283,12 @@ impl Database<'_> {
         self.cluster.sql(&self.name, script)
     }
 
+    /// Runs `dummy/test.sql`.
+    #[track_caller]
+    pub fn add_demo(&self) {
+        self.sql(DEMO);
+    }
+
     /// A role that may log in and read Propromo's tables; no more.
     #[track_caller]
     pub fn reader(&self) -> String {
@@ -276,6 +297,55 @@ impl Database<'_> {
             "CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'; GRANT SELECT ON users, monitors, monitor_user TO {role}"
         ));
         role
+    }
+}
+
+/// PgBouncer before a cluster, in transaction mode: each transaction is given one of `connections` to the server. Dropping
+/// it ends it.
+pub struct Pooler {
+    port: u16,
+    child: Child,
+}
+
+impl Pooler {
+    #[track_caller]
+    pub fn before(cluster: &Cluster, connections: u32) -> Pooler {
+        let port = free_address().port();
+        let users = cluster.file("users.txt", &format!("\"{OWNER}\" \"{PASSWORD}\"\n"));
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n\
+             unix_socket_dir=\npool_mode=transaction\ndefault_pool_size={connections}\nmax_client_conn=200\n\
+             auth_type=scram-sha-256\nauth_file={}\n",
+            cluster.port,
+            users.display()
+        );
+        let file = cluster.file("pgbouncer.ini", &settings);
+        let mut command = Command::new("pgbouncer");
+        if let Some((user, group)) = cluster.user {
+            command.uid(user).gid(group);
+        }
+        // Debian keeps it where only administrators look.
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{path}:/usr/sbin")).arg(file).stdin(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("pgbouncer can be started; `scripts/install pgbouncer` installs it");
+        let deadline = Instant::now() + PATIENCE;
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "PgBouncer does not start");
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        Pooler { port, child }
+    }
+
+    /// The URL of a database behind it.
+    pub fn url(&self, database: &Database<'_>) -> String {
+        database.url().replace(&format!(":{}/", database.cluster.port), &format!(":{}/", self.port))
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

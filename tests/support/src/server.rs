@@ -9,8 +9,8 @@ use serde_json::json;
 use std::{
     ffi::OsString,
     io::{BufRead, BufReader, Write},
-    net::SocketAddr,
-    os::unix::process::CommandExt,
+    net::{SocketAddr, TcpListener},
+    os::{fd::AsRawFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -190,6 +190,27 @@ impl Setup {
     pub fn start(self) -> Server {
         Server::start_from(self)
     }
+
+    /// Starts it with sockets that are open already, as systemd hands them over: descriptors from 3 on, and two variables
+    /// that say so (`sd_listen_fds(3)`).
+    #[track_caller]
+    pub fn start_with_sockets(self, sockets: &[TcpListener]) -> Server {
+        let service = self.command(&["serve", "--demo"]);
+        let copies: Vec<TcpListener> = sockets.iter().map(|s| s.try_clone().expect("a descriptor")).collect();
+        let mut script = String::new();
+        for (at, copy) in copies.iter().enumerate() {
+            rustix::io::fcntl_setfd(copy, rustix::io::FdFlags::empty()).expect("a child may have it");
+            script += &format!("exec {}<&{}; ", at + 3, copy.as_raw_fd());
+        }
+        script += &format!("export LISTEN_PID=$$ LISTEN_FDS={}; exec \"$@\"", sockets.len());
+        // Not any sh: some know descriptors of one digit only.
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &script, "bash"]).arg(service.get_program()).args(service.get_args());
+        shell.current_dir(self.dir.path()).env_clear();
+        shell.envs(service.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Server::run(self, shell)
+    }
 }
 
 /// A running server. Dropping it kills it.
@@ -224,7 +245,13 @@ impl Server {
         let mut arguments = vec!["serve"];
         arguments.extend(setup.demo.then_some("--demo"));
         arguments.extend(setup.flags.iter().map(String::as_str));
-        let mut child = setup.command(&arguments).spawn().expect("the binary can be started");
+        let command = setup.command(&arguments);
+        Server::run(setup, command)
+    }
+
+    #[track_caller]
+    fn run(setup: Setup, mut command: Command) -> Server {
+        let mut child = command.spawn().expect("the binary can be started");
         let (announce, announced) = mpsc::channel();
         let log = Transcript::of(child.stderr.take().expect("stderr is a pipe"), |_| {});
         let output = Transcript::of(child.stdout.take().expect("stdout is a pipe"), move |line| {
