@@ -97,6 +97,78 @@ fn a_user_without_the_rights_is_told() {
 }
 
 #[test]
+fn a_user_who_lacks_a_command_or_a_key_of_scripts_is_told() {
+    for (n, rights) in
+        ["~* &* +@all -@stream", "~* &* +@all -hset", "~* &* +@all -xrange", "~other:* &* +@all", "~* +@all"]
+            .into_iter()
+            .enumerate()
+    {
+        let redis = Redis::start();
+        let mut acl = redis::cmd("ACL");
+        let user = format!("chat{n}");
+        acl.arg(&["SETUSER", &user, "on", ">pass", "resetchannels"]);
+        for right in rights.split(' ') {
+            acl.arg(right);
+        }
+        redis.ask::<()>(acl).expect("a user can be made");
+        let url = format!("redis://{user}:pass@127.0.0.1:{}", redis.port);
+        is_wrong(&with_redis(&url), &["docs/DEPLOYMENT.md"]);
+        let mut keys = redis::cmd("KEYS");
+        keys.arg("*:ref:*");
+        assert!(redis.ask::<Vec<String>>(keys).expect("the keys").is_empty(), "{rights}");
+    }
+}
+
+#[test]
+fn the_user_of_the_documents_may_do_all() {
+    let redis = Redis::start();
+    let documents = include_str!("../../docs/DEPLOYMENT.md");
+    let line = documents.lines().find_map(|line| line.strip_prefix("ACL ")).expect("the ACL line");
+    let mut acl = redis::cmd("ACL");
+    for word in line.replace("PASSWORD", "pass").split(' ') {
+        acl.arg(word);
+    }
+    redis.ask::<()>(acl).expect("a user can be made");
+    let (code, told) = check(&with_redis(&format!("redis://chat:pass@127.0.0.1:{}", redis.port)));
+    assert_eq!(code, Some(0), "{told}");
+    let mut keys = redis::cmd("KEYS");
+    keys.arg("*");
+    let left = redis.ask::<Vec<String>>(keys).expect("the keys");
+    assert!(left.iter().all(|key| key.ends_with(":probe")), "{left:?}");
+}
+
+#[test]
+fn a_password_of_redis_is_never_shown() {
+    let redis = Redis::start();
+    redis.configure("requirepass", "s3cret");
+    let at = format!("127.0.0.1:{}", redis.port);
+    for url in [
+        format!("redis://s3cret@{at}"),
+        format!("redis://:s3cret@{at}"),
+        format!("redis://:wrong?s3cret@{at}"),
+        format!("redis://{at}?pass=s3cret"),
+        format!("redis://{at}?pass=s3cret@x"),
+        format!("redis://{at}?s3cret@x"),
+        format!("redis://s3cret@{at}/x"),
+        format!("redis://:s3cret@{at}?color=red"),
+        "redis:s3cret@host".to_owned(),
+    ] {
+        let setup = with_redis(&url);
+        let (_, told) = check(&setup);
+        assert!(!told.contains("s3cret"), "{url}:\n{told}");
+        let told = setup.run(&["migrate"]);
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(!told.contains("s3cret"), "{url}:\n{told}");
+    }
+}
+
+#[test]
+fn the_oldest_redis_is_well_and_an_older_one_is_told() {
+    let (code, told) = check(&with_redis(&Redis::oldest().url()));
+    assert_eq!(code, Some(0), "{told}");
+}
+
+#[test]
 fn a_redis_that_forgets_is_noted() {
     let redis = Redis::start();
     redis.configure("appendonly", "no");

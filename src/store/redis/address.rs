@@ -57,11 +57,18 @@ impl Deployment {
         let (scheme, rest) = url.split_once("://").ok_or("a redis:// or rediss:// URL")?;
         let scheme = scheme.to_ascii_lowercase();
         let (base, kind) = scheme.split_once(['+', '-']).unwrap_or((&scheme, ""));
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let query: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let (rest, all) = rest.split_once('?').unwrap_or((rest, ""));
+        let query: Vec<(String, String)> = form_urlencoded::parse(all.as_bytes()).into_owned().collect();
         let parameter = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
         for (name, _) in &query {
-            if !["ca", "db", "user", "pass", "sentinel_user", "sentinel_pass"].contains(&name.as_str()) {
+            let known = ["ca", "db", "user", "pass", "sentinel_user", "sentinel_pass"].contains(&name.as_str());
+            if !known && all.contains('@') {
+                // Behind the last `@` stands the host: what is before it is a password, or part of one.
+                return Err(
+                    "a Redis URL whose user and password are percent-encoded: ? is %3F, / is %2F, @ is %40".into()
+                );
+            }
+            if !known {
                 return Err(format!("a Redis URL with parameters it knows; {} is none of them", name.escape_debug()));
             }
         }
@@ -286,6 +293,15 @@ mod tests {
     fn a_password_is_not_shown() {
         let shown = Deployment::parse("redis+cluster://u:secret@a,b").unwrap().to_string();
         assert_eq!(shown, "redis+cluster://u:***@a,b");
+    }
+
+    #[test]
+    fn no_part_of_a_password_is_in_what_is_wrong() {
+        for url in ["redis://:pa?s3cret@h", "redis://u:p/x?s3cret&a=b@h:port"] {
+            let wrong = Deployment::parse(url).err().unwrap();
+            assert!(!wrong.contains("s3cret") && wrong.contains("percent-encoded"), "{wrong}");
+        }
+        assert_eq!(Deployment::parse("redis://s3cret@h").unwrap().to_string(), "redis://***@h");
     }
 
     proptest! {

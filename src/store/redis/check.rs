@@ -3,6 +3,7 @@
 use super::{
     address::{Deployment, Host, Layout},
     fleet::Fleet,
+    script,
     server::Wire,
     shared::feed_channel,
     wire::BEAT,
@@ -18,8 +19,8 @@ use std::{
 /// How long one server's connecting and each of its answers may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The oldest Redis that has all that is used.
-const OLDEST: u32 = 7;
+/// The oldest Redis that has all that is used, and that this is tested with.
+const OLDEST: (u32, u32) = (6, 2);
 
 /// What is wrong with Redis, and what to do about it. URLs are shown without their passwords.
 #[derive(Debug, thiserror::Error)]
@@ -35,26 +36,42 @@ pub fn check(deployment: &Deployment) -> Result<Vec<String>, Fault> {
     let formed = Fleet::form(deployment, 0, PATIENCE);
     let (fleet, wires) = formed.map_err(|error| fault(explained(deployment, &error)))?;
     let mut doubts = Vec::new();
-    for (master, mut wire) in fleet.masters.iter().zip(wires) {
+    for (index, (master, mut wire)) in fleet.masters.iter().zip(wires).enumerate() {
         let (host, wire) = (master.server.host.to_string(), &mut wire);
-        rights(deployment, wire).map_err(|error| fault(explained(deployment, &error)))?;
         let info = info(wire);
-        if let Some(version) = info.version.as_deref().filter(|version| major(version) < OLDEST) {
-            return Err(fault(format!("{host} is Redis {version}; Redis {OLDEST}.0 or later is needed")));
+        if let Some(version) = info.version.as_deref().filter(|version| major_minor(version) < OLDEST) {
+            let (major, minor) = OLDEST;
+            return Err(fault(format!("{host} is Redis {version}; Redis {major}.{minor} or later is needed")));
         }
+        rights(deployment, wire, &fleet.probe_key(index)).map_err(|error| fault(explained(deployment, &error)))?;
         doubts.extend(info.doubts(&host));
     }
     Ok(doubts)
 }
 
-/// Fails if the user of the URL may not do all that the stores do.
-fn rights(deployment: &Deployment, wire: &mut Wire) -> RedisResult<()> {
+/// Fails if the user of the URL may not do all that the stores do: each command that they use is given once, on keys
+/// that are named as theirs and stand beside `probe_key`.
+fn rights(deployment: &Deployment, wire: &mut Wire, probe_key: &str) -> RedisResult<()> {
     let channel = feed_channel(deployment);
-    wire.ask(&cmd("EVAL").arg("return redis.call('TIME')[1]").arg(0).get_packed_command())?;
-    wire.ask(&cmd("SCRIPT").arg("LOAD").arg("return 1").get_packed_command())?;
+    let key = |what: &str| format!("{}:{what}", probe_key.trim_end_matches(":probe"));
+    let (log, head, mark) = (key("log"), key("head"), key("ref:probe"));
     wire.ask(&cmd("PUBLISH").arg(&channel).arg(BEAT).get_packed_command())?;
     wire.ask(&cmd("SUBSCRIBE").arg(&channel).get_packed_command())?;
-    wire.ask(&cmd("UNSUBSCRIBE").arg(&channel).get_packed_command()).map(drop)
+    wire.ask(&cmd("UNSUBSCRIBE").arg(&channel).get_packed_command())?;
+    wire.ask(&cmd("SCRIPT").arg("LOAD").arg(script::PROBE.code).get_packed_command())?;
+    let probe =
+        cmd("EVALSHA").arg(script::PROBE.hash()).arg(3).arg(&[&log, &head, &mark]).arg(&channel).arg(BEAT).to_owned();
+    wire.ask(&probe.get_packed_command())?;
+    for command in [
+        cmd("XRANGE").arg(&log).arg("-").arg("+"),
+        cmd("XREVRANGE").arg(&log).arg("+").arg("-"),
+        cmd("HMGET").arg(&head).arg("last"),
+        cmd("HGET").arg(&head).arg("last"),
+        cmd("HGETALL").arg(&head),
+    ] {
+        wire.ask(&command.get_packed_command())?;
+    }
+    Ok(())
 }
 
 /// What a server tells of itself, if its user may ask.
@@ -104,8 +121,9 @@ impl Info {
     }
 }
 
-fn major(version: &str) -> u32 {
-    version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(u32::MAX)
+fn major_minor(version: &str) -> (u32, u32) {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(u32::MAX));
+    (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(u32::MAX))
 }
 
 /// An error as a sentence, with what to do.
@@ -127,9 +145,13 @@ fn explained(deployment: &Deployment, error: &RedisError) -> String {
         (_, "MISCONF") => "it can't save its data, so it takes no writes; its own log says why, often a full disk",
         (_, "OOM") => "its memory is full; raise maxmemory, or lower HISTORY_MAX",
         (_, "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN") => "it is not ready; try again in a moment",
+        // Within scripts 7.0 and later say it in words of their own.
         (_, "NOPERM") => "its user may not do what is needed; docs/DEPLOYMENT.md has the ACL line",
         (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => {
             "it is one server of a cluster; use redis+cluster://"
+        }
+        _ if said.contains("executing the script can't") || said.contains("NOPERM") => {
+            "its user may not do what is needed; docs/DEPLOYMENT.md has the ACL line"
         }
         _ if said.contains("cluster support disabled") => "it is no cluster; use redis://",
         _ if said.contains("unknown command 'SENTINEL'") => {

