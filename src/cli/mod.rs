@@ -8,6 +8,7 @@ pub mod backup;
 pub mod check;
 pub mod failure;
 pub mod health;
+pub mod import;
 pub mod keys;
 pub mod login;
 pub mod migrate;
@@ -81,6 +82,7 @@ fn command() -> Command {
         .subcommand(talk::command())
         .subcommand(backup::command())
         .subcommand(migrate::command())
+        .subcommand(import::command())
         .subcommand(keys::command())
 }
 
@@ -125,6 +127,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         token::NAME => token::run(of_command, &settings),
         backup::NAME => backup::run(of_command, &settings),
         migrate::NAME => migrate::run(&settings),
+        import::NAME => import::run(of_command, &settings),
         _ => Err(Failure::Usage(format!("{name} is no command; try --help"))),
     }
 }

@@ -2,8 +2,10 @@
 
 mod crowd;
 mod everything_fails;
+mod import;
 mod migrate;
 mod names;
+mod oldest;
 mod outages;
 mod postgres;
 mod presence;

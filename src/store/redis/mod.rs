@@ -28,6 +28,7 @@ mod keys;
 mod ledger;
 mod log;
 mod names;
+pub mod original;
 mod presence;
 mod script;
 mod server;

@@ -21,6 +21,7 @@ pub mod data_dir;
 pub mod database;
 mod demo;
 pub mod error;
+pub mod import;
 pub mod ledger;
 pub mod log;
 pub mod saved;

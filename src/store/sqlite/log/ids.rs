@@ -54,6 +54,11 @@ pub(in crate::store::sqlite) fn join(key: i64, tail: i64) -> MessageId {
     MessageId(Uuid::from_u128(((key >> 12) << 80) | (7 << 76) | ((key & 0xfff) << 64) | (0b10 << 62) | tail))
 }
 
+/// The other half.
+pub(in crate::store::sqlite) fn tail(id: MessageId) -> i64 {
+    (id.0.as_u128() & TAIL_MASK) as i64
+}
+
 /// The key of any UUID. Only for an id that [`join`] made does it lead back to the same id.
 pub(in crate::store::sqlite) fn key(id: MessageId) -> i64 {
     let bits = id.0.as_u128();

@@ -48,6 +48,11 @@ const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/log-1.sql")), M::up
 pub(super) const VERSION: u32 = STEPS.len() as u32;
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
+/// Makes the file if there is none, and brings its tables up to date.
+pub(super) fn prepare(path: &Path) -> Result<(), StoreOpenError> {
+    database::prepare(path, &MIGRATIONS, VERSION)
+}
+
 /// The log of one process.
 pub struct SqliteLog {
     /// Used at the log's desk, and for milliseconds by the keeper and [`MessageLog::forget`].
@@ -63,7 +68,7 @@ impl SqliteLog {
     /// `None` keeps all.
     pub fn open(path: &Path, history_max: Option<u64>, durability: Durability) -> Result<SqliteLog, StoreOpenError> {
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
-        database::prepare(path, &MIGRATIONS, VERSION)?;
+        prepare(path)?;
         let writing = Tuning {
             sync: DiskSync::from(durability),
             autocheckpoint: 0,

@@ -1,0 +1,210 @@
+//! `import`: takes over the messages of an original Propromo chat, which kept them in Redis.
+
+use super::{Failure, failed, say};
+use crate::{
+    config::{
+        Storage,
+        sources::Settings,
+        value::{has_password, without_password},
+    },
+    message::RoomName,
+    store::{
+        moving::Kept,
+        redis::{
+            RedisStores,
+            address::Deployment,
+            check,
+            import::Standing,
+            original::{Original, Read},
+        },
+        sqlite::{data_dir::DataDir, import::OldMessages},
+    },
+};
+use clap::{Arg, ArgMatches, Command};
+use std::{io, path::Path};
+
+pub const NAME: &str = "import";
+
+/// Messages taken over at a time.
+const PAGE: usize = 256;
+
+/// A sign of life every so many messages.
+const PROGRESS: u64 = 10_000;
+
+/// Names in a line.
+const NAMED: usize = 5;
+
+pub fn command() -> Command {
+    Command::new(NAME)
+        .about("Take over the messages that an original Propromo chat has kept in Redis")
+        .arg(
+            Arg::new("url")
+                .value_name("URL")
+                .required(true)
+                .help("Its Redis, such as redis://localhost:6379; `-` reads the URL from standard input, if it holds a password"),
+        )
+        .after_help(
+            "Stop the server first. The messages go to where this server keeps its own (DATA_DIR, or the Redis of \
+             CHAT_STORAGE_URL). Each keeps its time, and of its id all that a UUIDv7 has room for; what is there already \
+             is not taken twice, so it may be run again. That Redis is only read.\n\n\
+             What is read are the keys chatroom:MONITOR:messages (a hash) and chatroom:MONITOR:messages:UUID (text), each \
+             value a JSON object with email, timestamp and text.",
+        )
+}
+
+pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
+    let url = matches.get_one::<String>("url").map_or("", String::as_str);
+    if has_password(url) {
+        return Err(Failure::Usage(
+            "the URL holds a password, which every user of this machine could read; give - in its place, and the URL on \
+             standard input"
+                .into(),
+        ));
+    }
+    let url = if url == "-" {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map_err(|e| Failure::Failed(format!("standard input can't be read: {e}")))?;
+        line.trim().to_owned()
+    } else {
+        url.to_owned()
+    };
+    let deployment =
+        Deployment::parse(&url).map_err(|expected| Failure::Usage(format!("the URL should be {expected}")))?;
+    let mut original = Original::open(&deployment).map_err(failed)?;
+    let rooms = original.rooms().map_err(failed)?;
+    if rooms.is_empty() {
+        return Err(Failure::Failed(format!(
+            "{deployment} has no key chatroom:…:messages; is it the Redis of a Propromo chat, and the number of its \
+             database right (…/0)?"
+        )));
+    }
+    let mut target = Target::open(settings)?;
+    let mut count = Count::default();
+    for room in &rooms {
+        let Read { messages, unreadable } = original.read(room).map_err(failed)?;
+        let name = RoomName::monitor(&room.id);
+        count.strange.extend(unreadable);
+        if !target.take(&name, &messages, &mut count)? {
+            count.refused.push(room.id.clone());
+        }
+        count.rooms += 1;
+    }
+    count.say()
+}
+
+/// What has been done so far.
+#[derive(Default)]
+struct Count {
+    rooms: usize,
+    taken: u64,
+    there: u64,
+    /// Keys of what is no message.
+    strange: Vec<String>,
+    /// Monitors whose rooms have messages of their own.
+    refused: Vec<String>,
+}
+
+impl Count {
+    fn add(&mut self, page: usize, taken: usize) -> Result<(), Failure> {
+        let told = (self.taken + self.there) / PROGRESS;
+        self.taken += taken as u64;
+        self.there += (page - taken) as u64;
+        let now = self.taken + self.there;
+        if now / PROGRESS > told { say(format_args!("messages: {now} so far")) } else { Ok(()) }
+    }
+
+    fn say(&self) -> Result<(), Failure> {
+        say(format_args!(
+            "messages: {} of {} room{} taken over, {} were there already",
+            self.taken,
+            self.rooms,
+            if self.rooms == 1 { "" } else { "s" },
+            self.there
+        ))?;
+        if !self.strange.is_empty() {
+            say(format_args!("left out, since it is no message: {}", listed(&self.strange)))?;
+        }
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Failed(format!(
+            "the Redis of CHAT_STORAGE_URL has messages of its own already in {}; older ones can't be put before them: choose \
+             another database number, or empty that one, and run this again",
+            listed(&self.refused)
+        )))
+    }
+}
+
+/// Where this server keeps its messages.
+enum Target {
+    Embedded { log: OldMessages, _claim: DataDir },
+    Redis(RedisStores),
+}
+
+impl Target {
+    fn open(settings: &Settings) -> Result<Target, Failure> {
+        match settings.storage()? {
+            Storage::Embedded => {
+                let data_dir = settings.data_dir()?;
+                // Held to the end: a server that runs knows its rooms by heart.
+                let claim = DataDir::claim(&data_dir)?;
+                let log = OldMessages::open(&Path::new(&data_dir).join("log.db"))?;
+                Ok(Target::Embedded { log, _claim: claim })
+            }
+            Storage::Redis(url) => {
+                let deployment = Deployment::parse(&url)
+                    .map_err(|expected| Failure::Usage(format!("CHAT_STORAGE_URL should be {expected}")))?;
+                check::check(&deployment).map_err(|fault| Failure::Failed(fault.to_string()))?;
+                let stores = RedisStores::open(deployment, None).map_err(|error| {
+                    Failure::Failed(format!("can't start the threads of {}: {error}", without_password(&url)))
+                })?;
+                Ok(Target::Redis(stores))
+            }
+        }
+    }
+
+    /// Takes over messages, which are in the order of their ids; `false` if the room can't have them.
+    fn take(&mut self, room: &RoomName, messages: &[Kept], count: &mut Count) -> Result<bool, Failure> {
+        match self {
+            Target::Embedded { log, .. } => {
+                for page in messages.chunks(PAGE) {
+                    count.add(page.len(), log.take(room, page)?)?;
+                }
+                Ok(true)
+            }
+            Target::Redis(stores) => take_to_redis(stores, room, messages, count),
+        }
+    }
+}
+
+fn take_to_redis(stores: &RedisStores, room: &RoomName, messages: &[Kept], count: &mut Count) -> Result<bool, Failure> {
+    let standing = stores.log.standing(std::slice::from_ref(room))?.pop();
+    let (mut before, rest) = match standing {
+        None | Some(Standing::Untouched) => (None, messages),
+        Some(Standing::TakenOver { last, spoken }) => {
+            let Some(at) = messages.iter().position(|kept| kept.message.id == last) else { return Ok(false) };
+            let (there, rest) = messages.split_at(at + 1);
+            count.add(there.len(), 0)?;
+            if spoken && !rest.is_empty() {
+                return Ok(false);
+            }
+            (Some(last), rest)
+        }
+        Some(Standing::Taken) => return Ok(false),
+    };
+    for page in rest.chunks(PAGE) {
+        if !stores.log.import(room, before, page)? {
+            return Ok(false);
+        }
+        before = page.last().map(|kept| kept.message.id);
+        count.add(page.len(), page.len())?;
+    }
+    Ok(true)
+}
+
+fn listed(names: &[String]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", shown.join(", ")).replace(char::is_control, " ")
+}

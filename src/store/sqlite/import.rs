@@ -1,0 +1,103 @@
+//! Old messages for the log, from a program that kept them elsewhere.
+//!
+//! The caller holds the data directory's lock, so nobody else writes meanwhile, and no server has ids or rooms in mind.
+
+use super::{
+    StoreOpenError,
+    database::{self, DiskSync, Tuning},
+    failed,
+    log::{self, ids},
+};
+use crate::{
+    message::RoomName,
+    store::{StoreError, moving::Kept},
+};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use std::path::Path;
+
+/// A `log.db` that messages are put into, in their places between those that are there.
+pub struct OldMessages(Connection);
+
+impl OldMessages {
+    /// Opens the file, made and brought up to date if need be.
+    pub fn open(path: &Path) -> Result<OldMessages, StoreOpenError> {
+        let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
+        log::prepare(path)?;
+        let tuning = Tuning {
+            sync: DiskSync::Checkpoint,
+            autocheckpoint: 1000,
+            cache_kib: 8 * 1024,
+            query_only: false,
+            busy: database::BUSY,
+        };
+        let mut connection = database::connect(path, &tuning).map_err(unusable)?;
+        let index = |connection: &mut Connection| -> rusqlite::Result<()> {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // So that what is put in below needs no other place than the index.
+            tx.execute(
+                "INSERT OR IGNORE INTO by_room (room, key)
+                 SELECT room, key FROM messages WHERE key > (SELECT key FROM indexed)",
+                (),
+            )?;
+            tx.execute("UPDATE indexed SET key = max(key, (SELECT coalesce(max(key), 0) FROM messages))", ())?;
+            tx.commit()
+        };
+        index(&mut connection).map_err(unusable)?;
+        Ok(OldMessages(connection))
+    }
+
+    /// Puts messages into a room, all or none; says how many were not there yet.
+    pub fn take(&mut self, room: &RoomName, page: &[Kept]) -> Result<usize, StoreError> {
+        let mut take = || -> rusqlite::Result<usize> {
+            let tx = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let room = room_id(&tx, room)?;
+            let mut taken = 0;
+            for Kept { message, .. } in page {
+                let tail = ids::tail(message.id);
+                let Some(key) = free_key(&tx, room, ids::key(message.id), tail)? else { continue };
+                tx.prepare_cached(
+                    "INSERT INTO messages (key, room, tail, sender, text, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute((
+                    key,
+                    room,
+                    tail,
+                    &*message.sender,
+                    &*message.text,
+                    message.extra.as_deref(),
+                ))?;
+                tx.prepare_cached("INSERT OR IGNORE INTO by_room (room, key) VALUES (?1, ?2)")?.execute((room, key))?;
+                tx.prepare_cached("UPDATE indexed SET key = max(key, ?1)")?.execute([key])?;
+                taken += 1;
+            }
+            tx.commit()?;
+            Ok(taken)
+        };
+        take().map_err(failed(log::STORE, "take over messages"))
+    }
+}
+
+fn room_id(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<i64> {
+    let found = tx.query_row("SELECT id FROM rooms WHERE name = ?1", [room.as_str()], |row| row.get(0)).optional()?;
+    found.map_or_else(
+        || {
+            tx.execute("INSERT INTO rooms (name) VALUES (?1)", [room.as_str()])?;
+            Ok(tx.last_insert_rowid())
+        },
+        Ok,
+    )
+}
+
+/// The first key from `key` on that no other message has; `None` if this one is there. Keys are one sequence for all
+/// rooms, so that of an old message may be another room's.
+fn free_key(tx: &Transaction<'_>, room: i64, key: i64, tail: i64) -> rusqlite::Result<Option<i64>> {
+    let mut look_up = tx.prepare_cached("SELECT room = ?2 AND tail = ?3 FROM messages WHERE key = ?1")?;
+    let mut key = key;
+    loop {
+        match look_up.query_row((key, room, tail), |row| row.get::<_, bool>(0)).optional()? {
+            None => return Ok(Some(key)),
+            Some(true) => return Ok(None),
+            Some(false) => key += 1,
+        }
+    }
+}
