@@ -1,13 +1,10 @@
 //! `import`: takes over the messages of an original Propromo chat, which kept them in Redis.
 
-use super::{Failure, failed, say};
+use super::failure::{Failure, failed, say};
 use crate::{
-    config::{
-        Storage,
-        sources::Settings,
-        value::{has_password, without_password},
-    },
+    config::{sources::Settings, value::Storage},
     message::RoomName,
+    redact::{has_password, without_password},
     store::{
         moving::Kept,
         redis::{

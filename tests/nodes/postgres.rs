@@ -454,7 +454,7 @@ fn a_role_that_may_connect_three_times_serves_everybody() {
     let database = cluster.database();
     database.sql(&format!("CREATE ROLE few LOGIN PASSWORD '{PASSWORD}' CONNECTION LIMIT 3; GRANT SELECT ON users, monitors, monitor_user TO few; CREATE SCHEMA chat AUTHORIZATION few"));
     let server = with(database.url_of("few", PASSWORD)).start();
-    assert_eq!(refused_of(&server, 48, 3), 0, "{}", server.log());
+    assert_eq!(refused_of(&server, 24, 3), 0, "{}", server.log());
     let told: Vec<_> = server.log().lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect();
     assert!(told.len() <= 1, "{told:#?}");
     assert!(told.iter().all(|line| line.contains("DATABASE_POOL") && line.contains("53300")), "{told:#?}");

@@ -101,34 +101,39 @@ impl Accounts for PostgresAccounts {
             return Ok(None);
         }
         let email = email.to_owned();
-        let rows =
-            self.database.read(STORE, "look up an account", move |session| session.query(BY_EMAIL, &[email.typed()]))?;
+        let rows = self
+            .database
+            .read(STORE, "look up an account", move |session| session.query(BY_EMAIL, &[email.typed()]))?;
         Ok(rows.first().map(account))
     }
 
     fn by_id(&self, user: UserId) -> Result<Option<Account>, StoreError> {
-        let rows = self.database.read(STORE, "look up an account", move |session| session.query(BY_ID, &[user.0.typed()]))?;
+        let rows =
+            self.database.read(STORE, "look up an account", move |session| session.query(BY_ID, &[user.0.typed()]))?;
         Ok(rows.first().map(account))
     }
 
     fn display_names(&self, emails: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
         let emails: Vec<String> = emails.iter().map(|email| as_text(email)).collect();
-        let rows =
-            self.database.read(STORE, "look up names", move |session| session.query(DISPLAY_NAMES, &[emails.typed()]))?;
+        let rows = self
+            .database
+            .read(STORE, "look up names", move |session| session.query(DISPLAY_NAMES, &[emails.typed()]))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     fn is_monitor(&self, monitor_hash: &str) -> Result<bool, StoreError> {
         let hash = as_text(monitor_hash);
-        let rows =
-            self.database.read(STORE, "look up a monitor", move |session| session.query(IS_MONITOR, &[hash.typed()]))?;
+        let rows = self
+            .database
+            .read(STORE, "look up a monitor", move |session| session.query(IS_MONITOR, &[hash.typed()]))?;
         Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 
     fn members(&self, monitor_hash: &str, limit: usize) -> Result<Vec<(UserId, String)>, StoreError> {
         let (hash, limit) = (as_text(monitor_hash), limit as i64);
         let what = "list a monitor's members";
-        let rows = self.database.read(STORE, what, move |session| session.query(MEMBERS, &[hash.typed(), limit.typed()]))?;
+        let rows =
+            self.database.read(STORE, what, move |session| session.query(MEMBERS, &[hash.typed(), limit.typed()]))?;
         Ok(rows.iter().map(|row| (UserId(row.get(0)), row.get(1))).collect())
     }
 
@@ -142,9 +147,9 @@ impl Accounts for PostgresAccounts {
     fn memberships(&self, asked: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError> {
         let accounts: Vec<i64> = asked.iter().map(|(user, _)| user.0).collect();
         let hashes: Vec<String> = asked.iter().map(|(_, monitor_hash)| as_text(monitor_hash)).collect();
-        let rows = self
-            .database
-            .read(STORE, "look up a membership", move |session| session.query(MEMBERSHIPS, &[accounts.typed(), hashes.typed()]))?;
+        let rows = self.database.read(STORE, "look up a membership", move |session| {
+            session.query(MEMBERSHIPS, &[accounts.typed(), hashes.typed()])
+        })?;
         Ok(rows.iter().map(|row| Membership::of(row.get(0), row.get(1))).collect())
     }
 

@@ -192,16 +192,16 @@ fn message(uuid: &str, json: &[u8]) -> Option<Message> {
 
 /// A UUIDv7 of this time with the last 74 bits of `bits`, the version and the variant left out.
 fn id(millis: u64, bits: u128) -> MessageId {
-    placed(u128::from(millis) << 16 | 7 << 12 | (bits >> 64) & 0xfff, bits & TAIL)
+    placed((u128::from(millis) << 16) | (7 << 12) | ((bits >> 64) & 0xfff), bits & TAIL)
 }
 
 /// `place`: the first 64 bits.
 fn placed(place: u128, tail: u128) -> MessageId {
-    MessageId(Uuid::from_u128(place << 64 | 0b10 << 62 | tail))
+    MessageId(Uuid::from_u128((place << 64) | (0b10 << 62) | tail))
 }
 
 fn next_place(place: u128) -> u128 {
-    if place & 0xfff < 0xfff { place + 1 } else { (place >> 16) + 1 << 16 | 7 << 12 }
+    if place & 0xfff < 0xfff { place + 1 } else { (((place >> 16) + 1) << 16) | (7 << 12) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/append.lua")));
 pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/forget.lua")));
 pub(super) static IMPORT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/import.lua")));
-/// What [`check`](super::check) tries.
+/// What `check` tries.
 pub(super) static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/probe.lua")));
 pub(super) static SPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/spend.lua")));
 pub(super) static NAMES: LazyLock<Script> =
@@ -60,7 +60,9 @@ mod tests {
         for (file, code) in files("src/store/redis", ".rs") {
             let used = words(&code, "cmd(\"");
             let missing: Vec<_> = used.difference(&check).filter(|word| !others.contains(*word)).collect();
-            assert!(file.ends_with("tests.rs") || missing.is_empty(), "check.rs does not try {missing:?} of {file}");
+            // An original chat's Redis is another one.
+            let other = ["tests.rs", "original.rs"].iter().any(|name| file.ends_with(name));
+            assert!(other || missing.is_empty(), "check.rs does not try {missing:?} of {file}");
         }
     }
 }

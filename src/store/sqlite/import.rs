@@ -3,14 +3,13 @@
 //! The caller holds the data directory's lock, so nobody else writes meanwhile, and no server has ids or rooms in mind.
 
 use super::{
-    StoreOpenError,
     database::{self, DiskSync, Tuning},
-    failed,
+    error::{StoreOpenError, failed},
     log::{self, ids},
 };
 use crate::{
     message::RoomName,
-    store::{StoreError, moving::Kept},
+    store::{error::StoreError, moving::Kept},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::Path;
