@@ -18,7 +18,7 @@ use crate::{
     },
 };
 use clap::{Arg, ArgMatches, Command};
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 pub const NAME: &str = "import";
 
@@ -152,7 +152,7 @@ impl Target {
                 let deployment = Deployment::parse(&url)
                     .map_err(|expected| Failure::Usage(format!("CHAT_STORAGE_URL should be {expected}")))?;
                 check::check(&deployment).map_err(|fault| Failure::Failed(fault.to_string()))?;
-                let stores = RedisStores::open(deployment, None).map_err(|error| {
+                let stores = RedisStores::open(deployment, None, Duration::MAX).map_err(|error| {
                     Failure::Failed(format!("can't start the threads of {}: {error}", without_password(&url)))
                 })?;
                 Ok(Target::Redis(stores))

@@ -156,13 +156,13 @@ impl Accounts for PostgresAccounts {
     fn epochs(&self, users: &[UserId]) -> Result<Vec<Option<Epoch>>, StoreError> {
         let accounts: Vec<i64> = users.iter().map(|user| user.0).collect();
         let what = "tell whether access was revoked";
-        let rows = self.database.read(STORE, what, move |session| session.query(EPOCHS, &[&accounts]))?;
+        let rows = self.database.read(STORE, what, move |session| session.query(EPOCHS, &[accounts.typed()]))?;
         let epoch = |row: &Row| row.get::<_, Option<&str>>(0).map(|hash| Epoch::of(hash, row.get(1)));
         Ok(rows.iter().map(epoch).collect())
     }
 
     fn revoke(&self, user: UserId) -> Result<(), StoreError> {
-        let work = move |session: &mut Session| session.client.execute(REVOKE, &[&user.0]);
+        let work = move |session: &mut Session| session.client.execute_typed(REVOKE, &[user.0.typed()]);
         self.database.write(STORE, "revoke access", work).map(drop)
     }
 

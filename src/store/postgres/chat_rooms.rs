@@ -100,14 +100,16 @@ impl PostgresChatRooms {
 impl ChatRooms for PostgresChatRooms {
     fn list(&self, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError> {
         let (what, most) = ("list the rooms", bounded(most));
-        let rows = self.database.read(STORE, what, move |session| session.query(LIST, &[&after, &most]))?;
+        let rows =
+            self.database.read(STORE, what, move |session| session.query(LIST, &[after.typed(), most.typed()]))?;
         rows.iter().map(|row| room(row).map_err(unreadable(what))).collect()
     }
 
     fn untouched(&self, before: Timestamp, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError> {
         let (what, before, after, most) = ("list the rooms", system_time(before), after.max(FIRST), bounded(most));
-        let rows =
-            self.database.read(STORE, what, move |session| session.query(UNTOUCHED, &[&after, &before, &most]))?;
+        let rows = self.database.read(STORE, what, move |session| {
+            session.query(UNTOUCHED, &[after.typed(), before.typed(), most.typed()])
+        })?;
         rows.iter().map(|row| room(row).map_err(unreadable(what))).collect()
     }
 
