@@ -12,7 +12,7 @@ use support::{
     http::{get, post_with},
 };
 
-// Seen to fail with POOL_SIZE=16 in `http::gateway`: the storm takes the whole pool, and others get 503.
+// Seen to fail with a line of 1,000 places (then `WAITING_LOGINS`): the storm takes the whole pool, and others get 503.
 #[test]
 fn a_storm_of_passwords_leaves_the_chat_and_other_requests_alone() {
     const STORM: usize = 64;

@@ -206,7 +206,7 @@ fn strangers_questions(server: &Server, room: &str, token: Option<&str>) -> Vec<
     answers.iter().map(|answer| (answer.status, answer.text().to_owned())).collect()
 }
 
-// Seen to fail without `is_hidden` in `door::chitchat::find`: most answers are those of a private room.
+// What `door::chitchat::find` is for: before it number and title showed a hidden room as they do a private one.
 #[test]
 fn without_its_token_a_hidden_room_is_not_there() {
     let server = Server::start();
@@ -226,7 +226,7 @@ fn without_its_token_a_hidden_room_is_not_there() {
     assert_eq!(ask(&server, "GET", "/chats/Cave/token/renew", Some(&token), None).status, 201);
 }
 
-// Seen to fail without the hash for a room that is not there, in `api::chats::enter`.
+// What the hash for a room that is not there is for, in `api::chats::enter`.
 #[test]
 fn a_hidden_room_is_not_found_out_by_the_time_of_a_refusal() {
     let server = Server::start();
@@ -254,7 +254,7 @@ fn a_hidden_room_is_not_found_out_by_the_time_of_a_refusal() {
     }
 }
 
-// Seen to fail with the room's number as target in `api::chats::enter`, and no count where there is no room.
+// What the count for a room that is not there is for, in `api::chats::enter`.
 #[test]
 fn a_hidden_room_is_not_found_out_by_when_guesses_are_too_many() {
     let server = Server::with().env("LOGIN_RATE", "2").start();

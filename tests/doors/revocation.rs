@@ -158,7 +158,7 @@ fn ends_all(server: &Server, end: impl FnOnce(), again: Person) {
     server.join(again, DEMO).say_and_hear("back");
 }
 
-// Seen to fail with an `Epoch::ended` that is never true: she stays, and her tokens open everything.
+// What `Epoch` is for: before it she stayed, and her tokens opened everything.
 #[test]
 fn a_changed_password_ends_tokens_and_connections_at_every_door() {
     let server = Server::start();
@@ -170,7 +170,7 @@ fn a_changed_password_ends_tokens_and_connections_at_every_door() {
     ends_all(&server, change, Person { password: "another one", ..ALICE });
 }
 
-// Seen to fail with an `Epoch::of` that leaves the number of revocations out.
+// What the number of revocations is for in `Epoch::of`.
 #[test]
 fn account_revoke_ends_tokens_and_connections_at_every_door() {
     let server = Server::start();
@@ -181,7 +181,7 @@ fn account_revoke_ends_tokens_and_connections_at_every_door() {
     ends_all(&server, revoke, ALICE);
 }
 
-// Seen to fail with an `Epoch::of` that leaves the password's hash out.
+// What the password's hash is for in `Epoch::of`.
 #[test]
 fn a_password_that_propromo_changes_ends_tokens_and_connections() {
     let cluster = Cluster::start();

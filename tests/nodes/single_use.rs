@@ -59,7 +59,7 @@ fn without_redis_nobody_gets_in_and_the_token_works_once_afterwards() {
 
 const NORA: Person = Person { email: "nora@propromo.example", password: "nora-password" };
 
-// Seen to fail without `clocks_agree` in `RedisLedger::spend`: whoever comes is let in.
+// What `clocks_agree` in `RedisLedger::spend` is for.
 #[test]
 fn a_node_whose_clock_is_far_off_says_so_and_400_seconds_off_lets_nobody_in() {
     let redis = Redis::start();

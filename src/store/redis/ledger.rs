@@ -95,7 +95,7 @@ pub(super) fn key(token: &SignedPart) -> String {
 mod tests {
     use super::*;
 
-    // Seen to fail with a spare minute: a node that is 90 s behind still takes the token when the mark is gone.
+    // With a spare minute, as it was, a node that is 90 s behind still took the token when the mark was gone.
     #[test]
     fn a_mark_outlives_its_token_by_every_clock_that_is_let_in() {
         let kept = Duration::from_secs(life(SystemTime::now() + Duration::from_secs(300)));

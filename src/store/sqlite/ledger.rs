@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(spender.spend(&asks).unwrap(), [true, false, false]);
     }
 
-    // Seen to fail with `wall` in place of `self.clock.at(…)` in `sweep`: the token can be spent again.
+    // What `Steady` is for: by `wall` alone the mark is forgotten, and the token can be spent again.
     #[test]
     fn a_clock_that_steps_an_hour_ahead_and_back_opens_no_spent_token() {
         let dir = tempfile::tempdir().unwrap();
