@@ -8,7 +8,8 @@ use crate::{
     },
     limits::{
         guesses::{LoginLimits, RoomLimits},
-        places::Places,
+        places::{AddressPlaces, Places},
+        posting::PostingLimit,
         rate::AddressLimit,
     },
     metrics::Metrics,
@@ -45,8 +46,10 @@ pub struct Chat {
     pub passwords: Passwords,
     /// Sockets that are open without a token, until their first message.
     pub unauthenticated: Places,
+    pub unauthenticated_by_address: AddressPlaces,
     pub login_limits: LoginLimits,
     pub handshake_limits: AddressLimit,
+    pub posting_limit: PostingLimit,
     pub room_limits: RoomLimits,
     /// Wrong API keys of an address.
     pub wrong_api_keys: AddressLimit,
@@ -71,7 +74,9 @@ impl Chat {
             recheck,
             passwords: Passwords::new((cores / 2).max(1)),
             unauthenticated: Places::new(config.limits.max_unauthenticated),
+            unauthenticated_by_address: AddressPlaces::new(config.limits.max_unauthenticated_per_address),
             login_limits: LoginLimits::new(config.limits.login_rate),
+            posting_limit: PostingLimit::a_second(config.limits.anonymous_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
             room_limits: RoomLimits::new(&config.limits),
             wrong_api_keys: AddressLimit::a_minute(config.limits.login_rate),

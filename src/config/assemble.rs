@@ -209,11 +209,14 @@ impl Settings {
     fn limits(&self) -> Result<Limits, SettingError> {
         Ok(Limits {
             message_rate: self.rate(&MESSAGE_RATE)?,
+            anonymous_rate: self.rate(&ANONYMOUS_RATE)?,
             login_rate: self.rate(&LOGIN_RATE)?,
             handshake_rate: self.rate(&HANDSHAKE_RATE)?,
             room_rate: self.rate(&ROOM_RATE)?,
             max_connections: self.size(&MAX_CONNECTIONS)?,
+            max_connections_per_address: self.size(&MAX_CONNECTIONS_PER_ADDRESS)?,
             max_unauthenticated: self.size(&MAX_UNAUTHENTICATED)?,
+            max_unauthenticated_per_address: self.size(&MAX_UNAUTHENTICATED_PER_ADDRESS)?,
             max_message: self.size(&MAX_MESSAGE)?,
             max_body: self.size(&MAX_BODY)?,
             max_head: self.size(&MAX_HEAD)?,

@@ -107,6 +107,8 @@ impl TokenLives {
 pub struct Limits {
     /// Messages a second of one connection; `None`: no limit. Bursts of five times that are let through.
     pub message_rate: Option<std::num::NonZeroU32>,
+    /// Messages a second of one address where nobody has an account; `None`: no limit.
+    pub anonymous_rate: Option<std::num::NonZeroU32>,
     /// Logins a minute of one address and of one account; `None`: no limit.
     pub login_rate: Option<std::num::NonZeroU32>,
     /// Opening handshakes a minute of one address; `None`: no limit.
@@ -114,8 +116,12 @@ pub struct Limits {
     /// New rooms a minute of one address; `None`: no limit.
     pub room_rate: Option<std::num::NonZeroU32>,
     pub max_connections: usize,
+    /// Connections of one address; 0: no limit but that for all.
+    pub max_connections_per_address: usize,
     /// Connections that are open without a token, until their first message.
     pub max_unauthenticated: usize,
+    /// Such connections of one address.
+    pub max_unauthenticated_per_address: usize,
     /// Bytes of one WebSocket message.
     pub max_message: usize,
     /// Bytes of a request body.

@@ -87,6 +87,7 @@ settings! {
     HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to whoever joins a room";
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
+    ANONYMOUS_RATE: Form::Rate(Per::Second), "50/s", "what the people of one address (IPv6: a /64) say at the rooms door, where nobody has an account: messages, one of more than 1 KiB counting for each that it has begun; in bursts of five times that (0: no limit)";
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "wrong passwords of one address (IPv6: a /64), and for one account or room; see SECURITY.md (0: no limit)";
     HANDSHAKE_RATE: Form::Rate(Per::Minute), "60000/min", "opening handshakes of one address (IPv6: a /64), refused ones too; generous, since a whole office may come back at once (0: no limit)";
     ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";
@@ -94,7 +95,9 @@ settings! {
     ROOM_UNUSED: Form::Seconds(1..=315_360_000), "21600", "the same for one in which nothing was ever said, seconds";
     ROOMS_LISTED: Form::Count(1..=10_000), "200", "rooms in one answer of `GET /chats`; `Link` leads to the next ones";
     MAX_CONNECTIONS: Form::Count(1..=1_000_000), "10000", "connections in all; more are answered 503, or closed if the server speaks TLS";
+    MAX_CONNECTIONS_PER_ADDRESS: Form::Count(0..=1_000_000), "1000", "connections of one address (IPv6: a /64); more are answered 503. Name your proxies in `TRUSTED_PROXIES`, or all that they pass on counts as one address (0: no limit)";
     MAX_UNAUTHENTICATED: Form::Count(1..=1_000_000), "256", "connections that are open without a token, until their first message; more are answered 503";
+    MAX_UNAUTHENTICATED_PER_ADDRESS: Form::Count(1..=1_000_000), "32", "such connections of one address (IPv6: a /64); more are answered 503";
     MAX_MESSAGE: Form::Bytes(1..=64 * MIB), "16384", "size of a WebSocket message, bytes";
     MAX_BODY: Form::Bytes(1..=64 * MIB), "65536", "size of a request body, bytes";
     MAX_HEAD: Form::Bytes(256..=MIB), "16384", "size of a request head, bytes";

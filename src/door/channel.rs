@@ -12,7 +12,7 @@ use crate::{
     chat::Chat,
     event::Event,
     http::head::Head,
-    limits::places::Place,
+    limits::places::{AddressPlace, Place},
     message::{Draft, Message, MessageId, RoomName},
     recheck::{Ground, Pass, Round},
     refusal::{Reason, Refusal},
@@ -87,11 +87,15 @@ impl Channel {
         if !chat.config.first_message_auth || presented::is_empty(head) {
             return Err(Reason::TokenMissing.into());
         }
+        let share = chat.unauthenticated_by_address.take(head.client).ok_or_else(|| {
+            let sentence = "Too many connections of your address wait for their token; come with a ticket, or later.";
+            Refusal::new(Reason::Overloaded, sentence)
+        })?;
         let waiting = chat.unauthenticated.take().ok_or_else(|| {
             Refusal::new(Reason::Overloaded, "Too many connections wait for their token; come with a ticket, or later.")
         })?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
-        let stage = Stage::Stranger { _waiting: waiting, until };
+        let stage = Stage::Stranger { _waiting: (waiting, share), until };
         Ok(Admission { spend: None, subprotocol: None, conversation: Box::new(Talk { place, stage }) })
     }
 }
@@ -144,7 +148,7 @@ struct Talk {
 enum Stage {
     /// No token yet; it must come as first message.
     Stranger {
-        _waiting: Place,
+        _waiting: (Place, AddressPlace),
         until: Instant,
     },
     /// The first of two tokens was right; this user's access token must follow.

@@ -2,5 +2,6 @@
 
 pub mod guesses;
 pub mod places;
+pub mod posting;
 pub mod rate;
 mod table;

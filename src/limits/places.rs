@@ -1,8 +1,14 @@
 //! A bounded number of places, each given back by itself.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use super::rate::subnet;
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// So many places, no more.
@@ -34,6 +40,53 @@ impl Drop for Place {
     }
 }
 
+/// So many places of one address (IPv6: of a /64), no more.
+///
+/// As many addresses are remembered as have a place, so whoever bounds the places bounds this.
+#[derive(Clone)]
+pub struct AddressPlaces {
+    /// 0: any number.
+    most: usize,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// One taken place of an address; dropping it gives it back.
+pub struct AddressPlace {
+    address: IpAddr,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl AddressPlaces {
+    /// `most`: how many one address may have; 0: any number.
+    pub fn new(most: usize) -> AddressPlaces {
+        AddressPlaces { most, taken: Arc::default() }
+    }
+
+    /// A place for this address, if it has not got as many as it may.
+    pub fn take(&self, client: IpAddr) -> Option<AddressPlace> {
+        let address = subnet(client);
+        let mut taken = self.taken.lock();
+        let count = taken.entry(address).or_default();
+        if self.most > 0 && *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(AddressPlace { address, taken: self.taken.clone() })
+    }
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock();
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +99,25 @@ mod tests {
         assert!(places.take().is_none());
         drop(place);
         assert!(places.take().is_some());
+    }
+
+    #[test]
+    fn an_address_has_its_own_places_and_is_forgotten_without_any() {
+        let places = AddressPlaces::new(2);
+        let take = |client: &str| places.take(client.parse().unwrap());
+        let held = [take("2001:db8::1"), take("2001:db8::2")];
+        assert!(held.iter().all(Option::is_some));
+        assert!(take("2001:db8::3").is_none(), "of the same /64");
+        assert!(take("192.0.2.1").is_some());
+        drop(held);
+        assert!(take("2001:db8::3").is_some());
+        assert!(places.taken.lock().is_empty());
+    }
+
+    #[test]
+    fn without_a_limit_an_address_has_any_number() {
+        let places = AddressPlaces::new(0);
+        let held: Vec<_> = (0..100).map(|_| places.take(IpAddr::from([192, 0, 2, 1]))).collect();
+        assert!(held.iter().all(Option::is_some));
     }
 }

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub sockets_max: Gauge,
     /// TCP connections that were turned away for want of room.
     pub sockets_refused: Counter,
+    /// Those among them, and requests, whose address has as many connections as one may.
+    pub sockets_refused_by_address: Counter,
     /// Bytes that wait for members whose sockets take no more, and how many such members there are.
     pub send_queue: Gauge,
     pub send_queue_members: Gauge,
@@ -78,6 +80,7 @@ impl Metrics {
             sockets: Gauge::default(),
             sockets_max: Gauge::default(),
             sockets_refused: Counter::default(),
+            sockets_refused_by_address: Counter::default(),
             send_queue: Gauge::default(),
             send_queue_members: Gauge::default(),
             frames: Gauge::default(),
@@ -110,6 +113,8 @@ impl Metrics {
         registry.register("sockets_max", "TCP connections that there may be", self.sockets_max.clone());
         let help = "TCP connections turned away for want of room";
         registry.register("sockets_refused", help, self.sockets_refused.clone());
+        let help = "TCP connections and requests turned away since their address has as many connections as one may";
+        registry.register("sockets_refused_by_address", help, self.sockets_refused_by_address.clone());
         registry.register("connections", "WebSockets open now, by door", self.connections.clone());
         registry.register("handshakes", "WebSocket handshakes, by door and result", self.handshakes.clone());
         let help = "WebSockets closed by a rule or an error, by code and reason";

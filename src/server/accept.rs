@@ -1,7 +1,13 @@
 //! The accept loop: counts connections, hands each to a thread, and goes on whatever the system runs out of.
 
 use super::{shutdown::StopSignal, threads::Threads, turned_away::TurnedAway};
-use crate::{door::session::Rest, metrics::Metrics, vital};
+use crate::{
+    door::session::Rest,
+    limits::places::{AddressPlace, AddressPlaces},
+    metrics::Metrics,
+    vital,
+};
+use ipnet::IpNet;
 use prometheus_client::metrics::counter::Counter;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -28,6 +34,9 @@ pub struct Acceptor {
     listeners: Vec<TcpListener>,
     max_connections: usize,
     connections: Arc<AtomicUsize>,
+    /// Those of one address, and whose addresses are not their clients'.
+    by_address: AddressPlaces,
+    proxies: Vec<IpNet>,
     threads: Threads<Accepted>,
     turned_away: TurnedAway,
     /// Given up to be able to accept, and turn away, a connection when there are no more descriptors; else it would
@@ -37,13 +46,18 @@ pub struct Acceptor {
     heartbeat: Option<Heartbeat>,
     /// Connections that are turned away.
     refused: Counter,
+    /// Those among them whose address has as many as one may.
+    refused_by_address: Counter,
 }
 
 struct Accepted {
     stream: TcpStream,
     peer: IpAddr,
-    permit: Permit,
+    permit: Permits,
 }
+
+/// What a connection takes while it lasts: one of all, and one of its address, unless it is a proxy's.
+type Permits = (Permit, Option<AddressPlace>);
 
 /// Something to be done regularly, from the accept loop, as a sign that it is alive.
 pub struct Heartbeat {
@@ -61,7 +75,7 @@ impl Acceptor {
         serve: impl Fn(TcpStream, IpAddr) -> Option<Rest> + Send + Sync + 'static,
     ) -> io::Result<Acceptor> {
         // Their stacks stay small: what needs much of one was done on the first thread.
-        let rests = Threads::new(|(rest, _permit): (Rest, Permit)| rest());
+        let rests = Threads::new(|(rest, _permit): (Rest, Permits)| rest());
         let serve = move |Accepted { stream, peer, permit }: Accepted| {
             if let Some(rest) = serve(stream, peer)
                 && let Err(((rest, _permit), _)) = rests.run((rest, permit))
@@ -75,13 +89,23 @@ impl Acceptor {
             listeners,
             max_connections,
             connections: Arc::new(AtomicUsize::new(0)),
+            by_address: AddressPlaces::new(0),
+            proxies: Vec::new(),
             threads: Threads::new(serve),
             turned_away,
             spare: spare(),
             trouble: Trouble::default(),
             heartbeat: None,
             refused: Counter::default(),
+            refused_by_address: Counter::default(),
         })
+    }
+
+    /// Serves no more of one address than these places. For the connections of `proxies` whoever reads their requests
+    /// takes the places.
+    pub fn with_places_by_address(mut self, places: AddressPlaces, proxies: Vec<IpNet>) -> Acceptor {
+        (self.by_address, self.proxies) = (places, proxies);
+        self
     }
 
     /// Does `heartbeat` as long as the loop runs.
@@ -93,6 +117,7 @@ impl Acceptor {
     /// Shows how many connections there are and may be, and how many were refused.
     pub fn with_figures(mut self, metrics: &Metrics) -> Acceptor {
         self.refused = metrics.sockets_refused.clone();
+        self.refused_by_address = metrics.sockets_refused_by_address.clone();
         metrics.sockets_max.set(self.max_connections as i64);
         let connections = self.connections.clone();
         metrics.look(move |metrics| _ = metrics.sockets.set(connections.load(Ordering::Relaxed) as i64));
@@ -162,12 +187,26 @@ impl Acceptor {
     }
 
     fn hand_over(&mut self, stream: TcpStream, peer: IpAddr) {
+        let place = if self.proxies.iter().any(|net| net.contains(&peer.to_canonical())) {
+            None
+        } else if let Some(place) = self.by_address.take(peer) {
+            Some(place)
+        } else {
+            self.trouble.log(
+                "an address has as many connections as one may; more are turned away (MAX_CONNECTIONS_PER_ADDRESS; if it \
+                 is a proxy, TRUSTED_PROXIES)",
+                None,
+            );
+            self.refused.inc();
+            self.refused_by_address.inc();
+            return self.turned_away.add(stream);
+        };
         let Some(permit) = Permit::take(&self.connections, self.max_connections) else {
             self.trouble.log("all connections are in use; new ones are turned away (MAX_CONNECTIONS)", None);
             self.refused.inc();
             return self.turned_away.add(stream);
         };
-        if let Err((accepted, error)) = self.threads.run(Accepted { stream, peer, permit }) {
+        if let Err((accepted, error)) = self.threads.run(Accepted { stream, peer, permit: (permit, place) }) {
             self.trouble.log("no thread for a connection; it is turned away", Some(&error));
             self.refused.inc();
             self.turned_away.add(accepted.stream);

@@ -31,6 +31,7 @@ use crate::{
         ceilings::{self, Need},
     },
     gateway::{self, Gateway, handler::Handler},
+    limits::places::AddressPlaces,
     start_error::StartError,
     vital,
 };
@@ -104,7 +105,8 @@ impl Server {
         };
         let tls = chat.config.tls.clone().map(|identity| Tls::new(identity, chat.config.limits.clone()));
         let tls = tls.transpose()?.map(Arc::new);
-        let places = Places { connections: max_connections, requests: gateway::POOL_SIZE };
+        let by_address = chat.config.limits.max_connections_per_address;
+        let places = Places { connections: max_connections, by_address, requests: gateway::POOL_SIZE };
         let mut main = Listening::new(&chat, listeners.main, tls.clone(), places, handler, doors)?;
         main.acceptor = main.acceptor.with_figures(&chat.metrics);
         let looked_at = Arc::downgrade(&main.service);
@@ -122,7 +124,7 @@ impl Server {
                 let chat = chat.clone();
                 Handler::new(move |request| router::handle_admin(&chat, request))
             };
-            let places = Places { connections: ADMIN_CONNECTIONS, requests: ADMIN_POOL_SIZE };
+            let places = Places { connections: ADMIN_CONNECTIONS, by_address: 0, requests: ADMIN_POOL_SIZE };
             Listening::new(&chat, vec![listener], None, places, handler, Box::new(NoDoors))
         });
         Ok(Server { chat, addresses, main, admin: admin.transpose()?, tls, stopper, stop })
@@ -166,6 +168,8 @@ impl Server {
 /// How much is served at a time on one address.
 struct Places {
     connections: usize,
+    /// Of one address; 0: any number.
+    by_address: usize,
     requests: usize,
 }
 
@@ -181,7 +185,10 @@ impl Listening {
         let gateway = Gateway::start(places.requests, handler)
             .map_err(failed("start the inner HTTP server (its socket goes to TMPDIR, which must be writable)"))?;
         let (limits, trusted) = (chat.config.limits.clone(), chat.config.trusted_proxies.clone());
-        let service = Arc::new(Service::new(limits, trusted, gateway, upgrades, chat.metrics.clone()));
+        let by_address = AddressPlaces::new(places.by_address);
+        let (proxies, at_proxies) = (trusted.clone(), by_address.clone());
+        let service = Service::new(limits, trusted, gateway, upgrades, chat.metrics.clone(), at_proxies);
+        let service = Arc::new(service);
         let serving = service.clone();
         let acceptor = match tls {
             None => Acceptor::new(listeners, places.connections, TurnedAway::told(), move |stream, peer| {
@@ -191,7 +198,8 @@ impl Listening {
                 tls.serve(stream, peer, |stream, peer| serving.serve(stream, peer))
             }),
         };
-        Ok(Listening { service, acceptor: acceptor.map_err(failed("make the listener non-blocking"))? })
+        let acceptor = acceptor.map_err(failed("make the listener non-blocking"))?;
+        Ok(Listening { service, acceptor: acceptor.with_places_by_address(by_address, proxies) })
     }
 }
 

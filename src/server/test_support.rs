@@ -18,11 +18,14 @@ pub fn connected() -> (TcpStream, TcpStream) {
 pub fn limits() -> Limits {
     Limits {
         message_rate: None,
+        anonymous_rate: None,
         login_rate: None,
         handshake_rate: None,
         room_rate: None,
         max_connections: 10_000,
+        max_connections_per_address: 0,
         max_unauthenticated: 10,
+        max_unauthenticated_per_address: 10,
         max_message: 16 * 1024,
         max_body: 64 * 1024,
         max_head: 16 * 1024,

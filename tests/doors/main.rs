@@ -4,6 +4,7 @@ mod attacks_frames;
 mod attacks_injection;
 mod attacks_login;
 mod attacks_memory;
+mod attacks_places;
 mod attacks_slow;
 mod bounds_logins;
 mod bounds_rooms;

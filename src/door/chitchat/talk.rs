@@ -119,6 +119,11 @@ impl Talk {
         if self.token_name.as_deref().is_some_and(|name| *name != *asked.name) {
             return Err(about(Reason::NotYours, "name").into());
         }
+        if asked.kind != Kind::Leave {
+            link.chat.posting_limit.check(link.client, asked.text.len()).inspect_err(|refusal| {
+                link.chat.metrics.refused(refusal.reason);
+            })?;
+        }
         match asked.kind {
             Kind::Join => self.join(link, &asked),
             Kind::Send => self.send(link, asked),

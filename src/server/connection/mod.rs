@@ -18,6 +18,7 @@ use crate::{
         head::{BodyLength, Head, Method},
         reply::Reply,
     },
+    limits::places::{AddressPlace, AddressPlaces},
     metrics::Metrics,
     refusal::{Reason, Refusal},
     request_id::{self, RequestId},
@@ -45,6 +46,8 @@ pub struct Service {
     gateway: Gateway,
     upgrades: Box<dyn Upgrades>,
     metrics: Arc<Metrics>,
+    /// For what proxies pass on: whoever else connects has taken its place already.
+    by_address: AddressPlaces,
     in_flight: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -56,16 +59,17 @@ impl Service {
         gateway: Gateway,
         upgrades: Box<dyn Upgrades>,
         metrics: Arc<Metrics>,
+        by_address: AddressPlaces,
     ) -> Service {
         let (in_flight, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Service { limits, trusted, gateway, upgrades, metrics, in_flight, stopping }
+        Service { limits, trusted, gateway, upgrades, metrics, by_address, in_flight, stopping }
     }
 
     /// Serves a connection until it ends, or has become a WebSocket: that is the rest.
     pub fn serve(&self, stream: TcpStream, peer: IpAddr) -> Option<Rest> {
         self.set_up(&stream).ok()?;
         let mut reader = Reader::new(&stream, peer, &self.limits, &self.trusted);
-        let session = loop {
+        let (session, place) = loop {
             let head = match reader.head() {
                 Ok(head) => head,
                 Err(end) => {
@@ -76,8 +80,15 @@ impl Service {
             vital::may_panic("connection");
             let _request = head.id.enter();
             let _in_flight = InFlight::begin(&self.in_flight);
+            let place = match self.place(peer, head.client) {
+                Ok(place) => place,
+                Err(refusal) => {
+                    self.end(&stream, peer, End::Refused(refusal), Some(head.id));
+                    return None;
+                }
+            };
             match self.next(&mut reader, &head) {
-                Ok(Next::Open(session)) => break session,
+                Ok(Next::Open(session)) => break (session, place),
                 Ok(Next::Answer(bytes, persistence)) => {
                     self.send(&stream, &bytes).ok()?;
                     if persistence == Persistence::Closed {
@@ -94,7 +105,23 @@ impl Service {
         let early = reader.into_early();
         // A session sets time-outs of its own.
         stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(None)).ok()?;
-        session(stream, early)
+        let rest = session(stream, early)?;
+        Some(Box::new(move || {
+            let _place = place;
+            rest();
+        }))
+    }
+
+    /// The place that a request of this client takes, if a proxy passed it on.
+    fn place(&self, peer: IpAddr, client: IpAddr) -> Result<Option<AddressPlace>, Refusal> {
+        if client == peer.to_canonical() {
+            return Ok(None);
+        }
+        self.by_address.take(client).map(Some).ok_or_else(|| {
+            self.metrics.sockets_refused_by_address.inc();
+            let sentence = "Your address has as many connections as one may have; try again.";
+            Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(5))
+        })
     }
 
     /// From now on no connection is kept, and no WebSocket opened.

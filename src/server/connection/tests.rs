@@ -46,7 +46,8 @@ fn service(limits: Limits) -> Arc<Service> {
     };
     let gateway = Gateway::start(1, Handler::new(handler)).unwrap();
     let metrics = Arc::new(Metrics::new(&Figures::default(), &Counter::default()));
-    Arc::new(Service::new(limits, vec![], gateway, Box::new(OneDoor), metrics))
+    let places = AddressPlaces::new(0);
+    Arc::new(Service::new(limits, vec![], gateway, Box::new(OneDoor), metrics, places))
 }
 
 /// Everything that the server sends, until it closes, to a client that sends `request` and nothing more.

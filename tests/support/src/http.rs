@@ -22,7 +22,11 @@ impl Connection {
 
     /// Connects to a server that may be away.
     pub fn try_open(address: SocketAddr) -> io::Result<Connection> {
-        let stream = TcpStream::connect(address)?;
+        Connection::over(TcpStream::connect(address)?)
+    }
+
+    /// Speaks over a socket that is connected already.
+    pub fn over(stream: TcpStream) -> io::Result<Connection> {
         stream.set_read_timeout(Some(PATIENCE)).expect("a read time-out");
         stream.set_write_timeout(Some(PATIENCE)).expect("a write time-out");
         stream.set_nodelay(true)?;

@@ -223,7 +223,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A demo server with the default settings, apart from the limit on logins: all tests share one address.
+    /// A demo server with the default settings, apart from limits of logins and connections by address: all tests share one.
     #[track_caller]
     pub fn start() -> Server {
         Server::with().start()
@@ -238,6 +238,8 @@ impl Server {
             .env("DATA_DIR", data_dir)
             .env("JWT_PRIVATE_KEY", SECRET)
             .env("LOGIN_RATE", "0")
+            .env("ANONYMOUS_RATE", "0")
+            .env("MAX_CONNECTIONS_PER_ADDRESS", "0")
     }
 
     #[track_caller]
