@@ -26,6 +26,11 @@ pub enum Event {
     Disconnect {
         account: i64,
     },
+    /// So many users are in the room now: said instead of who has come and gone where that is many. Each node finds it
+    /// out by itself.
+    Members {
+        users: usize,
+    },
     /// The room has ended for all who are in it. Only other nodes are told so; each closes its own members.
     Shut {
         deleted: bool,

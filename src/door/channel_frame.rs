@@ -213,6 +213,10 @@ impl Voice for ChannelVoice {
             Event::Left { user } => ("leave", user),
             Event::Typing { user } => ("typing", user),
             Event::Notice { text, at } => return notice(text, *at, out),
+            Event::Members { users } => {
+                out.extend_from_slice(format!(r#"{{"type":"members","count":{users}}}"#).as_bytes());
+                return;
+            }
             Event::Disconnect { .. } | Event::Shut { .. } => return,
         };
         out.extend_from_slice(br#"{"type":""#);

@@ -1,10 +1,11 @@
 //! What a lane is told.
 
 use super::{
+    crowd::Happening,
     member::{Member, Room},
     run::Run,
 };
-use crate::{event::Event, message::MessageId, socket::close::Close};
+use crate::{message::MessageId, socket::close::Close};
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use std::sync::Arc;
@@ -12,11 +13,7 @@ use std::sync::Arc;
 /// What a lane is told.
 pub(super) enum Command {
     Deliver(Batch),
-    Announce {
-        room: Arc<Room>,
-        event: Arc<Event>,
-        except: Option<u64>,
-    },
+    Announce(Arc<Happening>),
     Join(Arc<Member>),
     Release(Arc<Member>, Option<MessageId>),
     Leave(Arc<Member>),

@@ -5,7 +5,7 @@
 //! delivered. If nothing later ever comes, the next look at the rooms' newest ids finds it: after each subscription, and
 //! every few seconds.
 
-use super::{directory::Directory, lanes::Lanes, member::Room, run::Run};
+use super::{attendance::Attendance, directory::Directory, lanes::Lanes, member::Room, run::Run};
 use crate::{
     event::Event,
     message::{Message, MessageId, RoomName},
@@ -38,6 +38,7 @@ pub(super) struct FeedThread {
     pub feed: Arc<dyn Feed>,
     pub directory: Arc<Mutex<Directory>>,
     pub lanes: Lanes,
+    pub attendance: Attendance,
     pub stopping: Arc<AtomicBool>,
     pub shut: Arc<OnceLock<Shut>>,
     pub disconnect: Arc<OnceLock<Disconnect>>,
@@ -99,7 +100,7 @@ impl FeedThread {
             Heard::Event { room, event } => {
                 let room = self.directory.lock().find(&room);
                 if let Some(room) = room {
-                    self.lanes.announce(&room, event, None);
+                    self.attendance.happened(&room, event);
                 }
             }
             Heard::Subscribed => {
@@ -277,10 +278,12 @@ mod tests {
             let (sender, lane) = unbounded();
             let runner = Arc::new(Lane::new(0, lane.clone(), Figures::default()));
             let (lanes, stopping) = (Lanes::new(vec![(sender, runner)]), Arc::default());
+            let attendance = Attendance::start(lanes.clone(), None).unwrap();
             let thread = FeedThread {
                 feed: log.clone(),
                 directory,
                 lanes,
+                attendance,
                 stopping,
                 shut: Arc::default(),
                 disconnect: Arc::default(),

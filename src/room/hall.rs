@@ -4,7 +4,7 @@
 
 use super::{
     command::{Batch, Command},
-    crowd::Crowd,
+    crowd::{Crowd, Happening},
     member::Member,
     run::Run,
 };
@@ -17,7 +17,7 @@ use std::{
 /// The most members that are served before it is another room's turn, and before what came in meanwhile is taken.
 const SLICE: usize = 128;
 
-/// Messages that may be on their way at a time. More wait in the channel; when that is full, their senders do.
+/// Messages and events that may be on their way at a time. More wait in the channel; when that is full, their senders do.
 const ON_THE_WAY: usize = 16 << 10;
 
 pub(super) struct Hall {
@@ -26,7 +26,7 @@ pub(super) struct Hall {
     rooms: HashMap<RoomName, Crowd>,
     /// Rooms with something on its way, in turn. Some may have become empty meanwhile.
     turns: VecDeque<RoomName>,
-    /// Messages that some member of their room has not been sent.
+    /// Messages and events that some member of their room has not been sent.
     on_the_way: usize,
     figures: Figures,
 }
@@ -47,13 +47,11 @@ impl Hall {
         batch.runs.iter().map(members).sum::<usize>() + batch.whispers.len()
     }
 
-    /// Does what the lane is told. Messages are only put on their way: [`serve`](Self::serve) sends them.
+    /// Does what the lane is told. Messages and events are only put on their way: [`serve`](Self::serve) sends them.
     pub fn obey(&mut self, command: Command) {
         match command {
             Command::Deliver(batch) => self.dispatch(&batch),
-            Command::Announce { room, event, except } => {
-                self.in_room(&room.name, |crowd, figures| crowd.announce(&room, &event, except, figures));
-            }
+            Command::Announce(happening) => self.announce(&happening),
             Command::Join(member) => self.rooms.entry(member.room.name.clone()).or_default().join(member),
             Command::Release(member, last) => {
                 self.in_room(&member.room.name, |crowd, figures| crowd.release(member.id(), last, figures));
@@ -86,6 +84,16 @@ impl Hall {
     fn in_room(&mut self, name: &RoomName, what: impl FnOnce(&mut Crowd, &Figures) -> usize) {
         if let Some(crowd) = self.rooms.get_mut(name) {
             self.on_the_way -= what(crowd, &self.figures);
+        }
+    }
+
+    fn announce(&mut self, happening: &Arc<Happening>) {
+        let name = &happening.room.name;
+        let Some(crowd) = self.rooms.get_mut(name) else { return };
+        crowd.announce(happening);
+        self.on_the_way += 1;
+        if !std::mem::replace(&mut crowd.has_turn, true) {
+            self.turns.push_back(name.clone());
         }
     }
 

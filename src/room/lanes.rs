@@ -2,6 +2,7 @@
 
 use super::{
     command::{Batch, Command, Whisper},
+    crowd::Happening,
     lane::Lane,
     member::Room,
     run::Run,
@@ -51,9 +52,9 @@ impl Lanes {
 
     /// Tells everybody in the room, except the socket `except`.
     pub fn announce(&self, room: &Arc<Room>, event: Event, except: Option<u64>) {
-        let event = Arc::new(event);
+        let happening = Arc::new(Happening::new(room.clone(), event, except));
         for lane in self.those_of(room.lanes()) {
-            self.command(lane, Command::Announce { room: room.clone(), event: event.clone(), except });
+            self.command(lane, Command::Announce(happening.clone()));
         }
     }
 

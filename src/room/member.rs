@@ -117,6 +117,16 @@ impl Room {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// How many users are in this room, on this node.
+    pub(super) fn user_count(&self) -> usize {
+        self.roster.lock().users.len()
+    }
+
+    /// Whether this user is in this room, on this node.
+    pub(super) fn has(&self, user: &str) -> bool {
+        self.roster.lock().users.contains_key(user)
+    }
+
     /// Whether it is so small, on this node, that its members do more themselves.
     pub fn is_small(&self) -> bool {
         self.count() <= SMALL_ROOM

@@ -11,6 +11,7 @@
 //! With a log that other nodes write to as well, the log thread only stores. What it stored comes back through the
 //! log's feed, between the other nodes' messages, and [`feed`] hands it to the lanes.
 
+mod attendance;
 mod command;
 mod crowd;
 mod directory;
@@ -40,6 +41,7 @@ use crate::{
     },
     vital,
 };
+use attendance::Attendance;
 use command::Command;
 use crossbeam_channel::bounded;
 use directory::Directory;
@@ -81,6 +83,7 @@ pub struct Rooms {
     log: Log,
     log_thread: Mutex<Option<thread::JoinHandle<()>>>,
     lanes: Lanes,
+    attendance: Attendance,
     directory: Arc<Mutex<Directory>>,
     hasher: RandomState,
     figures: Figures,
@@ -113,8 +116,10 @@ impl Rooms {
             .collect();
         let lanes = Lanes::new(lanes?);
         let directory = Arc::new(Mutex::new(Directory::default()));
-        let others = match store.feed() {
-            Some(feed) => Some(Others::start(feed, directory.clone(), lanes.clone())?),
+        let feed = store.feed();
+        let attendance = Attendance::start(lanes.clone(), feed.as_ref().map(|feed| feed.presence()))?;
+        let others = match feed {
+            Some(feed) => Some(Others::start(feed, directory.clone(), lanes.clone(), attendance.clone())?),
             None => None,
         };
         let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none(), figures.clone())?;
@@ -122,6 +127,7 @@ impl Rooms {
             log,
             log_thread: Mutex::new(Some(log_thread)),
             lanes,
+            attendance,
             directory,
             hasher: RandomState::new(),
             figures,
@@ -162,7 +168,7 @@ impl Rooms {
         self.lanes.command(lane, Command::Join(member.clone()));
         match &self.others {
             Some(others) => others.roll.changed(&member.room),
-            None if first => self.lanes.announce(&member.room, Event::Joined { user: member.user.clone() }, None),
+            None if first => self.attendance.changed(&member.room, &member.user, true),
             None => {}
         }
         member
@@ -191,7 +197,7 @@ impl Rooms {
         let last = member.room.exit(&member.user, member.lane);
         match &self.others {
             Some(others) => others.roll.changed(&member.room),
-            None if last => self.lanes.announce(&member.room, Event::Left { user: member.user.clone() }, None),
+            None if last => self.attendance.changed(&member.room, &member.user, false),
             None => {}
         }
     }
@@ -364,7 +370,12 @@ impl Rooms {
 }
 
 impl Others {
-    fn start(feed: Arc<dyn Feed>, directory: Arc<Mutex<Directory>>, lanes: Lanes) -> io::Result<Others> {
+    fn start(
+        feed: Arc<dyn Feed>,
+        directory: Arc<Mutex<Directory>>,
+        lanes: Lanes,
+        attendance: Attendance,
+    ) -> io::Result<Others> {
         let presence = feed.presence();
         let (stopping, shut) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
         let disconnect = Arc::new(OnceLock::new());
@@ -372,6 +383,7 @@ impl Others {
             feed: feed.clone(),
             directory,
             lanes,
+            attendance,
             stopping: stopping.clone(),
             shut: shut.clone(),
             disconnect: disconnect.clone(),

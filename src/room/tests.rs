@@ -89,7 +89,7 @@ impl Voice for Plain {
             Event::Left { user } => format!("-{user}"),
             Event::Typing { user } => format!("~{user}"),
             Event::Notice { text, .. } => format!("!{text}"),
-            Event::Disconnect { .. } | Event::Shut { .. } => return,
+            Event::Disconnect { .. } | Event::Members { .. } | Event::Shut { .. } => return,
         };
         out.extend_from_slice(said.as_bytes());
     }

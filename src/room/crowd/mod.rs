@@ -16,6 +16,7 @@ use crate::{
     socket::{close::Close, frame, memory, outbound::Outbound},
 };
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::{collections::VecDeque, sync::Arc};
 
 #[cfg(test)]
@@ -80,11 +81,18 @@ impl Crowd {
     /// Puts a run of messages on its way.
     pub fn put(&mut self, runs: &Arc<[Run]>, at: usize) {
         let waiting = std::mem::take(&mut self.tape.at_end);
-        self.tape.items.push_back(Item { runs: runs.clone(), at, waiting });
+        self.tape.items.push_back(Item { what: What::Run(runs.clone(), at), waiting });
     }
 
-    /// Serves so many members. This and each of the following answers how many messages have reached the last of the
-    /// members by it.
+    /// Puts an event on its way, between the messages.
+    pub fn announce(&mut self, happening: &Arc<Happening>) {
+        let waiting = std::mem::take(&mut self.tape.at_end);
+        self.tape.items.push_back(Item { what: What::Event(happening.clone()), waiting });
+        self.tape.events += 1;
+    }
+
+    /// Serves so many members. This and each of the following answers how many messages and events have reached the last
+    /// of the members by it.
     pub fn serve(&mut self, most: usize, figures: &Figures) -> usize {
         let mut joined = Joined::default();
         let (mut sent, mut finished) = (0, 0);
@@ -143,25 +151,6 @@ impl Crowd {
         finished
     }
 
-    /// Tells everybody who should hear of it, behind all that came before.
-    pub fn announce(&mut self, room: &Room, event: &Event, except: Option<u64>, figures: &Figures) -> usize {
-        let finished = self.serve(usize::MAX, figures);
-        let mut said: Vec<(&'static str, Bytes)> = Vec::new();
-        for seat in self.seats.iter_mut().filter(|seat| Some(seat.id) != except && !event.is_of(&seat.member.user)) {
-            let voice = seat.voice;
-            let frames = match said.iter().find(|(name, _)| *name == voice.name()) {
-                Some((_, frames)) => frames.clone(),
-                None => {
-                    let frames = event_frame(voice, room, event);
-                    said.push((voice.name(), frames.clone()));
-                    frames
-                }
-            };
-            seat.hear(&frames);
-        }
-        finished
-    }
-
     /// Tells everybody, also those for whom something is held, and closes them, behind all that came before. Each leaves
     /// when its own thread notices.
     pub fn close(&mut self, farewell: &Bytes, close: Close, figures: &Figures) -> usize {
@@ -204,21 +193,52 @@ impl Seat {
         let from = std::mem::replace(&mut self.heard, tape.end());
         let voice = self.voice;
         if let Some(held) = &mut self.held {
-            for run in tape.from(from) {
-                held.hold(&self.outbound, HeldItem::Messages(run.encoded(voice)));
+            for what in tape.from(from) {
+                match what {
+                    What::Run(runs, at) => held.hold(&self.outbound, HeldItem::Messages(runs[*at].encoded(voice))),
+                    What::Event(event) => {
+                        let frames = event.frames(voice);
+                        if !frames.is_empty() && event.is_for(self.id, &self.member.user) {
+                            held.hold(&self.outbound, HeldItem::Other(frames));
+                        }
+                    }
+                }
             }
             return (Bytes::new(), 0);
         }
         if let Some(found) = self.found
-            && let Some(run) = tape.from(from).next()
+            && let Some(run) = tape.from(from).find_map(What::run)
         {
             if run.messages.first().is_some_and(|message| message.id <= found) {
-                return join_after(found, voice, tape.from(from));
+                return self.join_after(found, tape.from(from));
             }
             // Ids only grow: from now on everything is new.
             self.found = None;
         }
-        joined.get(voice, from, tape)
+        let is_for_me = |event: &Happening| event.is_for(self.id, &self.member.user);
+        if tape.events > 0 && !tape.from(from).filter_map(What::event).all(is_for_me) {
+            return self.join_after(MessageId::BEFORE_ALL, tape.from(from));
+        }
+        joined.get(self, from, tape)
+    }
+
+    /// The frames of messages newer than `last` and of events that are for this member, and how many messages there are.
+    fn join_after<'a>(&self, last: MessageId, whats: impl Iterator<Item = &'a What>) -> (Bytes, usize) {
+        let (mut frames, mut count) = (Vec::new(), 0);
+        for what in whats {
+            match what {
+                What::Run(runs, at) => {
+                    let (new, messages) = runs[*at].encoded(self.voice).after(last);
+                    frames.extend_from_slice(&new);
+                    count += messages;
+                }
+                What::Event(event) if event.is_for(self.id, &self.member.user) => {
+                    frames.extend_from_slice(&event.frames(self.voice));
+                }
+                What::Event(_) => {}
+            }
+        }
+        (memory::counted(frames), count)
     }
 
     /// Behind what is held, if anything is.
@@ -260,14 +280,61 @@ struct Tape {
     gone: u64,
     /// Members that have been sent everything.
     at_end: usize,
+    /// How many of these are events: who hears which differs, so those sends are joined one by one.
+    events: usize,
 }
 
 struct Item {
-    /// The batch, and which of its runs this is.
-    runs: Arc<[Run]>,
-    at: usize,
+    what: What,
     /// Members that have been sent everything up to here, and this not.
     waiting: usize,
+}
+
+enum What {
+    /// The batch, and which of its runs this is.
+    Run(Arc<[Run]>, usize),
+    Event(Arc<Happening>),
+}
+
+impl What {
+    fn run(&self) -> Option<&Run> {
+        if let What::Run(runs, at) = self { Some(&runs[*at]) } else { None }
+    }
+
+    fn event(&self) -> Option<&Happening> {
+        if let What::Event(event) = self { Some(event) } else { None }
+    }
+}
+
+/// An event of a room, on its way to the members.
+pub(super) struct Happening {
+    pub room: Arc<Room>,
+    pub event: Event,
+    /// The socket that shall not hear of it.
+    pub except: Option<u64>,
+    /// What each door says of it.
+    said: Mutex<Vec<(&'static str, Bytes)>>,
+}
+
+impl Happening {
+    pub fn new(room: Arc<Room>, event: Event, except: Option<u64>) -> Happening {
+        Happening { room, event, except, said: Mutex::default() }
+    }
+
+    fn is_for(&self, id: u64, user: &str) -> bool {
+        self.except != Some(id) && !self.event.is_of(user)
+    }
+
+    /// The frame in this door's words, or nothing; made once.
+    fn frames(&self, voice: &dyn Voice) -> Bytes {
+        let mut said = self.said.lock();
+        if let Some((_, frames)) = said.iter().find(|(name, _)| *name == voice.name()) {
+            return frames.clone();
+        }
+        let frames = event_frame(voice, &self.room, &self.event);
+        said.push((voice.name(), frames.clone()));
+        frames
+    }
 }
 
 impl Tape {
@@ -275,11 +342,12 @@ impl Tape {
         self.gone + self.items.len() as u64
     }
 
-    fn from(&self, place: u64) -> impl Iterator<Item = &Run> {
-        self.items.range((place - self.gone) as usize..).map(|item| &item.runs[item.at])
+    fn from(&self, place: u64) -> impl Iterator<Item = &What> {
+        self.items.range((place - self.gone) as usize..).map(|item| &item.what)
     }
 
-    /// One more member has got to the end, from this place. Forgets what all have; answers how many messages that is.
+    /// One more member has got to the end, from this place. Forgets what all have; answers how many messages and events
+    /// that is.
     fn heard(&mut self, from: u64, figures: &Figures) -> usize {
         let Some(item) = self.items.get_mut((from - self.gone) as usize) else { return 0 };
         item.waiting -= 1;
@@ -287,9 +355,16 @@ impl Tape {
         let mut finished = 0;
         // Nobody is further behind than the first of these.
         while let Some(item) = self.items.pop_front_if(|item| item.waiting == 0) {
-            let run = &item.runs[item.at];
-            figures.delivery.observe(run.stored.elapsed());
-            finished += run.messages.len();
+            finished += match &item.what {
+                What::Run(runs, at) => {
+                    figures.delivery.observe(runs[*at].stored.elapsed());
+                    runs[*at].messages.len()
+                }
+                What::Event(_) => {
+                    self.events -= 1;
+                    1
+                }
+            };
             self.gone += 1;
         }
         finished
@@ -302,30 +377,20 @@ impl Tape {
 struct Joined(Vec<(&'static str, u64, Bytes, usize)>);
 
 impl Joined {
-    fn get(&mut self, voice: &dyn Voice, from: u64, tape: &Tape) -> (Bytes, usize) {
+    fn get(&mut self, seat: &Seat, from: u64, tape: &Tape) -> (Bytes, usize) {
+        let voice = seat.voice;
         let is_same = |(name, place, ..): &&(&str, u64, Bytes, usize)| *place == from && *name == voice.name();
         if let Some((_, _, frames, count)) = self.0.iter().rev().find(is_same) {
             return (frames.clone(), *count);
         }
-        let mut runs = tape.from(from);
-        let (frames, count) = match (runs.next(), runs.next()) {
-            (Some(only), None) => (only.encoded(voice).frames.clone(), only.messages.len()),
-            _ => join_after(MessageId::BEFORE_ALL, voice, tape.from(from)),
+        let mut whats = tape.from(from);
+        let (frames, count) = match (whats.next(), whats.next()) {
+            (Some(What::Run(runs, at)), None) => (runs[*at].encoded(voice).frames.clone(), runs[*at].messages.len()),
+            _ => seat.join_after(MessageId::BEFORE_ALL, tape.from(from)),
         };
         self.0.push((voice.name(), from, frames.clone(), count));
         (frames, count)
     }
-}
-
-/// The frames of messages newer than `last`, and how many there are.
-fn join_after<'a>(last: MessageId, voice: &dyn Voice, runs: impl Iterator<Item = &'a Run>) -> (Bytes, usize) {
-    let (mut frames, mut count) = (Vec::new(), 0);
-    for run in runs {
-        let (new, messages) = run.encoded(voice).after(last);
-        frames.extend_from_slice(&new);
-        count += messages;
-    }
-    (memory::counted(frames), count)
 }
 
 fn event_frame(voice: &dyn Voice, room: &Room, event: &Event) -> Bytes {

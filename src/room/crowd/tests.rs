@@ -55,7 +55,7 @@ struct World {
     crowd: Crowd,
     here: Vec<Listener>,
     gone: Vec<Listener>,
-    /// Messages put, messages that the crowd was there for, and messages that have reached the last of it.
+    /// Messages put; messages and events that the crowd was there for, and that have reached the last of it.
     put: usize,
     sent: usize,
     finished: usize,
@@ -122,8 +122,12 @@ impl World {
                 }
             }
             Step::Announce => {
+                if self.here.is_empty() {
+                    return;
+                }
+                self.sent += 1;
                 let event = Event::Typing { user: "somebody".into() };
-                self.finished += self.crowd.announce(&self.room, &event, None, &figures);
+                self.crowd.announce(&Arc::new(Happening::new(self.room.clone(), event, None)));
                 self.here.iter_mut().for_each(|listener| listener.due.push((None, "~somebody".into())));
             }
             Step::Serve(most) => self.finished += self.crowd.serve(most, &figures),
@@ -160,4 +164,27 @@ proptest! {
             prop_assert_eq!(heard, due);
         }
     }
+}
+
+// Seen to fail when an event was told to all at once, as it was: nobody is left to tell.
+#[test]
+fn an_event_is_told_to_some_at_a_time() {
+    let room = Arc::new(Room::new(RoomName::channel("crowd"), 1));
+    let (mut crowd, figures) = (Crowd::default(), Figures::default());
+    let peers: Vec<_> = (0..10)
+        .map(|_| {
+            let (outbound, peer) = outbound(1 << 20, Duration::from_secs(20));
+            let member =
+                Member { room: room.clone(), lane: 0, user: "user".into(), voice: &Plain, outbound: outbound.clone() };
+            crowd.join(Arc::new(member));
+            crowd.release(outbound.id(), None, &figures);
+            peer
+        })
+        .collect();
+    crowd.announce(&Arc::new(Happening::new(room, Event::Typing { user: "somebody".into() }, None)));
+    assert_eq!(crowd.serve(9, &figures), 0);
+    assert!(crowd.is_behind());
+    assert_eq!(crowd.serve(1, &figures), 1);
+    assert!(!crowd.is_behind());
+    drop(peers);
 }

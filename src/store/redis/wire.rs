@@ -141,6 +141,8 @@ pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<u8>
         Event::Left { user } => (1, Cow::from(&**user)),
         Event::Typing { user } => (2, Cow::from(&**user)),
         Event::Shut { deleted } => (3 + u8::from(*deleted), Cow::from("")),
+        // Never told to others, who would not know what to do with it.
+        Event::Members { .. } => (u8::MAX, Cow::from("")),
         Event::Notice { text, at } => (5, Cow::from(format!("{at} {text}"))),
         Event::Disconnect { account } => (6, Cow::from(account.to_string())),
     };

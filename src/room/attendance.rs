@@ -1,0 +1,138 @@
+//! Who comes and goes, told to those who are there: bounded, whoever comes and goes however often.
+//!
+//! - In a room with many users nobody is told of each: a second later all hear how many there are.
+//! - Who comes and goes often is told of at most once a second in a room, and only if it made a difference.
+
+use super::{lanes::Lanes, member::Room};
+use crate::{event::Event, message::RoomName, store::presence::Presence, vital};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use parking_lot::{Condvar, Mutex};
+use std::{
+    collections::HashMap,
+    io, mem,
+    num::NonZeroU32,
+    sync::{Arc, Weak},
+    thread,
+    time::Duration,
+};
+
+/// Users of a room from which on they are counted.
+const MANY: usize = 200;
+
+/// Comings and goings of one user that are told at once, a second, over all rooms, and how many may come in a burst:
+/// somebody who comes back is told of in each of its rooms.
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
+
+/// How long it takes until the rest is told.
+const LATER: Duration = Duration::from_secs(1);
+
+/// Users whose rate is remembered before those are forgotten who have not used it.
+const REMEMBERED: usize = 10_000;
+
+/// The handle by which rooms say who has come or gone.
+#[derive(Clone)]
+pub(super) struct Attendance {
+    lanes: Lanes,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    rates: DefaultKeyedRateLimiter<Arc<str>>,
+    later: Mutex<Later>,
+    changed: Condvar,
+}
+
+/// What is told in a second. As much as has come and gone in one.
+#[derive(Default)]
+struct Later {
+    /// Rooms that hear how many users they have.
+    counts: HashMap<RoomName, Arc<Room>>,
+    /// Users, by room, of whom was told last that they are there, or not.
+    told: HashMap<(RoomName, Arc<str>), (Arc<Room>, bool)>,
+}
+
+impl Attendance {
+    /// Starts the thread that tells later; it ends with the last handle. `presence`: whom the other nodes count.
+    pub fn start(lanes: Lanes, presence: Option<Arc<dyn Presence>>) -> io::Result<Attendance> {
+        let rates = RateLimiter::keyed(Quota::per_second(AT_ONCE).allow_burst(BURST));
+        let shared = Arc::new(Shared { rates, later: Mutex::default(), changed: Condvar::new() });
+        let (watched, teller) = (Arc::downgrade(&shared), lanes.clone());
+        vital::spawn("attendance", move || tell_later(&watched, &teller, presence.as_deref()))?;
+        Ok(Attendance { lanes, shared })
+    }
+
+    /// A user's first socket has come to the room, or its last has gone, on this node, which has no others.
+    pub fn changed(&self, room: &Arc<Room>, user: &Arc<str>, is_here: bool) {
+        if self.is_counted(room) {
+            return;
+        }
+        let key = (room.name.clone(), user.clone());
+        let is_often = self.shared.rates.check_key(user).is_err();
+        if self.shared.rates.len() > REMEMBERED {
+            self.shared.rates.retain_recent();
+        }
+        let mut later = self.shared.later.lock();
+        if is_often || later.told.contains_key(&key) {
+            later.told.entry(key).or_insert_with(|| (room.clone(), !is_here));
+            drop(later);
+            self.shared.changed.notify_all();
+        } else {
+            drop(later);
+            self.lanes.announce(room, event(user, is_here), None);
+        }
+    }
+
+    /// Another node, or the store of all nodes, says that this has happened.
+    pub fn happened(&self, room: &Arc<Room>, event: Event) {
+        let is_coming_or_going = matches!(event, Event::Joined { .. } | Event::Left { .. });
+        if !is_coming_or_going || !self.is_counted(room) {
+            self.lanes.announce(room, event, None);
+        }
+    }
+
+    /// Whether the room has many users: then they will be counted.
+    fn is_counted(&self, room: &Arc<Room>) -> bool {
+        let many = room.user_count() > MANY;
+        if many {
+            self.shared.later.lock().counts.insert(room.name.clone(), room.clone());
+            self.shared.changed.notify_all();
+        }
+        many
+    }
+}
+
+fn tell_later(watched: &Weak<Shared>, lanes: &Lanes, presence: Option<&dyn Presence>) {
+    while let Some(shared) = watched.upgrade() {
+        vital::may_panic("attendance");
+        let is_due = {
+            let mut later = shared.later.lock();
+            let is_due = |later: &Later| !later.counts.is_empty() || !later.told.is_empty();
+            // Looks now and then whether anybody holds a handle still.
+            is_due(&later) || (!shared.changed.wait_for(&mut later, LATER).timed_out() && is_due(&later))
+        };
+        drop(shared);
+        if !is_due {
+            continue;
+        }
+        thread::sleep(LATER);
+        let Some(shared) = watched.upgrade() else { return };
+        let Later { counts, told } = mem::take(&mut *shared.later.lock());
+        for ((_, user), (room, was_here)) in told {
+            let is_here = room.has(&user);
+            if is_here != was_here {
+                lanes.announce(&room, event(&user, is_here), None);
+            }
+        }
+        for room in counts.into_values() {
+            let everywhere = presence.and_then(|presence| presence.users(&room.name).ok()).map(|users| users.len());
+            let users = everywhere.unwrap_or_else(|| room.user_count());
+            lanes.announce(&room, Event::Members { users }, None);
+        }
+    }
+}
+
+fn event(user: &Arc<str>, is_here: bool) -> Event {
+    let user = user.clone();
+    if is_here { Event::Joined { user } } else { Event::Left { user } }
+}
