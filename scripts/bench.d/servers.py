@@ -37,7 +37,7 @@ START = 15
 STOP = 15
 
 # What differs from this server's defaults.
-CHAT_SETTINGS = {"MESSAGE_RATE": "0", "LOGIN_RATE": "0", "HANDSHAKE_RATE": "0"}
+CHAT_SETTINGS = {"MESSAGE_RATE": "0", "LOGIN_RATE": "0", "HANDSHAKE_RATE": "0", "MAX_CONNECTIONS_PER_ADDRESS": "0"}
 
 
 @dataclass

@@ -159,7 +159,8 @@ impl Metrics {
         self.request_times.get_or_create(&[endpoint]).observe(time);
     }
 
-    fn refused(&self, reason: Reason) {
+    /// Something was refused of which no line of the log tells.
+    pub fn refused(&self, reason: Reason) {
         self.refusals.get_or_create(&[("reason", reason.word().into())]).inc();
     }
 
