@@ -10,12 +10,15 @@ use crate::{
     auth::token::{Member, Signed, room_mark},
     chat::Chat,
     config::value::PublicRoomChanges,
-    door::chitchat::{
-        self,
-        error::{self, about},
-        frame,
-        room::{self, Asked, Shown},
-        token,
+    door::{
+        chitchat::{
+            self,
+            error::{self, about},
+            frame,
+            room::{self, Asked, Shown},
+            token,
+        },
+        json_input,
     },
     http::{head::Method, reply::Reply, request::Request},
     message::RoomName,
@@ -25,7 +28,7 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, sync::Arc};
 
@@ -224,7 +227,7 @@ fn enter(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Rep
 /// What is to be checked. No secret, or one that no room can have, is no guess: it costs no hash and counts for nothing.
 /// (bcrypt would take a longer one for the password that it begins with.)
 fn name_and_secret(body: &[u8]) -> Result<(String, String), Refusal> {
-    let body: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Reason::EventUnreadable)?;
+    let body = std::str::from_utf8(body).ok().and_then(json_input::object).ok_or(Reason::EventUnreadable)?;
     let text = |field: &str| body.get(field).and_then(Value::as_str).map(str::to_owned);
     let name =
         text("name").filter(|name| frame::is_name(name)).ok_or_else(|| about(Reason::EventUnreadable, "name"))?;

@@ -267,7 +267,7 @@ impl Talk {
             Ok(Asked::Presence) => link.say(&channel_frame::presence(&link.chat.rooms.users(&member.room))),
             Ok(Asked::Echo { text }) => link.say(&format!("echo: {text}")),
             Ok(Asked::Ping) => link.say(r#"{"type":"pong"}"#),
-            Err(error) => link.say(&channel_frame::error(error.code, error.sentence, None)),
+            Err(error) => link.say(&channel_frame::error(error.code, error.sentence, error.reference.as_deref())),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The frames of the channel protocol: what clients ask, what the server says.
 
-use super::json;
+use super::{json, json_input};
 use crate::{
     event::Event,
     message::{Message, MessageId, RoomName},
@@ -32,31 +32,40 @@ pub enum Asked {
 pub struct FrameError {
     pub code: &'static str,
     pub sentence: &'static str,
+    /// The client's own mark, if the frame has one that can be read.
+    pub reference: Option<Box<str>>,
 }
 
 const fn bad(sentence: &'static str) -> FrameError {
-    FrameError { code: "bad_frame", sentence }
+    FrameError { code: "bad_frame", sentence, reference: None }
 }
 
 impl Asked {
-    /// Reads a text frame. One that is no JSON object is a message as it stands.
+    /// Reads a text frame. One that does not even begin as a JSON object is a message as it stands.
     pub fn parse(text: &str) -> Result<Asked, FrameError> {
-        let Some(object) = object(text) else {
+        let Some(json) = begun_object(text) else {
             return Ok(Asked::Message { text: text.into(), reference: None });
         };
+        // Published as it stands it would show everybody what a broken frame holds: a token, perhaps.
+        let object = json_input::object(json).ok_or(bad("A frame that begins with `{` must be a JSON object."))?;
+        let marked = |error| FrameError { reference: reference(&object).ok().flatten(), ..error };
+        Asked::of(&object).map_err(marked)
+    }
+
+    fn of(object: &Map<String, Value>) -> Result<Asked, FrameError> {
         match object.get("type").and_then(Value::as_str) {
             Some("message") => Ok(Asked::Message {
-                text: string(&object, "text").ok_or(bad("A message needs `text`, a string."))?.into(),
-                reference: reference(&object)?,
+                text: string(object, "text").ok_or(bad("A message needs `text`, a string."))?.into(),
+                reference: reference(object)?,
             }),
-            Some("history") => Ok(Asked::History { before: before(&object)?, limit: limit(&object)? }),
+            Some("history") => Ok(Asked::History { before: before(object)?, limit: limit(object)? }),
             Some("typing") => Ok(Asked::Typing),
             Some("presence") => Ok(Asked::Presence),
             Some("echo") => {
-                Ok(Asked::Echo { text: string(&object, "text").ok_or(bad("An echo needs `text`, a string."))?.into() })
+                Ok(Asked::Echo { text: string(object, "text").ok_or(bad("An echo needs `text`, a string."))?.into() })
             }
             Some("ping") => Ok(Asked::Ping),
-            Some(_) => Err(FrameError { code: "unknown_type", sentence: "There is no frame of this `type`." }),
+            Some(_) => Err(FrameError { code: "unknown_type", ..bad("There is no frame of this `type`.") }),
             None => Err(bad("A frame needs a `type`, a string.")),
         }
     }
@@ -65,7 +74,7 @@ impl Asked {
 /// The access token of a first message: `{"type":"jwt","token":…}`, or where `auth` is allowed also
 /// `{"type":"auth","payload":…}`.
 pub fn first_message_token(text: &str, auth: bool) -> Option<String> {
-    let object = object(text)?;
+    let object = json_input::object(begun_object(text)?)?;
     let token = match object.get("type")?.as_str()? {
         "jwt" => object.get("token")?,
         "auth" if auth => object.get("payload")?,
@@ -74,12 +83,10 @@ pub fn first_message_token(text: &str, auth: bool) -> Option<String> {
     token.as_str().map(str::to_owned)
 }
 
-fn object(text: &str) -> Option<Map<String, Value>> {
-    // Plain text is the usual case at this door's older clients; spare it the parser.
-    if !text.trim_start().starts_with('{') {
-        return None;
-    }
-    serde_json::from_str(text).ok()
+/// The text from the brace on, if it begins like an object; some write a byte order mark before it.
+fn begun_object(text: &str) -> Option<&str> {
+    let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    text.starts_with('{').then_some(text)
 }
 
 fn string<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
@@ -107,8 +114,8 @@ fn before(object: &Map<String, Value>) -> Result<Option<MessageId>, FrameError> 
 fn limit(object: &Map<String, Value>) -> Result<usize, FrameError> {
     match object.get("limit") {
         None | Some(Value::Null) => Ok(PAGE),
-        Some(limit) => match limit.as_u64() {
-            Some(limit @ 1..) => Ok(limit.min(MAX_PAGE as u64) as usize),
+        Some(limit) => match json_input::whole(limit) {
+            Some(limit @ 1..) => Ok(usize::try_from(limit).map_or(MAX_PAGE, |limit| limit.min(MAX_PAGE))),
             _ => Err(bad("`limit` must be a whole number from 1; a page has at most 200 messages.")),
         },
     }
@@ -234,9 +241,25 @@ mod tests {
 
     #[test]
     fn what_is_no_json_object_is_a_message() {
-        for text in ["hello", "", "[1]", "42", "{not json", " {\"a\":"] {
+        for text in ["hello", "", "[1]", "42", "\"{\"", "a {"] {
             assert_eq!(Asked::parse(text), Ok(Asked::Message { text: text.into(), reference: None }));
         }
+    }
+
+    #[test]
+    fn what_begins_as_an_object_and_is_none_is_an_error() {
+        for text in ["{not json", " {\"a\":", "{\"type\":\"auth\",\"payload\":\"eyJ", "\u{feff}{", "{} {}"] {
+            assert_eq!(Asked::parse(text).unwrap_err().code, "bad_frame", "{text}");
+        }
+        assert_eq!(Asked::parse("\u{feff} {\"type\":\"ping\"}"), Ok(Asked::Ping));
+    }
+
+    #[test]
+    fn an_error_names_the_mark_of_its_frame() {
+        let marked = |frame: &str| Asked::parse(frame).unwrap_err().reference;
+        assert_eq!(marked(r#"{"type":"message","ref":"m1"}"#).as_deref(), Some("m1"));
+        assert_eq!(marked(r#"{"type":"dance","ref":"m1"}"#).as_deref(), Some("m1"));
+        assert_eq!(marked(r#"{"type":"message","text":"x","ref":7}"#), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod chitchat;
 pub mod entry;
 pub mod handshake;
 pub mod json;
+pub mod json_input;
 pub mod presented;
 pub mod propromo;
 pub mod seat;

@@ -2,7 +2,7 @@
 
 use super::error::{self, about};
 use crate::{
-    door::json,
+    door::{json, json_input},
     event::Event,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
@@ -51,7 +51,7 @@ pub struct Asked {
 impl Asked {
     /// Reads a frame that was sent to `room`. The time in it is the client's, and is not looked at.
     pub fn parse(room: i64, frame: &str) -> Result<Asked, Refusal> {
-        let object: Map<String, Value> = serde_json::from_str(frame).map_err(|_| Reason::EventUnreadable)?;
+        let object = json_input::object(frame).ok_or(Reason::EventUnreadable)?;
         let kind = string(&object, "event_type")?.and_then(Kind::of).ok_or(unreadable("event_type"))?;
         let name = string(&object, "name")?.filter(|name| is_name(name)).ok_or(unreadable("name"))?;
         let color = string(&object, "color")?.filter(|color| !color.is_empty());
@@ -72,7 +72,7 @@ impl Asked {
 /// Whether a frame is meant for this room. Clients that know it by its title send no number, or 0.
 fn means(room_id: Option<&Value>, room: i64) -> bool {
     match room_id {
-        Some(Value::Number(id)) => id.as_i64().is_some_and(|id| id == room || id == 0),
+        Some(id @ Value::Number(_)) => json_input::whole(id).is_some_and(|id| id == room || id == 0),
         _ => true,
     }
 }

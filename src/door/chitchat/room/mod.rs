@@ -3,6 +3,7 @@
 
 use super::error::about;
 use crate::{
+    door::json_input,
     refusal::{Reason, Refusal},
     room::names::User,
     store::chat_rooms::{Access, ChatRoom, RoomFields, RoomKey},
@@ -70,7 +71,7 @@ enum Lock {
 impl Asked {
     /// Reads a JSON object; fields that no room has are ignored.
     pub fn read(body: &[u8]) -> Result<Asked, Refusal> {
-        let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Reason::RoomUnreadable)?;
+        let object = std::str::from_utf8(body).ok().and_then(json_input::object).ok_or(Reason::RoomUnreadable)?;
         Ok(Asked {
             title: text(&object, "title")?.map(title).transpose()?,
             description: text(&object, "description")?.map(description).transpose()?,
