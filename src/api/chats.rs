@@ -91,7 +91,7 @@ struct Page {
 
 impl Page {
     fn asked(request: &Request, most: usize) -> Result<Page, Refusal> {
-        let number = |name: &'static str| match request.query_values(name).first() {
+        let number = |name: &'static str| match request.query_values(name)?.first() {
             None => Ok(None),
             Some(text) => match text.parse::<i64>() {
                 Ok(number) if number >= 0 => Ok(Some(number)),

@@ -2,43 +2,63 @@
 
 use crate::{
     auth::origin::OriginAllowlist,
-    http::{head::Method, reply::Reply, request::Request},
+    http::{head::Method, reply::Reply},
 };
 
-/// Adds the CORS headers that the request's origin is entitled to.
+/// Adds the CORS headers to which the origin of a request is entitled that has this method and these headers.
 ///
 /// An empty list lets any page open a WebSocket, as PROTOCOL.md has it, but no other site read an answer:
 /// that must be asked for by naming it.
-pub fn permit(origins: &OriginAllowlist, request: &Request, reply: &mut Reply) {
+pub fn permit<'a>(
+    origins: &OriginAllowlist,
+    method: Method,
+    header: impl Fn(&str) -> Option<&'a str>,
+    reply: &mut Reply,
+) {
     if *origins != OriginAllowlist::default() {
-        permit_if(|origin| origins.admit(Some(origin), false).is_ok(), request, reply);
+        permit_if(|origin| origins.admit(Some(origin), false).is_ok(), method, header, reply);
     }
 }
 
-fn permit_if(admits: impl FnOnce(&str) -> bool, request: &Request, reply: &mut Reply) {
+fn permit_if<'a>(
+    admits: impl FnOnce(&str) -> bool,
+    method: Method,
+    header: impl Fn(&str) -> Option<&'a str>,
+    reply: &mut Reply,
+) {
     let mut add = |name, value: &str| reply.headers.push((name, value.to_owned()));
     // Also without an origin: a shared cache must not give one site's answer to another.
     add("Vary", "Origin");
-    let Some(origin) = request.header("origin").filter(|origin| admits(origin)) else { return };
+    let Some(origin) = header("origin").filter(|origin| admits(origin)) else { return };
     add("Access-Control-Allow-Origin", origin);
-    if request.method == Method::Options && request.header("access-control-request-method").is_some() {
+    if method == Method::Options && header("access-control-request-method").is_some() {
         add("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE");
-        add("Access-Control-Allow-Headers", "authorization, content-type");
+        // What a site's library adds to each request (`X-Requested-With`, `traceparent`) means nothing here, and harms
+        // nothing: any header may be sent.
+        let asked = header("access-control-request-headers").filter(|names| are_names(names));
+        add("Access-Control-Allow-Headers", asked.unwrap_or("authorization, content-type"));
         add("Access-Control-Max-Age", "600");
     } else {
         add("Access-Control-Expose-Headers", "retry-after, x-request-id, x-room-key");
     }
 }
 
+/// Whether a text is a list of names of headers (RFC 9110 §5.6.1): nothing else is repeated in an answer.
+fn are_names(list: &str) -> bool {
+    let is_name_byte = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    list.len() <= 1024 && list.split(',').all(|name| name.trim_matches([' ', '\t']).bytes().all(is_name_byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::request::Request;
 
     const SITE: &str = "https://app.example.org";
 
     fn permitted(request: &Request) -> Reply {
         let mut reply = Reply::empty(204);
-        permit_if(|origin| origin == SITE, request, &mut reply);
+        permit_if(|origin| origin == SITE, request.method, |name| request.header(name), &mut reply);
         reply
     }
 
@@ -67,10 +87,25 @@ mod tests {
     }
 
     #[test]
+    fn a_preflight_may_send_what_it_asks_for() {
+        let asks = |names: &str| {
+            let asks = Request::bare(Method::Options, "/login")
+                .with_header("origin", SITE)
+                .with_header("access-control-request-method", "POST")
+                .with_header("access-control-request-headers", names);
+            permitted(&asks).header("access-control-allow-headers").unwrap().to_owned()
+        };
+        assert_eq!(asks("content-type,x-requested-with, traceparent"), "content-type,x-requested-with, traceparent");
+        for odd in ["x-a: b", "a\u{fffd}", &"a".repeat(1025)] {
+            assert_eq!(asks(odd), "authorization, content-type", "{odd}");
+        }
+    }
+
+    #[test]
     fn without_a_list_no_site_is_named() {
         let mut reply = Reply::empty(204);
         let request = Request::bare(Method::Get, "/").with_header("origin", SITE);
-        permit(&OriginAllowlist::default(), &request, &mut reply);
+        permit(&OriginAllowlist::default(), request.method, |name| request.header(name), &mut reply);
         assert_eq!(reply.header("access-control-allow-origin"), None);
     }
 }

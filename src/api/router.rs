@@ -9,7 +9,11 @@ use super::{
 };
 use crate::{
     chat::Chat,
-    http::{head::Method, reply::Reply, request::Request},
+    http::{
+        head::{Method, WHOLE_SERVER},
+        reply::Reply,
+        request::Request,
+    },
     refusal::{Reason, Refusal},
 };
 use std::{sync::Arc, time::Instant};
@@ -19,6 +23,7 @@ const PUBLIC: &[&Endpoints] = &[
     &home::ENDPOINTS,
     &login::ENDPOINTS,
     &ticket::ENDPOINTS,
+    &ticket::TWO_STEP,
     &stream::ENDPOINTS,
     &chats::ENDPOINTS,
     &health::ENDPOINTS,
@@ -48,7 +53,7 @@ pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     let tables = PUBLIC.iter().chain(backends).copied();
     let begun = Instant::now();
     let (endpoint, mut reply) = answer(chat, &request, tables);
-    cors::permit(&chat.config.origins, &request, &mut reply);
+    cors::permit(&chat.config.origins, request.method, |name| request.header(name), &mut reply);
     if let Some(life) = chat.config.hsts {
         reply = reply.with("Strict-Transport-Security", format!("max-age={}", life.as_secs()));
     }
@@ -69,13 +74,16 @@ fn answer(
     request: &Request,
     tables: impl Iterator<Item = &'static Endpoints> + Clone,
 ) -> (&'static str, Reply) {
+    if request.path == WHOLE_SERVER {
+        return (WHOLE_SERVER, Reply::empty(204).with("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS"));
+    }
     let refuse = |refusal: Refusal, endpoint, in_words: fn(Refusal) -> Reply| {
         chat.metrics.refuse(refusal, request.client, endpoint, in_words)
     };
     let refused = neighbours(&request.segments, tables.clone()).map_or(Reply::from as fn(_) -> _, |near| near.refused);
     match find(request.method, &request.segments, tables) {
         Found::Endpoint(endpoints, route, params) => {
-            let answer = (route.answer)(chat, request, &params);
+            let answer = uncompressed(request).and_then(|()| (route.answer)(chat, request, &params));
             (route.pattern, answer.unwrap_or_else(|refusal| refuse(refusal, route.pattern, endpoints.refused)))
         }
         Found::Methods(pattern, methods) => {
@@ -89,6 +97,15 @@ fn answer(
         }
         Found::Nothing => (NOWHERE, refuse(Reason::NotFound.into(), NOWHERE, refused)),
     }
+}
+
+/// Refuses a body that is compressed: no endpoint unpacks one, and each would find it unreadable in its own way.
+fn uncompressed(request: &Request) -> Result<(), Refusal> {
+    let mut codings = request.header_values("content-encoding").flat_map(|value| value.split(','));
+    if request.body.is_empty() || codings.all(|coding| coding.trim().eq_ignore_ascii_case("identity")) {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::UnsupportedMediaType, "The body must be sent without compression."))
 }
 
 /// The endpoints whose paths begin as this one: what is refused near them, is refused in their words.
@@ -220,6 +237,18 @@ mod tests {
         let near = |path: &str| neighbours(&segments(path), [&home::ENDPOINTS, &ROOMS].into_iter());
         assert!(near("/rooms/7/token").is_some_and(|endpoints| std::ptr::eq(endpoints, &ROOMS)));
         assert!(near("/room").is_none() && near("/").is_none());
+    }
+
+    #[test]
+    fn a_compressed_body_is_refused() {
+        let sent = |coding: &str, body: &str| {
+            let request = Request::bare(Method::Post, "/login").with_body("application/json", body);
+            uncompressed(&request.with_header("content-encoding", coding))
+        };
+        for coding in ["gzip", "identity, br", "Deflate"] {
+            assert_eq!(sent(coding, "{}").unwrap_err().reason, Reason::UnsupportedMediaType, "{coding}");
+        }
+        assert!(sent("Identity", "{}").is_ok() && sent("gzip", "").is_ok());
     }
 
     #[test]

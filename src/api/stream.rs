@@ -49,7 +49,7 @@ fn may_publish(chat: &Chat, request: &Request) -> Result<(), Refusal> {
     let from_here = request.client.is_loopback() && !request.forwarded() && request.header("origin").is_none();
     let presented = match bearer::token(request) {
         Ok(key) => Some(key.to_owned()),
-        Err(missing) => match request.query_values("key").into_iter().next() {
+        Err(missing) => match request.query_values("key")?.into_iter().next() {
             Some(key) => Some(key),
             None if from_here && settings.publish_loopback => return Ok(()),
             None if missing.reason != Reason::TokenMissing => return Err(missing),
@@ -72,7 +72,7 @@ fn same(key: &str, presented: &str) -> bool {
 
 /// `?history=n`: keep this message among the last n, for listeners that come later.
 fn kept(request: &Request) -> Result<Option<usize>, Refusal> {
-    let Some(history) = request.query_values("history").into_iter().next() else { return Ok(None) };
+    let Some(history) = request.query_values("history")?.into_iter().next() else { return Ok(None) };
     match history.parse() {
         Ok(0) => Ok(None),
         Ok(count) if count <= MAX_KEPT => Ok(Some(count)),

@@ -27,9 +27,13 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     routes: &[
         Route::new(&[Method::Get, Method::Post], "/auth", auth),
         Route::new(&[Method::Get, Method::Post], "/ws_ticket", ws_ticket).at_once(),
-        Route::new(&[Method::Get, Method::Post], "/token/ws", token_ws).at_once(),
     ],
     refused: bearer::refused,
+};
+
+pub const TWO_STEP: Endpoints = Endpoints {
+    routes: &[Route::new(&[Method::Get, Method::Post], "/token/ws", token_ws).at_once()],
+    refused: refused_two_step,
 };
 
 /// An access token for email and password; unlike `/login`, also for an account without any monitor.
@@ -61,7 +65,12 @@ fn ws_ticket(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Repl
 fn token_ws(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let Signed { token, expires } = connection(chat, request, Issued::TwoStep, chat.config.tokens.two_step)?;
     let message = "Token generated successfully";
-    Ok(Reply::json(200, &Generated { success: true, message, data: Token { token, expires } }))
+    Ok(Reply::json(200, &Generated { success: true, status: 1, message, data: Token { token, expires } }))
+}
+
+/// As any refusal, and with the `status` of the answers that these clients know: they wait for ever without.
+fn refused_two_step(refusal: Refusal) -> Reply {
+    bearer::refused(refusal).with_field("status", 0)
 }
 
 /// A connection token for whom the request's access token names.
@@ -88,6 +97,7 @@ struct Ticket {
 #[derive(Serialize)]
 struct Generated {
     success: bool,
+    status: u8,
     message: &'static str,
     data: Token,
 }
@@ -117,8 +127,8 @@ mod tests {
             json!({"ticket": "t", "expires": 7})
         );
         assert_eq!(
-            serde_json::to_value(Generated { success: true, message: "m", data: token() }).unwrap(),
-            json!({"success": true, "message": "m", "data": {"token": "t", "expires": 7}})
+            serde_json::to_value(Generated { success: true, status: 1, message: "m", data: token() }).unwrap(),
+            json!({"success": true, "status": 1, "message": "m", "data": {"token": "t", "expires": 7}})
         );
     }
 }

@@ -47,7 +47,7 @@ impl Door for Channel {
         let channel = channel(segments, presented.as_ref())?;
         let place = Destination { channel, since: since(head)? };
         let Some(presented) = presented else { return self.admit_stranger(chat, head, place) };
-        let token = Token::verified(chat, presented, |kind| matches!(kind, Kind::Connection(_)))?;
+        let token = Token::verified(chat, &presented, |kind| matches!(kind, Kind::Connection(_)))?;
         token.opens(&place.channel)?;
         let round = chat.recheck.round();
         let room = room(chat, &token.claims, &place.channel)?;
@@ -96,7 +96,7 @@ impl Channel {
         })?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
         let stage = Stage::Stranger { _waiting: (waiting, share), until };
-        Ok(Admission { spend: None, subprotocol: None, conversation: Box::new(Talk { place, stage }) })
+        Ok(Admission { spend: None, conversation: Box::new(Talk { place, stage }) })
     }
 }
 
@@ -123,7 +123,7 @@ fn channel(segments: &[String], presented: Option<&Presented>) -> Result<String,
 }
 
 fn since(head: &Head) -> Result<Option<MessageId>, Refusal> {
-    match head.query_values("since").first() {
+    match head.query_values("since")?.first() {
         None => Ok(None),
         Some(id) => match MessageId::parse(id) {
             Some(id) => Ok(Some(id)),

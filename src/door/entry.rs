@@ -43,8 +43,6 @@ pub trait Door: Sync {
 pub struct Admission {
     /// The token to spend before the `101`, and when it expires anyway.
     pub spend: Option<(SignedPart, SystemTime)>,
-    /// Echoed as `Sec-WebSocket-Protocol`.
-    pub subprotocol: Option<String>,
     /// What happens once the socket is open.
     pub conversation: Box<dyn Conversation>,
 }
@@ -53,19 +51,18 @@ pub struct Admission {
 pub struct Token {
     pub claims: Claims,
     signed_part: SignedPart,
-    subprotocol: Option<String>,
 }
 
 impl Token {
     /// The handshake's token, verified; only kinds that `accepts` names are let through.
     pub fn of(chat: &Chat, head: &Head, accepts: fn(Kind) -> bool) -> Result<Token, Refusal> {
-        Token::verified(chat, presented::presented(head)?.ok_or(Reason::TokenMissing)?, accepts)
+        Token::verified(chat, &presented::presented(head)?.ok_or(Reason::TokenMissing)?, accepts)
     }
 
     /// A token that was found in a handshake, verified.
-    pub fn verified(chat: &Chat, presented: Presented, accepts: fn(Kind) -> bool) -> Result<Token, Refusal> {
+    pub fn verified(chat: &Chat, presented: &Presented, accepts: fn(Kind) -> bool) -> Result<Token, Refusal> {
         let verified = chat.config.keys.verify(&presented.token, accepts, SystemTime::now())?;
-        Ok(Token { claims: verified.claims, signed_part: verified.signed_part, subprotocol: presented.subprotocol })
+        Ok(Token { claims: verified.claims, signed_part: verified.signed_part })
     }
 
     /// Refuses a token that was narrowed to another room.
@@ -80,6 +77,6 @@ impl Token {
     pub fn admission(self, conversation: Box<dyn Conversation>) -> Admission {
         // `exp` is the last second in which the token is valid: the mark must outlive it.
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs(self.claims.expires.saturating_add(2));
-        Admission { spend: Some((self.signed_part, until)), subprotocol: self.subprotocol, conversation }
+        Admission { spend: Some((self.signed_part, until)), conversation }
     }
 }

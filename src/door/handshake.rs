@@ -5,6 +5,7 @@ use super::{
     session::Opening,
 };
 use crate::{
+    auth::presented,
     chat::Chat,
     http::head::Head,
     refusal::{Reason, Refusal},
@@ -24,8 +25,8 @@ pub fn prepare(chat: &Arc<Chat>, door: &dyn Door, head: &Head, segments: &[Strin
     if origins.next().is_some() {
         return Err(Reason::OriginDenied.into());
     }
-    let Admission { spend, subprotocol, conversation } = door.admit(chat, head, segments)?;
-    let response = response(key, subprotocol.as_deref(), head.id.as_str());
+    let Admission { spend, conversation } = door.admit(chat, head, segments)?;
+    let response = response(key, presented::subprotocol(head), head.id.as_str());
     if let Some((token, until)) = spend
         && !chat.metrics.spend.time(|| chat.ledger.spend(&token, until))?
     {

@@ -14,9 +14,6 @@ const PARAMETERS: [&str; 4] = ["auth", "ticket", "token", "t"];
 #[derive(Clone, PartialEq, Eq)]
 pub struct Presented {
     pub token: String,
-    /// What the `101` must name as `Sec-WebSocket-Protocol`: browsers close a socket whose server chose none of
-    /// the protocols they offered. Every character of it is a token character (RFC 9110 §5.6.2).
-    pub subprotocol: Option<String>,
     /// The path's second segment is the token (`/channel/<JWT>/`), so it is no room's name.
     pub in_path: bool,
 }
@@ -26,14 +23,14 @@ pub struct Presented {
 /// The same token in two places is one token. Refuses two different ones: which of them was meant decides who
 /// comes in where, and that is not ours to guess.
 pub fn presented(head: &Head) -> Result<Option<Presented>, Refusal> {
-    let query: Vec<String> = PARAMETERS.iter().flat_map(|name| head.query_values(name)).collect();
-    let all = |name: &str| -> Vec<&str> {
-        head.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
-    };
+    let mut query = Vec::new();
+    for name in PARAMETERS {
+        query.extend(head.query_values(name)?);
+    }
     Places {
         query: &query,
-        authorization: &all("authorization"),
-        protocols: &all("sec-websocket-protocol"),
+        authorization: &head.header_values("authorization").collect::<Vec<_>>(),
+        protocols: &head.header_values(PROTOCOLS).collect::<Vec<_>>(),
         segments: &head.segments()?,
     }
     .find()
@@ -41,8 +38,17 @@ pub fn presented(head: &Head) -> Result<Option<Presented>, Refusal> {
 
 /// Whether a query parameter for a token is there, but empty.
 pub fn is_empty(head: &Head) -> bool {
-    PARAMETERS.iter().flat_map(|name| head.query_values(name)).any(|value| value.is_empty())
+    let values = PARAMETERS.iter().filter_map(|name| head.query_values(name).ok()).flatten();
+    values.into_iter().any(|value| value.is_empty())
 }
+
+/// What the `101` must name as `Sec-WebSocket-Protocol`, if the client offers any: browsers close a socket whose server
+/// chose none of theirs. Every character of it is a token character (RFC 9110 §5.6.2).
+pub fn subprotocol(head: &Head) -> Option<&str> {
+    Offer::read(head.header_values(PROTOCOLS)).chosen()
+}
+
+const PROTOCOLS: &str = "sec-websocket-protocol";
 
 /// All that may carry a token, decoded: query values, header lines, path segments.
 struct Places<'a> {
@@ -54,7 +60,7 @@ struct Places<'a> {
 
 impl Places<'_> {
     fn find(&self) -> Result<Option<Presented>, Refusal> {
-        let offer = Offer::read(self.protocols);
+        let offer = Offer::read(self.protocols.iter().copied());
         let in_path = match self.segments {
             [first, second, ..] if first == "channel" && has_token_shape(second) => Some(second.as_str()),
             _ => None,
@@ -67,11 +73,7 @@ impl Places<'_> {
         if tokens.any(|other| other != token) {
             return Err(Reason::TokenAmbiguous.into());
         }
-        Ok(Some(Presented {
-            token: token.to_owned(),
-            subprotocol: offer.chosen().map(str::to_owned),
-            in_path: in_path.is_some(),
-        }))
+        Ok(Some(Presented { token: token.to_owned(), in_path: in_path.is_some() }))
     }
 }
 
@@ -95,10 +97,10 @@ struct Offer<'a> {
 }
 
 impl<'a> Offer<'a> {
-    fn read(lines: &[&'a str]) -> Offer<'a> {
+    fn read(lines: impl Iterator<Item = &'a str>) -> Offer<'a> {
         let mut offer = Offer::default();
         // Whatever is no token character could end up in our answer's head; such an entry is not looked at.
-        let entries = lines.iter().flat_map(|line| line.split(',')).map(str::trim).filter(|entry| is_rfc_token(entry));
+        let entries = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|entry| is_rfc_token(entry));
         for entry in entries {
             match entry.strip_prefix("bearer.") {
                 Some(token) if !token.is_empty() => {
@@ -117,10 +119,10 @@ impl<'a> Offer<'a> {
         offer
     }
 
-    /// The offered protocol to echo. Without a token there is none: the names alone mean nothing to this server.
+    /// The offered protocol to echo. A name means nothing to this server, but who offers one expects an answer to it.
     fn chosen(&self) -> Option<&'a str> {
         // `bearer.<token>` itself only where the client offered no real name beside it.
-        self.bare.or_else(|| self.prefixed.map(|prefixed| self.name.unwrap_or(prefixed)))
+        self.bare.or(self.name).or(self.prefixed)
     }
 }
 
@@ -131,7 +133,6 @@ fn is_rfc_token(text: &str) -> bool {
 
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The subprotocol may be the token.
         f.debug_struct("Presented").field("in_path", &self.in_path).finish_non_exhaustive()
     }
 }
@@ -152,6 +153,10 @@ mod tests {
         let query: Vec<_> = query.iter().map(|value| value.to_string()).collect();
         let segments: Vec<_> = segments.iter().map(|segment| segment.to_string()).collect();
         Places { query: &query, authorization, protocols, segments: &segments }.find()
+    }
+
+    fn chosen(lines: &[&str]) -> Option<String> {
+        Offer::read(lines.iter().copied()).chosen().map(str::to_owned)
     }
 
     fn one(query: &[&str], authorization: &[&str], protocols: &[&str], segments: &[&str]) -> Presented {
@@ -177,40 +182,43 @@ mod tests {
 
     #[test]
     fn a_bare_token_as_protocol_is_echoed() {
-        let presented = one(&[], &[], &[TOKEN], &[]);
-        assert_eq!((presented.token.as_str(), presented.subprotocol.as_deref()), (TOKEN, Some(TOKEN)));
+        assert_eq!(one(&[], &[], &[TOKEN], &[]).token, TOKEN);
+        assert_eq!(chosen(&[TOKEN]).as_deref(), Some(TOKEN));
     }
 
     #[test]
     fn of_bearer_and_a_real_name_only_the_name_is_echoed() {
         for offer in [format!("chat, bearer.{TOKEN}"), format!("bearer.{TOKEN},chat ,later")] {
-            let presented = one(&[], &[], &[&offer], &[]);
-            assert_eq!((presented.token.as_str(), presented.subprotocol.as_deref()), (TOKEN, Some("chat")));
+            assert_eq!(one(&[], &[], &[&offer], &[]).token, TOKEN);
+            assert_eq!(chosen(&[&offer]).as_deref(), Some("chat"));
         }
     }
 
     #[test]
     fn an_offer_may_be_spread_over_header_lines() {
-        let presented = one(&[], &[], &["chat", &format!("bearer.{TOKEN}")], &[]);
-        assert_eq!((presented.token.as_str(), presented.subprotocol.as_deref()), (TOKEN, Some("chat")));
+        let lines = ["chat", &format!("bearer.{TOKEN}")];
+        assert_eq!(one(&[], &[], &lines, &[]).token, TOKEN);
+        assert_eq!(chosen(&lines).as_deref(), Some("chat"));
     }
 
     #[test]
     fn bearer_alone_is_echoed_whole_since_browsers_insist_on_some_choice() {
         let offer = format!("bearer.{TOKEN}");
-        assert_eq!(one(&[], &[], &[&offer], &[]).subprotocol, Some(offer.clone()));
+        assert_eq!(chosen(&[&offer]), Some(offer));
     }
 
     #[test]
-    fn names_of_protocols_are_no_tokens_and_are_not_echoed() {
-        assert_eq!(find(&[], &[], &["chat, v1.2.3, v12.stomp, bearer."], &[]).unwrap(), None);
-        assert_eq!(one(&[TOKEN], &[], &["chat"], &[]).subprotocol, None);
+    fn names_of_protocols_are_no_tokens_and_the_first_is_echoed() {
+        let names = "v1.2.3, chat, v12.stomp, bearer.";
+        assert_eq!(find(&[], &[], &[names], &[]).unwrap(), None);
+        assert_eq!(chosen(&[names]).as_deref(), Some("v1.2.3"));
+        assert_eq!(chosen(&[]), None);
     }
 
     #[test]
     fn what_could_break_the_answers_head_is_never_echoed() {
         let offer = format!("evil\r\nSet-Cookie: a=b, bearer.{TOKEN}");
-        assert_eq!(one(&[], &[], &[&offer], &[]).subprotocol, Some(format!("bearer.{TOKEN}")));
+        assert_eq!(chosen(&[&offer]), Some(format!("bearer.{TOKEN}")));
     }
 
     #[test]

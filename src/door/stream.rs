@@ -49,12 +49,11 @@ impl Door for Stream {
         let access = access(chat)?;
         let presented = presented::presented(head)?;
         let Access::ByToken(secret) = access else {
-            let subprotocol = presented.and_then(|presented| presented.subprotocol);
-            return Ok(Admission { spend: None, subprotocol, conversation });
+            return Ok(Admission { spend: None, conversation });
         };
         let presented = presented.ok_or(Reason::TokenMissing)?;
         let spend = token::verify_foreign(secret.as_bytes(), &presented.token, SystemTime::now())?;
-        Ok(Admission { spend: Some(spend), subprotocol: presented.subprotocol, conversation })
+        Ok(Admission { spend: Some(spend), conversation })
     }
 
     /// These clients expect one status for whatever is wrong with a token.

@@ -218,15 +218,27 @@ fn relay_head(answer: &mut Vec<u8>, to_head: bool, persistence: Persistence) -> 
     };
     let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
-    let bodiless = to_head || response.code.is_some_and(answer::is_bodiless);
-    let length = if bodiless { Some(0) } else { length };
-    let mut end = head.saturating_add(length.ok_or_else(|| io::Error::other("the answer does not say its length"))?);
+    let bodiless = response.code.is_some_and(answer::is_bodiless);
+    let length = if to_head || bodiless { Some(0) } else { length };
+    let length = length.ok_or_else(|| io::Error::other("the answer does not say its length"))?;
+    let head = if bodiless { without_length(answer, head) } else { head };
+    let mut end = head.saturating_add(length);
     if let Some(option) = persistence.option() {
         let line = format!("Connection: {option}\r\n");
         answer.splice(head - 2..head - 2, line.bytes());
         end = end.saturating_add(line.len());
     }
     Ok(Some(end))
+}
+
+/// Takes out the length that tiny_http states of an answer without a body (RFC 9110 §8.6); where the head ends now.
+fn without_length(answer: &mut Vec<u8>, head: usize) -> usize {
+    const LENGTH: &[u8] = b"\r\ncontent-length:";
+    let is_length = |bytes: &[u8]| bytes.eq_ignore_ascii_case(LENGTH);
+    let Some(line) = answer[..head].windows(LENGTH.len()).position(is_length) else { return head };
+    let length = answer[line + 2..head].windows(2).position(|two| two == b"\r\n").map_or(0, |end| end + 2);
+    answer.drain(line..line + length);
+    head - length
 }
 
 /// A request as tiny_http gets it. Nothing in it could end a line early: [`Head::parse`] lets no control character

@@ -11,11 +11,12 @@ use std::net::IpAddr;
 #[derive(Clone, Debug)]
 pub struct Head {
     pub method: Method,
-    /// The path as it was sent, still percent-encoded; begins with `/`.
+    /// The path as it was sent, still percent-encoded; begins with `/`, but for [`WHOLE_SERVER`].
     pub path: String,
     /// The query as it was sent, without the `?`.
     pub query: Option<String>,
-    /// Names in lower case, values as sent without surrounding white space, in order.
+    /// Names in lower case, values as sent without surrounding white space, in order. What is no UTF-8 in a value is
+    /// U+FFFD: a value is opaque to who does not read it (RFC 9110 §5.5).
     pub headers: Vec<(String, String)>,
     /// How the body is delimited.
     pub body: BodyLength,
@@ -30,6 +31,9 @@ pub struct Head {
     /// What it is called in the log.
     pub id: RequestId,
 }
+
+/// The path of `OPTIONS *`, which asks about the server as a whole (RFC 9110 §9.3.7).
+pub const WHOLE_SERVER: &str = "*";
 
 /// How a request body is delimited (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +75,9 @@ impl Head {
     }
 
     /// All values of a query parameter, decoded (`+` is a space only in forms: here it stays `+`).
-    pub fn query_values(&self, name: &str) -> Vec<String> {
+    ///
+    /// Refuses a value that can't be decoded. What stands under other names is not looked at.
+    pub fn query_values(&self, name: &str) -> Result<Vec<String>, Refusal> {
         query_values(self.query.as_deref(), name)
     }
 }
@@ -110,18 +116,9 @@ pub fn segments(path: &str) -> Result<Vec<String>, Refusal> {
 }
 
 /// All values of a query parameter; see [`Head::query_values`].
-pub fn query_values(query: Option<&str>, name: &str) -> Vec<String> {
-    let mut values = Vec::new();
-    for pair in query.unwrap_or_default().split('&') {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // Head::parse refused queries that can't be decoded.
-        if decode(key).is_ok_and(|key| key == name)
-            && let Ok(value) = decode(value)
-        {
-            values.push(value);
-        }
-    }
-    values
+pub fn query_values(query: Option<&str>, name: &str) -> Result<Vec<String>, Refusal> {
+    let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.filter(|(key, _)| decode(key).is_ok_and(|key| key == name)).map(|(_, value)| decode(value)).collect()
 }
 
 /// Percent-decodes text that must be well-formed, UTF-8, and free of NUL.
@@ -180,8 +177,17 @@ mod tests {
     #[test]
     fn every_value_of_a_query_parameter_is_found() {
         let head = get("/x?t=a%3Db&u=1&t=c+d&t&%74=e");
-        assert_eq!(head.query_values("t"), ["a=b", "c+d", "", "e"]);
-        assert!(head.query_values("v").is_empty());
+        assert_eq!(head.query_values("t").unwrap(), ["a=b", "c+d", "", "e"]);
+        assert!(head.query_values("v").unwrap().is_empty());
+    }
+
+    #[test]
+    fn only_what_is_read_of_a_query_must_be_readable() {
+        let head = get("/?utm_term=50%off&%=x&name=caf%e9&t=a%zz&auth=b");
+        assert_eq!(head.query_values("auth").unwrap(), ["b"]);
+        for broken in ["t", "name", "utm_term"] {
+            assert_eq!(head.query_values(broken).unwrap_err().reason, Reason::BadRequest, "{broken}");
+        }
     }
 
     proptest! {
@@ -191,7 +197,7 @@ mod tests {
             let path: String = segments.iter().map(|s| format!("/{}", encode(s))).collect();
             let head = get(&format!("{path}?k={}", encode(&value)));
             prop_assert_eq!(head.segments().unwrap(), segments);
-            prop_assert_eq!(head.query_values("k"), vec![value]);
+            prop_assert_eq!(head.query_values("k").unwrap(), vec![value]);
         }
     }
 }

@@ -103,6 +103,15 @@ impl Reply {
         Reply::new(status, "application/json", json).with("Cache-Control", "no-store").refusing(refusal)
     }
 
+    /// Adds a field to a body that is a JSON object.
+    pub fn with_field(mut self, name: &str, value: impl Into<serde_json::Value>) -> Reply {
+        if let Ok(serde_json::Value::Object(mut object)) = serde_json::from_slice(&self.body) {
+            object.insert(name.to_owned(), value.into());
+            self.body = serde_json::Value::Object(object).to_string().into_bytes();
+        }
+        self
+    }
+
     /// Adds the headers that go with a refusal.
     fn refusing(mut self, refusal: &Refusal) -> Reply {
         if let Some(wait) = refusal.retry_after {

@@ -12,6 +12,7 @@ pub const PASSED_ON: &[&str] = &[
     "access-control-request-headers",
     "access-control-request-method",
     "authorization",
+    "content-encoding",
     "content-type",
     "forwarded",
     "host",
@@ -24,11 +25,20 @@ pub const PASSED_ON: &[&str] = &[
     "x-forwarded-for",
 ];
 
-/// Those of a request's headers; refused with `bad_request` if one is not ASCII.
+/// Those of them that only tell what a client would like. What is in none of the forms they can have is left out, as if
+/// it had not been sent; any other decides who may do what, and leaving that out could let somebody in.
+const WISHES: &[&str] =
+    &["accept", "accept-encoding", "accept-language", "if-modified-since", "if-none-match", "user-agent"];
+
+/// Those of a request's headers; refused with `bad_request` if one that decides something is not ASCII.
 pub fn passed_on(head: &Head) -> Result<Vec<&(String, String)>, Refusal> {
-    let headers: Vec<_> = head.headers.iter().filter(|(name, _)| PASSED_ON.contains(&name.as_str())).collect();
+    let mut headers: Vec<_> = head.headers.iter().filter(|(name, _)| PASSED_ON.contains(&name.as_str())).collect();
+    headers.retain(|(name, value)| value.is_ascii() || !WISHES.contains(&name.as_str()));
     if headers.iter().any(|(_, value)| !value.is_ascii()) {
-        return Err(Refusal::new(Reason::BadRequest, "A header holds characters that are not ASCII."));
+        return Err(Refusal::new(
+            Reason::BadRequest,
+            "A header that is read here holds characters that are not ASCII.",
+        ));
     }
     Ok(headers)
 }
@@ -73,8 +83,8 @@ impl Request {
         self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// All values of a query parameter, decoded.
-    pub fn query_values(&self, name: &str) -> Vec<String> {
+    /// All values of a query parameter, decoded; see [`Head::query_values`].
+    pub fn query_values(&self, name: &str) -> Result<Vec<String>, Refusal> {
         head::query_values(self.query.as_deref(), name)
     }
 

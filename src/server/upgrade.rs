@@ -1,6 +1,7 @@
 //! Which requests open a WebSocket, and at which door.
 
 use crate::{
+    api::cors,
     chat::Chat,
     door::{
         DOORS,
@@ -23,6 +24,9 @@ pub trait Upgrades: Send + Sync {
 
     /// The answer to a handshake that is refused, or can't be one, at this path.
     fn refuse(&self, segments: &[String], refusal: &Refusal) -> Reply;
+
+    /// Adds to an answer what lets the page that asked read it, if it may.
+    fn permit(&self, head: &Head, reply: &mut Reply);
 }
 
 /// Opens a WebSocket: takes the connection, and what came in behind the request head. What is left is to run it
@@ -76,6 +80,10 @@ impl Upgrades for Doors {
             None => Reply::from(refusal.clone()),
         }
     }
+
+    fn permit(&self, head: &Head, reply: &mut Reply) {
+        cors::permit(&self.chat.config.origins, head.method, |name| head.header(name), reply);
+    }
 }
 
 /// For a listener without WebSockets.
@@ -93,6 +101,8 @@ impl Upgrades for NoDoors {
     fn refuse(&self, _: &[String], refusal: &Refusal) -> Reply {
         Reply::from(refusal.clone())
     }
+
+    fn permit(&self, _: &Head, _: &mut Reply) {}
 }
 
 fn door(segments: &[String]) -> Option<&'static dyn Door> {

@@ -128,14 +128,14 @@ impl Page {
     fn read(request: &Request) -> Result<Page, Refusal> {
         let mut refusal = Refusal::from(Reason::InvalidFields);
         let mut id = |name: &'static str| {
-            let text = request.query_values(name).into_iter().next()?;
-            let id = MessageId::parse(&text);
-            if id.is_none() {
+            let text = request.query_values(name)?.into_iter().next();
+            let id = text.as_deref().map(MessageId::parse);
+            if id == Some(None) {
                 refusal.detail.push((name, "must be the id of a message"));
             }
-            id
+            Ok::<_, Refusal>(id.flatten())
         };
-        let (before, after) = (id("before"), id("after"));
+        let (before, after) = (id("before")?, id("after")?);
         let from = match (before, after) {
             (Some(_), Some(_)) => {
                 refusal.detail.push(("after", "can't be given beside `before`"));
@@ -145,7 +145,7 @@ impl Page {
             (None, Some(after)) => From::After(after),
             (None, None) => From::Newest,
         };
-        let limit = match request.query_values("limit").first().map(|text| text.parse::<usize>()) {
+        let limit = match request.query_values("limit")?.first().map(|text| text.parse::<usize>()) {
             None => PAGE,
             Some(Ok(limit @ 1..=MAX_PAGE)) => limit,
             Some(_) => {

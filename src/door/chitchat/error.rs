@@ -23,8 +23,12 @@ pub fn frame(refusal: &Refusal) -> String {
         event_type: &'static str,
         #[serde(flatten)]
         fault: Fault<'a>,
+        /// That API's own pages print these two of every frame.
+        name: &'static str,
+        msg: &'a str,
     }
-    serde_json::json!(Frame { event_type: "error", fault: Fault::of(refusal) }).to_string()
+    let fault = Fault::of(refusal);
+    serde_json::json!(Frame { event_type: "error", name: "", msg: fault.error, fault }).to_string()
 }
 
 /// The HTTP status that this door's clients expect for `reason`.
@@ -155,7 +159,9 @@ mod tests {
     fn a_frame_holds_the_same_beside_its_type() {
         let frame = parsed(frame(&about(Reason::NameTaken, "name")));
         let error = "Client error: Duplicate username";
-        assert_eq!(frame, json!({"event_type": "error", "code": 202, "error": error, "field": "name"}));
+        let expected =
+            json!({"event_type": "error", "code": 202, "error": error, "field": "name", "name": "", "msg": error});
+        assert_eq!(frame, expected);
     }
 
     #[test]

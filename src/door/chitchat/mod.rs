@@ -46,12 +46,7 @@ impl Door for Chitchat {
             (Some(_), Some(presented)) => Some(token::entrant(chat, &room, &presented.token)?.name),
         };
         let seen = chat.log.history(&RoomName::chitchat(room.id), None, 1)?.last().map(|event| event.id);
-        Ok(Admission {
-            spend: None,
-            // Also at a public room: a browser that offers a protocol wants it chosen.
-            subprotocol: presented.and_then(|presented| presented.subprotocol),
-            conversation: Box::new(Talk::new(&room, names, name.as_deref(), seen)),
-        })
+        Ok(Admission { spend: None, conversation: Box::new(Talk::new(&room, names, name.as_deref(), seen)) })
     }
 
     fn status(&self, reason: Reason) -> u16 {

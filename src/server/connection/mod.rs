@@ -83,7 +83,7 @@ impl Service {
             let place = match self.place(peer, head.client) {
                 Ok(place) => place,
                 Err(refusal) => {
-                    self.end(&stream, peer, End::Refused(refusal), Some(head.id));
+                    self.end(&stream, peer, End::Refused(refusal), Some(&head));
                     return None;
                 }
             };
@@ -97,7 +97,7 @@ impl Service {
                     }
                 }
                 Err(end) => {
-                    self.end(&stream, peer, end, Some(head.id));
+                    self.end(&stream, peer, end, Some(&head));
                     return None;
                 }
             }
@@ -168,7 +168,8 @@ impl Service {
             Ok(bytes) => Next::Answer(bytes, persistence),
             Err(refusal) => {
                 let reply = self.metrics.refuse(refusal, head.client, GATEWAY, Reply::from);
-                let reply = reply.with(request_id::HEADER, head.id.as_str());
+                let mut reply = reply.with(request_id::HEADER, head.id.as_str());
+                self.upgrades.permit(head, &mut reply);
                 Next::Answer(answer::encode(&reply, persistence, head.method == Method::Head), persistence)
             }
         })
@@ -192,7 +193,8 @@ impl Service {
 
     /// An answer that is given without having read the body.
     fn reply(&self, head: &Head, reply: Reply) -> Next {
-        let reply = reply.with(request_id::HEADER, head.id.as_str());
+        let mut reply = reply.with(request_id::HEADER, head.id.as_str());
+        self.upgrades.permit(head, &mut reply);
         let persistence = match head.body {
             BodyLength::Known(0) => self.persistence(head),
             _ => Persistence::Closed,
@@ -215,13 +217,17 @@ impl Service {
     }
 
     /// Ends the connection, after telling the client why if there is something to tell.
-    fn end(&self, stream: &TcpStream, peer: IpAddr, end: End, id: Option<RequestId>) {
+    fn end(&self, stream: &TcpStream, peer: IpAddr, end: End, head: Option<&Head>) {
         let End::Refused(refusal) = end else { return };
         // A request whose head could not be read has no id yet.
-        let id = id.unwrap_or_else(RequestId::next);
+        let id = head.map_or_else(RequestId::next, |head| head.id.clone());
         let _request = id.enter();
         let reply = self.metrics.refuse(refusal, peer, CONNECTION, Reply::from);
-        let bytes = answer::encode(&reply.with(request_id::HEADER, id.as_str()), Persistence::Closed, false);
+        let mut reply = reply.with(request_id::HEADER, id.as_str());
+        if let Some(head) = head {
+            self.upgrades.permit(head, &mut reply);
+        }
+        let bytes = answer::encode(&reply, Persistence::Closed, false);
         if self.send(stream, &bytes).is_ok() {
             linger(stream);
         }

@@ -36,6 +36,10 @@ impl Upgrades for OneDoor {
     fn refuse(&self, segments: &[String], refusal: &Refusal) -> Reply {
         NoDoors.refuse(segments, refusal)
     }
+
+    fn permit(&self, head: &Head, reply: &mut Reply) {
+        NoDoors.permit(head, reply);
+    }
 }
 
 fn service(limits: Limits) -> Arc<Service> {
