@@ -96,7 +96,7 @@ fn judge<T>(
 mod tests {
     use super::*;
     use crate::{
-        http::{body::Unlabelled, head::Method, request::Request},
+        http::{head::Method, request::Request},
         store::{
             accounts::{Epoch, Membership, Monitor, UserId},
             error::StoreError,
@@ -254,7 +254,7 @@ mod tests {
 
     fn read(json: &str) -> Result<Credentials, Vec<(&'static str, &'static str)>> {
         let request = Request::bare(Method::Post, "/auth").with_body("application/json", json);
-        let fields = Fields::read(&request, Unlabelled::Refused).unwrap();
+        let fields = Fields::read(&request).unwrap();
         let mut refusal = Refusal::from(Reason::InvalidFields);
         Credentials::read(&fields, &["user", "email"], &["pwd", "password"], &mut refusal).ok_or(refusal.detail)
     }

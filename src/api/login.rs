@@ -8,7 +8,7 @@ use crate::{
     auth::token::{Grant, Issued, Kind},
     chat::Chat,
     http::{
-        body::{Field, Fields, Unlabelled},
+        body::{Field, Fields},
         head::Method,
         reply::Reply,
         request::Request,
@@ -24,7 +24,7 @@ pub const ENDPOINTS: Endpoints =
 
 /// Gives a connection token (for one room, if `monitor_id` says which), an access token and the account's chats.
 fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
-    let Form { credentials, monitor_id } = Form::read(&Fields::read(request, Unlabelled::Refused)?)?;
+    let Form { credentials, monitor_id } = Form::read(&Fields::read(request)?)?;
     let account = credentials::check(chat, request.client, &credentials)?;
     let monitors = chat.accounts.monitors_of(account.id)?;
     let room = entered(&monitors, monitor_id.as_deref())?;
@@ -149,7 +149,7 @@ mod tests {
 
     fn form(json: serde_json::Value) -> Result<Form, Refusal> {
         let request = Request::bare(Method::Post, "/login").with_body("application/json", json.to_string());
-        Form::read(&Fields::read(&request, Unlabelled::Refused).unwrap())
+        Form::read(&Fields::read(&request).unwrap())
     }
 
     fn complaints(json: serde_json::Value) -> Vec<(&'static str, &'static str)> {

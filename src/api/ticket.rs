@@ -8,12 +8,7 @@ use super::{
 use crate::{
     auth::token::{Grant, Issued, Kind, Signed},
     chat::Chat,
-    http::{
-        body::{Fields, Unlabelled},
-        head::Method,
-        reply::Reply,
-        request::Request,
-    },
+    http::{body::Fields, head::Method, reply::Reply, request::Request},
     refusal::{Reason, Refusal},
     store::accounts::Epoch,
 };
@@ -38,7 +33,7 @@ pub const TWO_STEP: Endpoints = Endpoints {
 
 /// An access token for email and password; unlike `/login`, also for an account without any monitor.
 fn auth(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
-    let credentials = credentials_of(&Fields::read(request, Unlabelled::Json)?)?;
+    let credentials = credentials_of(&Fields::read(request)?)?;
     let account = credentials::check(chat, request.client, &credentials)?;
     let ttl = chat.config.tokens.access;
     let (user, email) = (account.id, account.email.as_str());
@@ -112,7 +107,7 @@ mod tests {
         for (user, password) in [("user", "pwd"), ("username", "password"), ("email", "password")] {
             let mut request = Request::bare(Method::Get, "/auth");
             request.body = json!({user: "a@b.example", password: "p"}).to_string().into();
-            let fields = Fields::read(&request, Unlabelled::Json).unwrap();
+            let fields = Fields::read(&request).unwrap();
             let read = credentials_of(&fields).unwrap_or_else(|refusal| panic!("{refusal}"));
             assert_eq!((read.email.as_str(), read.password.as_str()), ("a@b.example", "p"), "{user}");
         }

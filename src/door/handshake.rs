@@ -2,10 +2,10 @@
 
 use super::{
     entry::{Admission, Door},
+    presented,
     session::Opening,
 };
 use crate::{
-    auth::presented,
     chat::Chat,
     http::head::Head,
     refusal::{Reason, Refusal},

@@ -2,14 +2,11 @@
 //!
 //! A body may hold a password: nothing of it is ever repeated in an error.
 
-use super::request::Request;
+use super::{multipart, parameters::Parameterized, request::Request};
 use crate::refusal::{Reason, Refusal};
-use futures_util::{FutureExt, stream};
-use mime::Mime;
-use multer::{Constraints, Multipart, SizeLimit};
 use percent_encoding::percent_decode;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use std::{borrow::Cow, convert::Infallible, fmt, future::ready};
+use std::{borrow::Cow, fmt};
 
 /// More fields than any endpoint has; a body with more is no honest one.
 const MAX_FIELDS: usize = 32;
@@ -29,30 +26,26 @@ pub enum Field<'a> {
     NotText,
 }
 
-/// What a body is whose `Content-Type` doesn't say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unlabelled {
-    /// Refused with 415.
-    Refused,
-    /// JSON; so is an object under the label of a form, which is what `curl -d '{…}'` sends.
-    Json,
-}
-
 impl Fields {
-    /// Decodes the body as its `Content-Type` says.
+    /// Decodes the body: as JSON if it is an object, whatever it is called, else as its `Content-Type` says.
     ///
+    /// Many clients label JSON as nothing, as text, or as a form (`curl -d '{…}'`), and no form begins like an object.
     /// Refuses with `unsupported_media_type` what is none of the three or not in UTF-8, and with
     /// `invalid_fields` what can't be read or has a name twice.
-    pub fn read(request: &Request, unlabelled: Unlabelled) -> Result<Fields, Refusal> {
-        if request.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-            return Err(Refusal::new(Reason::UnsupportedMediaType, "The body must be sent without compression."));
-        }
-        let fields = match Format::of(request, unlabelled)? {
-            Format::Nothing => Vec::new(),
-            Format::UrlEncoded => url_encoded(&request.body)?,
-            Format::Multipart { boundary } => multipart(&request.body, boundary)?,
-            Format::Json => json(&request.body)?,
-        };
+    pub fn read(request: &Request) -> Result<Fields, Refusal> {
+        let body = &request.body;
+        Fields::of(match Format::of(request)? {
+            Format::Nothing => Pairs::new(),
+            Format::UrlEncoded => url_encoded(body)?,
+            Format::Multipart { boundary } => {
+                let fields = multipart::fields(body, boundary, MAX_FIELDS).map_err(unreadable)?;
+                fields.into_iter().map(|(name, text)| (name, Value::Text(text))).collect()
+            }
+            Format::Json => json(without_mark(body))?,
+        })
+    }
+
+    fn of(fields: Pairs) -> Result<Fields, Refusal> {
         if fields.len() > MAX_FIELDS {
             return Err(unreadable("has too many fields"));
         }
@@ -94,28 +87,28 @@ enum Format {
 }
 
 impl Format {
-    fn of(request: &Request, unlabelled: Unlabelled) -> Result<Format, Refusal> {
+    fn of(request: &Request) -> Result<Format, Refusal> {
+        if without_mark(&request.body).trim_ascii_start().starts_with(b"{") {
+            return Ok(Format::Json);
+        }
         let Some(label) = request.header("content-type") else {
-            return match unlabelled {
-                _ if request.body.is_empty() => Ok(Format::Nothing),
-                Unlabelled::Json => Ok(Format::Json),
-                Unlabelled::Refused => Err(Reason::UnsupportedMediaType.into()),
+            return if request.body.is_empty() {
+                Ok(Format::Nothing)
+            } else {
+                Err(Reason::UnsupportedMediaType.into())
             };
         };
-        let label: Mime = label.parse().map_err(|_| Refusal::from(Reason::UnsupportedMediaType))?;
-        if label.get_param(mime::CHARSET).is_some_and(|charset| !charset.as_str().eq_ignore_ascii_case("utf-8")) {
+        let label = Parameterized::parse(label).ok_or(Reason::UnsupportedMediaType)?;
+        if label.get("charset").is_some_and(|charset| !is_utf_8(charset)) {
             return Err(Refusal::new(Reason::UnsupportedMediaType, "The body must be in UTF-8."));
         }
-        match (label.type_().as_str(), label.subtype().as_str()) {
-            ("application", "json") => Ok(Format::Json),
-            ("application", "x-www-form-urlencoded") => {
-                let object = unlabelled == Unlabelled::Json && request.body.trim_ascii_start().starts_with(b"{");
-                Ok(if object { Format::Json } else { Format::UrlEncoded })
-            }
-            ("multipart", "form-data") => match label.get_param(mime::BOUNDARY) {
+        match label.value.as_str() {
+            "application/json" => Ok(Format::Json),
+            "application/x-www-form-urlencoded" => Ok(Format::UrlEncoded),
+            "multipart/form-data" => match label.get("boundary") {
                 // 1 to 70 characters (RFC 2046 §5.1.1).
-                Some(boundary) if (1..=70).contains(&boundary.as_str().len()) => {
-                    Ok(Format::Multipart { boundary: boundary.as_str().to_owned() })
+                Some(boundary) if (1..=70).contains(&boundary.len()) => {
+                    Ok(Format::Multipart { boundary: boundary.to_owned() })
                 }
                 _ => Err(unreadable("has no usable multipart boundary")),
             },
@@ -125,6 +118,27 @@ impl Format {
 }
 
 type Pairs = Vec<(String, Value)>;
+
+/// Whether a charset is UTF-8 by any name that the Encoding Standard (§4.2) has for it, or ASCII, which is part of it.
+fn is_utf_8(charset: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "utf-8",
+        "utf8",
+        "unicode-1-1-utf-8",
+        "unicode11utf8",
+        "unicode20utf8",
+        "x-unicode20utf8",
+        "us-ascii",
+        "ascii",
+        "ansi_x3.4-1968",
+    ];
+    NAMES.iter().any(|name| name.eq_ignore_ascii_case(charset.trim_ascii()))
+}
+
+/// The body behind a byte order mark, which RFC 8259 §8.1 lets a reader pass over.
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
+}
 
 /// The URL Standard's form parser, except that what is no UTF-8 is refused, not replaced: a password
 /// must not match with a character that was never sent.
@@ -143,31 +157,6 @@ fn url_encoded(body: &[u8]) -> Result<Pairs, Refusal> {
 fn form_text(encoded: &[u8]) -> Result<String, Refusal> {
     let spaced: Vec<u8> = encoded.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect();
     percent_decode(&spaced).decode_utf8().map(Cow::into_owned).map_err(|_| unreadable("is not in UTF-8"))
-}
-
-/// Multer is written for streams that make it wait; ours is in memory and always ready, so one poll
-/// of each step finishes it, and a step that would wait is a body that ends too early.
-fn multipart(body: &[u8], boundary: String) -> Result<Pairs, Refusal> {
-    let whole = stream::once(ready(Ok::<_, Infallible>(body.to_vec())));
-    let size = body.len() as u64;
-    let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(size).per_field(size));
-    let mut parts = Multipart::with_constraints(whole, boundary, limits);
-    let broken = || unreadable("is not complete multipart form data");
-
-    let mut fields = Pairs::new();
-    while let Some(part) = parts.next_field().now_or_never().ok_or_else(broken)?.map_err(|_| broken())? {
-        if part.file_name().is_some() {
-            return Err(unreadable("holds a file; only text is taken here"));
-        }
-        let name = part.name().ok_or_else(broken)?.to_owned();
-        let bytes = part.bytes().now_or_never().ok_or_else(broken)?.map_err(|_| broken())?;
-        let text = String::from_utf8(bytes.into()).map_err(|_| unreadable("is not in UTF-8"))?;
-        fields.push((name, Value::Text(text)));
-        if fields.len() > MAX_FIELDS {
-            break;
-        }
-    }
-    Ok(fields)
 }
 
 /// Serde's own maps would silently keep the last of two equal names.
@@ -219,7 +208,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn read(content_type: &str, body: impl Into<Vec<u8>>) -> Result<Fields, Refusal> {
-        Fields::read(&Request::bare(Method::Post, "/login").with_body(content_type, body), Unlabelled::Refused)
+        Fields::read(&Request::bare(Method::Post, "/login").with_body(content_type, body))
     }
 
     fn reason(result: Result<Fields, Refusal>) -> Reason {
@@ -285,37 +274,43 @@ mod tests {
 
     #[test]
     fn a_body_of_another_type_or_charset_is_415() {
-        for label in ["text/plain", "application/json; charset=iso-8859-1", "application/xml", "nonsense", ""] {
-            assert_eq!(reason(read(label, "{}")), Reason::UnsupportedMediaType, "{label}");
+        let form = "application/x-www-form-urlencoded";
+        for label in ["text/plain", &format!("{form}; charset=iso-8859-1"), "application/xml", "nonsense", ""] {
+            assert_eq!(reason(read(label, "email=a")), Reason::UnsupportedMediaType, "{label}");
         }
     }
 
     #[test]
-    fn a_compressed_body_is_415() {
-        let request = Request::bare(Method::Post, "/login")
-            .with_body("application/json", "{}")
-            .with_header("content-encoding", "gzip");
-        assert_eq!(reason(Fields::read(&request, Unlabelled::Refused)), Reason::UnsupportedMediaType);
+    fn utf_8_has_many_names_and_white_space_around_them_means_nothing() {
+        for label in ["; charset=utf8", " ; charset=\"UTF-8\"", ";charset=us-ascii;", "; charset=unicode-1-1-utf-8"] {
+            let form = read(&format!("application/x-www-form-urlencoded{label}"), "email=a").unwrap();
+            assert_eq!(form.get("email"), Field::Text("a"), "{label}");
+        }
     }
 
     #[test]
-    fn a_body_without_a_label_is_415_unless_the_endpoint_takes_it_as_json() {
+    fn an_object_is_json_whatever_it_is_called() {
+        for label in
+            ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "x/y; charset=latin1", ""]
+        {
+            let fields = read(label, " \n{\"email\":\"a\"}").unwrap();
+            assert_eq!(fields.get("email"), Field::Text("a"), "{label}");
+        }
+        assert_eq!(read("application/json", "\u{feff}{\"email\":\"a\"}").unwrap().get("email"), Field::Text("a"));
+    }
+
+    #[test]
+    fn a_body_without_a_label_is_json_or_415() {
         let mut request = Request::bare(Method::Get, "/auth");
         request.body = br#"{"user":"a"}"#.to_vec();
-        assert_eq!(reason(Fields::read(&request, Unlabelled::Refused)), Reason::UnsupportedMediaType);
-        assert_eq!(Fields::read(&request, Unlabelled::Json).unwrap().get("user"), Field::Text("a"));
-    }
-
-    #[test]
-    fn json_that_curl_labels_as_a_form_is_read_where_json_is_expected() {
-        let request =
-            Request::bare(Method::Post, "/auth").with_body("application/x-www-form-urlencoded", r#" {"user":"a"}"#);
-        assert_eq!(Fields::read(&request, Unlabelled::Json).unwrap().get("user"), Field::Text("a"));
+        assert_eq!(Fields::read(&request).unwrap().get("user"), Field::Text("a"));
+        request.body = b"user=a".to_vec();
+        assert_eq!(reason(Fields::read(&request)), Reason::UnsupportedMediaType);
     }
 
     #[test]
     fn no_body_at_all_has_no_fields() {
-        let fields = Fields::read(&Request::bare(Method::Post, "/login"), Unlabelled::Refused).unwrap();
+        let fields = Fields::read(&Request::bare(Method::Post, "/login")).unwrap();
         assert_eq!(fields.get("email"), Field::Absent);
     }
 

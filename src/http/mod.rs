@@ -5,6 +5,8 @@ pub mod body;
 pub mod chunked;
 pub mod client_address;
 pub mod head;
+pub mod multipart;
+pub mod parameters;
 pub mod parse;
 pub mod reply;
 pub mod request;

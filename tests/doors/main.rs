@@ -29,6 +29,7 @@ mod origin;
 mod propromo;
 mod rate_limits;
 mod refusals;
+mod regression;
 mod restart;
 mod revocation;
 mod shutdown;
