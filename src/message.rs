@@ -39,6 +39,11 @@ impl RoomName {
         &self.0
     }
 
+    /// Whether it is the room of a monitor: a chat of certain accounts.
+    pub fn is_monitor(&self) -> bool {
+        self.0.starts_with("monitor:")
+    }
+
     /// The part behind the prefix: what clients call the room.
     pub fn local(&self) -> &str {
         self.0.split_once(':').map_or(&*self.0, |(_, local)| local)

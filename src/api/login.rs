@@ -22,6 +22,9 @@ use std::{sync::Arc, time::SystemTime};
 pub const ENDPOINTS: Endpoints =
     Endpoints { routes: &[Route::new(&[Method::Post], "/login", login)], refused: Reply::from };
 
+/// The most chats that get a token of their own in one answer.
+const MAX_CHAT_TOKENS: usize = 500;
+
 /// Gives a connection token (for one room, if `monitor_id` says which), an access token and the account's chats.
 fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let Form { credentials, monitor_id } = Form::read(&Fields::read(request)?)?;
@@ -36,6 +39,14 @@ fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     let lives = &chat.config.tokens;
     let kind = Kind::Connection(Issued::Login);
     let connection = chat.config.keys.sign(&Grant { kind, user, email, room, epoch, ttl: lives.connection }, now);
+    let per_chat = request.query_values("tokens")?.iter().any(|wanted| wanted == "per-chat");
+    let token_for = |monitor: &Monitor| {
+        let grant = Grant { kind, user, email, room: Some(&monitor.monitor_hash), epoch, ttl: lives.connection };
+        chat.config.keys.sign(&grant, now).token
+    };
+    // To sign is dear with some keys.
+    let tokens = monitors.iter().take(if per_chat { MAX_CHAT_TOKENS } else { 0 }).map(token_for);
+    let tokens = tokens.map(Some).chain(std::iter::repeat(None));
     let access = Grant { kind: Kind::Access, user, email, room: None, epoch, ttl: lives.access };
     let access = chat.config.keys.sign(&access, now);
     Ok(Reply::json(
@@ -44,7 +55,7 @@ fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
             success: true,
             token: &connection.token,
             expires: connection.expires,
-            chats: monitors.iter().map(Listed::from).collect(),
+            chats: monitors.iter().zip(tokens).map(|(monitor, token)| Listed { token, ..monitor.into() }).collect(),
             access_token: &access.token,
             access_expires: access.expires,
         },
@@ -110,6 +121,9 @@ struct Listed<'a> {
     created_at: Option<&'a str>,
     updated_at: Option<&'a str>,
     project_url: Option<&'a str>,
+    /// Opens this chat alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
 }
 
 impl<'a> From<&'a Monitor> for Listed<'a> {
@@ -124,6 +138,7 @@ impl<'a> From<&'a Monitor> for Listed<'a> {
             created_at: monitor.created_at.as_deref(),
             updated_at: monitor.updated_at.as_deref(),
             project_url: monitor.project_url.as_deref(),
+            token: None,
         }
     }
 }

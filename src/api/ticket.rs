@@ -33,7 +33,9 @@ pub const TWO_STEP: Endpoints = Endpoints {
 
 /// An access token for email and password; unlike `/login`, also for an account without any monitor.
 fn auth(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
-    let credentials = credentials_of(&Fields::read(request)?)?;
+    let in_query = chat.config.auth_by_query && request.method == Method::Get && request.body.is_empty();
+    let fields = if in_query { Fields::of_query(request, &[USER, PASSWORD].concat())? } else { Fields::read(request)? };
+    let credentials = credentials_of(&fields)?;
     let account = credentials::check(chat, request.client, &credentials)?;
     let ttl = chat.config.tokens.access;
     let (user, email) = (account.id, account.email.as_str());
@@ -44,9 +46,13 @@ fn auth(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Re
     Ok(Reply::json(200, &Token { token, expires }))
 }
 
+/// What clients call the two.
+const USER: &[&str] = &["user", "username", "email"];
+const PASSWORD: &[&str] = &["pwd", "password"];
+
 fn credentials_of(fields: &Fields) -> Result<Credentials, Refusal> {
     let mut refusal = Refusal::from(Reason::InvalidFields);
-    let read = Credentials::read(fields, &["user", "username", "email"], &["pwd", "password"], &mut refusal);
+    let read = Credentials::read(fields, USER, PASSWORD, &mut refusal);
     read.ok_or(refusal)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod email;
+pub mod foreign;
 pub mod keys;
 pub mod origin;
 pub mod password;

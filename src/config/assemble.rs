@@ -9,7 +9,7 @@ use super::{
     sources::Settings,
     value::{self, Database, Expected, Storage},
 };
-use crate::auth::{api_keys::ApiKeys, keys::Keyring};
+use crate::auth::{api_keys::ApiKeys, foreign::GOOD_SECRET, keys::Keyring};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroU32,
@@ -60,6 +60,8 @@ impl Settings {
                 public: self.get(&STREAM_PUBLIC, value::switch)?,
                 publish_loopback: self.get(&STREAM_PUBLISH_LOOPBACK, value::switch)?,
             },
+            login_token_use: self.get(&LOGIN_TOKEN_USE, value::login_token_use)?,
+            auth_by_query: self.get(&AUTH_BY_QUERY, value::switch)?,
             first_message_auth: self.get(&FIRST_MESSAGE_AUTH, value::switch)?,
             ws_token_reuse: self.get(&WS_TOKEN_REUSE, value::switch)?,
             public_room_changes: self.get(&PUBLIC_ROOM_CHANGES, value::public_room_changes)?,
@@ -123,7 +125,7 @@ impl Settings {
 
     /// The keys that sign and verify; made in `DATA_DIR` if none are given.
     pub fn keyring(&self, demo: bool, passphrase: &mut PassphraseSource<'_>) -> Result<Keyring, SettingError> {
-        signing::keyring(self, &self.data_dir()?, demo, passphrase)
+        Ok(signing::keyring(self, &self.data_dir()?, demo, passphrase)?.with_leeway(self.seconds(&CLOCK_LEEWAY)?))
     }
 
     /// The keys of backends; none if there are none.
@@ -161,6 +163,13 @@ impl Settings {
         }
         if self.get(&STREAM_PUBLIC, value::switch)? && self.text(&STREAM_JWT_SECRET).is_some() {
             doubts.push(format!("{} lets anybody listen to streams, whatever the token", self.name_of(&STREAM_PUBLIC)));
+        }
+        if let Some(secret) = self.text(&STREAM_JWT_SECRET).filter(|secret| secret.len() < GOOD_SECRET) {
+            doubts.push(format!(
+                "{} has {} bytes; with less than {GOOD_SECRET} (RFC 7518 §3.2) it can be found out from one token",
+                self.name_of(&STREAM_JWT_SECRET),
+                secret.len()
+            ));
         }
         if self.number(&TLS_HSTS)? > 0 && self.text(&TLS_CERT).is_none() {
             let (hsts, cert) = (self.name_of(&TLS_HSTS), TLS_CERT.name);
@@ -343,6 +352,7 @@ mod tests {
     #[test]
     fn what_can_hardly_be_meant_is_said() {
         assert!(settings(&[]).doubts().unwrap().is_empty());
+        assert!(settings(&[("STREAM_JWT_SECRET", "my_secret")]).doubts().unwrap()[0].contains("has 9 bytes"));
         assert_eq!(settings(&[("SEND_QUEUE", "2048"), ("HISTORY_MAX", "10")]).doubts().unwrap().len(), 2);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 use certificate::Identity;
 use ipnet::IpNet;
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use value::{Database, PublicRoomChanges, Storage};
+use value::{Database, LoginTokenUse, PublicRoomChanges, Storage};
 
 /// All settings, as the server uses them. Made once, by [`assemble`], from flags, environment and `.env`.
 #[derive(Clone)]
@@ -56,6 +56,8 @@ pub struct Config {
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     pub stream: StreamSettings,
+    pub login_token_use: LoginTokenUse,
+    pub auth_by_query: bool,
     pub first_message_auth: bool,
     pub ws_token_reuse: bool,
     pub public_room_changes: PublicRoomChanges,

@@ -81,9 +81,10 @@ settings! {
     TOKEN_TTL: LIFE, "300", "life of a connection token of `/login`, seconds";
     TICKET_TTL: LIFE, "60", "life of a ticket of `/ws_ticket`, seconds";
     WS_TOKEN_TTL: LIFE, "900", "life of a connection token of `/token/ws`, seconds";
+    LOGIN_TOKEN_USE: Form::Word(value::LOGIN_TOKEN_USE), "once", "what a token of `/login` that is not narrowed opens: one WebSocket (`once`), or each of the account's chats once (`once-per-chat`), for clients that log in once and open all";
     ACCESS_TTL: LIFE, "3600", "life of an access token, seconds";
     ROOM_TOKEN_TTL: LIFE, "3600", "life of a token for a closed room, seconds";
-    CLOCK_LEEWAY: Form::Seconds(0..=300), "10", "how far clocks of nodes, stores and backends may be apart before it is told, seconds; 300 seconds from the store's nobody is let in";
+    CLOCK_LEEWAY: Form::Seconds(0..=300), "10", "how far ahead of this machine's clock a token may begin (`nbf`, `iat`; its end is exact), and how far clocks of nodes and stores may be apart before it is told, seconds; 300 seconds from the store's nobody is let in";
     HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to whoever joins a room";
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
@@ -116,6 +117,7 @@ settings! {
     STREAM_PUBLISH_KEY: Form::Secret, "", "key that `POST /stream` needs";
     STREAM_PUBLIC: Form::Switch, "false", "whether anybody may listen to streams, without a token";
     STREAM_PUBLISH_LOOPBACK: Form::Switch, "false", "whether programs on this machine may publish without the key";
+    AUTH_BY_QUERY: Form::Switch, "false", "whether `GET /auth` also takes `?user=&pwd=`; proxies log addresses, and passwords with them";
     FIRST_MESSAGE_AUTH: Form::Switch, "true", "whether `/channel/…` may be opened without a token, to authenticate by the first message";
     WS_TOKEN_REUSE: Form::Switch, "false", "whether a token of `/token/ws` may be used again until it expires";
     PUBLIC_ROOM_CHANGES: Form::Word(value::PUBLIC_ROOM_CHANGES), "anyone", "who may change or delete a public room: `anyone`, `creator` or `nobody`";

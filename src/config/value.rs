@@ -180,6 +180,14 @@ pub fn storage(text: &str) -> Result<Storage, Expected> {
     Ok(Storage::Redis(text.to_owned()))
 }
 
+/// What a token of `/login` opens that is not narrowed to one chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginTokenUse {
+    Once,
+    /// Each of the account's chats once.
+    OncePerChat,
+}
+
 pub fn public_room_changes(text: &str) -> Result<PublicRoomChanges, Expected> {
     Ok(match word(text, PUBLIC_ROOM_CHANGES)? {
         "anyone" => PublicRoomChanges::Anyone,
@@ -189,6 +197,12 @@ pub fn public_room_changes(text: &str) -> Result<PublicRoomChanges, Expected> {
 }
 
 pub const PUBLIC_ROOM_CHANGES: &[&str] = &["anyone", "creator", "nobody"];
+
+pub fn login_token_use(text: &str) -> Result<LoginTokenUse, Expected> {
+    Ok(if word(text, LOGIN_TOKEN_USE)? == "once" { LoginTokenUse::Once } else { LoginTokenUse::OncePerChat })
+}
+
+pub const LOGIN_TOKEN_USE: &[&str] = &["once", "once-per-chat"];
 
 pub fn durability(text: &str) -> Result<Durability, Expected> {
     Ok(if word(text, DURABILITY)? == "power" { Durability::Power } else { Durability::Process })

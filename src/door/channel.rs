@@ -55,7 +55,7 @@ impl Door for Channel {
         let stage = match token.claims.kind {
             Kind::Connection(Issued::TwoStep) => Stage::SecondStep { user: token.claims.user, until },
             _ => Stage::Invited(Invited {
-                room,
+                room: room.clone(),
                 account: token.claims.user,
                 epoch: token.claims.epoch.clone(),
                 user: token.claims.email.as_str().into(),
@@ -63,7 +63,7 @@ impl Door for Channel {
             }),
         };
         let reuse = chat.config.ws_token_reuse && matches!(stage, Stage::SecondStep { .. });
-        let mut admission = token.admission(Box::new(Talk { place, stage }));
+        let mut admission = token.admission(chat, &room, Box::new(Talk { place, stage }));
         if reuse {
             admission.spend = None;
         }

@@ -6,9 +6,11 @@ use super::{
     session::Conversation,
 };
 use crate::{
-    auth::token::{Claims, Kind},
+    auth::token::{Claims, Issued, Kind},
     chat::Chat,
+    config::value::LoginTokenUse,
     http::head::Head,
+    message::RoomName,
     refusal::{Reason, Refusal},
     store::ledger::SignedPart,
 };
@@ -73,10 +75,18 @@ impl Token {
         }
     }
 
-    /// Lets its owner in, once.
-    pub fn admission(self, conversation: Box<dyn Conversation>) -> Admission {
+    /// Lets its owner into `room`, once.
+    pub fn admission(self, chat: &Chat, room: &RoomName, conversation: Box<dyn Conversation>) -> Admission {
+        let per_chat = chat.config.login_token_use == LoginTokenUse::OncePerChat
+            && self.claims.kind == Kind::Connection(Issued::Login)
+            && self.claims.room.is_none();
+        // Of rooms that are no chats of the account there is no end: such a token opens one of them.
+        let mark = match room.is_monitor() {
+            true if per_chat => self.signed_part.within(room.as_str()),
+            _ => self.signed_part,
+        };
         // `exp` is the last second in which the token is valid: the mark must outlive it.
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs(self.claims.expires.saturating_add(2));
-        Admission { spend: Some((self.signed_part, until)), conversation }
+        Admission { spend: Some((mark, until)), conversation }
     }
 }

@@ -39,8 +39,9 @@ impl Door for Propromo {
         seat::admit_to_monitor(chat, &token.claims, monitor)?;
         let (account, user) = (token.claims.user, token.claims.email.as_str().into());
         let epoch = token.claims.epoch.clone();
-        let talk = Talk { room: RoomName::monitor(monitor), account, epoch, user, round, seated: None };
-        Ok(token.admission(Box::new(talk)))
+        let room = RoomName::monitor(monitor);
+        let talk = Talk { room: room.clone(), account, epoch, user, round, seated: None };
+        Ok(token.admission(chat, &room, Box::new(talk)))
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     session::{Conversation, Link},
 };
 use crate::{
-    auth::token,
+    auth::foreign::verify_foreign,
     chat::Chat,
     event::Event,
     http::head::Head,
@@ -52,7 +52,7 @@ impl Door for Stream {
             return Ok(Admission { spend: None, conversation });
         };
         let presented = presented.ok_or(Reason::TokenMissing)?;
-        let spend = token::verify_foreign(secret.as_bytes(), &presented.token, SystemTime::now())?;
+        let spend = verify_foreign(secret.as_bytes(), &presented.token, SystemTime::now(), chat.config.clock_leeway)?;
         Ok(Admission { spend: Some(spend), conversation })
     }
 

@@ -45,6 +45,16 @@ impl Fields {
         })
     }
 
+    /// Those of these names in the query, as text; none may stand there twice.
+    pub fn of_query(request: &Request, names: &[&str]) -> Result<Fields, Refusal> {
+        let mut fields = Pairs::new();
+        for name in names {
+            let values = request.query_values(name)?;
+            fields.extend(values.into_iter().map(|value| ((*name).to_owned(), Value::Text(value))));
+        }
+        Fields::of(fields)
+    }
+
     fn of(fields: Pairs) -> Result<Fields, Refusal> {
         if fields.len() > MAX_FIELDS {
             return Err(unreadable("has too many fields"));

@@ -1,6 +1,7 @@
 //! Single use: a connection token opens one socket, ever.
 
 use super::error::StoreError;
+use sha2::{Digest, Sha256};
 use std::{fmt, time::SystemTime};
 
 /// Marks connection tokens as spent.
@@ -22,6 +23,15 @@ pub trait Ledger: Send + Sync {
 /// SHA-256 of a token's signed part, `header.payload` (RFC 7515 §5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SignedPart(pub [u8; 32]);
+
+impl SignedPart {
+    /// What is spent by a token that opens each room once, instead of one room: this token in this room.
+    pub fn within(&self, room: &str) -> SignedPart {
+        let digest =
+            Sha256::new().chain_update("propromo.chat/once-per-chat\0").chain_update(self.0).chain_update(room);
+        SignedPart(digest.finalize().into())
+    }
+}
 
 impl fmt::Debug for SignedPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

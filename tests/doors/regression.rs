@@ -4,3 +4,4 @@ mod bodies;
 mod cors;
 mod frames;
 mod heads;
+mod tokens;

@@ -25,7 +25,7 @@ fn an_access_token_buys_a_connection_token_by_get_and_by_post() {
         let answer = server.connect().send(request).response();
         assert_eq!(answer.status, 200, "{}", answer.text());
         let answer = answer.json();
-        assert_eq!(fields(&answer), ["data", "message", "success"]);
+        assert_eq!(fields(&answer), ["data", "message", "status", "success"]);
         assert_eq!((&answer["success"], &answer["message"]), (&json!(true), &json!("Token generated successfully")));
         assert_eq!(fields(&answer["data"]), ["expires", "token"]);
         let claims = claims_of(answer["data"]["token"].as_str().expect("a token"));

@@ -37,6 +37,7 @@ const MAX_OLD_KEYS: usize = 16;
 #[derive(Clone)]
 pub struct Keyring {
     inner: Arc<RwLock<Arc<Inner>>>,
+    leeway: Duration,
 }
 
 struct Inner {
@@ -94,7 +95,16 @@ impl Keyring {
     }
 
     fn of(inner: Inner) -> Keyring {
-        Keyring { inner: Arc::new(RwLock::new(Arc::new(inner))) }
+        Keyring { inner: Arc::new(RwLock::new(Arc::new(inner))), leeway: Duration::ZERO }
+    }
+
+    /// The same, for tokens that may begin this much ahead of the clock here: nodes' clocks differ.
+    pub fn with_leeway(self, leeway: Duration) -> Keyring {
+        Keyring { leeway, ..self }
+    }
+
+    pub(super) fn leeway(&self) -> Duration {
+        self.leeway
     }
 
     /// The keys as they are now. Not held over work: who renews them waits for nobody.
@@ -135,7 +145,7 @@ impl Keyring {
             });
             known.push(OldKey { key, until: None });
         }
-        Ok(Keyring::of(Inner { signing, newest, old: known }))
+        Ok(Keyring::of(Inner { signing, newest, old: known }).with_leeway(self.leeway))
     }
 
     /// A new HS256 secret, to be kept in a file of mode 0600: 48 random bytes in base64url.
@@ -195,7 +205,7 @@ fn secret(name: &str, text: &str) -> Result<HS256Key, KeyError> {
     if text.len() < MIN_SECRET {
         return Err(KeyError(format!(
             "{name} has {} bytes; an HS256 secret needs at least {MIN_SECRET} (RFC 7518 §3.2). `keys.sh hs256` makes \
-             one. If it is the path of a key, use JWT_PRIVATE_KEY_FILE",
+             one",
             text.len()
         )));
     }

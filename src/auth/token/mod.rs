@@ -10,7 +10,7 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jwt_simple::{
     JWTError,
-    prelude::{Audiences, HS256Key, JWTClaims, MACLike as _, NoCustomClaims, UnixTimeStamp, VerificationOptions},
+    prelude::{Audiences, JWTClaims, UnixTimeStamp, VerificationOptions},
     reexports::{coarsetime, ct_codecs},
 };
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,8 @@ impl super::keys::Keyring {
         let payload = Payload {
             room: Some(grant.room.to_owned()),
             name: Some(grant.name.to_owned()),
+            username: Some(grant.name.to_owned()),
+            room_id: grant.room.parse().ok(),
             mark: Some(password_mark(grant.password_hash)),
             ..Payload::default()
         };
@@ -155,6 +157,10 @@ impl super::keys::Keyring {
         let claims: JWTClaims<Payload> = self
             .verify_claims(token, &options, |error| reason(error) == Reason::TokenBadSignature)
             .map_err(|error| reason(&error))?;
+        let latest = unix_seconds(now).saturating_add(self.leeway().as_secs());
+        if [claims.invalid_before, claims.issued_at].into_iter().flatten().any(|from| from.as_secs() > latest) {
+            return Err(Reason::TokenNotYetValid.into());
+        }
         let expires = claims.expires_at.ok_or(Reason::TokenNoExpiry)?.as_secs();
         if claims.issuer.as_deref() != Some(ISSUER) {
             return Err(Refusal::new(
@@ -187,23 +193,6 @@ impl super::keys::Keyring {
         });
         Signed { token, expires }
     }
-}
-
-/// Verifies a token of another backend (stream door): HS256, only `exp` is required; `nbf` holds if it is there.
-///
-/// `iat` is not judged: that clock is not ours, and RFC 7519 §4.1.6 gives it no such meaning. jwt-simple accepts
-/// no token for a `secret` of fewer than 12 bytes.
-pub fn verify_foreign(secret: &[u8], token: &str, now: SystemTime) -> Result<(SignedPart, SystemTime), Refusal> {
-    let signed_part = signed_part(token)?;
-    let options = VerificationOptions { accept_future: true, ..exact_at(now) };
-    let claims: JWTClaims<NoCustomClaims> =
-        HS256Key::from_bytes(secret).verify_token(token, Some(options)).map_err(|error| reason(&error))?;
-    if claims.invalid_before.is_some_and(|from| from.as_secs() > unix_seconds(now)) {
-        return Err(Reason::TokenNotYetValid.into());
-    }
-    let expires = claims.expires_at.ok_or(Reason::TokenNoExpiry)?.as_secs();
-    // At most 2^32: jwt-simple's clock ends there.
-    Ok((signed_part, UNIX_EPOCH + Duration::from_secs(expires)))
 }
 
 /// What is known of a room's password by those who were let in; `None`: they needed none.
@@ -263,6 +252,11 @@ struct Payload {
     issued_for: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// `name` and `room` once more, as clients of the rooms door call them; not read here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mark: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -295,7 +289,7 @@ fn kind(claims: &JWTClaims<Payload>) -> Option<Kind> {
 }
 
 /// The hash that single use hangs on; refuses what is no token at all.
-fn signed_part(token: &str) -> Result<SignedPart, Refusal> {
+pub(super) fn signed_part(token: &str) -> Result<SignedPart, Refusal> {
     if token.len() > MAX_TOKEN || !has_token_shape(token) {
         return Err(Reason::TokenMalformed.into());
     }
@@ -303,11 +297,13 @@ fn signed_part(token: &str) -> Result<SignedPart, Refusal> {
     Ok(SignedPart(Sha256::digest(signed).into()))
 }
 
-/// Judge times to the second: jwt-simple tolerates 15 minutes unless told otherwise.
+/// Judge the end to the second: jwt-simple tolerates 15 minutes unless told otherwise. It has one tolerance for both ends,
+/// so the beginning is not its matter.
 fn exact_at(now: SystemTime) -> VerificationOptions {
     VerificationOptions {
         artificial_time: Some(UnixTimeStamp::from_secs(unix_seconds(now))),
         time_tolerance: Some(coarsetime::Duration::from_secs(0)),
+        accept_future: true,
         max_token_length: Some(MAX_TOKEN),
         ..VerificationOptions::default()
     }
@@ -332,7 +328,7 @@ fn reason(error: &jwt_simple::Error) -> Reason {
 }
 
 /// Whole seconds since 1970, rounded down.
-fn unix_seconds(time: SystemTime) -> u64 {
+pub(super) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

@@ -376,9 +376,11 @@ fn debug_output_holds_no_token() {
 
 // Tokens of another backend.
 
+const LEEWAY: Duration = Duration::from_secs(10);
+
 fn foreign(payload: &Value) -> Result<(SignedPart, SystemTime), Reason> {
     let token = forged(&json!({"alg": "HS256", "typ": "JWT"}), payload, SECRET.as_bytes());
-    verify_foreign(SECRET.as_bytes(), &token, at(NOW)).map_err(|refusal| refusal.reason)
+    verify_foreign(SECRET.as_bytes(), &token, at(NOW), LEEWAY).map_err(|refusal| refusal.reason)
 }
 
 #[test]
@@ -399,8 +401,8 @@ fn a_foreign_expiry_may_be_a_fraction() {
 
 #[test]
 fn a_foreign_token_may_say_when_it_begins() {
-    assert!(foreign(&json!({"exp": NOW, "nbf": NOW})).is_ok());
-    assert_eq!(foreign(&json!({"exp": NOW + 9, "nbf": NOW + 1})).unwrap_err(), Reason::TokenNotYetValid);
+    assert!(foreign(&json!({"exp": NOW, "nbf": NOW + 10})).is_ok());
+    assert_eq!(foreign(&json!({"exp": NOW + 99, "nbf": NOW + 11})).unwrap_err(), Reason::TokenNotYetValid);
 }
 
 #[test]
@@ -409,10 +411,60 @@ fn a_foreign_clock_that_is_ahead_does_not_lock_out() {
 }
 
 #[test]
+fn only_the_end_of_a_foreign_token_matters() {
+    for claim in ["sub", "jti", "iat", "nbf", "aud", "iss", "nonce", "email"] {
+        for value in [json!(7), json!("1700000000"), json!(null), json!([1, {}]), json!({"a": true})] {
+            assert!(
+                foreign(&json!({"exp": NOW, claim: value})).is_ok() || (claim, &value) == ("nbf", &json!(7)),
+                "{claim}: {value}"
+            );
+        }
+    }
+    for header in [json!({"alg": "HS256", "kid": 3, "typ": 7, "cty": []}), json!({"typ": "at+jwt", "alg": "HS256"})] {
+        let token = forged(&header, &json!({"exp": NOW}), SECRET.as_bytes());
+        assert!(verify_foreign(SECRET.as_bytes(), &token, at(NOW), LEEWAY).is_ok(), "{header}");
+    }
+    assert_eq!(foreign(&json!({"exp": null})).unwrap_err(), Reason::TokenNoExpiry);
+    for exp in [json!("9999999999"), json!([]), json!(true)] {
+        assert_eq!(foreign(&json!({"exp": exp})).unwrap_err(), Reason::TokenMalformed);
+    }
+    assert_eq!(foreign(&json!({"exp": -1})).unwrap_err(), Reason::TokenExpired);
+    let critical = json!({"alg": "HS256", "crit": ["b64"], "b64": false});
+    let token = forged(&critical, &json!({"exp": NOW}), SECRET.as_bytes());
+    let refusal = verify_foreign(SECRET.as_bytes(), &token, at(NOW), LEEWAY).unwrap_err();
+    assert_eq!(refusal.reason, Reason::TokenMalformed);
+}
+
+/// The token of that server's own manual.
+#[test]
+fn a_foreign_secret_may_be_of_any_length() {
+    let token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpYXQiOjE1MjUzMzc5MjksImV4cCI6MzA1MDY3NTg2OH0.\
+                 tfqls3_fV6RQnOfx4-PMed_E2XCttNFr0uppm_nclsw";
+    assert!(verify_foreign(b"my_secret", token, at(NOW), LEEWAY).is_ok());
+    assert!(verify_foreign(b"my_secres", token, at(NOW), LEEWAY).is_err());
+    for length in [1, 2, 11, 12, 64, 65, 200] {
+        let secret = vec![b'x'; length];
+        let token = forged(&json!({"alg": "HS256"}), &json!({"exp": NOW}), &secret);
+        assert_eq!(verify_foreign(&secret, &token, at(NOW), LEEWAY).is_ok(), true, "{length}");
+        assert!(verify_foreign(&secret[1..], &token, at(NOW), LEEWAY).is_err());
+    }
+}
+
+#[test]
+fn a_token_may_begin_a_little_ahead_of_our_clock_and_ends_when_it_says() {
+    let lenient = keyring(SECRET).with_leeway(LEEWAY);
+    let token = signed(&lenient, Kind::Access);
+    assert!(judge(&lenient, &token, NOW - 10).is_ok());
+    assert_eq!(judge(&lenient, &token, NOW - 11).unwrap_err(), Reason::TokenNotYetValid);
+    assert!(judge(&lenient, &token, NOW + TTL).is_ok());
+    assert_eq!(judge(&lenient, &token, NOW + TTL + 1).unwrap_err(), Reason::TokenExpired);
+}
+
+#[test]
 fn a_foreign_token_of_another_key_or_algorithm_is_refused() {
     let token = |alg: &str, secret: &[u8]| forged(&json!({"alg": alg}), &json!({"exp": NOW}), secret);
     for token in [token("HS256", b"another secret of some 32 bytes!"), token("none", SECRET.as_bytes())] {
-        let refusal = verify_foreign(SECRET.as_bytes(), &token, at(NOW)).unwrap_err();
+        let refusal = verify_foreign(SECRET.as_bytes(), &token, at(NOW), LEEWAY).unwrap_err();
         assert_eq!(refusal.reason, Reason::TokenBadSignature);
     }
 }
@@ -434,7 +486,7 @@ proptest! {
     #[test]
     fn no_text_verifies_or_panics(text in "(ey[A-Za-z0-9_-]{0,40})?\\PC{0,60}") {
         prop_assert!(judge(&HS256, &text, NOW).is_err());
-        prop_assert!(verify_foreign(SECRET.as_bytes(), &text, at(NOW)).is_err());
+        prop_assert!(verify_foreign(SECRET.as_bytes(), &text, at(NOW), LEEWAY).is_err());
     }
 
     #[test]
