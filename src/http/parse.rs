@@ -355,10 +355,17 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_no_utf8_is_refused() {
-        let request = b"GET / HTTP/1.1\r\nHost: x\r\nA: \xff\r\n\r\n";
-        let refusal = Head::parse(request, Ipv4Addr::LOCALHOST.into(), &[]).unwrap_err();
-        assert_eq!(refusal.reason, Reason::BadRequest);
+    fn a_header_may_hold_any_bytes() {
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nA: b\xff\xc2\x85\r\n\r\n";
+        let (head, length) = Head::parse(request, Ipv4Addr::LOCALHOST.into(), &[]).unwrap().unwrap();
+        assert_eq!((head.header("a"), length), (Some("b\u{fffd}\u{85}"), request.len()));
+    }
+
+    #[test]
+    fn the_whole_server_is_asked_about_by_options_alone() {
+        assert_eq!(parsed("OPTIONS * HTTP/1.0\r\n\r\n").path, "*");
+        refused("GET * HTTP/1.1\r\nHost: x\r\n\r\n", Reason::BadRequest);
+        refused("OPTIONS *x HTTP/1.1\r\nHost: x\r\n\r\n", Reason::BadRequest);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Clients that others have written: wscat, Node's `ws`, Python's `websockets`, a browser, gorilla's handshake.
+//! Clients that others have written: wscat, Node's `ws`, Python's `websockets` and `websocket-client`, a browser, gorilla's
+//! handshake.
 //!
 //! The programs in `tests/clients` take an order as JSON and print what happens, one JSON value a line.
 
@@ -27,6 +28,7 @@ struct Heard {
 enum Program {
     NodeWs,
     PythonWebsockets,
+    PythonWebsocketClient,
     Browser,
 }
 
@@ -35,6 +37,7 @@ impl Program {
         let (interpreter, file) = match self {
             Program::NodeWs => (PathBuf::from("node"), "node_ws.mjs"),
             Program::PythonWebsockets => (installed(".venv/bin/python"), "python_websockets.py"),
+            Program::PythonWebsocketClient => (installed(".venv/bin/python"), "python_websocket_client.py"),
             Program::Browser => ("node".into(), "browser.mjs"),
         };
         let mut command = Command::new(interpreter);
@@ -130,9 +133,34 @@ fn python_websockets() {
 }
 
 #[test]
+fn python_websocket_client() {
+    // As subprotocol it tells its user the token in lower case, and is no use for comparing.
+    talks_without_subprotocols(Program::PythonWebsocketClient);
+}
+
+#[test]
 fn a_browser() {
     installed("../page/node_modules/playwright-core");
     talks_with_a_subprotocol_token(Program::Browser);
+}
+
+/// The hook `use-websocket-lite` opens a socket with the name of a protocol, sends its `initPayload` first, and takes what
+/// it hears for JSON, else for text.
+#[test]
+fn a_page_with_use_websocket_lite() {
+    installed("../page/node_modules/playwright-core");
+    let server = Server::start();
+    let path = format!("/channel/garden?token={}", server.first_step(ALICE));
+    let payload = json!({"type": "jwt", "token": server.access(ALICE)}).to_string();
+    let message = json!({"type": "message", "text": "hello", "ref": "r"}).to_string();
+    let heard = Program::Browser.talks(&server, &path, &["chat"], json!({}), &[&payload, &message], 3);
+    assert_eq!((heard.protocol.as_str(), heard.texts[0].as_str()), ("chat", "authentication successful"));
+    let types: Vec<Value> = heard.texts[1..]
+        .iter()
+        .map(|text| serde_json::from_str::<Value>(text).expect("JSON")["type"].clone())
+        .collect();
+    assert_eq!(types, ["message", "ack"]);
+    assert_eq!(heard.closed, Some(1000));
 }
 
 /// Runs wscat as at a terminal: says each of `say` when the one before it came back.

@@ -69,7 +69,7 @@ fn a_renewed_keyring_signs_with_the_new_key_and_knows_the_old_one_for_a_while() 
 fn however_often_keys_are_renewed_a_bounded_number_is_remembered() {
     let keys = keyring(SECRET, None).unwrap();
     let first = token(&keys);
-    let secret = |n: usize| format!("{n:032}");
+    let secret = |n: usize| format!("a secret that is renewed, no {n:08}");
     let mut tokens = Vec::new();
     for n in 0..40 {
         keys.renew(&keyring(&secret(n), None).unwrap(), Duration::from_secs(60));
