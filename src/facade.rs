@@ -21,6 +21,7 @@ pub mod tokens {
 pub mod steps {
     pub use crate::{
         door::{channel_frame::ChannelVoice, propromo::PropromoVoice},
+        entry::{Entry, NewEntry},
         gateway::{Gateway, handler::Handler},
         http::{answer::Persistence, head::Head, reply::Reply},
         message::{Draft, Message, MessageId, RoomName},

@@ -248,7 +248,9 @@ pub fn channel_frame(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let object = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}').starts_with('{');
     match channel_frame::Asked::parse(text) {
-        Ok(Asked::Message { text: said, reference }) if !object => assert!(&*said == text && reference.is_none()),
+        Ok(Asked::Message { text: said, reference, reply_to }) if !object => {
+            assert!(&*said == text && reference.is_none() && reply_to.is_none());
+        }
         Ok(Asked::History { limit, .. }) => assert!(object && limit >= 1),
         Ok(_) => assert!(object),
         Err(error) => assert!(object && !error.sentence.is_empty()),

@@ -27,6 +27,7 @@ mod chat;
 mod cli;
 mod config;
 mod door;
+mod entry;
 mod event;
 #[doc(hidden)]
 pub mod facade;

@@ -94,6 +94,8 @@ pub struct Draft {
     pub room: RoomName,
     /// Who says it, as the room shows it (an email address at most doors).
     pub sender: Arc<str>,
+    /// The sender's display name, if it has an account.
+    pub name: Option<Arc<str>>,
     pub text: Box<str>,
     /// What else the door needs to show it again, in the door's own words.
     pub extra: Option<Box<str>>,
@@ -101,29 +103,57 @@ pub struct Draft {
     pub kept: bool,
     /// The client's own mark: the same sender's same mark in a room makes one message only.
     pub reference: Option<Box<str>>,
+    /// The message that this one answers; if it is gone this one stands alone.
+    pub reply_to: Option<MessageId>,
 }
 
 impl Draft {
     /// A message to be kept, without anything that it need not have.
     pub fn new(room: RoomName, sender: Arc<str>, text: impl Into<Box<str>>) -> Draft {
-        Draft { room, sender, text: text.into(), extra: None, kept: true, reference: None }
+        let text = text.into();
+        Draft { room, sender, name: None, text, extra: None, kept: true, reference: None, reply_to: None }
+    }
+
+    /// The message that this is once it is stored under this id. `alone`: what it was to answer is gone.
+    pub fn stored(self, id: MessageId, alone: bool) -> Message {
+        let reply_to = self.reply_to.filter(|_| !alone);
+        Message { name: self.name, reply_to, extra: self.extra, ..Message::new(id, self.sender, self.text) }
     }
 }
 
-/// A message that is stored. Message text never goes to a log, so there is no `Debug`.
+/// A message that is stored, as it is now. Message text never goes to a log, so there is no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     pub id: MessageId,
     pub sender: Arc<str>,
+    /// The sender's display name when it was said.
+    pub name: Option<Arc<str>>,
     pub text: Box<str>,
     pub extra: Option<Box<str>>,
+    pub reply_to: Option<MessageId>,
+    /// The last edit's id, and with it its time.
+    pub edited: Option<MessageId>,
+    pub reactions: Vec<Reaction>,
 }
 
 impl Message {
-    /// Whether a program said it: no email address begins like that.
+    /// A message without anything that it need not have.
+    pub fn new(id: MessageId, sender: Arc<str>, text: impl Into<Box<str>>) -> Message {
+        let text = text.into();
+        Message { id, sender, name: None, text, extra: None, reply_to: None, edited: None, reactions: Vec::new() }
+    }
+
+    /// Whether a program said it.
     pub fn is_by_bot(&self) -> bool {
         is_bot(&self.sender)
     }
+}
+
+/// An emoji, and who reacted with it, in the order in which they did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    pub emoji: Box<str>,
+    pub users: Vec<Arc<str>>,
 }
 
 /// What the senders of programs begin with; a name follows.

@@ -6,8 +6,8 @@
 use crate::{store::draft, wire};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use propromo_chat::facade::steps::{
-    Appended, Draft, Flusher, Member, Message, MessageId, MessageLog, Outbound, PropromoVoice, RoomName, Rooms,
-    StoreError, Voice, frame,
+    Appended, Draft, Entry, Flusher, Member, Message, MessageId, MessageLog, NewEntry, Outbound, PropromoVoice,
+    RoomName, Rooms, StoreError, Voice, frame,
 };
 use rustix::{
     buffer::spare_capacity,
@@ -140,15 +140,19 @@ fn read_all(peers: &[TcpStream], read: &AtomicU64, stop: &AtomicBool) {
 struct Forgetful;
 
 impl MessageLog for Forgetful {
-    fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
-        Ok(drafts.iter().map(|_| Appended::Stored(MessageId(Uuid::now_v7()))).collect())
+    fn append(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError> {
+        Ok(entries.iter().map(|_| Appended::Stored(MessageId(Uuid::now_v7()))).collect())
     }
 
     fn history(&self, _: &RoomName, _: Option<MessageId>, _: usize) -> Result<Vec<Message>, StoreError> {
         Ok(Vec::new())
     }
 
-    fn since(&self, _: &RoomName, _: MessageId, _: usize) -> Result<Option<Vec<Message>>, StoreError> {
+    fn since(&self, _: &RoomName, _: MessageId, _: usize) -> Result<Option<Vec<Entry>>, StoreError> {
+        Ok(None)
+    }
+
+    fn message(&self, _: &RoomName, _: MessageId) -> Result<Option<Message>, StoreError> {
         Ok(None)
     }
 

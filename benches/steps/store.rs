@@ -41,7 +41,7 @@ fn log(c: &mut Criterion, dir: &Path) {
     let store = open(dir);
     let mut group = c.benchmark_group("log");
     for (rooms, batch) in [(1, 1), (1, 40), (1, 256), (100, 256)] {
-        let drafts: Vec<_> = (0..batch).map(|n| draft(&format!("room {}", n % rooms))).collect();
+        let drafts: Vec<_> = (0..batch).map(|n| draft(&format!("room {}", n % rooms)).into()).collect();
         group.throughput(Throughput::Elements(batch as u64));
         group.bench_function(BenchmarkId::new(format!("append to {rooms} rooms"), batch), |b| {
             b.iter(|| store.log.append(&drafts).unwrap());
@@ -64,12 +64,5 @@ fn open(dir: &Path) -> Embedded {
 
 /// A message of 128 bytes.
 pub fn draft(room: &str) -> Draft {
-    Draft {
-        room: RoomName::channel(room),
-        sender: "alice@propromo.example".into(),
-        text: "x".repeat(128).into(),
-        extra: None,
-        kept: true,
-        reference: None,
-    }
+    Draft::new(RoomName::channel(room), "alice@propromo.example".into(), "x".repeat(128))
 }

@@ -43,5 +43,5 @@ pub fn all(c: &mut Criterion) {
 
 /// A message as the log would have stored it.
 pub fn message(text: &str) -> Message {
-    Message { id: MessageId(Uuid::now_v7()), sender: "alice@propromo.example".into(), text: text.into(), extra: None }
+    Message::new(MessageId(Uuid::now_v7()), "alice@propromo.example".into(), text)
 }

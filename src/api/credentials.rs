@@ -98,7 +98,7 @@ mod tests {
     use crate::{
         http::{head::Method, request::Request},
         store::{
-            accounts::{Epoch, Membership, Monitor, UserId},
+            accounts::{Entrant, Epoch, Membership, Monitor, UserId},
             error::StoreError,
         },
     };
@@ -131,6 +131,10 @@ mod tests {
 
         fn display_names(&self, _: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
             unreachable!("credentials need no names")
+        }
+
+        fn entrant(&self, _: UserId, _: &str) -> Result<Entrant, StoreError> {
+            unreachable!("credentials open no rooms")
         }
 
         fn is_monitor(&self, _: &str) -> Result<bool, StoreError> {

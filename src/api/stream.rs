@@ -30,14 +30,8 @@ fn publish(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply,
     let kept = kept(request)?;
     let text = std::str::from_utf8(&request.body)
         .map_err(|_| Refusal::new(Reason::BadRequest, "The body must be UTF-8: it goes out as a text frame."))?;
-    let draft = Draft {
-        room,
-        sender: PUBLISHER.into(),
-        text: text.into(),
-        extra: kept.map(note_kept_for_late),
-        kept: kept.is_some(),
-        reference: None,
-    };
+    let draft =
+        Draft { extra: kept.map(note_kept_for_late), kept: kept.is_some(), ..Draft::new(room, PUBLISHER.into(), text) };
     let listeners = chat.rooms.publish(draft).ok_or(Reason::Unavailable)?;
     Ok(Reply::json(202, &serde_json::json!({ "listeners": listeners })))
 }

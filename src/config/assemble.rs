@@ -45,6 +45,7 @@ impl Settings {
             history_on_join: self.size(&HISTORY_ON_JOIN)?,
             history_max: Some(self.number(&HISTORY_MAX)?).filter(|&kept| kept > 0),
             clock_leeway: self.seconds(&CLOCK_LEEWAY)?,
+            edit_window: self.get(&EDIT_WINDOW, value::edit_window)?,
             limits: self.limits()?,
             rooms: RoomSettings {
                 idle: Some(self.seconds(&ROOM_IDLE)?).filter(|idle| !idle.is_zero()),

@@ -22,7 +22,7 @@ use crate::{
 use certificate::Identity;
 use ipnet::IpNet;
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use value::{Database, LoginTokenUse, PublicRoomChanges, Storage};
+use value::{Database, EditWindow, LoginTokenUse, PublicRoomChanges, Storage};
 
 /// All settings, as the server uses them. Made once, by [`assemble`], from flags, environment and `.env`.
 #[derive(Clone)]
@@ -49,6 +49,8 @@ pub struct Config {
     pub history_max: Option<u64>,
     /// How far clocks may be apart.
     pub clock_leeway: Duration,
+    /// How long a message may be edited by who said it.
+    pub edit_window: EditWindow,
     pub limits: Limits,
     pub rooms: RoomSettings,
     pub origins: OriginAllowlist,

@@ -31,6 +31,8 @@ pub enum Form {
     Seconds(RangeInclusive<u64>),
     Bytes(RangeInclusive<u64>),
     Count(RangeInclusive<u64>),
+    /// Seconds; 0: for ever, -1: never.
+    Window,
     Rate(Per),
     Switch,
     Origins,
@@ -87,6 +89,7 @@ settings! {
     CLOCK_LEEWAY: Form::Seconds(0..=300), "10", "how far ahead of this machine's clock a token may begin (`nbf`, `iat`; its end is exact), and how far clocks of nodes and stores may be apart before it is told, seconds; 300 seconds from the store's nobody is let in";
     HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to whoever joins a room";
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
+    EDIT_WINDOW: Form::Window, "0", "how long a message may be edited by who said it, seconds (0: for ever, -1: never)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
     ANONYMOUS_RATE: Form::Rate(Per::Second), "50/s", "what the people of one address (IPv6: a /64) say at the rooms door, where nobody has an account: messages, one of more than 1 KiB counting for each that it has begun; in bursts of five times that (0: no limit)";
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "wrong passwords of one address (IPv6: a /64), and for one account or room; see SECURITY.md (0: no limit)";
@@ -156,6 +159,7 @@ impl Form {
             Form::Database => value::database(text, Path::new("")).map(drop),
             Form::Storage => value::storage(text).map(drop),
             Form::Seconds(_) | Form::Bytes(_) | Form::Count(_) | Form::Rate(_) => self.number(text).map(drop),
+            Form::Window => value::edit_window(text).map(drop),
             Form::Switch => value::switch(text).map(drop),
             Form::Origins => value::origins(text).map(drop),
             Form::Networks => value::networks(text).map(drop),
@@ -181,7 +185,7 @@ impl Form {
             Form::Directory => "DIRECTORY",
             Form::Database | Form::Storage => "URL",
             Form::Secret | Form::Pem => "PATH",
-            Form::Seconds(_) => "SECONDS",
+            Form::Seconds(_) | Form::Window => "SECONDS",
             Form::Bytes(_) => "BYTES",
             Form::Count(_) => "NUMBER",
             Form::Rate(_) => "RATE",

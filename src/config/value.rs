@@ -10,6 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     ops::RangeInclusive,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 /// What a text should have been: the end of a sentence that begins with "should be".
@@ -22,6 +23,29 @@ pub enum Database {
     Sqlite(PathBuf),
     /// A `postgres://` URL; may hold a password, so never log it.
     Postgres(String),
+}
+
+/// How long a message may be edited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditWindow {
+    Always,
+    Never,
+    For(Duration),
+}
+
+impl EditWindow {
+    /// The Unix millisecond since when a message must have been said, to be edited `now`.
+    pub fn begins(self, now: SystemTime) -> u64 {
+        match self {
+            EditWindow::Always => 0,
+            // Ids have 48 bits of milliseconds: no message is so new.
+            EditWindow::Never => (1 << 48) - 1,
+            EditWindow::For(window) => {
+                let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                now.saturating_sub(window).as_millis() as u64
+            }
+        }
+    }
 }
 
 /// Where messages, spent tokens and presence are kept.
@@ -49,6 +73,17 @@ pub fn number(text: &str, range: RangeInclusive<u64>, unit: &str) -> Result<u64,
         .flatten()
         .filter(|n| range.contains(n))
         .ok_or_else(|| format!("a whole number{unit} from {} to {}", range.start(), range.end()))
+}
+
+/// How long a message may be edited.
+pub fn edit_window(text: &str) -> Result<EditWindow, Expected> {
+    const LONGEST: u64 = 315_360_000;
+    match (text.trim(), number(text, 0..=LONGEST, "")) {
+        ("-1", _) => Ok(EditWindow::Never),
+        (_, Ok(0)) => Ok(EditWindow::Always),
+        (_, Ok(seconds)) => Ok(EditWindow::For(Duration::from_secs(seconds))),
+        (_, Err(_)) => Err(format!("-1, or a whole number of seconds from 0 to {LONGEST}")),
+    }
 }
 
 /// The time in which a rate counts.

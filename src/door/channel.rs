@@ -1,6 +1,7 @@
 //! The channel doors: tickets and two steps, `/channel/[:room]`. JSON text frames with a `type`.
 
 use super::{
+    channel_change::{AskedChange, What},
     channel_frame::{self, Asked, ChannelVoice},
     entry::{Admission, Door, Token},
     presented::{self, Presented},
@@ -10,6 +11,7 @@ use super::{
 use crate::{
     auth::token::{Claims, Issued, Kind},
     chat::Chat,
+    entry::{NewChange, NewChangeKind, Reach},
     event::Event,
     http::head::Head,
     limits::places::{AddressPlace, Place},
@@ -18,7 +20,11 @@ use crate::{
     refusal::{Reason, Refusal},
     room::member::Member,
     socket::{close::Close, frame, memory},
-    store::{accounts::UserId, error::StoreError, log::is_full_page},
+    store::{
+        accounts::{Entrant, UserId},
+        error::StoreError,
+        log::is_full_page,
+    },
 };
 use std::{
     sync::Arc,
@@ -50,7 +56,7 @@ impl Door for Channel {
         let token = Token::verified(chat, &presented, |kind| matches!(kind, Kind::Connection(_)))?;
         token.opens(&place.channel)?;
         let round = chat.recheck.round();
-        let room = room(chat, &token.claims, &place.channel)?;
+        let (room, name) = room(chat, &token.claims, &place.channel)?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
         let stage = match token.claims.kind {
             Kind::Connection(Issued::TwoStep) => Stage::SecondStep { user: token.claims.user, until },
@@ -59,11 +65,12 @@ impl Door for Channel {
                 account: token.claims.user,
                 epoch: token.claims.epoch.clone(),
                 user: token.claims.email.as_str().into(),
+                name,
                 round,
             }),
         };
         let reuse = chat.config.ws_token_reuse && matches!(stage, Stage::SecondStep { .. });
-        let mut admission = token.admission(chat, &room, Box::new(Talk { place, stage }));
+        let mut admission = token.admission(chat, &room, Box::new(Talk { place, name: None, stage }));
         if reuse {
             admission.spend = None;
         }
@@ -96,7 +103,7 @@ impl Channel {
         })?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
         let stage = Stage::Stranger { _waiting: (waiting, share), until };
-        Ok(Admission { spend: None, conversation: Box::new(Talk { place, stage }) })
+        Ok(Admission { spend: None, conversation: Box::new(Talk { place, name: None, stage }) })
     }
 }
 
@@ -132,15 +139,18 @@ fn since(head: &Head) -> Result<Option<MessageId>, Refusal> {
     }
 }
 
-/// The room behind a channel's name, if this token's owner may enter it.
-fn room(chat: &Chat, claims: &Claims, channel: &str) -> Result<RoomName, Refusal> {
+/// The room behind a channel's name and the name of this token's owner, if it may enter.
+fn room(chat: &Chat, claims: &Claims, channel: &str) -> Result<(RoomName, Option<Arc<str>>), Refusal> {
     seat::admit_current(chat, claims)?;
-    chat.accounts.membership(claims.user, channel)?.room(channel).ok_or_else(|| Reason::RoomDenied.into())
+    let Entrant { membership, name } = chat.accounts.entrant(claims.user, channel)?;
+    Ok((membership.room(channel).ok_or(Reason::RoomDenied)?, name))
 }
 
 /// One client at the channel door.
 struct Talk {
     place: Destination,
+    /// The account's display name, from when it has entered.
+    name: Option<Arc<str>>,
     stage: Stage,
 }
 
@@ -171,6 +181,7 @@ struct Invited {
     account: UserId,
     epoch: Option<String>,
     user: Arc<str>,
+    name: Option<Arc<str>>,
     /// Before that was found out.
     round: Round,
 }
@@ -228,16 +239,17 @@ impl Talk {
             Err(reason) => return Err(turned_away(link, reason)),
         };
         let round = link.chat.recheck.round();
-        let room = room(&link.chat, &claims, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
+        let (room, name) = room(&link.chat, &claims, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
         // Gives a stranger's place back before anybody can know that it is free.
         self.stage = Stage::Out;
         link.say("authentication successful");
         let (account, user) = (claims.user, claims.email.as_str().into());
-        self.enter(link, &Invited { room, account, epoch: claims.epoch, user, round })
+        self.enter(link, &Invited { room, account, epoch: claims.epoch, user, name, round })
     }
 
     fn enter(&mut self, link: &Link, invited: &Invited) -> Result<(), Close> {
-        let Invited { room, account, epoch, user, round } = invited;
+        let Invited { room, account, epoch, user, name, round } = invited;
+        self.name.clone_from(name);
         let gone = channel_frame::error(
             "reload",
             "Some messages after that one are no longer kept; load the room anew.",
@@ -255,10 +267,12 @@ impl Talk {
 
     fn talk(&self, link: &Link, member: &Arc<Member>, text: &str) {
         match Asked::parse(text) {
-            Ok(Asked::Message { text, reference }) => {
+            Ok(Asked::Message { text, reference, reply_to }) => {
                 let (room, sender) = (member.room.name.clone(), member.user.clone());
-                link.chat.rooms.post(member, Draft { room, sender, text, extra: None, kept: true, reference });
+                let name = self.name.clone();
+                link.chat.rooms.post(member, Draft { name, reference, reply_to, ..Draft::new(room, sender, text) });
             }
+            Ok(Asked::Change(asked)) => change(link, member, asked),
             Ok(Asked::History { before, limit }) => history(link, member, before, limit),
             Ok(Asked::Typing) => {
                 let event = Event::Typing { user: member.user.clone() };
@@ -287,6 +301,19 @@ fn access_token(link: &Link, expected: Option<UserId>, text: &str) -> Result<Cla
 fn turned_away(link: &Link, reason: Reason) -> Close {
     tracing::info!(reason = reason.word(), client = %link.client, door = Channel.name(), "first message refused");
     if reason == Reason::Unavailable { Close::UNAVAILABLE } else { Close::policy(reason.word()) }
+}
+
+/// Has the log make a change, if it may be made.
+fn change(link: &Link, member: &Arc<Member>, AskedChange { of, what, reference }: AskedChange) {
+    let kind = match what {
+        What::Edit { text } => {
+            NewChangeKind::Edit { text, since: link.chat.config.edit_window.begins(SystemTime::now()) }
+        }
+        What::Delete => NewChangeKind::Delete,
+        What::React { emoji, on } => NewChangeKind::React { emoji, on },
+    };
+    let (room, by) = (member.room.name.clone(), member.user.clone());
+    link.chat.rooms.post(member, NewChange { room, of, by, kind, reach: Reach::Own, reference });
 }
 
 /// A page of history, oldest first; `more` says whether older messages are kept.

@@ -1,7 +1,12 @@
 //! The frames of the channel protocol: what clients ask, what the server says.
 
-use super::{json, json_input};
+use super::{
+    channel_change::{self, AskedChange},
+    channel_fields::{FrameError, bad, id, reference, string},
+    json, json_input,
+};
 use crate::{
+    entry::{Change, Unchangeable},
     event::Event,
     message::{Message, MessageId, RoomName},
     room::voice::Voice,
@@ -13,13 +18,11 @@ use std::sync::Arc;
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 200;
 
-/// Bytes of a client's own mark for a message.
-const MAX_REFERENCE: usize = 128;
-
 /// What a client asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Asked {
-    Message { text: Box<str>, reference: Option<Box<str>> },
+    Message { text: Box<str>, reference: Option<Box<str>>, reply_to: Option<MessageId> },
+    Change(AskedChange),
     History { before: Option<MessageId>, limit: usize },
     Typing,
     Presence,
@@ -27,24 +30,11 @@ pub enum Asked {
     Ping,
 }
 
-/// A frame that can't be understood.
-#[derive(Debug, PartialEq, Eq)]
-pub struct FrameError {
-    pub code: &'static str,
-    pub sentence: &'static str,
-    /// The client's own mark, if the frame has one that can be read.
-    pub reference: Option<Box<str>>,
-}
-
-const fn bad(sentence: &'static str) -> FrameError {
-    FrameError { code: "bad_frame", sentence, reference: None }
-}
-
 impl Asked {
     /// Reads a text frame. One that does not even begin as a JSON object is a message as it stands.
     pub fn parse(text: &str) -> Result<Asked, FrameError> {
         let Some(json) = begun_object(text) else {
-            return Ok(Asked::Message { text: text.into(), reference: None });
+            return Ok(Asked::Message { text: text.into(), reference: None, reply_to: None });
         };
         // Published as it stands it would show everybody what a broken frame holds: a token, perhaps.
         let object = json_input::object(json).ok_or(bad("A frame that begins with `{` must be a JSON object."))?;
@@ -57,15 +47,19 @@ impl Asked {
             Some("message") => Ok(Asked::Message {
                 text: string(object, "text").ok_or(bad("A message needs `text`, a string."))?.into(),
                 reference: reference(object)?,
+                reply_to: id(object, "reply_to")?,
             }),
-            Some("history") => Ok(Asked::History { before: before(object)?, limit: limit(object)? }),
+            Some("history") => Ok(Asked::History { before: id(object, "before")?, limit: limit(object)? }),
             Some("typing") => Ok(Asked::Typing),
             Some("presence") => Ok(Asked::Presence),
             Some("echo") => {
                 Ok(Asked::Echo { text: string(object, "text").ok_or(bad("An echo needs `text`, a string."))?.into() })
             }
             Some("ping") => Ok(Asked::Ping),
-            Some(_) => Err(FrameError { code: "unknown_type", ..bad("There is no frame of this `type`.") }),
+            Some(other) => match AskedChange::parse(other, object) {
+                Some(change) => change.map(Asked::Change),
+                None => Err(FrameError { code: "unknown_type", ..bad("There is no frame of this `type`.") }),
+            },
             None => Err(bad("A frame needs a `type`, a string.")),
         }
     }
@@ -87,28 +81,6 @@ pub fn first_message_token(text: &str, auth: bool) -> Option<String> {
 fn begun_object(text: &str) -> Option<&str> {
     let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     text.starts_with('{').then_some(text)
-}
-
-fn string<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    object.get(name)?.as_str()
-}
-
-fn reference(object: &Map<String, Value>) -> Result<Option<Box<str>>, FrameError> {
-    match object.get("ref") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(mark)) if (1..=MAX_REFERENCE).contains(&mark.len()) => Ok(Some(mark.as_str().into())),
-        Some(_) => Err(bad("`ref` must be a string of 1 to 128 bytes.")),
-    }
-}
-
-fn before(object: &Map<String, Value>) -> Result<Option<MessageId>, FrameError> {
-    match object.get("before") {
-        None | Some(Value::Null) => Ok(None),
-        Some(id) => match id.as_str().and_then(MessageId::parse) {
-            Some(id) => Ok(Some(id)),
-            None => Err(bad("`before` must be the id of a message.")),
-        },
-    }
 }
 
 fn limit(object: &Map<String, Value>) -> Result<usize, FrameError> {
@@ -172,9 +144,7 @@ fn write_message(room: &str, message: &Message, out: &mut Vec<u8>) {
     json::timestamp(out, message.id);
     out.extend_from_slice(br#","text":"#);
     json::string(out, &message.text);
-    if message.is_by_bot() {
-        out.extend_from_slice(br#","bot":true"#);
-    }
+    channel_change::write_state(message, out);
     out.push(b'}');
 }
 
@@ -197,6 +167,15 @@ impl Voice for ChannelVoice {
 
     fn message(&self, room: &RoomName, message: &Message, out: &mut Vec<u8>) {
         write_message(room.local(), message, out);
+    }
+
+    fn change(&self, room: &RoomName, change: &Change, out: &mut Vec<u8>) {
+        channel_change::write(room, change, out);
+    }
+
+    fn unchanged(&self, why: Unchangeable, reference: Option<&str>, out: &mut Vec<u8>) {
+        let FrameError { code, sentence, .. } = channel_change::refused(why);
+        out.extend_from_slice(error(code, sentence, reference).as_bytes());
     }
 
     fn ack(&self, reference: &str, id: MessageId, out: &mut Vec<u8>) {
@@ -242,7 +221,7 @@ mod tests {
     #[test]
     fn what_is_no_json_object_is_a_message() {
         for text in ["hello", "", "[1]", "42", "\"{\"", "a {"] {
-            assert_eq!(Asked::parse(text), Ok(Asked::Message { text: text.into(), reference: None }));
+            assert_eq!(Asked::parse(text), Ok(Asked::Message { text: text.into(), reference: None, reply_to: None }));
         }
     }
 
@@ -301,7 +280,11 @@ mod tests {
         #[test]
         fn a_message_frame_is_understood(text in ".*", mark in ".{1,30}") {
             let frame = serde_json::json!({ "type": "message", "text": text, "ref": mark }).to_string();
-            let expected = Asked::Message { text: text.as_str().into(), reference: Some(mark.as_str().into()) };
+            let expected = Asked::Message {
+                text: text.as_str().into(),
+                reference: Some(mark.as_str().into()),
+                reply_to: None,
+            };
             prop_assert_eq!(Asked::parse(&frame), Ok(expected));
         }
     }

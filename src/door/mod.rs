@@ -4,6 +4,8 @@
 //! spends it last, directly before the `101`, and then lets the door's conversation run.
 
 pub mod channel;
+mod channel_change;
+mod channel_fields;
 pub mod channel_frame;
 pub mod chitchat;
 pub mod entry;

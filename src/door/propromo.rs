@@ -36,11 +36,11 @@ impl Door for Propromo {
         let token = Token::of(chat, head, |kind| matches!(kind, Kind::Connection(Issued::Login | Issued::Ticket)))?;
         token.opens(monitor)?;
         let round = chat.recheck.round();
-        seat::admit_to_monitor(chat, &token.claims, monitor)?;
+        let name = seat::admit_to_monitor(chat, &token.claims, monitor)?;
         let (account, user) = (token.claims.user, token.claims.email.as_str().into());
         let epoch = token.claims.epoch.clone();
         let room = RoomName::monitor(monitor);
-        let talk = Talk { room: room.clone(), account, epoch, user, round, seated: None };
+        let talk = Talk { room: room.clone(), account, epoch, user, name, round, seated: None };
         Ok(token.admission(chat, &room, Box::new(talk)))
     }
 }
@@ -51,6 +51,7 @@ struct Talk {
     account: UserId,
     epoch: Option<String>,
     user: Arc<str>,
+    name: Option<Arc<str>>,
     /// Before it was found out that the account may enter.
     round: Round,
     seated: Option<(Arc<Member>, Pass)>,
@@ -70,9 +71,8 @@ impl Conversation for Talk {
             link.say(answer);
         } else if let Some((member, _)) = &self.seated {
             let (room, sender) = (self.room.clone(), self.user.clone());
-            link.chat
-                .rooms
-                .post(member, Draft { room, sender, text: text.into(), extra: None, kept: true, reference: None });
+            let name = self.name.clone();
+            link.chat.rooms.post(member, Draft { name, ..Draft::new(room, sender, text) });
         }
         Ok(())
     }
@@ -154,7 +154,7 @@ mod tests {
         #[test]
         fn a_message_is_one_json_object(sender in ".*", text in ".*") {
             let id = MessageId(Uuid::now_v7());
-            let message = Message { id, sender: sender.as_str().into(), text: text.as_str().into(), extra: None };
+            let message = Message::new(id, sender.as_str().into(), text.as_str());
             let mut out = Vec::new();
             PropromoVoice.message(&RoomName::monitor("m"), &message, &mut out);
             let read: serde_json::Value = serde_json::from_slice(&out).unwrap();

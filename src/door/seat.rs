@@ -4,11 +4,16 @@ use super::session::Link;
 use crate::{
     auth::token::Claims,
     chat::Chat,
+    entry::Entry,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    room::{member::Member, voice::Voice},
-    socket::{close::Close, frame, memory},
-    store::{accounts::Membership, error::StoreError, log::is_full_page},
+    room::{member::Member, run, voice::Voice},
+    socket::{close::Close, memory},
+    store::{
+        accounts::{Entrant, Membership},
+        error::StoreError,
+        log::is_full_page,
+    },
 };
 use std::{io, sync::Arc};
 
@@ -106,7 +111,7 @@ fn replayed_latest(link: &Link, member: &Member, count: usize) -> Result<Option<
         }
         page.retain(|message| last.is_none_or(|last| message.id > last));
         let Some(newest) = page.last().map(|message| message.id) else { return Ok(last) };
-        let written = write(link, member, page)?;
+        let written = write(link, member, page.into_iter().map(Entry::Message).collect())?;
         if whole && written == newest {
             return Ok(Some(written));
         }
@@ -122,10 +127,10 @@ fn replayed_since(link: &Link, member: &Member, after: MessageId) -> Result<Opti
     let mut last = after;
     loop {
         let page = link.chat.log.since(&member.room.name, last, REPLAY_PAGE).map_err(unavailable)?;
-        let Some(messages) = page else { return Ok(None) };
-        let Some(newest) = messages.last().map(|message| message.id) else { return Ok(Some(last)) };
-        let whole = messages.len() < REPLAY_PAGE && !is_full_page(&messages);
-        last = write(link, member, messages)?;
+        let Some(entries) = page else { return Ok(None) };
+        let Some(newest) = entries.last().map(Entry::id) else { return Ok(Some(last)) };
+        let whole = entries.len() < REPLAY_PAGE && !is_full_page(&entries);
+        last = write(link, member, entries)?;
         if whole && last == newest {
             return Ok(Some(last));
         }
@@ -133,21 +138,21 @@ fn replayed_since(link: &Link, member: &Member, after: MessageId) -> Result<Opti
 }
 
 /// Writes a page, or as much of it as its socket's queue has room for beside what else may come. Answers the last
-/// message that was written.
+/// entry that was written.
 ///
 /// Whoever waits for the socket holds nothing but the frames in its queue, which are counted.
-fn write(link: &Link, member: &Member, page: Vec<Message>) -> Result<MessageId, Close> {
+fn write(link: &Link, member: &Member, page: Vec<Entry>) -> Result<MessageId, Close> {
     link.open().map_err(gone)?;
     let most = link.outbound.limit() / 2;
     let (mut out, mut last) = (Vec::new(), MessageId::BEFORE_ALL);
-    for message in &page {
+    for entry in &page {
         let end = out.len();
-        frame::text(&mut out, |out| member.voice.message(&member.room.name, message, out));
+        run::say(member.voice, &member.room, entry, &mut out);
         if out.len() > most && end > 0 {
             out.truncate(end);
             break;
         }
-        last = message.id;
+        last = entry.id();
     }
     drop(page);
     link.outbound.send_waiting(memory::counted(out)).map_err(gone)?;
@@ -171,11 +176,12 @@ pub fn admit_current(chat: &Chat, claims: &Claims) -> Result<(), Refusal> {
     if ended { Err(Reason::TokenRevoked.into()) } else { Ok(()) }
 }
 
-/// Whether the owner of `claims` may enter the room of this monitor.
-pub fn admit_to_monitor(chat: &Chat, claims: &Claims, monitor: &str) -> Result<(), Refusal> {
+/// Whether the owner of `claims` may enter the room of this monitor; its display name, if it has one.
+pub fn admit_to_monitor(chat: &Chat, claims: &Claims, monitor: &str) -> Result<Option<Arc<str>>, Refusal> {
     admit_current(chat, claims)?;
-    match chat.accounts.membership(claims.user, monitor)? {
-        Membership::Member => Ok(()),
+    let Entrant { membership, name } = chat.accounts.entrant(claims.user, monitor)?;
+    match membership {
+        Membership::Member => Ok(name),
         // The same answer, so that nobody can find out which monitors there are.
         Membership::NotAMember | Membership::NoSuchMonitor | Membership::NoAccount => Err(Reason::RoomDenied.into()),
     }

@@ -7,8 +7,9 @@
 
 use super::{attendance::Attendance, directory::Directory, lanes::Lanes, member::Room, run::Run};
 use crate::{
+    entry::Entry,
     event::Event,
-    message::{Message, MessageId, RoomName},
+    message::{MessageId, RoomName},
     store::{
         error::StoreError,
         feed::{Ear, Feed, Heard, Stored},
@@ -112,9 +113,9 @@ impl FeedThread {
     }
 
     /// Delivers what is new, after what was missed before it.
-    fn stored(&self, Stored { room, before, mut messages }: Stored) -> Result<(), StoreError> {
+    fn stored(&self, Stored { room, before, mut entries }: Stored) -> Result<(), StoreError> {
         let Some(room) = self.directory.lock().find(&room) else { return Ok(()) };
-        let Some(last) = messages.last().map(|message| message.id) else { return Ok(()) };
+        let Some(last) = entries.last().map(Entry::id) else { return Ok(()) };
         // Set before it is delivered: who finds a position and then reads history, finds all up to it there.
         let position = *room.position.lock().get_or_insert(before);
         // A room's first messages may also have been caught up with before they came in here; then the log knows the position.
@@ -126,10 +127,10 @@ impl FeedThread {
         }
         if !log_was_lost {
             let position = room.position.lock().unwrap_or(before);
-            messages.retain(|message| message.id > position);
+            entries.retain(|entry| entry.id() > position);
         }
-        if !messages.is_empty() {
-            self.deliver(&room, messages, last);
+        if !entries.is_empty() {
+            self.deliver(&room, entries, last);
         }
         Ok(())
     }
@@ -137,10 +138,10 @@ impl FeedThread {
     /// Delivers what is in the log after `position`.
     fn catch_up(&self, room: &Arc<Room>, mut position: MessageId) -> Result<(), StoreError> {
         loop {
-            let messages = self.feed.missed(&room.name, position, PAGE)?;
-            let full = messages.len() == PAGE;
-            if let Some(last) = messages.last().map(|message| message.id) {
-                self.deliver(room, messages, last);
+            let entries = self.feed.missed(&room.name, position, PAGE)?;
+            let full = entries.len() == PAGE;
+            if let Some(last) = entries.last().map(Entry::id) {
+                self.deliver(room, entries, last);
                 position = last;
             }
             if !full {
@@ -149,9 +150,9 @@ impl FeedThread {
         }
     }
 
-    fn deliver(&self, room: &Arc<Room>, messages: Vec<Message>, last: MessageId) {
+    fn deliver(&self, room: &Arc<Room>, entries: Vec<Entry>, last: MessageId) {
         *room.position.lock() = Some(last);
-        self.lanes.deliver(vec![Run::of(room.clone(), messages)], Vec::new(), false);
+        self.lanes.deliver(vec![Run::of(room.clone(), entries)], Vec::new(), false);
     }
 
     /// Finds rooms that are behind, and catches up with them.
@@ -198,6 +199,7 @@ impl FeedThread {
 mod tests {
     use super::*;
     use crate::{
+        message::Message,
         metrics::messages::Figures,
         room::{command::Command, lane::Lane},
         store::presence::Presence,
@@ -232,9 +234,11 @@ mod tests {
             self.unless_broken(vec![newest; rooms.len()])
         }
 
-        fn missed(&self, _: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
+        fn missed(&self, _: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
             let stored = self.stored.lock();
-            self.unless_broken(stored.iter().filter(|message| message.id > after).take(limit).cloned().collect())
+            self.unless_broken(
+                stored.iter().filter(|message| message.id > after).take(limit).cloned().map(Entry::from).collect(),
+            )
         }
 
         fn announce(&self, _: &RoomName, _: &Event) {}
@@ -267,7 +271,7 @@ mod tests {
     }
 
     fn message(n: u128) -> Message {
-        Message { id: id(n), sender: "s".into(), text: n.to_string().into(), extra: None }
+        Message::new(id(n), "s".into(), n.to_string())
     }
 
     impl Bench {
@@ -307,8 +311,8 @@ mod tests {
         }
 
         fn hear_again(&mut self, before: u128, numbers: &[u128]) {
-            let messages = numbers.iter().map(|n| message(*n)).collect();
-            self.hear(Heard::Stored(Stored { room: self.room.name.clone(), before: id(before), messages }));
+            let entries = numbers.iter().map(|n| message(*n).into()).collect();
+            self.hear(Heard::Stored(Stored { room: self.room.name.clone(), before: id(before), entries }));
         }
 
         /// The texts that were given to the lane since the last look.
@@ -318,7 +322,13 @@ mod tests {
                 _ => None,
             });
             let texts = |batch: super::super::command::Batch| -> Vec<String> {
-                batch.runs.iter().flat_map(|run| &run.messages).map(|message| message.text.to_string()).collect()
+                batch
+                    .runs
+                    .iter()
+                    .flat_map(|run| &run.entries)
+                    .filter_map(Entry::message)
+                    .map(|message| message.text.to_string())
+                    .collect()
             };
             batches.flat_map(texts).collect()
         }
@@ -423,7 +433,7 @@ mod tests {
     fn messages_of_a_room_that_nobody_is_in_are_passed_over() {
         let mut bench = Bench::new();
         let room = RoomName::channel("elsewhere");
-        bench.hear(Heard::Stored(Stored { room, before: id(0), messages: vec![message(1)] }));
+        bench.hear(Heard::Stored(Stored { room, before: id(0), entries: vec![message(1).into()] }));
         assert_eq!(bench.delivered(), [""; 0]);
     }
 }

@@ -104,7 +104,7 @@ impl Hall {
             }
             let Some(crowd) = self.rooms.get_mut(&run.room.name) else { continue };
             crowd.put(&batch.runs, at);
-            self.on_the_way += run.messages.len();
+            self.on_the_way += run.entries.len();
             if !std::mem::replace(&mut crowd.has_turn, true) {
                 self.turns.push_back(run.room.name.clone());
             }

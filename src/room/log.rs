@@ -11,7 +11,8 @@ use super::{
     run::Run,
 };
 use crate::{
-    message::{Draft, Message, RoomName},
+    entry::{NewEntry, Unchangeable},
+    message::RoomName,
     metrics::messages::Figures,
     socket::frame,
     store::{
@@ -45,7 +46,7 @@ const BATCH: usize = 256;
 const MANY_ROOMS: usize = 4;
 
 /// What the log thread is given.
-pub(super) enum Entry {
+pub(super) enum Errand {
     Post(Post),
     /// Delete a room's messages, those too that were posted before.
     Forget(RoomName),
@@ -55,11 +56,11 @@ pub(super) enum Entry {
     Stop,
 }
 
-/// A message on its way into the log.
+/// An entry on its way into the log.
 pub(super) struct Post {
     pub author: Author,
     pub room: Arc<Room>,
-    pub draft: Draft,
+    pub entry: NewEntry,
 }
 
 /// Who has to know what became of a message.
@@ -76,7 +77,7 @@ impl Post {
         match &self.author {
             Author::Member(member) => {
                 let mut out = Vec::new();
-                frame::text(&mut out, |out| member.voice.not_stored(self.draft.reference.as_deref(), out));
+                frame::text(&mut out, |out| member.voice.not_stored(self.entry.reference(), out));
                 member.outbound.send(&out.into());
             }
             // Fails if nobody waits any more.
@@ -87,7 +88,7 @@ impl Post {
 
 /// The way to the desk.
 pub(super) struct Log {
-    entries: Sender<Entry>,
+    errands: Sender<Errand>,
     desk: Arc<Mutex<Desk>>,
     pulse: Arc<Pulse>,
 }
@@ -100,39 +101,49 @@ impl Log {
         delivers: bool,
         figures: Figures,
     ) -> io::Result<(Log, thread::JoinHandle<()>)> {
-        let (entries, waiting) = bounded(LOG_QUEUE);
+        let (errands, waiting) = bounded(LOG_QUEUE);
         let outages = Outages::new("message log");
-        let (drafts, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let (batch, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let pulse = Arc::<Pulse>::default();
-        let desk = Desk { store, lanes, delivers, outages, figures, pulse: pulse.clone(), drafts, senders, open: true };
+        let desk = Desk {
+            store,
+            lanes,
+            delivers,
+            outages,
+            figures,
+            pulse: pulse.clone(),
+            entries: batch,
+            senders,
+            open: true,
+        };
         let desk = Arc::new(Mutex::new(desk));
-        let log = Log { entries, desk: desk.clone(), pulse };
+        let log = Log { errands, desk: desk.clone(), pulse };
         Ok((log, vital::spawn("log", move || run(&desk, &waiting))?))
     }
 
     /// Has a message stored and delivered, or its author told that it can't be. Waits while the queue is full.
     pub fn post(&self, post: Post) {
         if let Some(post) = self.post_at_once(post)
-            && let Err(Entry::Post(post)) = self.send(Entry::Post(post))
+            && let Some(Errand::Post(post)) = self.send(Errand::Post(post))
         {
             post.not_stored();
         }
     }
 
-    /// Puts an entry behind those that wait; gives it back if the log thread has stopped.
-    pub fn send(&self, entry: Entry) -> Result<(), Entry> {
-        self.entries.send(entry).map_err(|refused| refused.0)
+    /// Puts an errand behind those that wait; gives it back if the log thread has stopped.
+    pub fn send(&self, errand: Errand) -> Option<Errand> {
+        self.errands.send(errand).err().map(|refused| refused.0)
     }
 
     /// Waits until what was posted before is stored and given to the lanes; `false` if that takes longer.
     pub fn settle(&self, until: Instant) -> bool {
         let (told, stored) = bounded(1);
-        self.entries.send_deadline(Entry::Settle(told), until).is_ok() && stored.recv_deadline(until).is_ok()
+        self.errands.send_deadline(Errand::Settle(told), until).is_ok() && stored.recv_deadline(until).is_ok()
     }
 
     /// How many messages wait to be stored.
     pub fn waiting(&self) -> usize {
-        self.entries.len()
+        self.errands.len()
     }
 
     /// Which batch is being dealt with, if one is: the same one for long means that the desk is stuck.
@@ -147,20 +158,20 @@ impl Log {
 
     /// Stores on this thread, unless that has to wait or does not pay: then it gives the post back.
     fn post_at_once(&self, post: Post) -> Option<Post> {
-        if matches!(post.author, Author::Outsider(_)) || !self.entries.is_empty() || !post.room.is_small() {
+        if matches!(post.author, Author::Outsider(_)) || !self.errands.is_empty() || !post.room.is_small() {
             return Some(post);
         }
         let Some(mut desk) = self.desk.try_lock() else { return Some(post) };
-        // Entries leave the queue at the desk only: now all earlier ones are done. While nothing can be stored, which may
+        // Errands leave the queue at the desk only: now all earlier ones are done. While nothing can be stored, which may
         // take seconds to find out, messages had better wait together than one after the other; and so they had while the
         // room's lane is at work, which would not deliver this one sooner.
-        if !desk.open || desk.outages.is_on(STORE) || !self.entries.is_empty() || !desk.lanes.are_idle(&post.room) {
+        if !desk.open || desk.outages.is_on(STORE) || !self.errands.is_empty() || !desk.lanes.are_idle(&post.room) {
             return Some(post);
         }
         desk.take(post);
         vital::run(|| {
             vital::may_panic("desk");
-            desk.at_work(|desk| desk.store(|| self.entries.is_empty()));
+            desk.at_work(|desk| desk.store(|| self.errands.is_empty()));
         });
         None
     }
@@ -193,19 +204,19 @@ struct Desk {
     outages: Outages,
     figures: Figures,
     pulse: Arc<Pulse>,
-    /// The batch: drafts are apart, so that the store sees nothing else. Empty while nobody is here.
-    drafts: Vec<Draft>,
+    /// The batch: entries are apart, so that the store sees nothing else. Empty while nobody is here.
+    entries: Vec<NewEntry>,
     senders: Vec<(Author, Arc<Room>)>,
     /// Until it is stopped.
     open: bool,
 }
 
 /// The log thread. Runs until it is stopped.
-fn run(desk: &Mutex<Desk>, waiting: &Receiver<Entry>) {
+fn run(desk: &Mutex<Desk>, waiting: &Receiver<Errand>) {
     loop {
         let mut select = Select::new();
         select.recv(waiting);
-        // Leaves the entry where it is until this thread is at the desk.
+        // Leaves the errand where it is until this thread is at the desk.
         select.ready();
         vital::may_panic("log");
         let mut desk = desk.lock();
@@ -224,18 +235,18 @@ impl Desk {
     }
 
     /// Deals with what waits, a batch of it.
-    fn clear(&mut self, waiting: &Receiver<Entry>) {
+    fn clear(&mut self, waiting: &Receiver<Errand>) {
         let mut settled = Vec::new();
         let mut forgotten = None;
-        while self.drafts.len() < BATCH {
+        while self.entries.len() < BATCH {
             match waiting.try_recv() {
-                Ok(Entry::Post(post)) => self.take(post),
-                Ok(Entry::Forget(room)) => {
+                Ok(Errand::Post(post)) => self.take(post),
+                Ok(Errand::Forget(room)) => {
                     forgotten = Some(room);
                     break;
                 }
-                Ok(Entry::Settle(told)) => settled.push(told),
-                Ok(Entry::Stop) | Err(TryRecvError::Disconnected) => {
+                Ok(Errand::Settle(told)) => settled.push(told),
+                Ok(Errand::Stop) | Err(TryRecvError::Disconnected) => {
                     self.open = false;
                     break;
                 }
@@ -262,21 +273,21 @@ impl Desk {
         rooms.len()
     }
 
-    fn take(&mut self, Post { author, room, draft }: Post) {
+    fn take(&mut self, Post { author, room, entry }: Post) {
         self.senders.push((author, room));
-        self.drafts.push(draft);
+        self.entries.push(entry);
     }
 
     /// Stores and delivers the batch. `idle` tells whether nothing more waits.
     fn store(&mut self, idle: impl Fn() -> bool) {
-        if self.drafts.is_empty() {
+        if self.entries.is_empty() {
             return;
         }
         self.pulse.batch_for(self.rooms());
-        let stored = self.figures.append.time(|| self.store.append(&self.drafts));
-        let (mut senders, mut drafts) = (std::mem::take(&mut self.senders), std::mem::take(&mut self.drafts));
-        let posts = senders.drain(..).zip(drafts.drain(..));
-        let posts = posts.map(|((author, room), draft)| Post { author, room, draft });
+        let stored = self.figures.append.time(|| self.store.append(&self.entries));
+        let (mut senders, mut entries) = (std::mem::take(&mut self.senders), std::mem::take(&mut self.entries));
+        let posts = senders.drain(..).zip(entries.drain(..));
+        let posts = posts.map(|((author, room), entry)| Post { author, room, entry });
         match stored {
             Ok(outcomes) => {
                 self.outages.worked(STORE);
@@ -288,7 +299,7 @@ impl Desk {
                 posts.for_each(|post| post.not_stored());
             }
         }
-        (self.senders, self.drafts) = (senders, drafts);
+        (self.senders, self.entries) = (senders, entries);
     }
 
     /// Tells the authors, and unless the feed does so, sorts the batch by room and gives it to the lanes.
@@ -296,19 +307,28 @@ impl Desk {
         let mut runs: Vec<Run> = Vec::new();
         let mut whispers = Vec::new();
         let (mut new, mut repeated, mut not_stored) = (0, 0, 0);
-        for (Post { author, room, draft }, outcome) in stored {
-            let (Appended::Stored(id) | Appended::Repeated(id)) = outcome else {
-                Post { author, room, draft }.not_stored();
-                not_stored += 1;
-                continue;
+        for (Post { author, room, entry }, outcome) in stored {
+            let (id, is_new) = match outcome {
+                Appended::Stored(id) | Appended::StoredAlone(id) => (id, true),
+                Appended::Repeated(id) => (id, false),
+                Appended::NotStored => {
+                    Post { author, room, entry }.not_stored();
+                    not_stored += 1;
+                    continue;
+                }
+                Appended::Refused(why) => {
+                    whispers.extend(refused(author, why, &entry));
+                    continue;
+                }
             };
-            match outcome {
-                Appended::Stored(_) => new += 1,
-                _ => repeated += 1,
+            if is_new {
+                new += 1
+            } else {
+                repeated += 1
             }
             match author {
                 Author::Member(member) => {
-                    if let Some(reference) = &draft.reference {
+                    if let Some(reference) = entry.reference() {
                         let mut out = Vec::new();
                         frame::text(&mut out, |out| member.voice.ack(reference, id, out));
                         whispers.push(Whisper { to: member, frames: out.into() });
@@ -317,11 +337,11 @@ impl Desk {
                 // Fails if nobody waits any more.
                 Author::Outsider(answer) => drop(answer.try_send(outcome)),
             }
-            if self.delivers && matches!(outcome, Appended::Stored(_)) {
-                let message = Message { id, sender: draft.sender, text: draft.text, extra: draft.extra };
+            if self.delivers && is_new {
+                let entry = entry.stored(id, matches!(outcome, Appended::StoredAlone(_)));
                 match runs.iter_mut().rev().find(|run| Arc::ptr_eq(&run.room, &room)) {
-                    Some(run) => run.messages.push(message),
-                    None => runs.push(Run::new(room, message)),
+                    Some(run) => run.entries.push(entry),
+                    None => runs.push(Run::new(room, entry)),
                 }
             }
         }
@@ -331,6 +351,22 @@ impl Desk {
         if !runs.is_empty() || !whispers.is_empty() {
             // With nothing else to store, this thread may as well deliver.
             self.lanes.deliver(runs, whispers, idle());
+        }
+    }
+}
+
+/// Tells whoever asked for a change, and nobody else, that it is not made.
+fn refused(author: Author, why: Unchangeable, entry: &NewEntry) -> Option<Whisper> {
+    match author {
+        Author::Member(member) => {
+            let mut out = Vec::new();
+            frame::text_if_any(&mut out, |out| member.voice.unchanged(why, entry.reference(), out));
+            Some(Whisper { to: member, frames: out.into() })
+        }
+        Author::Outsider(answer) => {
+            // Fails if nobody waits any more.
+            let _ = answer.try_send(Appended::Refused(why));
+            None
         }
     }
 }

@@ -29,8 +29,9 @@ mod tests;
 pub mod voice;
 
 use crate::{
+    entry::NewEntry,
     event::Event,
-    message::{Draft, MessageId, RoomName},
+    message::{MessageId, RoomName},
     metrics::messages::Figures,
     socket::{close::Close, frame, outbound::Outbound},
     store::{
@@ -47,7 +48,7 @@ use crossbeam_channel::bounded;
 use directory::Directory;
 use feed::{Disconnect, FeedThread, Shut};
 use lanes::Lanes;
-use log::{Author, Entry, Log, Post};
+use log::{Author, Errand, Log, Post};
 use member::{Member, Room};
 use parking_lot::Mutex;
 use roll::Roll;
@@ -202,10 +203,11 @@ impl Rooms {
         }
     }
 
-    /// Hands a member's message to the log. The member hears it as everybody does, or that it could
-    /// not be stored. Waits while the log's queue is full.
-    pub fn post(&self, author: &Arc<Member>, draft: Draft) {
-        self.log.post(Post { author: Author::Member(author.clone()), room: author.room.clone(), draft });
+    /// Hands a member's message or change to the log. The member hears it as everybody does, or that it is not
+    /// stored. Waits while the log's queue is full.
+    pub fn post(&self, author: &Arc<Member>, entry: impl Into<NewEntry>) {
+        let entry = entry.into();
+        self.log.post(Post { author: Author::Member(author.clone()), room: author.room.clone(), entry });
     }
 
     /// Whether whoever reads for a member of this room may take its time: few wait for a message, and so many rooms are
@@ -216,20 +218,22 @@ impl Rooms {
 
     /// Says something in a room from outside. Answers how many members hear it, once it is stored;
     /// nothing if it could not be stored.
-    pub fn publish(&self, draft: Draft) -> Option<usize> {
-        let room = self.directory.lock().room(&draft.room, self.lanes.count());
+    pub fn publish(&self, entry: impl Into<NewEntry>) -> Option<usize> {
+        let entry = entry.into();
+        let room = self.directory.lock().room(entry.room(), self.lanes.count());
         let members = self.members(&room);
-        match self.submit(draft) {
-            Some(Appended::Stored(_) | Appended::Repeated(_)) => Some(members),
-            Some(Appended::NotStored) | None => None,
+        match self.submit(entry) {
+            Some(Appended::NotStored | Appended::Refused(_)) | None => None,
+            Some(Appended::Stored(_) | Appended::StoredAlone(_) | Appended::Repeated(_)) => Some(members),
         }
     }
 
     /// Has something appended from outside, and waits for what becomes of it; `None` if that is not known in time.
-    pub fn submit(&self, draft: Draft) -> Option<Appended> {
-        let room = self.directory.lock().room(&draft.room, self.lanes.count());
+    pub fn submit(&self, entry: impl Into<NewEntry>) -> Option<Appended> {
+        let entry = entry.into();
+        let room = self.directory.lock().room(entry.room(), self.lanes.count());
         let (answer, appended) = bounded(1);
-        self.log.post(Post { author: Author::Outsider(answer), room, draft });
+        self.log.post(Post { author: Author::Outsider(answer), room, entry });
         appended.recv_timeout(PUBLISH_WAIT).ok()
     }
 
@@ -319,7 +323,7 @@ impl Rooms {
     /// Deletes a room's messages, after what was posted before is stored.
     pub fn forget(&self, name: &RoomName) {
         // Fails only if the log thread has stopped; what is left then is never shown.
-        let _ = self.log.send(Entry::Forget(name.clone()));
+        let _ = self.log.send(Errand::Forget(name.clone()));
     }
 
     /// The room of this name, if somebody is in it or was a moment ago.
@@ -358,7 +362,7 @@ impl Rooms {
     /// Stores what waits and takes no more.
     pub fn stop(&self) {
         // Fails only if the log thread has stopped already.
-        let _ = self.log.send(Entry::Stop);
+        let _ = self.log.send(Errand::Stop);
         let thread = self.log_thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the log thread had failed");

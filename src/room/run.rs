@@ -1,37 +1,38 @@
-//! Runs: messages of one room that go out together, encoded once for each door.
+//! Runs: entries of one room that go out together, encoded once for each door.
 
 use super::{member::Room, voice::Voice};
 use crate::{
-    message::{Message, MessageId},
+    entry::Entry,
+    message::MessageId,
     socket::{frame, memory},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Instant};
 
-/// Messages of one room, in order, stored and about to be delivered.
+/// Entries of one room, in order, stored and about to be delivered.
 pub struct Run {
     pub room: Arc<Room>,
-    pub messages: Vec<Message>,
+    pub entries: Vec<Entry>,
     /// When they were stored, or heard of.
     pub stored: Instant,
     /// What each door makes of them; as many entries as there are doors into this room.
     encoded: Mutex<Vec<(&'static str, Arc<Encoded>)>>,
 }
 
-/// Whole frames, joined, and where each ends.
+/// Whole frames, joined, and where each ends. There is none for an entry of which this door says nothing.
 pub struct Encoded {
     pub frames: Bytes,
     pub ends: Vec<(MessageId, usize)>,
 }
 
 impl Run {
-    pub fn new(room: Arc<Room>, first: Message) -> Run {
+    pub fn new(room: Arc<Room>, first: Entry) -> Run {
         Run::of(room, vec![first])
     }
 
-    pub fn of(room: Arc<Room>, messages: Vec<Message>) -> Run {
-        Run { room, messages, stored: Instant::now(), encoded: Mutex::default() }
+    pub fn of(room: Arc<Room>, entries: Vec<Entry>) -> Run {
+        Run { room, entries, stored: Instant::now(), encoded: Mutex::default() }
     }
 
     /// The frames in this door's words; encoded by the first lane that needs them.
@@ -51,20 +52,31 @@ const OVERHEAD: usize = 192;
 
 impl Encoded {
     fn new(run: &Run, voice: &dyn Voice) -> Encoded {
-        let size = run.messages.iter().map(|message| message.text.len() + OVERHEAD).sum();
-        let mut frames = Vec::with_capacity(size);
-        let mut ends = Vec::with_capacity(run.messages.len());
-        for message in &run.messages {
-            frame::text(&mut frames, |out| voice.message(&run.room.name, message, out));
-            ends.push((message.id, frames.len()));
+        let size = run.entries.iter().map(|entry| entry.message().map_or(0, |message| message.text.len()) + OVERHEAD);
+        let mut frames = Vec::with_capacity(size.sum());
+        let mut ends = Vec::with_capacity(run.entries.len());
+        for entry in &run.entries {
+            let start = frames.len();
+            say(voice, &run.room, entry, &mut frames);
+            if frames.len() > start {
+                ends.push((entry.id(), frames.len()));
+            }
         }
         Encoded { frames: memory::counted(frames), ends }
     }
 
-    /// The frames of messages newer than `last`, and how many there are.
+    /// The frames of entries newer than `last`, and how many there are.
     pub fn after(&self, last: MessageId) -> (Bytes, usize) {
         let old = self.ends.partition_point(|(id, _)| *id <= last);
         let start = if old == 0 { 0 } else { self.ends[old - 1].1 };
         (self.frames.slice(start..), self.ends.len() - old)
+    }
+}
+
+/// Appends the frame in which a door tells of an entry, if it does.
+pub fn say(voice: &dyn Voice, room: &Room, entry: &Entry, out: &mut Vec<u8>) {
+    match entry {
+        Entry::Message(message) => frame::text(out, |out| voice.message(&room.name, message, out)),
+        Entry::Change(change) => frame::text_if_any(out, |out| voice.change(&room.name, change, out)),
     }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    message::Message,
+    entry::Entry,
+    message::{Draft, Message},
     socket::{frame, outbound::tests::outbound},
     store::{error::StoreError, log::Appended},
 };
@@ -24,16 +25,16 @@ struct MemoryLog {
 }
 
 impl MessageLog for MemoryLog {
-    fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
+    fn append(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(StoreError { store: "message log", what: "store messages", source: "broken".into() });
         }
         let mut messages = self.messages.lock();
-        let outcomes = drafts.iter().map(|draft| {
+        let outcomes = entries.iter().map(|entry| {
             let id = MessageId(Uuid::now_v7());
-            let message =
-                Message { id, sender: draft.sender.clone(), text: draft.text.clone(), extra: draft.extra.clone() };
-            messages.push((draft.room.clone(), message));
+            if let Entry::Message(message) = entry.clone().stored(id, false) {
+                messages.push((entry.room().clone(), message));
+            }
             Appended::Stored(id)
         });
         let outcomes = outcomes.collect();
@@ -49,7 +50,11 @@ impl MessageLog for MemoryLog {
         Ok(all[all.len().saturating_sub(limit)..].to_vec())
     }
 
-    fn since(&self, _: &RoomName, _: MessageId, _: usize) -> Result<Option<Vec<Message>>, StoreError> {
+    fn since(&self, _: &RoomName, _: MessageId, _: usize) -> Result<Option<Vec<Entry>>, StoreError> {
+        Ok(None)
+    }
+
+    fn message(&self, _: &RoomName, _: MessageId) -> Result<Option<Message>, StoreError> {
         Ok(None)
     }
 
@@ -116,12 +121,8 @@ impl Client {
 
     fn say(&self, rooms: &Rooms, text: &str, reference: Option<&str>) {
         let draft = Draft {
-            room: self.member.room.name.clone(),
-            sender: self.member.user.clone(),
-            text: text.into(),
-            extra: None,
-            kept: true,
             reference: reference.map(Into::into),
+            ..Draft::new(self.member.room.name.clone(), self.member.user.clone(), text)
         };
         rooms.post(&self.member, draft);
     }
@@ -276,7 +277,7 @@ fn a_publisher_hears_how_many_listen_and_whether_it_is_stored() {
     let (rooms, log) = rooms(2);
     let room = RoomName::stream("feed");
     let mut listeners: Vec<_> = (0..3).map(|_| Client::live(&rooms, &room, "listener")).collect();
-    let draft = Draft { room, sender: "p".into(), text: "block".into(), extra: None, kept: false, reference: None };
+    let draft = Draft { kept: false, ..Draft::new(room, "p".into(), "block") };
     assert_eq!(rooms.publish(draft.clone()), Some(3));
     for listener in &mut listeners {
         assert_eq!(listener.hear(), "block");

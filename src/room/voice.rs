@@ -1,6 +1,7 @@
 //! How one door says what happens in a room. Doors implement it; rooms only frame and send it.
 
 use crate::{
+    entry::{Change, Unchangeable},
     event::Event,
     message::{Message, MessageId, RoomName},
 };
@@ -13,6 +14,12 @@ pub trait Voice: Send + Sync {
     fn name(&self) -> &'static str;
 
     fn message(&self, room: &RoomName, message: &Message, out: &mut Vec<u8>);
+
+    /// A change of a message; doors whose clients know no changes say nothing.
+    fn change(&self, _: &RoomName, _: &Change, _: &mut Vec<u8>) {}
+
+    /// To whoever asked for it alone: a change is not made.
+    fn unchanged(&self, _: Unchangeable, _reference: Option<&str>, _: &mut Vec<u8>) {}
 
     /// To the sender alone: the message that its `reference` made is stored.
     fn ack(&self, reference: &str, id: MessageId, out: &mut Vec<u8>);

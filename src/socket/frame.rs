@@ -34,6 +34,15 @@ pub fn text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
+/// The same; no frame if nothing is appended.
+pub fn text_if_any(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    text(out, write);
+    if out.len() == start + 2 {
+        out.truncate(start);
+    }
+}
+
 /// One text frame by itself.
 pub fn text_of(payload: &str) -> Bytes {
     let mut out = Vec::with_capacity(payload.len() + USUAL_HEADER);

@@ -4,6 +4,7 @@ use super::error::StoreError;
 use crate::message::RoomName;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
 /// An account's key in the Propromo table `users`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +71,8 @@ pub trait Accounts: Send + Sync {
 
     /// Begins a new epoch: all that this account has open and may open with what it was given ends.
     fn revoke(&self, user: UserId) -> Result<(), StoreError>;
+    /// Who wants to enter the room of this monitor, or of this name.
+    fn entrant(&self, user: UserId, monitor_hash: &str) -> Result<Entrant, StoreError>;
 
     /// A number that is another one after somebody may have lost access to something.
     fn access_changes(&self) -> Result<i64, StoreError>;
@@ -107,6 +110,21 @@ impl Epoch {
     /// Whether what was issued in the epoch that a token names is over. A token of an earlier version names none.
     pub fn ended(&self, token: Option<&str>) -> bool {
         token.is_some_and(|token| token != self.0)
+    }
+}
+
+/// What an account is to a monitor, and what it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entrant {
+    pub membership: Membership,
+    /// `None`: it has no name, or there is no such account.
+    pub name: Option<Arc<str>>,
+}
+
+impl Entrant {
+    pub(super) fn of(name: Option<&str>, member: Option<bool>) -> Entrant {
+        let membership = Membership::of(name.is_some(), member);
+        Entrant { membership, name: name.filter(|name| !name.trim().is_empty()).map(Into::into) }
     }
 }
 

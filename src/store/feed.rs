@@ -2,8 +2,9 @@
 
 use super::{error::StoreError, presence::Presence};
 use crate::{
+    entry::Entry,
     event::Event,
-    message::{Message, MessageId, RoomName},
+    message::{MessageId, RoomName},
 };
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ pub trait Feed: Send + Sync {
     /// The last id given out in each of these rooms; [`MessageId::BEFORE_ALL`] in one where nothing was said.
     fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError>;
 
-    /// Up to `limit` kept messages after `after`, oldest first, whether or not `after` itself is still kept.
-    fn missed(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError>;
+    /// Up to `limit` kept entries after `after`, oldest first, whether or not `after` itself is still kept.
+    fn missed(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
     /// Tells all other nodes what happens in a room. Never blocks; what can't be told now is never told.
     fn announce(&self, room: &RoomName, event: &Event);
@@ -27,7 +28,7 @@ pub trait Feed: Send + Sync {
 
 /// Listens to the feed, and connects again by itself whenever it has to.
 pub trait Ear: Send {
-    /// Waits for what happens next, some seconds at most. Messages and events of rooms that are not `wanted` are
+    /// Waits for what happens next, some seconds at most. Entries and events of rooms that are not `wanted` are
     /// passed over.
     fn next(&mut self, wanted: &dyn Fn(&RoomName) -> bool) -> Heard;
 }
@@ -45,10 +46,10 @@ pub enum Heard {
     Nothing,
 }
 
-/// Messages that were stored in a room in one go.
+/// Entries that were stored in a room in one go.
 pub struct Stored {
     pub room: RoomName,
     /// The id that the room gave out before these; [`MessageId::BEFORE_ALL`] if they are its first.
     pub before: MessageId,
-    pub messages: Vec<Message>,
+    pub entries: Vec<Entry>,
 }

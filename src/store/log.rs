@@ -1,39 +1,97 @@
-//! The record of every room's messages.
+//! The record of every room's messages, and of what became of them.
 
 use super::{error::StoreError, feed::Feed};
-use crate::message::{Draft, Message, MessageId, RoomName};
+use crate::{
+    entry::{Change, ChangeKind, Entry, NewEntry, Unchangeable},
+    message::{Message, MessageId, RoomName},
+};
 use std::sync::Arc;
 
-/// Bytes of text after which no more messages are read at a time, however many were asked for: who waits for a socket
+/// Bytes of text after which no more entries are read at a time, however many were asked for: who waits for a socket
 /// holds one page.
 pub const PAGE_BYTES: usize = 256 << 10;
 
-/// Whether a page ended because its messages are long: there may be more of what was asked for.
-pub fn is_full_page(page: &[Message]) -> bool {
-    page.iter().map(|message| message.text.len()).sum::<usize>() >= PAGE_BYTES
+/// Whether a page ended because its texts are long: there may be more of what was asked for.
+pub fn is_full_page<T: HasText>(page: &[T]) -> bool {
+    page.iter().map(HasText::text_len).sum::<usize>() >= PAGE_BYTES
 }
 
-/// The ordered, durable record of every room's messages.
+/// What a page is made of.
+pub trait HasText {
+    fn text_len(&self) -> usize;
+}
+
+impl HasText for Message {
+    fn text_len(&self) -> usize {
+        self.text.len()
+    }
+}
+
+impl HasText for Change {
+    fn text_len(&self) -> usize {
+        match &self.kind {
+            ChangeKind::Edited(text) => text.as_ref().map_or(0, |text| text.len()),
+            ChangeKind::Deleted | ChangeKind::Reacted { .. } => 0,
+        }
+    }
+}
+
+impl HasText for Entry {
+    fn text_len(&self) -> usize {
+        match self {
+            Entry::Message(message) => message.text_len(),
+            Entry::Change(change) => change.text_len(),
+        }
+    }
+}
+
+/// How many of these are a page's worth of text, if that is fewer than all.
+pub(super) fn end_of_page<T: HasText>(page: &[T]) -> Option<usize> {
+    let mut bytes = 0;
+    let last = page.iter().position(|one| {
+        bytes += one.text_len();
+        bytes >= PAGE_BYTES
+    });
+    last.map(|last| last + 1)
+}
+
+/// Two lists as one: its first `limit` entries, or a page's worth of text. If one of them ends early, because its own
+/// texts are a page's worth, so does the whole, before what the other has behind it.
+pub(super) fn in_order(messages: Vec<Message>, changes: Vec<Change>, limit: usize) -> Vec<Entry> {
+    let mut all: Vec<Entry> =
+        messages.into_iter().map(Entry::Message).chain(changes.into_iter().map(Entry::Change)).collect();
+    // Two sorted runs: the sort merges them.
+    all.sort_by_key(Entry::id);
+    all.truncate(end_of_page(&all).unwrap_or(limit).min(limit));
+    all
+}
+
+/// The ordered, durable record of every room's messages, and of what became of them.
 pub trait MessageLog: Send + Sync {
-    /// Stores `drafts` in this order, all of a room or none, and gives each its id, in room order. Fails if none is
+    /// Stores entries in this order, all of a room or none, and gives each its id, in room order. Fails if none is
     /// stored.
     ///
     /// A draft whose `reference` the same sender used before in the room is not stored again: its
     /// place in the answer says so with the first message's id. A draft that isn't to be kept gets
-    /// an id like the others and leaves no trace.
+    /// an id like the others and leaves no trace. A change that may not be made is refused in its place, and costs
+    /// nobody else anything.
     ///
     /// Called from one thread only.
-    fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError>;
+    fn append(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError>;
 
-    /// Up to `limit` messages, oldest first: the newest ones, or those just before `before`. Fewer if they are long: see
-    /// [`is_full_page`].
+    /// Up to `limit` messages as they are now, without the deleted, oldest first: the newest ones, or those just before
+    /// `before`. Fewer if they are long: see [`is_full_page`].
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError>;
 
-    /// Up to `limit` messages after `after`, oldest first; fewer if they are long, see [`is_full_page`].
+    /// Up to `limit` entries after `after`, oldest first: messages as they are now, without the deleted, and changes. Fewer if
+    /// they are long.
     ///
-    /// `None` if what follows `after` is no longer wholly kept, or `after` is no message of the
+    /// `None` if what follows `after` is no longer wholly kept, or `after` is no entry of the
     /// room that we know of: the client must reload.
-    fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Message>>, StoreError>;
+    fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError>;
+
+    /// A message of a room as it is now.
+    fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError>;
 
     /// Deletes a room's messages, and what is known of the room. A later draft starts it anew.
     fn forget(&self, room: &RoomName) -> Result<(), StoreError>;
@@ -48,10 +106,14 @@ pub trait MessageLog: Send + Sync {
     fn probe(&self) -> Result<(), StoreError>;
 }
 
-/// What became of one draft.
+/// What became of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
     Stored(MessageId),
+    /// Without `reply_to`: what it was to answer is not in the room (any more).
+    StoredAlone(MessageId),
+    /// A change that may not be.
+    Refused(Unchangeable),
     /// The same sender's `reference` had made this message before.
     Repeated(MessageId),
     /// Its room could not be reached, though another's could. If the connection broke it may be stored all the same;

@@ -48,7 +48,7 @@ fn a_message_goes_to_everybody_the_sender_too() {
     let (mut alice, mut bob) = two(&server);
     alice.ask(json!({"type": "message", "text": "hello\n\"you\" 😀"}));
     let message = alice.hear_a("message");
-    assert_eq!(fields(&message), ["id", "room", "text", "timestamp", "type", "user"]);
+    assert_eq!(fields(&message), ["id", "name", "room", "text", "timestamp", "type", "user"]);
     assert_eq!((&message["room"], &message["user"]), (&json!("garden"), &json!(ALICE.email)));
     assert_eq!(message["text"], "hello\n\"you\" 😀");
     let id = uuid::Uuid::parse_str(message["id"].as_str().expect("an id")).expect("a UUID");
@@ -464,7 +464,7 @@ fn one_room_is_reachable_through_two_doors_each_client_hearing_its_own_format() 
         let heard = by_channel.hear_frame();
         let expected = json!({
             "type": "message", "id": spoken.id, "room": name, "user": ALICE.email, "timestamp": spoken.timestamp,
-            "text": "from the Propromo door",
+            "text": "from the Propromo door", "name": "Alice Demo",
         });
         assert_eq!(heard, expected);
 

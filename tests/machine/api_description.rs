@@ -496,8 +496,15 @@ fn every_frame_is_as_it_is_described() {
             carol.say(example.at("payload").json());
         }
     }
-    // The message and its receipt, history, presence, the echo.
-    frames.hear("channel", &mut carol, 5);
+    // The message and its receipt, history, presence, the echo, and three times that there is no such message.
+    frames.hear("channel", &mut carol, 8);
+    let id = carol.post("helo")["id"].clone();
+    carol.ask(json!({"type": "edit", "id": id, "text": "hello"}));
+    carol.ask(json!({"type": "react", "id": id, "emoji": "👍", "on": true}));
+    frames.hear("channel", &mut carol, 2);
+    carol.ask(json!({"type": "history", "limit": 1}));
+    carol.ask(json!({"type": "delete", "id": id}));
+    frames.hear("channel", &mut carol, 2);
     carol.ask(json!({"type": "ping"}));
     carol.ask(json!({"type": "nonsense"}));
     frames.hear("channel", &mut carol, 2);

@@ -6,6 +6,7 @@ use crate::{
     auth::api_keys::Scope,
     chat::Chat,
     door::{channel_frame, json},
+    entry::Entry,
     http::{reply::Reply, request::Request},
     message::{BOT, Draft, Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
@@ -47,9 +48,9 @@ pub fn say(chat: &Chat, room: RoomName, bot: &str, text: String, reference: Opti
     let reference = reference.map(String::into_boxed_str);
     let draft = Draft { reference, ..Draft::new(room, format!("{BOT}{bot}").into(), text) };
     let (status, id) = match chat.rooms.submit(draft) {
-        Some(Appended::Stored(id)) => (201, id),
+        Some(Appended::Stored(id) | Appended::StoredAlone(id)) => (201, id),
         Some(Appended::Repeated(id)) => (200, id),
-        Some(Appended::NotStored) | None => {
+        Some(Appended::NotStored | Appended::Refused(_)) | None => {
             return Err(Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1)));
         }
     };
@@ -87,7 +88,7 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
         let mut messages = match from {
             From::Newest => chat.log.history(&room, None, limit + 1)?,
             From::Before(id) => chat.log.history(&room, Some(id), limit + 1)?,
-            From::After(id) => chat.log.since(&room, id, limit + 1)?.ok_or(Reason::NoSuchMessage)?,
+            From::After(id) => following(chat, &room, id, limit + 1)?,
         };
         let found = messages.len();
         if matches!(from, From::After(_)) {
@@ -99,6 +100,22 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
         let page = channel_frame::messages(&room, &messages, messages.len() < found);
         Ok(Reply::new(200, "application/json", page).with("Cache-Control", "no-store"))
     })
+}
+
+/// Entries read at a time, to find messages among changes.
+const ENTRIES: usize = 1000;
+
+/// Up to `count` messages after an entry, without the changes between them.
+fn following(chat: &Chat, room: &RoomName, after: MessageId, count: usize) -> Result<Vec<Message>, Refusal> {
+    let (mut messages, mut last) = (Vec::new(), after);
+    while messages.len() < count {
+        let entries = chat.log.since(room, last, ENTRIES)?.ok_or(Reason::NoSuchMessage)?;
+        let Some(newest) = entries.last() else { break };
+        last = newest.id();
+        messages.extend(entries.into_iter().filter_map(Entry::into_message));
+    }
+    messages.truncate(count);
+    Ok(messages)
 }
 
 /// How many of the first messages make a page.

@@ -220,7 +220,7 @@ mod tests {
     fn an_event_has_exactly_the_fields_that_clients_know() {
         let id = MessageId(Uuid::from_u64_pair(1_767_323_045_678 << 16 | 0x7000, 0x8000 << 48));
         let extra = Some(note(Kind::Join, "#00ff00"));
-        let message = Message { id, sender: "Ann".into(), text: "Ann entered the room.".into(), extra };
+        let message = Message { extra, ..Message::new(id, "Ann".into(), "Ann entered the room.") };
         let mut out = Vec::new();
         ChitchatVoice.message(&RoomName::chitchat(3), &message, &mut out);
         let event = json!({
@@ -247,7 +247,7 @@ mod tests {
         fn an_event_is_one_json_object(name in ".*", text in ".*", color in ".*") {
             let extra = Some(note(Kind::Send, &color));
             let id = MessageId(Uuid::now_v7());
-            let message = Message { id, sender: name.as_str().into(), text: text.as_str().into(), extra };
+            let message = Message { extra, ..Message::new(id, name.as_str().into(), text.as_str()) };
             let mut out = Vec::new();
             ChitchatVoice.message(&RoomName::chitchat(1), &message, &mut out);
             let read: Value = serde_json::from_slice(&out).unwrap();

@@ -202,12 +202,8 @@ impl Talk {
     fn post(&self, link: &Link, holding: &Holding, kind: Kind, text: String) -> Result<(), No> {
         let Some(member) = &self.member else { return Ok(()) };
         let draft = Draft {
-            room: member.room.name.clone(),
-            sender: holding.name().clone(),
-            text: text.into(),
             extra: Some(frame::note(kind, &holding.color())),
-            kept: true,
-            reference: None,
+            ..Draft::new(member.room.name.clone(), holding.name().clone(), text)
         };
         self.names.while_open(|| link.chat.rooms.post(member, draft)).map_err(No::Closed)
     }

@@ -209,7 +209,7 @@ impl Seat {
         if let Some(found) = self.found
             && let Some(run) = tape.from(from).find_map(What::run)
         {
-            if run.messages.first().is_some_and(|message| message.id <= found) {
+            if run.entries.first().is_some_and(|entry| entry.id() <= found) {
                 return self.join_after(found, tape.from(from));
             }
             // Ids only grow: from now on everything is new.
@@ -358,7 +358,7 @@ impl Tape {
             finished += match &item.what {
                 What::Run(runs, at) => {
                     figures.delivery.observe(runs[*at].stored.elapsed());
-                    runs[*at].messages.len()
+                    runs[*at].entries.len()
                 }
                 What::Event(_) => {
                     self.events -= 1;
@@ -385,7 +385,10 @@ impl Joined {
         }
         let mut whats = tape.from(from);
         let (frames, count) = match (whats.next(), whats.next()) {
-            (Some(What::Run(runs, at)), None) => (runs[*at].encoded(voice).frames.clone(), runs[*at].messages.len()),
+            (Some(What::Run(runs, at)), None) => {
+                let encoded = runs[*at].encoded(voice);
+                (encoded.frames.clone(), encoded.ends.len())
+            }
             _ => seat.join_after(MessageId::BEFORE_ALL, tape.from(from)),
         };
         self.0.push((voice.name(), from, frames.clone(), count));
@@ -394,12 +397,10 @@ impl Joined {
 }
 
 fn event_frame(voice: &dyn Voice, room: &Room, event: &Event) -> Bytes {
-    let mut text = Vec::new();
-    voice.event(&room.name, event, &mut text);
-    if text.is_empty() {
+    let mut out = Vec::new();
+    frame::text_if_any(&mut out, |out| voice.event(&room.name, event, out));
+    if out.is_empty() {
         return Bytes::new();
     }
-    let mut out = Vec::with_capacity(text.len() + 4);
-    frame::text(&mut out, |out| out.extend_from_slice(&text));
     memory::counted(out)
 }

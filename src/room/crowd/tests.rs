@@ -106,12 +106,7 @@ impl World {
                     let new = numbers.clone().filter(|number| *number > listener.found);
                     listener.due.extend(new.map(|number| (Some(number), number.to_string())));
                 }
-                let message = |number: usize| Message {
-                    id: id(number),
-                    sender: "s".into(),
-                    text: number.to_string().into(),
-                    extra: None,
-                };
+                let message = |number: usize| Message::new(id(number), "s".into(), number.to_string()).into();
                 let run = Run::of(self.room.clone(), numbers.map(message).collect());
                 self.crowd.put(&vec![run].into(), 0);
             }

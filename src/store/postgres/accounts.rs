@@ -9,7 +9,7 @@ use super::{
     error::OpenError,
 };
 use crate::store::{
-    accounts::{Account, Accounts, Epoch, Membership, Monitor, UserId},
+    accounts::{Account, Accounts, Entrant, Epoch, Membership, Monitor, UserId},
     error::StoreError,
 };
 use postgres::Row;
@@ -68,6 +68,12 @@ const EPOCHS: &str = "
 
 const REVOKE: &str = "
     INSERT INTO chat.revocations AS known VALUES ($1, 1) ON CONFLICT (account) DO UPDATE SET count = known.count + 1";
+
+/// The name is NULL if there is no such account.
+const ENTRANT: &str = "
+    SELECT (SELECT coalesce(name::text, '') FROM users WHERE id = $1::bigint),
+        (SELECT bool_or(EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = $1::bigint))
+         FROM monitors WHERE monitor_hash::text = $2::text)";
 
 const ACCESS_CHANGES: &str = "SELECT changes FROM chat.access";
 
@@ -164,6 +170,15 @@ impl Accounts for PostgresAccounts {
     fn revoke(&self, user: UserId) -> Result<(), StoreError> {
         let work = move |session: &mut Session| session.client.execute_typed(REVOKE, &[user.0.typed()]);
         self.database.write(STORE, "revoke access", work).map(drop)
+    }
+
+    fn entrant(&self, user: UserId, monitor_hash: &str) -> Result<Entrant, StoreError> {
+        // No monitor has the empty hash that stands for what is no text.
+        let hash = if is_text(monitor_hash) { monitor_hash.to_owned() } else { String::new() };
+        let what = "look up a membership";
+        let rows =
+            self.database.read(STORE, what, move |session| session.query(ENTRANT, &[user.0.typed(), hash.typed()]))?;
+        Ok(rows.first().map_or_else(|| Entrant::of(None, None), |row| Entrant::of(row.get(0), row.get(1))))
     }
 
     fn access_changes(&self) -> Result<i64, StoreError> {

@@ -10,13 +10,15 @@ use super::{
     id::{EntryId, Tail},
     keys::Keys,
     presence::RedisPresence,
+    read,
     server::{CONNECT, Wire},
     shared::Redis,
-    wire::{self, Frame, read_entries},
+    wire::{self, Frame},
 };
 use crate::{
+    entry::Entry,
     event::Event,
-    message::{Message, MessageId, RoomName},
+    message::{MessageId, RoomName},
     store::{
         error::StoreError,
         feed::{Ear, Feed, Heard, Stored},
@@ -96,12 +98,8 @@ impl Feed for RedisFeed {
         newest.map_err(failed(STORE, "name a room's last message"))
     }
 
-    fn missed(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
-        let log = Keys(room).log();
-        let mut command = cmd("XRANGE");
-        command.arg(&log).arg(format!("({}", EntryId::of(after))).arg("+").arg("COUNT").arg(limit);
-        let entries = self.redis.read_one(Call::command(&log, &command));
-        entries.and_then(|entries| read_entries(room, entries)).map_err(failed(STORE, "read what was missed"))
+    fn missed(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        read::after(&self.redis, room, after, limit).map_err(failed(STORE, "read what was missed"))
     }
 
     fn announce(&self, room: &RoomName, event: &Event) {
@@ -186,7 +184,7 @@ fn heard(node: &str, answer: Value, wanted: &dyn Fn(&RoomName) -> bool) -> Heard
     let [_, _, Value::BulkString(frame)] = &answer[..] else { return Heard::Nothing };
     match Frame::read(frame) {
         Some(Frame::Stored { room, frames }) if wanted(&room) => match frames.read(&room) {
-            Some((before, messages)) => Heard::Stored(Stored { room, before, messages }),
+            Some((before, entries)) => Heard::Stored(Stored { room, before, entries }),
             None => Heard::Nothing,
         },
         // What has no room is for all.

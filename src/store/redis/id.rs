@@ -71,6 +71,11 @@ impl EntryId {
         Some(EntryId { millis: millis.parse().ok()?, sequence: sequence.parse().ok()? })
     }
 
+    /// What [`EntryId::from_bytes`] reads.
+    pub fn to_bytes(self) -> [u8; 8] {
+        (self.millis << 16 | u64::from(self.sequence)).to_be_bytes()
+    }
+
     /// Reads the 8 bytes that the scripts write.
     pub fn from_bytes(bytes: [u8; 8]) -> EntryId {
         let bits = u64::from_be_bytes(bytes);
@@ -113,8 +118,7 @@ mod tests {
         #[test]
         fn an_entry_is_read_as_it_is_written(entry in entry()) {
             prop_assert_eq!(EntryId::parse(entry.to_string().as_bytes()), Some(entry));
-            let bytes = (entry.millis << 16 | u64::from(entry.sequence)).to_be_bytes();
-            prop_assert_eq!(EntryId::from_bytes(bytes), entry);
+            prop_assert_eq!(EntryId::from_bytes(entry.to_bytes()), entry);
         }
     }
 

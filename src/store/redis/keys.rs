@@ -15,6 +15,20 @@ impl Keys<'_> {
         self.key("head")
     }
 
+    pub fn changes(&self) -> String {
+        self.key("changes")
+    }
+
+    /// What messages have become.
+    pub fn became(&self) -> String {
+        self.key("became")
+    }
+
+    /// Which messages have become something.
+    pub fn changed(&self) -> String {
+        self.key("changed")
+    }
+
     pub fn nodes(&self) -> String {
         self.key("nodes")
     }

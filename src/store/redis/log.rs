@@ -7,26 +7,24 @@ use super::{
     fleet::Fleet,
     id::{EntryId, Tail},
     keys::Keys,
-    script,
+    read, script,
     shared::Redis,
-    wire::{self, read_entries},
+    wire,
 };
 use crate::{
+    entry::{Entry, NewEntry, Unchangeable},
     message::{Draft, Message, MessageId, RoomName},
     store::{
         error::StoreError,
         feed::Feed,
-        log::{Appended, MessageLog, PAGE_BYTES, is_full_page},
+        log::{Appended, MessageLog},
     },
 };
-use redis::{Value, cmd};
+use redis::Value;
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, sync::Arc};
 
 pub(super) const STORE: &str = "message log";
-
-/// Entries read at a time: a page of long messages is full long before as many as may be asked for.
-const SHARE: usize = 128;
 
 /// How long a sender's reference is remembered, seconds.
 pub(super) const REMEMBER: u32 = 24 * 60 * 60;
@@ -43,63 +41,38 @@ impl RedisLog {
         RedisLog { redis, keep: history_max.unwrap_or(0), feed }
     }
 
-    /// The call that appends these drafts, all of one room.
-    fn append_call(&self, fleet: &Fleet, room: &RoomName, drafts: &[&Draft]) -> Call {
+    /// The call that appends these entries, all of one room.
+    fn append_call(&self, fleet: &Fleet, room: &RoomName, entries: &[&NewEntry]) -> Call {
         let keys = Keys(room);
-        let (log, head) = (keys.log(), keys.head());
         let references: Vec<String> =
-            drafts.iter().filter_map(|draft| reference(draft)).map(|digest| keys.reference(&digest)).collect();
-        let mut all = vec![log.as_str(), head.as_str()];
-        all.extend(references.iter().map(String::as_str));
+            entries.iter().filter_map(|entry| reference(entry)).map(|digest| keys.reference(&digest)).collect();
+        let own = [keys.log(), keys.head(), keys.changes(), keys.became(), keys.changed()];
+        let all: Vec<&str> = own.iter().chain(&references).map(String::as_str).collect();
+        let mixed = entries.iter().any(|entry| matches!(entry, NewEntry::Change(_)));
         Call::script(&script::APPEND, &all, |command| {
-            command.arg(fleet.deadline(log.as_bytes())).arg(&self.redis.channel).arg(room.as_str());
-            command.arg(self.keep).arg(REMEMBER);
+            command.arg(fleet.deadline(own[0].as_bytes())).arg(&self.redis.channel).arg(room.as_str());
+            command.arg(self.keep).arg(REMEMBER).arg(&Tail::of(room).to_bytes()).arg(if mixed { "4" } else { "1" });
             let mut body = Vec::new();
-            for draft in drafts {
+            for entry in entries {
                 body.clear();
-                wire::write_body(draft, &mut body);
-                command.arg(action(draft)).arg(&body[..]);
+                match entry {
+                    NewEntry::Message(draft) => wire::write_body(draft, &mut body),
+                    NewEntry::Change(change) => wire::write_change(change, &mut body),
+                }
+                command.arg(action(entry)).arg(&body[..]);
             }
         })
-    }
-
-    /// Reads from this entry on, a share at a time, until there are enough, in number or in text.
-    fn page(
-        &self,
-        room: &RoomName,
-        command: &'static str,
-        mut from: String,
-        limit: usize,
-        page: &mut Vec<Message>,
-    ) -> Result<(), Failure> {
-        let to = if command == "XRANGE" { "+" } else { "-" };
-        while page.len() < limit && !is_full_page(page) {
-            let share = SHARE.min(limit - page.len());
-            let mut range = cmd(command);
-            range.arg(Keys(room).log()).arg(&from).arg(to).arg("COUNT").arg(share);
-            let entries = self.redis.read_one(Call::command(&Keys(room).log(), &range))?;
-            let (got, last) = (entry_count(&entries), last_entry(&entries));
-            page.extend(read_entries(room, entries)?);
-            match last {
-                Some(last) if got == share => from = format!("({last}"),
-                _ => break,
-            }
-        }
-        if let Some(end) = end_of_page(page) {
-            page.truncate(end);
-        }
-        Ok(())
     }
 }
 
 impl MessageLog for RedisLog {
-    fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
+    fn append(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError> {
         let fleet = self.redis.fleet().map_err(failed(STORE, "store messages"))?;
         let mut rooms: Vec<(&RoomName, Vec<usize>)> = Vec::new();
         let mut places: HashMap<&RoomName, usize> = HashMap::new();
-        for (index, draft) in drafts.iter().enumerate() {
-            let place = *places.entry(&draft.room).or_insert_with(|| {
-                rooms.push((&draft.room, Vec::new()));
+        for (index, entry) in entries.iter().enumerate() {
+            let place = *places.entry(entry.room()).or_insert_with(|| {
+                rooms.push((entry.room(), Vec::new()));
                 rooms.len() - 1
             });
             rooms[place].1.push(index);
@@ -107,11 +80,11 @@ impl MessageLog for RedisLog {
         let calls: Vec<Call> = rooms
             .iter()
             .map(|(room, share)| {
-                let drafts: Vec<&Draft> = share.iter().map(|index| &drafts[*index]).collect();
-                self.append_call(&fleet, room, &drafts)
+                let share: Vec<&NewEntry> = share.iter().map(|index| &entries[*index]).collect();
+                self.append_call(&fleet, room, &share)
             })
             .collect();
-        let mut appended = vec![Appended::NotStored; drafts.len()];
+        let mut appended = vec![Appended::NotStored; entries.len()];
         let mut failure = None;
         for ((room, share), answer) in rooms.iter().zip(self.redis.health.run(&fleet, &calls)) {
             match read_appended(room, share.len(), answer) {
@@ -128,28 +101,23 @@ impl MessageLog for RedisLog {
     }
 
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
-        let newest = before.map_or("+".to_owned(), older_than);
-        let mut messages = Vec::new();
-        self.page(room, "XREVRANGE", newest, limit, &mut messages).map_err(failed(STORE, "read history"))?;
+        let mut messages = read::newest(&self.redis, room, before, limit).map_err(failed(STORE, "read history"))?;
         messages.reverse();
         Ok(messages)
     }
 
-    fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Message>>, StoreError> {
-        // Trimming takes the oldest first: if that message is still there, so is everything after it.
-        let (first, mut messages) = (EntryId::of(after).to_string(), Vec::new());
-        self.page(room, "XRANGE", first, limit.saturating_add(1), &mut messages)
-            .map_err(failed(STORE, "read history"))?;
-        if messages.first().is_none_or(|message| message.id != after) {
-            return Ok(None);
-        }
-        messages.remove(0);
-        Ok(Some(messages))
+    fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
+        read::since(&self.redis, room, after, limit).map_err(failed(STORE, "read what a client has missed"))
+    }
+
+    fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError> {
+        read::one(&self.redis, room, id).map_err(failed(STORE, "read a message"))
     }
 
     fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
         let keys = Keys(room);
-        let call = Call::script(&script::FORGET, &[&keys.log(), &keys.head()], |_| {});
+        let all = [keys.log(), keys.head(), keys.changes(), keys.became(), keys.changed()];
+        let call = Call::script(&script::FORGET, &all.each_ref().map(String::as_str), |_| {});
         self.redis.read_one(call).map(drop).map_err(failed(STORE, "forget a room"))
     }
 
@@ -162,43 +130,21 @@ impl MessageLog for RedisLog {
     }
 }
 
-fn older_than(id: MessageId) -> String {
-    format!("({}", EntryId::of(id))
-}
-
-fn entry_count(answer: &Value) -> usize {
-    if let Value::Array(entries) = answer { entries.len() } else { 0 }
-}
-
-/// The id of the last entry, as Redis writes it.
-fn last_entry(answer: &Value) -> Option<String> {
-    let Value::Array(entries) = answer else { return None };
-    let Value::Array(entry) = entries.last()? else { return None };
-    let Value::BulkString(id) = entry.first()? else { return None };
-    String::from_utf8(id.clone()).ok()
-}
-
-/// How many messages are a page's worth of text, if that is fewer than these.
-fn end_of_page(page: &[Message]) -> Option<usize> {
-    let mut bytes = 0;
-    page.iter()
-        .position(|message| {
-            bytes += message.text.len();
-            bytes >= PAGE_BYTES
-        })
-        .map(|last| last + 1)
-}
-
-fn action(draft: &Draft) -> &'static str {
-    match (draft.kept, &draft.reference) {
-        (false, _) => "pass",
-        (true, None) => "keep",
-        (true, Some(_)) => "once",
+fn action(entry: &NewEntry) -> &'static str {
+    let NewEntry::Message(Draft { kept, reference, reply_to, .. }) = entry else { return "change" };
+    match (kept, reference, reply_to) {
+        (false, ..) => "pass",
+        (true, None, None) => "keep",
+        (true, None, Some(_)) => "keep>",
+        (true, Some(_), None) => "once",
+        (true, Some(_), Some(_)) => "once>",
     }
 }
 
-/// What a reference is known by: one sender's, in one room. Nothing for a message that isn't kept.
-fn reference(draft: &Draft) -> Option<[u8; 32]> {
+/// What a reference is known by: one sender's, in one room. Nothing for what can be sent twice without harm, and for a
+/// message that isn't kept.
+fn reference(entry: &NewEntry) -> Option<[u8; 32]> {
+    let NewEntry::Message(draft) = entry else { return None };
     let reference = draft.reference.as_deref().filter(|_| draft.kept)?;
     Some(reference_digest(&draft.sender, reference))
 }
@@ -208,7 +154,7 @@ pub(super) fn reference_digest(sender: &str, reference: &str) -> [u8; 32] {
     Sha256::new_with_prefix(length).chain_update(sender).chain_update(reference).finalize().into()
 }
 
-/// What the append script says of `count` drafts.
+/// What the append script says of `count` entries.
 fn read_appended(room: &RoomName, count: usize, answer: Answer) -> Result<Vec<Appended>, Failure> {
     let Value::BulkString(bytes) = answer? else { return Err(Failure::Unreadable) };
     let Some((outcomes, rest)) = bytes.split_at_checked(9 * count) else { return Err(Failure::Unreadable) };
@@ -223,6 +169,8 @@ fn read_appended(room: &RoomName, count: usize, answer: Answer) -> Result<Vec<Ap
         match *outcome {
             0 => Ok(Appended::Stored(own.message_id(entry))),
             1 => Ok(Appended::Repeated(own.message_id(entry))),
+            3 => Ok(Appended::StoredAlone(own.message_id(entry))),
+            refused @ 16.. => Ok(Appended::Refused(unchangeable(refused).ok_or(Failure::Unreadable)?)),
             _ => {
                 let tail = tails.next().ok_or(Failure::Unreadable)?;
                 Ok(Appended::Repeated(Tail::from_bytes(*tail).message_id(entry)))
@@ -230,4 +178,16 @@ fn read_appended(room: &RoomName, count: usize, answer: Answer) -> Result<Vec<Ap
         }
     });
     outcomes.collect()
+}
+
+/// The script's numbers for why a change may not be made.
+fn unchangeable(number: u8) -> Option<Unchangeable> {
+    match number {
+        16 => Some(Unchangeable::NoSuchMessage),
+        17 => Some(Unchangeable::NotYours),
+        18 => Some(Unchangeable::TooLate),
+        19 => Some(Unchangeable::Unchanged),
+        20 => Some(Unchangeable::TooManyEmoji),
+        _ => None,
+    }
 }

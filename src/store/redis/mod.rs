@@ -30,6 +30,7 @@ mod log;
 mod names;
 pub mod original;
 mod presence;
+mod read;
 mod script;
 mod server;
 mod shared;

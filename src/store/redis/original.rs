@@ -187,7 +187,7 @@ fn message(uuid: &str, json: &[u8]) -> Option<Message> {
         Ok(uuid) => uuid.as_u128(),
         Err(_) => u128::from_be_bytes(Sha256::digest(uuid)[..16].try_into().ok()?),
     };
-    Some(Message { id: id(millis, bits), sender: text("email")?.into(), text: text("text")?.into(), extra: None })
+    Some(Message::new(id(millis, bits), text("email")?.into(), text("text")?))
 }
 
 /// A UUIDv7 of this time with the last 74 bits of `bits`, the version and the variant left out.

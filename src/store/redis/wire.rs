@@ -3,24 +3,29 @@
 //!
 //! ```text
 //! body      sender length (2) | extra length (4, all ones: none) | sender | extra | text
+//! extra     what the door noted; if the message has a name or answers another, before it
+//!           2 | name | 0, or 3 | the other's id (32 hexadecimal digits, all 0: it is gone) | name | 0
+//! change    what (1) | entry id of the message (8) | end of its id (8) | length of who (2) | who | text or emoji
+//! asked     1 for any message, 0 for one's own (1) | the oldest that may be edited (6) | change
 //! stored    1 | room length (2) | room | entry id before (8) | { entry id (8) | body length (4) | body }…
+//! entries   4 | room length (2) | room | entry id before (8) | { entry id (8) | 0: message, 1: change (1)
+//!             | length (4) | body or change }…
 //! event     2 | room length (2) | room (none: all) | what (1) | node (16) | user, or what else there is to say
 //! beat      3
 //! ```
 
-use super::{
-    failure::Failure,
-    id::{EntryId, Tail},
-};
+use super::id::{EntryId, Tail};
 use crate::{
+    entry::{Change, ChangeKind, Entry, NewChange, NewChangeKind, Reach},
     event::Event,
     message::{Draft, Message, MessageId, RoomName},
 };
-use redis::Value;
 use std::{borrow::Cow, sync::Arc};
+use uuid::Uuid;
 
 const STORED: u8 = 1;
 const EVENT: u8 = 2;
+const ENTRIES: u8 = 4;
 /// What each node publishes every second, so that a feed that has gone silent is known to be broken.
 pub(super) const BEAT: &[u8] = &[3];
 
@@ -31,17 +36,58 @@ pub(super) const NODE_NAME: usize = 16;
 
 /// Appends a draft's body.
 pub(super) fn write_body(draft: &Draft, out: &mut Vec<u8>) {
-    write_parts(&draft.sender, draft.extra.as_deref(), &draft.text, out);
+    let extra = noted(draft.name.as_deref(), draft.reply_to, draft.extra.as_deref());
+    write_parts(&draft.sender, extra.as_deref(), &draft.text, out);
 }
 
 fn write_parts(sender: &str, extra: Option<&str>, said: &str, out: &mut Vec<u8>) {
-    // Senders are email addresses, names or `publisher`; a longer one could not have come through a door.
-    let sender = &sender.as_bytes()[..sender.len().min(usize::from(u16::MAX))];
+    let sender = limited(sender);
     out.extend_from_slice(&(sender.len() as u16).to_be_bytes());
     out.extend_from_slice(&extra.map_or(NO_EXTRA, |extra| extra.len() as u32).to_be_bytes());
     out.extend_from_slice(sender);
     out.extend_from_slice(extra.unwrap_or_default().as_bytes());
     out.extend_from_slice(said.as_bytes());
+}
+
+/// Senders are email addresses, names or `publisher`; a longer one could not have come through a door.
+fn limited(sender: &str) -> &[u8] {
+    &sender.as_bytes()[..sender.len().min(usize::from(u16::MAX))]
+}
+
+const NAMED: char = '\u{2}';
+const ANSWERS: char = '\u{3}';
+const END_OF_NAME: char = '\0';
+
+/// What a body holds as extra. Nodes that don't know of names and answers yet show such messages all the same: their doors
+/// for accounts don't look at it, and those that do never give a name.
+fn noted<'a>(name: Option<&str>, reply_to: Option<MessageId>, extra: Option<&'a str>) -> Option<Cow<'a, str>> {
+    // A name is one line of text.
+    let name = name.unwrap_or_default().replace(END_OF_NAME, " ");
+    let extra_or_none = extra.unwrap_or_default();
+    match reply_to {
+        None if name.is_empty() => extra.map(Cow::Borrowed),
+        None => Some(format!("{NAMED}{name}{END_OF_NAME}{extra_or_none}").into()),
+        Some(id) => Some(format!("{ANSWERS}{}{name}{END_OF_NAME}{extra_or_none}", id.0.as_simple()).into()),
+    }
+}
+
+/// Puts what [`noted`] wrote into the message; `None` if it is something else.
+fn read_noted(extra: &str, message: &mut Message) -> Option<()> {
+    let mut rest = extra;
+    if let Some(answers) = rest.strip_prefix(ANSWERS) {
+        let id = answers.get(..32)?;
+        message.reply_to = Uuid::try_parse(id).ok().map(MessageId).filter(|id| *id != MessageId::BEFORE_ALL);
+        rest = &answers[32..];
+    } else if let Some(named) = rest.strip_prefix(NAMED) {
+        rest = named;
+    } else {
+        message.extra = Some(extra.into());
+        return Some(());
+    }
+    let (name, extra) = rest.split_once(END_OF_NAME)?;
+    message.name = (!name.is_empty()).then(|| name.into());
+    message.extra = (!extra.is_empty()).then(|| extra.into());
+    Some(())
 }
 
 /// The field of a stream entry that was taken over from another log. (`m` is that of one of our own.)
@@ -50,7 +96,8 @@ pub(super) const FOREIGN: &[u8] = b"i";
 /// Appends a message with the tail of its id.
 pub(super) fn write_foreign_body(message: &Message, out: &mut Vec<u8>) {
     out.extend_from_slice(&Tail::at_the_end_of(message.id).to_bytes());
-    write_parts(&message.sender, message.extra.as_deref(), &message.text, out);
+    let extra = noted(message.name.as_deref(), message.reply_to, message.extra.as_deref());
+    write_parts(&message.sender, extra.as_deref(), &message.text, out);
 }
 
 /// Takes the tail from what [`write_foreign_body`] wrote; the rest is a body.
@@ -66,9 +113,54 @@ pub(super) fn read_body(id: MessageId, body: &[u8]) -> Option<Message> {
     let sender = text(split(&mut rest, sender_length)?)?.into();
     let extra = match extra_length {
         NO_EXTRA => None,
-        length => Some(text(split(&mut rest, length as usize)?)?.into()),
+        length => Some(text(split(&mut rest, length as usize)?)?),
     };
-    Some(Message { id, sender, text: text(rest)?.into(), extra })
+    let mut message = Message::new(id, sender, text(rest)?);
+    if let Some(extra) = extra {
+        read_noted(extra, &mut message)?;
+    }
+    Some(message)
+}
+
+const EDITED: u8 = 0;
+const DELETED: u8 = 1;
+const REACTED: u8 = 2;
+const UNREACTED: u8 = 3;
+
+/// Appends a change that is asked for.
+pub(super) fn write_change(change: &NewChange, out: &mut Vec<u8>) {
+    let (what, since, rest) = match &change.kind {
+        NewChangeKind::Edit { text, since } => (EDITED, *since, &**text),
+        NewChangeKind::Delete => (DELETED, 0, ""),
+        NewChangeKind::React { emoji, on } => (if *on { REACTED } else { UNREACTED }, 0, &**emoji),
+    };
+    out.push(u8::from(change.reach == Reach::Any));
+    out.extend_from_slice(&since.to_be_bytes()[2..]);
+    out.push(what);
+    out.extend_from_slice(&EntryId::of(change.of).to_bytes());
+    out.extend_from_slice(&Tail::at_the_end_of(change.of).to_bytes());
+    let by = limited(&change.by);
+    out.extend_from_slice(&(by.len() as u16).to_be_bytes());
+    out.extend_from_slice(by);
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// Reads a change; in a stream the text of an edit stands elsewhere.
+pub(super) fn read_change(id: MessageId, change: &[u8]) -> Option<Change> {
+    let mut rest = change;
+    let [what] = take(&mut rest)?;
+    let entry = EntryId::from_bytes(take(&mut rest)?);
+    let of = Tail::from_bytes(take(&mut rest)?).message_id(entry);
+    let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
+    let by = text(split(&mut rest, length)?)?.into();
+    let rest = text(rest)?;
+    let kind = match what {
+        EDITED => ChangeKind::Edited(Some(rest.into())),
+        DELETED => ChangeKind::Deleted,
+        REACTED | UNREACTED => ChangeKind::Reacted { emoji: rest.into(), on: what == REACTED },
+        _ => return None,
+    };
+    Some(Change { id, of, by, kind })
 }
 
 /// A frame of the feed channel.
@@ -78,9 +170,11 @@ pub(super) enum Frame<'a> {
     Beat,
 }
 
-/// The messages of a frame, not read yet.
+/// The entries of a frame, not read yet.
 pub(super) struct StoredFrames<'a> {
     rest: &'a [u8],
+    /// Whether they say of what kind they are; else all are messages.
+    mixed: bool,
 }
 
 impl<'a> Frame<'a> {
@@ -94,7 +188,7 @@ impl<'a> Frame<'a> {
         let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
         let room = RoomName::from_store(text(split(&mut rest, length)?)?);
         match kind {
-            STORED => Some(Frame::Stored { room, frames: StoredFrames { rest } }),
+            STORED | ENTRIES => Some(Frame::Stored { room, frames: StoredFrames { rest, mixed: kind == ENTRIES } }),
             EVENT => {
                 let [what] = take(&mut rest)?;
                 let node = split(&mut rest, NODE_NAME)?;
@@ -120,17 +214,22 @@ impl<'a> Frame<'a> {
 }
 
 impl StoredFrames<'_> {
-    /// The id of the message before these, and these; a body that can't be read is left out.
-    pub fn read(mut self, room: &RoomName) -> Option<(MessageId, Vec<Message>)> {
+    /// The id of the entry before these, and these; one that can't be read is left out.
+    pub fn read(mut self, room: &RoomName) -> Option<(MessageId, Vec<Entry>)> {
         let tail = Tail::of(room);
         let before = tail.message_id(EntryId::from_bytes(take(&mut self.rest)?));
-        let mut messages = Vec::new();
+        let mut entries = Vec::new();
         while !self.rest.is_empty() {
             let id = tail.message_id(EntryId::from_bytes(take(&mut self.rest)?));
+            let [is_change] = if self.mixed { take(&mut self.rest)? } else { [0] };
             let length = u32::from_be_bytes(take(&mut self.rest)?);
-            messages.extend(read_body(id, split(&mut self.rest, length as usize)?));
+            let body = split(&mut self.rest, length as usize)?;
+            match is_change {
+                0 => entries.extend(read_body(id, body).map(Entry::Message)),
+                _ => entries.extend(read_change(id, body).map(Entry::Change)),
+            }
         }
-        Some((before, messages))
+        Some((before, entries))
     }
 }
 
@@ -171,21 +270,6 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// Reads `[[id, [name, body]]…]`; the name says whether the message was taken over from another log. An entry that this program did not write is left out.
-pub(super) fn read_entries(room: &RoomName, answer: Value) -> Result<Vec<Message>, Failure> {
-    let Value::Array(entries) = answer else { return Err(Failure::Unreadable) };
-    let tail = Tail::of(room);
-    let messages = entries.iter().filter_map(|entry| {
-        let Value::Array(entry) = entry else { return None };
-        let [Value::BulkString(id), Value::Array(fields)] = &entry[..] else { return None };
-        let [Value::BulkString(name), Value::BulkString(body)] = &fields[..] else { return None };
-        let (entry, mut body) = (EntryId::parse(id)?, &body[..]);
-        let tail = if name == FOREIGN { read_tail(&mut body)? } else { tail };
-        read_body(tail.message_id(entry), body)
-    });
-    Ok(messages.collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,22 +282,22 @@ mod tests {
         fn a_body_is_read_as_it_is_written(
             sender in ".{0,300}",
             said in ".*",
-            extra in proptest::option::of(".*"),
+            extra in proptest::option::of("[^\u{2}\u{3}].*"),
+            name in proptest::option::of("[a-z ü]{1,20}"),
+            answers: bool,
         ) {
             let id = Tail::of(&RoomName::channel("r")).message_id(EntryId { millis: 9, sequence: 9 });
             let extra = extra.map(Box::<str>::from);
             let draft = Draft {
-                room: RoomName::channel("r"),
-                sender: sender.as_str().into(),
-                text: said.as_str().into(),
-                extra: extra.clone(),
-                kept: true,
-                reference: None,
+                extra,
+                name: name.as_deref().map(Into::into),
+                reply_to: answers.then_some(id),
+                ..Draft::new(RoomName::channel("r"), sender.as_str().into(), said)
             };
             let mut body = Vec::new();
             write_body(&draft, &mut body);
             let read = read_body(id, &body);
-            let written = Message { id, sender: draft.sender, text: draft.text, extra };
+            let written = draft.stored(id, false);
             prop_assert!(read.is_some_and(|read| read == written));
         }
 
@@ -221,7 +305,7 @@ mod tests {
         fn a_message_of_another_log_keeps_its_id(id: u128, said in ".*") {
             let entry = EntryId { millis: (id >> 80) as u64 | 1, sequence: (id >> 64) as u16 & 0xfff };
             let id = Tail::at_the_end_of(MessageId(uuid::Uuid::from_u128(id))).message_id(entry);
-            let written = Message { id, sender: "s".into(), text: said.as_str().into(), extra: None };
+            let written = Message::new(id, "s".into(), said);
             let mut body = Vec::new();
             write_foreign_body(&written, &mut body);
             let mut rest = &body[..];

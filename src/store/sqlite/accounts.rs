@@ -5,7 +5,7 @@ use super::{
     error::{StoreOpenError, failed},
 };
 use crate::store::{
-    accounts::{Account, Accounts, Epoch, Membership, Monitor, UserId},
+    accounts::{Account, Accounts, Entrant, Epoch, Membership, Monitor, UserId},
     error::StoreError,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -183,6 +183,20 @@ impl Accounts for SqliteAccounts {
         self.with("revoke access", |connection| {
             let add = "INSERT INTO revocations VALUES (?1, 1) ON CONFLICT (account) DO UPDATE SET count = count + 1";
             connection.execute(add, [user.0]).map(drop)
+        })
+    }
+
+    fn entrant(&self, user: UserId, monitor_hash: &str) -> Result<Entrant, StoreError> {
+        self.with("look up a membership", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT (SELECT name FROM users WHERE id = ?1),
+                        (SELECT EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = ?1)
+                         FROM monitors WHERE monitor_hash = ?2)",
+                )?
+                .query_row((user.0, monitor_hash), |row| {
+                    Ok(Entrant::of(row.get_ref(0)?.as_str_or_null()?, row.get(1)?))
+                })
         })
     }
 

@@ -92,20 +92,13 @@ mod tests {
     fn what_was_stored_is_there_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let room = RoomName::channel("lobby");
-        let draft = Draft {
-            room: room.clone(),
-            sender: "alice".into(),
-            text: "hi".into(),
-            extra: None,
-            kept: true,
-            reference: None,
-        };
+        let draft = Draft::new(room.clone(), "alice".into(), "hi");
         let token = SignedPart([7; 32]);
         let until = SystemTime::now() + Duration::from_secs(60);
         {
             let store = Embedded::open(options(dir.path())).unwrap();
             store.accounts.seed_demo().unwrap();
-            store.log.append(&[draft]).unwrap();
+            store.log.append(&[draft.into()]).unwrap();
             assert!(store.ledger.spend(&token, until).unwrap());
         }
         let store = Embedded::open(options(dir.path())).unwrap();

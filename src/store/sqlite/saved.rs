@@ -53,18 +53,22 @@ impl SavedLog {
         let read = || -> rusqlite::Result<Vec<Kept>> {
             self.0
                 // The newest have no entry in the index if the server was killed.
-                .prepare_cached(
-                    "SELECT key, tail, sender, text, extra, ref FROM by_room CROSS JOIN messages USING (key)
+                .prepare_cached(concat!(
+                    "SELECT ",
+                    log::columns!(),
+                    ", ref FROM by_room CROSS JOIN messages USING (key)
                      WHERE by_room.room = (SELECT id FROM rooms WHERE name = ?1) AND key > ?2
                      UNION ALL
-                     SELECT key, tail, sender, text, extra, ref FROM messages
-                     WHERE room = (SELECT id FROM rooms WHERE name = ?1)
+                     SELECT ",
+                    log::columns!(),
+                    ", ref FROM messages
+                     WHERE room = (SELECT id FROM rooms WHERE name = ?1) AND deleted IS NULL
                      AND key > max(?2, (SELECT key FROM indexed))
                      ORDER BY key LIMIT ?3",
-                )?
+                ))?
                 .query_map((room.as_str(), after, limit as i64), |row| {
-                    let reference = row.get_ref(5)?.as_str_or_null()?.map(Into::into);
-                    Ok(Kept { message: log::message(row)?, reference })
+                    let reference = row.get_ref(9)?.as_str_or_null()?.map(Into::into);
+                    Ok(Kept { message: log::message(&self.0, row)?, reference })
                 })?
                 .collect()
         };
@@ -134,7 +138,7 @@ mod tests {
             let log = SqliteLog::open(&path, None, Durability::Process).unwrap();
             let marked = crate::message::Draft { reference: Some("r".into()), ..draft(&room, "c") };
             let mut ids = say(&log, &room, &["a", "b"]);
-            log.append(&[marked]).unwrap();
+            log.append(&[marked.into()]).unwrap();
             ids.push(log.history(&room, None, 1).unwrap()[0].id);
             say(&log, &forgotten, &["gone"]);
             log.forget(&forgotten).unwrap();

@@ -8,7 +8,10 @@ use super::{
     ledger::{Ledger, SignedPart},
     log::{Appended, MessageLog},
 };
-use crate::message::{Draft, Message, MessageId, RoomName};
+use crate::{
+    entry::{Entry, NewEntry},
+    message::{Draft, Message, MessageId, RoomName},
+};
 use std::{
     collections::HashSet,
     ops::Deref,
@@ -44,7 +47,9 @@ impl<S> Deref for Opened<S> {
     }
 }
 
+mod changes;
 mod rooms;
+pub(crate) use changes::*;
 pub(crate) use rooms::*;
 
 macro_rules! tests_of {
@@ -114,6 +119,18 @@ tests_of! { message_log:
     since_a_message_the_room_never_had_the_client_must_reload
     a_forgotten_room_is_empty_and_starts_anew
     the_log_can_be_probed
+    an_edit_is_seen_in_history_in_since_and_by_id
+    a_deleted_message_is_gone_and_since_it_all_that_follows_is_known
+    a_deleted_message_can_not_be_made_again_by_its_reference
+    reactions_are_told_in_the_order_in_which_they_came
+    a_reply_to_what_is_gone_stands_alone
+    names_and_replies_are_read_back
+    a_change_that_may_not_be_is_refused_and_changes_nothing
+    one_message_has_twenty_different_emoji
+    changes_in_one_batch_with_their_message_are_made_in_order
+    since_a_change_only_what_came_after_it_is_told
+    whatever_happens_history_and_since_end_in_the_same_state
+    a_forgotten_rooms_changes_are_forgotten
 }
 
 const ALICE: &str = "alice@propromo.example";
@@ -245,26 +262,42 @@ pub(crate) fn fresh_room() -> RoomName {
 }
 
 pub(crate) fn draft(room: &RoomName, text: &str) -> Draft {
-    Draft { room: room.clone(), sender: ALICE.into(), text: text.into(), extra: None, kept: true, reference: None }
+    Draft::new(room.clone(), ALICE.into(), text)
 }
 
 /// Stores texts in a room, one batch.
 pub(crate) fn say(log: &dyn MessageLog, room: &RoomName, texts: &[&str]) -> Vec<MessageId> {
-    let drafts: Vec<_> = texts.iter().map(|text| draft(room, text)).collect();
-    stored(&log.append(&drafts).unwrap())
+    stored(&append(log, texts.iter().map(|text| draft(room, text))))
+}
+
+/// Stores drafts, one batch.
+pub(crate) fn append(log: &dyn MessageLog, drafts: impl IntoIterator<Item = Draft>) -> Vec<Appended> {
+    let entries: Vec<NewEntry> = drafts.into_iter().map(NewEntry::Message).collect();
+    log.append(&entries).unwrap()
 }
 
 pub(crate) fn texts(messages: &[Message]) -> Vec<&str> {
     messages.iter().map(|message| &*message.text).collect()
 }
 
-fn stored(appended: &[Appended]) -> Vec<MessageId> {
+/// The texts of the messages among entries.
+pub(crate) fn entry_texts(entries: &[Entry]) -> Vec<&str> {
+    entries.iter().filter_map(Entry::message).map(|message| &*message.text).collect()
+}
+
+/// The texts of the messages that follow.
+pub(crate) fn since_texts(log: &dyn MessageLog, room: &RoomName, after: MessageId, limit: usize) -> Vec<String> {
+    let entries = log.since(room, after, limit).unwrap().expect("the entry is known");
+    entry_texts(&entries).into_iter().map(str::to_owned).collect()
+}
+
+pub(crate) fn stored(appended: &[Appended]) -> Vec<MessageId> {
     appended
         .iter()
         .map(|appended| match appended {
             Appended::Stored(id) => *id,
             Appended::Repeated(id) => panic!("{id} was said to repeat a message"),
-            Appended::NotStored => panic!("a message was not stored"),
+            other => panic!("a message was not stored: {other:?}"),
         })
         .collect()
 }
@@ -276,18 +309,18 @@ pub(crate) fn what_was_stored_is_read_back_as_it_was(log: &dyn MessageLog) {
         text: "tab\t nul\0 quote' \u{1f980} \u{202e}".into(),
         ..draft(&room, "")
     };
-    let ids = stored(&log.append(&[said.clone(), draft(&room, "")]).unwrap());
+    let ids = stored(&append(log, [said.clone(), draft(&room, "")]));
     let read = log.history(&room, None, 10).unwrap();
     let [first, second] = &read[..] else { panic!("{} messages", read.len()) };
-    assert!(first == &Message { id: ids[0], sender: said.sender, text: said.text, extra: said.extra });
-    assert!(second == &Message { id: ids[1], sender: ALICE.into(), text: "".into(), extra: None });
+    assert!(first == &said.stored(ids[0], false));
+    assert!(second == &Message::new(ids[1], ALICE.into(), ""));
 }
 
 pub(crate) fn what_is_not_to_be_kept_gets_an_id_and_leaves_no_trace(log: &dyn MessageLog) {
     let room = fresh_room();
     let passing = || Draft { kept: false, ..draft(&room, "passing") };
     let batches = [vec![draft(&room, "kept"), passing(), draft(&room, "kept, too")], vec![passing()]];
-    let ids: Vec<_> = batches.iter().flat_map(|batch| stored(&log.append(batch).unwrap())).collect();
+    let ids: Vec<_> = batches.into_iter().flat_map(|batch| stored(&append(log, batch))).collect();
     assert!(ids.is_sorted() && ids.len() == 4);
     let kept: Vec<_> = log.history(&room, None, 10).unwrap().iter().map(|message| message.id).collect();
     assert_eq!(kept, [ids[0], ids[2]]);
@@ -321,17 +354,17 @@ pub(crate) fn a_room_nobody_spoke_in_has_no_history(log: &dyn MessageLog) {
 
 pub(crate) fn rooms_do_not_see_each_others_messages(log: &dyn MessageLog) {
     let (here, there) = (fresh_room(), fresh_room());
-    let ids = stored(&log.append(&[draft(&here, "a"), draft(&there, "b"), draft(&here, "c")]).unwrap());
+    let ids = stored(&append(log, [draft(&here, "a"), draft(&there, "b"), draft(&here, "c")]));
     assert_eq!(texts(&log.history(&here, None, 10).unwrap()), ["a", "c"]);
-    assert_eq!(texts(&log.since(&here, ids[0], 10).unwrap().unwrap()), ["c"]);
+    assert_eq!(since_texts(log, &here, ids[0], 10), ["c"]);
     assert!(log.since(&here, ids[1], 10).unwrap().is_none());
 }
 
 pub(crate) fn a_repeated_reference_makes_no_second_message(log: &dyn MessageLog) {
     let room = fresh_room();
     let marked = Draft { reference: Some("r1".into()), ..draft(&room, "once") };
-    let first = stored(&log.append(std::slice::from_ref(&marked)).unwrap())[0];
-    let again = log.append(&[draft(&room, "before"), marked, draft(&room, "after")]).unwrap();
+    let first = stored(&append(log, [marked.clone()]))[0];
+    let again = append(log, [draft(&room, "before"), marked, draft(&room, "after")]);
     assert_eq!(again[1], Appended::Repeated(first));
     assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["once", "before", "after"]);
 }
@@ -339,7 +372,7 @@ pub(crate) fn a_repeated_reference_makes_no_second_message(log: &dyn MessageLog)
 pub(crate) fn a_reference_repeated_in_one_batch_makes_one_message(log: &dyn MessageLog) {
     let room = fresh_room();
     let marked = Draft { reference: Some("r1".into()), ..draft(&room, "once") };
-    let appended = log.append(&[marked.clone(), marked]).unwrap();
+    let appended = append(log, [marked.clone(), marked]);
     let Appended::Stored(id) = appended[0] else { panic!("the first is new") };
     assert_eq!(appended[1], Appended::Repeated(id));
     assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["once"]);
@@ -352,15 +385,15 @@ pub(crate) fn a_reference_is_one_senders_in_one_room(log: &dyn MessageLog) {
         reference: Some("r1".into()),
         ..draft(room, "hi")
     };
-    let appended = log.append(&[marked(&here, "a"), marked(&here, "b"), marked(&there, "a")]).unwrap();
+    let appended = append(log, [marked(&here, "a"), marked(&here, "b"), marked(&there, "a")]);
     assert_eq!(stored(&appended).into_iter().collect::<HashSet<_>>().len(), 3);
 }
 
 pub(crate) fn since_gives_what_follows_up_to_the_limit(log: &dyn MessageLog) {
     let room = fresh_room();
     let ids = say(log, &room, &["a", "b", "c", "d"]);
-    assert_eq!(texts(&log.since(&room, ids[0], 2).unwrap().unwrap()), ["b", "c"]);
-    assert_eq!(texts(&log.since(&room, ids[0], 100).unwrap().unwrap()), ["b", "c", "d"]);
+    assert_eq!(since_texts(log, &room, ids[0], 2), ["b", "c"]);
+    assert_eq!(since_texts(log, &room, ids[0], 100), ["b", "c", "d"]);
 }
 
 pub(crate) fn since_the_newest_message_there_is_nothing(log: &dyn MessageLog) {
@@ -382,10 +415,10 @@ pub(crate) fn since_a_message_the_room_never_had_the_client_must_reload(log: &dy
 pub(crate) fn a_forgotten_room_is_empty_and_starts_anew(log: &dyn MessageLog) {
     let (room, other) = (fresh_room(), fresh_room());
     let marked = Draft { reference: Some("r1".into()), ..draft(&room, "old") };
-    let old = stored(&log.append(&[marked.clone(), draft(&other, "kept")]).unwrap())[0];
+    let old = stored(&append(log, [marked.clone(), draft(&other, "kept")]))[0];
     log.forget(&room).unwrap();
     assert!(log.history(&room, None, 10).unwrap().is_empty());
-    let new = stored(&log.append(&[Draft { text: "new".into(), ..marked }]).unwrap())[0];
+    let new = stored(&append(log, [Draft { text: "new".into(), ..marked }]))[0];
     assert!(new > old);
     assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["new"]);
     assert!(log.since(&room, old, 10).unwrap().is_none());

@@ -2,6 +2,7 @@
 
 use super::{draft, ledger, log, soon};
 use crate::{
+    entry::Entry,
     message::{Draft, MessageId, RoomName},
     store::{
         ledger::{Ledger, SignedPart},
@@ -9,7 +10,7 @@ use crate::{
         moving::{Kept, Mark},
         redis::import::Standing,
         sqlite::{database::Durability, log::SqliteLog},
-        suite::{fresh_room, say, texts},
+        suite::{append, fresh_room, say, texts},
     },
 };
 
@@ -19,7 +20,7 @@ fn foreign(room: &RoomName, texts: &[&str]) -> Vec<Kept> {
     let log = SqliteLog::open(&dir.path().join("log.db"), None, Durability::Process).unwrap();
     let drafts: Vec<Draft> =
         texts.iter().map(|text| Draft { reference: Some((*text).into()), ..draft(room, text) }).collect();
-    log.append(&drafts).unwrap();
+    append(&log, drafts);
     let messages = log.history(room, None, texts.len()).unwrap();
     messages.into_iter().map(|message| Kept { reference: Some(message.text.clone()), message }).collect()
 }
@@ -34,10 +35,10 @@ fn messages_that_are_taken_over_keep_their_ids() {
     assert!(opened.import(&room, Some(ids[1]), &page[2..]).unwrap());
     let new = say(&*opened.store, &room, &["d"])[0];
     let since = opened.since(&room, ids[0], 10).unwrap().unwrap();
-    assert_eq!(since.iter().map(|message| message.id).collect::<Vec<_>>(), [ids[1], ids[2], new]);
+    assert_eq!(since.iter().map(Entry::id).collect::<Vec<_>>(), [ids[1], ids[2], new]);
     assert!(new > ids[2]);
     assert_eq!(texts(&opened.history(&room, Some(ids[2]), 10).unwrap()), ["a", "b"]);
-    let again = opened.append(&[Draft { reference: Some("b".into()), ..draft(&room, "b") }]).unwrap();
+    let again = append(&*opened.store, [Draft { reference: Some("b".into()), ..draft(&room, "b") }]);
     assert_eq!(again, [Appended::Repeated(ids[1])]);
 }
 

@@ -12,7 +12,7 @@ use crate::{
         ledger::{Ledger, SignedPart},
         log::{Appended, MessageLog},
         presence::{Change, Known},
-        suite::{self, fresh_room, say, texts},
+        suite::{self, entry_texts, fresh_room, say, texts},
     },
 };
 use std::{
@@ -92,10 +92,10 @@ fn what_one_node_stores_every_node_hears_in_order() {
     let second = say(&*other.log, &room, &["c"]);
     for ear in [&mut *here, &mut *there] {
         let heard = hear_messages(ear);
-        assert_eq!((texts(&heard.messages), heard.before), (vec!["a", "b"], MessageId::BEFORE_ALL));
+        assert_eq!((entry_texts(&heard.entries), heard.before), (vec!["a", "b"], MessageId::BEFORE_ALL));
         let heard = hear_messages(ear);
-        assert_eq!((texts(&heard.messages), heard.before), (vec!["c"], first[1]));
-        assert_eq!(heard.messages[0].id, second[0]);
+        assert_eq!((entry_texts(&heard.entries), heard.before), (vec!["c"], first[1]));
+        assert_eq!(heard.entries[0].id(), second[0]);
     }
 }
 
@@ -106,11 +106,11 @@ fn a_repeated_message_is_not_heard_again() {
     hear(&mut *ear);
     let room = fresh_room();
     let marked = Draft { reference: Some("r".into()), ..draft(&room, "once") };
-    opened.append(&[marked.clone(), marked.clone()]).unwrap();
-    opened.append(&[marked]).unwrap();
+    suite::append(&*opened.store, [marked.clone(), marked.clone()]);
+    suite::append(&*opened.store, [marked]);
     say(&*opened.store, &room, &["next"]);
-    assert_eq!(texts(&hear_messages(&mut *ear).messages), ["once"]);
-    assert_eq!(texts(&hear_messages(&mut *ear).messages), ["next"]);
+    assert_eq!(entry_texts(&hear_messages(&mut *ear).entries), ["once"]);
+    assert_eq!(entry_texts(&hear_messages(&mut *ear).entries), ["next"]);
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn a_message_that_is_not_kept_is_heard_and_leaves_no_trace() {
     hear(&mut *ear);
     let room = fresh_room();
     let passing = Draft { kept: false, ..draft(&room, "passing") };
-    let appended = opened.append(&[passing]).unwrap();
+    let appended = suite::append(&*opened.store, [passing]);
     let Appended::Stored(id) = appended[0] else { panic!("it is new") };
-    assert_eq!(hear_messages(&mut *ear).messages[0].id, id);
+    assert_eq!(hear_messages(&mut *ear).entries[0].id(), id);
     assert!(opened.history(&room, None, 10).unwrap().is_empty());
     assert_eq!(feed.newest(&[room, fresh_room()]).unwrap(), [id, MessageId::BEFORE_ALL]);
 }
@@ -134,8 +134,8 @@ fn what_was_missed_can_be_read() {
     let room = fresh_room();
     let ids = say(&*opened.store, &room, &["a", "b", "c"]);
     let feed = opened.feed().unwrap();
-    assert_eq!(texts(&feed.missed(&room, ids[0], 10).unwrap()), ["b", "c"]);
-    assert_eq!(texts(&feed.missed(&room, MessageId::BEFORE_ALL, 2).unwrap()), ["a", "b"]);
+    assert_eq!(entry_texts(&feed.missed(&room, ids[0], 10).unwrap()), ["b", "c"]);
+    assert_eq!(entry_texts(&feed.missed(&room, MessageId::BEFORE_ALL, 2).unwrap()), ["a", "b"]);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn scripts_that_the_server_has_forgotten_are_loaded_again() {
     let mut flush = redis::cmd("SCRIPT");
     flush.arg("FLUSH");
     opened.redis.ask::<()>(flush).unwrap();
-    let appended = opened.append(&[draft(&here, "b"), draft(&there, "c"), draft(&here, "d")]).unwrap();
+    let appended = suite::append(&*opened.store, [draft(&here, "b"), draft(&there, "c"), draft(&here, "d")]);
     assert!(appended.iter().all(|outcome| matches!(outcome, Appended::Stored(_))));
     assert_eq!(texts(&opened.history(&here, None, 10).unwrap()), ["a", "b", "d"]);
 }
@@ -180,10 +180,10 @@ fn a_redis_that_was_killed_is_used_again_when_it_is_back() {
     let room = fresh_room();
     say(&*opened.store, &room, &["before"]);
     opened.redis.kill();
-    eventually("nothing is stored", || opened.store.append(&[draft(&room, "lost")]).is_err());
+    eventually("nothing is stored", || opened.store.append(&[draft(&room, "lost").into()]).is_err());
     eventually("it is known to be away", || opened.probe().is_err());
     opened.redis.run();
-    eventually("messages are stored again", || opened.store.append(&[draft(&room, "after")]).is_ok());
+    eventually("messages are stored again", || opened.store.append(&[draft(&room, "after").into()]).is_ok());
     assert_eq!(texts(&opened.history(&room, None, 10).unwrap()), ["before", "after"]);
 }
 
@@ -192,14 +192,14 @@ fn after_the_first_time_out_nobody_waits_for_another() {
     let opened = log();
     let room = fresh_room();
     opened.redis.pause();
-    opened.store.append(&[draft(&room, "slow")]).unwrap_err();
+    opened.store.append(&[draft(&room, "slow").into()]).unwrap_err();
     let start = Instant::now();
     for _ in 0..100 {
-        opened.store.append(&[draft(&room, "fast")]).unwrap_err();
+        opened.store.append(&[draft(&room, "fast").into()]).unwrap_err();
     }
     assert!(start.elapsed() < ANSWER, "{:?}", start.elapsed());
     opened.redis.go_on();
-    eventually("messages are stored again", || opened.store.append(&[draft(&room, "after")]).is_ok());
+    eventually("messages are stored again", || opened.store.append(&[draft(&room, "after").into()]).is_ok());
     // What had waited in the paused server's socket was not stored late.
     assert_eq!(texts(&opened.history(&room, None, 10).unwrap()), ["after"]);
 }
@@ -222,7 +222,7 @@ fn a_read_only_replica_is_not_used() {
     let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
     let log = stores(&replica).log;
     log.probe().unwrap_err();
-    log.append(&[draft(&fresh_room(), "no")]).unwrap_err();
+    log.append(&[draft(&fresh_room(), "no").into()]).unwrap_err();
     let mut promote = redis::cmd("REPLICAOF");
     promote.arg("NO").arg("ONE");
     replica.ask::<()>(promote).unwrap();
@@ -241,7 +241,7 @@ fn users_acls_and_databases_are_respected() {
     hear(&mut *ear);
     let room = fresh_room();
     say(&*stores.log, &room, &["hi"]);
-    assert_eq!(texts(&hear_messages(&mut *ear).messages), ["hi"]);
+    assert_eq!(entry_texts(&hear_messages(&mut *ear).entries), ["hi"]);
     let keys: usize = redis.ask(redis::cmd("DBSIZE")).unwrap();
     assert_eq!(keys, 0, "in database 0");
 }

@@ -80,13 +80,23 @@ impl Keeper {
     fn trim(&self, room: i64) -> rusqlite::Result<()> {
         let Some(keep) = self.keep else { return Ok(()) };
         lock_writer(&self.writer).index()?;
-        let newest_unwanted: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT key FROM by_room WHERE room = ?1 ORDER BY key DESC LIMIT 1 OFFSET ?2")?
-            .query_row((room, i64::try_from(keep).unwrap_or(i64::MAX)), |row| row.get(0))
-            .optional()?;
-        match newest_unwanted {
-            Some(key) => self.delete_through(room, key).map(drop),
+        let newest_unwanted = |table: &str| -> rusqlite::Result<Option<i64>> {
+            self.connection
+                .prepare_cached(&format!(
+                    "SELECT key FROM {table} WHERE room = ?1 ORDER BY key DESC LIMIT 1 OFFSET ?2"
+                ))?
+                .query_row((room, i64::try_from(keep).unwrap_or(i64::MAX)), |row| row.get(0))
+                .optional()
+        };
+        let message = newest_unwanted("by_room")?;
+        if let Some(key) = message
+            && !self.delete_through(room, key)?
+        {
+            return Ok(());
+        }
+        // What changed before the oldest message that is kept, and what is too much.
+        match message.max(newest_unwanted("changes")?) {
+            Some(key) => self.delete_changes_through(room, key).map(drop),
             None => Ok(()),
         }
     }
@@ -98,7 +108,7 @@ impl Keeper {
             .query_map((), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for room in rooms {
-            if !self.delete_through(room, i64::MAX)? {
+            if !self.delete_through(room, i64::MAX)? || !self.delete_changes_through(room, i64::MAX)? {
                 break;
             }
             lock_writer(&self.writer).bury(room)?;
@@ -106,12 +116,20 @@ impl Keeper {
         Ok(())
     }
 
-    /// Deletes a room's messages up to `key`, in slices, and rests as long as it works; `false` if it
-    /// was stopped.
+    /// Deletes a room's messages up to `key`; `false` if it was stopped.
     fn delete_through(&self, room: i64, key: i64) -> rusqlite::Result<bool> {
+        self.in_slices(|writer| writer.trim(room, key, SLICE))
+    }
+
+    fn delete_changes_through(&self, room: i64, key: i64) -> rusqlite::Result<bool> {
+        self.in_slices(|writer| writer.trim_changes(room, key, SLICE))
+    }
+
+    /// Has the writer work until it says that all is done, and rests as long as it works; `false` if it was stopped.
+    fn in_slices(&self, work: impl Fn(&mut Writer) -> rusqlite::Result<bool>) -> rusqlite::Result<bool> {
         loop {
             let started = Instant::now();
-            if lock_writer(&self.writer).trim(room, key, SLICE)? {
+            if work(&mut lock_writer(&self.writer))? {
                 return Ok(true);
             }
             let took = started.elapsed();

@@ -11,6 +11,7 @@
 //!   rooms that are written to.
 //! - A reference is forgotten with the message that it made.
 
+mod change;
 mod chores;
 pub(super) mod ids;
 mod keeper;
@@ -23,10 +24,11 @@ use super::{
     error::{StoreOpenError, failed},
 };
 use crate::{
-    message::{Draft, Message, MessageId, RoomName},
+    entry::{Entry, NewEntry},
+    message::{Message, MessageId, RoomName},
     store::{
         error::StoreError,
-        log::{Appended, MessageLog, PAGE_BYTES},
+        log::{Appended, MessageLog, PAGE_BYTES, in_order},
     },
     vital,
 };
@@ -39,11 +41,16 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+use uuid::Uuid;
 use writer::lock_writer;
 
 pub(super) const STORE: &str = "message log";
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/log-1.sql")), M::up(include_str!("../schema/log-2.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../schema/log-1.sql")),
+    M::up(include_str!("../schema/log-2.sql")),
+    M::up(include_str!("../schema/log-3.sql")),
+];
 /// Of the tables.
 pub(super) const VERSION: u32 = STEPS.len() as u32;
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
@@ -95,7 +102,7 @@ impl SqliteLog {
         let chores = Arc::new(Chores::default());
         // Rooms that were forgotten just before the last end.
         chores.sweep_forgotten();
-        let unindexed = Arc::new(Unindexed::load(&connection).map_err(unusable)?);
+        let unindexed = Arc::new(Unindexed::load(&connection, last).map_err(unusable)?);
         let writer = Writer::open(path.to_owned(), writing, last, keep, chores.clone(), unindexed.clone());
         let writer = writer.map_err(unusable)?;
         let writer = Arc::new(Mutex::new(writer));
@@ -117,67 +124,77 @@ impl SqliteLog {
 }
 
 impl MessageLog for SqliteLog {
-    fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
-        if drafts.is_empty() {
+    fn append(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError> {
+        if entries.is_empty() {
             return Ok(Vec::new());
         }
-        lock_writer(&self.writer).append(drafts).map_err(unable("store messages"))
+        lock_writer(&self.writer).append(entries).map_err(unable("store messages"))
     }
 
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
         let before = before.map_or(i64::MAX, ids::key);
         self.read("read a room's history", |connection| {
             let Some(room) = known_room(connection, room)? else { return Ok(Vec::new()) };
-            let newest = self.unindexed.of_room(room, ..before);
+            let (newest, _) = self.unindexed.of_room(room, ..before);
             let newest = &newest[newest.len().saturating_sub(limit)..];
             // One view of the log: trimming in between must not leave a gap.
             let view = connection.transaction()?;
             let mut page = Page::default();
             read_each(&view, newest.iter().rev(), &mut page)?;
             if !page.is_full() {
-                let mut older = view.prepare_cached(
-                    "SELECT key, tail, sender, text, extra FROM by_room CROSS JOIN messages USING (key)
+                let mut older = view.prepare_cached(concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM by_room CROSS JOIN messages USING (key)
                      WHERE by_room.room = ?1 AND key < ?2 ORDER BY key DESC LIMIT ?3",
-                )?;
+                ))?;
                 let range = (room, newest.first().unwrap_or(&before), as_limit(limit - newest.len()));
-                page.fill(older.query_map(range, message)?)?;
+                page.fill(older.query_map(range, |row| message(&view, row))?)?;
             }
             page.messages.reverse();
             Ok(page.messages)
         })
     }
 
-    fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Message>>, StoreError> {
+    fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         self.read("read what a client has missed", |connection| {
             let Some(room) = known_room(connection, room)? else { return Ok(None) };
             let key = ids::key(after);
-            let newest = self.unindexed.of_room(room, key + 1..);
+            let (newest, last) = self.unindexed.of_room(room, key + 1..);
             // One view of the log: trimming in between must not go unnoticed.
             let view = connection.transaction()?;
-            let trimmed: Option<[u8; 16]> = view
-                .prepare_cached("SELECT trimmed FROM rooms WHERE id = ?1")?
-                .query_row([room], |row| row.get(0))
-                .optional()?
-                .flatten();
-            let tail: Option<i64> = view
-                .prepare_cached("SELECT tail FROM messages WHERE key = ?1 AND room = ?2")?
-                .query_row((key, room), |row| row.get(0))
-                .optional()?;
-            let is_kept = tail.is_some_and(|tail| ids::join(key, tail) == after);
-            let is_last_trimmed = trimmed.is_some_and(|id| id == *after.0.as_bytes());
-            if !is_kept && !is_last_trimmed {
+            if !is_whole_after(&view, room, after)? {
                 return Ok(None);
             }
             let mut page = Page::default();
-            let mut older = view.prepare_cached(
-                "SELECT key, tail, sender, text, extra FROM by_room CROSS JOIN messages USING (key)
+            let mut older = view.prepare_cached(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM by_room CROSS JOIN messages USING (key)
                  WHERE by_room.room = ?1 AND key > ?2 AND key < ?3 ORDER BY key LIMIT ?4",
-            )?;
+            ))?;
             let range = (room, key, newest.first().unwrap_or(&i64::MAX), as_limit(limit));
-            page.fill(older.query_map(range, message)?)?;
+            page.fill(older.query_map(range, |row| message(&view, row))?)?;
             let rest = newest.len().min(limit - page.messages.len());
             read_each(&view, newest[..rest].iter(), &mut page)?;
-            Ok(Some(page.messages))
+            // What is newer than `last` was stored after the list of the newest messages was made.
+            let changes = change::read(&view, room, key, last, limit)?;
+            Ok(Some(in_order(page.messages, changes, limit)))
+        })
+    }
+
+    fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError> {
+        self.read("read a message", |connection| {
+            let Some(room) = known_room(connection, room)? else { return Ok(None) };
+            let view = connection.transaction()?;
+            let is_here = view
+                .prepare_cached("SELECT 1 FROM messages WHERE key = ?1 AND room = ?2")?
+                .exists((ids::key(id), room))?;
+            let mut found = Page::default();
+            if is_here {
+                read_each(&view, [ids::key(id)].iter(), &mut found)?;
+            }
+            Ok(found.messages.pop().filter(|message| message.id == id))
         })
     }
 
@@ -215,6 +232,39 @@ fn known_room(connection: &Connection, room: &RoomName) -> rusqlite::Result<Opti
         .optional()
 }
 
+/// The columns that [`message`] reads.
+macro_rules! columns {
+    () => {
+        "key, tail, sender, text, extra, name, reply_to, edited, reacted"
+    };
+}
+pub(super) use columns;
+
+/// Whether all that followed `after` in a room is kept, and `after` was an entry of it.
+fn is_whole_after(view: &Connection, room: i64, after: MessageId) -> rusqlite::Result<bool> {
+    let key = ids::key(after);
+    let (trimmed, changes_trimmed): (Option<[u8; 16]>, Option<i64>) = view
+        .prepare_cached("SELECT trimmed, changes_trimmed FROM rooms WHERE id = ?1")?
+        .query_row([room], |row| row.try_into())
+        .optional()?
+        .unwrap_or_default();
+    if trimmed.is_some_and(|id| id == *after.0.as_bytes()) {
+        return Ok(changes_trimmed.is_none_or(|changes| changes <= key));
+    }
+    let trimmed = trimmed.map(|id| ids::key(MessageId(Uuid::from_bytes(id))));
+    if trimmed.max(changes_trimmed).is_some_and(|trimmed| trimmed > key) {
+        return Ok(false);
+    }
+    let tail: Option<i64> = view
+        .prepare_cached("SELECT tail FROM messages WHERE key = ?1 AND room = ?2")?
+        .query_row((key, room), |row| row.get(0))
+        .optional()?;
+    match tail {
+        Some(tail) => Ok(ids::join(key, tail) == after),
+        None => change::is_kept(view, room, after),
+    }
+}
+
 /// Messages read one after the other, until they are a page's worth of text.
 #[derive(Default)]
 struct Page {
@@ -244,12 +294,13 @@ impl Page {
 
 /// Appends the messages that have these keys, as long as they fit the page.
 fn read_each<'k>(view: &Connection, keys: impl Iterator<Item = &'k i64>, page: &mut Page) -> rusqlite::Result<()> {
-    let mut one = view.prepare_cached("SELECT key, tail, sender, text, extra FROM messages WHERE key = ?1")?;
+    let mut one =
+        view.prepare_cached(concat!("SELECT ", columns!(), " FROM messages WHERE key = ?1 AND deleted IS NULL"))?;
     for key in keys {
         if page.is_full() {
             break;
         }
-        if let Some(message) = one.query_row([key], message).optional()? {
+        if let Some(message) = one.query_row([key], |row| message(view, row)).optional()? {
             page.push(message);
         }
     }
@@ -259,20 +310,27 @@ fn read_each<'k>(view: &Connection, keys: impl Iterator<Item = &'k i64>, page: &
 /// The greatest key that an id was ever made of.
 fn newest_key(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row(
-        "SELECT max(coalesce((SELECT max(key) FROM messages), 0), coalesce((SELECT key FROM floor), 0))",
+        "SELECT max(coalesce((SELECT max(key) FROM messages), 0), coalesce((SELECT max(key) FROM changes), 0),
+                    coalesce((SELECT key FROM floor), 0))",
         (),
         |row| row.get(0),
     )
 }
 
-/// Reads `key, tail, sender, text, extra`.
-pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
-    Ok(Message {
-        id: ids::join(row.get(0)?, row.get(1)?),
-        sender: row.get_ref(2)?.as_str()?.into(),
-        text: row.get_ref(3)?.as_str()?.into(),
+/// Reads `columns!()`, and who reacted.
+pub(super) fn message(view: &Connection, row: &Row<'_>) -> rusqlite::Result<Message> {
+    let id = |place| row.get::<_, Option<[u8; 16]>>(place).map(|id| id.map(|id| MessageId(Uuid::from_bytes(id))));
+    let mut message = Message {
+        name: row.get_ref(5)?.as_str_or_null()?.map(Into::into),
         extra: row.get_ref(4)?.as_str_or_null()?.map(Into::into),
-    })
+        reply_to: id(6)?,
+        edited: id(7)?,
+        ..Message::new(ids::join(row.get(0)?, row.get(1)?), row.get_ref(2)?.as_str()?.into(), row.get_ref(3)?.as_str()?)
+    };
+    if row.get::<_, Option<bool>>(8)? == Some(true) {
+        change::read_reactions(view, &mut message)?;
+    }
+    Ok(message)
 }
 
 fn as_limit(limit: usize) -> i64 {

@@ -1,12 +1,14 @@
 //! The one connection that writes to the message log.
 
 use super::{
+    change,
     chores::Chores,
     ids::{self, Ids, unix_millis},
     unindexed::{Entry, Unindexed},
 };
 use crate::{
-    message::{Draft, RoomName},
+    entry::{NewChangeKind, NewEntry, Unchangeable},
+    message::{Draft, MessageId, RoomName},
     store::{
         log::Appended,
         sqlite::database::{self, Tuning},
@@ -45,6 +47,16 @@ pub(super) struct Writer {
     unindexed: Arc<Unindexed>,
 }
 
+/// What became of a batch.
+#[derive(Default)]
+struct Outcome {
+    appended: Vec<Appended>,
+    /// Messages that are new.
+    stored: Vec<Entry>,
+    /// Messages that are no more.
+    deleted: Vec<Entry>,
+}
+
 /// What is remembered of a room.
 struct Known {
     id: i64,
@@ -81,9 +93,9 @@ impl Writer {
     }
 
     /// Stores a batch in one transaction.
-    pub fn append(&mut self, drafts: &[Draft]) -> rusqlite::Result<Vec<Appended>> {
-        let (appended, stored) = self.store(drafts).inspect_err(|error| self.recover(error))?;
-        if self.unindexed.add(stored)
+    pub fn append(&mut self, entries: &[NewEntry]) -> rusqlite::Result<Vec<Appended>> {
+        let Outcome { appended, stored, deleted } = self.store(entries).inspect_err(|error| self.recover(error))?;
+        if self.unindexed.add(&stored, &deleted, self.ids.last())
             && let Err(error) = self.index()
         {
             // The messages are stored, and found without their entries. The next batch tries again.
@@ -133,6 +145,9 @@ impl Writer {
             let mut delete = tx.prepare_cached(
                 "DELETE FROM messages WHERE key IN (SELECT key FROM by_room WHERE room = ?1 AND key <= ?2)",
             )?;
+            let mut delete_reactions = tx.prepare_cached(
+                "DELETE FROM reactions WHERE of IN (SELECT key FROM by_room WHERE room = ?1 AND key <= ?2)",
+            )?;
             let mut delete_entries = tx.prepare_cached("DELETE FROM by_room WHERE room = ?1 AND key <= ?2")?;
             let mut trimmed = None;
             let done = loop {
@@ -140,6 +155,7 @@ impl Writer {
                     step.query_row((room, through, TRIM_STEP), |row| row.try_into())?;
                 if let Some(key) = last {
                     delete.execute((room, key))?;
+                    delete_reactions.execute((room, key))?;
                     delete_entries.execute((room, key))?;
                     trimmed = Some(ids::join(key, tail));
                 }
@@ -152,6 +168,29 @@ impl Writer {
             };
             if let Some(id) = trimmed {
                 tx.prepare_cached("UPDATE rooms SET trimmed = ?2 WHERE id = ?1")?.execute((room, id.0.as_bytes()))?;
+            }
+            Ok(done)
+        })
+    }
+
+    /// Deletes changes of a room, oldest first, up to the key `through`, and what is left of messages that they deleted;
+    /// stops after about `budget`. Answers whether all are gone.
+    pub fn trim_changes(&mut self, room: i64, through: i64, budget: Duration) -> rusqlite::Result<bool> {
+        let started = Instant::now();
+        self.transaction(|tx| {
+            let mut trimmed = None;
+            let done = loop {
+                let last = change::trim(tx, room, through, TRIM_STEP)?;
+                trimmed = last.or(trimmed);
+                if last.is_none() {
+                    break true;
+                }
+                if started.elapsed() >= budget {
+                    break false;
+                }
+            };
+            if let Some(key) = trimmed {
+                tx.prepare_cached("UPDATE rooms SET changes_trimmed = ?2 WHERE id = ?1")?.execute((room, key))?;
             }
             Ok(done)
         })
@@ -178,16 +217,16 @@ impl Writer {
         self.ids = Ids::after(key);
     }
 
-    /// What became of each draft, and the entries of those that were stored.
-    fn store(&mut self, drafts: &[Draft]) -> rusqlite::Result<(Vec<Appended>, Vec<Entry>)> {
+    fn store(&mut self, entries: &[NewEntry]) -> rusqlite::Result<Outcome> {
         let Writer { path, tuning, connection, ids, rooms, slack, chores, .. } = self;
-        if drafts.iter().all(|draft| !draft.kept) {
-            let now = unix_millis();
-            return Ok((drafts.iter().map(|_| passing(ids, now)).collect(), Vec::new()));
+        let now = unix_millis();
+        let mut outcome = Outcome { appended: Vec::with_capacity(entries.len()), ..Outcome::default() };
+        if entries.iter().all(|entry| !entry.is_kept()) {
+            outcome.appended.extend(entries.iter().map(|_| passing(ids, now)));
+            return Ok(outcome);
         }
         let tx = begin(connection, path, tuning)?;
-        let mut appended = Vec::with_capacity(drafts.len());
-        let mut stored = Vec::with_capacity(drafts.len());
+        outcome.stored.reserve(entries.len());
         let mut overgrown = Vec::new();
         let mut bytes = 0;
         if rooms.len() >= KNOWN_ROOMS {
@@ -195,28 +234,69 @@ impl Writer {
         }
         {
             let mut insert = tx.prepare_cached(
-                "INSERT INTO messages (key, room, tail, sender, text, extra, ref) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                "INSERT INTO messages (key, room, tail, sender, text, extra, ref, name, reply_to)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                  ON CONFLICT (room, sender, ref) WHERE ref IS NOT NULL DO NOTHING",
             )?;
-            let now = unix_millis();
-            for draft in drafts {
-                if !draft.kept {
-                    appended.push(passing(ids, now));
+            for entry in entries {
+                if !entry.is_kept() {
+                    outcome.appended.push(passing(ids, now));
                     continue;
                 }
-                let room = match rooms.get_mut(&draft.room) {
+                let room = match rooms.get_mut(entry.room()) {
                     Some(known) => known,
-                    None => rooms.entry(draft.room.clone()).or_insert(look_up(&tx, &draft.room)?),
+                    None => match (find(&tx, entry.room())?, entry) {
+                        (Some(known), _) => rooms.entry(entry.room().clone()).or_insert(known),
+                        (None, NewEntry::Message(_)) => {
+                            rooms.entry(entry.room().clone()).or_insert(found(&tx, entry.room())?)
+                        }
+                        (None, NewEntry::Change(_)) => {
+                            outcome.appended.push(Appended::Refused(Unchangeable::NoSuchMessage));
+                            continue;
+                        }
+                    },
                 };
-                let (key, tail) = ids.next(now);
-                let (extra, reference) = (draft.extra.as_deref(), draft.reference.as_deref());
-                if insert.execute((key, room.id, tail, &*draft.sender, &*draft.text, extra, reference))? == 0 {
-                    appended.push(Appended::Repeated(first_use(&tx, room.id, draft)?));
-                    continue;
+                match entry {
+                    NewEntry::Message(draft) => {
+                        let reply_to = match draft.reply_to {
+                            Some(id) if is_there(&tx, room.id, id)? => Some(id.0.into_bytes()),
+                            _ => None,
+                        };
+                        let (key, tail) = ids.next(now);
+                        let (extra, reference) = (draft.extra.as_deref(), draft.reference.as_deref());
+                        let (text, name) = (&*draft.text, draft.name.as_deref());
+                        let row = (key, room.id, tail, &*draft.sender, text, extra, reference, name, reply_to);
+                        if insert.execute(row)? == 0 {
+                            outcome.appended.push(Appended::Repeated(first_use(&tx, room.id, draft)?));
+                            continue;
+                        }
+                        let id = ids::join(key, tail);
+                        outcome.appended.push(match draft.reply_to.is_some() && reply_to.is_none() {
+                            true => Appended::StoredAlone(id),
+                            false => Appended::Stored(id),
+                        });
+                        bytes += 64 + draft.sender.len() + text.len() + extra.map_or(0, str::len);
+                        outcome.stored.push((room.id, key));
+                    }
+                    NewEntry::Change(change) => {
+                        let (of, last) = (ids::key(change.of), ids.last());
+                        match change::make(&tx, room.id, change, || ids.next(now))? {
+                            Ok(id) => {
+                                outcome.appended.push(Appended::Stored(id));
+                                // Its own page, the message's and those of two indexes.
+                                bytes += 4 * 4096;
+                                if matches!(change.kind, NewChangeKind::Delete) {
+                                    outcome.deleted.push((room.id, of));
+                                }
+                            }
+                            Err(why) => {
+                                debug_assert_eq!(ids.last(), last, "no id is given out for nothing");
+                                outcome.appended.push(Appended::Refused(why));
+                                continue;
+                            }
+                        }
+                    }
                 }
-                appended.push(Appended::Stored(ids::join(key, tail)));
-                bytes += 64 + draft.sender.len() + draft.text.len() + extra.map_or(0, str::len);
-                stored.push((room.id, key));
                 room.grown = room.grown.saturating_add(1);
                 if slack.is_some_and(|slack| room.grown >= slack) {
                     room.grown = 0;
@@ -227,7 +307,7 @@ impl Writer {
         tx.commit()?;
         chores.trim(&overgrown);
         self.count_pages(1 + bytes / 4096);
-        Ok((appended, stored))
+        Ok(outcome)
     }
 
     /// Notes about how many pages the WAL has grown by.
@@ -287,24 +367,31 @@ fn passing(ids: &mut Ids, now: i64) -> Appended {
     Appended::Stored(ids::join(key, tail))
 }
 
-/// The row of a room, made if there is none.
-fn look_up(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<Known> {
-    let found: Option<i64> = tx
-        .prepare_cached("SELECT id FROM rooms WHERE name = ?1")?
-        .query_row([room.as_str()], |row| row.get(0))
-        .optional()?;
-    match found {
+/// The row of a room, if there is one.
+fn find(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<Option<Known>> {
+    tx.prepare_cached("SELECT id FROM rooms WHERE name = ?1")?
         // How much it had grown is not known: the keeper looks after the next message.
-        Some(id) => Ok(Known { id, grown: u64::MAX }),
-        None => {
-            tx.prepare_cached("INSERT INTO rooms (name) VALUES (?1)")?.execute([room.as_str()])?;
-            Ok(Known { id: tx.last_insert_rowid(), grown: 0 })
-        }
-    }
+        .query_row([room.as_str()], |row| Ok(Known { id: row.get(0)?, grown: u64::MAX }))
+        .optional()
+}
+
+/// Makes the row of a room.
+fn found(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<Known> {
+    tx.prepare_cached("INSERT INTO rooms (name) VALUES (?1)")?.execute([room.as_str()])?;
+    Ok(Known { id: tx.last_insert_rowid(), grown: 0 })
 }
 
 /// The message that `draft` repeats.
-fn first_use(tx: &Transaction<'_>, room: i64, draft: &Draft) -> rusqlite::Result<crate::message::MessageId> {
+fn first_use(tx: &Transaction<'_>, room: i64, draft: &Draft) -> rusqlite::Result<MessageId> {
     tx.prepare_cached("SELECT key, tail FROM messages WHERE room = ?1 AND sender = ?2 AND ref = ?3")?
         .query_row((room, &*draft.sender, draft.reference.as_deref()), |row| Ok(ids::join(row.get(0)?, row.get(1)?)))
+}
+
+/// Whether a message is in a room, and not deleted.
+fn is_there(tx: &Transaction<'_>, room: i64, id: MessageId) -> rusqlite::Result<bool> {
+    let tail: Option<i64> = tx
+        .prepare_cached("SELECT tail FROM messages WHERE key = ?1 AND room = ?2 AND deleted IS NULL")?
+        .query_row((ids::key(id), room), |row| row.get(0))
+        .optional()?;
+    Ok(tail.is_some_and(|tail| ids::join(ids::key(id), tail) == id))
 }

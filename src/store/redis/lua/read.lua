@@ -1,0 +1,26 @@
+-- Reads entries of a room, in one view.
+--
+-- KEYS: the room's stream, its head, its changes, what messages have become.
+-- ARGV: the first id, the last (the other way round to read backwards), how many, `back` or `on`, whether changes are read
+--       too (1 or 0), the entry whose standing is asked about (or nothing).
+-- Returns the messages; for each what it has become (its edit and its reactions); the changes; for each the text of the
+-- edit as it is now; the newest change that is not kept any more, and from where on messages are kept, if some are not; the
+-- end of the id of the message that was asked about, if that is deleted.
+local messages = redis.call(ARGV[4] == 'back' and 'XREVRANGE' or 'XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3])
+local changes = ARGV[5] == '1' and redis.call('XRANGE', KEYS[3], ARGV[1], ARGV[2], 'COUNT', ARGV[3]) or {}
+local became, texts = {}, {}
+if redis.call('EXISTS', KEYS[4]) == 1 then
+  for i, message in ipairs(messages) do
+    became[i] = redis.call('HMGET', KEYS[4], 'e' .. message[1], 'r' .. message[1])
+  end
+  for i, change in ipairs(changes) do
+    local what, of_ms, of_seq = struct.unpack('>BI6I2', change[2][2])
+    texts[i] = what == 0 and redis.call('HGET', KEYS[4], string.format('e%.0f-%.0f', of_ms, of_seq))
+  end
+end
+if ARGV[6] == '' then return { messages, became, changes, texts } end
+local head = redis.call('HMGET', KEYS[2], 'changes_gone', 'kept_from')
+return {
+  messages, became, changes, texts, head[1], head[2],
+  redis.call('HGET', KEYS[4], 'd' .. ARGV[6]),
+}

@@ -1,0 +1,363 @@
+//! Messages that change: edits, deletions, answers, reactions, and who may what.
+
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use support::{ALICE, BOB, Client, DEMO, Server, channel::fields};
+
+/// Alice and Bob in the room of a monitor, with nothing left to hear.
+fn two(server: &Server) -> (Client, Client) {
+    let mut alice = server.channel(ALICE, DEMO);
+    let bob = server.channel(BOB, DEMO);
+    alice.hear_a("join");
+    (alice, bob)
+}
+
+/// Says something that all of these hear; its id.
+#[track_caller]
+fn say(sender: &mut Client, others: &mut [&mut Client], text: &str) -> Value {
+    let message = sender.post(text);
+    for other in others {
+        assert_eq!(other.hear_a("message")["id"], message["id"]);
+    }
+    message["id"].clone()
+}
+
+#[track_caller]
+fn code(client: &mut Client, frame: Value) -> String {
+    client.ask(frame);
+    let error = client.hear_a("error");
+    assert!(error["message"].as_str().is_some_and(|sentence| sentence.ends_with('.')), "{error}");
+    error["code"].as_str().expect("a code").to_owned()
+}
+
+/// The messages of the newest page.
+#[track_caller]
+fn history(client: &mut Client) -> Vec<Value> {
+    client.ask(json!({"type": "history"}));
+    client.wait_for("history")["messages"].as_array().expect("a list").clone()
+}
+
+fn since(id: &Value) -> String {
+    format!("{DEMO}?since={}", id.as_str().unwrap_or_else(|| panic!("no id: {id}")))
+}
+
+#[test]
+fn an_edit_is_seen_by_all_in_the_same_place() {
+    let server = Server::start();
+    let (mut alice, mut bob) = two(&server);
+    let first = say(&mut alice, &mut [&mut bob], "helo");
+    say(&mut bob, &mut [&mut alice], "what?");
+    alice.ask(json!({"type": "edit", "id": first, "text": "hello", "ref": "e1"}));
+    let edited = alice.hear_a("edited");
+    assert_eq!(fields(&edited), ["change", "id", "room", "text", "timestamp", "type", "user"]);
+    assert_eq!((&edited["id"], &edited["text"], &edited["user"]), (&first, &json!("hello"), &json!(ALICE.email)));
+    assert_eq!(bob.hear_frame(), edited);
+    let ack = alice.hear_a("ack");
+    assert_eq!((&ack["ref"], &ack["id"]), (&json!("e1"), &edited["change"]));
+    let page = history(&mut bob);
+    assert_eq!((&page[0]["text"], &page[1]["text"]), (&json!("hello"), &json!("what?")));
+    assert_eq!(page[0]["edited"], edited["timestamp"]);
+    assert!(page[1]["edited"].is_null());
+}
+
+#[test]
+fn a_deleted_message_never_comes_back_also_after_a_crash() {
+    let server = Server::start();
+    let (mut alice, mut bob) = two(&server);
+    let first = say(&mut alice, &mut [&mut bob], "stays");
+    let secret = say(&mut alice, &mut [&mut bob], "my password is Zypressenhain");
+    alice.ask(json!({"type": "edit", "id": secret, "text": "my password was Zypressenhain"}));
+    assert_eq!(bob.hear_a("edited"), alice.hear_a("edited"));
+    alice.ask(json!({"type": "delete", "id": secret}));
+    let deleted = alice.hear_a("deleted");
+    assert_eq!(fields(&deleted), ["change", "id", "room", "timestamp", "type", "user"]);
+    assert_eq!(bob.hear_frame(), deleted);
+    let mut server = server;
+    server.kill9();
+    let server = server.restart();
+    let mut bob = server.channel(BOB, DEMO);
+    assert_eq!(bob.hear_a("message")["id"], first);
+    assert!(bob.hear_all_up_to_now().iter().all(|frame| frame["type"] != "message"));
+    assert_eq!(history(&mut bob).len(), 1);
+    // Who had seen it last is told that it is gone, and nothing of what it said.
+    let mut back = server.channel(ALICE, &since(&secret));
+    assert_eq!(back.hear_a("deleted"), deleted);
+    assert_eq!(code(&mut back, json!({"type": "edit", "id": secret, "text": "again"})), "no_such_message");
+    let mut old = server.join(BOB, DEMO);
+    assert_eq!(old.hear_message().text, "stays");
+}
+
+#[test]
+fn reactions_are_told_counted_and_taken_back() {
+    let server = Server::start();
+    let (mut alice, mut bob) = two(&server);
+    let id = say(&mut alice, &mut [&mut bob], "done");
+    for (client, emoji) in [(0, "👍"), (1, "👍"), (1, "🎉")] {
+        let asked = json!({"type": "react", "id": id, "emoji": emoji, "on": true});
+        let (one, other) = if client == 0 { (&mut alice, &mut bob) } else { (&mut bob, &mut alice) };
+        one.ask(asked);
+        let reacted = one.hear_a("reacted");
+        assert_eq!(fields(&reacted), ["change", "emoji", "id", "on", "room", "type", "user"]);
+        assert_eq!(other.hear_frame(), reacted);
+    }
+    let reactions = |client: &mut Client| history(client)[0]["reactions"].clone();
+    assert_eq!(reactions(&mut alice), json!({"👍": [ALICE.email, BOB.email], "🎉": [BOB.email]}));
+    bob.ask(json!({"type": "react", "id": id, "emoji": "🎉", "on": false}));
+    assert_eq!(bob.hear_a("reacted")["on"], false);
+    assert_eq!(reactions(&mut bob), json!({"👍": [ALICE.email, BOB.email]}));
+}
+
+#[test]
+fn a_reply_names_its_message_and_says_who_said_it() {
+    let server = Server::start();
+    let (mut alice, mut bob) = two(&server);
+    let id = say(&mut alice, &mut [&mut bob], "shall we?");
+    bob.ask(json!({"type": "message", "text": "yes", "reply_to": id}));
+    let reply = alice.hear_a("message");
+    assert_eq!((&reply["reply_to"], &bob.hear_a("message")), (&id, &reply));
+    assert!(reply["name"].as_str().is_some_and(|name| name.starts_with("Bob")), "{reply}");
+    alice.ask(json!({"type": "delete", "id": id}));
+    alice.hear_a("deleted");
+    alice.ask(json!({"type": "message", "text": "no", "reply_to": id}));
+    assert!(alice.hear_a("message")["reply_to"].is_null());
+    let page = history(&mut alice);
+    assert_eq!((&page[0]["reply_to"], &page[1]["reply_to"]), (&id, &Value::Null));
+}
+
+#[test]
+fn what_may_not_be_changed_has_its_code_and_stays() {
+    let server = Server::start();
+    let (mut alice, mut bob) = two(&server);
+    let mine = say(&mut alice, &mut [&mut bob], "mine");
+    let gone = say(&mut alice, &mut [&mut bob], "gone");
+    let mut garden = server.channel(ALICE, "garden");
+    let elsewhere = garden.post("elsewhere")["id"].clone();
+    alice.ask(json!({"type": "delete", "id": gone}));
+    let change = alice.hear_a("deleted")["change"].clone();
+    bob.hear_a("deleted");
+    let before = history(&mut alice);
+    for id in [&gone, &elsewhere, &change, &json!("01890000-0000-7000-8000-000000000000")] {
+        assert_eq!(code(&mut alice, json!({"type": "edit", "id": id, "text": "x"})), "no_such_message", "{id}");
+        assert_eq!(code(&mut alice, json!({"type": "delete", "id": id})), "no_such_message", "{id}");
+        let react = json!({"type": "react", "id": id, "emoji": "👍", "on": true});
+        assert_eq!(code(&mut alice, react), "no_such_message", "{id}");
+    }
+    assert_eq!(code(&mut bob, json!({"type": "edit", "id": mine, "text": "yours"})), "not_yours");
+    assert_eq!(code(&mut bob, json!({"type": "delete", "id": mine, "ref": "d"})), "not_yours");
+    assert_eq!(code(&mut alice, json!({"type": "edit", "id": mine, "text": "mine"})), "unchanged");
+    for emoji in ["", "ok", "👍👍", "1"] {
+        let react = json!({"type": "react", "id": mine, "emoji": emoji, "on": true});
+        assert_eq!(code(&mut alice, react), "bad_emoji", "{emoji}");
+    }
+    for frame in [
+        json!({"type": "edit", "id": mine}),
+        json!({"type": "edit", "text": "x"}),
+        json!({"type": "delete", "id": "mine"}),
+        json!({"type": "react", "id": mine, "emoji": "👍"}),
+        json!({"type": "message", "text": "x", "reply_to": "mine"}),
+    ] {
+        assert_eq!(code(&mut alice, frame.clone()), "bad_frame", "{frame}");
+    }
+    assert_eq!(history(&mut alice), before);
+    assert!(bob.hear_all_up_to_now().is_empty());
+}
+
+#[test]
+fn an_error_names_the_ref_of_what_was_asked() {
+    let server = Server::start();
+    let (mut alice, mut bob) = two(&server);
+    let mine = say(&mut alice, &mut [&mut bob], "mine");
+    bob.ask(json!({"type": "delete", "id": mine, "ref": "d-1"}));
+    assert_eq!(bob.hear_a("error")["ref"], "d-1");
+}
+
+#[test]
+fn what_is_older_than_the_window_is_not_edited_but_may_be_deleted() {
+    let server = Server::with().env("EDIT_WINDOW", "-1").start();
+    let mut alice = server.channel(ALICE, "garden");
+    let id = alice.post("as it is")["id"].clone();
+    assert_eq!(code(&mut alice, json!({"type": "edit", "id": id, "text": "otherwise"})), "too_late");
+    alice.ask(json!({"type": "delete", "id": id}));
+    alice.hear_a("deleted");
+    let server = Server::with().env("EDIT_WINDOW", "3600").start();
+    let mut alice = server.channel(ALICE, "garden");
+    let id = alice.post("as it is")["id"].clone();
+    alice.ask(json!({"type": "edit", "id": id, "text": "otherwise"}));
+    alice.hear_a("edited");
+}
+
+#[test]
+fn since_brings_each_change_once_in_its_place() {
+    let server = Server::start();
+    let (mut alice, mut bob) = two(&server);
+    let first = say(&mut alice, &mut [&mut bob], "one");
+    bob.close();
+    alice.hear_a("leave");
+    alice.ask(json!({"type": "edit", "id": first, "text": "one!"}));
+    let edited = alice.hear_a("edited");
+    let second = say(&mut alice, &mut [], "two");
+    alice.ask(json!({"type": "react", "id": second, "emoji": "👍", "on": true}));
+    let reacted = alice.hear_a("reacted");
+    let mut bob = server.channel(BOB, &since(&first));
+    assert_eq!(bob.hear_a("edited"), edited);
+    let message = bob.hear_a("message");
+    assert_eq!((&message["id"], &message["reactions"]), (&second, &json!({"👍": [ALICE.email]})));
+    assert_eq!(bob.hear_a("reacted"), reacted);
+    bob.close();
+    let mut bob = server.channel(BOB, &since(&reacted["change"]));
+    assert!(bob.hear_all_up_to_now().iter().all(|frame| frame["type"] == "join"));
+}
+
+#[test]
+fn a_client_that_knows_no_changes_hears_none_and_finds_messages_as_they_are_now() {
+    let server = Server::start();
+    let mut old = server.join(BOB, DEMO);
+    let mut alice = server.channel(ALICE, DEMO);
+    let id = alice.post("helo")["id"].clone();
+    let gone = alice.post("gone")["id"].clone();
+    assert_eq!((old.hear_message().text, old.hear_message().text), ("helo".into(), "gone".into()));
+    alice.ask(json!({"type": "edit", "id": id, "text": "hello"}));
+    alice.ask(json!({"type": "react", "id": id, "emoji": "👍", "on": true}));
+    alice.ask(json!({"type": "delete", "id": gone}));
+    alice.wait_for("deleted");
+    alice.post("after");
+    assert_eq!(old.hear_message().text, "after");
+    let mut newcomer = server.join(BOB, DEMO);
+    assert_eq!((newcomer.hear_message().text, newcomer.hear_message().text), ("hello".into(), "after".into()));
+    // What it said itself may be edited by its account all the same.
+    let own = old.say_and_hear("from an app");
+    let mut bob = server.channel(BOB, DEMO);
+    bob.ask(json!({"type": "edit", "id": own.id, "text": "from the page"}));
+    assert_eq!(bob.wait_for("edited")["text"], "from the page");
+}
+
+// The version before.
+
+fn fixture(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/before-changes").join(name)
+}
+
+#[test]
+fn a_store_of_the_version_before_is_opened_and_its_messages_can_be_changed() {
+    let setup = Server::with();
+    std::fs::create_dir_all(setup.data_dir()).expect("the test's directory is writable");
+    for file in ["chat.db", "ledger.db", "log.db"] {
+        std::fs::copy(fixture("data").join(file), setup.data_dir().join(file)).expect("the fixture can be copied");
+    }
+    let server = setup.start();
+    let mut alice = server.channel(ALICE, "garden");
+    let heard: Vec<Value> = (0..3).map(|_| alice.hear_a("message")).collect();
+    let texts: Vec<&str> = heard.iter().filter_map(|message| message["text"].as_str()).collect();
+    assert_eq!(texts, ["one", "two, plain", "three"]);
+    alice.ask(json!({"type": "edit", "id": heard[0]["id"], "text": "1"}));
+    alice.hear_a("edited");
+    alice.ask(json!({"type": "delete", "id": heard[2]["id"]}));
+    alice.hear_a("deleted");
+    // The reference of a message of the version before is remembered.
+    alice.ask(json!({"type": "message", "text": "one", "ref": "r-1"}));
+    assert_eq!(alice.hear_a("ack")["id"], heard[0]["id"]);
+    let page = history(&mut alice);
+    let texts: Vec<&str> = page.iter().filter_map(|message| message["text"].as_str()).collect();
+    assert_eq!(texts, ["1", "two, plain"]);
+    let mut old = server.join(ALICE, DEMO);
+    assert_eq!(old.hear_message().text, "good morning");
+}
+
+/// Plays what clients of the version before said, and looks whether they hear what they heard then. Ids and times are
+/// others; what is the same there must be the same here. `may_add`: whether frames may have fields that are new.
+fn plays_as_before(server: &Server, file: &str, may_add: bool, mut meanwhile: impl FnMut()) {
+    let recorded = std::fs::read_to_string(fixture(file)).expect("the recording is there");
+    let mut clients: HashMap<String, Client> = HashMap::new();
+    let mut ids: HashMap<String, String> = HashMap::new();
+    for (number, line) in recorded.lines().enumerate() {
+        let step: Value = serde_json::from_str(line).expect("a step is JSON");
+        let who = step["who"].as_str().expect("somebody does it").to_owned();
+        if let Some(path) = step["open"].as_str() {
+            let path = ids.iter().fold(path.to_owned(), |path, (then, now)| path.replace(then, now));
+            clients.insert(who.clone(), open(server, &who, &path));
+        } else if let Some(text) = step["say"].as_str() {
+            clients.get_mut(&who).expect("it is there").say(text);
+        } else if let Some(then) = step["hear"].as_str() {
+            let now = clients.get_mut(&who).expect("it is there").hear();
+            match (serde_json::from_str::<Value>(then), serde_json::from_str::<Value>(&now)) {
+                (Ok(then), Ok(now)) => same(&then, &now, may_add, &mut ids, number + 1),
+                _ => assert_eq!(then, now, "line {}", number + 1),
+            }
+        } else {
+            clients.remove(&who).expect("it is there").close();
+        }
+        meanwhile();
+    }
+}
+
+fn open(server: &Server, who: &str, path: &str) -> Client {
+    let person = match who {
+        "bob" => BOB,
+        "carol" => support::CAROL,
+        _ => ALICE,
+    };
+    match path.split('/').nth(1) {
+        Some("channel") => server.channel(person, path.trim_start_matches("/channel/")),
+        Some("chat") => server.join(person, DEMO),
+        _ => Client::open(server.address, path),
+    }
+}
+
+#[track_caller]
+fn same(then: &Value, now: &Value, may_add: bool, ids: &mut HashMap<String, String>, line: usize) {
+    match (then, now) {
+        (Value::Object(then), Value::Object(now)) => {
+            assert!(may_add || then.len() == now.len(), "line {line}: {now:?}");
+            for (field, value) in then {
+                let new = now.get(field).unwrap_or_else(|| panic!("line {line}: no {field}"));
+                match field.as_str() {
+                    "timestamp" | "time" => assert_eq!(new.as_str().map(str::len), value.as_str().map(str::len)),
+                    "id" | "messageId" => {
+                        let (value, new) = (value.as_str().expect("an id"), new.as_str().expect("an id"));
+                        let known = ids.entry(value.to_owned()).or_insert_with(|| new.to_owned());
+                        assert_eq!(known, new, "line {line}: another message");
+                    }
+                    _ => same(value, new, may_add, ids, line),
+                }
+            }
+        }
+        (Value::Array(then), Value::Array(now)) => {
+            assert_eq!(then.len(), now.len(), "line {line}");
+            then.iter().zip(now).for_each(|(then, now)| same(then, now, may_add, ids, line));
+        }
+        _ => assert_eq!(then, now, "line {line}"),
+    }
+}
+
+#[test]
+fn clients_of_the_version_before_hear_what_they_heard_then() {
+    let server = Server::start();
+    plays_as_before(&server, "channel.ndjson", true, || {});
+    plays_as_before(&server, "rooms.ndjson", false, || {});
+    plays_as_before(&server, "propromo.ndjson", false, || {});
+}
+
+#[test]
+fn an_app_of_the_version_before_hears_the_same_while_another_client_changes_messages() {
+    let server = Server::with().env("HISTORY_ON_JOIN", "2").env("MESSAGE_RATE", "0").start();
+    let mut carla = server.channel(ALICE, DEMO);
+    // Said before, and changed all the time while the recording is played.
+    let id = carla.post("before")["id"].clone();
+    let gone = carla.post("before, too")["id"].clone();
+    carla.ask(json!({"type": "delete", "id": gone}));
+    carla.ask(json!({"type": "delete", "id": id}));
+    carla.wait_for("deleted");
+    carla.wait_for("deleted");
+    let mut turn = 0;
+    let mut watcher = server.channel(BOB, DEMO);
+    plays_as_before(&server, "propromo.ndjson", false, || {
+        turn += 1;
+        let frames = watcher.hear_all_up_to_now();
+        for frame in frames.iter().filter(|frame| frame["type"] == "message") {
+            let on = turn % 2 == 0;
+            carla.ask(json!({"type": "react", "id": frame["id"], "emoji": "👍", "on": true}));
+            carla.wait_for("reacted");
+            carla.ask(json!({"type": "react", "id": frame["id"], "emoji": "🎉", "on": on}));
+        }
+    });
+}
