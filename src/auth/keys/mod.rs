@@ -205,7 +205,7 @@ fn secret(name: &str, text: &str) -> Result<HS256Key, KeyError> {
     if text.len() < MIN_SECRET {
         return Err(KeyError(format!(
             "{name} has {} bytes; an HS256 secret needs at least {MIN_SECRET} (RFC 7518 §3.2). `keys.sh hs256` makes \
-             one",
+             one. If it is the path of a key, use JWT_PRIVATE_KEY_FILE",
             text.len()
         )));
     }
