@@ -103,7 +103,20 @@ impl Page {
     }
 }
 
+/// Refuses what another site's page can send without being asked whether it may (Fetch §2.2.2): a page says `Origin`, and
+/// needs a permission (CORS) for JSON that says so. Programs may label their JSON as they like.
+fn not_from_another_site(request: &Request) -> Result<(), Refusal> {
+    let media = request.header("content-type").and_then(|value| value.split(';').next()).unwrap_or_default();
+    match request.header("origin") {
+        Some(_) if !media.trim().eq_ignore_ascii_case("application/json") => {
+            Err(Refusal::new(Reason::UnsupportedMediaType, "A page must send JSON, and say so in `Content-Type`."))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    not_from_another_site(request)?;
     let wanted = Asked::read(&request.body)?.of(None)?;
     if chat.chat_rooms.find(RoomKey::Title(wanted.title()))?.is_some() {
         return Err(about(Reason::RoomTitleTaken, "title"));
@@ -198,6 +211,7 @@ fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
 /// Of a room that is not there a password is checked as well: so a hidden one is not told from it, by the answer, by the
 /// time it takes, or by when guesses are too many.
 fn enter(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    not_from_another_site(request)?;
     let asked = room::key(params.get("id"));
     let room = chat.chat_rooms.find(asked)?;
     if room.as_ref().is_some_and(|room| room.fields.access == Access::Public) {

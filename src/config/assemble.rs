@@ -183,6 +183,12 @@ impl Settings {
                  refuses the tokens of the others"
             ));
         }
+        if self.get(&PUBLIC_ROOM_CHANGES, value::public_room_changes)? == super::PublicRoomChanges::Anyone {
+            let changes = self.name_of(&PUBLIC_ROOM_CHANGES);
+            doubts.push(format!(
+                "{changes} is `anyone`: whoever finds a public room may change, close or delete it; `creator` is safer"
+            ));
+        }
         Ok(doubts)
     }
 
@@ -352,8 +358,10 @@ mod tests {
 
     #[test]
     fn what_can_hardly_be_meant_is_said() {
-        assert!(settings(&[]).doubts().unwrap().is_empty());
+        assert_eq!(settings(&[]).doubts().unwrap().len(), 1, "anyone may change public rooms");
+        let safe = ("PUBLIC_ROOM_CHANGES", "creator");
+        assert!(settings(&[safe]).doubts().unwrap().is_empty());
         assert!(settings(&[("STREAM_JWT_SECRET", "my_secret")]).doubts().unwrap()[0].contains("has 9 bytes"));
-        assert_eq!(settings(&[("SEND_QUEUE", "2048"), ("HISTORY_MAX", "10")]).doubts().unwrap().len(), 2);
+        assert_eq!(settings(&[("SEND_QUEUE", "2048"), ("HISTORY_MAX", "10"), safe]).doubts().unwrap().len(), 2);
     }
 }

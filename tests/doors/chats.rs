@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, thread};
 use support::{
     Server,
     chats::{SECRET_OF_ROOM, ask, closed_room, fails, fields, public_room},
+    http::post_with,
 };
 
 #[test]
@@ -192,4 +193,31 @@ fn its_creator_may_change_a_public_room_with_the_key_if_the_setting_says_so() {
     assert_eq!(ask(&server, "PUT", &path, Some(&key), Some(json!({"title": "Still mine"}))).status, 200);
     fails(&ask(&server, "DELETE", "/chats/1", Some(&key), None), 401, 104, "token");
     assert_eq!(ask(&server, "DELETE", &path, Some(&key), None).status, 200);
+}
+
+// Seen to fail without the arm for `FIRST` in `api::chats::may_change`: it is renamed, hidden and deleted.
+#[test]
+fn the_public_chat_is_changed_by_nobody_but_the_operators() {
+    let server = Server::start();
+    for change in [json!({"title": "Mine"}), json!({"visibility": "hidden", "password": SECRET_OF_ROOM})] {
+        fails(&ask(&server, "PUT", "/chats/1", None, Some(change)), 401, 104, "token");
+    }
+    fails(&ask(&server, "DELETE", "/chats/1", None, None), 401, 104, "token");
+    assert_eq!(ask(&server, "GET", "/chats/1", None, None).json()["title"], "Public Chat");
+}
+
+// Seen to fail without `not_from_another_site` in `api::chats::create`: the page's room is made.
+#[test]
+fn another_sites_page_makes_no_room_with_a_request_that_needs_no_permission() {
+    let server = Server::start();
+    let body = json!({"title": "By a page", "visibility": "public"}).to_string();
+    let post = |headers: &[(&str, &str)]| server.connect().send(post_with("/chats", headers, &body)).response();
+    for media in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"] {
+        let answer = post(&[("Origin", "https://evil.example"), ("Content-Type", media)]);
+        fails(&answer, 415, 415, "");
+    }
+    fails(&post(&[("Origin", "null")]), 415, 415, "");
+    assert_eq!(ask(&server, "GET", "/chats", None, None).json().as_array().expect("a list").len(), 1);
+    // A program says no origin, and may label its JSON as it likes.
+    assert_eq!(post(&[("Content-Type", "text/plain")]).status, 201);
 }
