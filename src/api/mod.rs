@@ -10,6 +10,7 @@ pub mod cors;
 pub mod credentials;
 pub mod health;
 pub mod home;
+pub mod hooks;
 pub mod idle_rooms;
 pub mod login;
 pub mod room_end;

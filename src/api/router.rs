@@ -3,7 +3,7 @@
 //! A group of endpoints is one file with an `ENDPOINTS` table; to add one, name it in [`PUBLIC`].
 
 use super::{
-    chats, cors, health, home, login,
+    chats, cors, health, home, hooks, login,
     route::{Endpoints, Params, Route},
     stream, ticket, v1,
 };
@@ -30,6 +30,8 @@ const PUBLIC: &[&Endpoints] = &[
 ];
 /// What is there if backends have keys.
 const BACKENDS: &[&Endpoints] = &[&v1::ENDPOINTS];
+/// What is there if GitHub's secret is known.
+const HOOKS: &[&Endpoints] = &[&hooks::ENDPOINTS];
 /// What is served on `ADMIN_LISTEN`.
 const ADMIN: &[&Endpoints] = &[&health::ENDPOINTS, &health::FIGURES];
 
@@ -38,7 +40,7 @@ const NOWHERE: &str = "none";
 
 /// Every method and pattern that is answered, at whichever address.
 pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let routes = PUBLIC.iter().chain(BACKENDS).chain(ADMIN).flat_map(|endpoints| endpoints.routes);
+    let routes = PUBLIC.iter().chain(BACKENDS).chain(HOOKS).chain(ADMIN).flat_map(|endpoints| endpoints.routes);
     routes.flat_map(|route| route.methods.iter().map(|method| (method.as_str(), route.pattern)))
 }
 
@@ -50,7 +52,8 @@ pub fn is_at_once(method: Method, segments: &[String]) -> bool {
 /// Answers a request that came in on `LISTEN`.
 pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     let backends = if chat.config.api_keys.is_empty() { &[] } else { BACKENDS };
-    let tables = PUBLIC.iter().chain(backends).copied();
+    let hooks = if chat.config.github_webhook_secret.is_some() { HOOKS } else { &[] };
+    let tables = PUBLIC.iter().chain(backends).chain(hooks).copied();
     let begun = Instant::now();
     let (endpoint, mut reply) = answer(chat, &request, tables);
     cors::permit(&chat.config.origins, request.method, |name| request.header(name), &mut reply);
@@ -253,7 +256,7 @@ mod tests {
 
     #[test]
     fn every_route_can_be_reached() {
-        for tables in [[PUBLIC, BACKENDS].concat(), ADMIN.to_vec()] {
+        for tables in [[PUBLIC, BACKENDS, HOOKS].concat(), ADMIN.to_vec()] {
             let mut seen = HashSet::new();
             for route in tables.iter().flat_map(|endpoints| endpoints.routes) {
                 assert!(route.pattern.starts_with('/') && !route.methods.is_empty(), "{}", route.pattern);

@@ -63,6 +63,7 @@ impl Settings {
             },
             login_token_use: self.get(&LOGIN_TOKEN_USE, value::login_token_use)?,
             auth_by_query: self.get(&AUTH_BY_QUERY, value::switch)?,
+            github_webhook_secret: self.text(&GITHUB_WEBHOOK_SECRET).map(str::to_owned),
             first_message_auth: self.get(&FIRST_MESSAGE_AUTH, value::switch)?,
             ws_token_reuse: self.get(&WS_TOKEN_REUSE, value::switch)?,
             public_room_changes: self.get(&PUBLIC_ROOM_CHANGES, value::public_room_changes)?,

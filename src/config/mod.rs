@@ -60,6 +60,8 @@ pub struct Config {
     pub stream: StreamSettings,
     pub login_token_use: LoginTokenUse,
     pub auth_by_query: bool,
+    /// What GitHub signs its deliveries with.
+    pub github_webhook_secret: Option<String>,
     pub first_message_auth: bool,
     pub ws_token_reuse: bool,
     pub public_room_changes: PublicRoomChanges,

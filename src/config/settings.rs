@@ -121,6 +121,7 @@ settings! {
     STREAM_PUBLIC: Form::Switch, "false", "whether anybody may listen to streams, without a token";
     STREAM_PUBLISH_LOOPBACK: Form::Switch, "false", "whether programs on this machine may publish without the key";
     AUTH_BY_QUERY: Form::Switch, "false", "whether `GET /auth` also takes `?user=&pwd=`; proxies log addresses, and passwords with them";
+    GITHUB_WEBHOOK_SECRET: Form::Secret, "", "what GitHub signs its deliveries to `/hooks/github/:room` with; without it that is not there";
     FIRST_MESSAGE_AUTH: Form::Switch, "true", "whether `/channel/…` may be opened without a token, to authenticate by the first message";
     WS_TOKEN_REUSE: Form::Switch, "false", "whether a token of `/token/ws` may be used again until it expires";
     PUBLIC_ROOM_CHANGES: Form::Word(value::PUBLIC_ROOM_CHANGES), "anyone", "who may change or delete a public room: `anyone`, `creator` or `nobody`";

@@ -13,6 +13,8 @@ const FRAMING_PER_BYTE: usize = 5;
 pub struct Decoder {
     state: State,
     body: Vec<u8>,
+    /// Bytes of content that were taken out before.
+    taken_out: usize,
     max_body: usize,
     framing: usize,
 }
@@ -28,7 +30,7 @@ enum State {
 impl Decoder {
     /// For a body of at most `max_body` bytes.
     pub fn new(max_body: usize) -> Decoder {
-        Decoder { state: State::Size, body: Vec::new(), max_body, framing: 0 }
+        Decoder { state: State::Size, body: Vec::new(), taken_out: 0, max_body, framing: 0 }
     }
 
     /// Takes what it can of `input` and says how many bytes that was; the rest must be offered again with more behind
@@ -53,7 +55,7 @@ impl Decoder {
                     let Some(line) = line(rest)? else { return Ok(taken) };
                     taken += line.len() + 2;
                     self.framing += line.len() + 2;
-                    if self.framing > MAX_FRAMING + FRAMING_PER_BYTE * self.body.len() {
+                    if self.framing > MAX_FRAMING + FRAMING_PER_BYTE * self.received() {
                         return Err(malformed("The chunks of the body are mostly framing."));
                     }
                     self.state = self.after(line)?;
@@ -69,7 +71,13 @@ impl Decoder {
 
     /// Bytes of content so far.
     pub fn received(&self) -> usize {
-        self.body.len()
+        self.taken_out + self.body.len()
+    }
+
+    /// The content since this was asked last.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.taken_out += self.body.len();
+        std::mem::take(&mut self.body)
     }
 
     pub fn into_body(self) -> Vec<u8> {
@@ -80,7 +88,7 @@ impl Decoder {
         match self.state {
             State::Size => match size(line)? {
                 0 => Ok(State::Trailers),
-                size if size > self.max_body - self.body.len() => Err(Reason::BodyTooLarge.into()),
+                size if size > self.max_body - self.received() => Err(Reason::BodyTooLarge.into()),
                 size => Ok(State::Content(size)),
             },
             State::ContentEnd if line.is_empty() => Ok(State::Size),

@@ -5,6 +5,7 @@ pub mod body;
 pub mod chunked;
 pub mod client_address;
 pub mod head;
+pub mod intake;
 pub mod multipart;
 pub mod parameters;
 pub mod parse;

@@ -24,13 +24,14 @@ pub mod upgrade;
 pub mod watchdog;
 
 use crate::{
-    api::{idle_rooms, room_end, router},
+    api::{hooks::GithubIntake, idle_rooms, room_end, router},
     chat::Chat,
     config::{
         Config,
         ceilings::{self, Need},
     },
     gateway::{self, Gateway, handler::Handler},
+    http::intake::Intake,
     limits::places::AddressPlaces,
     start_error::StartError,
     vital,
@@ -107,7 +108,10 @@ impl Server {
         let tls = tls.transpose()?.map(Arc::new);
         let by_address = chat.config.limits.max_connections_per_address;
         let places = Places { connections: max_connections, by_address, requests: gateway::POOL_SIZE };
-        let mut main = Listening::new(&chat, listeners.main, tls.clone(), places, handler, doors)?;
+        let github = chat.config.github_webhook_secret.as_deref();
+        let intake = github.map(|secret| Box::new(GithubIntake::new(secret)) as Box<dyn Intake>);
+        let mut main =
+            Listening::new(&chat, listeners.main, tls.clone(), places, Answering { handler, upgrades: doors, intake })?;
         main.acceptor = main.acceptor.with_figures(&chat.metrics);
         let looked_at = Arc::downgrade(&main.service);
         chat.metrics.look(move |metrics| {
@@ -125,7 +129,8 @@ impl Server {
                 Handler::new(move |request| router::handle_admin(&chat, request))
             };
             let places = Places { connections: ADMIN_CONNECTIONS, by_address: 0, requests: ADMIN_POOL_SIZE };
-            Listening::new(&chat, vec![listener], None, places, handler, Box::new(NoDoors))
+            let answering = Answering { handler, upgrades: Box::new(NoDoors), intake: None };
+            Listening::new(&chat, vec![listener], None, places, answering)
         });
         Ok(Server { chat, addresses, main, admin: admin.transpose()?, tls, stopper, stop })
     }
@@ -173,22 +178,29 @@ struct Places {
     requests: usize,
 }
 
+/// What answers on one address.
+struct Answering {
+    handler: Handler,
+    upgrades: Box<dyn Upgrades>,
+    intake: Option<Box<dyn Intake>>,
+}
+
 impl Listening {
     fn new(
         chat: &Chat,
         listeners: Vec<TcpListener>,
         tls: Option<Arc<Tls>>,
         places: Places,
-        handler: Handler,
-        upgrades: Box<dyn Upgrades>,
+        answering: Answering,
     ) -> Result<Listening, StartError> {
+        let Answering { handler, upgrades, intake } = answering;
         let gateway = Gateway::start(places.requests, handler)
             .map_err(failed("start the inner HTTP server (its socket goes to TMPDIR, which must be writable)"))?;
         let (limits, trusted) = (chat.config.limits.clone(), chat.config.trusted_proxies.clone());
         let by_address = AddressPlaces::new(places.by_address);
         let (proxies, at_proxies) = (trusted.clone(), by_address.clone());
         let service = Service::new(limits, trusted, gateway, upgrades, chat.metrics.clone(), at_proxies);
-        let service = Arc::new(service);
+        let service = Arc::new(service.with_intake(intake));
         let serving = service.clone();
         let acceptor = match tls {
             None => Acceptor::new(listeners, places.connections, TurnedAway::told(), move |stream, peer| {

@@ -11,7 +11,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{IpAddr, TcpStream},
     time::Duration,
 };
@@ -98,6 +98,22 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The same body, to be read as it comes, of at most `most` bytes. What is left of it must be read before the next head.
+    pub fn streamed(&mut self, head: &Head, most: usize) -> Result<Streamed<'_, 'a>, End> {
+        let left = match head.body {
+            BodyLength::Known(length) => match usize::try_from(length) {
+                Ok(length) if length <= most => Left::Known(length),
+                _ => return Err(Refusal::from(Reason::BodyTooLarge).into()),
+            },
+            BodyLength::Chunked => Left::Chunked(Decoder::new(most)),
+        };
+        if self.buffer.is_empty() && !matches!(left, Left::Known(0)) {
+            self.invite(head)?;
+        }
+        let pace = Pace::start(self.limits.head_deadline);
+        Ok(Streamed { reader: self, left, pace, received: 0, end: None })
+    }
+
     /// What has arrived behind the last request.
     pub fn into_early(self) -> Vec<u8> {
         self.buffer
@@ -164,6 +180,81 @@ impl<'a> Reader<'a> {
                     return Err(late.into());
                 }
                 Err(_) => return Err(End::Quiet),
+            }
+        }
+    }
+}
+
+/// A body that is read as it comes.
+pub struct Streamed<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    left: Left,
+    pace: Pace,
+    received: usize,
+    end: Option<End>,
+}
+
+enum Left {
+    Known(usize),
+    Chunked(Decoder),
+}
+
+impl Streamed<'_, '_> {
+    /// Why it could not be read to its end, if that was so. Then the connection must be closed.
+    pub fn end(self) -> Option<End> {
+        self.end
+    }
+
+    /// Takes what has arrived of it; nothing at its end.
+    fn part(&mut self, most: usize) -> Result<Vec<u8>, End> {
+        loop {
+            match &mut self.left {
+                Left::Known(0) => return Ok(Vec::new()),
+                Left::Known(left) => {
+                    let length = self.reader.buffer.len().min(*left).min(most);
+                    if length > 0 {
+                        *left -= length;
+                        self.received += length;
+                        return Ok(self.reader.buffer.drain(..length).collect());
+                    }
+                }
+                Left::Chunked(decoder) => {
+                    // No more content than framing and content together.
+                    let offered = self.reader.buffer.len().min(most);
+                    let taken = decoder.feed(&self.reader.buffer[..offered])?;
+                    self.reader.buffer.drain(..taken);
+                    let content = decoder.take();
+                    self.received += content.len();
+                    if !content.is_empty() {
+                        return Ok(content);
+                    }
+                    if taken > 0 && !decoder.is_done() {
+                        continue;
+                    }
+                    if decoder.is_done() {
+                        return Ok(content);
+                    }
+                }
+            }
+            let left = self.pace.left(self.received).ok_or(too_slow())?;
+            self.reader.receive(left, too_slow())?;
+        }
+    }
+}
+
+impl Read for Streamed<'_, '_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.end.is_some() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        match self.part(out.len()) {
+            Ok(part) => {
+                out[..part.len()].copy_from_slice(&part);
+                Ok(part.len())
+            }
+            Err(end) => {
+                self.end = Some(end);
+                Err(ErrorKind::UnexpectedEof.into())
             }
         }
     }

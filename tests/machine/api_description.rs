@@ -22,6 +22,7 @@ fn server() -> Server {
         .env("ADMIN_LISTEN", "127.0.0.1:0")
         .env("STREAM_JWT_SECRET", STREAM_SECRET)
         .env("STREAM_PUBLISH_KEY", PUBLISH_KEY)
+        .env("GITHUB_WEBHOOK_SECRET", "It's a Secret to Everybody")
         .start()
 }
 
@@ -131,6 +132,7 @@ fn every_answer_is_as_it_is_described() {
     rooms(&requests, &server);
     closed_rooms(&requests, &server);
     backends(&requests, &server);
+    github(&requests, &server);
     limits(&requests);
     operators(&requests, &server);
     others(&requests, &server);
@@ -289,9 +291,7 @@ fn backends(requests: &Requests, server: &Server) {
     }
     let before = example(&requests.document, room) + "?before=yesterday";
     requests.compare("GET", room, 400, &server.call("GET", &before, None));
-    for (method, path, operation) in
-        requests.operations().filter(|(.., one)| one.at("tags").list()[0].text() == "backends")
-    {
+    for (method, path, operation) in requests.operations().filter(|(_, path, _)| path.starts_with("/api/v1")) {
         let (method, target) = (method.to_uppercase(), example(&requests.document, path));
         if path != "/api/v1/tokens" {
             requests.compare(&method, path, 401, &call(server.address, "wrong", &method, &target, None));
@@ -312,6 +312,31 @@ fn backends(requests: &Requests, server: &Server) {
             requests.compare(&method.to_uppercase(), path, 429, &refused.expect("an end to guessing"));
         }
     }
+}
+
+/// The signatures of what GitHub sends here, with [`server`]'s secret; the second stands in GitHub's documentation.
+const EMPTY_SIGNED: &str = "sha256=50b0123e6e44430d2c43ecca0ee520d961ffd326425c07859f70a57161c3ebcd";
+const HELLO_SIGNED: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+const PUSH_SIGNED: &str = "sha256=8427ada8af40eaf4cd9980045c74a112913638457d0b08f61cb39b2c1229c0ce";
+
+/// What GitHub sends.
+fn github(requests: &Requests, server: &Server) {
+    let send = |room: &str, event: &str, signature: &str, body: &str, length: usize| {
+        let head = format!(
+            "POST /hooks/github/{room} HTTP/1.1\r\nHost: chat.test\r\nX-GitHub-Event: {event}\r\nX-GitHub-Delivery: d\r\n\
+             X-Hub-Signature-256: {signature}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        server.connect().send(head).response()
+    };
+    let compare = |status: u16, answer: &Response| requests.compare("POST", "/hooks/github/{room}", status, answer);
+    compare(200, &send("channel%3Alobby", "ping", EMPTY_SIGNED, "{}", 2));
+    compare(202, &send("channel%3Alobby", "star", EMPTY_SIGNED, "{}", 2));
+    compare(400, &send("channel%3Alobby", "star", HELLO_SIGNED, "Hello, World!", 13));
+    compare(401, &send("channel%3Alobby", "star", HELLO_SIGNED, "{}", 2));
+    compare(404, &send("lobby", "star", EMPTY_SIGNED, "{}", 2));
+    compare(413, &send("channel%3Alobby", "star", EMPTY_SIGNED, "", 26_214_401));
+    let push = r#"{"ref":"refs/heads/main","deleted":true}"#;
+    compare(403, &send("stream%3Ablocks", "push", PUSH_SIGNED, push, push.len()));
 }
 
 /// What is answered 429.
@@ -378,7 +403,7 @@ fn what_needs_a_token_is_refused_without_one() {
         assert!(matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.status);
         needed += 1;
     }
-    assert_eq!(needed, 13);
+    assert_eq!(needed, 14);
 }
 
 /// What is said over WebSockets.

@@ -4,10 +4,10 @@
 
 mod body;
 mod call;
-mod messages;
+pub mod messages;
 mod moderation;
 mod presence;
-mod rooms;
+pub mod rooms;
 mod tokens;
 
 use super::{

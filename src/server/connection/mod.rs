@@ -16,6 +16,7 @@ use crate::{
     http::{
         answer::{self, Persistence},
         head::{BodyLength, Head, Method},
+        intake::Intake,
         reply::Reply,
     },
     limits::places::{AddressPlace, AddressPlaces},
@@ -45,6 +46,7 @@ pub struct Service {
     trusted: Vec<IpNet>,
     gateway: Gateway,
     upgrades: Box<dyn Upgrades>,
+    intake: Option<Box<dyn Intake>>,
     metrics: Arc<Metrics>,
     /// For what proxies pass on: whoever else connects has taken its place already.
     by_address: AddressPlaces,
@@ -62,7 +64,12 @@ impl Service {
         by_address: AddressPlaces,
     ) -> Service {
         let (in_flight, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Service { limits, trusted, gateway, upgrades, metrics, by_address, in_flight, stopping }
+        Service { limits, trusted, gateway, upgrades, intake: None, metrics, by_address, in_flight, stopping }
+    }
+
+    /// The same, which reads some large bodies as they come.
+    pub fn with_intake(self, intake: Option<Box<dyn Intake>>) -> Service {
+        Service { intake, ..self }
     }
 
     /// Serves a connection until it ends, or has become a WebSocket: that is the rest.
@@ -162,7 +169,16 @@ impl Service {
             let reply = self.refuse(head, &segments, Reason::UpgradeRequired.into());
             return Ok(self.reply(head, reply));
         }
-        let body = reader.body(head)?;
+        let body = match &self.intake {
+            Some(intake) if intake.takes(head.method, &segments) => match digested(&**intake, reader, head)? {
+                Ok(body) => body,
+                Err(refusal) => {
+                    let reply = self.metrics.refuse(refusal, head.client, CONNECTION, Reply::from);
+                    return Ok(self.reply(head, reply));
+                }
+            },
+            _ => reader.body(head)?,
+        };
         let persistence = self.persistence(head);
         Ok(match self.gateway.exchange(head, &body, persistence) {
             Ok(bytes) => Next::Answer(bytes, persistence),
@@ -248,6 +264,16 @@ impl Service {
             }
         }
         Ok(())
+    }
+}
+
+/// What the endpoint gets in place of a large body, or why that is refused.
+fn digested(intake: &dyn Intake, reader: &mut Reader, head: &Head) -> Result<Result<Vec<u8>, Refusal>, End> {
+    let mut body = reader.streamed(head, intake.most())?;
+    let digest = intake.digest(head, &mut body);
+    match body.end() {
+        Some(end) => Err(end),
+        None => Ok(digest),
     }
 }
 
