@@ -10,7 +10,7 @@ use crate::{
     http::{reply::Reply, request::Request},
     message::{BOT, Draft, Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    store::log::Appended,
+    store::log::{Appended, is_full_page},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -91,13 +91,17 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
             From::After(id) => following(chat, &room, id, limit + 1)?,
         };
         let found = messages.len();
+        let mut more = false;
         if matches!(from, From::After(_)) {
             messages.truncate(fitting(messages.iter(), limit));
         } else {
+            if found <= limit && is_full_page(&messages) {
+                more = !chat.log.history(&room, messages.first().map(|message| message.id), 1)?.is_empty();
+            }
             let fitting = fitting(messages.iter().rev(), limit);
             messages.drain(..found - fitting);
         }
-        let page = channel_frame::messages(&room, &messages, messages.len() < found);
+        let page = channel_frame::messages(&room, &messages, more || messages.len() < found);
         Ok(Reply::new(200, "application/json", page).with("Cache-Control", "no-store"))
     })
 }
