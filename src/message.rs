@@ -14,6 +14,9 @@ use uuid::Uuid;
 pub struct RoomName(Arc<str>);
 
 impl RoomName {
+    /// Bytes that a channel or a stream may be called by.
+    pub const MAX: usize = 256;
+
     pub fn monitor(hash: &str) -> RoomName {
         RoomName::from_store(&format!("monitor:{hash}"))
     }

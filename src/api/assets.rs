@@ -2,7 +2,7 @@
 
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
-use std::{fmt::Write, io::Write as _, sync::LazyLock};
+use std::{io::Write as _, sync::LazyLock};
 
 /// One file of `src/web`.
 pub struct Asset {
@@ -72,10 +72,7 @@ pub fn find(name: &str) -> Option<&'static Prepared> {
 
 fn prepare(asset: &'static Asset, served: String) -> Prepared {
     let bytes = served.into_bytes();
-    let hash = Sha256::digest(&bytes).iter().take(16).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let hash = base16ct::lower::encode_string(&Sha256::digest(&bytes)[..16]);
     let gzip = gzip(&bytes).filter(|packed| packed.len() < bytes.len());
     Prepared {
         asset,

@@ -7,12 +7,9 @@ use crate::{
     limits::guesses::LoginLimits,
     message::is_bot,
     refusal::{Reason, Refusal},
-    store::accounts::{Account, Accounts},
+    store::accounts::{Account, Accounts, MAX_EMAIL},
 };
 use std::net::IpAddr;
-
-/// The longest address that can receive mail (RFC 5321 §4.5.3.1.3, less the angle brackets).
-const MAX_EMAIL: usize = 254;
 
 /// What a person logs in with. Never logged, so there is no `Debug`.
 pub struct Credentials {

@@ -62,7 +62,7 @@ pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     }
     let time = begun.elapsed();
     chat.metrics.answered(endpoint, reply.status, time);
-    tracing::debug!(method = word(request.method), endpoint, status = reply.status, ?time, client = %request.client, "answered");
+    tracing::debug!(method = request.method.as_str(), endpoint, status = reply.status, ?time, client = %request.client, "answered");
     reply
 }
 
@@ -90,7 +90,7 @@ fn answer(
             (route.pattern, answer.unwrap_or_else(|refusal| refuse(refusal, route.pattern, endpoints.refused)))
         }
         Found::Methods(pattern, methods) => {
-            let allow = methods.iter().map(|method| word(*method)).collect::<Vec<_>>().join(", ");
+            let allow = methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
             let reply = if request.method == Method::Options {
                 Reply::empty(204)
             } else {
@@ -151,18 +151,6 @@ fn find<'a>(method: Method, segments: &'a [String], tables: impl Iterator<Item =
     Found::Methods(pattern, methods)
 }
 
-pub(super) fn word(method: Method) -> &'static str {
-    match method {
-        Method::Get => "GET",
-        Method::Head => "HEAD",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Patch => "PATCH",
-        Method::Delete => "DELETE",
-        Method::Options => "OPTIONS",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,7 +178,7 @@ mod tests {
     fn looked_up(method: Method, path: &str) -> String {
         match find(method, &segments(path), [&ROOMS].into_iter()) {
             Found::Endpoint(_, route, _) => route.pattern.to_owned(),
-            Found::Methods(_, methods) => methods.into_iter().map(word).collect::<Vec<_>>().join(", "),
+            Found::Methods(_, methods) => methods.into_iter().map(Method::as_str).collect::<Vec<_>>().join(", "),
             Found::Nothing => "nothing".to_owned(),
         }
     }
@@ -261,7 +249,7 @@ mod tests {
             for route in tables.iter().flat_map(|endpoints| endpoints.routes) {
                 assert!(route.pattern.starts_with('/') && !route.methods.is_empty(), "{}", route.pattern);
                 for method in route.methods {
-                    assert!(seen.insert((word(*method), route.pattern)), "{} twice", route.pattern);
+                    assert!(seen.insert((method.as_str(), route.pattern)), "{} twice", route.pattern);
                 }
             }
         }

@@ -9,7 +9,7 @@ use crate::{
     auth::password::Passwords,
     config::sources::Settings,
     store::{
-        accounts::Accounts,
+        accounts::{Accounts, MAX_EMAIL},
         sqlite::admin::{AccountSummary, AdminError, NewAccount},
     },
 };
@@ -142,7 +142,7 @@ pub fn email(text: &str) -> Result<String, String> {
     let (local, domain) = text.rsplit_once('@').unwrap_or_default();
     let sound = !local.is_empty()
         && !domain.is_empty()
-        && text.len() <= 254
+        && text.len() <= MAX_EMAIL
         && !text.contains(|c: char| c.is_control() || c.is_whitespace());
     sound.then(|| text.to_owned()).ok_or_else(|| "an email address such as ann@example.org is needed".into())
 }

@@ -34,9 +34,6 @@ use std::{
 /// The room of a path that names none.
 const DEFAULT_ROOM: &str = "lobby";
 
-/// Bytes of a room's name.
-const MAX_ROOM_NAME: usize = 256;
-
 pub struct Channel;
 
 impl Door for Channel {
@@ -120,7 +117,7 @@ fn channel(segments: &[String], presented: Option<&Presented>) -> Result<String,
         ([_, _, name], true) | ([_, name], false) => name,
         _ => return Err(Reason::NotFound.into()),
     };
-    if name.len() > MAX_ROOM_NAME || name.chars().any(char::is_control) {
+    if name.len() > RoomName::MAX || name.chars().any(char::is_control) {
         return Err(Refusal::new(
             Reason::BadRequest,
             "A channel's name has at most 256 bytes and no control characters.",

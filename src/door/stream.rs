@@ -23,9 +23,6 @@ use std::{sync::Arc, time::SystemTime};
 /// The stream of a path that names none.
 const DEFAULT_STREAM: &str = "default";
 
-/// Bytes of a stream's name.
-const MAX_NAME: usize = 256;
-
 /// How all listeners are called: they have no names.
 const LISTENER: &str = "listener";
 
@@ -88,7 +85,7 @@ pub fn access(chat: &Chat) -> Result<Access<'_>, Refusal> {
 /// The stream that a path names.
 pub fn stream_name(segments: &[String]) -> Result<RoomName, Refusal> {
     let name = segments.get(1).map_or(DEFAULT_STREAM, String::as_str);
-    if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+    if name.len() > RoomName::MAX || name.chars().any(char::is_control) {
         return Err(Refusal::new(
             Reason::BadRequest,
             "A stream's name has at most 256 bytes and no control characters.",

@@ -22,10 +22,11 @@ use crate::{
 };
 use backend::{Backend, CLIENT_HEADER, GREETING};
 use handler::Handler;
+use parking_lot::{Condvar, Mutex};
 use std::{
     io::{self, ErrorKind, Read, Write},
     os::unix::net::UnixStream,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -102,13 +103,13 @@ impl Gateway {
 
     /// How many endpoints can run at a time, and how many do.
     pub fn workers(&self) -> (usize, usize) {
-        (self.size, self.size - lock(&self.free).len())
+        (self.size, self.size - self.free.lock().len())
     }
 
     /// Waits for a place in the pool.
     fn place(&self) -> Result<Place<'_>, Refusal> {
         let deadline = Instant::now() + self.pool_deadline;
-        let mut free = lock(&self.free);
+        let mut free = self.free.lock();
         loop {
             // The one given back last is taken first: its thread at the other end is the warmest.
             if let Some(link) = free.pop() {
@@ -119,13 +120,13 @@ impl Gateway {
                 let sentence = "The server has all the requests it can answer at a time; try again.";
                 return Err(Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(1)));
             }
-            (free, _) = self.freed.wait_timeout(free, left).unwrap_or_else(PoisonError::into_inner);
+            self.freed.wait_for(&mut free, left);
         }
     }
 
     /// A new connection; to a new tiny_http, if the one there is has stopped accepting. One at a time, see [`GREETING`].
     fn connect(&self) -> io::Result<Link> {
-        let mut backend = lock(&self.backend);
+        let mut backend = self.backend.lock();
         // If it accepts but gives no answer it is busy, and another one would only make that worse.
         if let Ok(stream) = backend.connect() {
             return Link::open(&backend, stream);
@@ -157,7 +158,7 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        lock(&self.gateway.free).push(self.link.take());
+        self.gateway.free.lock().push(self.link.take());
         self.gateway.freed.notify_one();
     }
 }
@@ -258,9 +259,4 @@ fn encode(head: &Head, headers: &[&(String, String)], body: &[u8]) -> Vec<u8> {
     push(&["content-length: ", &body.len().to_string(), "\r\n\r\n"]);
     request.extend_from_slice(body);
     request
-}
-
-/// Nothing that is guarded here can be left half done by a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -191,7 +191,7 @@ fn past_the_pool_requests_are_refused_after_a_while() {
 #[test]
 fn a_broken_connection_is_replaced() {
     let gateway = gateway(1, |_| ok("fine"));
-    let broken = lock(&gateway.free)[0].as_ref().unwrap().stream.try_clone().unwrap();
+    let broken = gateway.free.lock()[0].as_ref().unwrap().stream.try_clone().unwrap();
     broken.shutdown(std::net::Shutdown::Both).unwrap();
     let refusal = gateway.exchange(&get("/"), b"", Persistence::Kept).unwrap_err();
     assert_eq!(refusal.reason, Reason::Unavailable);
@@ -201,8 +201,8 @@ fn a_broken_connection_is_replaced() {
 #[test]
 fn a_tiny_http_that_accepts_no_more_is_replaced() {
     let gateway = gateway(1, |_| ok("fine"));
-    *lock(&gateway.backend) = Arc::new(Backend::start(1, gateway.handler.clone()).unwrap().deaf());
-    lock(&gateway.free)[0] = None;
+    *gateway.backend.lock() = Arc::new(Backend::start(1, gateway.handler.clone()).unwrap().deaf());
+    gateway.free.lock()[0] = None;
     assert_eq!(exchange(&gateway, &get("/"), b"").1, b"fine");
 }
 

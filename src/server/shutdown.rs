@@ -3,6 +3,7 @@
 
 use super::{connection::Service, tls::Tls};
 use crate::{chat::Chat, socket::close::Close, start_error::StartError, vital};
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
@@ -11,7 +12,7 @@ use signal_hook::{
 use std::{
     io::{self, IsTerminal, PipeReader, PipeWriter},
     os::fd::{AsFd, BorrowedFd},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -43,7 +44,7 @@ impl Stopper {
     /// `false` if it had been said before.
     pub fn stop(&self) -> bool {
         // The pipe's end is a state that everybody sees, whenever they look; a byte in it would be read by one.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+        self.0.lock().take().is_some()
     }
 }
 

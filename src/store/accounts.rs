@@ -6,6 +6,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
+/// Bytes of the longest email address (RFC 5321 §4.5.3.1.3, less the angle brackets).
+pub const MAX_EMAIL: usize = 254;
+
 /// An account's key in the Propromo table `users`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(pub i64);

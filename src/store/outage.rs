@@ -1,11 +1,9 @@
 //! What a store can't do at the moment: one line in the log when it begins, one when it is over.
 
+use parking_lot::Mutex;
 use std::{
     fmt::Display,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
 
@@ -40,7 +38,7 @@ impl Outages {
     ///
     /// `cause` is logged, so it must hold no secret.
     pub fn failed(&self, what: &'static str, cause: &dyn Display) {
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         match open.iter_mut().find(|outage| outage.what == what) {
             Some(outage) => outage.failed += 1,
             None => {
@@ -56,7 +54,7 @@ impl Outages {
         if !self.any.load(Ordering::Acquire) {
             return;
         }
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         if let Some(at) = open.iter().position(|outage| outage.what == what) {
             let Outage { since, failed, .. } = open.swap_remove(at);
             let seconds = since.elapsed().as_secs();
@@ -67,11 +65,7 @@ impl Outages {
 
     /// Whether it failed when it was last tried.
     pub fn is_on(&self, what: &'static str) -> bool {
-        self.any.load(Ordering::Acquire) && self.lock().iter().any(|outage| outage.what == what)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Outage>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.any.load(Ordering::Acquire) && self.open.lock().iter().any(|outage| outage.what == what)
     }
 }
 
@@ -88,7 +82,7 @@ mod tests {
 
     impl Write for Log {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -102,7 +96,7 @@ mod tests {
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || work(&Outages::new("account store")));
-        let bytes = log.0.lock().unwrap().clone();
+        let bytes = log.0.lock().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 

@@ -10,12 +10,9 @@ use crate::{
     http::{reply::Reply, request::Request},
     message::is_bot,
     refusal::{Reason, Refusal},
-    store::accounts::{Account, UserId},
+    store::accounts::{Account, MAX_EMAIL, UserId},
 };
 use std::sync::Arc;
-
-/// Bytes of the longest email address (RFC 5321 §4.5.3.1.3, less the angle brackets).
-const MAX_EMAIL: usize = 254;
 
 /// Bytes of what is logged of whom a call was about; more than any room or account is called.
 const MAX_TARGET: usize = 300;

@@ -7,16 +7,13 @@ use crate::{
     store::chat_rooms::RoomKey,
 };
 
-/// Bytes of a room's name without its prefix.
-const MAX_NAME: usize = 256;
-
 /// What is wrong with what is no room's name.
 pub const EXPECTED: &str = "must be monitor:HASH, channel:NAME, stream:NAME or chitchat:ID";
 
 /// The room of this name, if a room can be called so; it need not be there.
 pub fn named(text: &str) -> Option<RoomName> {
     let (kind, name) = text.split_once(':')?;
-    if name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control) {
+    if name.is_empty() || name.len() > RoomName::MAX || name.contains(char::is_control) {
         return None;
     }
     match kind {

@@ -1,7 +1,6 @@
 //! The keys of one room.
 
 use crate::message::RoomName;
-use std::fmt::Write;
 
 /// The keys of one room.
 pub(super) struct Keys<'a>(pub &'a RoomName);
@@ -47,12 +46,7 @@ impl Keys<'_> {
 
     /// The key of a sender's reference.
     pub fn reference(&self, digest: &[u8]) -> String {
-        let mut key = self.key("ref:");
-        for byte in &digest[..16] {
-            // Writing to a string never fails.
-            let _ = write!(key, "{byte:02x}");
-        }
-        key
+        self.key(&format!("ref:{}", base16ct::lower::encode_string(&digest[..16])))
     }
 
     /// The tag is never empty, whatever the room's name: that begins with a letter, never with `}`.

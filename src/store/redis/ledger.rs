@@ -12,7 +12,6 @@ use crate::store::{
 };
 use redis::Value;
 use std::{
-    fmt::Write,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -83,12 +82,7 @@ pub(super) fn life(until: SystemTime) -> u64 {
 }
 
 pub(super) fn key(token: &SignedPart) -> String {
-    let mut key = String::from("propromo:spent:");
-    for byte in token.0 {
-        // Writing to a string never fails.
-        let _ = write!(key, "{byte:02x}");
-    }
-    key
+    format!("propromo:spent:{}", base16ct::lower::encode_string(&token.0))
 }
 
 #[cfg(test)]
