@@ -19,7 +19,7 @@ pub fn settle(arguments: &[OsString]) {
         return;
     }
     let Ok(program) = env::current_exe() else { return };
-    let arenas = 2 * available_parallelism().map_or(1, usize::from);
+    let arenas = available_parallelism().map_or(1, usize::from);
     let mut again = Command::new(program);
     if let [name, rest @ ..] = arguments {
         again.arg0(name).args(rest);

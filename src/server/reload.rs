@@ -32,16 +32,17 @@ impl Reload {
             Ok(now) => tell_systemd(&[NotifyState::Reloading, now]),
             Err(_) => tell_systemd(&[NotifyState::Reloading]),
         }
-        self.renew_keys();
-        self.renew_api_keys();
+        let unread = self.renew_keys();
+        self.renew_api_keys(unread.as_deref());
         if let Some(tls) = &self.tls {
             tls.reload();
         }
         tell_systemd(&[NotifyState::Ready]);
     }
 
-    /// Signs with the keys that were read again; those before stay good for the tokens that they signed.
-    fn renew_keys(&self) {
+    /// Signs with the keys that were read again; those before stay good for the tokens that they signed. Gives what was
+    /// said of keys that can't be read.
+    fn renew_keys(&self) -> Option<String> {
         let Config { keys, tokens, .. } = &self.config;
         match (self.sources.keys)() {
             Ok(read) if keys.renew(&read, tokens.longest()) => {
@@ -51,18 +52,24 @@ impl Reload {
                 );
             }
             Ok(_) => tracing::info!("the keys were read again: nothing has changed"),
-            Err(error) => tracing::error!(%error, "the keys could not be read again; the ones before stay in use"),
+            Err(error) => {
+                tracing::error!(%error, "the keys could not be read again; the ones before stay in use");
+                return Some(error.to_string());
+            }
         }
+        None
     }
 
-    /// Believes the keys that were read again, and no others: one that was taken out is refused from now on.
-    fn renew_api_keys(&self) {
+    /// Believes the keys that were read again, and no others: one that was taken out is refused from now on. An error that
+    /// has been `said` already, of a setting that both need, is not said again.
+    fn renew_api_keys(&self, said: Option<&str>) {
         match (self.sources.api_keys)() {
             Ok(read) => {
                 if self.config.api_keys.renew(read) {
                     tracing::info!(keys = ?self.config.api_keys, "the API keys were read again");
                 }
             }
+            Err(error) if said.is_some_and(|said| said == error.to_string()) => {}
             Err(error) => tracing::error!(%error, "the API keys could not be read again; the ones before stay in use"),
         }
     }

@@ -128,7 +128,10 @@ fn a_held_database_is_an_outage_of_two_lines_however_many_messages_it_refuses() 
 #[test]
 fn a_directory_that_cannot_be_written_is_refused_at_the_start_by_its_name() {
     // Nobody makes directories there, not even root.
-    let output = Server::with().env("DATA_DIR", "/proc/propromo-chat").run(&["serve", "--demo"]);
+    let output = Server::with()
+        .env("DATA_DIR", "/proc/propromo-chat")
+        .env("PUBLIC_ROOM_CHANGES", "creator")
+        .run(&["serve", "--demo"]);
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("/proc/propromo-chat") && told.trim().lines().count() == 1, "{told}");

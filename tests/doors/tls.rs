@@ -99,7 +99,7 @@ fn every_door_opens() {
 
     open(&format!("/chat/{DEMO}?auth={}", login["token"].as_str().expect("a token"))).say_and_hear("propromo");
     let mut tickets = open(&format!("/channel/lobby?ticket={}", fetched("/ws_ticket", "/ticket")));
-    assert_eq!(fields(&tickets.post("tickets")), ["id", "room", "text", "timestamp", "type", "user"]);
+    assert_eq!(fields(&tickets.post("tickets")), ["id", "name", "room", "text", "timestamp", "type", "user"]);
     let mut two_step = open(&format!("/channel/lobby?token={}", fetched("/token/ws", "/data/token")));
     two_step.ask(json!({"type": "jwt", "token": login["access_token"]}));
     assert_eq!(two_step.hear(), "authentication successful");

@@ -56,7 +56,7 @@ fn lasting_until(last: u64) -> impl FnOnce(&mut Claims) {
 
 #[test]
 fn a_token_is_refused_before_its_first_second_and_good_in_it() {
-    let server = Server::start();
+    let server = Server::with().env("CLOCK_LEEWAY", "0").start();
     let genuine = server.token(ALICE);
     let (mut first, mut token) = (0, String::new());
     eventually("an attempt is made before the first second", || {

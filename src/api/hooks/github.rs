@@ -94,7 +94,7 @@ impl Intake for GithubIntake {
         let payload: Result<Payload, _> = serde_json::from_reader(BufReader::new(Shortened::new(&mut signed)));
         // Also what follows, or what could not be read, is signed.
         let rest = io::copy(&mut signed, &mut io::sink());
-        signed.is_by(head.header("x-hub-signature-256"))?;
+        signed.verify(head.header("x-hub-signature-256"))?;
         rest.map_err(|_| Reason::BadRequest)?;
         let (Some(event), Some(id)) = (event, id) else {
             return Err(Refusal::new(Reason::BadRequest, "X-GitHub-Event and X-GitHub-Delivery must be there."));
@@ -127,7 +127,7 @@ struct Signed<'a> {
 
 impl Signed<'_> {
     /// Refuses unless this is the signature of all that was read. Compared in constant time.
-    fn is_by(self, signature: Option<&str>) -> Result<(), Refusal> {
+    fn verify(self, signature: Option<&str>) -> Result<(), Refusal> {
         let presented = signature.and_then(|text| text.strip_prefix("sha256=")).and_then(from_hex);
         match presented {
             Some(presented) if self.mac.verify_slice(&presented).is_ok() => Ok(()),

@@ -301,7 +301,7 @@ impl Payload {
             "deleted" => format!("removed {kind} from"),
             "archived" => format!("archived {kind} in"),
             "restored" => format!("restored {kind} in"),
-            "converted" => format!("made an issue of a draft in"),
+            "converted" => "made an issue of a draft in".to_owned(),
             "edited" => {
                 let field = field?;
                 let name = short(field.field_name.as_deref()?);
