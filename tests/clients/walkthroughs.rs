@@ -4,6 +4,7 @@
 use rexpect::session::spawn_command;
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -56,6 +57,31 @@ fn the_app_of_the_readme_connects() {
     let output = Command::new("node").args(["--input-type=module", "--eval", &app]).output().expect("node");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "hello from my app\n");
+}
+
+#[test]
+fn a_backend_posts_as_the_readme_says() {
+    let block = readme_block("sh by hand", "keys api");
+    let [make, serve, post]: [&str; 3] = block.lines().collect::<Vec<_>>().try_into().expect("three commands");
+    let words = |command: &str| command.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let [make, serve] = [make, serve].map(words);
+    let make: Vec<_> = make.iter().map(String::as_str).collect();
+    let [arguments @ .., ">api-keys"] = &make[..] else { panic!("the key goes to a file") };
+    assert_eq!(serve, ["serve", "--api-keys-file", "api-keys"]);
+
+    let setup = Server::with();
+    let made = setup.run(arguments);
+    let key = String::from_utf8(made.stdout).expect("text");
+    let secret = key.split_whitespace().last().expect("a secret").to_owned();
+    let setup = setup.file("api-keys", &key);
+    let path = setup.path("api-keys");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it can be made private");
+    let server = setup.env("API_KEYS_FILE", path).start();
+    let post = post.replace("127.0.0.1:1993", &server.address.to_string());
+    let post = post.replace("SECRET", &secret).replace("my-project", "demo");
+    let output = Command::new("bash").args(["-c", &format!("{post} -s")]).output().expect("bash");
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(answer.starts_with("{\"id\":\""), "{answer}");
 }
 
 #[test]

@@ -52,12 +52,12 @@ const IMPORT: &str = "
         (title, title_key, description, visibility, password, creator, updated_at, id, version, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
 
-/// The room that is there from the start gives way, as long as nobody has changed it.
+/// The room that is there from the start gives way, as long as nobody has changed it; once, which its age shows.
 const IMPORT_FIRST: &str = "
     UPDATE chat.rooms
     SET title = $1, title_key = $2, description = $3, visibility = $4, password = $5, creator = $6, updated_at = $7,
         version = $9, created_at = $10
-    WHERE id = $8 AND id = 1 AND version = 1";
+    WHERE id = $8 AND id = 1 AND version = 1 AND created_at <> $10";
 
 /// Numbers go on above those of both stores.
 const CONTINUE: &str = "
