@@ -1,4 +1,4 @@
-//! Behind nginx and Caddy, with the configurations of `docs/proxy`: only addresses, files and a waiting time differ.
+//! Behind nginx, Caddy and HAProxy, with the configurations of `docs/proxy`: only addresses, files and a waiting time differ.
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::ClientConfig;
@@ -20,14 +20,15 @@ use tungstenite::Message;
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/proxy");
 
-/// How long nginx waits for a word of the server here, in seconds: a test waits for longer.
-const NGINX_WAITS: usize = 10;
+/// How long nginx and HAProxy wait for a word of the server here, in seconds: a test waits for longer.
+const PROXY_WAITS: usize = 10;
 
-/// The two that are tried, each on its own.
+/// Those that are tried, each on its own.
 #[derive(Clone, Copy)]
 enum Kind {
     Nginx,
     Caddy,
+    Haproxy,
 }
 
 /// A server, and a proxy in front of it.
@@ -110,6 +111,11 @@ impl Proxy {
                 command.args(["run", "--adapter", "caddyfile", "--config"]).arg(dir.join("Caddyfile"));
                 command
             }
+            Kind::Haproxy => {
+                let mut command = Command::new("haproxy");
+                command.arg("-db").arg("-f").arg(dir.join("haproxy.cfg"));
+                command
+            }
         };
         let log = fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log");
         let child = command.current_dir(dir).env("HOME", dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -156,7 +162,7 @@ fn configure(kind: Kind, dir: &Path, certified: &Certified, proxy: SocketAddr, s
                     ("listen [::]:80;", ""),
                     (&format!("{letsencrypt}/fullchain.pem"), &certificate.to_string()),
                     (&format!("{letsencrypt}/privkey.pem"), &key.to_string()),
-                    ("proxy_read_timeout 90s;", &format!("proxy_read_timeout {NGINX_WAITS}s;")),
+                    ("proxy_read_timeout 90s;", &format!("proxy_read_timeout {PROXY_WAITS}s;")),
                 ],
             );
             fs::write(dir.join("chat.conf"), config).expect("the configuration");
@@ -175,6 +181,23 @@ fn configure(kind: Kind, dir: &Path, certified: &Certified, proxy: SocketAddr, s
             // No port but its own: neither for administration nor to send browsers on.
             let config = format!("{{\n\tadmin off\n\tauto_https disable_redirects\n}}\n{config}");
             fs::write(dir.join("Caddyfile"), config).expect("the configuration");
+        }
+        Kind::Haproxy => {
+            let both =
+                [&certified.certificate, &certified.key].map(|path| fs::read_to_string(path).expect("a PEM file"));
+            let pem = dir.join("chat.pem");
+            fs::write(&pem, both.concat()).expect("the certificate and its key");
+            let config = replaced(
+                "haproxy.cfg",
+                &[
+                    ("node-1 127.0.0.1:1993", &format!("node-1 {server}")),
+                    ("bind :443", &format!("bind {proxy}")),
+                    ("bind :80", &format!("bind {}", free_address())),
+                    ("/etc/haproxy/chat.example.org.pem", &pem.display().to_string()),
+                    ("timeout tunnel 90s", &format!("timeout tunnel {PROXY_WAITS}s")),
+                ],
+            );
+            fs::write(dir.join("haproxy.cfg"), config).expect("the configuration");
         }
     }
 }
@@ -245,7 +268,7 @@ fn pings_keep_a_quiet_connection_open_for_longer_than_the_proxy_waits(kind: Kind
     let proxied = Proxied::with(kind, |setup| setup.env("PING_INTERVAL", "1").env("PONG_TIMEOUT", "60"));
     let mut alice = join(&proxied.tunnel(), ALICE);
     // One a second.
-    for _ in 0..NGINX_WAITS + 2 {
+    for _ in 0..PROXY_WAITS + 2 {
         assert!(matches!(alice.read(), Message::Ping(_)));
     }
     alice.say_and_hear("still here");
@@ -315,4 +338,41 @@ macro_rules! behind {
 behind! {
     nginx: Kind::Nginx;
     caddy: Kind::Caddy;
+    haproxy: Kind::Haproxy;
+}
+
+/// The status of a health check that stands in the documents, as the server answers it to a proxy.
+fn checked(server: &Server, request: &str) -> u16 {
+    server.connect().send(request).response().status
+}
+
+#[test]
+fn the_health_checks_of_each_proxy_are_passed() {
+    let server = Server::with().env("ADMIN_LISTEN", "127.0.0.1:0").start();
+    for request in [
+        // HAProxy, as it asks by itself and as docs/proxy has it; its versions before 2.2 write HTTP/1.0.
+        "OPTIONS * HTTP/1.1\r\nHost: chat.test\r\n\r\n",
+        "OPTIONS / HTTP/1.0\r\n\r\n",
+        "GET /readyz HTTP/1.0\r\n\r\n",
+        // Caddy's active check, and what is asked behind nginx.
+        "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:1993\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n",
+    ] {
+        assert_eq!(checked(&server, request) / 100, 2, "{request}");
+    }
+}
+
+#[test]
+fn a_node_whose_store_is_away_gets_no_requests_of_haproxy_until_it_is_back() {
+    let mut redis = support::redis::Redis::start();
+    let proxied = Proxied::with(Kind::Haproxy, |setup| setup.without_demo().env("CHAT_STORAGE_URL", redis.url()));
+    let tunnel = proxied.tunnel();
+    let status = || {
+        let answer = Connection::open(tunnel.address).send(get("/healthz", &[])).try_response();
+        answer.map_or(0, |answer| answer.status)
+    };
+    assert_eq!(status(), 200);
+    redis.kill();
+    eventually("the node is taken out", || status() == 503);
+    redis.run();
+    eventually("the node is back", || status() == 200);
 }
