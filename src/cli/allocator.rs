@@ -2,7 +2,7 @@
 //!
 //! As it comes, glibc keeps what was freed: its bound for giving pages back grows with what a program frees, and each of
 //! its arenas (eight a core) keeps its own. After a crowd that read long histories has gone, half as much again as at the
-//! start stayed in use; with these settings a tenth.
+//! start stayed in use; with these settings a quarter to a third.
 
 use std::{env, ffi::OsString, os::unix::process::CommandExt, process::Command, thread::available_parallelism};
 
