@@ -133,7 +133,7 @@ impl Client {
     /// Whether the server has closed with this code by now, as far as can be read within the time-out.
     pub fn is_closed_with(&mut self, code: u16) -> bool {
         loop {
-            match self.socket.read() {
+            match self.try_read() {
                 Ok(Message::Close(frame)) => return frame.is_some_and(|frame| u16::from(frame.code) == code),
                 Ok(_) => {}
                 Err(_) => return false,

@@ -149,12 +149,17 @@ impl Connection {
 
     fn fill(&mut self) -> io::Result<()> {
         let mut part = [0; 8192];
-        match self.stream.read(&mut part)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            length => {
-                self.buffer.extend_from_slice(&part[..length]);
-                Ok(())
-            }
+        loop {
+            return match self.stream.read(&mut part) {
+                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => {
+                    self.buffer.extend_from_slice(&part[..length]);
+                    Ok(())
+                }
+                // A process that was stopped goes on with this, where a time-out is set (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
         }
     }
 }

@@ -84,6 +84,7 @@ pub fn ends(mut stream: &TcpStream) -> bool {
             Ok(0) => return true,
             Ok(_) => {}
             Err(error) if timed_out(&error) => return false,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => return true,
         }
     }

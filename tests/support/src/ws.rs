@@ -119,7 +119,7 @@ impl Client {
 
     pub fn try_hear(&mut self) -> Result<String, Error> {
         loop {
-            match self.socket.read()? {
+            match self.try_read()? {
                 Message::Text(text) => return Ok(text.as_str().to_owned()),
                 Message::Close(frame) => {
                     let frame = frame.map(|frame| (u16::from(frame.code), frame.reason.as_str().to_owned()));
@@ -141,12 +141,18 @@ impl Client {
     /// The next frame of any kind.
     #[track_caller]
     pub fn read(&mut self) -> Message {
-        self.socket.read().unwrap_or_else(|error| panic!("nothing to read: {error}"))
+        self.try_read().unwrap_or_else(|error| panic!("nothing to read: {error}"))
     }
 
     /// The next frame of any kind, or why there is none.
     pub fn try_read(&mut self) -> Result<Message, Error> {
-        self.socket.read()
+        loop {
+            match self.socket.read() {
+                // A process that was stopped goes on with this, where a time-out is set (signal(7)).
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
     }
 
     /// Says `text` and hears it come back, with everything that was heard before it.
@@ -173,7 +179,7 @@ impl Client {
         let (mut texts, mut code) = (Vec::new(), None);
         loop {
             assert!(Instant::now() < deadline, "the connection does not end");
-            match self.socket.read() {
+            match self.try_read() {
                 Ok(Message::Text(text)) => texts.push(text.as_str().to_owned()),
                 Ok(Message::Close(frame)) => code = frame.map(|frame| frame.code.into()),
                 Ok(_) => {}
