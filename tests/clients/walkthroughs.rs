@@ -5,10 +5,15 @@ use rexpect::session::spawn_command;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::Path,
     process::{Command, Stdio},
 };
-use support::{Connection, PATIENCE, Server, binary, documents::blocks, http::post, server::Setup};
+use support::{
+    Connection, PATIENCE, Server, binary,
+    documents::{blocks, document},
+    http::post,
+    repository,
+    server::Setup,
+};
 
 #[test]
 fn tickets() {
@@ -48,7 +53,7 @@ fn the_app_of_the_readme_connects() {
     let app = readme_block("js", "new WebSocket");
     assert!(app.lines().count() <= 10, "ten lines, says the README's promise");
     // Browsers have WebSocket; Node has it only since version 22.
-    let ws = root().join("tests/clients/node_modules/ws/wrapper.mjs");
+    let ws = repository().join("tests/clients/node_modules/ws/wrapper.mjs");
     let app = format!(
         "import {{ WebSocket }} from {ws:?};\n{}\nsocket.addEventListener('message', ({{ data }}) => {{\n  \
          if (JSON.parse(data).text === 'hello from my app') process.exit(0);\n}});\n",
@@ -125,14 +130,6 @@ struct Step {
     expected: String,
 }
 
-fn document(path: &str) -> String {
-    fs::read_to_string(root().join(path)).expect("the document can be read")
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 /// Runs the blocks of one section in one shell, and compares what each prints.
 #[track_caller]
 fn walk(path: &str, section: &str) {
@@ -178,7 +175,7 @@ fn read(section: &str) -> (Setup, Vec<Step>) {
 }
 
 fn run(server: &Server, steps: &[Step]) -> String {
-    let wscat = root().join("tests/clients/node_modules/.bin");
+    let wscat = repository().join("tests/clients/node_modules/.bin");
     assert!(wscat.join("wscat").exists(), "the walk-throughs need wscat: run scripts/test");
     let path = format!("{}:{}", wscat.display(), std::env::var("PATH").unwrap_or_default());
     let mut script = String::from("set -eu -o pipefail\n");

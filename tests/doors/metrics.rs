@@ -3,15 +3,15 @@
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     io::Write,
     net::SocketAddr,
-    path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
-use support::{ALICE, BOB, CAROL, Client, Connection, DEMO, Server, eventually, http::get};
+use support::{
+    ALICE, BOB, CAROL, Client, Connection, DEMO, Server, documents::document, eventually, http::get, repository,
+};
 use tungstenite::Message;
 
 fn server() -> Server {
@@ -95,10 +95,6 @@ impl Page {
         });
         suffixed.collect()
     }
-}
-
-fn document(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("the document can be read")
 }
 
 /// Does a bit of everything that is counted, and stays in the room.
@@ -334,7 +330,7 @@ fn prometheus_own_tool_finds_nothing_wrong_with_either_format() {
 
 #[test]
 fn prometheus_own_tool_can_read_the_alerts() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.yml");
+    let path = repository().join("docs/alerts.yml");
     let said = promtool(&["check", "rules", path.to_str().expect("a path")], "");
     assert!(said.contains("SUCCESS: 8 rules found"), "{said}");
 }

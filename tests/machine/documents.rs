@@ -2,23 +2,14 @@
 //! marked `sh by hand` need root, a compiler or the network: `deployment.rs` runs what can be run of them, and here their form is
 //! looked at.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-use support::{Server, documents::blocks};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use support::{Server, documents::blocks, repository};
 
 /// Every document for readers, by its path.
 fn documents() -> Vec<(PathBuf, String)> {
-    let in_docs = fs::read_dir(root().join("docs")).expect("docs").map(|entry| entry.expect("an entry").path());
+    let in_docs = fs::read_dir(repository().join("docs")).expect("docs").map(|entry| entry.expect("an entry").path());
     let of_top = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md"]
-        .map(|name| root().join(name));
+        .map(|name| repository().join(name));
     let documents = in_docs.chain(of_top).filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     documents.map(|path| (path.clone(), fs::read_to_string(path).expect("a document"))).collect()
 }
@@ -91,7 +82,7 @@ fn every_command_and_flag_of_the_server_that_is_named_exists() {
                     let action = words.next().expect("what to do");
                     help(&[command, action, "--help"])
                 }
-                "keys" => fs::read_to_string(root().join("keys.sh")).expect("keys.sh"),
+                "keys" => fs::read_to_string(repository().join("keys.sh")).expect("keys.sh"),
                 _ => help(&[command, "--help"]),
             };
             for flag in words.filter(|word| word.starts_with("--")) {
@@ -112,7 +103,7 @@ fn every_command_has_its_line() {
     let (_, rest) = help.split_once("Commands:\n").expect("a list of commands");
     let commands: Vec<_> = rest.lines().map_while(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
     assert!(commands.len() >= 9, "{commands:?}");
-    let document = fs::read_to_string(root().join("docs/COMMANDS.md")).expect("the commands");
+    let document = fs::read_to_string(repository().join("docs/COMMANDS.md")).expect("the commands");
     for command in commands {
         assert!(document.contains(&format!("| `{command}")), "docs/COMMANDS.md says nothing about {command}");
     }
@@ -120,7 +111,7 @@ fn every_command_has_its_line() {
 
 #[test]
 fn the_readme_is_read_in_a_few_minutes() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    let readme = fs::read_to_string(repository().join("README.md")).expect("the README");
     assert!(readme.split_whitespace().count() <= 900, "settings and details belong in docs/");
 }
 
@@ -134,7 +125,7 @@ fn every_script_that_is_named_is_there_and_can_be_run() {
             let is_script =
                 word.strip_prefix("scripts/").is_some_and(|name| !name.contains(['/', '.']) && !name.is_empty());
             if is_script || word == "keys.sh" || word == ".ci/run" {
-                let file = root().join(word);
+                let file = repository().join(word);
                 let mode = fs::metadata(&file).map(|meta| meta.permissions().mode()).unwrap_or_default();
                 assert!(mode & 0o111 == 0o111, "{} names {word}, which can't be run", path.display());
                 count += 1;
@@ -177,7 +168,7 @@ fn the_demo_starts_with_one_command() {
     fs::write(&cargo, "#!/bin/sh\ncase \"$*\" in --version) echo 'cargo 9.9.9' ;; 'build --locked --profile demo') ;; *) exit 1 ;; esac\n").expect("a script");
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("it can be made executable");
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
-    let mut demo = Command::new(root().join("scripts/demo"))
+    let mut demo = Command::new(repository().join("scripts/demo"))
         .args(["--listen", "127.0.0.1:0"])
         .current_dir(dir.path())
         .env("PATH", path)
