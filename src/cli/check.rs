@@ -42,7 +42,7 @@ pub fn command() -> Command {
 
 pub fn run(settings: &Settings) -> Result<(), Failure> {
     for setting in ALL {
-        let value = match (settings.text(setting), settings.shown(setting)) {
+        let value = match (settings.text(setting), settings.printed(setting)) {
             (None, _) if setting.is_secret() => "not set".into(),
             (None, _) => "none".into(),
             (Some(_), None) => "set".into(),

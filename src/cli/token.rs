@@ -8,10 +8,7 @@ use super::{
 };
 use crate::{
     auth::token::{Grant, Issued, Kind},
-    config::{
-        settings::{Form, TOKEN_TTL},
-        sources::Settings,
-    },
+    config::{settings::TOKEN_TTL, sources::Settings},
     store::accounts::Epoch,
 };
 use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser};
@@ -38,7 +35,7 @@ pub fn command() -> Command {
         .arg(
             Arg::new("ttl")
                 .long("ttl")
-                .value_name("SECONDS")
+                .value_name("TIME")
                 .value_parser(ttl)
                 .help("How long it is valid [TOKEN_TTL, or ACCESS_TTL for an access token]"),
         )
@@ -76,8 +73,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {
-    let Form::Seconds(_) = TOKEN_TTL.form else { return Err("no seconds".into()) };
-    TOKEN_TTL.form.number(text).map(Duration::from_secs).map_err(|expected| format!("it should be {expected}"))
+    TOKEN_TTL.form.time(text).map_err(|expected| format!("it should be {expected}"))
 }
 
 #[cfg(test)]
@@ -87,6 +83,7 @@ mod tests {
     #[test]
     fn a_life_is_bounded_as_the_setting_is() {
         assert_eq!(ttl("60"), Ok(Duration::from_secs(60)));
+        assert_eq!(ttl("1h30m"), Ok(Duration::from_secs(5400)));
         assert!(ttl("0").is_err());
         assert!(ttl("999999999999").is_err());
     }

@@ -173,7 +173,7 @@ impl Settings {
                 secret.len()
             ));
         }
-        if self.number(&TLS_HSTS)? > 0 && self.text(&TLS_CERT).is_none() {
+        if !self.seconds(&TLS_HSTS)?.is_zero() && self.text(&TLS_CERT).is_none() {
             let (hsts, cert) = (self.name_of(&TLS_HSTS), TLS_CERT.name);
             doubts.push(format!("{hsts} says nothing without {cert}; behind a proxy that speaks TLS, set it there"));
         }
@@ -194,13 +194,13 @@ impl Settings {
     }
 
     fn checked_together(&self) -> Result<(), SettingError> {
-        if self.number(&PONG_TIMEOUT)? <= self.number(&PING_INTERVAL)? {
+        if self.seconds(&PONG_TIMEOUT)? <= self.seconds(&PING_INTERVAL)? {
             return Err(SettingError(format!(
-                "{} is {} seconds; it should be more than {} ({} seconds), or connections are dropped before they are pinged",
+                "{} is {}; it should be more than {} ({}), or connections are dropped before they are pinged",
                 self.name_of(&PONG_TIMEOUT),
-                self.number(&PONG_TIMEOUT)?,
+                self.printed(&PONG_TIMEOUT).unwrap_or_default(),
                 self.name_of(&PING_INTERVAL),
-                self.number(&PING_INTERVAL)?,
+                self.printed(&PING_INTERVAL).unwrap_or_default(),
             )));
         }
         let listen = self.listen()?;
@@ -263,7 +263,7 @@ impl Settings {
     }
 
     fn seconds(&self, setting: &Setting) -> Result<Duration, SettingError> {
-        self.number(setting).map(Duration::from_secs)
+        self.get(setting, |text| setting.form.time(text))
     }
 
     fn rate(&self, setting: &Setting) -> Result<Option<NonZeroU32>, SettingError> {
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_pong_timeout_below_the_ping_interval_is_refused() {
-        assert!(refused(&[("PING_INTERVAL", "80")]).starts_with("PONG_TIMEOUT, by default, is 75 seconds;"));
+        assert!(refused(&[("PING_INTERVAL", "80")]).starts_with("PONG_TIMEOUT, by default, is 1m15s;"));
     }
 
     #[test]

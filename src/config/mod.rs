@@ -8,6 +8,7 @@ pub mod error;
 mod misspelt;
 mod mistaken;
 pub mod origin;
+pub mod quantity;
 pub mod secret_file;
 pub mod settings;
 pub mod signing;

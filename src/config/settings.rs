@@ -1,8 +1,11 @@
 //! Every setting that there is: name, form, default, meaning. Flags, `--help`, `docs/SETTINGS.md` and `check` follow from it.
 
-use super::value::{self, Expected, Per};
+use super::{
+    quantity,
+    value::{self, Expected, Per},
+};
 use crate::logging;
-use std::{fmt::Write, ops::RangeInclusive, path::Path};
+use std::{fmt::Write, ops::RangeInclusive, path::Path, time::Duration};
 
 /// One setting: an environment variable and a flag of the same name.
 #[derive(Debug)]
@@ -28,10 +31,13 @@ pub enum Form {
     Secret,
     /// The path of a PEM file, or (not as a flag) its text.
     Pem,
+    /// A time of whole seconds, for what is told in seconds, as lives of tokens are.
     Seconds(RangeInclusive<u64>),
+    /// A time that this server waits, of milliseconds.
+    Wait(RangeInclusive<u64>),
     Bytes(RangeInclusive<u64>),
     Count(RangeInclusive<u64>),
-    /// Seconds; 0: for ever, -1: never.
+    /// A time; 0: for ever, -1: never.
     Window,
     Rate(Per),
     Switch,
@@ -60,7 +66,7 @@ macro_rules! settings {
 }
 
 const LIFE: Form = Form::Seconds(1..=315_360_000);
-const WAIT: Form = Form::Seconds(1..=86_400);
+const WAIT: Form = Form::Wait(100..=86_400_000);
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
@@ -70,7 +76,7 @@ settings! {
     ADMIN_LISTEN: Form::Address, "", "address for `/metrics`; the health paths `/healthz` and `/readyz` are there and on `LISTEN`";
     TLS_CERT: Form::Pem, "", "speak TLS on `LISTEN`: path of the certificate and its chain (or PEM text), read again on SIGHUP; without it plain HTTP";
     TLS_KEY: Form::Pem, "", "path of the certificate's private key, not encrypted (or PEM text)";
-    TLS_HSTS: Form::Seconds(0..=63_072_000), "0", "with TLS, how long browsers shall use nothing else for this host, on all its ports, seconds (0: not said)";
+    TLS_HSTS: Form::Seconds(0..=63_072_000), "0", "with TLS, how long browsers shall use nothing else for this host, on all its ports (0: not said)";
     DATA_DIR: Form::Directory, "./data", "the embedded store and, if no key is given, a generated secret (mode 0600); under systemd its state directory";
     DATABASE_URL: Form::Database, "sqlite:$DATA_DIR/chat.db", "accounts and monitors; `postgres://…` for many nodes";
     DATABASE_POOL: Form::Count(1..=256), "8", "connections of one node to PostgreSQL, at most; each answers thousands of look-ups a second";
@@ -80,39 +86,39 @@ settings! {
     JWT_OLD_KEYS: Form::Secret, "", "earlier keys whose tokens are still believed: their public keys as PEM text, or HS256 secrets, one after the other";
     JWT_PASSPHRASE: Form::Secret, "", "opens an encrypted `JWT_PRIVATE_KEY`; without it asked on the terminal";
     API_KEYS: Form::Secret, "", "keys of backends for `/api/v1`, one a line: `NAME SCOPE[,SCOPE…] SECRET`; `propromo-chat keys api` makes one, SIGHUP reads them again; without any the API is not there";
-    TOKEN_TTL: LIFE, "300", "life of a connection token of `/login`, seconds";
-    TICKET_TTL: LIFE, "60", "life of a ticket of `/ws_ticket`, seconds";
-    WS_TOKEN_TTL: LIFE, "900", "life of a connection token of `/token/ws`, seconds";
+    TOKEN_TTL: LIFE, "5m", "life of a connection token of `/login`";
+    TICKET_TTL: LIFE, "1m", "life of a ticket of `/ws_ticket`";
+    WS_TOKEN_TTL: LIFE, "15m", "life of a connection token of `/token/ws`";
     LOGIN_TOKEN_USE: Form::Word(value::LOGIN_TOKEN_USE), "once", "what a token of `/login` that is not narrowed opens: one WebSocket (`once`), or each of the account's chats once (`once-per-chat`), for clients that log in once and open all";
-    ACCESS_TTL: LIFE, "3600", "life of an access token, seconds";
-    ROOM_TOKEN_TTL: LIFE, "3600", "life of a token for a closed room, seconds";
-    CLOCK_LEEWAY: Form::Seconds(0..=300), "10", "how far ahead of this machine's clock a token may begin (`nbf`, `iat`; its end is exact), and how far clocks of nodes and stores may be apart before it is told, seconds; 300 seconds from the store's nobody is let in";
+    ACCESS_TTL: LIFE, "1h", "life of an access token";
+    ROOM_TOKEN_TTL: LIFE, "1h", "life of a token for a closed room";
+    CLOCK_LEEWAY: Form::Seconds(0..=300), "10s", "how far ahead of this machine's clock a token may begin (`nbf`, `iat`; its end is exact), and how far clocks of nodes and stores may be apart before it is told; 300 seconds from the store's nobody is let in";
     HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to whoever joins a room";
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
-    EDIT_WINDOW: Form::Window, "0", "how long a message may be edited by who said it, seconds (0: for ever, -1: never)";
+    EDIT_WINDOW: Form::Window, "0", "how long a message may be edited by who said it (0: for ever, -1: never)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
     ANONYMOUS_RATE: Form::Rate(Per::Second), "50/s", "what the people of one address (IPv6: a /64) say at the rooms door, where nobody has an account: messages, one of more than 1 KiB counting for each that it has begun; in bursts of five times that (0: no limit)";
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "wrong passwords of one address (IPv6: a /64), and for one account or room; see SECURITY.md (0: no limit)";
     HANDSHAKE_RATE: Form::Rate(Per::Minute), "60000/min", "opening handshakes of one address (IPv6: a /64), refused ones too; generous, since a whole office may come back at once (0: no limit)";
     ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";
-    ROOM_IDLE: Form::Seconds(0..=315_360_000), "604800", "a room of the rooms door in which nobody is, and nothing was said for so long, is deleted, seconds (0: never)";
-    ROOM_UNUSED: Form::Seconds(1..=315_360_000), "21600", "the same for one in which nothing was ever said, seconds";
+    ROOM_IDLE: Form::Seconds(0..=315_360_000), "7d", "a room of the rooms door in which nobody is, and nothing was said for so long, is deleted (0: never)";
+    ROOM_UNUSED: Form::Seconds(1..=315_360_000), "6h", "the same for one in which nothing was ever said";
     ROOMS_LISTED: Form::Count(1..=10_000), "200", "rooms in one answer of `GET /chats`; `Link` leads to the next ones";
     MAX_CONNECTIONS: Form::Count(1..=1_000_000), "10000", "connections in all; more are answered 503, or closed if the server speaks TLS";
     MAX_CONNECTIONS_PER_ADDRESS: Form::Count(0..=1_000_000), "1000", "connections of one address (IPv6: a /64); more are answered 503. Name your proxies in `TRUSTED_PROXIES`, or all that they pass on counts as one address (0: no limit)";
     MAX_UNAUTHENTICATED: Form::Count(1..=1_000_000), "256", "connections that are open without a token, until their first message; more are answered 503";
     MAX_UNAUTHENTICATED_PER_ADDRESS: Form::Count(1..=1_000_000), "32", "such connections of one address (IPv6: a /64); more are answered 503";
-    MAX_MESSAGE: Form::Bytes(1..=64 * MIB), "16384", "size of a WebSocket message, bytes";
-    MAX_BODY: Form::Bytes(1..=64 * MIB), "65536", "size of a request body, bytes";
-    MAX_HEAD: Form::Bytes(256..=MIB), "16384", "size of a request head, bytes";
-    PING_INTERVAL: WAIT, "30", "a silent connection is pinged this often, seconds";
-    PONG_TIMEOUT: WAIT, "75", "and dropped after this long without a sign of life, seconds";
-    AUTH_DEADLINE: WAIT, "10", "time to send a first message that authenticates, seconds";
-    HEAD_DEADLINE: WAIT, "10", "time to send a request head, seconds";
-    IDLE_DEADLINE: WAIT, "15", "time that a plain connection may stay without a request, seconds";
-    SEND_QUEUE: Form::Bytes(KIB..=1024 * MIB), "1048576", "what may wait for a member that doesn't read, bytes";
-    MEMORY_BUDGET: Form::Bytes(0..=1024 * 1024 * MIB), "0", "what may wait for all members together, bytes; beyond it those are dropped first for whom most waits (0: half of what the machine, or its control group, has)";
-    SEND_STALL: WAIT, "15", "time without progress after which such a member is dropped, seconds";
+    MAX_MESSAGE: Form::Bytes(1..=64 * MIB), "16KiB", "size of a WebSocket message";
+    MAX_BODY: Form::Bytes(1..=64 * MIB), "64KiB", "size of a request body";
+    MAX_HEAD: Form::Bytes(256..=MIB), "16KiB", "size of a request head";
+    PING_INTERVAL: WAIT, "30s", "a silent connection is pinged this often";
+    PONG_TIMEOUT: WAIT, "1m15s", "and dropped after this long without a sign of life";
+    AUTH_DEADLINE: WAIT, "10s", "time to send a first message that authenticates";
+    HEAD_DEADLINE: WAIT, "10s", "time to send a request head";
+    IDLE_DEADLINE: WAIT, "15s", "time that a plain connection may stay without a request";
+    SEND_QUEUE: Form::Bytes(KIB..=1024 * MIB), "1MiB", "what may wait for a member that doesn't read";
+    MEMORY_BUDGET: Form::Bytes(0..=1024 * 1024 * MIB), "0", "what may wait for all members together; beyond it those are dropped first for whom most waits (0: half of what the machine, or its control group, has)";
+    SEND_STALL: WAIT, "15s", "time without progress after which such a member is dropped";
     ORIGIN_ALLOWLIST: Form::Origins, "", "hosts whose pages may connect, such as `localhost,*.example.org`; without it any";
     ORIGIN_REQUIRED: Form::Switch, "false", "whether clients without `Origin` (no browsers) are refused";
     TRUSTED_PROXIES: Form::Networks, "", "networks whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,::1`";
@@ -125,8 +131,8 @@ settings! {
     FIRST_MESSAGE_AUTH: Form::Switch, "true", "whether `/channel/…` may be opened without a token, to authenticate by the first message";
     WS_TOKEN_REUSE: Form::Switch, "false", "whether a token of `/token/ws` may be used again until it expires";
     PUBLIC_ROOM_CHANGES: Form::Word(value::PUBLIC_ROOM_CHANGES), "anyone", "who may change or delete a public room: `anyone`, `creator` or `nobody`";
-    RECHECK_INTERVAL: WAIT, "1800", "how often is looked whether those who are connected still have access, seconds; `account revoke` has it done at once";
-    SHUTDOWN_SPREAD: Form::Seconds(0..=60), "5", "time over which sockets are closed at the end, at most, so that clients don't come back in one instant, seconds";
+    RECHECK_INTERVAL: Form::Seconds(1..=86_400), "30m", "how often is looked whether those who are connected still have access; `account revoke` has it done at once";
+    SHUTDOWN_SPREAD: Form::Wait(0..=60_000), "5s", "time over which sockets are closed at the end, at most, so that clients don't come back in one instant";
     DURABILITY: Form::Word(value::DURABILITY), "process", "what an echo promises in the embedded store: `process` survives a crash of the server, `power` also a power failure";
     LOG_LEVEL: Form::LogFilter, "info", "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,propromo_chat::door=debug`";
     LOG_FORMAT: Form::Word(logging::FORMATS), "text", "`text` or `json`, on standard error";
@@ -159,7 +165,8 @@ impl Form {
             Form::Directory | Form::Secret | Form::Pem => Ok(()),
             Form::Database => value::database(text, Path::new("")).map(drop),
             Form::Storage => value::storage(text).map(drop),
-            Form::Seconds(_) | Form::Bytes(_) | Form::Count(_) | Form::Rate(_) => self.number(text).map(drop),
+            Form::Seconds(_) | Form::Wait(_) => self.time(text).map(drop),
+            Form::Bytes(_) | Form::Count(_) | Form::Rate(_) => self.number(text).map(drop),
             Form::Window => value::edit_window(text).map(drop),
             Form::Switch => value::switch(text).map(drop),
             Form::Origins => value::origins(text).map(drop),
@@ -169,15 +176,34 @@ impl Form {
         }
     }
 
-    /// Reads the forms that are numbers, in the unit of the form.
+    /// Reads the forms that are times.
+    pub fn time(&self, text: &str) -> Result<Duration, Expected> {
+        match self {
+            Form::Seconds(range) => value::seconds(text, range.clone()),
+            Form::Wait(range) => value::wait(text, range.clone()),
+            _ => Err("a time".into()),
+        }
+    }
+
+    /// Reads the forms that are numbers; sizes are bytes, times of whole seconds are seconds.
     pub fn number(&self, text: &str) -> Result<u64, Expected> {
         match self {
-            Form::Seconds(range) => value::number(text, range.clone(), " of seconds"),
-            Form::Bytes(range) => value::number(text, range.clone(), " of bytes"),
-            Form::Count(range) => value::number(text, range.clone(), ""),
+            Form::Seconds(_) => self.time(text).map(|time| time.as_secs()),
+            Form::Bytes(range) => value::size(text, range.clone()),
+            Form::Count(range) => value::number(text, range.clone()),
             Form::Rate(per) => value::rate(text, *per),
             _ => Err("a number".into()),
         }
+    }
+
+    /// A time or size in the units in which it is shortest: `7d` for 604800.
+    pub fn readable(&self, text: &str) -> Option<String> {
+        let scale = match self {
+            Form::Seconds(_) | Form::Wait(_) | Form::Window => &quantity::TIME,
+            Form::Bytes(_) => &quantity::SIZE,
+            _ => return None,
+        };
+        scale.parse(text).map(|amount| scale.format(amount))
     }
 
     fn placeholder(&self) -> &'static str {
@@ -186,8 +212,8 @@ impl Form {
             Form::Directory => "DIRECTORY",
             Form::Database | Form::Storage => "URL",
             Form::Secret | Form::Pem => "PATH",
-            Form::Seconds(_) | Form::Window => "SECONDS",
-            Form::Bytes(_) => "BYTES",
+            Form::Seconds(_) | Form::Wait(_) | Form::Window => "TIME",
+            Form::Bytes(_) => "SIZE",
             Form::Count(_) => "NUMBER",
             Form::Rate(_) => "RATE",
             Form::Switch => "true|false",
@@ -321,7 +347,7 @@ mod tests {
             document.split_once("<!-- settings -->").and_then(|(_, rest)| rest.split_once("<!-- /settings -->"));
         let (shown, _) =
             shown.expect("docs/SETTINGS.md has its table between <!-- settings --> and <!-- /settings -->");
-        assert_eq!(shown.trim(), markdown_table().trim(), "put this table there:\n{}", markdown_table());
+        assert!(shown.trim() == markdown_table().trim(), "put this table there:\n{}", markdown_table());
     }
 
     proptest! {

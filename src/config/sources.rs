@@ -222,6 +222,11 @@ impl Settings {
             _ => text.to_owned(),
         })
     }
+
+    /// The same, with times and sizes in the units that are read best.
+    pub fn printed(&self, setting: &Setting) -> Option<String> {
+        self.text(setting).and_then(|text| setting.form.readable(text)).or_else(|| self.shown(setting))
+    }
 }
 
 /// A sentence for each name that is nearly a setting's.
@@ -300,7 +305,7 @@ mod tests {
         assert_eq!(text(resolve(layers[0], layers[1], layers[2])).as_deref(), Some("1"));
         assert_eq!(text(resolve(&[], layers[1], layers[2])).as_deref(), Some("2"));
         assert_eq!(text(resolve(&[], &[], layers[2])).as_deref(), Some("3"));
-        assert_eq!(text(resolve(&[], &[], &[])).as_deref(), Some("65536"));
+        assert_eq!(text(resolve(&[], &[], &[])).as_deref(), Some("64KiB"));
     }
 
     #[test]
@@ -393,9 +398,14 @@ mod tests {
     #[test]
     fn an_error_says_where_the_value_came_from_and_what_it_should_be() {
         let settings = resolve(&[("MAX_BODY", "big")], &[("MAX_HEAD", "huge")], &[("PING_INTERVAL", "0")]);
-        let error =
-            |setting: &Setting| settings.get(setting, |text| setting.form.number(text)).unwrap_err().to_string();
-        assert_eq!(error(&MAX_BODY), "--max-body is \"big\"; it should be a whole number of bytes from 1 to 67108864");
+        let error = |setting: &Setting| {
+            let checked = settings.get(setting, |text| setting.form.check(text));
+            checked.unwrap_err().to_string()
+        };
+        assert_eq!(
+            error(&MAX_BODY),
+            "--max-body is \"big\"; it should be a size from 1B to 64MiB: a number of bytes, or such as 64KiB, 1MB or 2GiB"
+        );
         assert!(error(&MAX_HEAD).starts_with("MAX_HEAD in the environment is \"huge\";"));
         assert!(error(&PING_INTERVAL).starts_with("PING_INTERVAL in .env is \"0\";"));
     }

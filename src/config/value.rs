@@ -1,5 +1,6 @@
 //! How the text of a setting is read; each failure says what the text should have been.
 
+use super::quantity::{SIZE, Scale, TIME};
 use crate::{
     auth::origin::OriginAllowlist,
     store::{postgres::Url, redis::address::Deployment, sqlite::database::Durability},
@@ -64,25 +65,55 @@ pub enum PublicRoomChanges {
     Nobody,
 }
 
-/// A whole number of `unit` within `range`.
-pub fn number(text: &str, range: RangeInclusive<u64>, unit: &str) -> Result<u64, Expected> {
+/// A whole number within `range`.
+pub fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, Expected> {
     let text = text.trim();
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits
         .then(|| text.parse().ok())
         .flatten()
         .filter(|n| range.contains(n))
-        .ok_or_else(|| format!("a whole number{unit} from {} to {}", range.start(), range.end()))
+        .ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
+}
+
+/// A time of whole seconds, from and to so many seconds.
+pub fn seconds(text: &str, range: RangeInclusive<u64>) -> Result<Duration, Expected> {
+    let milliseconds = range.start().saturating_mul(1000)..=range.end().saturating_mul(1000);
+    let time = TIME.parse(text).filter(|time| milliseconds.contains(time) && time % 1000 == 0);
+    time.map(Duration::from_millis).ok_or_else(|| {
+        format!("{}: a whole number of seconds, or such as 90s, 5m or 1h30m", of_a(&TIME, "time", &milliseconds))
+    })
+}
+
+/// A time, from and to so many milliseconds.
+pub fn wait(text: &str, range: RangeInclusive<u64>) -> Result<Duration, Expected> {
+    TIME.parse(text)
+        .filter(|time| range.contains(time))
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("{}: a number of seconds, or such as 500ms, 5m or 1h30m", of_a(&TIME, "time", &range)))
+}
+
+/// A number of bytes, within `range`.
+pub fn size(text: &str, range: RangeInclusive<u64>) -> Result<u64, Expected> {
+    SIZE.parse(text)
+        .filter(|bytes| range.contains(bytes))
+        .ok_or_else(|| format!("{}: a number of bytes, or such as 64KiB, 1MB or 2GiB", of_a(&SIZE, "size", &range)))
+}
+
+fn of_a(scale: &Scale, what: &str, range: &RangeInclusive<u64>) -> String {
+    format!("a {what} from {} to {}", scale.format(*range.start()), scale.format(*range.end()))
 }
 
 /// How long a message may be edited.
 pub fn edit_window(text: &str) -> Result<EditWindow, Expected> {
-    const LONGEST: u64 = 315_360_000;
-    match (text.trim(), number(text, 0..=LONGEST, "")) {
-        ("-1", _) => Ok(EditWindow::Never),
-        (_, Ok(0)) => Ok(EditWindow::Always),
-        (_, Ok(seconds)) => Ok(EditWindow::For(Duration::from_secs(seconds))),
-        (_, Err(_)) => Err(format!("-1, or a whole number of seconds from 0 to {LONGEST}")),
+    const LONGEST: u64 = 315_360_000_000;
+    if text.trim() == "-1" {
+        return Ok(EditWindow::Never);
+    }
+    match wait(text, 0..=LONGEST) {
+        Ok(Duration::ZERO) => Ok(EditWindow::Always),
+        Ok(window) => Ok(EditWindow::For(window)),
+        Err(expected) => Err(format!("-1, or {expected}")),
     }
 }
 
@@ -118,7 +149,7 @@ pub fn rate(text: &str, per: Per) -> Result<u64, Expected> {
         Some((count, suffix)) => (count, Some(suffix.trim())),
         None => (text, None),
     };
-    number(count, 0..=MAX_RATE, "")
+    number(count, 0..=MAX_RATE)
         .ok()
         .filter(|_| suffix.is_none_or(|s| per.accepts(s)))
         .ok_or_else(|| format!("a number such as 20 or 20/{} (0: no limit)", per.suffix()))
@@ -290,10 +321,38 @@ mod tests {
 
     #[test]
     fn a_number_outside_its_range_is_refused() {
-        assert_eq!(number("10", 1..=10, ""), Ok(10));
+        assert_eq!(number("10", 1..=10), Ok(10));
         for text in ["0", "11", "-1", "+1", "1.5", "1e3", "ten", "99999999999999999999999"] {
-            assert!(number(text, 1..=10, "").is_err(), "{text}");
+            assert!(number(text, 1..=10).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_outside_its_range_is_refused_with_what_would_be_right() {
+        assert_eq!(seconds("1h", 1..=86_400), Ok(Duration::from_secs(3600)));
+        assert_eq!(wait("500ms", 100..=1000), Ok(Duration::from_millis(500)));
+        assert!(wait("99ms", 100..=1000).is_err() && wait("2", 100..=1000).is_err());
+        for text in ["0", "2d", "1500ms", "soon"] {
+            let expected = "a time from 1s to 1d: a whole number of seconds, or such as 90s, 5m or 1h30m";
+            assert_eq!(seconds(text, 1..=86_400).unwrap_err(), expected, "{text}");
+        }
+        assert_eq!(
+            size("64k", 1..=64 << 20).unwrap_err(),
+            "a size from 1B to 64MiB: a number of bytes, or such as 64KiB, 1MB or 2GiB"
+        );
+    }
+
+    #[test]
+    fn an_edit_window_may_be_open_for_ever_or_never() {
+        for (text, window) in [
+            ("0", EditWindow::Always),
+            ("-1", EditWindow::Never),
+            ("15m", EditWindow::For(Duration::from_secs(900))),
+            ("900", EditWindow::For(Duration::from_secs(900))),
+        ] {
+            assert_eq!(edit_window(text), Ok(window), "{text}");
+        }
+        assert!(edit_window("-2").unwrap_err().starts_with("-1, or a time from 0 to 3650d"));
     }
 
     #[test]
@@ -348,7 +407,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_reader_panic(text in "\\PC*") {
             let _ = offline(&text);
-            let _ = number(&text, 0..=u64::MAX, "");
+            let _ = number(&text, 0..=u64::MAX);
             let _ = rate(&text, Per::Second);
             let _ = networks(&text);
             let _ = database(&text, Path::new("data"));

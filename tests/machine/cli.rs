@@ -271,12 +271,32 @@ fn check_names_every_setting_that_is_wrong_and_what_it_should_be() {
     let (said, code) = checked(&Server::with().env("MAX_BODY", "64k").env("ORIGIN_REQUIRED", "perhaps"));
     assert_eq!(code, Some(2), "{said}");
     for sentence in [
-        "wrong: MAX_BODY in the environment is \"64k\"; it should be a whole number of bytes from 1 to 67108864",
+        "wrong: MAX_BODY in the environment is \"64k\"; it should be a size from 1B to 64MiB: a number of bytes",
         "wrong: ORIGIN_REQUIRED in the environment is \"perhaps\"; it should be true or false",
         "2 settings are wrong",
     ] {
         assert!(said.contains(sentence), "{said}");
     }
+}
+
+#[test]
+fn times_and_sizes_have_units_and_check_shows_the_best() {
+    let setup = Server::with().env("TOKEN_TTL", "5400").env("MAX_BODY", "1KiB").env("PONG_TIMEOUT", "30500ms");
+    let (said, code) = checked(&setup);
+    assert_eq!(code, Some(0), "{said}");
+    let shown =
+        |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+    assert_eq!(shown("TOKEN_TTL "), "1h30m  (environment)");
+    assert_eq!(shown("MAX_BODY "), "1KiB  (environment)");
+    assert_eq!(shown("ROOM_IDLE "), "7d  (default)");
+    let (said, code) = checked(&setup.env("PONG_TIMEOUT", "30s"));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("PONG_TIMEOUT in the environment is 30s; it should be more than PING_INTERVAL"), "{said}");
+    let (said, code) = checked(&Server::with().env("TOKEN_TTL", "500ms"));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("TOKEN_TTL in the environment is \"500ms\"; it should be a time from 1s to 3650d"), "{said}");
+    let output = Server::with().run(&["token", "--email", "alice@propromo.example", "--ttl", "soon"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("it should be a time from 1s to 3650d"));
 }
 
 #[test]

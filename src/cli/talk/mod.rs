@@ -15,7 +15,8 @@ mod seen;
 mod session;
 
 use super::{ask, failure::Failure, login};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use crate::config::value;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use conversation::{Talk, Wish};
 use inbox::{Inbox, inboxes};
 use jiff::tz::TimeZone;
@@ -72,9 +73,9 @@ pub fn command() -> Command {
         .arg(
             Arg::new("patience")
                 .long("patience")
-                .value_name("SECONDS")
-                .default_value("60")
-                .value_parser(value_parser!(u64).range(1..=86_400))
+                .value_name("TIME")
+                .default_value("1m")
+                .value_parser(patience)
                 .help("How long to wait for a server that confirms nothing, once the input has ended"),
         )
 }
@@ -85,7 +86,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let wish = Wish {
         room: matches.get_one::<String>("room").cloned().unwrap_or_default(),
         follow: matches.get_flag("follow"),
-        patience: Duration::from_secs(matches.get_one("patience").copied().unwrap_or_default()),
+        patience: matches.get_one("patience").copied().unwrap_or_default(),
     };
     let password = match matches.get_flag("password-stdin") {
         true => ask::password_line()?,
@@ -148,4 +149,8 @@ fn short(room: &str) -> String {
 fn room(name: &str) -> Result<String, String> {
     let sound = (1..=256).contains(&name.len()) && !name.contains(char::is_control);
     sound.then(|| name.to_owned()).ok_or_else(|| "a room's name has 1 to 256 bytes and no control characters".into())
+}
+
+fn patience(text: &str) -> Result<Duration, String> {
+    value::wait(text, 1000..=86_400_000).map_err(|expected| format!("it should be {expected}"))
 }
