@@ -67,7 +67,7 @@ impl Chat {
         let rooms = Rooms::start(stores.log.clone(), cores).map_err(threads)?;
         let sessions = Sessions::start(config.limits.memory_budget).map_err(threads)?;
         let recheck = Recheck::start(stores.accounts.clone(), stores.chat_rooms.clone(), config.recheck_interval)?;
-        let metrics = Arc::new(Metrics::new(rooms.figures(), &sessions.flusher().dropped));
+        let metrics = Arc::new(Metrics::new(rooms.metrics(), &sessions.flusher().dropped));
         let chat = Arc::new(Chat {
             rooms,
             sessions,

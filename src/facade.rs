@@ -20,12 +20,12 @@ pub mod tokens {
 /// The steps of a message, for benches.
 pub mod steps {
     pub use crate::{
-        door::{channel_frame::ChannelVoice, propromo::PropromoVoice},
+        door::{channel_frame::ChannelEncoder, propromo::PropromoEncoder},
         entry::{Entry, NewEntry},
         gateway::{Gateway, handler::Handler},
         http::{answer::Persistence, head::Head, reply::Reply},
         message::{Draft, Message, MessageId, RoomName},
-        room::{Rooms, member::Member, voice::Voice},
+        room::{Rooms, encoder::Encoder, member::Member},
         socket::{flusher::Flusher, frame, outbound::Outbound},
         store::{
             error::StoreError,

@@ -58,20 +58,20 @@ pub struct Recheck {
 
 #[derive(Default)]
 struct Present {
-    /// Rounds begun.
-    rounds: u64,
+    /// Access checks of everybody that have begun.
+    checks: u64,
     /// Bounded by the number of open sockets.
     guests: HashMap<u64, Arc<Guest>>,
-    /// Those who were let in by what was true before the present round began, and came too late for it.
+    /// Those who were let in by what was true before the latest check began, and came too late for it.
     late: Vec<u64>,
 }
 
-/// The round of checks before somebody was let in.
+/// The access check that came before somebody was let in.
 #[derive(Clone, Copy)]
-pub struct Round(u64);
+pub struct CheckNumber(u64);
 
-/// What somebody's being in a room rests on.
-pub enum Ground {
+/// What the right to be in a room rests on.
+pub enum Access {
     /// This account may enter the room of a monitor, or a channel.
     Account { user: UserId, epoch: Option<String>, room: RoomName },
     /// There is this room of the rooms door, and its password is the one that was known.
@@ -79,7 +79,7 @@ pub enum Ground {
 }
 
 struct Guest {
-    ground: Ground,
+    access: Access,
     outbound: Arc<Outbound>,
     client: IpAddr,
 }
@@ -113,18 +113,18 @@ impl Recheck {
     }
 
     /// To be asked for before it is decided whether somebody is let in.
-    pub fn round(&self) -> Round {
-        Round(self.present.lock().rounds)
+    pub fn current(&self) -> CheckNumber {
+        CheckNumber(self.present.lock().checks)
     }
 
-    /// Somebody at this address is in a room, for a reason that held after `round` was asked for.
-    pub fn enter(&self, outbound: &Arc<Outbound>, client: IpAddr, round: Round, ground: Ground) -> Pass {
+    /// Somebody at this address is in a room, for a reason that held after `check` was asked for.
+    pub fn enter(&self, outbound: &Arc<Outbound>, client: IpAddr, check: CheckNumber, access: Access) -> Pass {
         let id = outbound.id();
-        let guest = Guest { ground, outbound: outbound.clone(), client };
+        let guest = Guest { access, outbound: outbound.clone(), client };
         let mut present = self.present.lock();
         present.guests.insert(id, Arc::new(guest));
-        if present.rounds != round.0 {
-            // What was found out then may be what the round, which passed this one over, would have found changed.
+        if present.checks != check.0 {
+            // What was found out then may be what that check, which passed this one over, would have found changed.
             present.late.push(id);
             // Full: it is woken already.
             let _ = self.wake.try_send(());
@@ -137,7 +137,7 @@ impl Recheck {
     /// Closes all that an account has open in rooms, and says how many that were.
     pub fn disconnect(&self, account: UserId) -> usize {
         let present = self.present.lock();
-        let of_account = |guest: &&Arc<Guest>| matches!(guest.ground, Ground::Account { user, .. } if user == account);
+        let of_account = |guest: &&Arc<Guest>| matches!(guest.access, Access::Account { user, .. } if user == account);
         let guests: Vec<_> = present.guests.values().filter(of_account).cloned().collect();
         drop(present);
         guests.iter().for_each(|guest| guest.close(DISCONNECTED));
@@ -157,7 +157,7 @@ struct Checker {
     present: Arc<Mutex<Present>>,
     interval: Duration,
     outages: Outages,
-    /// What the store said before the last round that was done to its end.
+    /// What the store said before the last check of everybody that was done to its end.
     changes: Option<i64>,
 }
 
@@ -192,7 +192,7 @@ impl Checker {
             let mut present = self.present.lock();
             let late = mem::take(&mut present.late);
             if everybody {
-                present.rounds += 1;
+                present.checks += 1;
                 present.guests.values().cloned().collect()
             } else {
                 late.iter().filter_map(|id| present.guests.get(id)).cloned().collect()
@@ -214,11 +214,11 @@ impl Checker {
         let mut members = Vec::new();
         let mut visitors: HashMap<i64, Vec<(&Guest, &Option<String>)>> = HashMap::new();
         for guest in guests {
-            match &guest.ground {
-                Ground::Account { user, epoch, room } => {
+            match &guest.access {
+                Access::Account { user, epoch, room } => {
                     members.push((&**guest, (*user, room.local()), (room, epoch.as_deref())));
                 }
-                Ground::ChatRoom { id, mark } => visitors.entry(*id).or_default().push((guest, mark)),
+                Access::ChatRoom { id, mark } => visitors.entry(*id).or_default().push((guest, mark)),
             }
         }
         for batch in members.chunks(BATCH) {

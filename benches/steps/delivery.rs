@@ -6,8 +6,8 @@
 use crate::{store::draft, wire};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use propromo_chat::facade::steps::{
-    Appended, Draft, Entry, Flusher, Member, Message, MessageId, MessageLog, NewEntry, Outbound, PropromoVoice,
-    RoomName, Rooms, StoreError, Voice, frame,
+    Appended, Draft, Encoder, Entry, Flusher, Member, Message, MessageId, MessageLog, NewEntry, Outbound,
+    PropromoEncoder, RoomName, Rooms, StoreError, frame,
 };
 use rustix::{
     buffer::spare_capacity,
@@ -71,13 +71,13 @@ impl CrowdedRoom {
                 stream.set_nodelay(true).unwrap();
                 let outbound = Outbound::new(id, stream, 1 << 30, Duration::from_secs(60), flusher.clone());
                 let user = format!("user {id}").as_str().into();
-                let member = rooms.join(&draft.room, user, &PropromoVoice, outbound);
+                let member = rooms.join(&draft.room, user, &PropromoEncoder, outbound);
                 rooms.release(&member, None);
                 (member, peer)
             })
             .unzip();
         let mut frame = Vec::new();
-        frame::text(&mut frame, |out| PropromoVoice.message(&draft.room, &wire::message(&draft.text), out));
+        frame::text(&mut frame, |out| PropromoEncoder.message(&draft.room, &wire::message(&draft.text), out));
         let (read, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let reader = {
             let (read, stop) = (read.clone(), stop.clone());

@@ -1,7 +1,7 @@
 //! What goes to a client: a message's JSON in the words of a door, and its frame.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use propromo_chat::facade::steps::{ChannelVoice, Message, MessageId, PropromoVoice, RoomName, Voice, frame};
+use propromo_chat::facade::steps::{ChannelEncoder, Encoder, Message, MessageId, PropromoEncoder, RoomName, frame};
 use std::hint::black_box;
 use uuid::Uuid;
 
@@ -23,8 +23,8 @@ pub fn all(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("json");
     let room = RoomName::monitor("demo");
-    let voices: [(&str, &dyn Voice); 2] = [("propromo", &PropromoVoice), ("channel", &ChannelVoice)];
-    for (name, voice) in voices {
+    let encoders: [(&str, &dyn Encoder); 2] = [("propromo", &PropromoEncoder), ("channel", &ChannelEncoder)];
+    for (name, encoder) in encoders {
         for size in [32, 128, 1024, 16_384] {
             let message = message(&"x".repeat(size));
             group.throughput(Throughput::Elements(1));
@@ -32,7 +32,7 @@ pub fn all(c: &mut Criterion) {
                 let mut out = Vec::with_capacity(size + 256);
                 b.iter(|| {
                     out.clear();
-                    voice.message(&room, black_box(message), &mut out);
+                    encoder.message(&room, black_box(message), &mut out);
                     black_box(out.len())
                 });
             });

@@ -18,7 +18,7 @@ pub const ENDPOINTS: Endpoints = Endpoints {
 };
 
 pub const FIGURES: Endpoints =
-    Endpoints { routes: &[Route::new(&[Method::Get], "/metrics", figures)], refused: Reply::from };
+    Endpoints { routes: &[Route::new(&[Method::Get], "/metrics", metrics)], refused: Reply::from };
 
 /// The process is alive: it can answer at all.
 fn healthz(_: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
@@ -30,7 +30,7 @@ fn readyz(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusa
     Ok(readiness([chat.accounts.probe(), chat.chat_rooms.probe(), chat.ledger.probe(), chat.log.probe()]))
 }
 
-fn figures(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+fn metrics(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let page = chat.metrics.render();
     let reply = if prometheus::reads_open_metrics(request.header_values("accept")) {
         Reply::new(200, metrics::CONTENT_TYPE, page)

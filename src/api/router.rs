@@ -35,7 +35,7 @@ const HOOKS: &[&Endpoints] = &[&hooks::ENDPOINTS];
 /// What is served on `ADMIN_LISTEN`.
 const ADMIN: &[&Endpoints] = &[&health::ENDPOINTS, &health::FIGURES];
 
-/// The endpoint of a path where nothing is, for logs and figures.
+/// The endpoint of a path where nothing is, for logs and metrics.
 const NOWHERE: &str = "none";
 
 /// Every method and pattern that is answered, at whichever address.
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_for_the_admin_address_only() {
+    fn metrics_are_for_the_admin_address_only() {
         let path = segments("/metrics");
         assert!(matches!(find(Method::Get, &path, PUBLIC.iter().copied()), Found::Nothing));
         assert!(matches!(find(Method::Get, &path, ADMIN.iter().copied()), Found::Endpoint(..)));

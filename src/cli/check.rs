@@ -70,7 +70,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         listen(&ADMIN_LISTEN, address, &mut findings);
         if address.ip().is_unspecified() {
             findings.notes.push(format!(
-                "ADMIN_LISTEN is {address}: whoever reaches this machine can read the figures, without a password; a firewall, or \
+                "ADMIN_LISTEN is {address}: whoever reaches this machine can read the metrics, without a password; a firewall, or \
                  an address of your own network, keeps them to yourself"
             ));
         }

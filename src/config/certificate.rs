@@ -86,7 +86,7 @@ impl Identity {
                 in_time(shown.from, shown.until, SystemTime::now()).map(|what| format!("{} {what}", self.certificate)),
             );
         }
-        if let Place::File(path) = &self.key.place
+        if let Source::File(path) = &self.key.source
             && readable_by_others(path)
         {
             doubts.push(format!("every user of this machine can read {}; chmod 600 it", self.key));
@@ -111,10 +111,10 @@ impl fmt::Debug for Identity {
 /// PEM text, and how to name it to whoever has to change it.
 struct Pem {
     setting: String,
-    place: Place,
+    source: Source,
 }
 
-enum Place {
+enum Source {
     /// In the setting itself: an environment can't change, so neither can this.
     Text(Zeroizing<String>),
     File(PathBuf),
@@ -124,19 +124,19 @@ impl Pem {
     fn of(settings: &Settings, certificate: bool) -> Option<Pem> {
         let setting = if certificate { &TLS_CERT } else { &TLS_KEY };
         let text = settings.text(setting)?;
-        let place = if is_pem(text) {
+        let source = if is_pem(text) {
             // As an environment file makes one line of it.
-            Place::Text(Zeroizing::new(text.replace("\\n", "\n")))
+            Source::Text(Zeroizing::new(text.replace("\\n", "\n")))
         } else {
-            Place::File(text.into())
+            Source::File(text.into())
         };
-        Some(Pem { setting: settings.name_of(setting), place })
+        Some(Pem { setting: settings.name_of(setting), source })
     }
 
     fn read(&self) -> Result<Zeroizing<Vec<u8>>, SettingError> {
-        match &self.place {
-            Place::Text(text) => Ok(Zeroizing::new(text.as_bytes().to_vec())),
-            Place::File(path) => {
+        match &self.source {
+            Source::Text(text) => Ok(Zeroizing::new(text.as_bytes().to_vec())),
+            Source::File(path) => {
                 let fail = |why: &dyn fmt::Display| SettingError(format!("{self} can't be read: {why}"));
                 let mut pem = Zeroizing::new(Vec::new());
                 let file = File::open(path).map_err(|error| fail(&error))?;
@@ -152,9 +152,9 @@ impl Pem {
 
 impl fmt::Display for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Text(_) => f.write_str(&self.setting),
-            Place::File(path) => write!(f, "{} ({})", self.setting, path.display()),
+        match &self.source {
+            Source::Text(_) => f.write_str(&self.setting),
+            Source::File(path) => write!(f, "{} ({})", self.setting, path.display()),
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::{
     channel_change::{AskedChange, What},
-    channel_frame::{self, Asked, ChannelVoice},
+    channel_frame::{self, Asked, ChannelEncoder},
     entry::{Admission, Door, Token},
+    join::{self, Replay},
     presented::{self, Presented},
-    seat::{self, Replay},
     session::{Conversation, Link},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     http::head::Head,
     limits::places::{AddressPlace, Place},
     message::{Draft, Message, MessageId, RoomName},
-    recheck::{Ground, Pass, Round},
+    recheck::{Access, CheckNumber, Pass},
     refusal::{Reason, Refusal},
     room::member::Member,
     socket::{close::Close, frame, memory},
@@ -52,7 +52,7 @@ impl Door for Channel {
         let Some(presented) = presented else { return self.admit_stranger(chat, head, place) };
         let token = Token::verified(chat, &presented, |kind| matches!(kind, Kind::Connection(_)))?;
         token.opens(&place.channel)?;
-        let round = chat.recheck.round();
+        let check = chat.recheck.current();
         let (room, name) = room(chat, &token.claims, &place.channel)?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
         let stage = match token.claims.kind {
@@ -63,11 +63,11 @@ impl Door for Channel {
                 epoch: token.claims.epoch.clone(),
                 user: token.claims.email.as_str().into(),
                 name,
-                round,
+                check,
             }),
         };
         let reuse = chat.config.ws_token_reuse && matches!(stage, Stage::SecondStep { .. });
-        let mut admission = token.admission(chat, &room, Box::new(Talk { place, name: None, stage }));
+        let mut admission = token.admission(chat, &room, Box::new(ChannelConversation { place, name: None, stage }));
         if reuse {
             admission.spend = None;
         }
@@ -100,7 +100,7 @@ impl Channel {
         })?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
         let stage = Stage::Stranger { _waiting: (waiting, share), until };
-        Ok(Admission { spend: None, conversation: Box::new(Talk { place, name: None, stage }) })
+        Ok(Admission { spend: None, conversation: Box::new(ChannelConversation { place, name: None, stage }) })
     }
 }
 
@@ -138,13 +138,13 @@ fn since(head: &Head) -> Result<Option<MessageId>, Refusal> {
 
 /// The room behind a channel's name and the name of this token's owner, if it may enter.
 fn room(chat: &Chat, claims: &Claims, channel: &str) -> Result<(RoomName, Option<Arc<str>>), Refusal> {
-    seat::admit_current(chat, claims)?;
+    join::admit_current(chat, claims)?;
     let Entrant { membership, name } = chat.accounts.entrant(claims.user, channel)?;
     Ok((membership.room(channel).ok_or(Reason::RoomDenied)?, name))
 }
 
 /// One client at the channel door.
-struct Talk {
+struct ChannelConversation {
     place: Destination,
     /// The account's display name, from when it has entered.
     name: Option<Arc<str>>,
@@ -180,10 +180,10 @@ struct Invited {
     user: Arc<str>,
     name: Option<Arc<str>>,
     /// Before that was found out.
-    round: Round,
+    check: CheckNumber,
 }
 
-impl Conversation for Talk {
+impl Conversation for ChannelConversation {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         match std::mem::replace(&mut self.stage, Stage::Out) {
             Stage::Invited(invited) => self.enter(link, &invited),
@@ -228,24 +228,24 @@ impl Conversation for Talk {
     }
 }
 
-impl Talk {
+impl ChannelConversation {
     /// The first message of someone who has not said yet who it is. Anything but the right token ends it.
     fn identify(&mut self, link: &Link, expected: Option<UserId>, text: &str) -> Result<(), Close> {
         let claims = match access_token(link, expected, text) {
             Ok(claims) => claims,
             Err(reason) => return Err(turned_away(link, reason)),
         };
-        let round = link.chat.recheck.round();
+        let check = link.chat.recheck.current();
         let (room, name) = room(&link.chat, &claims, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
         // Gives a stranger's place back before anybody can know that it is free.
         self.stage = Stage::Out;
         link.say("authentication successful");
         let (account, user) = (claims.user, claims.email.as_str().into());
-        self.enter(link, &Invited { room, account, epoch: claims.epoch, user, name, round })
+        self.enter(link, &Invited { room, account, epoch: claims.epoch, user, name, check })
     }
 
     fn enter(&mut self, link: &Link, invited: &Invited) -> Result<(), Close> {
-        let Invited { room, account, epoch, user, name, round } = invited;
+        let Invited { room, account, epoch, user, name, check } = invited;
         self.name.clone_from(name);
         let gone = channel_frame::error(
             "reload",
@@ -256,9 +256,9 @@ impl Talk {
             Some(after) => Replay::Since { after, or_say: &gone },
             None => Replay::Latest(link.chat.config.history_on_join),
         };
-        let member = seat::take(link, room, user, &ChannelVoice, replay)?;
-        let ground = Ground::Account { user: *account, epoch: epoch.clone(), room: room.clone() };
-        self.stage = Stage::In { member, _pass: link.recheck(*round, ground) };
+        let member = join::enter(link, room, user, &ChannelEncoder, replay)?;
+        let access = Access::Account { user: *account, epoch: epoch.clone(), room: room.clone() };
+        self.stage = Stage::In { member, _pass: link.recheck(*check, access) };
         Ok(())
     }
 

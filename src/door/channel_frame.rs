@@ -9,7 +9,7 @@ use crate::{
     entry::{Change, Unchangeable},
     event::Event,
     message::{Message, MessageId, RoomName},
-    room::voice::Voice,
+    room::encoder::Encoder,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -158,9 +158,9 @@ fn notice(text: &str, at: u64, out: &mut Vec<u8>) {
 }
 
 /// What members hear that came in through the channel door.
-pub struct ChannelVoice;
+pub struct ChannelEncoder;
 
-impl Voice for ChannelVoice {
+impl Encoder for ChannelEncoder {
     fn name(&self) -> &'static str {
         "channel"
     }

@@ -21,7 +21,7 @@ use std::{
 
 /// One kind of client: its paths, its way in, its refusals.
 pub trait Door: Sync {
-    /// Its name in logs and figures.
+    /// Its name in logs and metrics.
     fn name(&self) -> &'static str;
 
     /// Whether this path (its decoded segments) is one of this door's WebSockets.

@@ -10,11 +10,11 @@ pub mod channel_frame;
 pub mod chitchat;
 pub mod entry;
 pub mod handshake;
+pub mod join;
 pub mod json;
 pub mod json_input;
 pub mod presented;
 pub mod propromo;
-pub mod seat;
 pub mod session;
 pub mod stream;
 

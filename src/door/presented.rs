@@ -27,7 +27,7 @@ pub fn presented(head: &Head) -> Result<Option<Presented>, Refusal> {
     for name in PARAMETERS {
         query.extend(head.query_values(name)?);
     }
-    Places {
+    TokenSources {
         query: &query,
         authorization: &head.header_values("authorization").collect::<Vec<_>>(),
         protocols: &head.header_values(PROTOCOLS).collect::<Vec<_>>(),
@@ -51,14 +51,14 @@ pub fn subprotocol(head: &Head) -> Option<&str> {
 const PROTOCOLS: &str = "sec-websocket-protocol";
 
 /// All that may carry a token, decoded: query values, header lines, path segments.
-struct Places<'a> {
+struct TokenSources<'a> {
     query: &'a [String],
     authorization: &'a [&'a str],
     protocols: &'a [&'a str],
     segments: &'a [String],
 }
 
-impl Places<'_> {
+impl TokenSources<'_> {
     fn find(&self) -> Result<Option<Presented>, Refusal> {
         let offer = Offer::read(self.protocols.iter().copied());
         let in_path = match self.segments {
@@ -152,7 +152,7 @@ mod tests {
     ) -> Result<Option<Presented>, Refusal> {
         let query: Vec<_> = query.iter().map(|value| value.to_string()).collect();
         let segments: Vec<_> = segments.iter().map(|segment| segment.to_string()).collect();
-        Places { query: &query, authorization, protocols, segments: &segments }.find()
+        TokenSources { query: &query, authorization, protocols, segments: &segments }.find()
     }
 
     fn chosen(lines: &[&str]) -> Option<String> {

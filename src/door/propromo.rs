@@ -2,8 +2,8 @@
 
 use super::{
     entry::{Admission, Door, Token},
+    join::{self, Replay},
     json,
-    seat::{self, Replay},
     session::{Conversation, Link},
 };
 use crate::{
@@ -12,9 +12,9 @@ use crate::{
     event::Event,
     http::head::Head,
     message::{Draft, Message, MessageId, RoomName},
-    recheck::{Ground, Pass, Round},
+    recheck::{Access, CheckNumber, Pass},
     refusal::{Reason, Refusal},
-    room::{member::Member, voice::Voice},
+    room::{encoder::Encoder, member::Member},
     socket::close::Close,
     store::accounts::UserId,
 };
@@ -35,41 +35,41 @@ impl Door for Propromo {
         let [_, monitor] = segments else { return Err(Reason::NotFound.into()) };
         let token = Token::of(chat, head, |kind| matches!(kind, Kind::Connection(Issued::Login | Issued::Ticket)))?;
         token.opens(monitor)?;
-        let round = chat.recheck.round();
-        let name = seat::admit_to_monitor(chat, &token.claims, monitor)?;
+        let check = chat.recheck.current();
+        let name = join::admit_to_monitor(chat, &token.claims, monitor)?;
         let (account, user) = (token.claims.user, token.claims.email.as_str().into());
         let epoch = token.claims.epoch.clone();
         let room = RoomName::monitor(monitor);
-        let talk = Talk { room: room.clone(), account, epoch, user, name, round, seated: None };
-        Ok(token.admission(chat, &room, Box::new(talk)))
+        let conversation = PropromoConversation { room: room.clone(), account, epoch, user, name, check, joined: None };
+        Ok(token.admission(chat, &room, Box::new(conversation)))
     }
 }
 
 /// One client in one monitor's room.
-struct Talk {
+struct PropromoConversation {
     room: RoomName,
     account: UserId,
     epoch: Option<String>,
     user: Arc<str>,
     name: Option<Arc<str>>,
     /// Before it was found out that the account may enter.
-    round: Round,
-    seated: Option<(Arc<Member>, Pass)>,
+    check: CheckNumber,
+    joined: Option<(Arc<Member>, Pass)>,
 }
 
-impl Conversation for Talk {
+impl Conversation for PropromoConversation {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let replay = Replay::Latest(link.chat.config.history_on_join);
-        let member = seat::take(link, &self.room, &self.user, &PropromoVoice, replay)?;
-        let ground = Ground::Account { user: self.account, epoch: self.epoch.clone(), room: self.room.clone() };
-        self.seated = Some((member, link.recheck(self.round, ground)));
+        let member = join::enter(link, &self.room, &self.user, &PropromoEncoder, replay)?;
+        let access = Access::Account { user: self.account, epoch: self.epoch.clone(), room: self.room.clone() };
+        self.joined = Some((member, link.recheck(self.check, access)));
         Ok(())
     }
 
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
         if let Some(answer) = application_ping(text) {
             link.say(answer);
-        } else if let Some((member, _)) = &self.seated {
+        } else if let Some((member, _)) = &self.joined {
             let (room, sender) = (self.room.clone(), self.user.clone());
             let name = self.name.clone();
             link.chat.rooms.post(member, Draft { name, ..Draft::new(room, sender, text) });
@@ -82,7 +82,7 @@ impl Conversation for Talk {
     }
 
     fn closed(&mut self, link: &Link) {
-        if let Some((member, _)) = self.seated.take() {
+        if let Some((member, _)) = self.joined.take() {
             link.chat.rooms.leave(&member);
         }
     }
@@ -101,9 +101,9 @@ pub(crate) fn application_ping(text: &str) -> Option<&'static str> {
 }
 
 /// Messages as the Propromo apps know them; of events they hear nothing.
-pub struct PropromoVoice;
+pub struct PropromoEncoder;
 
-impl Voice for PropromoVoice {
+impl Encoder for PropromoEncoder {
     fn name(&self) -> &'static str {
         "propromo"
     }
@@ -156,7 +156,7 @@ mod tests {
             let id = MessageId(Uuid::now_v7());
             let message = Message::new(id, sender.as_str().into(), text.as_str());
             let mut out = Vec::new();
-            PropromoVoice.message(&RoomName::monitor("m"), &message, &mut out);
+            PropromoEncoder.message(&RoomName::monitor("m"), &message, &mut out);
             let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
             prop_assert_eq!(&read["email"], &sender);
             prop_assert_eq!(&read["text"], &text);

@@ -4,7 +4,7 @@ use crate::{
     chat::Chat,
     config::Limits,
     metrics::Connected,
-    recheck::{Ground, Pass, Round},
+    recheck::{Access, CheckNumber, Pass},
     refusal::Reason,
     room::member::Member,
     socket::{
@@ -86,14 +86,14 @@ impl Link {
         self.response.take().map_or(Ok(()), |response| self.outbound.open(response))
     }
 
-    /// Has this client's access checked again from now on, until the pass is dropped. It had access after `round` was
+    /// Has this client's access checked again from now on, until the pass is dropped. It had access after `check` was
     /// asked for.
-    pub fn recheck(&self, round: Round, ground: Ground) -> Pass {
-        self.chat.recheck.enter(&self.outbound, self.client, round, ground)
+    pub fn recheck(&self, check: CheckNumber, access: Access) -> Pass {
+        self.chat.recheck.enter(&self.outbound, self.client, check, access)
     }
 
     /// This client hears a room from now on.
-    pub fn seated(&self, member: &Arc<Member>) {
+    pub fn joined(&self, member: &Arc<Member>) {
         // Nobody takes a second seat.
         let _ = self.seat.set(member.clone());
     }

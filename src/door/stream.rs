@@ -4,8 +4,8 @@
 
 use super::{
     entry::{Admission, Door},
+    join::{self, Replay},
     presented,
-    seat::{self, Replay},
     session::{Conversation, Link},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     http::head::Head,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    room::{member::Member, voice::Voice},
+    room::{encoder::Encoder, member::Member},
     socket::close::Close,
 };
 use std::{sync::Arc, time::SystemTime};
@@ -102,7 +102,7 @@ struct Listener {
 impl Conversation for Listener {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let replay = Replay::AsNewestSays(kept_for_late);
-        self.member = Some(seat::take(link, &self.stream, &LISTENER.into(), &StreamVoice, replay)?);
+        self.member = Some(join::enter(link, &self.stream, &LISTENER.into(), &StreamEncoder, replay)?);
         Ok(())
     }
 
@@ -131,9 +131,9 @@ fn kept_for_late(newest: &Message) -> usize {
     newest.extra.as_deref().and_then(|note| note.parse().ok()).unwrap_or(0)
 }
 
-struct StreamVoice;
+struct StreamEncoder;
 
-impl Voice for StreamVoice {
+impl Encoder for StreamEncoder {
     fn name(&self) -> &'static str {
         "stream"
     }

@@ -89,7 +89,7 @@ impl Gateway {
         let (segments, headers) = (head.segments()?, passed_on(head)?);
         let to_head = head.method == Method::Head;
         // Of what needs no connection neither more may run at a time: signing can be dear.
-        let mut place = self.place()?;
+        let mut place = self.link()?;
         if self.handler.is_at_once(head.method, &segments) {
             let request = Request::of(head, segments, &headers, body);
             return Ok(answer::encode(&self.handler.answer(request, &head.id), persistence, to_head));
@@ -106,14 +106,14 @@ impl Gateway {
         (self.size, self.size - self.free.lock().len())
     }
 
-    /// Waits for a place in the pool.
-    fn place(&self) -> Result<Place<'_>, Refusal> {
+    /// Waits for a connection of the pool.
+    fn link(&self) -> Result<PooledLink<'_>, Refusal> {
         let deadline = Instant::now() + self.pool_deadline;
         let mut free = self.free.lock();
         loop {
             // The one given back last is taken first: its thread at the other end is the warmest.
             if let Some(link) = free.pop() {
-                return Ok(Place { gateway: self, link });
+                return Ok(PooledLink { gateway: self, link });
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -137,13 +137,13 @@ impl Gateway {
     }
 }
 
-/// A place in the pool, given back when dropped.
-struct Place<'a> {
+/// A connection from the pool, or the right to open one; given back when dropped.
+struct PooledLink<'a> {
     gateway: &'a Gateway,
     link: Option<Link>,
 }
 
-impl Place<'_> {
+impl PooledLink<'_> {
     fn exchange(&mut self, request: &[u8], to_head: bool, persistence: Persistence) -> io::Result<Vec<u8>> {
         // Taken out, so that whatever goes wrong leaves no connection on which an old answer may still come.
         let mut link = match self.link.take() {
@@ -156,7 +156,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for PooledLink<'_> {
     fn drop(&mut self) {
         self.gateway.free.lock().push(self.link.take());
         self.gateway.freed.notify_one();

@@ -74,7 +74,7 @@ fn bodies_of_all_sizes_go_both_ways_on_one_connection() {
 fn every_connection_of_the_pool_is_answered() {
     for _ in 0..5 {
         let gateway = gateway(POOL_SIZE, |_| ok("fine"));
-        let mut places: Vec<_> = (0..POOL_SIZE).map(|_| gateway.place().unwrap()).collect();
+        let mut places: Vec<_> = (0..POOL_SIZE).map(|_| gateway.link().unwrap()).collect();
         for place in &mut places {
             let request = encoded(&get("/"), b"");
             place.exchange(&request, false, Persistence::Kept).unwrap();
@@ -150,7 +150,7 @@ fn what_waits_for_nothing_is_answered_where_it_was_read() {
 fn what_waits_for_nothing_waits_for_its_turn_too() {
     let handler = Handler::new(|_| ok("fine")).with_at_once(|_, _| true);
     let gateway = Gateway::with_deadline(1, Duration::from_millis(10), handler).unwrap();
-    let taken = gateway.place().unwrap();
+    let taken = gateway.link().unwrap();
     assert_eq!(gateway.exchange(&get("/"), b"", Persistence::Kept).unwrap_err().reason, Reason::Overloaded);
     drop(taken);
     assert_eq!(exchange(&gateway, &get("/"), b"").1, b"fine");

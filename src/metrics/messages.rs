@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// The counts; a clone counts to the same ones.
 #[derive(Clone, Debug)]
-pub struct Figures {
+pub struct MessageMetrics {
     /// The three below, by what became of a message.
     pub messages: Family<[(&'static str, Cow<'static, str>); 1], Counter>,
     /// Messages that got an id, those too that are not to be kept.
@@ -23,12 +23,12 @@ pub struct Figures {
     pub delivery: Histogram,
 }
 
-impl Default for Figures {
-    fn default() -> Figures {
+impl Default for MessageMetrics {
+    fn default() -> MessageMetrics {
         let messages = Family::default();
         let result = |word: &'static str| messages.get_or_create_owned(&[("result", word.into())]);
         let (stored, repeated, not_stored) = (result("stored"), result("repeated"), result("not_stored"));
         let (append, delivery) = (Histogram::default(), Histogram::default());
-        Figures { messages, stored, repeated, not_stored, append, deliveries: Counter::default(), delivery }
+        MessageMetrics { messages, stored, repeated, not_stored, append, deliveries: Counter::default(), delivery }
     }
 }

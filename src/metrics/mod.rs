@@ -1,4 +1,4 @@
-//! What the server counts, for `/metrics`. What each figure means to an operator stands in `docs/OPERATIONS.md`.
+//! What the server counts, for `/metrics`. What each metric means to an operator stands in `docs/OPERATIONS.md`.
 
 pub mod histogram;
 pub mod messages;
@@ -8,7 +8,7 @@ mod refusals;
 
 use crate::{refusal::Reason, socket::close::Close};
 use histogram::Histogram;
-use messages::Figures;
+use messages::MessageMetrics;
 use parking_lot::Mutex;
 use process::Process;
 use prometheus_client::{
@@ -21,7 +21,7 @@ use std::{borrow::Cow, time::Duration};
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The server's figures. Counting is adding to an atomic; only what happens once a request or connection has labels, which
+/// The server's metrics. Counting is adding to an atomic; only what happens once a request or connection has labels, which
 /// have to be looked up.
 pub struct Metrics {
     registry: Registry,
@@ -74,7 +74,7 @@ impl Drop for Connected {
 
 impl Metrics {
     /// `rooms` and `dropped` (members that don't read) are counted elsewhere, and shown here.
-    pub fn new(rooms: &Figures, dropped: &Counter) -> Metrics {
+    pub fn new(rooms: &MessageMetrics, dropped: &Counter) -> Metrics {
         let mut metrics = Metrics {
             registry: Registry::default(),
             sockets: Gauge::default(),
@@ -107,7 +107,7 @@ impl Metrics {
         metrics
     }
 
-    fn register(&self, registry: &mut Registry, rooms: &Figures, dropped: &Counter) {
+    fn register(&self, registry: &mut Registry, rooms: &MessageMetrics, dropped: &Counter) {
         registry.register("build", "Which version runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register("sockets", "TCP connections of clients, of any kind", self.sockets.clone());
         registry.register("sockets_max", "TCP connections that there may be", self.sockets_max.clone());
@@ -186,17 +186,17 @@ impl Metrics {
         self.logins.get_or_create(&[("result", result.into())]).inc();
     }
 
-    /// Has `look` set gauges each time before the figures are shown. It must hold nothing alive.
+    /// Has `look` set gauges each time before the metrics are shown. It must hold nothing alive.
     pub fn look(&self, look: impl Fn(&Metrics) + Send + 'static) {
         self.looks.lock().push(Box::new(look));
     }
 
-    /// All figures as OpenMetrics text, which Prometheus reads.
+    /// All metrics as OpenMetrics text, which Prometheus reads.
     pub fn render(&self) -> String {
         self.looks.lock().iter().for_each(|look| look(self));
         let mut page = String::new();
         if let Err(error) = text::encode(&mut page, &self.registry) {
-            tracing::error!(%error, "the figures can't be written");
+            tracing::error!(%error, "the metrics can't be written");
         }
         page
     }
@@ -207,12 +207,12 @@ mod tests {
     use super::*;
 
     fn metrics() -> Metrics {
-        Metrics::new(&Figures::default(), &Counter::default())
+        Metrics::new(&MessageMetrics::default(), &Counter::default())
     }
 
     #[test]
     fn what_was_counted_is_on_the_page() {
-        let rooms = Figures::default();
+        let rooms = MessageMetrics::default();
         let metrics = Metrics::new(&rooms, &Counter::default());
         rooms.stored.inc_by(3);
         let _open = metrics.connected("propromo");

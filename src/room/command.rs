@@ -1,7 +1,7 @@
 //! What a lane is told.
 
 use super::{
-    crowd::Happening,
+    audience::Announcement,
     member::{Member, Room},
     run::Run,
 };
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// What a lane is told.
 pub(super) enum Command {
     Deliver(Batch),
-    Announce(Arc<Happening>),
+    Announce(Arc<Announcement>),
     Join(Arc<Member>),
     Release(Arc<Member>, Option<MessageId>),
     Leave(Arc<Member>),
@@ -30,11 +30,11 @@ pub(super) enum Command {
 #[derive(Clone)]
 pub(super) struct Batch {
     pub runs: Arc<[Run]>,
-    pub whispers: Arc<[Whisper]>,
+    pub replies: Arc<[Reply]>,
 }
 
 /// Frames for one member alone, in their place among the messages.
-pub(super) struct Whisper {
+pub(super) struct Reply {
     pub to: Arc<Member>,
     pub frames: Bytes,
 }

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use crate::{
         message::Message,
-        metrics::messages::Figures,
+        metrics::messages::MessageMetrics,
         room::{command::Command, lane::Lane},
         store::presence::Presence,
     };
@@ -280,7 +280,7 @@ mod tests {
             let room = directory.lock().room(&RoomName::channel("r"), 1);
             room.enter(&"member".into(), 0);
             let (sender, lane) = unbounded();
-            let runner = Arc::new(Lane::new(0, lane.clone(), Figures::default()));
+            let runner = Arc::new(Lane::new(0, lane.clone(), MessageMetrics::default()));
             let (lanes, stopping) = (Lanes::new(vec![(sender, runner)]), Arc::default());
             let attendance = Attendance::start(lanes.clone(), None).unwrap();
             let thread = FeedThread {

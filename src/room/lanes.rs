@@ -1,8 +1,8 @@
 //! The lanes as seen from outside: who hands them messages and events.
 
 use super::{
-    command::{Batch, Command, Whisper},
-    crowd::Happening,
+    audience::Announcement,
+    command::{Batch, Command, Reply},
     lane::Lane,
     member::Room,
     run::Run,
@@ -30,13 +30,13 @@ impl Lanes {
         let _ = self.0[lane].0.send(command);
     }
 
-    /// Gives stored messages to the lanes that have members of their rooms, and whispers to those of their members.
+    /// Gives stored messages to the lanes that have members of their rooms, and replies to those of their members.
     ///
     /// A caller that is `idle` delivers by itself where that is less work than waking a lane.
-    pub fn deliver(&self, runs: Vec<Run>, whispers: Vec<Whisper>, idle: bool) {
+    pub fn deliver(&self, runs: Vec<Run>, replies: Vec<Reply>, idle: bool) {
         let wanted = runs.iter().fold(0, |lanes, run| lanes | run.room.lanes())
-            | whispers.iter().fold(0, |lanes, whisper| lanes | 1 << whisper.to.lane);
-        let batch = Batch { runs: runs.into(), whispers: whispers.into() };
+            | replies.iter().fold(0, |lanes, reply| lanes | 1 << reply.to.lane);
+        let batch = Batch { runs: runs.into(), replies: replies.into() };
         if idle && wanted.is_power_of_two() && self.0[wanted.trailing_zeros() as usize].1.deliver_now(&batch) {
             return;
         }
@@ -52,9 +52,9 @@ impl Lanes {
 
     /// Tells everybody in the room, except the socket `except`.
     pub fn announce(&self, room: &Arc<Room>, event: Event, except: Option<u64>) {
-        let happening = Arc::new(Happening::new(room.clone(), event, except));
+        let announcement = Arc::new(Announcement::new(room.clone(), event, except));
         for lane in self.those_of(room.lanes()) {
-            self.command(lane, Command::Announce(happening.clone()));
+            self.command(lane, Command::Announce(announcement.clone()));
         }
     }
 

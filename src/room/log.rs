@@ -1,11 +1,11 @@
-//! The desk: the only place where a room's order is decided, by one thread at a time.
+//! The log's writer: the only place where a room's order is decided, by one thread at a time.
 //!
 //! That is the log thread. It takes what waits, stores it in one transaction, and hands it to the lanes: stored before
-//! shown, so an echo is a receipt. It never waits for more to come. When nobody is at the desk and nothing waits, a
+//! shown, so an echo is a receipt. It never waits for more to come. When nobody holds the writer and nothing waits, a
 //! member of a small room goes there itself: a few people who talk need no other thread to be woken.
 
 use super::{
-    command::Whisper,
+    command::Reply,
     lanes::Lanes,
     member::{Member, Room},
     run::Run,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     entry::{NewEntry, Unchangeable},
     message::RoomName,
-    metrics::messages::Figures,
+    metrics::messages::MessageMetrics,
     socket::frame,
     store::{
         log::{Appended, MessageLog},
@@ -46,7 +46,7 @@ const BATCH: usize = 256;
 const MANY_ROOMS: usize = 4;
 
 /// What the log thread is given.
-pub(super) enum Errand {
+pub(super) enum Task {
     Post(Post),
     /// Delete a room's messages, those too that were posted before.
     Forget(RoomName),
@@ -77,7 +77,7 @@ impl Post {
         match &self.author {
             Author::Member(member) => {
                 let mut out = Vec::new();
-                frame::text(&mut out, |out| member.voice.not_stored(self.entry.reference(), out));
+                frame::text(&mut out, |out| member.encoder.not_stored(self.entry.reference(), out));
                 member.outbound.send(&out.into());
             }
             // Fails if nobody waits any more.
@@ -86,10 +86,10 @@ impl Post {
     }
 }
 
-/// The way to the desk.
+/// The way to the writer.
 pub(super) struct Log {
-    errands: Sender<Errand>,
-    desk: Arc<Mutex<Desk>>,
+    tasks: Sender<Task>,
+    writer: Arc<Mutex<Writer>>,
     pulse: Arc<Pulse>,
 }
 
@@ -99,54 +99,54 @@ impl Log {
         store: Arc<dyn MessageLog>,
         lanes: Lanes,
         delivers: bool,
-        figures: Figures,
+        metrics: MessageMetrics,
     ) -> io::Result<(Log, thread::JoinHandle<()>)> {
-        let (errands, waiting) = bounded(LOG_QUEUE);
+        let (tasks, waiting) = bounded(LOG_QUEUE);
         let outages = Outages::new("message log");
         let (batch, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let pulse = Arc::<Pulse>::default();
-        let desk = Desk {
+        let writer = Writer {
             store,
             lanes,
             delivers,
             outages,
-            figures,
+            metrics,
             pulse: pulse.clone(),
             entries: batch,
             senders,
             open: true,
         };
-        let desk = Arc::new(Mutex::new(desk));
-        let log = Log { errands, desk: desk.clone(), pulse };
-        Ok((log, vital::spawn("log", move || run(&desk, &waiting))?))
+        let writer = Arc::new(Mutex::new(writer));
+        let log = Log { tasks, writer: writer.clone(), pulse };
+        Ok((log, vital::spawn("log", move || run(&writer, &waiting))?))
     }
 
     /// Has a message stored and delivered, or its author told that it can't be. Waits while the queue is full.
     pub fn post(&self, post: Post) {
         if let Some(post) = self.post_at_once(post)
-            && let Some(Errand::Post(post)) = self.send(Errand::Post(post))
+            && let Some(Task::Post(post)) = self.send(Task::Post(post))
         {
             post.not_stored();
         }
     }
 
-    /// Puts an errand behind those that wait; gives it back if the log thread has stopped.
-    pub fn send(&self, errand: Errand) -> Option<Errand> {
-        self.errands.send(errand).err().map(|refused| refused.0)
+    /// Puts an task behind those that wait; gives it back if the log thread has stopped.
+    pub fn send(&self, task: Task) -> Option<Task> {
+        self.tasks.send(task).err().map(|refused| refused.0)
     }
 
     /// Waits until what was posted before is stored and given to the lanes; `false` if that takes longer.
     pub fn settle(&self, until: Instant) -> bool {
         let (told, stored) = bounded(1);
-        self.errands.send_deadline(Errand::Settle(told), until).is_ok() && stored.recv_deadline(until).is_ok()
+        self.tasks.send_deadline(Task::Settle(told), until).is_ok() && stored.recv_deadline(until).is_ok()
     }
 
     /// How many messages wait to be stored.
     pub fn waiting(&self) -> usize {
-        self.errands.len()
+        self.tasks.len()
     }
 
-    /// Which batch is being dealt with, if one is: the same one for long means that the desk is stuck.
+    /// Which batch is being dealt with, if one is: the same one for long means that the writer hangs.
     pub fn batch_in_work(&self) -> Option<u64> {
         Some(self.pulse.beats.load(Ordering::Relaxed)).filter(|count| count % 2 == 1)
     }
@@ -158,26 +158,26 @@ impl Log {
 
     /// Stores on this thread, unless that has to wait or does not pay: then it gives the post back.
     fn post_at_once(&self, post: Post) -> Option<Post> {
-        if matches!(post.author, Author::Outsider(_)) || !self.errands.is_empty() || !post.room.is_small() {
+        if matches!(post.author, Author::Outsider(_)) || !self.tasks.is_empty() || !post.room.is_small() {
             return Some(post);
         }
-        let Some(mut desk) = self.desk.try_lock() else { return Some(post) };
-        // Errands leave the queue at the desk only: now all earlier ones are done. While nothing can be stored, which may
+        let Some(mut writer) = self.writer.try_lock() else { return Some(post) };
+        // Only the holder of the writer takes tasks from the queue: all earlier ones are done now. While nothing can be stored, which may
         // take seconds to find out, messages had better wait together than one after the other; and so they had while the
         // room's lane is at work, which would not deliver this one sooner.
-        if !desk.open || desk.outages.is_on(STORE) || !self.errands.is_empty() || !desk.lanes.are_idle(&post.room) {
+        if !writer.open || writer.outages.is_on(STORE) || !self.tasks.is_empty() || !writer.lanes.are_idle(&post.room) {
             return Some(post);
         }
-        desk.take(post);
+        writer.take(post);
         vital::run(|| {
-            vital::may_panic("desk");
-            desk.at_work(|desk| desk.store(|| self.errands.is_empty()));
+            vital::may_panic("writer");
+            writer.at_work(|writer| writer.store(|| self.tasks.is_empty()));
         });
         None
     }
 }
 
-/// What can be seen from outside while somebody is at the desk.
+/// What can be seen from outside while somebody holds the writer.
 #[derive(Default)]
 struct Pulse {
     /// Counts up at the begin and at the end of each batch.
@@ -197,12 +197,12 @@ impl Pulse {
     }
 }
 
-struct Desk {
+struct Writer {
     store: Arc<dyn MessageLog>,
     lanes: Lanes,
     delivers: bool,
     outages: Outages,
-    figures: Figures,
+    metrics: MessageMetrics,
     pulse: Arc<Pulse>,
     /// The batch: entries are apart, so that the store sees nothing else. Empty while nobody is here.
     entries: Vec<NewEntry>,
@@ -212,41 +212,41 @@ struct Desk {
 }
 
 /// The log thread. Runs until it is stopped.
-fn run(desk: &Mutex<Desk>, waiting: &Receiver<Errand>) {
+fn run(writer: &Mutex<Writer>, waiting: &Receiver<Task>) {
     loop {
         let mut select = Select::new();
         select.recv(waiting);
-        // Leaves the errand where it is until this thread is at the desk.
+        // Leaves the task where it is until this thread holds the writer.
         select.ready();
         vital::may_panic("log");
-        let mut desk = desk.lock();
-        desk.at_work(|desk| desk.clear(waiting));
-        if !desk.open {
+        let mut writer = writer.lock();
+        writer.at_work(|writer| writer.clear(waiting));
+        if !writer.open {
             return;
         }
     }
 }
 
-impl Desk {
-    fn at_work(&mut self, work: impl FnOnce(&mut Desk)) {
+impl Writer {
+    fn at_work(&mut self, work: impl FnOnce(&mut Writer)) {
         self.pulse.beat();
         work(self);
         self.pulse.beat();
     }
 
     /// Deals with what waits, a batch of it.
-    fn clear(&mut self, waiting: &Receiver<Errand>) {
+    fn clear(&mut self, waiting: &Receiver<Task>) {
         let mut settled = Vec::new();
         let mut forgotten = None;
         while self.entries.len() < BATCH {
             match waiting.try_recv() {
-                Ok(Errand::Post(post)) => self.take(post),
-                Ok(Errand::Forget(room)) => {
+                Ok(Task::Post(post)) => self.take(post),
+                Ok(Task::Forget(room)) => {
                     forgotten = Some(room);
                     break;
                 }
-                Ok(Errand::Settle(told)) => settled.push(told),
-                Ok(Errand::Stop) | Err(TryRecvError::Disconnected) => {
+                Ok(Task::Settle(told)) => settled.push(told),
+                Ok(Task::Stop) | Err(TryRecvError::Disconnected) => {
                     self.open = false;
                     break;
                 }
@@ -284,7 +284,7 @@ impl Desk {
             return;
         }
         self.pulse.batch_for(self.rooms());
-        let stored = self.figures.append.time(|| self.store.append(&self.entries));
+        let stored = self.metrics.append.time(|| self.store.append(&self.entries));
         let (mut senders, mut entries) = (std::mem::take(&mut self.senders), std::mem::take(&mut self.entries));
         let posts = senders.drain(..).zip(entries.drain(..));
         let posts = posts.map(|((author, room), entry)| Post { author, room, entry });
@@ -295,7 +295,7 @@ impl Desk {
             }
             Err(error) => {
                 self.outages.failed(STORE, &error.source);
-                self.figures.not_stored.inc_by(posts.len() as u64);
+                self.metrics.not_stored.inc_by(posts.len() as u64);
                 posts.for_each(|post| post.not_stored());
             }
         }
@@ -305,7 +305,7 @@ impl Desk {
     /// Tells the authors, and unless the feed does so, sorts the batch by room and gives it to the lanes.
     fn deliver(&self, stored: impl Iterator<Item = (Post, Appended)>, idle: impl Fn() -> bool) {
         let mut runs: Vec<Run> = Vec::new();
-        let mut whispers = Vec::new();
+        let mut replies = Vec::new();
         let (mut new, mut repeated, mut not_stored) = (0, 0, 0);
         for (Post { author, room, entry }, outcome) in stored {
             let (id, is_new) = match outcome {
@@ -317,7 +317,7 @@ impl Desk {
                     continue;
                 }
                 Appended::Refused(why) => {
-                    whispers.extend(refused(author, why, &entry));
+                    replies.extend(refused(author, why, &entry));
                     continue;
                 }
             };
@@ -330,8 +330,8 @@ impl Desk {
                 Author::Member(member) => {
                     if let Some(reference) = entry.reference() {
                         let mut out = Vec::new();
-                        frame::text(&mut out, |out| member.voice.ack(reference, id, out));
-                        whispers.push(Whisper { to: member, frames: out.into() });
+                        frame::text(&mut out, |out| member.encoder.ack(reference, id, out));
+                        replies.push(Reply { to: member, frames: out.into() });
                     }
                 }
                 // Fails if nobody waits any more.
@@ -345,23 +345,23 @@ impl Desk {
                 }
             }
         }
-        self.figures.stored.inc_by(new);
-        self.figures.repeated.inc_by(repeated);
-        self.figures.not_stored.inc_by(not_stored);
-        if !runs.is_empty() || !whispers.is_empty() {
+        self.metrics.stored.inc_by(new);
+        self.metrics.repeated.inc_by(repeated);
+        self.metrics.not_stored.inc_by(not_stored);
+        if !runs.is_empty() || !replies.is_empty() {
             // With nothing else to store, this thread may as well deliver.
-            self.lanes.deliver(runs, whispers, idle());
+            self.lanes.deliver(runs, replies, idle());
         }
     }
 }
 
 /// Tells whoever asked for a change, and nobody else, that it is not made.
-fn refused(author: Author, why: Unchangeable, entry: &NewEntry) -> Option<Whisper> {
+fn refused(author: Author, why: Unchangeable, entry: &NewEntry) -> Option<Reply> {
     match author {
         Author::Member(member) => {
             let mut out = Vec::new();
-            frame::text_if_any(&mut out, |out| member.voice.unchanged(why, entry.reference(), out));
-            Some(Whisper { to: member, frames: out.into() })
+            frame::text_if_any(&mut out, |out| member.encoder.unchanged(why, entry.reference(), out));
+            Some(Reply { to: member, frames: out.into() })
         }
         Author::Outsider(answer) => {
             // Fails if nobody waits any more.

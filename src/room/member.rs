@@ -1,6 +1,6 @@
 //! A member: one open socket in one room, and the room as all threads share it.
 
-use super::voice::Voice;
+use super::encoder::Encoder;
 use crate::{
     message::{MessageId, RoomName},
     socket::outbound::Outbound,
@@ -20,7 +20,7 @@ pub struct Member {
     /// The lane that owns this member.
     pub(super) lane: usize,
     pub user: Arc<str>,
-    pub voice: &'static dyn Voice,
+    pub encoder: &'static dyn Encoder,
     pub outbound: Arc<Outbound>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Roster {
 /// as often, and use half as much processor time again.
 const LANE_SHARE: usize = 1024;
 
-/// Members of rooms up to this size go to the desk themselves (`log`), and wait for their turn when they are woken
+/// Members of rooms up to this size take the writer themselves (`log`), and wait for their turn when they are woken
 /// (`socket::wakeups`). In larger ones others wait for what a reader brings, and it does better to read on: what
 /// comes in meanwhile is stored and sent together.
 const SMALL_ROOM: usize = 16;

@@ -12,27 +12,27 @@
 //! log's feed, between the other nodes' messages, and [`feed`] hands it to the lanes.
 
 mod attendance;
+mod audience;
+mod audiences;
 mod command;
-mod crowd;
 mod directory;
+pub mod encoder;
 mod feed;
-mod hall;
 pub mod lane;
 mod lanes;
 pub mod log;
 pub mod member;
 pub mod names;
-mod roll;
+mod presence;
 pub mod run;
 #[cfg(test)]
 mod tests;
-pub mod voice;
 
 use crate::{
     entry::NewEntry,
     event::Event,
     message::{MessageId, RoomName},
-    metrics::messages::Figures,
+    metrics::messages::MessageMetrics,
     socket::{close::Close, frame, outbound::Outbound},
     store::{
         error::StoreError,
@@ -46,12 +46,13 @@ use attendance::Attendance;
 use command::Command;
 use crossbeam_channel::bounded;
 use directory::Directory;
+use encoder::Encoder;
 use feed::{Disconnect, FeedThread, Shut};
 use lanes::Lanes;
-use log::{Author, Errand, Log, Post};
+use log::{Author, Log, Post, Task};
 use member::{Member, Room};
 use parking_lot::Mutex;
-use roll::Roll;
+use presence::Reporter;
 use std::{
     hash::{BuildHasher, RandomState},
     io,
@@ -62,7 +63,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use voice::Voice;
 
 /// Commands that may wait for a lane: batches of messages, joins and leaves.
 const LANE_QUEUE: usize = 1024;
@@ -87,7 +87,7 @@ pub struct Rooms {
     attendance: Attendance,
     directory: Arc<Mutex<Directory>>,
     hasher: RandomState,
-    figures: Figures,
+    metrics: MessageMetrics,
     /// `None`: there are no other nodes.
     others: Option<Others>,
 }
@@ -96,7 +96,7 @@ pub struct Rooms {
 struct Others {
     feed: Arc<dyn Feed>,
     presence: Arc<dyn Presence>,
-    roll: Roll,
+    presence_reports: Reporter,
     stopping: Arc<AtomicBool>,
     shut: Arc<OnceLock<Shut>>,
     disconnect: Arc<OnceLock<Disconnect>>,
@@ -105,11 +105,11 @@ struct Others {
 impl Rooms {
     /// Starts the log thread and `lanes` lanes; if the log has a feed, what follows that too.
     pub fn start(store: Arc<dyn MessageLog>, lanes: usize) -> io::Result<Rooms> {
-        let figures = Figures::default();
+        let metrics = MessageMetrics::default();
         let lanes: io::Result<Vec<_>> = (0..lanes.clamp(1, MAX_LANES))
             .map(|index| {
                 let (sender, commands) = bounded(LANE_QUEUE);
-                let lane = Arc::new(lane::Lane::new(index, commands, figures.clone()));
+                let lane = Arc::new(lane::Lane::new(index, commands, metrics.clone()));
                 let runner = lane.clone();
                 vital::spawn(format!("lane-{index}"), move || runner.run())?;
                 Ok((sender, lane))
@@ -123,7 +123,7 @@ impl Rooms {
             Some(feed) => Some(Others::start(feed, directory.clone(), lanes.clone(), attendance.clone())?),
             None => None,
         };
-        let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none(), figures.clone())?;
+        let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none(), metrics.clone())?;
         Ok(Rooms {
             log,
             log_thread: Mutex::new(Some(log_thread)),
@@ -131,7 +131,7 @@ impl Rooms {
             attendance,
             directory,
             hasher: RandomState::new(),
-            figures,
+            metrics,
             others,
         })
     }
@@ -142,8 +142,8 @@ impl Rooms {
     }
 
     /// What was counted since the start.
-    pub fn figures(&self) -> &Figures {
-        &self.figures
+    pub fn metrics(&self) -> &MessageMetrics {
+        &self.metrics
     }
 
     /// How many messages wait to be stored.
@@ -159,16 +159,16 @@ impl Rooms {
         &self,
         name: &RoomName,
         user: Arc<str>,
-        voice: &'static dyn Voice,
+        encoder: &'static dyn Encoder,
         outbound: Arc<Outbound>,
     ) -> Arc<Member> {
         let home = self.hasher.hash_one(name) as usize % self.lanes.count();
         let room = self.directory.lock().room(name, self.lanes.count());
         let (lane, first) = room.enter(&user, home);
-        let member = Arc::new(Member { room, lane, user, voice, outbound });
+        let member = Arc::new(Member { room, lane, user, encoder, outbound });
         self.lanes.command(lane, Command::Join(member.clone()));
         match &self.others {
-            Some(others) => others.roll.changed(&member.room),
+            Some(others) => others.presence_reports.changed(&member.room),
             None if first => self.attendance.changed(&member.room, &member.user, true),
             None => {}
         }
@@ -197,7 +197,7 @@ impl Rooms {
         self.lanes.command(member.lane, Command::Leave(member.clone()));
         let last = member.room.exit(&member.user, member.lane);
         match &self.others {
-            Some(others) => others.roll.changed(&member.room),
+            Some(others) => others.presence_reports.changed(&member.room),
             None if last => self.attendance.changed(&member.room, &member.user, false),
             None => {}
         }
@@ -323,7 +323,7 @@ impl Rooms {
     /// Deletes a room's messages, after what was posted before is stored.
     pub fn forget(&self, name: &RoomName) {
         // Fails only if the log thread has stopped; what is left then is never shown.
-        let _ = self.log.send(Errand::Forget(name.clone()));
+        let _ = self.log.send(Task::Forget(name.clone()));
     }
 
     /// The room of this name, if somebody is in it or was a moment ago.
@@ -362,13 +362,13 @@ impl Rooms {
     /// Stores what waits and takes no more.
     pub fn stop(&self) {
         // Fails only if the log thread has stopped already.
-        let _ = self.log.send(Errand::Stop);
+        let _ = self.log.send(Task::Stop);
         let thread = self.log_thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the log thread had failed");
         }
         if let Some(others) = &self.others {
-            others.roll.stop(LEAVE_WAIT);
+            others.presence_reports.stop(LEAVE_WAIT);
         }
     }
 }
@@ -393,7 +393,7 @@ impl Others {
             disconnect: disconnect.clone(),
         };
         vital::spawn("feed", move || follower.run())?;
-        Ok(Others { feed, roll: Roll::start(presence.clone())?, presence, stopping, shut, disconnect })
+        Ok(Others { feed, presence_reports: Reporter::start(presence.clone())?, presence, stopping, shut, disconnect })
     }
 }
 

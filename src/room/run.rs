@@ -1,6 +1,6 @@
 //! Runs: entries of one room that go out together, encoded once for each door.
 
-use super::{member::Room, voice::Voice};
+use super::{encoder::Encoder, member::Room};
 use crate::{
     entry::Entry,
     message::MessageId,
@@ -36,13 +36,13 @@ impl Run {
     }
 
     /// The frames in this door's words; encoded by the first lane that needs them.
-    pub fn encoded(&self, voice: &dyn Voice) -> Arc<Encoded> {
+    pub fn encoded(&self, encoder: &dyn Encoder) -> Arc<Encoded> {
         let mut all = self.encoded.lock();
-        if let Some((_, encoded)) = all.iter().find(|(name, _)| *name == voice.name()) {
+        if let Some((_, encoded)) = all.iter().find(|(name, _)| *name == encoder.name()) {
             return encoded.clone();
         }
-        let encoded = Arc::new(Encoded::new(self, voice));
-        all.push((voice.name(), encoded.clone()));
+        let encoded = Arc::new(Encoded::new(self, encoder));
+        all.push((encoder.name(), encoded.clone()));
         encoded
     }
 }
@@ -51,13 +51,13 @@ impl Run {
 const OVERHEAD: usize = 192;
 
 impl Encoded {
-    fn new(run: &Run, voice: &dyn Voice) -> Encoded {
+    fn new(run: &Run, encoder: &dyn Encoder) -> Encoded {
         let size = run.entries.iter().map(|entry| entry.message().map_or(0, |message| message.text.len()) + OVERHEAD);
         let mut frames = Vec::with_capacity(size.sum());
         let mut ends = Vec::with_capacity(run.entries.len());
         for entry in &run.entries {
             let start = frames.len();
-            say(voice, &run.room, entry, &mut frames);
+            say(encoder, &run.room, entry, &mut frames);
             if frames.len() > start {
                 ends.push((entry.id(), frames.len()));
             }
@@ -74,9 +74,9 @@ impl Encoded {
 }
 
 /// Appends the frame in which a door tells of an entry, if it does.
-pub fn say(voice: &dyn Voice, room: &Room, entry: &Entry, out: &mut Vec<u8>) {
+pub fn say(encoder: &dyn Encoder, room: &Room, entry: &Entry, out: &mut Vec<u8>) {
     match entry {
-        Entry::Message(message) => frame::text(out, |out| voice.message(&room.name, message, out)),
-        Entry::Change(change) => frame::text_if_any(out, |out| voice.change(&room.name, change, out)),
+        Entry::Message(message) => frame::text(out, |out| encoder.message(&room.name, message, out)),
+        Entry::Change(change) => frame::text_if_any(out, |out| encoder.change(&room.name, change, out)),
     }
 }

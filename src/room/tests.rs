@@ -71,7 +71,7 @@ impl MessageLog for MemoryLog {
 /// Says the text of messages, and events by their name.
 pub(super) struct Plain;
 
-impl Voice for Plain {
+impl Encoder for Plain {
     fn name(&self) -> &'static str {
         "plain"
     }
@@ -331,7 +331,7 @@ fn what_was_posted_before_the_stop_is_stored() {
     assert_eq!(log.messages.lock().len(), 500);
 }
 
-/// What is `said` is stored together, behind a message of somebody in a large room: so nobody else gets to the desk meanwhile.
+/// What is `said` is stored together, behind a message of somebody in a large room: so nobody else gets the writer meanwhile.
 fn in_one_batch(rooms: &Rooms, log: &MemoryLog, first: &Client, said: impl FnOnce()) {
     let _paused = log.pause.lock();
     first.say(rooms, "first", None);
@@ -347,10 +347,10 @@ fn a_reader_may_take_its_time_while_many_small_rooms_are_busy() {
     let rooms = Rooms::start(log.clone(), 2).unwrap();
     let live = |room: &str, user: &str| Client::live(&rooms, &RoomName::channel(room), user);
     let mut alone: Vec<Client> = (0..8).map(|n| live(&format!("small {n}"), "ann")).collect();
-    let crowd: Vec<Client> = (0..17).map(|n| live("large", &n.to_string())).collect();
+    let audience: Vec<Client> = (0..17).map(|n| live("large", &n.to_string())).collect();
     assert!(!rooms.is_patient(&alone[0].member.room));
 
-    in_one_batch(&rooms, &log, &crowd[0], || {
+    in_one_batch(&rooms, &log, &audience[0], || {
         for n in 0..16 {
             alone[n % 2].say(&rooms, "in turn", None);
         }
@@ -359,10 +359,10 @@ fn a_reader_may_take_its_time_while_many_small_rooms_are_busy() {
     alone[0].hear_until("last");
     assert!(!rooms.is_patient(&alone[0].member.room), "two rooms are not many");
 
-    in_one_batch(&rooms, &log, &crowd[0], || alone.iter().for_each(|client| client.say(&rooms, "together", None)));
+    in_one_batch(&rooms, &log, &audience[0], || alone.iter().for_each(|client| client.say(&rooms, "together", None)));
     alone.iter_mut().for_each(|client| drop(client.hear_until("together")));
     assert!(alone.iter().all(|client| rooms.is_patient(&client.member.room)));
-    assert!(!rooms.is_patient(&crowd[0].member.room), "too many wait for it");
+    assert!(!rooms.is_patient(&audience[0].member.room), "too many wait for it");
 
     for n in 0..8 {
         alone[0].say(&rooms, &n.to_string(), None);

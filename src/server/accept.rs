@@ -115,7 +115,7 @@ impl Acceptor {
     }
 
     /// Shows how many connections there are and may be, and how many were refused.
-    pub fn with_figures(mut self, metrics: &Metrics) -> Acceptor {
+    pub fn with_metrics(mut self, metrics: &Metrics) -> Acceptor {
         self.refused = metrics.sockets_refused.clone();
         self.refused_by_address = metrics.sockets_refused_by_address.clone();
         metrics.sockets_max.set(self.max_connections as i64);

@@ -12,7 +12,7 @@ use std::{
 /// Connections that may wait to be accepted; the kernel's `somaxconn` may allow fewer.
 const BACKLOG: i32 = 4096;
 
-/// The name (`FileDescriptorName=` of a socket unit) of a socket for figures and health.
+/// The name (`FileDescriptorName=` of a socket unit) of a socket for metrics and health.
 const ADMIN: &str = "admin";
 
 /// The sockets of a server.

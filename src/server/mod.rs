@@ -107,12 +107,17 @@ impl Server {
         let tls = chat.config.tls.clone().map(|identity| Tls::new(identity, chat.config.limits.clone()));
         let tls = tls.transpose()?.map(Arc::new);
         let by_address = chat.config.limits.max_connections_per_address;
-        let places = Places { connections: max_connections, by_address, requests: gateway::POOL_SIZE };
+        let capacity = Capacity { connections: max_connections, by_address, requests: gateway::POOL_SIZE };
         let github = chat.config.github_webhook_secret.as_deref();
         let intake = github.map(|secret| Box::new(GithubIntake::new(secret)) as Box<dyn Intake>);
-        let mut main =
-            Listening::new(&chat, listeners.main, tls.clone(), places, Answering { handler, upgrades: doors, intake })?;
-        main.acceptor = main.acceptor.with_figures(&chat.metrics);
+        let mut main = Listening::new(
+            &chat,
+            listeners.main,
+            tls.clone(),
+            capacity,
+            Answering { handler, upgrades: doors, intake },
+        )?;
+        main.acceptor = main.acceptor.with_metrics(&chat.metrics);
         let looked_at = Arc::downgrade(&main.service);
         chat.metrics.look(move |metrics| {
             let Some(service) = looked_at.upgrade() else { return };
@@ -122,15 +127,15 @@ impl Server {
         });
         let admin = listeners.admin.map(|listener| {
             if let Ok(address) = listener.local_addr() {
-                tracing::info!(%address, "figures and health are served");
+                tracing::info!(%address, "metrics and health are served");
             }
             let handler = {
                 let chat = chat.clone();
                 Handler::new(move |request| router::handle_admin(&chat, request))
             };
-            let places = Places { connections: ADMIN_CONNECTIONS, by_address: 0, requests: ADMIN_POOL_SIZE };
+            let capacity = Capacity { connections: ADMIN_CONNECTIONS, by_address: 0, requests: ADMIN_POOL_SIZE };
             let answering = Answering { handler, upgrades: Box::new(NoDoors), intake: None };
-            Listening::new(&chat, vec![listener], None, places, answering)
+            Listening::new(&chat, vec![listener], None, capacity, answering)
         });
         Ok(Server { chat, addresses, main, admin: admin.transpose()?, tls, stopper, stop })
     }
@@ -171,7 +176,7 @@ impl Server {
 }
 
 /// How much is served at a time on one address.
-struct Places {
+struct Capacity {
     connections: usize,
     /// Of one address; 0: any number.
     by_address: usize,
@@ -190,23 +195,23 @@ impl Listening {
         chat: &Chat,
         listeners: Vec<TcpListener>,
         tls: Option<Arc<Tls>>,
-        places: Places,
+        capacity: Capacity,
         answering: Answering,
     ) -> Result<Listening, StartError> {
         let Answering { handler, upgrades, intake } = answering;
-        let gateway = Gateway::start(places.requests, handler)
+        let gateway = Gateway::start(capacity.requests, handler)
             .map_err(failed("start the inner HTTP server (its socket goes to TMPDIR, which must be writable)"))?;
         let (limits, trusted) = (chat.config.limits.clone(), chat.config.trusted_proxies.clone());
-        let by_address = AddressPlaces::new(places.by_address);
+        let by_address = AddressPlaces::new(capacity.by_address);
         let (proxies, at_proxies) = (trusted.clone(), by_address.clone());
         let service = Service::new(limits, trusted, gateway, upgrades, chat.metrics.clone(), at_proxies);
         let service = Arc::new(service.with_intake(intake));
         let serving = service.clone();
         let acceptor = match tls {
-            None => Acceptor::new(listeners, places.connections, TurnedAway::told(), move |stream, peer| {
+            None => Acceptor::new(listeners, capacity.connections, TurnedAway::told(), move |stream, peer| {
                 serving.serve(stream, peer)
             }),
-            Some(tls) => Acceptor::new(listeners, places.connections, TurnedAway::Closed, move |stream, peer| {
+            Some(tls) => Acceptor::new(listeners, capacity.connections, TurnedAway::Closed, move |stream, peer| {
                 tls.serve(stream, peer, |stream, peer| serving.serve(stream, peer))
             }),
         };

@@ -37,7 +37,7 @@ fn deaf_readers(server: &Server, first: &str) -> Vec<Client> {
     (0..READERS).map(|_| Client::open(server.address, &path())).collect()
 }
 
-// Seen to fail with pages a hundred times as large (`is_full` of the log, `most` in `seat::write`) and 64 MiB for
+// Seen to fail with pages a hundred times as large (`is_full` of the log, `most` in `join::write`) and 64 MiB for
 // `SEND_QUEUE`: 15.7 MiB a socket.
 #[test]
 fn who_replays_long_messages_and_does_not_read_holds_no_more_than_a_send_queue() {

@@ -300,7 +300,7 @@ mod panics {
             ("turned-away", "turned-away"),
             ("signals", "signals"),
             ("log", "log"),
-            ("desk", "connection"),
+            ("writer", "connection"),
             ("lane", "lane-"),
             ("flusher", "flusher"),
             ("ledger", "ledger"),

@@ -18,7 +18,7 @@ fn server() -> Server {
     Server::with().env("ADMIN_LISTEN", "127.0.0.1:0").start()
 }
 
-/// A page of figures, read as strictly as Prometheus does.
+/// A page of metrics, read as strictly as Prometheus does.
 struct Page {
     /// By name: the type.
     families: BTreeMap<String, String>,
@@ -123,7 +123,7 @@ fn everything(server: &Server) -> Vec<Client> {
 }
 
 #[test]
-fn the_figures_are_those_of_what_was_done() {
+fn the_metrics_are_those_of_what_was_done() {
     let server = server();
     let clients = everything(&server);
     let expected = [
@@ -228,13 +228,13 @@ fn counters_only_grow_while_people_talk_and_buckets_add_up() {
 }
 
 #[test]
-fn figures_are_not_for_clients() {
+fn metrics_are_not_for_clients() {
     assert_eq!(server().get("/metrics").status, 404);
     assert_eq!(Server::start().get("/metrics").status, 404);
 }
 
 #[test]
-fn health_is_served_beside_the_figures_and_where_the_doors_are() {
+fn health_is_served_beside_the_metrics_and_where_the_doors_are() {
     let server = server();
     for path in ["/healthz", "/readyz"] {
         let answer = Connection::open(server.admin_address()).send(get(path, &[("Connection", "close")])).response();
@@ -273,15 +273,15 @@ fn every_figure_that_a_document_names_is_one() {
     let names = page.names();
     let check = |text: &str, place: &str| {
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let figures = words.filter(|word| word.starts_with("propromo_chat_") || word.starts_with("process_"));
+        let metrics = words.filter(|word| word.starts_with("propromo_chat_") || word.starts_with("process_"));
         let mut count = 0;
-        for figure in figures {
+        for metric in metrics {
             count += 1;
-            assert!(known.contains(figure) || names.contains(figure), "{place} names {figure}, which is none");
+            assert!(known.contains(metric) || names.contains(metric), "{place} names {metric}, which is none");
         }
-        assert!(count > 0, "{place} names no figure");
+        assert!(count > 0, "{place} names no metric");
     };
-    // What stands in a path of modules (`propromo_chat::door`) is no figure.
+    // What stands in a path of modules (`propromo_chat::door`) is no metric.
     check(&document("docs/OPERATIONS.md").replace("propromo_chat::", ""), "docs/OPERATIONS.md");
     check(&document("docs/alerts.yml").replace("propromo-chat", ""), "docs/alerts.yml");
     let dashboard: Value = serde_json::from_str(&document("docs/grafana.json")).expect("the dashboard is JSON");

@@ -159,7 +159,7 @@ fn ends_all(server: &Server, end: impl FnOnce(), again: Person) {
 }
 
 // What `Epoch` is for: before it she stayed, and her tokens opened everything.
-// Seen to fail with `seat::admit_current` always `Ok`: the old token opens a room.
+// Seen to fail with `join::admit_current` always `Ok`: the old token opens a room.
 #[test]
 fn a_changed_password_ends_tokens_and_connections_at_every_door() {
     let server = Server::start();

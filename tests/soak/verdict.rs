@@ -34,7 +34,7 @@ impl Footprint {
 
 pub struct Verdict {
     pub confirmed: usize,
-    figures: Vec<String>,
+    counts: Vec<String>,
     /// What must not be; empty if all is well.
     wrong: Vec<String>,
 }
@@ -57,7 +57,7 @@ impl Verdict {
         }
         let confirmed = world.confirmed.iter().map(|room| lock(room).len()).sum();
         let counts = &world.counts;
-        let figures = [
+        let counts = [
             ("messages stored", confirmed as u64),
             ("messages refused", counts.refused.load(Ordering::Relaxed)),
             ("channels opened", counts.connections.load(Ordering::Relaxed)),
@@ -65,15 +65,15 @@ impl Verdict {
             ("races for a token", counts.races.load(Ordering::Relaxed)),
             ("faults", counts.faults.load(Ordering::Relaxed)),
         ];
-        let figures = figures.iter().map(|(what, count)| format!("{count} {what}")).collect();
-        Verdict { confirmed, figures, wrong }
+        let counts = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+        Verdict { confirmed, counts, wrong }
     }
 
     /// Also that no server has ended and, if the run was long enough to tell, that none holds more than before.
     pub fn with_footprints(mut self, before: &[Footprint], after: &[Footprint], long: bool) -> Verdict {
         for (before, after) in before.iter().zip(after) {
             let (kib, threads) = (before.kib, before.threads);
-            self.figures.push(format!("{kib} KiB and {threads} threads, then {} and {}", after.kib, after.threads));
+            self.counts.push(format!("{kib} KiB and {threads} threads, then {} and {}", after.kib, after.threads));
             if before.pid != after.pid {
                 self.wrong.push("a server has ended without having been asked to".into());
             } else if long && (after.kib > kib + kib / 10 || after.threads > threads + threads / 10) {
@@ -90,7 +90,7 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.figures.join("\n"))?;
+        writeln!(f, "{}", self.counts.join("\n"))?;
         match &self.wrong[..] {
             [] => write!(f, "verdict: nothing lost, no token used twice"),
             wrong => write!(f, "verdict: WRONG\n{}", wrong.join("\n")),

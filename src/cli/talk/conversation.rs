@@ -42,7 +42,7 @@ pub struct Wish {
     pub patience: Duration,
 }
 
-pub struct Talk {
+pub struct TerminalChat {
     session: Arc<Session>,
     wish: Wish,
     screen: Screen,
@@ -64,7 +64,7 @@ pub struct Talk {
     told: String,
 }
 
-impl Talk {
+impl TerminalChat {
     pub fn new(
         session: Session,
         wish: Wish,
@@ -72,9 +72,9 @@ impl Talk {
         signs: Arc<Signs>,
         entering: Inbox<Entered>,
         inputs: Inputs,
-    ) -> Talk {
+    ) -> TerminalChat {
         let now = Instant::now();
-        Talk {
+        TerminalChat {
             session: Arc::new(session),
             wish,
             screen,

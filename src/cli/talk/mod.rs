@@ -17,7 +17,7 @@ mod session;
 use super::{ask, failure::Failure, login};
 use crate::config::value;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use conversation::{Talk, Wish};
+use conversation::{TerminalChat, Wish};
 use inbox::{Inbox, inboxes};
 use jiff::tz::TimeZone;
 use keyboard::{Restored, Signs};
@@ -104,7 +104,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let _restored = Restored::at_the_end();
     let paper = listen(inbox, &signs, colours, &wish.room)?;
     let screen = Screen::new(paper, colours, email.to_owned(), TimeZone::system());
-    Talk::new(session, wish, screen, signs, entering, inputs).run()
+    TerminalChat::new(session, wish, screen, signs, entering, inputs).run()
 }
 
 /// Starts to read what is typed, with an editor if somebody sits there.

@@ -6,7 +6,7 @@ use crate::{
     event::Event,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    room::voice::Voice,
+    room::encoder::Encoder,
 };
 use serde_json::{Map, Value};
 
@@ -124,9 +124,9 @@ pub fn write_event(room: &RoomName, message: &Message, out: &mut Vec<u8>) {
 }
 
 /// What members hear that came in through the rooms door.
-pub struct ChitchatVoice;
+pub struct ChitchatEncoder;
 
-impl Voice for ChitchatVoice {
+impl Encoder for ChitchatEncoder {
     fn name(&self) -> &'static str {
         "chitchat"
     }
@@ -222,7 +222,7 @@ mod tests {
         let extra = Some(note(Kind::Join, "#00ff00"));
         let message = Message { extra, ..Message::new(id, "Ann".into(), "Ann entered the room.") };
         let mut out = Vec::new();
-        ChitchatVoice.message(&RoomName::chitchat(3), &message, &mut out);
+        ChitchatEncoder.message(&RoomName::chitchat(3), &message, &mut out);
         let event = json!({
             "event_type": "join", "name": "Ann", "color": "#00ff00", "msg": "Ann entered the room.", "room_id": 3,
             "time": "2026-01-02T03:04:05.678Z",
@@ -249,7 +249,7 @@ mod tests {
             let id = MessageId(Uuid::now_v7());
             let message = Message { extra, ..Message::new(id, name.as_str().into(), text.as_str()) };
             let mut out = Vec::new();
-            ChitchatVoice.message(&RoomName::chitchat(1), &message, &mut out);
+            ChitchatEncoder.message(&RoomName::chitchat(1), &message, &mut out);
             let read: Value = serde_json::from_slice(&out).unwrap();
             prop_assert_eq!(&read["name"], &name);
             prop_assert_eq!(&read["msg"], &text);

@@ -1,10 +1,10 @@
 //! The rooms door, for clients of the chitchat room API: `/chats/:id/ws`. Anybody makes a room, anybody
 //! enters one under a name of their own; closed rooms want a token. `api::chats` has the plain requests.
 
+mod conversation;
 pub mod error;
 pub mod frame;
 pub mod room;
-mod talk;
 pub mod token;
 
 use super::{
@@ -19,9 +19,9 @@ use crate::{
     refusal::{Reason, Refusal},
     store::chat_rooms::ChatRoom,
 };
+use conversation::ChitchatConversation;
 use error::about;
 use std::sync::Arc;
-use talk::Talk;
 
 pub struct Chitchat;
 
@@ -46,7 +46,10 @@ impl Door for Chitchat {
             (Some(_), Some(presented)) => Some(token::entrant(chat, &room, &presented.token)?.name),
         };
         let seen = chat.log.history(&RoomName::chitchat(room.id), None, 1)?.last().map(|event| event.id);
-        Ok(Admission { spend: None, conversation: Box::new(Talk::new(&room, names, name.as_deref(), seen)) })
+        Ok(Admission {
+            spend: None,
+            conversation: Box::new(ChitchatConversation::new(&room, names, name.as_deref(), seen)),
+        })
     }
 
     fn status(&self, reason: Reason) -> u16 {

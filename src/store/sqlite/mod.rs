@@ -3,7 +3,7 @@
 //! | file | what | who writes |
 //! |---|---|---|
 //! | `chat.db` (or `DATABASE_URL`) | [`accounts`] and [`chat_rooms`] | admin commands, also while the server runs; who makes or changes a room |
-//! | `log.db` | [`log`]: messages | who is at the log's desk, one transaction a batch |
+//! | `log.db` | [`log`]: messages | who is by the log's writer, one transaction a batch |
 //! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction a batch |
 //!
 //! SQLite lets one connection write to a file at a time. With a file a job, a handshake that spends

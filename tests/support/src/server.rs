@@ -348,11 +348,11 @@ impl Server {
         }
     }
 
-    /// Where figures and health are served, if `ADMIN_LISTEN` is set. Log lines must be text, or JSON.
+    /// Where metrics and health are served, if `ADMIN_LISTEN` is set. Log lines must be text, or JSON.
     #[track_caller]
     pub fn admin_address(&self) -> SocketAddr {
         let named = |line: &str| {
-            let rest = line.split_once("figures and health are served").map(|_| line.split_once("address"))??.1;
+            let rest = line.split_once("metrics and health are served").map(|_| line.split_once("address"))??.1;
             let rest = rest.trim_start_matches(['=', '"', ':']);
             rest.split(['"', ' ']).next()?.parse().ok()
         };

@@ -62,7 +62,7 @@ pub(super) fn prepare(path: &Path) -> Result<(), StoreOpenError> {
 
 /// The log of one process.
 pub struct SqliteLog {
-    /// Used at the log's desk, and for milliseconds by the keeper and [`MessageLog::forget`].
+    /// Used by the log's writer, and for milliseconds by the keeper and [`MessageLog::forget`].
     writer: Arc<Mutex<Writer>>,
     readers: Pool,
     unindexed: Arc<Unindexed>,

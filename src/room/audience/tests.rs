@@ -11,7 +11,7 @@ use std::{net::TcpStream, time::Duration};
 use tungstenite::protocol::{Role, WebSocket};
 use uuid::Uuid;
 
-/// What may happen to a crowd. Numbers pick one of those who are there.
+/// What may happen to an audience. Numbers pick one of those who are there.
 #[derive(Clone, Debug)]
 enum Step {
     Join,
@@ -20,7 +20,7 @@ enum Step {
     Leave(usize),
     /// A batch of so many messages.
     Put(usize),
-    Whisper(usize),
+    Reply(usize),
     Announce,
     Serve(usize),
 }
@@ -32,13 +32,13 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (anyone.clone(), -3..4_isize).prop_map(|(who, ahead)| Step::Release(who, ahead)),
         1 => anyone.clone().prop_map(Step::Leave),
         5 => (1..4_usize).prop_map(Step::Put),
-        1 => anyone.prop_map(Step::Whisper),
+        1 => anyone.prop_map(Step::Reply),
         1 => Just(Step::Announce),
         5 => (1..4_usize).prop_map(Step::Serve),
     ]
 }
 
-/// Somebody in the crowd, and what it is to hear.
+/// Somebody in the audience, and what it is to hear.
 struct Listener {
     id: u64,
     outbound: Arc<crate::socket::outbound::Outbound>,
@@ -52,14 +52,14 @@ struct Listener {
 
 struct World {
     room: Arc<Room>,
-    crowd: Crowd,
+    audience: Audience,
     here: Vec<Listener>,
     gone: Vec<Listener>,
-    /// Messages put; messages and events that the crowd was there for, and that have reached the last of it.
+    /// Messages put; messages and events that the audience was there for, and that have reached the last of it.
     put: usize,
     sent: usize,
     finished: usize,
-    figures: Figures,
+    metrics: MessageMetrics,
 }
 
 /// The id of the message with this number; they are counted from 1.
@@ -69,7 +69,7 @@ fn id(number: usize) -> MessageId {
 
 impl World {
     fn happen(&mut self, step: &Step) {
-        let figures = self.figures.clone();
+        let metrics = self.metrics.clone();
         match *step {
             Step::Join => {
                 let (outbound, peer) = outbound(1 << 20, Duration::from_secs(20));
@@ -77,7 +77,7 @@ impl World {
                 let socket = WebSocket::from_raw_socket(peer, Role::Client, None);
                 let (id, due) = (outbound.id(), Vec::new());
                 self.here.push(Listener { id, outbound: outbound.clone(), socket, live: false, found: 0, due });
-                self.crowd.join(Arc::new(Member { room, lane: 0, user, voice: &Plain, outbound }));
+                self.audience.join(Arc::new(Member { room, lane: 0, user, encoder: &Plain, outbound }));
             }
             Step::Release(who, ahead) => {
                 let found = self.put.saturating_add_signed(ahead);
@@ -85,13 +85,13 @@ impl World {
                 if !listener.live {
                     (listener.live, listener.found) = (true, found);
                     listener.due.retain(|(number, _)| number.is_none_or(|number| number > found));
-                    self.finished += self.crowd.release(listener.id, (found > 0).then(|| id(found)), &figures);
+                    self.finished += self.audience.release(listener.id, (found > 0).then(|| id(found)), &metrics);
                 }
             }
             Step::Leave(who) => {
                 if !self.here.is_empty() {
                     let listener = self.here.swap_remove(who % self.here.len());
-                    self.finished += self.crowd.leave(listener.id, &figures);
+                    self.finished += self.audience.leave(listener.id, &metrics);
                     self.gone.push(listener);
                 }
             }
@@ -108,12 +108,12 @@ impl World {
                 }
                 let message = |number: usize| Message::new(id(number), "s".into(), number.to_string()).into();
                 let run = Run::of(self.room.clone(), numbers.map(message).collect());
-                self.crowd.put(&vec![run].into(), 0);
+                self.audience.put(&vec![run].into(), 0);
             }
-            Step::Whisper(who) => {
+            Step::Reply(who) => {
                 if let Some(listener) = Self::pick(&mut self.here, who) {
                     listener.due.push((None, "psst".into()));
-                    self.finished += self.crowd.whisper(listener.id, &frame::text_of("psst"), &figures);
+                    self.finished += self.audience.reply(listener.id, &frame::text_of("psst"), &metrics);
                 }
             }
             Step::Announce => {
@@ -122,10 +122,10 @@ impl World {
                 }
                 self.sent += 1;
                 let event = Event::Typing { user: "somebody".into() };
-                self.crowd.announce(&Arc::new(Happening::new(self.room.clone(), event, None)));
+                self.audience.announce(&Arc::new(Announcement::new(self.room.clone(), event, None)));
                 self.here.iter_mut().for_each(|listener| listener.due.push((None, "~somebody".into())));
             }
-            Step::Serve(most) => self.finished += self.crowd.serve(most, &figures),
+            Step::Serve(most) => self.finished += self.audience.serve(most, &metrics),
         }
     }
 
@@ -140,13 +140,13 @@ proptest! {
 
     #[test]
     fn each_member_hears_what_it_should_once_and_in_order(steps in prop::collection::vec(step(), 1..60)) {
-        let room = Arc::new(Room::new(RoomName::channel("crowd"), 1));
+        let room = Arc::new(Room::new(RoomName::channel("room"), 1));
         let mut world = World {
-            room, crowd: Crowd::default(), here: vec![], gone: vec![], put: 0, sent: 0, finished: 0, figures: Figures::default(),
+            room, audience: Audience::default(), here: vec![], gone: vec![], put: 0, sent: 0, finished: 0, metrics: MessageMetrics::default(),
         };
         steps.iter().for_each(|step| world.happen(step));
-        world.finished += world.crowd.serve(usize::MAX, &world.figures);
-        prop_assert!(!world.crowd.is_behind());
+        world.finished += world.audience.serve(usize::MAX, &world.metrics);
+        prop_assert!(!world.audience.is_behind());
         prop_assert_eq!(world.finished, world.sent);
         for mut listener in world.here.into_iter().chain(world.gone) {
             listener.outbound.send(&frame::text_of("end"));
@@ -164,22 +164,27 @@ proptest! {
 // Seen to fail when an event was told to all at once, as it was: nobody is left to tell.
 #[test]
 fn an_event_is_told_to_some_at_a_time() {
-    let room = Arc::new(Room::new(RoomName::channel("crowd"), 1));
-    let (mut crowd, figures) = (Crowd::default(), Figures::default());
+    let room = Arc::new(Room::new(RoomName::channel("room"), 1));
+    let (mut audience, metrics) = (Audience::default(), MessageMetrics::default());
     let peers: Vec<_> = (0..10)
         .map(|_| {
             let (outbound, peer) = outbound(1 << 20, Duration::from_secs(20));
-            let member =
-                Member { room: room.clone(), lane: 0, user: "user".into(), voice: &Plain, outbound: outbound.clone() };
-            crowd.join(Arc::new(member));
-            crowd.release(outbound.id(), None, &figures);
+            let member = Member {
+                room: room.clone(),
+                lane: 0,
+                user: "user".into(),
+                encoder: &Plain,
+                outbound: outbound.clone(),
+            };
+            audience.join(Arc::new(member));
+            audience.release(outbound.id(), None, &metrics);
             peer
         })
         .collect();
-    crowd.announce(&Arc::new(Happening::new(room, Event::Typing { user: "somebody".into() }, None)));
-    assert_eq!(crowd.serve(9, &figures), 0);
-    assert!(crowd.is_behind());
-    assert_eq!(crowd.serve(1, &figures), 1);
-    assert!(!crowd.is_behind());
+    audience.announce(&Arc::new(Announcement::new(room, Event::Typing { user: "somebody".into() }, None)));
+    assert_eq!(audience.serve(9, &metrics), 0);
+    assert!(audience.is_behind());
+    assert_eq!(audience.serve(1, &metrics), 1);
+    assert!(!audience.is_behind());
     drop(peers);
 }

@@ -9,7 +9,7 @@ use crate::{
 /// A door's words for the members that came in through it.
 ///
 /// Each method appends the text of one frame to `out`; one that appends nothing says nothing.
-pub trait Voice: Send + Sync {
+pub trait Encoder: Send + Sync {
     /// The door's name; members with the same name hear the same bytes.
     fn name(&self) -> &'static str;
 

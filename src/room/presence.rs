@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const CHANGES: usize = 1000;
 
 /// The handle by which rooms say that their members have changed.
-pub(super) struct Roll {
+pub(super) struct Reporter {
     shared: Arc<Shared>,
 }
 
@@ -52,13 +52,13 @@ enum Stop {
     Done,
 }
 
-impl Roll {
+impl Reporter {
     /// Starts the thread.
-    pub fn start(presence: Arc<dyn Presence>) -> io::Result<Roll> {
+    pub fn start(presence: Arc<dyn Presence>) -> io::Result<Reporter> {
         let shared = Arc::new(Shared::default());
         let caller = Caller { presence, shared: shared.clone(), told: HashMap::new() };
         vital::spawn("presence", move || caller.run())?;
-        Ok(Roll { shared })
+        Ok(Reporter { shared })
     }
 
     /// Somebody has come to or gone from this room.
@@ -77,7 +77,7 @@ impl Roll {
     }
 }
 
-impl Drop for Roll {
+impl Drop for Reporter {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         if state.stop == Stop::No {

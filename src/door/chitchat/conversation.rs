@@ -2,16 +2,16 @@
 
 use super::{
     error::{self, about},
-    frame::{self, Asked, ChitchatVoice, Kind},
+    frame::{self, Asked, ChitchatEncoder, Kind},
 };
 use crate::{
     auth::token::room_mark,
     door::{
-        seat::{self, Replay},
+        join::{self, Replay},
         session::{Conversation, Link},
     },
     message::{Draft, MessageId, RoomName},
-    recheck::{Ground, Pass},
+    recheck::{Access, Pass},
     refusal::{Reason, Refusal},
     room::{
         member::Member,
@@ -31,7 +31,7 @@ const LISTENER: &str = "";
 /// What a client who is turned away after the handshake is closed with.
 const CHANGED: Close = Close::policy("room_changed");
 
-pub struct Talk {
+pub struct ChitchatConversation {
     id: i64,
     /// What was true of the room's password when the client was let in.
     mark: Option<String>,
@@ -59,30 +59,35 @@ enum No {
     Closed(Close),
 }
 
-impl Talk {
+impl ChitchatConversation {
     /// A client that was let into `room`. `seen` is the room's last event.
-    pub fn new(room: &ChatRoom, names: Arc<RoomNames>, token_name: Option<&str>, seen: Option<MessageId>) -> Talk {
+    pub fn new(
+        room: &ChatRoom,
+        names: Arc<RoomNames>,
+        token_name: Option<&str>,
+        seen: Option<MessageId>,
+    ) -> ChitchatConversation {
         let (mark, token_name) = (room_mark(room), token_name.map(Into::into));
-        Talk { id: room.id, mark, token_name, seen, names, member: None, pass: None, name: None }
+        ChitchatConversation { id: room.id, mark, token_name, seen, names, member: None, pass: None, name: None }
     }
 }
 
-impl Conversation for Talk {
+impl Conversation for ChitchatConversation {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let room = RoomName::chitchat(self.id);
-        let round = link.chat.recheck.round();
+        let check = link.chat.recheck.current();
         let user = self.token_name.clone().unwrap_or_else(|| LISTENER.into());
         // Whoever has seen the `101` hears everything from then on, also what came before it had its place.
-        self.member = Some(seat::take(link, &room, &user, &ChitchatVoice, Replay::Behind(self.seen))?);
+        self.member = Some(join::enter(link, &room, &user, &ChitchatEncoder, Replay::Behind(self.seen))?);
         // A room that was deleted or closed before now has told its members; this one may have come too late.
         match link.chat.chat_rooms.find(RoomKey::Id(self.id)) {
             Ok(Some(room)) if room_mark(&room) == self.mark => {
-                let ground = Ground::ChatRoom { id: self.id, mark: self.mark.clone() };
-                self.pass = Some(link.recheck(round, ground));
+                let access = Access::ChatRoom { id: self.id, mark: self.mark.clone() };
+                self.pass = Some(link.recheck(check, access));
                 Ok(())
             }
             Ok(_) => Err(CHANGED),
-            Err(error) => Err(seat::unavailable(error)),
+            Err(error) => Err(join::unavailable(error)),
         }
     }
 
@@ -113,7 +118,7 @@ impl Conversation for Talk {
     }
 }
 
-impl Talk {
+impl ChitchatConversation {
     fn obey(&mut self, link: &Link, text: &str) -> Result<(), No> {
         let asked = Asked::parse(self.id, text)?;
         if self.token_name.as_deref().is_some_and(|name| *name != *asked.name) {

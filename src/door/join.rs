@@ -7,7 +7,7 @@ use crate::{
     entry::Entry,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    room::{member::Member, run, voice::Voice},
+    room::{encoder::Encoder, member::Member, run},
     socket::{close::Close, memory},
     store::{
         accounts::{Entrant, Membership},
@@ -37,21 +37,21 @@ pub enum Replay<'a> {
 /// Joins `room` and replays: no gap and no double between history and live messages.
 ///
 /// The member must leave the room in the end.
-pub fn take(
+pub fn enter(
     link: &Link,
     room: &RoomName,
     user: &Arc<str>,
-    voice: &'static dyn Voice,
+    encoder: &'static dyn Encoder,
     replay: Replay,
 ) -> Result<Arc<Member>, Close> {
     let rooms = &link.chat.rooms;
-    let member = rooms.join(room, user.clone(), voice, link.outbound.clone());
+    let member = rooms.join(room, user.clone(), encoder, link.outbound.clone());
     // Its lane holds everything for it, and history is read, before it sees the `101`: what is said from then on
     // is live for it, and missed by nobody.
     match replayed(link, &member, replay).and_then(|last| link.open().map(|()| last).map_err(gone)) {
         Ok(last) => {
             rooms.release(&member, last);
-            link.seated(&member);
+            link.joined(&member);
             Ok(member)
         }
         Err(close) => {
@@ -147,7 +147,7 @@ fn write(link: &Link, member: &Member, page: Vec<Entry>) -> Result<MessageId, Cl
     let (mut out, mut last) = (Vec::new(), MessageId::BEFORE_ALL);
     for entry in &page {
         let end = out.len();
-        run::say(member.voice, &member.room, entry, &mut out);
+        run::say(member.encoder, &member.room, entry, &mut out);
         if out.len() > most && end > 0 {
             out.truncate(end);
             break;

@@ -1,18 +1,18 @@
 //! A room's members in one lane, and what they have not been sent.
 //!
-//! They are served in a round that has no end: whoever is next is sent all that it has not been sent, in one go, also
+//! They are served in turn, without end: whoever is next is sent all that it has not been sent, in one go, also
 //! what came in while those before it were served. So in a busy room a member is served as often as there is time
-//! for, and a message waits for half a round, not for the end of one and then another.
+//! for, and a message waits for half of a turn, not for the end of one and then another.
 
 use super::{
+    encoder::Encoder,
     member::{Member, Room},
     run::{Encoded, Run},
-    voice::Voice,
 };
 use crate::{
     event::Event,
     message::MessageId,
-    metrics::messages::Figures,
+    metrics::messages::MessageMetrics,
     socket::{close::Close, frame, memory, outbound::Outbound},
 };
 use bytes::Bytes;
@@ -23,23 +23,23 @@ use std::{collections::VecDeque, sync::Arc};
 mod tests;
 
 #[derive(Default)]
-pub(super) struct Crowd {
-    /// It stands in the hall's list of rooms to be served.
+pub(super) struct Audience {
+    /// It is in the lane's list of rooms to be served.
     pub has_turn: bool,
-    seats: Vec<Seat>,
-    /// The seat that is served next, or one behind the last.
+    recipients: Vec<Recipient>,
+    /// The recipient that is served next, or one behind the last.
     next: usize,
-    tape: Tape,
+    backlog: Backlog,
 }
 
 /// One member.
-struct Seat {
+struct Recipient {
     id: u64,
     member: Arc<Member>,
     /// The member's, here since each send needs them: one place in memory less to wait for.
-    voice: &'static dyn Voice,
+    encoder: &'static dyn Encoder,
     outbound: Arc<Outbound>,
-    /// Where on the tape it has got to.
+    /// How far into the backlog it has been sent.
     heard: u64,
     /// `Some` until the newcomer's history is written.
     held: Option<Held>,
@@ -60,144 +60,144 @@ enum HeldItem {
     Other(Bytes),
 }
 
-impl Crowd {
+impl Audience {
     pub fn len(&self) -> usize {
-        self.seats.len()
+        self.recipients.len()
     }
 
     /// Whether somebody has not been sent everything.
     pub fn is_behind(&self) -> bool {
-        !self.tape.items.is_empty()
+        !self.backlog.items.is_empty()
     }
 
     /// Holds what comes from now on for a newcomer.
     pub fn join(&mut self, member: Arc<Member>) {
-        let (id, voice, outbound) = (member.id(), member.voice, member.outbound.clone());
-        let (heard, held) = (self.tape.end(), Some(Held::default()));
-        self.tape.at_end += 1;
-        self.seats.push(Seat { id, member, voice, outbound, heard, held, found: None });
+        let (id, encoder, outbound) = (member.id(), member.encoder, member.outbound.clone());
+        let (heard, held) = (self.backlog.end(), Some(Held::default()));
+        self.backlog.at_end += 1;
+        self.recipients.push(Recipient { id, member, encoder, outbound, heard, held, found: None });
     }
 
     /// Puts a run of messages on its way.
     pub fn put(&mut self, runs: &Arc<[Run]>, at: usize) {
-        let waiting = std::mem::take(&mut self.tape.at_end);
-        self.tape.items.push_back(Item { what: What::Run(runs.clone(), at), waiting });
+        let waiting = std::mem::take(&mut self.backlog.at_end);
+        self.backlog.items.push_back(Item { what: What::Run(runs.clone(), at), waiting });
     }
 
     /// Puts an event on its way, between the messages.
-    pub fn announce(&mut self, happening: &Arc<Happening>) {
-        let waiting = std::mem::take(&mut self.tape.at_end);
-        self.tape.items.push_back(Item { what: What::Event(happening.clone()), waiting });
-        self.tape.events += 1;
+    pub fn announce(&mut self, announcement: &Arc<Announcement>) {
+        let waiting = std::mem::take(&mut self.backlog.at_end);
+        self.backlog.items.push_back(Item { what: What::Event(announcement.clone()), waiting });
+        self.backlog.events += 1;
     }
 
     /// Serves so many members. This and each of the following answers how many messages and events have reached the last
     /// of the members by it.
-    pub fn serve(&mut self, most: usize, figures: &Figures) -> usize {
+    pub fn serve(&mut self, most: usize, metrics: &MessageMetrics) -> usize {
         let mut joined = Joined::default();
         let (mut sent, mut finished) = (0, 0);
         let mut left = most;
         while left > 0 && self.is_behind() {
-            if self.next >= self.seats.len() {
+            if self.next >= self.recipients.len() {
                 self.next = 0;
             }
             let place = self.next;
             self.next += 1;
-            if self.seats[place].heard < self.tape.end() {
+            if self.recipients[place].heard < self.backlog.end() {
                 left -= 1;
-                let (count, done) = self.bring(place, &Bytes::new(), &mut joined, figures);
+                let (count, done) = self.bring(place, &Bytes::new(), &mut joined, metrics);
                 sent += count;
                 finished += done;
             }
         }
-        figures.deliveries.inc_by(sent as u64);
+        metrics.deliveries.inc_by(sent as u64);
         finished
     }
 
     /// Frames for one member alone, behind all that came before.
-    pub fn whisper(&mut self, to: u64, frames: &Bytes, figures: &Figures) -> usize {
+    pub fn reply(&mut self, to: u64, frames: &Bytes, metrics: &MessageMetrics) -> usize {
         let Some(place) = self.find(to) else { return 0 };
-        self.catch_up(place, frames, figures)
+        self.catch_up(place, frames, metrics)
     }
 
     /// Lets go of what was held for a newcomer whose history ended with `last`.
-    pub fn release(&mut self, id: u64, last: Option<MessageId>, figures: &Figures) -> usize {
+    pub fn release(&mut self, id: u64, last: Option<MessageId>, metrics: &MessageMetrics) -> usize {
         let Some(place) = self.find(id) else { return 0 };
-        let finished = self.catch_up(place, &Bytes::new(), figures);
-        let seat = &mut self.seats[place];
-        let Some(held) = seat.held.take() else { return finished };
-        seat.found = last;
+        let finished = self.catch_up(place, &Bytes::new(), metrics);
+        let recipient = &mut self.recipients[place];
+        let Some(held) = recipient.held.take() else { return finished };
+        recipient.found = last;
         let mut frames = Vec::with_capacity(held.bytes);
         for item in held.items {
             match item {
                 HeldItem::Messages(encoded) => {
                     let (new, count) = encoded.after(last.unwrap_or(MessageId::BEFORE_ALL));
                     frames.extend_from_slice(&new);
-                    figures.deliveries.inc_by(count as u64);
+                    metrics.deliveries.inc_by(count as u64);
                 }
                 HeldItem::Other(other) => frames.extend_from_slice(&other),
             }
         }
-        seat.send(&memory::counted(frames));
+        recipient.send(&memory::counted(frames));
         finished
     }
 
     /// Takes a member out, after what came before it left.
-    pub fn leave(&mut self, id: u64, figures: &Figures) -> usize {
+    pub fn leave(&mut self, id: u64, metrics: &MessageMetrics) -> usize {
         let Some(place) = self.find(id) else { return 0 };
-        let finished = self.catch_up(place, &Bytes::new(), figures);
-        self.seats.swap_remove(place);
-        self.tape.at_end -= 1;
+        let finished = self.catch_up(place, &Bytes::new(), metrics);
+        self.recipients.swap_remove(place);
+        self.backlog.at_end -= 1;
         finished
     }
 
     /// Tells everybody, also those for whom something is held, and closes them, behind all that came before. Each leaves
     /// when its own thread notices.
-    pub fn close(&mut self, farewell: &Bytes, close: Close, figures: &Figures) -> usize {
-        let finished = self.serve(usize::MAX, figures);
-        for seat in &self.seats {
-            seat.send(farewell);
-            seat.outbound.close(close);
+    pub fn close(&mut self, farewell: &Bytes, close: Close, metrics: &MessageMetrics) -> usize {
+        let finished = self.serve(usize::MAX, metrics);
+        for recipient in &self.recipients {
+            recipient.send(farewell);
+            recipient.outbound.close(close);
         }
         finished
     }
 
     /// Sends one member what it has not been sent, and these frames behind it.
-    fn catch_up(&mut self, place: usize, frames: &Bytes, figures: &Figures) -> usize {
-        let (sent, finished) = self.bring(place, frames, &mut Joined::default(), figures);
-        figures.deliveries.inc_by(sent as u64);
+    fn catch_up(&mut self, place: usize, frames: &Bytes, metrics: &MessageMetrics) -> usize {
+        let (sent, finished) = self.bring(place, frames, &mut Joined::default(), metrics);
+        metrics.deliveries.inc_by(sent as u64);
         finished
     }
 
     /// The same, and answers how many messages it was sent as well; they are not counted yet.
-    fn bring(&mut self, place: usize, frames: &Bytes, joined: &mut Joined, figures: &Figures) -> (usize, usize) {
-        let seat = &mut self.seats[place];
-        let heard = seat.heard;
-        let (due, sent) = seat.due(&self.tape, joined);
+    fn bring(&mut self, place: usize, frames: &Bytes, joined: &mut Joined, metrics: &MessageMetrics) -> (usize, usize) {
+        let recipient = &mut self.recipients[place];
+        let heard = recipient.heard;
+        let (due, sent) = recipient.due(&self.backlog, joined);
         match (due.is_empty(), frames.is_empty()) {
-            (_, true) => seat.send(&due),
-            (true, false) => seat.hear(frames),
-            (false, false) => seat.send(&memory::counted([due, frames.clone()].concat())),
+            (_, true) => recipient.send(&due),
+            (true, false) => recipient.hear(frames),
+            (false, false) => recipient.send(&memory::counted([due, frames.clone()].concat())),
         }
-        (sent, self.tape.heard(heard, figures))
+        (sent, self.backlog.heard(heard, metrics))
     }
 
     fn find(&self, id: u64) -> Option<usize> {
-        self.seats.iter().position(|seat| seat.id == id)
+        self.recipients.iter().position(|recipient| recipient.id == id)
     }
 }
 
-impl Seat {
+impl Recipient {
     /// What this member has not been sent, and how many messages that is; nothing if it is held.
-    fn due(&mut self, tape: &Tape, joined: &mut Joined) -> (Bytes, usize) {
-        let from = std::mem::replace(&mut self.heard, tape.end());
-        let voice = self.voice;
+    fn due(&mut self, backlog: &Backlog, joined: &mut Joined) -> (Bytes, usize) {
+        let from = std::mem::replace(&mut self.heard, backlog.end());
+        let encoder = self.encoder;
         if let Some(held) = &mut self.held {
-            for what in tape.from(from) {
+            for what in backlog.from(from) {
                 match what {
-                    What::Run(runs, at) => held.hold(&self.outbound, HeldItem::Messages(runs[*at].encoded(voice))),
+                    What::Run(runs, at) => held.hold(&self.outbound, HeldItem::Messages(runs[*at].encoded(encoder))),
                     What::Event(event) => {
-                        let frames = event.frames(voice);
+                        let frames = event.frames(encoder);
                         if !frames.is_empty() && event.is_for(self.id, &self.member.user) {
                             held.hold(&self.outbound, HeldItem::Other(frames));
                         }
@@ -207,19 +207,19 @@ impl Seat {
             return (Bytes::new(), 0);
         }
         if let Some(found) = self.found
-            && let Some(run) = tape.from(from).find_map(What::run)
+            && let Some(run) = backlog.from(from).find_map(What::run)
         {
             if run.entries.first().is_some_and(|entry| entry.id() <= found) {
-                return self.join_after(found, tape.from(from));
+                return self.join_after(found, backlog.from(from));
             }
             // Ids only grow: from now on everything is new.
             self.found = None;
         }
-        let is_for_me = |event: &Happening| event.is_for(self.id, &self.member.user);
-        if tape.events > 0 && !tape.from(from).filter_map(What::event).all(is_for_me) {
-            return self.join_after(MessageId::BEFORE_ALL, tape.from(from));
+        let is_for_me = |event: &Announcement| event.is_for(self.id, &self.member.user);
+        if backlog.events > 0 && !backlog.from(from).filter_map(What::event).all(is_for_me) {
+            return self.join_after(MessageId::BEFORE_ALL, backlog.from(from));
         }
-        joined.get(self, from, tape)
+        joined.get(self, from, backlog)
     }
 
     /// The frames of messages newer than `last` and of events that are for this member, and how many messages there are.
@@ -228,12 +228,12 @@ impl Seat {
         for what in whats {
             match what {
                 What::Run(runs, at) => {
-                    let (new, messages) = runs[*at].encoded(self.voice).after(last);
+                    let (new, messages) = runs[*at].encoded(self.encoder).after(last);
                     frames.extend_from_slice(&new);
                     count += messages;
                 }
                 What::Event(event) if event.is_for(self.id, &self.member.user) => {
-                    frames.extend_from_slice(&event.frames(self.voice));
+                    frames.extend_from_slice(&event.frames(self.encoder));
                 }
                 What::Event(_) => {}
             }
@@ -274,7 +274,7 @@ impl Held {
 
 /// Runs that somebody has not been sent, in order.
 #[derive(Default)]
-struct Tape {
+struct Backlog {
     items: VecDeque<Item>,
     /// How many runs came before these.
     gone: u64,
@@ -293,7 +293,7 @@ struct Item {
 enum What {
     /// The batch, and which of its runs this is.
     Run(Arc<[Run]>, usize),
-    Event(Arc<Happening>),
+    Event(Arc<Announcement>),
 }
 
 impl What {
@@ -301,13 +301,13 @@ impl What {
         if let What::Run(runs, at) = self { Some(&runs[*at]) } else { None }
     }
 
-    fn event(&self) -> Option<&Happening> {
+    fn event(&self) -> Option<&Announcement> {
         if let What::Event(event) = self { Some(event) } else { None }
     }
 }
 
 /// An event of a room, on its way to the members.
-pub(super) struct Happening {
+pub(super) struct Announcement {
     pub room: Arc<Room>,
     pub event: Event,
     /// The socket that shall not hear of it.
@@ -316,9 +316,9 @@ pub(super) struct Happening {
     said: Mutex<Vec<(&'static str, Bytes)>>,
 }
 
-impl Happening {
-    pub fn new(room: Arc<Room>, event: Event, except: Option<u64>) -> Happening {
-        Happening { room, event, except, said: Mutex::default() }
+impl Announcement {
+    pub fn new(room: Arc<Room>, event: Event, except: Option<u64>) -> Announcement {
+        Announcement { room, event, except, said: Mutex::default() }
     }
 
     fn is_for(&self, id: u64, user: &str) -> bool {
@@ -326,18 +326,18 @@ impl Happening {
     }
 
     /// The frame in this door's words, or nothing; made once.
-    fn frames(&self, voice: &dyn Voice) -> Bytes {
+    fn frames(&self, encoder: &dyn Encoder) -> Bytes {
         let mut said = self.said.lock();
-        if let Some((_, frames)) = said.iter().find(|(name, _)| *name == voice.name()) {
+        if let Some((_, frames)) = said.iter().find(|(name, _)| *name == encoder.name()) {
             return frames.clone();
         }
-        let frames = event_frame(voice, &self.room, &self.event);
-        said.push((voice.name(), frames.clone()));
+        let frames = event_frame(encoder, &self.room, &self.event);
+        said.push((encoder.name(), frames.clone()));
         frames
     }
 }
 
-impl Tape {
+impl Backlog {
     fn end(&self) -> u64 {
         self.gone + self.items.len() as u64
     }
@@ -348,7 +348,7 @@ impl Tape {
 
     /// One more member has got to the end, from this place. Forgets what all have; answers how many messages and events
     /// that is.
-    fn heard(&mut self, from: u64, figures: &Figures) -> usize {
+    fn heard(&mut self, from: u64, metrics: &MessageMetrics) -> usize {
         let Some(item) = self.items.get_mut((from - self.gone) as usize) else { return 0 };
         item.waiting -= 1;
         self.at_end += 1;
@@ -357,7 +357,7 @@ impl Tape {
         while let Some(item) = self.items.pop_front_if(|item| item.waiting == 0) {
             finished += match &item.what {
                 What::Run(runs, at) => {
-                    figures.delivery.observe(runs[*at].stored.elapsed());
+                    metrics.delivery.observe(runs[*at].stored.elapsed());
                     runs[*at].entries.len()
                 }
                 What::Event(_) => {
@@ -371,34 +371,34 @@ impl Tape {
     }
 }
 
-/// Joined frames up to the end of the tape: most members that are served one after the other have got to the same place,
+/// Joined frames up to the end of the backlog: most members that are served one after the other have got to the same place,
 /// and speak through the same door.
 #[derive(Default)]
 struct Joined(Vec<(&'static str, u64, Bytes, usize)>);
 
 impl Joined {
-    fn get(&mut self, seat: &Seat, from: u64, tape: &Tape) -> (Bytes, usize) {
-        let voice = seat.voice;
-        let is_same = |(name, place, ..): &&(&str, u64, Bytes, usize)| *place == from && *name == voice.name();
+    fn get(&mut self, recipient: &Recipient, from: u64, backlog: &Backlog) -> (Bytes, usize) {
+        let encoder = recipient.encoder;
+        let is_same = |(name, place, ..): &&(&str, u64, Bytes, usize)| *place == from && *name == encoder.name();
         if let Some((_, _, frames, count)) = self.0.iter().rev().find(is_same) {
             return (frames.clone(), *count);
         }
-        let mut whats = tape.from(from);
+        let mut whats = backlog.from(from);
         let (frames, count) = match (whats.next(), whats.next()) {
             (Some(What::Run(runs, at)), None) => {
-                let encoded = runs[*at].encoded(voice);
+                let encoded = runs[*at].encoded(encoder);
                 (encoded.frames.clone(), encoded.ends.len())
             }
-            _ => seat.join_after(MessageId::BEFORE_ALL, tape.from(from)),
+            _ => recipient.join_after(MessageId::BEFORE_ALL, backlog.from(from)),
         };
-        self.0.push((voice.name(), from, frames.clone(), count));
+        self.0.push((encoder.name(), from, frames.clone(), count));
         (frames, count)
     }
 }
 
-fn event_frame(voice: &dyn Voice, room: &Room, event: &Event) -> Bytes {
+fn event_frame(encoder: &dyn Encoder, room: &Room, event: &Event) -> Bytes {
     let mut out = Vec::new();
-    frame::text_if_any(&mut out, |out| voice.event(&room.name, event, out));
+    frame::text_if_any(&mut out, |out| encoder.event(&room.name, event, out));
     if out.is_empty() {
         return Bytes::new();
     }
