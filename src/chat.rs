@@ -11,6 +11,7 @@ use crate::{
         places::{AddressPlaces, Places},
         posting::PostingLimit,
         rate::AddressLimit,
+        signing::SigningLimits,
     },
     metrics::Metrics,
     recheck::Recheck,
@@ -50,6 +51,7 @@ pub struct Chat {
     pub login_limits: LoginLimits,
     pub handshake_limits: AddressLimit,
     pub posting_limit: PostingLimit,
+    pub signing_limits: SigningLimits,
     pub room_limits: RoomLimits,
     /// Wrong API keys of an address.
     pub wrong_api_keys: AddressLimit,
@@ -67,7 +69,7 @@ impl Chat {
         let rooms = Rooms::start(stores.log.clone(), cores).map_err(threads)?;
         let sessions = Sessions::start(config.limits.memory_budget).map_err(threads)?;
         let recheck = Recheck::start(stores.accounts.clone(), stores.chat_rooms.clone(), config.recheck_interval)?;
-        let metrics = Arc::new(Metrics::new(rooms.metrics(), &sessions.flusher().dropped));
+        let metrics = Arc::new(Metrics::new(rooms.metrics(), &sessions.flusher().dropped, config.refusals_told));
         let chat = Arc::new(Chat {
             rooms,
             sessions,
@@ -77,6 +79,7 @@ impl Chat {
             unauthenticated_by_address: AddressPlaces::new(config.limits.max_unauthenticated_per_address),
             login_limits: LoginLimits::new(config.limits.login_rate),
             posting_limit: PostingLimit::a_second(config.limits.anonymous_rate),
+            signing_limits: SigningLimits::a_minute(config.limits.ticket_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
             room_limits: RoomLimits::new(&config.limits),
             wrong_api_keys: AddressLimit::a_minute(config.limits.login_rate),

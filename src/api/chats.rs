@@ -250,6 +250,7 @@ fn name_and_secret(body: &[u8]) -> Result<(String, String), Refusal> {
 }
 
 fn renew(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    chat.signing_limits.may_ask(request.client)?;
     let room = find(chat, request, params)?;
     if room.fields.access == Access::Public {
         return Ok(Reply::json(200, &json!({ "status": true })));

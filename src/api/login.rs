@@ -45,7 +45,9 @@ fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
         chat.config.keys.sign(&grant, now).token
     };
     // To sign is dear with some keys.
-    let tokens = monitors.iter().take(if per_chat { MAX_CHAT_TOKENS } else { 0 }).map(token_for);
+    let wanted = if per_chat { monitors.len().min(MAX_CHAT_TOKENS) } else { 0 };
+    chat.signing_limits.may_have(user, wanted)?;
+    let tokens = monitors.iter().take(wanted).map(token_for);
     let tokens = tokens.map(Some).chain(std::iter::repeat(None));
     let access = Grant { kind: Kind::Access, user, email, room: None, epoch, ttl: lives.access };
     let access = chat.config.keys.sign(&access, now);

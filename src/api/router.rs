@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     chat::Chat,
+    config::doors::DoorName,
     http::{
         head::{Method, WHOLE_SERVER},
         reply::Reply,
@@ -18,15 +19,15 @@ use crate::{
 };
 use std::{sync::Arc, time::Instant};
 
-/// What is served on `LISTEN`, in the order in which a path is looked up.
-const PUBLIC: &[&Endpoints] = &[
-    &home::ENDPOINTS,
-    &login::ENDPOINTS,
-    &ticket::ENDPOINTS,
-    &ticket::TWO_STEP,
-    &stream::ENDPOINTS,
-    &chats::ENDPOINTS,
-    &health::ENDPOINTS,
+/// What is served on `LISTEN`.
+const PUBLIC: &[&Endpoints] = &[&home::ENDPOINTS, &health::ENDPOINTS];
+/// What is there as well while its door is open.
+const OF_DOORS: &[(DoorName, &Endpoints)] = &[
+    (DoorName::Propromo, &login::ENDPOINTS),
+    (DoorName::Tickets, &ticket::ENDPOINTS),
+    (DoorName::Tickets, &ticket::TWO_STEP),
+    (DoorName::Streams, &stream::ENDPOINTS),
+    (DoorName::Rooms, &chats::ENDPOINTS),
 ];
 /// What is there if backends have keys.
 const BACKENDS: &[&Endpoints] = &[&v1::ENDPOINTS];
@@ -40,20 +41,25 @@ const NOWHERE: &str = "none";
 
 /// Every method and pattern that is answered, at whichever address.
 pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let routes = PUBLIC.iter().chain(BACKENDS).chain(HOOKS).chain(ADMIN).flat_map(|endpoints| endpoints.routes);
+    let of_doors = OF_DOORS.iter().map(|(_, endpoints)| endpoints);
+    let tables = PUBLIC.iter().chain(of_doors).chain(BACKENDS).chain(HOOKS).chain(ADMIN);
+    let routes = tables.flat_map(|endpoints| endpoints.routes);
     routes.flat_map(|route| route.methods.iter().map(|method| (method.as_str(), route.pattern)))
 }
 
 /// Whether the endpoint of a request that came in on `LISTEN` waits for nothing.
 pub fn is_at_once(method: Method, segments: &[String]) -> bool {
-    matches!(find(method, segments, PUBLIC.iter().copied()), Found::Endpoint(_, route, _) if route.at_once)
+    let tables = PUBLIC.iter().copied().chain(OF_DOORS.iter().map(|(_, endpoints)| *endpoints));
+    matches!(find(method, segments, tables), Found::Endpoint(_, route, _) if route.at_once)
 }
 
 /// Answers a request that came in on `LISTEN`.
 pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     let backends = if chat.config.api_keys.is_empty() { &[] } else { BACKENDS };
     let hooks = if chat.config.github_webhook_secret.is_some() { HOOKS } else { &[] };
-    let tables = PUBLIC.iter().chain(backends).chain(hooks).copied();
+    let doors = chat.config.doors;
+    let of_doors = OF_DOORS.iter().filter(|(door, _)| doors.has(*door)).map(|(_, endpoints)| endpoints);
+    let tables = PUBLIC.iter().chain(of_doors).chain(backends).chain(hooks).copied();
     let begun = Instant::now();
     let (endpoint, mut reply) = answer(chat, &request, tables);
     cors::permit(&chat.config.origins, request.method, |name| request.header(name), &mut reply);
@@ -244,7 +250,8 @@ mod tests {
 
     #[test]
     fn every_route_can_be_reached() {
-        for tables in [[PUBLIC, BACKENDS, HOOKS].concat(), ADMIN.to_vec()] {
+        let of_doors: Vec<_> = OF_DOORS.iter().map(|(_, endpoints)| *endpoints).collect();
+        for tables in [[PUBLIC, &of_doors, BACKENDS, HOOKS].concat(), ADMIN.to_vec()] {
             let mut seen = HashSet::new();
             for route in tables.iter().flat_map(|endpoints| endpoints.routes) {
                 assert!(route.pattern.starts_with('/') && !route.methods.is_empty(), "{}", route.pattern);
@@ -257,7 +264,8 @@ mod tests {
 
     #[test]
     fn only_what_computes_and_nothing_else_is_at_once() {
-        let tables = PUBLIC.iter().chain(ADMIN).flat_map(|endpoints| endpoints.routes);
+        let of_doors = OF_DOORS.iter().map(|(_, endpoints)| endpoints);
+        let tables = PUBLIC.iter().chain(of_doors).chain(ADMIN).flat_map(|endpoints| endpoints.routes);
         let at_once: Vec<_> = tables.filter(|route| route.at_once).map(|route| route.pattern).collect();
         assert_eq!(at_once, ["/ws_ticket", "/token/ws"]);
         assert!(is_at_once(Method::Post, &segments("/ws_ticket")));

@@ -76,7 +76,10 @@ fn refused_two_step(refusal: Refusal) -> Reply {
 
 /// A connection token for whom the request's access token names.
 fn connection(chat: &Chat, request: &Request, issued: Issued, ttl: Duration) -> Result<Signed, Refusal> {
+    // Before anything that costs work.
+    chat.signing_limits.may_ask(request.client)?;
     let claims = bearer::access(chat, request)?.claims;
+    chat.signing_limits.may_have(claims.user, 1)?;
     let (kind, user, email) = (Kind::Connection(issued), claims.user, claims.email.as_str());
     // The access token's own: a ticket of one that has been ended is as dead, where it is shown.
     let grant = Grant { kind, user, email, room: None, epoch: claims.epoch.as_deref(), ttl };

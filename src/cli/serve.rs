@@ -42,6 +42,9 @@ pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, Str
     ceilings::raise_file_limit();
     let of_the_certificate = config.tls.iter().flat_map(|identity| identity.doubts());
     let need = ceilings::Need::of_connections(config.tls.is_some());
+    if let Some(sentence) = ceilings::too_few_files(need) {
+        return Err(Failure::Failed(sentence));
+    }
     let too_low = ceilings::too_low(config.limits.max_connections, need);
     for doubt in settings.doubts()?.into_iter().chain(of_the_certificate).chain(too_low) {
         tracing::warn!("{doubt}");

@@ -3,6 +3,7 @@
 use super::{
     Config, Limits, RoomSettings, StreamSettings, TokenLives, ceilings,
     certificate::Identity,
+    doors::OpenDoors,
     error::SettingError,
     settings::{self, *},
     signing::{self, PassphraseSource},
@@ -36,6 +37,7 @@ impl Settings {
                 .filter(|_| self.text(&TLS_CERT).is_some())
                 .filter(|life| !life.is_zero()),
             data_dir: self.data_dir()?,
+            doors: self.get(&DOORS, OpenDoors::parse)?,
             database: if demo { self.embedded_database()? } else { self.database()? },
             // Within 32 bits: the form allows no more.
             database_pool: u32::try_from(self.number(&DATABASE_POOL)?).unwrap_or(u32::MAX),
@@ -70,6 +72,7 @@ impl Settings {
             recheck_interval: self.seconds(&RECHECK_INTERVAL)?,
             shutdown_spread: self.seconds(&SHUTDOWN_SPREAD)?,
             durability: self.get(&DURABILITY, value::durability)?,
+            refusals_told: self.number(&LOG_REFUSALS)?,
             demo,
             // Last, because it may ask for a passphrase and create a file.
             keys: self.checked_together().and_then(|()| self.keyring(demo, passphrase))?,
@@ -228,6 +231,7 @@ impl Settings {
             message_rate: self.rate(&MESSAGE_RATE)?,
             anonymous_rate: self.rate(&ANONYMOUS_RATE)?,
             login_rate: self.rate(&LOGIN_RATE)?,
+            ticket_rate: self.rate(&TICKET_RATE)?,
             handshake_rate: self.rate(&HANDSHAKE_RATE)?,
             room_rate: self.rate(&ROOM_RATE)?,
             max_connections: self.size(&MAX_CONNECTIONS)?,

@@ -37,6 +37,17 @@ pub fn affordable(connections: usize, need: Need) -> usize {
     connections.min(affordable).max(1)
 }
 
+/// Why not even one connection could be served: there are too few descriptors for the server's own files.
+pub fn too_few_files(need: Need) -> Option<String> {
+    let (allowed, needed) = (getrlimit(Resource::Nofile).maximum?, RESERVE + need.files);
+    (allowed < needed).then(|| {
+        format!(
+            "open files are limited to {allowed} (`ulimit -n`), but the server needs {needed} for itself and one connection; \
+             raise it with `ulimit -Hn` or LimitNOFILE= of the systemd unit"
+        )
+    })
+}
+
 /// One sentence for each limit of the system that `connections` would reach.
 pub fn too_low(connections: usize, need: Need) -> Vec<String> {
     let connections = connections as u64;

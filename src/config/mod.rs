@@ -3,6 +3,7 @@
 pub mod assemble;
 pub mod ceilings;
 pub mod certificate;
+pub mod doors;
 mod dotenv;
 pub mod error;
 mod misspelt;
@@ -21,6 +22,7 @@ use crate::{
     store::sqlite::database::Durability,
 };
 use certificate::Identity;
+use doors::OpenDoors;
 use ipnet::IpNet;
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use value::{Database, EditWindow, LoginTokenUse, PublicRoomChanges, Storage};
@@ -37,6 +39,8 @@ pub struct Config {
     /// How long browsers are told to insist on TLS.
     pub hsts: Option<Duration>,
     pub data_dir: PathBuf,
+    /// The kinds of clients that are served.
+    pub doors: OpenDoors,
     pub database: Database,
     /// Connections to PostgreSQL at most.
     pub database_pool: u32,
@@ -71,6 +75,8 @@ pub struct Config {
     /// Over which time all sockets are closed at the end, at most.
     pub shutdown_spread: Duration,
     pub durability: Durability,
+    /// Refusals of a reason and an address that have a line each, a minute; 0: all.
+    pub refusals_told: u64,
     /// `serve --demo`: demo accounts, demo keys allowed.
     pub demo: bool,
 }
@@ -118,6 +124,8 @@ pub struct Limits {
     pub anonymous_rate: Option<std::num::NonZeroU32>,
     /// Logins a minute of one address and of one account; `None`: no limit.
     pub login_rate: Option<std::num::NonZeroU32>,
+    /// Tokens a minute that are signed for one account without a password; `None`: no limit.
+    pub ticket_rate: Option<std::num::NonZeroU32>,
     /// Opening handshakes a minute of one address; `None`: no limit.
     pub handshake_rate: Option<std::num::NonZeroU32>,
     /// New rooms a minute of one address; `None`: no limit.

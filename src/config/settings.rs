@@ -1,6 +1,7 @@
 //! Every setting that there is: name, form, default, meaning. Flags, `--help`, `docs/SETTINGS.md` and `check` follow from it.
 
 use super::{
+    doors::OpenDoors,
     quantity,
     value::{self, Expected, Per},
 };
@@ -43,6 +44,7 @@ pub enum Form {
     Switch,
     Origins,
     Networks,
+    Doors,
     Word(&'static [&'static str]),
     LogFilter,
 }
@@ -77,6 +79,7 @@ settings! {
     TLS_CERT: Form::Pem, "", "speak TLS on `LISTEN`: path of the certificate and its chain (or PEM text), read again on SIGHUP; without it plain HTTP";
     TLS_KEY: Form::Pem, "", "path of the certificate's private key, not encrypted (or PEM text)";
     TLS_HSTS: Form::Seconds(0..=63_072_000), "0", "with TLS, how long browsers shall use nothing else for this host, on all its ports (0: not said)";
+    DOORS: Form::Doors, "propromo,tickets,streams,rooms", "the kinds of clients that are served; at the paths of the others is nothing (404): `propromo` is `/login` and `/chat/`, `tickets` is `/auth`, `/ws_ticket`, `/token/ws` and `/channel/`, `streams` is `/stream`, `rooms` is `/chats`";
     DATA_DIR: Form::Directory, "./data", "the embedded store and, if no key is given, a generated secret (mode 0600); under systemd its state directory";
     DATABASE_URL: Form::Database, "sqlite:$DATA_DIR/chat.db", "accounts and monitors; `postgres://…` for many nodes";
     DATABASE_POOL: Form::Count(1..=256), "8", "connections of one node to PostgreSQL, at most; each answers thousands of look-ups a second";
@@ -99,6 +102,7 @@ settings! {
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
     ANONYMOUS_RATE: Form::Rate(Per::Second), "50/s", "what the people of one address (IPv6: a /64) say at the rooms door, where nobody has an account: messages, one of more than 1 KiB counting for each that it has begun; in bursts of five times that (0: no limit)";
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "wrong passwords of one address (IPv6: a /64), and for one account or room; see SECURITY.md (0: no limit)";
+    TICKET_RATE: Form::Rate(Per::Minute), "600/min", "tickets of `/ws_ticket` and tokens of `/token/ws`, and of `/login?tokens=per-chat`, for one account; ten times that of one address (IPv6: a /64), whose tokens for closed rooms count as well (0: no limit)";
     HANDSHAKE_RATE: Form::Rate(Per::Minute), "60000/min", "opening handshakes of one address (IPv6: a /64), refused ones too; generous, since a whole office may come back at once (0: no limit)";
     ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";
     ROOM_IDLE: Form::Seconds(0..=315_360_000), "7d", "a room of the rooms door in which nobody is, and nothing was said for so long, is deleted (0: never)";
@@ -135,6 +139,7 @@ settings! {
     SHUTDOWN_SPREAD: Form::Wait(0..=60_000), "5s", "time over which sockets are closed at the end, at most, so that clients don't come back in one instant";
     DURABILITY: Form::Word(value::DURABILITY), "process", "what an echo promises in the embedded store: `process` survives a crash of the server, `power` also a power failure";
     LOG_LEVEL: Form::LogFilter, "info", "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,propromo_chat::door=debug`";
+    LOG_REFUSALS: Form::Count(0..=1_000_000), "10", "refusals of one reason and one address (IPv6: a /64) that have a line each a minute, as far as there are at most 1,000 in all; the others are in one line with their count (0: each has its own)";
     LOG_FORMAT: Form::Word(logging::FORMATS), "text", "`text` or `json`, on standard error";
 }
 
@@ -171,6 +176,7 @@ impl Form {
             Form::Switch => value::switch(text).map(drop),
             Form::Origins => value::origins(text).map(drop),
             Form::Networks => value::networks(text).map(drop),
+            Form::Doors => OpenDoors::parse(text).map(drop),
             Form::Word(words) => value::word(text, words).map(drop),
             Form::LogFilter => logging::check_level(text),
         }
@@ -219,6 +225,7 @@ impl Form {
             Form::Switch => "true|false",
             Form::Origins => "HOSTS",
             Form::Networks => "NETWORKS",
+            Form::Doors => "DOORS",
             Form::Word(_) => "WORD",
             Form::LogFilter => "LEVEL",
         }

@@ -11,11 +11,13 @@ use super::{
 use crate::{
     auth::token::{Claims, Issued, Kind},
     chat::Chat,
+    config::doors::DoorName,
     entry::{NewChange, NewChangeKind, Reach},
     event::Event,
     http::head::Head,
     limits::places::{AddressPlace, Place},
     message::{Draft, Message, MessageId, RoomName},
+    metrics::refusals::tell,
     recheck::{Access, CheckNumber, Pass},
     refusal::{Reason, Refusal},
     room::member::Member,
@@ -39,6 +41,10 @@ pub struct Channel;
 impl Door for Channel {
     fn name(&self) -> &'static str {
         "channel"
+    }
+
+    fn switch(&self) -> DoorName {
+        DoorName::Tickets
     }
 
     fn owns(&self, segments: &[String]) -> bool {
@@ -296,7 +302,7 @@ fn access_token(link: &Link, expected: Option<UserId>, text: &str) -> Result<Cla
 
 /// Why a client is closed whose first message was not the right one.
 fn turned_away(link: &Link, reason: Reason) -> Close {
-    tracing::info!(reason = reason.word(), client = %link.client, door = Channel.name(), "first message refused");
+    tell!(link.chat.metrics, reason.word(), link.client, door = Channel.name(), "first message refused");
     if reason == Reason::Unavailable { Close::UNAVAILABLE } else { Close::policy(reason.word()) }
 }
 

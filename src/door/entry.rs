@@ -8,7 +8,7 @@ use super::{
 use crate::{
     auth::token::{Claims, Issued, Kind},
     chat::Chat,
-    config::value::LoginTokenUse,
+    config::{doors::DoorName, value::LoginTokenUse},
     http::head::Head,
     message::RoomName,
     refusal::{Reason, Refusal},
@@ -23,6 +23,9 @@ use std::{
 pub trait Door: Sync {
     /// Its name in logs and metrics.
     fn name(&self) -> &'static str;
+
+    /// By which name `DOORS` switches it on or off.
+    fn switch(&self) -> DoorName;
 
     /// Whether this path (its decoded segments) is one of this door's WebSockets.
     fn owns(&self, segments: &[String]) -> bool;

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     auth::token::{Issued, Kind},
     chat::Chat,
+    config::doors::DoorName,
     event::Event,
     http::head::Head,
     message::{Draft, Message, MessageId, RoomName},
@@ -25,6 +26,10 @@ pub struct Propromo;
 impl Door for Propromo {
     fn name(&self) -> &'static str {
         "propromo"
+    }
+
+    fn switch(&self) -> DoorName {
+        DoorName::Propromo
     }
 
     fn owns(&self, segments: &[String]) -> bool {

@@ -3,7 +3,7 @@
 use crate::{
     chat::Chat,
     config::Limits,
-    metrics::Connected,
+    metrics::{Connected, refusals::tell},
     recheck::{Access, CheckNumber, Pass},
     refusal::Reason,
     room::member::Member,
@@ -199,7 +199,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
                     return Some(Close::NORMAL);
                 }
                 if wire.is_overdue() {
-                    tracing::info!(reason = AUTH_DEADLINE, client = %link.client, "connection closed");
+                    tell!(link.chat.metrics, AUTH_DEADLINE, link.client, "connection closed");
                     return Some(Close::policy(AUTH_DEADLINE));
                 }
                 let silent = wire.heard.elapsed();
@@ -229,7 +229,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
             link.say(
                 &conversation.error(reason, "You send faster than this server allows; connect again and slow down."),
             );
-            tracing::info!(reason = reason.word(), client = %link.client, "connection closed");
+            tell!(link.chat.metrics, reason.word(), link.client, "connection closed");
             return Some(Close::policy(reason.word()));
         }
         match message {

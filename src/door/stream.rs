@@ -11,6 +11,7 @@ use super::{
 use crate::{
     auth::foreign::verify_foreign,
     chat::Chat,
+    config::doors::DoorName,
     event::Event,
     http::head::Head,
     message::{Message, MessageId, RoomName},
@@ -31,6 +32,10 @@ pub struct Stream;
 impl Door for Stream {
     fn name(&self) -> &'static str {
         "stream"
+    }
+
+    fn switch(&self) -> DoorName {
+        DoorName::Streams
     }
 
     fn owns(&self, segments: &[String]) -> bool {

@@ -4,4 +4,5 @@ pub mod guesses;
 pub mod places;
 pub mod posting;
 pub mod rate;
+pub mod signing;
 mod table;

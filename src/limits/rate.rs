@@ -67,6 +67,14 @@ impl<C: Clock> KeyedRate<C> {
         self.ask(Use::Counted(self.hasher.hash_one(key)))
     }
 
+    /// Counts so many uses by `key`, all or none. More than may come at once never pass.
+    pub fn check_several<K: Hash + ?Sized>(&self, key: &K, uses: NonZeroU32) -> Result<(), Duration> {
+        match self.limiter.check_key_n(&Use::Counted(self.hasher.hash_one(key)), uses) {
+            Ok(decided) => decided.map_err(|until| until.wait_time_from(self.limiter.clock().now())),
+            Err(_) => Err(Duration::MAX),
+        }
+    }
+
     /// Whether one use by `key` would pass now; it doesn't count.
     pub fn look<K: Hash + ?Sized>(&self, key: &K) -> Result<(), Duration> {
         self.ask(Use::Looked(self.hasher.hash_one(key)))

@@ -4,7 +4,8 @@ pub mod histogram;
 pub mod messages;
 mod process;
 pub mod prometheus;
-mod refusals;
+pub mod refusals;
+mod told;
 
 use crate::{refusal::Reason, socket::close::Close};
 use histogram::Histogram;
@@ -17,6 +18,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use std::{borrow::Cow, time::Duration};
+use told::Told;
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,6 +58,9 @@ pub struct Metrics {
     requests: Family<Labels<2>, Counter>,
     request_times: Family<Labels<1>, Histogram>,
     looks: Mutex<Vec<Look>>,
+    told: Told,
+    /// Refusals without a line of their own.
+    refusals_summed: Counter,
 }
 
 /// Names and values. The values are words of ours, never of clients: so there are few.
@@ -74,7 +79,8 @@ impl Drop for Connected {
 
 impl Metrics {
     /// `rooms` and `dropped` (members that don't read) are counted elsewhere, and shown here.
-    pub fn new(rooms: &MessageMetrics, dropped: &Counter) -> Metrics {
+    /// So many refusals of a reason and an address have a line each (0: all).
+    pub fn new(rooms: &MessageMetrics, dropped: &Counter, refusals_told: u64) -> Metrics {
         let mut metrics = Metrics {
             registry: Registry::default(),
             sockets: Gauge::default(),
@@ -99,6 +105,8 @@ impl Metrics {
             requests: Family::default(),
             request_times: Family::default(),
             looks: Mutex::default(),
+            told: Told::new(refusals_told),
+            refusals_summed: Counter::default(),
         };
         let mut registry = Registry::default();
         metrics.register(registry.sub_registry_with_prefix("propromo_chat"), rooms, dropped);
@@ -140,6 +148,8 @@ impl Metrics {
         registry.register_with_unit("append", "Storing a batch of messages", Unit::Seconds, rooms.append.clone());
         registry.register_with_unit("spend", "Spending a token", Unit::Seconds, self.spend.clone());
         registry.register("refusals", "Requests and handshakes refused, by reason", self.refusals.clone());
+        let help = "Refusals that have no line of their own in the log, but are in one with a count";
+        registry.register("refusals_summed", help, self.refusals_summed.clone());
         registry.register("logins", "Logins with email and password, by result", self.logins.clone());
         registry.register("http_requests", "Plain requests answered, by endpoint and status", self.requests.clone());
         let help = "Answering a plain request, by endpoint";
@@ -207,13 +217,13 @@ mod tests {
     use super::*;
 
     fn metrics() -> Metrics {
-        Metrics::new(&MessageMetrics::default(), &Counter::default())
+        Metrics::new(&MessageMetrics::default(), &Counter::default(), 0)
     }
 
     #[test]
     fn what_was_counted_is_on_the_page() {
         let rooms = MessageMetrics::default();
-        let metrics = Metrics::new(&rooms, &Counter::default());
+        let metrics = Metrics::new(&rooms, &Counter::default(), 0);
         rooms.stored.inc_by(3);
         let _open = metrics.connected("propromo");
         drop(metrics.connected("channel"));

@@ -1,8 +1,25 @@
 //! The one way to report that something was refused.
 
-use super::Metrics;
-use crate::refusal::Refusal;
-use std::net::IpAddr;
+use super::{Metrics, told};
+use crate::{refusal::Refusal, vital};
+use std::{
+    io,
+    net::IpAddr,
+    sync::{Arc, mpsc},
+};
+
+/// Has a line of the log where a stranger can cause one: in full, or only counted and summed up later.
+macro_rules! tell {
+    ($metrics:expr, $reason:expr, $client:expr, $($rest:tt)*) => {{
+        let (reason, client) = ($reason, $client);
+        if $metrics.tells_in_full(reason, client) {
+            tracing::info!(reason, client = %client.to_canonical(), $($rest)*);
+        } else {
+            tracing::debug!(reason, client = %client.to_canonical(), $($rest)*);
+        }
+    }};
+}
+pub(crate) use tell;
 
 impl Metrics {
     /// Logs and counts a refusal, once, and gives what `answer` makes of it. `at` is the door or the endpoint's pattern,
@@ -14,8 +31,40 @@ impl Metrics {
         at: &'static str,
         answer: impl FnOnce(Refusal) -> T,
     ) -> T {
-        tracing::info!(reason = refusal.reason.word(), client = %client.to_canonical(), at, "refused");
+        tell!(self, refusal.reason.word(), client, at, "refused");
         self.refused(refusal.reason);
         answer(refusal)
+    }
+
+    /// Whether what was refused has a line of its own; else it is counted for the next sum.
+    pub fn tells_in_full(&self, reason: &'static str, client: IpAddr) -> bool {
+        let in_full = self.told.in_full(reason, client);
+        if !in_full {
+            self.refusals_summed.inc();
+        }
+        in_full
+    }
+
+    /// Logs how many refusals had no line of their own since this was done last.
+    pub fn tell_sums(&self) {
+        for told::Sum { reason, client, count } in self.told.sums() {
+            match client {
+                Some(client) => tracing::info!(reason, %client, count, "refused as well"),
+                None => tracing::info!(reason, client = "many others", count, "refused as well"),
+            }
+        }
+    }
+
+    /// Starts the thread that tells the sums, until what is given back is dropped.
+    pub fn tell_sums_regularly(self: &Arc<Metrics>) -> io::Result<mpsc::Sender<()>> {
+        let (end, ended) = mpsc::channel();
+        let metrics = self.clone();
+        vital::spawn("refusals", move || {
+            while ended.recv_timeout(told::EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                vital::may_panic("refusals");
+                metrics.tell_sums();
+            }
+        })?;
+        Ok(end)
     }
 }

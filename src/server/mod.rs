@@ -29,6 +29,7 @@ use crate::{
     config::{
         Config,
         ceilings::{self, Need},
+        doors::DoorName,
     },
     gateway::{self, Gateway, handler::Handler},
     http::intake::Intake,
@@ -80,8 +81,8 @@ impl Server {
     /// Must be called before the process has other threads: it takes systemd's variables out of the environment.
     pub fn bind(config: Config) -> Result<Server, StartError> {
         shutdown::outlive_large_files()?;
-        let max_connections =
-            ceilings::affordable(config.limits.max_connections, Need::of_connections(config.tls.is_some()));
+        let need = Need::of_connections(config.tls.is_some());
+        let max_connections = ceilings::affordable(config.limits.max_connections, need);
         // Before the stores: that the port is in use is what goes wrong most often.
         let listeners = Listeners::open(config.listen, config.admin_listen)?;
         let addresses = listeners.main.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
@@ -97,14 +98,20 @@ impl Server {
                 room_end::send_out(&chat, room, deleted);
             }
         });
-        idle_rooms::start(&chat).map_err(failed("start a thread"))?;
+        if chat.config.doors.has(DoorName::Rooms) {
+            idle_rooms::start(&chat).map_err(failed("start a thread"))?;
+        }
 
         let doors = Box::new(Doors::new(chat.clone()));
         let handler = {
             let chat = chat.clone();
             Handler::new(move |request| router::handle(&chat, request)).with_at_once(router::is_at_once)
         };
-        let tls = chat.config.tls.clone().map(|identity| Tls::new(identity, chat.config.limits.clone()));
+        let tls = chat
+            .config
+            .tls
+            .clone()
+            .map(|identity| Tls::new(identity, chat.config.limits.clone(), chat.metrics.clone()));
         let tls = tls.transpose()?.map(Arc::new);
         let by_address = chat.config.limits.max_connections_per_address;
         let capacity = Capacity { connections: max_connections, by_address, requests: gateway::POOL_SIZE };
@@ -164,6 +171,7 @@ impl Server {
         }
         drop(stdout);
         tell_systemd(&[NotifyState::Ready]);
+        let _sums = chat.metrics.tell_sums_regularly().map_err(failed("start a thread"))?;
 
         vital::run(|| main.acceptor.with_heartbeat(watchdog::heartbeat(&chat)).run(&stop));
         tell_systemd(&[NotifyState::Stopping]);
@@ -171,6 +179,7 @@ impl Server {
         let _ = admin_thread.map(|thread| thread.join());
         shutdown::drain(&chat, &services, tls.as_deref());
         chat.rooms.stop();
+        chat.metrics.tell_sums();
         Ok(())
     }
 }

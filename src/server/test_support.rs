@@ -20,6 +20,7 @@ pub fn limits() -> Limits {
         message_rate: None,
         anonymous_rate: None,
         login_rate: None,
+        ticket_rate: None,
         handshake_rate: None,
         room_rate: None,
         max_connections: 10_000,

@@ -33,7 +33,7 @@ pub trait Upgrades: Send + Sync {
 /// until it ends.
 pub type Session = Box<dyn FnOnce(TcpStream, Vec<u8>) -> Option<Rest> + Send>;
 
-/// The doors of [`DOORS`].
+/// Those of [`DOORS`] that are open.
 pub struct Doors {
     chat: Arc<Chat>,
 }
@@ -42,15 +42,20 @@ impl Doors {
     pub fn new(chat: Arc<Chat>) -> Doors {
         Doors { chat }
     }
+
+    fn door(&self, segments: &[String]) -> Option<&'static dyn Door> {
+        let open = self.chat.config.doors;
+        DOORS.iter().find(|door| open.has(door.switch()) && door.owns(segments)).copied()
+    }
 }
 
 impl Upgrades for Doors {
     fn owns(&self, segments: &[String]) -> bool {
-        door(segments).is_some()
+        self.door(segments).is_some()
     }
 
     fn open(&self, head: &Head, segments: &[String]) -> Result<Session, Reply> {
-        let door = door(segments).ok_or_else(|| NoDoors.refuse(segments, &Reason::NotFound.into()))?;
+        let door = self.door(segments).ok_or_else(|| NoDoors.refuse(segments, &Reason::NotFound.into()))?;
         match handshake::prepare(&self.chat, door, head, segments) {
             Ok(opening) => {
                 self.chat.metrics.handshake(door.name(), "ok");
@@ -75,7 +80,7 @@ impl Upgrades for Doors {
     }
 
     fn refuse(&self, segments: &[String], refusal: &Refusal) -> Reply {
-        match door(segments) {
+        match self.door(segments) {
             Some(door) => Reply::refused_with(door.status(refusal.reason), refusal, door.refused(refusal)),
             None => Reply::from(refusal.clone()),
         }
@@ -103,8 +108,4 @@ impl Upgrades for NoDoors {
     }
 
     fn permit(&self, _: &Head, _: &mut Reply) {}
-}
-
-fn door(segments: &[String]) -> Option<&'static dyn Door> {
-    DOORS.iter().find(|door| door.owns(segments)).copied()
 }

@@ -153,11 +153,39 @@ impl Membership {
 
     /// The room behind a channel's name, for an account that is this to the monitor of that name; `None`: it may not
     /// enter.
+    ///
+    /// What is named as Propromo names monitors is never anybody's channel.
     pub fn room(self, name: &str) -> Option<RoomName> {
         match self {
             Membership::Member => Some(RoomName::monitor(name)),
+            // Or who knows the hash of a monitor could find out whether it is there.
+            Membership::NoSuchMonitor if is_a_hash(name) => None,
             Membership::NoSuchMonitor => Some(RoomName::channel(name)),
             Membership::NotAMember | Membership::NoAccount => None,
+        }
+    }
+}
+
+/// Whether a name is a password hash (`$2y$…`, `$argon2id$…`: crypt(5)), as those are that Propromo gives to monitors.
+fn is_a_hash(name: &str) -> bool {
+    let parts = name.strip_prefix('$').and_then(|rest| rest.split_once('$'));
+    parts.is_some_and(|(method, rest)| {
+        !method.is_empty() && method.bytes().all(|b| b.is_ascii_alphanumeric()) && !rest.is_empty()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_entered_by_any_account_unless_it_is_named_as_monitors_are() {
+        let room = |membership: Membership, name| membership.room(name);
+        assert_eq!(room(Membership::NoSuchMonitor, "lobby"), Some(RoomName::channel("lobby")));
+        assert_eq!(room(Membership::NoSuchMonitor, "$5 a day"), Some(RoomName::channel("$5 a day")));
+        for hash in ["$2y$12$abc", "$argon2id$v=19$m=65536"] {
+            assert_eq!(room(Membership::NoSuchMonitor, hash), None, "{hash}");
+            assert_eq!(room(Membership::Member, hash), Some(RoomName::monitor(hash)), "{hash}");
         }
     }
 }

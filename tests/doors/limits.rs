@@ -235,6 +235,22 @@ fn a_server_out_of_files_recovers_and_keeps_its_clients() {
     assert_eq!(heard[2], said);
 }
 
+// Seen to fail with the start as it was: it could not open its inner server, and blamed TMPDIR for it.
+#[test]
+fn too_few_files_for_the_server_itself_are_told_with_the_number_that_it_needs() {
+    for most in [64, 100, 256] {
+        let setup = Server::with().open_files(most);
+        for command in [&["serve", "--demo"][..], &["check"]] {
+            let output = setup.run(command);
+            let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{told}");
+            let sentence = format!("open files are limited to {most} (`ulimit -n`), but the server needs 257");
+            assert!(told.contains(&sentence) && !told.contains("TMPDIR"), "{told}");
+        }
+    }
+    Server::with().open_files(260).start();
+}
+
 #[test]
 fn connections_that_break_off_anywhere_leave_nothing_behind() {
     let mut server = Server::with().env("MAX_CONNECTIONS", "20").start();

@@ -104,6 +104,30 @@ fn so_has_what_another_thread_does_to_it() {
     assert_eq!(id_of(&deaf.opened), logged_id(&server, "slow_reader"));
 }
 
+// Seen to fail with LOG_REFUSALS=0: each has a line.
+#[test]
+fn a_flood_of_refusals_is_summed_up_and_all_are_counted() {
+    let mut server = Server::with().env("LOG_REFUSALS", "5").env("ADMIN_LISTEN", "127.0.0.1:0").start();
+    for _ in 0..100 {
+        assert_eq!(server.get("/nowhere").status, 404);
+        assert_eq!(server.refused("/chat/demo?auth=rubbish", &[]).status, 401);
+    }
+    let figures = support::Connection::open(server.admin_address()).send(get("/metrics", &[])).response();
+    for reason in ["not_found", "token_malformed"] {
+        let counted = format!("propromo_chat_refusals_total{{reason=\"{reason}\"}} 100");
+        assert!(figures.text().lines().any(|line| line == counted), "{}", figures.text());
+    }
+    assert!(figures.text().contains("propromo_chat_refusals_summed_total 190"), "{}", figures.text());
+    server.terminate();
+    for reason in ["not_found", "token_malformed"] {
+        let word = format!("reason=\"{reason}\"");
+        let log = server.log();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(&word)).collect();
+        assert_eq!(lines.len(), 6, "{lines:#?}");
+        assert!(lines[5].contains("refused as well") && lines[5].contains("client=127.0.0.1 count=95"), "{}", lines[5]);
+    }
+}
+
 #[test]
 fn requests_on_one_connection_have_ids_of_their_own() {
     let server = Server::start();

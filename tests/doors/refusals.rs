@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use support::{
-    ALICE, BOB, CAROL, Client, DEMO, Response, Server, claims_of, forge,
+    ALICE, BOB, CAROL, Client, DEMO, Person, Response, Server, claims_of, forge,
     http::{Connection, get},
     now, sign_hs256,
     ws::{HANDSHAKE, handshake},
@@ -109,6 +109,26 @@ fn a_room_without_membership_and_one_that_does_not_exist_look_the_same() {
     assert_refused(&server, &others, 403, "room_denied", token);
     let nobodys = server.refused(&format!("/chat/no-such-monitor?auth={token}"), &[]);
     assert_eq!((others.status, others.text()), (nobodys.status, nobodys.text()));
+}
+
+// Seen to fail with the rule as it was, that a name of no monitor is a channel: nobody's was opened.
+#[test]
+fn whether_there_is_a_monitor_of_a_hash_no_channel_tells() {
+    let (his, nobodys) = ("$2y$12$ofHim", "$2y$12$ofNobody");
+    let setup = Server::with().without_demo().monitor("hers").monitor(his);
+    let server = setup.account("ann@propromo.example", "ann-password", &["hers"]).start();
+    let ann = Person { email: "ann@propromo.example", password: "ann-password" };
+    let open = |hash: &str| server.refused(&format!("/channel/{hash}?ticket={}", server.ticket(ann)), &[]);
+    let (there, not_there) = (open(his), open(nobodys));
+    assert_eq!((there.status, there.reason().as_str()), (403, "room_denied"));
+    assert_eq!((not_there.status, not_there.text()), (there.status, there.text()));
+    let first_message = |hash: &str| {
+        let mut client = Client::open(server.address, &format!("/channel/{hash}"));
+        let access = server.access(ann);
+        client.say(json!({"type": "auth", "payload": access}).to_string());
+        client.closed_because()
+    };
+    assert_eq!(first_message(his), first_message(nobodys));
 }
 
 #[test]

@@ -341,12 +341,17 @@ fn github(requests: &Requests, server: &Server) {
 
 /// What is answered 429.
 fn limits(requests: &Requests) {
-    let server = Server::with().env("LOGIN_RATE", "1").env("ROOM_RATE", "1").start();
+    let server = Server::with().env("LOGIN_RATE", "1").env("ROOM_RATE", "1").env("TICKET_RATE", "1").start();
+    let access = server.access_token(BOB);
     server.log_in_as("a@b.example", "wrong");
     requests.compare("POST", "/login", 429, &server.log_in_as("a@b.example", "wrong"));
     for method in ["GET", "POST"] {
         let answer = ask(&server, method, "/auth", None, Some(json!({"user": "a@b.example", "pwd": "wrong"})));
         requests.compare(method, "/auth", 429, &answer);
+    }
+    for (path, method) in [("/ws_ticket", "GET"), ("/ws_ticket", "POST"), ("/token/ws", "GET"), ("/token/ws", "POST")] {
+        let mut tickets = std::iter::repeat_with(|| ask(&server, method, path, Some(&access), None)).take(3);
+        requests.compare(method, path, 429, &tickets.find(|answer| answer.status == 429).expect("an end to tickets"));
     }
     let id = closed_room(&server, "The only room", "private");
     let another = json!({"title": "One too many", "visibility": "public"});

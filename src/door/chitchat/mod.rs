@@ -14,6 +14,7 @@ use super::{
 use crate::{
     auth::token::room_mark,
     chat::Chat,
+    config::doors::DoorName,
     http::head::Head,
     message::RoomName,
     refusal::{Reason, Refusal},
@@ -28,6 +29,10 @@ pub struct Chitchat;
 impl Door for Chitchat {
     fn name(&self) -> &'static str {
         "chitchat"
+    }
+
+    fn switch(&self) -> DoorName {
+        DoorName::Rooms
     }
 
     fn owns(&self, segments: &[String]) -> bool {

@@ -16,6 +16,7 @@ pub use handshake::HANDSHAKE_RECORD;
 use crate::{
     config::{Limits, certificate::Identity},
     door::session::Rest,
+    metrics::{Metrics, refusals::tell},
     start_error::StartError,
 };
 use handshake::End;
@@ -53,6 +54,7 @@ pub struct Tls {
     config: Arc<ServerConfig>,
     identity: Arc<Identity>,
     limits: Limits,
+    metrics: Arc<Metrics>,
     pumps: Arc<Pumps>,
 }
 
@@ -64,7 +66,7 @@ struct Pumps {
 }
 
 impl Tls {
-    pub fn new(identity: Arc<Identity>, limits: Limits) -> Result<Tls, StartError> {
+    pub fn new(identity: Arc<Identity>, limits: Limits, metrics: Arc<Metrics>) -> Result<Tls, StartError> {
         let failed = |error: rustls::Error| StartError(format!("TLS can't be set up: {error}"));
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -78,7 +80,7 @@ impl Tls {
         config.send_tls13_tickets = 1;
         // Early data can be replayed by whoever sees it (RFC 8446 §8), and a login is no thing to replay.
         config.max_early_data_size = 0;
-        Ok(Tls { config: Arc::new(config), identity, limits, pumps: Arc::default() })
+        Ok(Tls { config: Arc::new(config), identity, limits, metrics, pumps: Arc::default() })
     }
 
     /// Has the connection inside `stream` served by `serve`, on this thread. Returns when all is sent, too, or with the
@@ -93,7 +95,7 @@ impl Tls {
             Ok(tls) => tls,
             Err(End::Quiet) => return None,
             Err(End::Refused(why)) => {
-                tracing::info!(reason = "tls_handshake", client = %peer.to_canonical(), why, "connection refused");
+                tell!(self.metrics, "tls_handshake", peer, why, "connection refused");
                 return None;
             }
         };

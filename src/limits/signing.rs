@@ -1,0 +1,82 @@
+//! How many tokens are signed for whoever needs no password for them.
+
+use super::rate::{KeyedRate, subnet};
+use crate::{
+    refusal::{Reason, Refusal},
+    store::accounts::UserId,
+};
+use governor::Quota;
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+
+/// How many times an account's share one address has: a whole office may come back at once.
+const ACCOUNTS_OF_ONE_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// Counts tokens by account, and by address (IPv6: by /64), since to sign one is dear with some keys (RSA: milliseconds).
+pub struct SigningLimits(Option<Rates>);
+
+struct Rates {
+    accounts: KeyedRate,
+    addresses: KeyedRate,
+    /// As many as an account may have at once.
+    burst: NonZeroU32,
+}
+
+impl SigningLimits {
+    /// `rate`: how many a minute for one account; `None`: no limit.
+    pub fn a_minute(rate: Option<NonZeroU32>) -> SigningLimits {
+        SigningLimits(rate.map(|rate| Rates {
+            accounts: KeyedRate::new(Quota::per_minute(rate)),
+            addresses: KeyedRate::new(Quota::per_minute(rate.saturating_mul(ACCOUNTS_OF_ONE_ADDRESS))),
+            burst: rate,
+        }))
+    }
+
+    /// Counts one for whoever is at this address, or refuses it.
+    pub fn may_ask(&self, client: IpAddr) -> Result<(), Refusal> {
+        let Some(rates) = &self.0 else { return Ok(()) };
+        rates.addresses.check(&subnet(client)).map_err(refused)
+    }
+
+    /// Counts so many for this account, or refuses them. More than may come at once count as that many.
+    pub fn may_have(&self, account: UserId, tokens: usize) -> Result<(), Refusal> {
+        let (Some(rates), Some(tokens)) = (&self.0, NonZeroU32::new(u32::try_from(tokens).unwrap_or(u32::MAX))) else {
+            return Ok(());
+        };
+        rates.accounts.check_several(&account, tokens.min(rates.burst)).map_err(refused)
+    }
+}
+
+fn refused(wait: Duration) -> Refusal {
+    Refusal::new(Reason::RateLimited, "Too many tokens; wait and try again.").retry_after(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn an_account_has_a_share_and_an_address_that_of_ten() {
+        let limits = SigningLimits::a_minute(NonZeroU32::new(3));
+        for _ in 0..3 {
+            limits.may_have(UserId(1), 1).unwrap();
+        }
+        let refusal = limits.may_have(UserId(1), 1).unwrap_err();
+        assert_eq!(refusal.reason, Reason::RateLimited);
+        assert!(refusal.retry_after.unwrap() <= Duration::from_secs(20));
+        limits.may_have(UserId(2), 1).unwrap();
+        assert_eq!((0..50).filter(|_| limits.may_ask(HERE).is_ok()).count(), 30);
+        limits.may_ask(IpAddr::from([192, 0, 2, 1])).unwrap();
+    }
+
+    #[test]
+    fn many_at_once_count_each_but_are_never_impossible() {
+        let limits = SigningLimits::a_minute(NonZeroU32::new(10));
+        limits.may_have(UserId(1), 6).unwrap();
+        assert!(limits.may_have(UserId(1), 6).is_err());
+        limits.may_have(UserId(2), 500).unwrap();
+        limits.may_have(UserId(2), 0).unwrap();
+        assert!(limits.may_have(UserId(2), 1).is_err());
+    }
+}
