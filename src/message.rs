@@ -47,6 +47,11 @@ impl RoomName {
         self.0.starts_with("monitor:")
     }
 
+    /// Whether accounts speak here: not in streams, nor in the rooms of the rooms door, where people only have names.
+    pub fn is_of_accounts(&self) -> bool {
+        self.is_monitor() || self.0.starts_with("channel:")
+    }
+
     /// The part behind the prefix: what clients call the room.
     pub fn local(&self) -> &str {
         self.0.split_once(':').map_or(&*self.0, |(_, local)| local)

@@ -1,4 +1,5 @@
-//! Access, looked at again while clients are connected: who lost it is closed (1008), who still has it notices nothing.
+//! Access, looked at again while clients are connected: who lost it is closed (1008), who still has it notices nothing. What
+//! they may do is looked at along with it: see [`LiveRights`].
 //!
 //! One thread for all. It looks at everybody each `RECHECK_INTERVAL`, and within a second or so after the store of accounts
 //! says that somebody may have lost access ([`Accounts::access_changes`]). All nodes share that store, so it is how a
@@ -7,6 +8,7 @@
 
 use crate::{
     auth::token::room_mark,
+    limits::rights::LiveRights,
     message::RoomName,
     socket::{close::Close, outbound::Outbound},
     start_error::StartError,
@@ -73,7 +75,7 @@ pub struct CheckNumber(u64);
 /// What the right to be in a room rests on.
 pub enum Access {
     /// This account may enter the room of a monitor, or a channel.
-    Account { user: UserId, epoch: Option<String>, room: RoomName },
+    Account { user: UserId, epoch: Option<String>, room: RoomName, rights: Arc<LiveRights> },
     /// There is this room of the rooms door, and its password is the one that was known.
     ChatRoom { id: i64, mark: Option<String> },
 }
@@ -142,6 +144,20 @@ impl Recheck {
         drop(present);
         guests.iter().for_each(|guest| guest.close(DISCONNECTED));
         guests.len()
+    }
+}
+
+impl Recheck {
+    /// Mutes an account where it is in this room on this node, at once; the store tells the other nodes.
+    pub fn mute(&self, account: UserId, muted_in: &RoomName, until: Option<u64>) {
+        for guest in self.present.lock().guests.values() {
+            if let Access::Account { user, room, rights, .. } = &guest.access
+                && *user == account
+                && room == muted_in
+            {
+                rights.mute(until);
+            }
+        }
     }
 }
 
@@ -215,8 +231,8 @@ impl Checker {
         let mut visitors: HashMap<i64, Vec<(&Guest, &Option<String>)>> = HashMap::new();
         for guest in guests {
             match &guest.access {
-                Access::Account { user, epoch, room } => {
-                    members.push((&**guest, (*user, room.local()), (room, epoch.as_deref())));
+                Access::Account { user, epoch, room, rights } => {
+                    members.push((&**guest, (*user, room.local()), (room, epoch.as_deref(), rights)));
                 }
                 Access::ChatRoom { id, mark } => visitors.entry(*id).or_default().push((guest, mark)),
             }
@@ -224,8 +240,12 @@ impl Checker {
         for batch in members.chunks(BATCH) {
             let asked: Vec<(UserId, &str)> = batch.iter().map(|(_, asked, _)| *asked).collect();
             let users: Vec<UserId> = asked.iter().map(|(user, _)| *user).collect();
+            let places: Vec<(UserId, &RoomName)> =
+                batch.iter().map(|(_, (user, _), (room, ..))| (*user, *room)).collect();
             let now = self.accounts.memberships(&asked)?.into_iter().zip(self.accounts.epochs(&users)?);
-            for ((guest, (_, name), (room, then)), (membership, epoch)) in batch.iter().zip(now) {
+            let now = now.zip(self.accounts.rights(&places)?);
+            for ((guest, (_, name), (room, then, rights)), ((membership, epoch), may)) in batch.iter().zip(now) {
+                rights.set(may);
                 if membership.room(name).as_ref() != Some(*room) {
                     guest.close(DENIED);
                 } else if epoch.is_some_and(|epoch| epoch.ended(*then)) {

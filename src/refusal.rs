@@ -86,6 +86,8 @@ reasons! {
     TokenAmbiguous "token_ambiguous" 400 "The request carries two different tokens; send one.";
     OriginDenied "origin_denied" 403 "Pages of this origin may not connect.";
     RoomDenied "room_denied" 403 "You have no access to this room.";
+    /// A moderator, or the operators, let this account say nothing in the room for now.
+    Muted "muted" 403 "You may say nothing in this room for now.";
     RateLimited "rate_limited" 429 "Too many attempts; wait and try again.";
     Unavailable "unavailable" 503 "A part of the server can't be reached at the moment; try again.";
     ClockSkew "clock_skew" 503 "This server's clock is wrong, so it can't tell which tokens were used; try again.";

@@ -94,9 +94,11 @@ mod tests {
     use super::*;
     use crate::{
         http::{head::Method, request::Request},
+        message::RoomName,
         store::{
             accounts::{Entrant, Epoch, Membership, Monitor, UserId},
             error::StoreError,
+            moderation::{Moderation, Rights},
         },
     };
     use std::{cell::Cell, num::NonZeroU32};
@@ -106,6 +108,28 @@ mod tests {
     /// One account, `alice@example.org`; or a store that is away.
     struct Alice {
         away: bool,
+    }
+
+    impl Moderation for Alice {
+        fn rights(&self, _: &[(UserId, &RoomName)]) -> Result<Vec<Rights>, StoreError> {
+            unreachable!("credentials give no rights")
+        }
+
+        fn mute(&self, _: &RoomName, _: UserId, _: u64) -> Result<(), StoreError> {
+            unreachable!("credentials mute nobody")
+        }
+
+        fn unmute(&self, _: &RoomName, _: UserId) -> Result<bool, StoreError> {
+            unreachable!("credentials mute nobody")
+        }
+
+        fn appoint(&self, _: &str, _: UserId, _: bool) -> Result<bool, StoreError> {
+            unreachable!("credentials give no rights")
+        }
+
+        fn moderators(&self, _: &str) -> Result<Vec<String>, StoreError> {
+            unreachable!("credentials give no rights")
+        }
     }
 
     impl Accounts for Alice {

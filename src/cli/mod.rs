@@ -12,6 +12,7 @@ pub mod import;
 pub mod keys;
 pub mod login;
 pub mod migrate;
+pub mod moderator;
 pub mod monitor;
 mod remote;
 pub mod serve;
@@ -77,6 +78,7 @@ fn command() -> Command {
         .subcommand(health::command())
         .subcommand(account::command())
         .subcommand(monitor::command())
+        .subcommand(moderator::command())
         .subcommand(token::command())
         .subcommand(login::command())
         .subcommand(talk::command())
@@ -124,6 +126,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         serve::NAME => serve::run(of_command, &settings, flags(matches)),
         account::NAME => account::run(of_command, &settings),
         monitor::NAME => monitor::run(of_command, &settings),
+        moderator::NAME => moderator::run(of_command, &settings),
         token::NAME => token::run(of_command, &settings),
         backup::NAME => backup::run(of_command, &settings),
         migrate::NAME => migrate::run(&settings),

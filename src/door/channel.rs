@@ -3,6 +3,7 @@
 use super::{
     channel_change::{AskedChange, What},
     channel_frame::{self, Asked, ChannelEncoder},
+    channel_moderation,
     entry::{Admission, Door, Token},
     join::{self, Replay},
     presented::{self, Presented},
@@ -15,7 +16,10 @@ use crate::{
     entry::{NewChange, NewChangeKind, Reach},
     event::Event,
     http::head::Head,
-    limits::places::{AddressPlace, Place},
+    limits::{
+        places::{AddressPlace, Place},
+        rights::LiveRights,
+    },
     message::{Draft, Message, MessageId, RoomName},
     metrics::refusals::tell,
     recheck::{Access, CheckNumber, Pass},
@@ -26,6 +30,7 @@ use crate::{
         accounts::{Entrant, UserId},
         error::StoreError,
         log::is_full_page,
+        moderation::Rights,
     },
 };
 use std::{
@@ -59,7 +64,7 @@ impl Door for Channel {
         let token = Token::verified(chat, &presented, |kind| matches!(kind, Kind::Connection(_)))?;
         token.opens(&place.channel)?;
         let check = chat.recheck.current();
-        let (room, name) = room(chat, &token.claims, &place.channel)?;
+        let (room, name, rights) = room(chat, &token.claims, &place.channel)?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
         let stage = match token.claims.kind {
             Kind::Connection(Issued::TwoStep) => Stage::SecondStep { user: token.claims.user, until },
@@ -69,6 +74,7 @@ impl Door for Channel {
                 epoch: token.claims.epoch.clone(),
                 user: token.claims.email.as_str().into(),
                 name,
+                rights,
                 check,
             }),
         };
@@ -142,11 +148,11 @@ fn since(head: &Head) -> Result<Option<MessageId>, Refusal> {
     }
 }
 
-/// The room behind a channel's name and the name of this token's owner, if it may enter.
-fn room(chat: &Chat, claims: &Claims, channel: &str) -> Result<(RoomName, Option<Arc<str>>), Refusal> {
+/// The room behind a channel's name, the name of this token's owner and what it may do there, if it may enter.
+fn room(chat: &Chat, claims: &Claims, channel: &str) -> Result<(RoomName, Option<Arc<str>>, Rights), Refusal> {
     join::admit_current(chat, claims)?;
-    let Entrant { membership, name } = chat.accounts.entrant(claims.user, channel)?;
-    Ok((membership.room(channel).ok_or(Reason::RoomDenied)?, name))
+    let Entrant { membership, name, rights } = chat.accounts.entrant(claims.user, channel)?;
+    Ok((membership.room(channel).ok_or(Reason::RoomDenied)?, name, rights))
 }
 
 /// One client at the channel door.
@@ -173,6 +179,7 @@ enum Stage {
     Invited(Invited),
     In {
         member: Arc<Member>,
+        rights: Arc<LiveRights>,
         _pass: Pass,
     },
     Out,
@@ -185,6 +192,7 @@ struct Invited {
     epoch: Option<String>,
     user: Arc<str>,
     name: Option<Arc<str>>,
+    rights: Rights,
     /// Before that was found out.
     check: CheckNumber,
 }
@@ -202,9 +210,8 @@ impl Conversation for ChannelConversation {
 
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
         match &self.stage {
-            Stage::In { member, .. } => {
-                let member = member.clone();
-                self.talk(link, &member, text);
+            Stage::In { member, rights, .. } => {
+                self.talk(link, member, rights, text);
                 Ok(())
             }
             Stage::Stranger { .. } => self.identify(link, None, text),
@@ -242,16 +249,17 @@ impl ChannelConversation {
             Err(reason) => return Err(turned_away(link, reason)),
         };
         let check = link.chat.recheck.current();
-        let (room, name) = room(&link.chat, &claims, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
+        let (room, name, rights) =
+            room(&link.chat, &claims, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
         // Gives a stranger's place back before anybody can know that it is free.
         self.stage = Stage::Out;
         link.say("authentication successful");
         let (account, user) = (claims.user, claims.email.as_str().into());
-        self.enter(link, &Invited { room, account, epoch: claims.epoch, user, name, check })
+        self.enter(link, &Invited { room, account, epoch: claims.epoch, user, name, rights, check })
     }
 
     fn enter(&mut self, link: &Link, invited: &Invited) -> Result<(), Close> {
-        let Invited { room, account, epoch, user, name, check } = invited;
+        let Invited { room, account, epoch, user, name, rights, check } = invited;
         self.name.clone_from(name);
         let gone = channel_frame::error(
             "reload",
@@ -263,19 +271,30 @@ impl ChannelConversation {
             None => Replay::Latest(link.chat.config.history_on_join),
         };
         let member = join::enter(link, room, user, &ChannelEncoder, replay)?;
-        let access = Access::Account { user: *account, epoch: epoch.clone(), room: room.clone() };
-        self.stage = Stage::In { member, _pass: link.recheck(*check, access) };
+        let rights = LiveRights::of(*rights);
+        let access =
+            Access::Account { user: *account, epoch: epoch.clone(), room: room.clone(), rights: rights.clone() };
+        self.stage = Stage::In { member, rights, _pass: link.recheck(*check, access) };
         Ok(())
     }
 
-    fn talk(&self, link: &Link, member: &Arc<Member>, text: &str) {
-        match Asked::parse(text) {
+    fn talk(&self, link: &Link, member: &Arc<Member>, rights: &LiveRights, text: &str) {
+        let asked = Asked::parse(text);
+        if let Ok(asked) = &asked
+            && asked.is_heard_by_others()
+            && let Some(muted) = rights.muted()
+        {
+            link.chat.metrics.refused(Reason::Muted);
+            return link.say(&channel_moderation::error(muted, asked.reference()));
+        }
+        match asked {
             Ok(Asked::Message { text, reference, reply_to }) => {
                 let (room, sender) = (member.room.name.clone(), member.user.clone());
                 let name = self.name.clone();
                 link.chat.rooms.post(member, Draft { name, reference, reply_to, ..Draft::new(room, sender, text) });
             }
-            Ok(Asked::Change(asked)) => change(link, member, asked),
+            Ok(Asked::Change(asked)) => change(link, member, rights, asked),
+            Ok(Asked::Mute(asked)) => asked.obey(link, member, rights.is_moderator()),
             Ok(Asked::History { before, limit }) => history(link, member, before, limit),
             Ok(Asked::Typing) => {
                 let event = Event::Typing { user: member.user.clone() };
@@ -307,7 +326,8 @@ fn turned_away(link: &Link, reason: Reason) -> Close {
 }
 
 /// Has the log make a change, if it may be made.
-fn change(link: &Link, member: &Arc<Member>, AskedChange { of, what, reference }: AskedChange) {
+fn change(link: &Link, member: &Arc<Member>, rights: &LiveRights, AskedChange { of, what, reference }: AskedChange) {
+    let reach = if rights.is_moderator() && what == What::Delete { Reach::Any } else { Reach::Own };
     let kind = match what {
         What::Edit { text } => {
             NewChangeKind::Edit { text, since: link.chat.config.edit_window.begins(SystemTime::now()) }
@@ -316,7 +336,7 @@ fn change(link: &Link, member: &Arc<Member>, AskedChange { of, what, reference }
         What::React { emoji, on } => NewChangeKind::React { emoji, on },
     };
     let (room, by) = (member.room.name.clone(), member.user.clone());
-    link.chat.rooms.post(member, NewChange { room, of, by, kind, reach: Reach::Own, reference });
+    link.chat.rooms.post(member, NewChange { room, of, by, kind, reach, reference });
 }
 
 /// A page of history, oldest first; `more` says whether older messages are kept.

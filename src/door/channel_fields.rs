@@ -15,6 +15,15 @@ pub struct FrameError {
     pub reference: Option<Box<str>>,
 }
 
+/// `error {code, message}`, with the `ref` of the message it is about, if any.
+pub fn error(code: &str, message: &str, reference: Option<&str>) -> String {
+    let mut frame = serde_json::json!({ "type": "error", "code": code, "message": message });
+    if let Some(reference) = reference {
+        frame["ref"] = reference.into();
+    }
+    frame.to_string()
+}
+
 pub const fn bad(sentence: &'static str) -> FrameError {
     FrameError { code: "bad_frame", sentence, reference: None }
 }

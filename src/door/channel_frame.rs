@@ -1,8 +1,11 @@
 //! The frames of the channel protocol: what clients ask, what the server says.
 
+pub use super::channel_fields::error;
+
 use super::{
-    channel_change::{self, AskedChange},
+    channel_change::{self, AskedChange, What},
     channel_fields::{FrameError, bad, id, reference, string},
+    channel_moderation::AskedMute,
     json, json_input,
 };
 use crate::{
@@ -23,6 +26,7 @@ const MAX_PAGE: usize = 200;
 pub enum Asked {
     Message { text: Box<str>, reference: Option<Box<str>>, reply_to: Option<MessageId> },
     Change(AskedChange),
+    Mute(AskedMute),
     History { before: Option<MessageId>, limit: usize },
     Typing,
     Presence,
@@ -42,6 +46,26 @@ impl Asked {
         Asked::of(&object).map_err(marked)
     }
 
+    /// Whether others would hear of it: nothing that somebody may ask for who is muted. One's own words may still be taken
+    /// back.
+    pub fn is_heard_by_others(&self) -> bool {
+        match self {
+            Asked::Message { .. } | Asked::Typing => true,
+            Asked::Change(change) => change.what != What::Delete,
+            Asked::Mute(_) | Asked::History { .. } | Asked::Presence | Asked::Echo { .. } | Asked::Ping => false,
+        }
+    }
+
+    /// The client's own mark.
+    pub fn reference(&self) -> Option<&str> {
+        match self {
+            Asked::Message { reference, .. } => reference.as_deref(),
+            Asked::Change(change) => change.reference.as_deref(),
+            Asked::Mute(mute) => mute.reference.as_deref(),
+            Asked::History { .. } | Asked::Typing | Asked::Presence | Asked::Echo { .. } | Asked::Ping => None,
+        }
+    }
+
     fn of(object: &Map<String, Value>) -> Result<Asked, FrameError> {
         match object.get("type").and_then(Value::as_str) {
             Some("message") => Ok(Asked::Message {
@@ -56,9 +80,10 @@ impl Asked {
                 Ok(Asked::Echo { text: string(object, "text").ok_or(bad("An echo needs `text`, a string."))?.into() })
             }
             Some("ping") => Ok(Asked::Ping),
-            Some(other) => match AskedChange::parse(other, object) {
-                Some(change) => change.map(Asked::Change),
-                None => Err(FrameError { code: "unknown_type", ..bad("There is no frame of this `type`.") }),
+            Some(other) => match (AskedChange::parse(other, object), AskedMute::parse(other, object)) {
+                (Some(change), _) => change.map(Asked::Change),
+                (None, Some(mute)) => mute.map(Asked::Mute),
+                (None, None) => Err(FrameError { code: "unknown_type", ..bad("There is no frame of this `type`.") }),
             },
             None => Err(bad("A frame needs a `type`, a string.")),
         }
@@ -91,15 +116,6 @@ fn limit(object: &Map<String, Value>) -> Result<usize, FrameError> {
             _ => Err(bad("`limit` must be a whole number from 1; a page has at most 200 messages.")),
         },
     }
-}
-
-/// `error {code, message}`, with the `ref` of the message it is about, if any.
-pub fn error(code: &str, message: &str, reference: Option<&str>) -> String {
-    let mut frame = serde_json::json!({ "type": "error", "code": code, "message": message });
-    if let Some(reference) = reference {
-        frame["ref"] = reference.into();
-    }
-    frame.to_string()
 }
 
 /// `presence {users}`.

@@ -176,12 +176,12 @@ pub fn admit_current(chat: &Chat, claims: &Claims) -> Result<(), Refusal> {
     if ended { Err(Reason::TokenRevoked.into()) } else { Ok(()) }
 }
 
-/// Whether the owner of `claims` may enter the room of this monitor; its display name, if it has one.
-pub fn admit_to_monitor(chat: &Chat, claims: &Claims, monitor: &str) -> Result<Option<Arc<str>>, Refusal> {
+/// Who the owner of `claims` is in the room of this monitor, if it may enter.
+pub fn admit_to_monitor(chat: &Chat, claims: &Claims, monitor: &str) -> Result<Entrant, Refusal> {
     admit_current(chat, claims)?;
-    let Entrant { membership, name } = chat.accounts.entrant(claims.user, monitor)?;
-    match membership {
-        Membership::Member => Ok(name),
+    let entrant = chat.accounts.entrant(claims.user, monitor)?;
+    match entrant.membership {
+        Membership::Member => Ok(entrant),
         // The same answer, so that nobody can find out which monitors there are.
         Membership::NotAMember | Membership::NoSuchMonitor | Membership::NoAccount => Err(Reason::RoomDenied.into()),
     }

@@ -7,6 +7,7 @@ pub mod channel;
 mod channel_change;
 mod channel_fields;
 pub mod channel_frame;
+mod channel_moderation;
 pub mod chitchat;
 pub mod entry;
 pub mod handshake;

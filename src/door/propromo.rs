@@ -1,6 +1,7 @@
 //! The Propromo door: `/chat/:monitor_id?auth=`. Plain text in, one JSON object a message out.
 
 use super::{
+    channel_moderation,
     entry::{Admission, Door, Token},
     join::{self, Replay},
     json,
@@ -12,13 +13,15 @@ use crate::{
     config::doors::DoorName,
     event::Event,
     http::head::Head,
+    limits::rights::LiveRights,
     message::{Draft, Message, MessageId, RoomName},
     recheck::{Access, CheckNumber, Pass},
     refusal::{Reason, Refusal},
     room::{encoder::Encoder, member::Member},
     socket::close::Close,
-    store::accounts::UserId,
+    store::accounts::{Entrant, UserId},
 };
+use serde_json::json;
 use std::sync::Arc;
 
 pub struct Propromo;
@@ -41,11 +44,20 @@ impl Door for Propromo {
         let token = Token::of(chat, head, |kind| matches!(kind, Kind::Connection(Issued::Login | Issued::Ticket)))?;
         token.opens(monitor)?;
         let check = chat.recheck.current();
-        let name = join::admit_to_monitor(chat, &token.claims, monitor)?;
+        let Entrant { name, rights, .. } = join::admit_to_monitor(chat, &token.claims, monitor)?;
         let (account, user) = (token.claims.user, token.claims.email.as_str().into());
         let epoch = token.claims.epoch.clone();
         let room = RoomName::monitor(monitor);
-        let conversation = PropromoConversation { room: room.clone(), account, epoch, user, name, check, joined: None };
+        let conversation = PropromoConversation {
+            room: room.clone(),
+            account,
+            epoch,
+            user,
+            name,
+            rights: LiveRights::of(rights),
+            check,
+            joined: None,
+        };
         Ok(token.admission(chat, &room, Box::new(conversation)))
     }
 }
@@ -57,6 +69,7 @@ struct PropromoConversation {
     epoch: Option<String>,
     user: Arc<str>,
     name: Option<Arc<str>>,
+    rights: Arc<LiveRights>,
     /// Before it was found out that the account may enter.
     check: CheckNumber,
     joined: Option<(Arc<Member>, Pass)>,
@@ -66,7 +79,8 @@ impl Conversation for PropromoConversation {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let replay = Replay::Latest(link.chat.config.history_on_join);
         let member = join::enter(link, &self.room, &self.user, &PropromoEncoder, replay)?;
-        let access = Access::Account { user: self.account, epoch: self.epoch.clone(), room: self.room.clone() };
+        let (user, rights) = (self.account, self.rights.clone());
+        let access = Access::Account { user, epoch: self.epoch.clone(), room: self.room.clone(), rights };
         self.joined = Some((member, link.recheck(self.check, access)));
         Ok(())
     }
@@ -74,6 +88,11 @@ impl Conversation for PropromoConversation {
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
         if let Some(answer) = application_ping(text) {
             link.say(answer);
+        } else if let Some(muted) = self.rights.muted() {
+            let reason = Reason::Muted;
+            link.chat.metrics.refused(reason);
+            let refusal = json!({"success": false, "reason": reason.word(), "message": reason.sentence()});
+            link.say(&channel_moderation::said_to(muted, refusal));
         } else if let Some((member, _)) = &self.joined {
             let (room, sender) = (self.room.clone(), self.user.clone());
             let name = self.name.clone();

@@ -4,5 +4,6 @@ pub mod guesses;
 pub mod places;
 pub mod posting;
 pub mod rate;
+pub mod rights;
 pub mod signing;
 mod table;

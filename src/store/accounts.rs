@@ -1,6 +1,11 @@
 //! Who has an account, and which monitors it may see.
 
-use super::error::StoreError;
+pub use super::user_id::UserId;
+
+use super::{
+    error::StoreError,
+    moderation::{Moderation, Rights},
+};
 use crate::message::RoomName;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
@@ -8,10 +13,6 @@ use std::sync::Arc;
 
 /// Bytes of the longest email address (RFC 5321 §4.5.3.1.3, less the angle brackets).
 pub const MAX_EMAIL: usize = 254;
-
-/// An account's key in the Propromo table `users`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UserId(pub i64);
 
 /// A row of the Propromo table `users`, as far as we read it.
 #[derive(Clone)]
@@ -38,7 +39,7 @@ pub struct Monitor {
 }
 
 /// Reads accounts and their monitors. In many-node mode these tables are another program's.
-pub trait Accounts: Send + Sync {
+pub trait Accounts: Moderation {
     /// The account of this email address, whatever its case.
     fn by_email(&self, email: &str) -> Result<Option<Account>, StoreError>;
 
@@ -74,6 +75,7 @@ pub trait Accounts: Send + Sync {
 
     /// Begins a new epoch: all that this account has open and may open with what it was given ends.
     fn revoke(&self, user: UserId) -> Result<(), StoreError>;
+
     /// Who wants to enter the room of this monitor, or of this name.
     fn entrant(&self, user: UserId, monitor_hash: &str) -> Result<Entrant, StoreError>;
 
@@ -116,18 +118,19 @@ impl Epoch {
     }
 }
 
-/// What an account is to a monitor, and what it is called.
+/// What an account is to a monitor, what it is called, and what it may do in the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entrant {
     pub membership: Membership,
     /// `None`: it has no name, or there is no such account.
     pub name: Option<Arc<str>>,
+    pub rights: Rights,
 }
 
 impl Entrant {
-    pub(super) fn of(name: Option<&str>, member: Option<bool>) -> Entrant {
+    pub(super) fn of(name: Option<&str>, member: Option<bool>, rights: Rights) -> Entrant {
         let membership = Membership::of(name.is_some(), member);
-        Entrant { membership, name: name.filter(|name| !name.trim().is_empty()).map(Into::into) }
+        Entrant { membership, name: name.filter(|name| !name.trim().is_empty()).map(Into::into), rights }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod error;
 pub mod feed;
 pub mod ledger;
 pub mod log;
+pub mod moderation;
 pub mod moving;
 pub mod names;
 pub mod outage;
@@ -18,3 +19,4 @@ pub mod redis;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
+mod user_id;

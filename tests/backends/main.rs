@@ -4,4 +4,5 @@ mod github;
 mod keys;
 mod messages;
 mod moderation;
+mod mutes;
 mod tokens;

@@ -27,6 +27,7 @@ mod limits;
 mod login;
 mod logs;
 mod metrics;
+mod moderation;
 mod origin;
 mod propromo;
 mod rate_limits;

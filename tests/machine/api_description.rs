@@ -68,8 +68,13 @@ impl Requests {
             let found = answer.header(&name.to_lowercase());
             assert!(found.is_some_and(|value| value.parse::<u64>().is_ok()), "{place}: {name} is {found:?}");
         }
+        let Some(content) = response.get("content") else {
+            assert_eq!(answer.text(), "", "{place} has content that is not described");
+            self.seen.borrow_mut().insert((method.to_lowercase(), path.to_owned(), status));
+            return;
+        };
         let kind = answer.header("content-type").unwrap_or_default().split(';').next().expect("a first part");
-        let content = response.at("content").at(kind);
+        let content = content.at(kind);
         let body = if kind == "application/json" { answer.json() } else { answer.text().into() };
         if let Some(misfit) = misfit(&self.document, content.at("schema"), &body) {
             panic!("{place}: {misfit}");
@@ -281,6 +286,9 @@ fn backends(requests: &Requests, server: &Server) {
         ("POST", room, 400, Some(json!({}))),
         ("GET", room, 200, None),
         ("GET", "/api/v1/rooms/{room}/presence", 200, None),
+        ("PUT", "/api/v1/rooms/{room}/mutes/{user}", 204, Some(example_of("Mute"))),
+        ("PUT", "/api/v1/rooms/{room}/mutes/{user}", 400, Some(json!({"seconds": 0}))),
+        ("DELETE", "/api/v1/rooms/{room}/mutes/{user}", 204, None),
         ("POST", "/api/v1/notices", 202, Some(example_of("NewNotice"))),
         ("POST", "/api/v1/notices", 400, Some(json!({}))),
         ("POST", "/api/v1/notices", 404, Some(json!({"text": "x", "room": "monitor:nowhere"}))),
@@ -408,7 +416,7 @@ fn what_needs_a_token_is_refused_without_one() {
         assert!(matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.status);
         needed += 1;
     }
-    assert_eq!(needed, 14);
+    assert_eq!(needed, 16);
 }
 
 /// What is said over WebSockets.
@@ -526,8 +534,9 @@ fn every_frame_is_as_it_is_described() {
             carol.say(example.at("payload").json());
         }
     }
-    // The message and its receipt, history, presence, the echo, and three times that there is no such message.
-    frames.hear("channel", &mut carol, 8);
+    // The message and its receipt, history, presence, the echo, three times that there is no such message, and twice that
+    // she is no moderator.
+    frames.hear("channel", &mut carol, 10);
     let id = carol.post("helo")["id"].clone();
     carol.ask(json!({"type": "edit", "id": id, "text": "hello"}));
     carol.ask(json!({"type": "react", "id": id, "emoji": "👍", "on": true}));
@@ -544,6 +553,21 @@ fn every_frame_is_as_it_is_described() {
     frames.hear("channel", &mut carol, 2);
     drop(server.channel(BOB, "garden"));
     frames.hear("channel", &mut carol, 2);
+
+    assert!(server.setup().run(&["moderator", "add", DEMO, ALICE.email]).status.success());
+    let mut alice = server.channel(ALICE, DEMO);
+    frames.hear("channel", &mut alice, 1);
+    let mut bob = server.channel(BOB, DEMO);
+    frames.hear("channel", &mut alice, 1);
+    for (asked, seconds) in [("mute", json!(600)), ("unmute", Value::Null)] {
+        alice.ask(json!({"type": asked, "user": BOB.email, "seconds": seconds}));
+        frames.hear("channel", &mut alice, 1);
+        if asked == "mute" {
+            assert_eq!(bob.hear_a("message")["text"], "hello");
+            bob.say("hello");
+            frames.hear("channel", &mut bob, 1);
+        }
+    }
 
     let mut listener = Client::open(server.address, &format!("/stream/blocks?t={}", stream_token()));
     let key = [("Authorization", &*format!("Bearer {PUBLISH_KEY}"))];

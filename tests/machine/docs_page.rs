@@ -152,7 +152,7 @@ impl Page {
             let response = response.resolved(&self.openapi);
             let when = inline(when.unwrap_or(response.text_at("description")));
             let status = if status == "default" { "any other" } else { status };
-            let content = response.at("content").fields();
+            let content = response.get("content").map_or(&[][..], Node::fields);
             let body =
                 content.first().map_or(String::new(), |(media, content)| match reference(content.at("schema")) {
                     Some(name) => name,

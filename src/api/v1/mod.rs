@@ -6,6 +6,7 @@ mod body;
 mod call;
 pub mod messages;
 mod moderation;
+mod mutes;
 mod presence;
 pub mod rooms;
 mod tokens;
@@ -22,6 +23,8 @@ pub const ENDPOINTS: Endpoints = Endpoints {
         Route::new(&[Method::Post], "/api/v1/rooms/:room/messages", messages::publish),
         Route::new(&[Method::Get], "/api/v1/rooms/:room/messages", messages::list),
         Route::new(&[Method::Get], "/api/v1/rooms/:room/presence", presence::list),
+        Route::new(&[Method::Put], "/api/v1/rooms/:room/mutes/:user", mutes::mute),
+        Route::new(&[Method::Delete], "/api/v1/rooms/:room/mutes/:user", mutes::unmute),
         Route::new(&[Method::Post], "/api/v1/users/:user/disconnect", moderation::disconnect),
         Route::new(&[Method::Post], "/api/v1/notices", moderation::notify),
     ],

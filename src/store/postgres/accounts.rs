@@ -11,11 +11,12 @@ use super::{
 use crate::store::{
     accounts::{Account, Accounts, Entrant, Epoch, Membership, Monitor, UserId},
     error::StoreError,
+    moderation::Rights,
 };
 use postgres::Row;
 use std::time::Duration;
 
-const STORE: &str = "account store";
+pub(super) const STORE: &str = "account store";
 
 /// Connections that a command needs.
 const FEW: u32 = 2;
@@ -73,7 +74,12 @@ const REVOKE: &str = "
 const ENTRANT: &str = "
     SELECT (SELECT coalesce(name::text, '') FROM users WHERE id = $1::bigint),
         (SELECT bool_or(EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = $1::bigint))
-         FROM monitors WHERE monitor_hash::text = $2::text)";
+         FROM monitors WHERE monitor_hash::text = $2::text),
+        EXISTS (SELECT 1 FROM chat.moderators JOIN monitors ON monitors.id = monitor
+                WHERE account = $1::bigint AND monitor_hash::text = $2::text),
+        (SELECT until FROM chat.mutes WHERE account = $1::bigint AND room =
+            CASE WHEN EXISTS (SELECT 1 FROM monitors WHERE monitor_hash::text = $2::text) THEN 'monitor:'
+            ELSE 'channel:' END || $2::text)";
 
 const ACCESS_CHANGES: &str = "SELECT changes FROM chat.access";
 
@@ -98,6 +104,10 @@ impl PostgresAccounts {
 
     pub(super) fn of(database: Database) -> PostgresAccounts {
         PostgresAccounts { database }
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.database
     }
 }
 
@@ -178,7 +188,8 @@ impl Accounts for PostgresAccounts {
         let what = "look up a membership";
         let rows =
             self.database.read(STORE, what, move |session| session.query(ENTRANT, &[user.0.typed(), hash.typed()]))?;
-        Ok(rows.first().map_or_else(|| Entrant::of(None, None), |row| Entrant::of(row.get(0), row.get(1))))
+        let entrant = |row: &Row| Entrant::of(row.get(0), row.get(1), Rights::of(row.get(2), row.get(3)));
+        Ok(rows.first().map_or_else(|| Entrant::of(None, None, Rights::default()), entrant))
     }
 
     fn access_changes(&self) -> Result<i64, StoreError> {
@@ -224,7 +235,7 @@ fn is_true(text: &str) -> bool {
 }
 
 /// PostgreSQL's text holds no NUL, so what has one is not in any table; asked for it, it would fail.
-fn as_text(text: &str) -> String {
+pub(super) fn as_text(text: &str) -> String {
     // No monitor has the empty hash, and no account the empty address, that stand for what is no text.
     if is_text(text) { text.to_owned() } else { String::new() }
 }

@@ -16,6 +16,7 @@ mod database;
 pub mod error;
 mod failure;
 mod migrations;
+mod moderation;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use super::{
 use crate::store::{
     accounts::{Account, Accounts, Entrant, Epoch, Membership, Monitor, UserId},
     error::StoreError,
+    moderation::Rights,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 use rusqlite_migration::{M, Migrations};
@@ -23,6 +24,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("schema/chat_rooms-1.sql")),
     M::up(include_str!("schema/access-1.sql")),
     M::up(include_str!("schema/revocations-1.sql")),
+    M::up(include_str!("schema/moderation-1.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -192,10 +194,15 @@ impl Accounts for SqliteAccounts {
                 .prepare_cached(
                     "SELECT (SELECT name FROM users WHERE id = ?1),
                         (SELECT EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = ?1)
-                         FROM monitors WHERE monitor_hash = ?2)",
+                         FROM monitors WHERE monitor_hash = ?2),
+                        (SELECT EXISTS (SELECT 1 FROM moderators WHERE monitor = monitors.id AND account = ?1)
+                         FROM monitors WHERE monitor_hash = ?2),
+                        (SELECT until FROM mutes WHERE account = ?1 AND room =
+                         iif(EXISTS (SELECT 1 FROM monitors WHERE monitor_hash = ?2), 'monitor:', 'channel:') || ?2)",
                 )?
                 .query_row((user.0, monitor_hash), |row| {
-                    Ok(Entrant::of(row.get_ref(0)?.as_str_or_null()?, row.get(1)?))
+                    let rights = Rights::of(row.get(2)?, row.get(3)?);
+                    Ok(Entrant::of(row.get_ref(0)?.as_str_or_null()?, row.get(1)?, rights))
                 })
         })
     }

@@ -24,6 +24,7 @@ pub mod error;
 pub mod import;
 pub mod ledger;
 pub mod log;
+mod moderation;
 pub mod saved;
 
 use self::{

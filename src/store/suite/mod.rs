@@ -7,6 +7,7 @@ use super::{
     accounts::{Accounts, Membership, UserId},
     ledger::{Ledger, SignedPart},
     log::{Appended, MessageLog},
+    moderation::{FOR_GOOD, Rights},
 };
 use crate::{
     entry::{Entry, NewEntry},
@@ -79,6 +80,8 @@ tests_of! { accounts:
     monitors_are_listed_oldest_first_and_only_to_their_members
     a_membership_is_told_from_none_and_from_no_monitor
     a_change_of_access_that_is_announced_is_heard
+    moderators_are_told_from_members_and_listed
+    a_mute_is_told_until_it_is_taken_back_and_in_its_room_alone
     accounts_can_be_probed
 }
 
@@ -205,6 +208,55 @@ pub(crate) fn a_change_of_access_that_is_announced_is_heard(accounts: &dyn Accou
     assert_eq!(accounts.access_changes().unwrap(), before);
     accounts.announce_access_change().unwrap();
     assert_ne!(accounts.access_changes().unwrap(), before);
+}
+
+pub(crate) fn moderators_are_told_from_members_and_listed(accounts: &dyn Accounts) {
+    let alice = accounts.by_email(ALICE).unwrap().unwrap().id;
+    let bob = accounts.by_email("bob@propromo.example").unwrap().unwrap().id;
+    let demo = RoomName::monitor("demo");
+    let moderate = |user| accounts.rights(&[(user, &demo)]).unwrap()[0].moderator;
+    let entered = |user| accounts.entrant(user, "demo").unwrap().rights.moderator;
+    assert!(!moderate(alice) && !entered(alice));
+    let before = accounts.access_changes().unwrap();
+    assert!(accounts.appoint("demo", alice, true).unwrap());
+    assert_ne!(accounts.access_changes().unwrap(), before);
+    assert!(!accounts.appoint("demo", alice, true).unwrap());
+    assert!(moderate(alice) && entered(alice) && !moderate(bob) && !entered(bob));
+    // A channel of that name is another room.
+    assert_eq!(accounts.rights(&[(alice, &RoomName::channel("demo"))]).unwrap(), [Rights::default()]);
+    assert!(!accounts.rights(&[(alice, &RoomName::monitor(MONITOR))]).unwrap()[0].moderator);
+    assert!(!accounts.entrant(alice, "lobby").unwrap().rights.moderator);
+    assert_eq!(accounts.moderators("demo").unwrap(), [ALICE]);
+    assert!(accounts.moderators("a\0b").unwrap().is_empty());
+    assert!(!accounts.appoint("no monitor", alice, true).unwrap());
+    assert!(accounts.appoint("demo", alice, false).unwrap());
+    assert!(!accounts.appoint("demo", alice, false).unwrap());
+    assert!(!moderate(alice) && !entered(alice) && accounts.moderators("demo").unwrap().is_empty());
+}
+
+pub(crate) fn a_mute_is_told_until_it_is_taken_back_and_in_its_room_alone(accounts: &dyn Accounts) {
+    let bob = accounts.by_email("bob@propromo.example").unwrap().unwrap().id;
+    let alice = accounts.by_email(ALICE).unwrap().unwrap().id;
+    let (demo, lobby) = (RoomName::monitor("demo"), RoomName::channel("lobby"));
+    let asked = [(bob, &demo), (bob, &lobby), (alice, &demo), (UserId(i64::MAX), &demo)];
+    let muted = || accounts.rights(&asked).unwrap().into_iter().map(|rights| rights.muted_until).collect::<Vec<_>>();
+    let at_the_door = |room: &str| accounts.entrant(bob, room).unwrap().rights.muted_until;
+    assert_eq!(muted(), [None; 4]);
+    let before = accounts.access_changes().unwrap();
+    accounts.mute(&demo, bob, 4_000_000_000_000).unwrap();
+    assert_ne!(accounts.access_changes().unwrap(), before);
+    accounts.mute(&lobby, bob, 1_000).unwrap();
+    assert_eq!(muted(), [Some(4_000_000_000_000), Some(1_000), None, None]);
+    assert_eq!((at_the_door("demo"), at_the_door("lobby")), (Some(4_000_000_000_000), Some(1_000)));
+    // Those whose time is over are forgotten with the next.
+    accounts.mute(&demo, bob, FOR_GOOD).unwrap();
+    assert_eq!(muted(), [Some(FOR_GOOD), None, None, None]);
+    let before = accounts.access_changes().unwrap();
+    assert!(accounts.unmute(&demo, bob).unwrap());
+    assert_ne!(accounts.access_changes().unwrap(), before);
+    assert!(!accounts.unmute(&demo, bob).unwrap());
+    assert_eq!((muted(), at_the_door("demo")), (vec![None; 4], None));
+    assert!(accounts.rights(&[]).unwrap().is_empty());
 }
 
 pub(crate) fn accounts_can_be_probed(accounts: &dyn Accounts) {

@@ -1,0 +1,59 @@
+//! `/api/v1/rooms/:room/mutes/:user`: who says nothing in a room for now.
+
+use super::{
+    body::Body,
+    call::{Call, account},
+    rooms,
+};
+use crate::{
+    api::route::Params,
+    auth::api_keys::Scope,
+    chat::Chat,
+    http::{reply::Reply, request::Request},
+    limits::rights::mute_ends,
+    message::RoomName,
+    refusal::{Reason, Refusal},
+};
+use std::sync::Arc;
+
+/// Mutes an account in a room, for so many seconds or until it is taken back, in place of what was said before.
+pub fn mute(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    Call { chat, request, scope: Scope::Moderate, what: "mute" }.answer(|_, target| {
+        target.push_str(&subject(params));
+        let mut body = Body::read(request)?;
+        let seconds = body.count("seconds");
+        body.checked()?;
+        let room = room(chat, params)?;
+        let account = account(chat, params.get("user"))?;
+        let until = mute_ends(seconds);
+        chat.accounts.mute(&room, account.id, until)?;
+        chat.recheck.mute(account.id, &room, Some(until));
+        Ok(Reply::empty(204))
+    })
+}
+
+/// Lets it speak again, if it was muted.
+pub fn unmute(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    Call { chat, request, scope: Scope::Moderate, what: "unmute" }.answer(|_, target| {
+        target.push_str(&subject(params));
+        let room = room(chat, params)?;
+        let account = account(chat, params.get("user"))?;
+        chat.accounts.unmute(&room, account.id)?;
+        chat.recheck.mute(account.id, &room, None);
+        Ok(Reply::empty(204))
+    })
+}
+
+fn subject(params: &Params<'_>) -> String {
+    format!("{} in {}", params.get("user"), params.get("room"))
+}
+
+/// A room in which accounts speak.
+fn room(chat: &Chat, params: &Params<'_>) -> Result<RoomName, Refusal> {
+    let room = rooms::find(chat, params.get("room"))?;
+    if room.is_of_accounts() {
+        Ok(room)
+    } else {
+        Err(Refusal::new(Reason::RoomDenied, "In this room nobody speaks with an account."))
+    }
+}

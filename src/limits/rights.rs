@@ -1,0 +1,97 @@
+//! What an account may do in the room that it is in, as it is now: looked at with each message, changed by others.
+
+use crate::store::moderation::{FOR_GOOD, Rights};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// The rights of one socket's account in its room. [`Recheck`](crate::recheck::Recheck) keeps them true; asking costs no
+/// more than reading a number.
+#[derive(Debug)]
+pub struct LiveRights {
+    moderator: AtomicBool,
+    /// Unix milliseconds; 0: it may speak.
+    muted_until: AtomicU64,
+}
+
+/// Somebody may not speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Muted {
+    /// Unix milliseconds; `None`: until it is taken back.
+    pub until: Option<u64>,
+}
+
+impl LiveRights {
+    pub fn of(rights: Rights) -> Arc<LiveRights> {
+        let live = LiveRights { moderator: AtomicBool::new(false), muted_until: AtomicU64::new(0) };
+        live.set(rights);
+        Arc::new(live)
+    }
+
+    pub fn set(&self, rights: Rights) {
+        self.moderator.store(rights.moderator, Ordering::Relaxed);
+        self.mute(rights.muted_until);
+    }
+
+    /// `None`: it may speak again.
+    pub fn mute(&self, until: Option<u64>) {
+        self.muted_until.store(until.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub fn is_moderator(&self) -> bool {
+        self.moderator.load(Ordering::Relaxed)
+    }
+
+    /// Whether this account says nothing for now.
+    pub fn muted(&self) -> Option<Muted> {
+        let until = self.muted_until.load(Ordering::Relaxed);
+        (until > 0).then(|| Muted::now(until)).flatten()
+    }
+}
+
+impl Muted {
+    /// A mute that is not over by now.
+    fn now(until: u64) -> Option<Muted> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        (u128::from(until) > now).then(|| Muted { until: Some(until).filter(|until| *until != FOR_GOOD) })
+    }
+}
+
+/// The Unix millisecond at which a mute of so many seconds ends that begins now; `None`: never.
+pub fn mute_ends(seconds: Option<u64>) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    seconds.map_or(FOR_GOOD, |seconds| now.saturating_add(seconds.saturating_mul(1000)).min(LAST))
+}
+
+/// The last millisecond of the year 9999, after which RFC 3339 has no times.
+const LAST: u64 = 253_402_300_799_999;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mute_is_over_when_its_time_has_come() {
+        let live = LiveRights::of(Rights::default());
+        assert_eq!(live.muted(), None);
+        live.mute(Some(FOR_GOOD));
+        assert_eq!(live.muted(), Some(Muted { until: None }));
+        live.mute(Some(1));
+        assert_eq!(live.muted(), None);
+        let until = mute_ends(Some(60));
+        live.mute(Some(until));
+        assert_eq!(live.muted(), Some(Muted { until: Some(until) }));
+        live.set(Rights { moderator: true, muted_until: None });
+        assert!(live.is_moderator() && live.muted().is_none());
+    }
+
+    #[test]
+    fn the_longest_mute_has_an_end_that_can_be_written() {
+        assert_eq!(mute_ends(Some(u64::MAX)), LAST);
+        assert_eq!(mute_ends(None), FOR_GOOD);
+    }
+}

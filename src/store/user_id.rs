@@ -1,0 +1,5 @@
+//! Which account somebody has.
+
+/// An account's key in the Propromo table `users`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(pub i64);
