@@ -24,9 +24,13 @@ use crate::{
         ledger::Ledger,
         log::MessageLog,
         names::SharedNames,
+        outbox::Outbox,
         postgres::{self, Postgres},
         redis::{RedisStores, address::Deployment},
-        sqlite::{Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir},
+        sqlite::{
+            Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir,
+            outbox::SqliteOutbox,
+        },
     },
 };
 use std::{sync::Arc, thread};
@@ -37,6 +41,8 @@ pub struct Chat {
     pub accounts: Arc<dyn Accounts>,
     pub ledger: Arc<dyn Ledger>,
     pub log: Arc<dyn MessageLog>,
+    /// How far webhooks are, if there are any.
+    pub outbox: Option<Arc<dyn Outbox>>,
     /// What the rooms door knows of its rooms, and who is called what in them.
     pub chat_rooms: Arc<dyn ChatRooms>,
     pub names: Names,
@@ -89,6 +95,7 @@ impl Chat {
             chat_rooms: stores.chat_rooms,
             ledger: stores.ledger,
             log: stores.log,
+            outbox: stores.outbox,
             _data_dir: stores.data_dir,
             config,
         });
@@ -122,6 +129,7 @@ struct Stores {
     chat_rooms: Arc<dyn ChatRooms>,
     ledger: Arc<dyn Ledger>,
     log: Arc<dyn MessageLog>,
+    outbox: Option<Arc<dyn Outbox>>,
     names: Option<Arc<dyn SharedNames>>,
     data_dir: Option<DataDir>,
     /// To PostgreSQL, how many there are now.
@@ -149,8 +157,13 @@ impl Stores {
                     Some(Postgres { accounts, chat_rooms, connections }) => (accounts, chat_rooms, Some(connections)),
                     None => (embedded.accounts, embedded.chat_rooms, None),
                 };
+                let outbox = config.webhooks.as_ref().map(|_| {
+                    let file = config.data_dir.join("webhooks.db");
+                    SqliteOutbox::open(&file, embedded.log.clone()).map(|outbox| Arc::new(outbox) as Arc<dyn Outbox>)
+                });
+                let outbox = outbox.transpose().map_err(StartError::new)?;
                 let (ledger, log, data_dir) = (embedded.ledger, embedded.log, Some(embedded.data_dir));
-                Ok(Stores { accounts, chat_rooms, ledger, log, names: None, data_dir, connections })
+                Ok(Stores { accounts, chat_rooms, ledger, log, outbox, names: None, data_dir, connections })
             }
             Storage::Redis(url) => {
                 let (accounts, chat_rooms, connections): (Arc<dyn Accounts>, Arc<dyn ChatRooms>, _) =
@@ -170,8 +183,18 @@ impl Stores {
                 let deployment = Deployment::parse(url).map_err(wrong)?;
                 let threads = |error| StartError(format!("can't start the threads of the Redis store: {error}"));
                 let redis = RedisStores::open(deployment, config.history_max, config.clock_leeway).map_err(threads)?;
-                let RedisStores { log, ledger, names } = redis;
-                Ok(Stores { accounts, chat_rooms, ledger, log, names: Some(names), data_dir: None, connections })
+                let RedisStores { log, ledger, names, outbox } = redis;
+                let outbox = config.webhooks.as_ref().map(|_| outbox as Arc<dyn Outbox>);
+                Ok(Stores {
+                    accounts,
+                    chat_rooms,
+                    ledger,
+                    log,
+                    outbox,
+                    names: Some(names),
+                    data_dir: None,
+                    connections,
+                })
             }
         }
     }

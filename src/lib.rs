@@ -49,5 +49,6 @@ mod socket;
 mod start_error;
 mod store;
 mod vital;
+mod webhooks;
 
 pub use cli::run;

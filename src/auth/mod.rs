@@ -8,3 +8,4 @@ pub mod origin;
 pub mod password;
 pub mod pem;
 pub mod token;
+pub mod webhook_secrets;

@@ -50,7 +50,9 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
         Database::Postgres(_) => say("accounts and rooms are in PostgreSQL: back that up by itself (pg_dump)")?,
     }
     match settings.storage()? {
-        Storage::Embedded => databases.extend(["log.db", "ledger.db"].map(|name| (data_dir.join(name), name))),
+        Storage::Embedded => {
+            databases.extend(["log.db", "ledger.db", "webhooks.db"].map(|name| (data_dir.join(name), name)))
+        }
         Storage::Redis(_) => say("messages and spent tokens are in Redis: back that up by itself")?,
     }
     let secret = data_dir.join(SECRET_FILE);

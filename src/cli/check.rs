@@ -202,7 +202,7 @@ fn directory(data_dir: &Path, findings: &mut Findings) {
 }
 
 /// What the embedded store writes to in `DATA_DIR`; often another user's, after a start as root.
-const FILES: [&str; 10] = [
+const FILES: [&str; 13] = [
     "lock",
     "chat.db",
     "chat.db-wal",
@@ -213,6 +213,9 @@ const FILES: [&str; 10] = [
     "ledger.db",
     "ledger.db-wal",
     "ledger.db-shm",
+    "webhooks.db",
+    "webhooks.db-wal",
+    "webhooks.db-shm",
 ];
 
 /// Why a file that is there can't be written to.

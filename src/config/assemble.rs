@@ -66,6 +66,7 @@ impl Settings {
             login_token_use: self.get(&LOGIN_TOKEN_USE, value::login_token_use)?,
             auth_by_query: self.get(&AUTH_BY_QUERY, value::switch)?,
             github_webhook_secret: self.text(&GITHUB_WEBHOOK_SECRET).map(str::to_owned),
+            webhooks: self.webhooks()?,
             first_message_auth: self.get(&FIRST_MESSAGE_AUTH, value::switch)?,
             ws_token_reuse: self.get(&WS_TOKEN_REUSE, value::switch)?,
             public_room_changes: self.get(&PUBLIC_ROOM_CHANGES, value::public_room_changes)?,
@@ -214,6 +215,7 @@ impl Settings {
             )));
         }
         self.api_keys()?;
+        self.webhooks()?;
         if let Some(error) = SECRETS.iter().find_map(|secret| self.mistaken(secret)) {
             return Err(error);
         }
@@ -266,7 +268,7 @@ impl Settings {
         self.get(setting, read)
     }
 
-    fn seconds(&self, setting: &Setting) -> Result<Duration, SettingError> {
+    pub(super) fn seconds(&self, setting: &Setting) -> Result<Duration, SettingError> {
         self.get(setting, |text| setting.form.time(text))
     }
 

@@ -5,6 +5,7 @@ pub mod ceilings;
 pub mod certificate;
 pub mod doors;
 mod dotenv;
+pub mod endpoint;
 pub mod error;
 mod misspelt;
 mod mistaken;
@@ -15,6 +16,7 @@ pub mod settings;
 pub mod signing;
 pub mod sources;
 pub mod value;
+pub mod webhooks;
 
 use crate::{
     auth::{api_keys::ApiKeys, keys::Keyring, origin::OriginAllowlist},
@@ -26,6 +28,7 @@ use doors::OpenDoors;
 use ipnet::IpNet;
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use value::{Database, EditWindow, LoginTokenUse, PublicRoomChanges, Storage};
+use webhooks::WebhookSettings;
 
 /// All settings, as the server uses them. Made once, by [`assemble`], from flags, environment and `.env`.
 #[derive(Clone)]
@@ -67,6 +70,8 @@ pub struct Config {
     pub auth_by_query: bool,
     /// What GitHub signs its deliveries with.
     pub github_webhook_secret: Option<String>,
+    /// Where events are sent; none: nowhere.
+    pub webhooks: Option<WebhookSettings>,
     pub first_message_auth: bool,
     pub ws_token_reuse: bool,
     pub public_room_changes: PublicRoomChanges,

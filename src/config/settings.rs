@@ -2,6 +2,7 @@
 
 use super::{
     doors::OpenDoors,
+    endpoint::{EVENTS, WebhookUrl},
     quantity,
     value::{self, Expected, Per},
 };
@@ -46,6 +47,10 @@ pub enum Form {
     Networks,
     Doors,
     Word(&'static [&'static str]),
+    /// Some of them, with commas between.
+    Words(&'static [&'static str]),
+    /// Where events are sent; only its host is shown.
+    Endpoint,
     LogFilter,
 }
 
@@ -132,6 +137,12 @@ settings! {
     STREAM_PUBLISH_LOOPBACK: Form::Switch, "false", "whether programs on this machine may publish without the key";
     AUTH_BY_QUERY: Form::Switch, "false", "whether `GET /auth` also takes `?user=&pwd=`; proxies log addresses, and passwords with them";
     GITHUB_WEBHOOK_SECRET: Form::Secret, "", "what GitHub signs its deliveries to `/hooks/github/:room` with; without it that is not there";
+    WEBHOOK_URL: Form::Endpoint, "", "where events are sent, as the Standard Webhooks specification says (see docs/PROTOCOL.md §11); without it none are";
+    WEBHOOK_SECRET: Form::Secret, "", "what they are signed with: `whsec_` and the base64 of 24 to 64 random bytes; up to 4 with white space between them, while the receiver changes from one to another";
+    WEBHOOK_EVENTS: Form::Words(EVENTS), "message.created,message.edited,message.deleted,member.joined,member.left", "which events are sent";
+    WEBHOOK_ALLOW_PRIVATE: Form::Switch, "false", "whether the endpoint may be on this machine, in a private network, or without TLS";
+    WEBHOOK_TIMEOUT: Form::Wait(1_000..=300_000), "15s", "how long the endpoint's answer may take";
+    WEBHOOK_GIVE_UP: Form::Wait(1_000..=2_592_000_000), "1d", "how long an event is tried again before it is given up";
     FIRST_MESSAGE_AUTH: Form::Switch, "true", "whether `/channel/…` may be opened without a token, to authenticate by the first message";
     WS_TOKEN_REUSE: Form::Switch, "false", "whether a token of `/token/ws` may be used again until it expires";
     PUBLIC_ROOM_CHANGES: Form::Word(value::PUBLIC_ROOM_CHANGES), "anyone", "who may change or delete a public room: `anyone`, `creator` or `nobody`";
@@ -156,7 +167,7 @@ impl Setting {
 
     /// Whether it may come from `NAME_FILE` or a systemd credential: URLs may, for the password in them.
     pub fn may_be_a_file(&self) -> bool {
-        matches!(self.form, Form::Secret | Form::Pem | Form::Database | Form::Storage)
+        matches!(self.form, Form::Secret | Form::Pem | Form::Database | Form::Storage | Form::Endpoint)
     }
 }
 
@@ -178,6 +189,8 @@ impl Form {
             Form::Networks => value::networks(text).map(drop),
             Form::Doors => OpenDoors::parse(text).map(drop),
             Form::Word(words) => value::word(text, words).map(drop),
+            Form::Words(words) => value::words(text, words).map(drop),
+            Form::Endpoint => WebhookUrl::parse(text).map(drop),
             Form::LogFilter => logging::check_level(text),
         }
     }
@@ -216,7 +229,7 @@ impl Form {
         match self {
             Form::Address => "ADDRESS:PORT",
             Form::Directory => "DIRECTORY",
-            Form::Database | Form::Storage => "URL",
+            Form::Database | Form::Storage | Form::Endpoint => "URL",
             Form::Secret | Form::Pem => "PATH",
             Form::Seconds(_) | Form::Wait(_) | Form::Window => "TIME",
             Form::Bytes(_) => "SIZE",
@@ -227,6 +240,7 @@ impl Form {
             Form::Networks => "NETWORKS",
             Form::Doors => "DOORS",
             Form::Word(_) => "WORD",
+            Form::Words(_) => "WORDS",
             Form::LogFilter => "LEVEL",
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{
     dotenv::{self, DotEnv},
+    endpoint::WebhookUrl,
     error::SettingError,
     misspelt,
     mistaken::Mistake,
@@ -217,6 +218,7 @@ impl Settings {
             // What is no URL, but should be, may be a password pasted into the wrong line.
             Form::Database | Form::Storage if setting.form.check(text).is_err() => return None,
             Form::Database | Form::Storage => redact::without_password(text),
+            Form::Endpoint => return WebhookUrl::parse(text).ok().map(|url| format!("{url:?}")),
             Form::Pem if is_pem(text) => return None,
             _ if text.chars().count() > 80 => text.chars().take(80).chain(['…']).collect(),
             _ => text.to_owned(),

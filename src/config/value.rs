@@ -286,6 +286,18 @@ pub fn word(text: &str, words: &'static [&'static str]) -> Result<&'static str, 
     })
 }
 
+/// Some of `words`, with commas between them, each once.
+pub fn words(text: &str, words: &'static [&'static str]) -> Result<Vec<&'static str>, Expected> {
+    let mut chosen = Vec::new();
+    for part in text.split(',') {
+        let word = word(part, words).map_err(|_| format!("some of {}", words.join(",")))?;
+        if !chosen.contains(&word) {
+            chosen.push(word);
+        }
+    }
+    Ok(chosen)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

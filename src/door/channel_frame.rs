@@ -130,6 +130,13 @@ pub fn history(room: &RoomName, messages: &[Message], more: bool, out: &mut Vec<
     page(room.local(), messages, more, out);
 }
 
+/// A message for backends, who name rooms over all doors.
+pub fn message(room: &RoomName, message: &Message) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.text.len() + 256);
+    write_message(room.as_str(), message, &mut out);
+    out
+}
+
 /// `{messages, more}` for backends, who name rooms over all doors.
 pub fn messages(room: &RoomName, messages: &[Message], more: bool) -> Vec<u8> {
     let mut out = br#"{"messages":"#.to_vec();

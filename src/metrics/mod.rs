@@ -6,6 +6,7 @@ mod process;
 pub mod prometheus;
 pub mod refusals;
 mod told;
+pub mod webhooks;
 
 use crate::{refusal::Reason, socket::close::Close};
 use histogram::Histogram;
@@ -19,6 +20,7 @@ use prometheus_client::{
 };
 use std::{borrow::Cow, time::Duration};
 use told::Told;
+use webhooks::WebhookMetrics;
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -50,6 +52,7 @@ pub struct Metrics {
     pub http_workers_busy: Gauge,
     /// How long spending a token takes.
     pub spend: Histogram,
+    pub webhooks: WebhookMetrics,
     connections: Family<Labels<1>, Gauge>,
     handshakes: Family<Labels<2>, Counter>,
     closes: Family<Labels<2>, Counter>,
@@ -97,6 +100,7 @@ impl Metrics {
             http_workers: Gauge::default(),
             http_workers_busy: Gauge::default(),
             spend: Histogram::default(),
+            webhooks: WebhookMetrics::default(),
             connections: Family::default(),
             handshakes: Family::default(),
             closes: Family::default(),
@@ -147,6 +151,7 @@ impl Metrics {
         registry.register("database_connections_max", help, self.database_connections_max.clone());
         registry.register_with_unit("append", "Storing a batch of messages", Unit::Seconds, rooms.append.clone());
         registry.register_with_unit("spend", "Spending a token", Unit::Seconds, self.spend.clone());
+        self.webhooks.register(registry);
         registry.register("refusals", "Requests and handshakes refused, by reason", self.refusals.clone());
         let help = "Refusals that have no line of their own in the log, but are in one with a count";
         registry.register("refusals_summed", help, self.refusals_summed.clone());

@@ -5,7 +5,7 @@
 //! delivered. If nothing later ever comes, the next look at the rooms' newest ids finds it: after each subscription, and
 //! every few seconds.
 
-use super::{attendance::Attendance, directory::Directory, lanes::Lanes, member::Room, run::Run};
+use super::{attendance::Attendance, directory::Directory, lanes::Lanes, member::Room, run::Run, witness::Witnessed};
 use crate::{
     entry::Entry,
     event::Event,
@@ -43,6 +43,7 @@ pub(super) struct FeedThread {
     pub stopping: Arc<AtomicBool>,
     pub shut: Arc<OnceLock<Shut>>,
     pub disconnect: Arc<OnceLock<Disconnect>>,
+    pub witness: Witnessed,
 }
 
 /// Ends a room, which another node has shut, for the members on this one; whether it was deleted.
@@ -73,9 +74,15 @@ impl FeedThread {
     }
 
     fn step(&self, ear: &mut dyn Ear, look: &mut Look) {
-        let wanted = |room: &RoomName| self.directory.lock().find(room).is_some();
+        let witness = self.witness.get();
+        let wanted = |room: &RoomName| {
+            witness.is_some_and(|witness| witness.is_curious()) || self.directory.lock().find(room).is_some()
+        };
         match ear.next(&wanted) {
             Heard::Stored(stored) => {
+                if let (Some(witness), Some(last)) = (witness, stored.entries.last()) {
+                    witness.stored(&stored.room, last.id());
+                }
                 if let Err(error) = self.stored(stored) {
                     // Its cause is logged where it was found; the room is caught up with as soon as that is over.
                     tracing::debug!(error = &error as &dyn std::error::Error, "missed messages can't be read yet");
@@ -99,12 +106,18 @@ impl FeedThread {
                 }
             }
             Heard::Event { room, event } => {
+                if let (Some(witness), Event::Joined { user } | Event::Left { user }) = (witness, &event) {
+                    witness.came(&room, user, matches!(event, Event::Joined { .. }));
+                }
                 let room = self.directory.lock().find(&room);
                 if let Some(room) = room {
                     self.attendance.happened(&room, event);
                 }
             }
             Heard::Subscribed => {
+                if let Some(witness) = witness {
+                    witness.missed();
+                }
                 look.due = true;
                 self.look(look);
             }
@@ -291,6 +304,7 @@ mod tests {
                 stopping,
                 shut: Arc::default(),
                 disconnect: Arc::default(),
+                witness: Arc::default(),
             };
             Bench { log, thread, room, lane, look: Look { due: false, last: Instant::now(), behind: Vec::new() } }
         }

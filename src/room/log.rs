@@ -9,6 +9,7 @@ use super::{
     lanes::Lanes,
     member::{Member, Room},
     run::Run,
+    witness::Witnessed,
 };
 use crate::{
     entry::{NewEntry, Unchangeable},
@@ -100,6 +101,7 @@ impl Log {
         lanes: Lanes,
         delivers: bool,
         metrics: MessageMetrics,
+        witness: Witnessed,
     ) -> io::Result<(Log, thread::JoinHandle<()>)> {
         let (tasks, waiting) = bounded(LOG_QUEUE);
         let outages = Outages::new("message log");
@@ -111,6 +113,7 @@ impl Log {
             delivers,
             outages,
             metrics,
+            witness,
             pulse: pulse.clone(),
             entries: batch,
             senders,
@@ -203,6 +206,7 @@ struct Writer {
     delivers: bool,
     outages: Outages,
     metrics: MessageMetrics,
+    witness: Witnessed,
     pulse: Arc<Pulse>,
     /// The batch: entries are apart, so that the store sees nothing else. Empty while nobody is here.
     entries: Vec<NewEntry>,
@@ -338,6 +342,9 @@ impl Writer {
                 Author::Outsider(answer) => drop(answer.try_send(outcome)),
             }
             if self.delivers && is_new {
+                if let Some(witness) = self.witness.get().filter(|_| entry.is_kept()) {
+                    witness.stored(&room.name, id);
+                }
                 let entry = entry.stored(id, matches!(outcome, Appended::StoredAlone(_)));
                 match runs.iter_mut().rev().find(|run| Arc::ptr_eq(&run.room, &room)) {
                     Some(run) => run.entries.push(entry),

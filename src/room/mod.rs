@@ -27,6 +27,7 @@ mod presence;
 pub mod run;
 #[cfg(test)]
 mod tests;
+pub mod witness;
 
 use crate::{
     entry::NewEntry,
@@ -63,6 +64,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use witness::{Witness, Witnessed};
 
 /// Commands that may wait for a lane: batches of messages, joins and leaves.
 const LANE_QUEUE: usize = 1024;
@@ -88,6 +90,7 @@ pub struct Rooms {
     directory: Arc<Mutex<Directory>>,
     hasher: RandomState,
     metrics: MessageMetrics,
+    witness: Witnessed,
     /// `None`: there are no other nodes.
     others: Option<Others>,
 }
@@ -105,7 +108,7 @@ struct Others {
 impl Rooms {
     /// Starts the log thread and `lanes` lanes; if the log has a feed, what follows that too.
     pub fn start(store: Arc<dyn MessageLog>, lanes: usize) -> io::Result<Rooms> {
-        let metrics = MessageMetrics::default();
+        let (metrics, witness) = (MessageMetrics::default(), Witnessed::default());
         let lanes: io::Result<Vec<_>> = (0..lanes.clamp(1, MAX_LANES))
             .map(|index| {
                 let (sender, commands) = bounded(LANE_QUEUE);
@@ -120,10 +123,12 @@ impl Rooms {
         let feed = store.feed();
         let attendance = Attendance::start(lanes.clone(), feed.as_ref().map(|feed| feed.presence()))?;
         let others = match feed {
-            Some(feed) => Some(Others::start(feed, directory.clone(), lanes.clone(), attendance.clone())?),
+            Some(feed) => {
+                Some(Others::start(feed, directory.clone(), lanes.clone(), attendance.clone(), witness.clone())?)
+            }
             None => None,
         };
-        let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none(), metrics.clone())?;
+        let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none(), metrics.clone(), witness.clone())?;
         Ok(Rooms {
             log,
             log_thread: Mutex::new(Some(log_thread)),
@@ -132,6 +137,7 @@ impl Rooms {
             directory,
             hasher: RandomState::new(),
             metrics,
+            witness,
             others,
         })
     }
@@ -169,7 +175,7 @@ impl Rooms {
         self.lanes.command(lane, Command::Join(member.clone()));
         match &self.others {
             Some(others) => others.presence_reports.changed(&member.room),
-            None if first => self.attendance.changed(&member.room, &member.user, true),
+            None if first => self.came_or_went(&member.room, &member.user, true),
             None => {}
         }
         member
@@ -198,9 +204,23 @@ impl Rooms {
         let last = member.room.exit(&member.user, member.lane);
         match &self.others {
             Some(others) => others.presence_reports.changed(&member.room),
-            None if last => self.attendance.changed(&member.room, &member.user, false),
+            None if last => self.came_or_went(&member.room, &member.user, false),
             None => {}
         }
+    }
+
+    /// A user's first socket has come to a room, or its last has gone.
+    fn came_or_went(&self, room: &Arc<Room>, user: &Arc<str>, is_here: bool) {
+        self.attendance.changed(room, user, is_here);
+        if let Some(witness) = self.witness.get() {
+            witness.came(&room.name, user, is_here);
+        }
+    }
+
+    /// Has somebody hear of all that is stored, and of who comes and goes. To be said once.
+    pub fn on_news(&self, witness: Arc<dyn Witness>) {
+        // It was said before: the first stays.
+        let _ = self.witness.set(witness);
     }
 
     /// Hands a member's message or change to the log. The member hears it as everybody does, or that it is not
@@ -379,6 +399,7 @@ impl Others {
         directory: Arc<Mutex<Directory>>,
         lanes: Lanes,
         attendance: Attendance,
+        witness: Witnessed,
     ) -> io::Result<Others> {
         let presence = feed.presence();
         let (stopping, shut) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
@@ -391,6 +412,7 @@ impl Others {
             stopping: stopping.clone(),
             shut: shut.clone(),
             disconnect: disconnect.clone(),
+            witness,
         };
         vital::spawn("feed", move || follower.run())?;
         Ok(Others { feed, presence_reports: Reporter::start(presence.clone())?, presence, stopping, shut, disconnect })

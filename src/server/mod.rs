@@ -36,6 +36,7 @@ use crate::{
     limits::places::AddressPlaces,
     start_error::StartError,
     vital,
+    webhooks::Webhooks,
 };
 use accept::Acceptor;
 use connection::Service;
@@ -65,6 +66,7 @@ pub struct Server {
     main: Listening,
     admin: Option<Listening>,
     tls: Option<Arc<Tls>>,
+    webhooks: Option<Webhooks>,
     stopper: Stopper,
     stop: StopSignal,
 }
@@ -101,6 +103,7 @@ impl Server {
         if chat.config.doors.has(DoorName::Rooms) {
             idle_rooms::start(&chat).map_err(failed("start a thread"))?;
         }
+        let webhooks = Webhooks::start(&chat).map_err(failed("start a thread"))?;
 
         let doors = Box::new(Doors::new(chat.clone()));
         let handler = {
@@ -144,14 +147,15 @@ impl Server {
             let answering = Answering { handler, upgrades: Box::new(NoDoors), intake: None };
             Listening::new(&chat, vec![listener], None, capacity, answering)
         });
-        Ok(Server { chat, addresses, main, admin: admin.transpose()?, tls, stopper, stop })
+        Ok(Server { chat, addresses, main, admin: admin.transpose()?, tls, webhooks, stopper, stop })
     }
 
     /// Serves until SIGTERM or SIGINT, then lets everything come to its end. At SIGHUP the keys
     /// are what `sources` then give, and the certificate is read again.
     pub fn run(self, sources: Sources) -> Result<(), StartError> {
-        let Server { chat, addresses, main, admin, tls, stopper, stop } = self;
-        let reload = Reload { config: chat.config.clone(), sources, tls: tls.clone() };
+        let Server { chat, addresses, main, admin, tls, webhooks, stopper, stop } = self;
+        let webhooks = webhooks.map(Arc::new);
+        let reload = Reload { config: chat.config.clone(), sources, tls: tls.clone(), webhooks: webhooks.clone() };
         shutdown::on_signals(stopper, move || reload.all())?;
         let mut services = vec![main.service];
         let mut admin_thread = None;
@@ -180,6 +184,9 @@ impl Server {
         shutdown::drain(&chat, &services, tls.as_deref());
         chat.rooms.stop();
         chat.metrics.tell_sums();
+        if let Some(webhooks) = webhooks {
+            webhooks.stop();
+        }
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::{tls::Tls, watchdog::tell_systemd};
 use crate::{
     auth::{api_keys::ApiKeys, keys::Keyring},
     config::{Config, error::SettingError},
+    webhooks::Webhooks,
 };
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub struct Reload {
     pub config: Config,
     pub sources: Sources,
     pub tls: Option<Arc<Tls>>,
+    pub webhooks: Option<Arc<Webhooks>>,
 }
 
 impl Reload {
@@ -36,6 +38,9 @@ impl Reload {
         self.renew_api_keys(unread.as_deref());
         if let Some(tls) = &self.tls {
             tls.reload();
+        }
+        if self.webhooks.as_ref().is_some_and(|webhooks| webhooks.resume()) {
+            tracing::info!("the webhook endpoint, which was gone, is tried again");
         }
         tell_systemd(&[NotifyState::Ready]);
     }

@@ -13,6 +13,7 @@ pub mod moderation;
 pub mod moving;
 pub mod names;
 pub mod outage;
+pub mod outbox;
 pub mod postgres;
 pub mod presence;
 pub mod redis;

@@ -6,3 +6,4 @@ mod messages;
 mod moderation;
 mod mutes;
 mod tokens;
+mod webhooks;

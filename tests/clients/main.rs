@@ -6,3 +6,4 @@ mod page;
 mod talk;
 mod talk_terminal;
 mod walkthroughs;
+mod webhooks;

@@ -17,7 +17,7 @@ use syn::{
 const LAYERS: &[&[&str]] = &[
     &["main", "cli", "facade", "fuzzing"],
     &["server"],
-    &["api"],
+    &["api", "webhooks"],
     &["door"],
     &["chat"],
     &["room"],

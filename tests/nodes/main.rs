@@ -12,3 +12,4 @@ mod presence;
 mod sentinel;
 mod several;
 mod single_use;
+mod webhooks;

@@ -68,6 +68,7 @@ fn rights(deployment: &Deployment, wire: &mut Wire, probe_key: &str) -> RedisRes
         cmd("HMGET").arg(&head).arg("last"),
         cmd("HGET").arg(&head).arg("last"),
         cmd("HGETALL").arg(&head),
+        cmd("SCAN").arg("0").arg("MATCH").arg(&head).arg("COUNT").arg(1),
     ] {
         wire.ask(&command.get_packed_command())?;
     }

@@ -3,11 +3,12 @@
 //! | key | what |
 //! |---|---|
 //! | `propromo:{ROOM}:log` | stream of the room's messages, trimmed to about `HISTORY_MAX` |
-//! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept; `forgotten`: up to where the room was deleted; `imported`: the last message taken over from an embedded installation |
+//! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept; `forgotten`: up to where the room was deleted; `imported`: the last message taken over from an embedded installation; `told`: up to where webhooks have told of it |
 //! | `propromo:{ROOM}:ref:DIGEST` | the message that a sender's reference made; for a day |
 //! | `propromo:{ROOM}:nodes`, `…:here` | presence: when each node's word expires, and who is here |
 //! | `propromo:{ROOM}:name-nodes`, `…:names` | the rooms door: when each node's claims expire, and who has which name |
 //! | `propromo:spent:DIGEST` | a spent token's mark, until the token has expired |
+//! | `propromo:{webhooks}:leader`, `…:since` | which node sends webhooks, while it says so; since when webhooks are sent |
 //! | `propromo:{N}:probe` | written to find out whether that works |
 //!
 //! The braces are a cluster's hash tag: all keys of a room are on one server, so one script may use them. Everything
@@ -29,6 +30,7 @@ mod ledger;
 mod log;
 mod names;
 pub mod original;
+mod outbox;
 mod presence;
 mod read;
 mod script;
@@ -38,7 +40,9 @@ mod shared;
 mod tests;
 mod wire;
 
-use self::{address::Deployment, feed::RedisFeed, ledger::RedisLedger, log::RedisLog, names::RedisNames};
+use self::{
+    address::Deployment, feed::RedisFeed, ledger::RedisLedger, log::RedisLog, names::RedisNames, outbox::RedisOutbox,
+};
 use shared::Redis;
 use std::{io, sync::Arc, time::Duration};
 
@@ -47,6 +51,7 @@ pub struct RedisStores {
     pub log: Arc<RedisLog>,
     pub ledger: Arc<RedisLedger>,
     pub names: Arc<RedisNames>,
+    pub outbox: Arc<RedisOutbox>,
 }
 
 impl RedisStores {
@@ -58,7 +63,8 @@ impl RedisStores {
         Ok(RedisStores {
             log: Arc::new(RedisLog::new(redis.clone(), history_max, feed)),
             ledger: Arc::new(RedisLedger::new(redis.clone(), leeway)),
-            names: Arc::new(RedisNames::new(redis)),
+            names: Arc::new(RedisNames::new(redis.clone())),
+            outbox: Arc::new(RedisOutbox::new(redis)),
         })
     }
 }

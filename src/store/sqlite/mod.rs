@@ -5,6 +5,7 @@
 //! | `chat.db` (or `DATABASE_URL`) | [`accounts`] and [`chat_rooms`] | admin commands, also while the server runs; who makes or changes a room |
 //! | `log.db` | [`log`]: messages | who is by the log's writer, one transaction a batch |
 //! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction a batch |
+//! | `webhooks.db`, with `WEBHOOK_URL` | [`outbox`]: how far webhooks are | those who send them |
 //!
 //! SQLite lets one connection write to a file at a time. With a file a job, a handshake that spends
 //! its token never waits for a batch of messages, and neither waits for an admin.
@@ -25,6 +26,7 @@ pub mod import;
 pub mod ledger;
 pub mod log;
 mod moderation;
+pub mod outbox;
 pub mod saved;
 
 use self::{

@@ -13,6 +13,7 @@ pub mod faults;
 pub mod http;
 pub mod machine;
 pub mod postgres;
+pub mod receiver;
 pub mod redis;
 pub mod server;
 pub mod tls;

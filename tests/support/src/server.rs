@@ -186,6 +186,12 @@ impl Setup {
         self
     }
 
+    /// Sends its events to a receiver of this test.
+    pub fn webhooks_to(self, url: &str) -> Setup {
+        let setup = self.env("WEBHOOK_URL", url).env("WEBHOOK_SECRET", crate::receiver::WEBHOOK_SECRET);
+        setup.env("WEBHOOK_ALLOW_PRIVATE", "true")
+    }
+
     #[track_caller]
     pub fn start(self) -> Server {
         Server::start_from(self)

@@ -13,6 +13,7 @@
 
 mod change;
 mod chores;
+mod follow;
 pub(super) mod ids;
 mod keeper;
 mod unindexed;
@@ -28,7 +29,7 @@ use crate::{
     message::{Message, MessageId, RoomName},
     store::{
         error::StoreError,
-        log::{Appended, MessageLog, PAGE_BYTES, in_order},
+        log::{Appended, MessageLog, PAGE_BYTES},
     },
     vital,
 };
@@ -157,30 +158,7 @@ impl MessageLog for SqliteLog {
     }
 
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
-        self.read("read what a client has missed", |connection| {
-            let Some(room) = known_room(connection, room)? else { return Ok(None) };
-            let key = ids::key(after);
-            let (newest, last) = self.unindexed.of_room(room, key + 1..);
-            // One view of the log: trimming in between must not go unnoticed.
-            let view = connection.transaction()?;
-            if !is_whole_after(&view, room, after)? {
-                return Ok(None);
-            }
-            let mut page = Page::default();
-            let mut older = view.prepare_cached(concat!(
-                "SELECT ",
-                columns!(),
-                " FROM by_room CROSS JOIN messages USING (key)
-                 WHERE by_room.room = ?1 AND key > ?2 AND key < ?3 ORDER BY key LIMIT ?4",
-            ))?;
-            let range = (room, key, newest.first().unwrap_or(&i64::MAX), as_limit(limit));
-            page.fill(older.query_map(range, |row| message(&view, row))?)?;
-            let rest = newest.len().min(limit - page.messages.len());
-            read_each(&view, newest[..rest].iter(), &mut page)?;
-            // What is newer than `last` was stored after the list of the newest messages was made.
-            let changes = change::read(&view, room, key, last, limit)?;
-            Ok(Some(in_order(page.messages, changes, limit)))
-        })
+        self.follow(room, after, limit, true)
     }
 
     fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError> {

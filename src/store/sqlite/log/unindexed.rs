@@ -73,6 +73,11 @@ impl Unindexed {
         self.0.lock().entries.clear();
     }
 
+    /// The key that was given out last.
+    pub fn last(&self) -> i64 {
+        self.0.lock().last
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.lock().entries.is_empty()
     }

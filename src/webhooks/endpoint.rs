@@ -1,0 +1,139 @@
+//! The endpoint: one request an event, signed, to an address that may be connected to.
+
+use crate::config::{endpoint::is_public, webhooks::WebhookSettings};
+use std::{
+    io,
+    net::{IpAddr, UdpSocket},
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use ureq::{
+    Agent,
+    config::Config,
+    http::Uri,
+    tls::{Certificate, RootCerts, TlsConfig},
+    unversioned::{
+        resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver},
+        transport::{DefaultConnector, NextTimeout},
+    },
+};
+
+/// Bytes of an answer that are read, so that its connection can be used again.
+const MAX_ANSWER: u64 = 64 << 10;
+
+/// How long an endpoint may ask to be left alone.
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Where events are sent.
+pub struct Endpoint {
+    settings: WebhookSettings,
+    agent: Agent,
+}
+
+/// Why an event was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("it answers {status}")]
+    Refused { status: u16, pause: Option<Duration> },
+    /// 410: it wants no more.
+    #[error("it answers 410: it is gone")]
+    Gone,
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl Endpoint {
+    /// `connections`: how many may be kept.
+    pub fn new(settings: WebhookSettings, connections: usize) -> Endpoint {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            // Who was moved has to say so in WEBHOOK_URL: a redirect could lead to an address of our own network.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // A proxy would resolve the name by itself.
+            .proxy(None)
+            .timeout_global(Some(settings.timeout))
+            .max_idle_connections(connections)
+            .max_idle_connections_per_host(connections)
+            .tls_config(TlsConfig::builder().root_certs(roots()).build())
+            .user_agent(concat!("propromo-chat/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let resolver = Guarded { allow_private: settings.allow_private, names: DefaultResolver::default() };
+        let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
+        Endpoint { settings, agent }
+    }
+
+    /// Sends one event; it is taken if the answer is 2xx.
+    pub fn send(&self, id: &str, body: &[u8]) -> Result<(), Failure> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let request = self
+            .agent
+            .post(self.settings.url.uri())
+            .header("content-type", "application/json")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", now.to_string())
+            .header("webhook-signature", self.settings.secrets.sign(id, now, body));
+        let mut answer = request.send(body).map_err(|error| Failure::Unreachable(sentence(&error)))?;
+        let status = answer.status().as_u16();
+        let pause = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        // What it says is of no interest; if it says too much, its connection is not used again.
+        let _ = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
+        match status {
+            200..300 => Ok(()),
+            410 => Err(Failure::Gone),
+            status => {
+                let pause = pause.map(|seconds| Duration::from_secs(seconds).min(MAX_PAUSE));
+                Err(Failure::Refused { status, pause })
+            }
+        }
+    }
+}
+
+/// The error without the URL, whose path may be a secret.
+fn sentence(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::BadUri(_) => "its URL can't be used".into(),
+        error => error.to_string(),
+    }
+}
+
+/// The authorities that this machine trusts; those that come with the server if it has none.
+fn roots() -> RootCerts {
+    static TRUSTED: LazyLock<Vec<Certificate<'static>>> = LazyLock::new(|| {
+        let trusted = rustls_native_certs::load_native_certs().certs;
+        trusted.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+    });
+    if TRUSTED.is_empty() { RootCerts::WebPki } else { RootCerts::Specific(Arc::new(TRUSTED.clone())) }
+}
+
+/// Finds the addresses of a name, and leaves out those that must not be connected to. What is left is what is connected to: the
+/// name is not asked for again.
+#[derive(Debug)]
+struct Guarded {
+    allow_private: bool,
+    names: DefaultResolver,
+}
+
+impl Resolver for Guarded {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.names.resolve(uri, config, timeout)?;
+        if self.allow_private {
+            return Ok(found);
+        }
+        let mut allowed = self.empty();
+        for address in found.iter().filter(|address| is_public(address.ip()) && !is_ours(address.ip())) {
+            allowed.push(*address);
+        }
+        if allowed.is_empty() {
+            let why = "it has only addresses of this machine or of private networks, which WEBHOOK_ALLOW_PRIVATE does not allow";
+            return Err(ureq::Error::Io(io::Error::new(io::ErrorKind::PermissionDenied, why)));
+        }
+        Ok(allowed)
+    }
+}
+
+/// Whether an address is one of this machine's: only those can be bound to.
+fn is_ours(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
