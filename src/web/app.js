@@ -5,6 +5,7 @@ import { OpenRoom, findOpenRoom, listOpenRooms } from './chitchat.js';
 import { ui } from './dom.js';
 import { listenToForms } from './forms.js';
 import { Session } from './session.js';
+import { Heard } from './heard.js';
 import { Sidebar } from './sidebar.js';
 import { Talk } from './talk.js';
 
@@ -33,9 +34,11 @@ let news = 0; // the timer of one that waits for more to paint
 
 const sidebar = new Sidebar(page);
 const talk = new Talk(page);
+const heard = new Heard(ui.heard);
 listenToForms(page);
 
 addEventListener('hashchange', route);
+ui.notice.lastChild.onclick = () => ui.notice.classList.remove('shown');
 document.addEventListener('visibilitychange', () => {
   painting = 0; // a frame may never come, and a timer is too late
   paint();
@@ -91,6 +94,8 @@ function forget() {
 
 function adopt(room) {
   room.changed = paintNews;
+  room.told = (notice) => tell(notice);
+  room.heard = (message) => room === page.current && heard.take(message, room);
   room.watched = () => room === page.current && talk.atEnd && !document.hidden && !page.locked;
   page.rooms.set(room.key, room);
   return room;
@@ -110,21 +115,32 @@ function known(info) {
   return room ?? adopt(new OpenRoom(info));
 }
 
-/** Opens the room that the address names: `#chat/HASH`, `#open/ID` or `#open/TITLE`. */
+/** Opens the room that the address names: `#chat/HASH`, `#open/ID` or `#open/TITLE`, at a message with `?m=ID`. */
 async function route() {
   const { hash } = location;
-  const room = await find(hash.slice(1)).catch(() => null);
+  const [, address, message] = hash.match(/^#?(.*?)(?:\?m=([\w-]+))?$/);
+  const room = await find(address).catch(() => null);
   if (page.locked || hash !== location.hash) return;
   page.current = room;
   page.missing = hash && !room ? 'There is no such room, or you have no access to it.' : '';
   room?.open();
   talk.show(room);
   paint();
+  if (message && room) await talk.jump(message);
 }
 
 async function find(address) {
   const key = decodeURIComponent(address);
   return page.rooms.get(key) ?? (/^open\/./.test(key) ? known(await findOpenRoom(key.slice(5))) : null);
+}
+
+/** Shows what the operators tell everybody, which each connection hears. */
+function tell({ text, timestamp }) {
+  const date = new Date(timestamp);
+  if (ui.notice.dataset.told === text + timestamp) return;
+  ui.notice.dataset.told = text + timestamp;
+  ui.notice.classList.add('shown');
+  ui.notice.firstChild.textContent = `From the operators, at ${date.toLocaleTimeString()}: ${text}`;
 }
 
 /** Paints soon, and once however often it is asked. While the page is hidden, only its title matters. */

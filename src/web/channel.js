@@ -2,6 +2,7 @@
 
 import { socketUrl } from './api.js';
 import { Connection } from './connection.js';
+import { messageOf } from './message.js';
 import { Room } from './room.js';
 
 const PAGE = 200; // messages a request of history
@@ -20,6 +21,7 @@ export class Channel extends Room {
     super(`chat/${chat.monitor_hash}`, chat.title || chat.monitor_hash, about, session.email);
     this.link = chat.project_url ?? '';
     this.path = `/channel/${encodeURIComponent(chat.monitor_hash)}`;
+    this.changeable = true;
     this.connection = new Connection({
       dial: async () => {
         const token = await session.ticket();
@@ -46,8 +48,8 @@ export class Channel extends Room {
     this.connection.close();
   }
 
-  frameOf({ ref, text }) {
-    return { type: 'message', text, ref };
+  frameOf({ ref, text, answers }) {
+    return { type: 'message', text, ref, reply_to: answers || undefined };
   }
 
   transmit(entry) {
@@ -90,11 +92,24 @@ export class Channel extends Room {
         return this.#confirmed(frame);
       case 'presence':
         this.people = new Set(frame.users);
+        this.crowd = 0;
+        for (const [user, name] of Object.entries(frame.names ?? {})) this.names.set(user, name);
         this.ready = true;
         return this.changed();
       case 'join':
         this.people.add(frame.user);
+        if (frame.name) this.names.set(frame.user, frame.name);
         return this.changed();
+      case 'members':
+        this.crowd = frame.count;
+        return this.changed();
+      case 'edited':
+      case 'deleted':
+      case 'reacted':
+        if (frame.change > this.#seen) this.#seen = frame.change;
+        return this.changes.take(frame);
+      case 'notice':
+        return this.told(frame);
       case 'leave':
         return this.left(frame.user);
       case 'typing':
@@ -111,7 +126,7 @@ export class Channel extends Room {
       const mine = frame.user === this.me && this.outbox.find((e) => !e.shownAs && e.sentAt && e.text === frame.text);
       if (mine) mine.shownAs = frame.id;
     }
-    this.take(frames.map((frame) => this.#message(frame)));
+    this.take(frames.map((frame) => messageOf(frame, this.me)));
   }
 
   #history({ messages, more }) {
@@ -126,17 +141,19 @@ export class Channel extends Room {
     this.problem = '';
     this.drop(entry);
     // Not `#seen`: an ack may overtake messages that came before it.
-    this.take([this.#message({ id, timestamp, user: this.me, text: entry.text })]);
+    const { text, answers } = entry;
+    this.take([messageOf({ id, timestamp, user: this.me, text, reply_to: answers }, this.me)]);
   }
 
-  #refused({ code, message, ref }) {
+  #refused(frame) {
+    const { code, message, ref } = frame;
     // What we continued from is not kept any more; the latest messages follow.
     if (code === 'reload') {
       this.#seen = '';
       return this.forget();
     }
     this.loading = false;
-    this.problem = message;
+    this.problem = this.changes.refused(frame) ?? message;
     const meant = this.outbox.find((entry) => entry.ref === ref);
     if (meant && PASSING.includes(code)) this.problem = 'Your message could not be stored yet; it is sent again.';
     else if (meant) this.fail(meant, message);
@@ -149,9 +166,5 @@ export class Channel extends Room {
     for (const entry of this.outbox) {
       if (!entry.failed && now - entry.sentAt > CONFIRMED) this.transmit(entry);
     }
-  }
-
-  #message({ id, user, text, timestamp }) {
-    return { key: id, from: String(user), text: String(text), time: Date.parse(timestamp), own: user === this.me };
   }
 }

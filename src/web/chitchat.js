@@ -2,6 +2,7 @@
 
 import { request, socketUrl } from './api.js';
 import { Connection, GONE } from './connection.js';
+import { messageOf } from './message.js';
 import { Room } from './room.js';
 
 const ECHOED = 10_000; // ms in which a sent message comes back, or the connection is taken for dead
@@ -170,14 +171,9 @@ export class OpenRoom extends Room {
       if (type === 'leave') this.people.delete(name);
       const own = type === 'send' && name === this.me;
       if (own) this.#echoed(msg, Date.parse(time));
-      messages.push({
-        key: String(++this.#count).padStart(12, '0'),
-        from: String(name),
-        text: String(msg),
-        time: Date.parse(time),
-        own,
-        event: type !== 'send',
-      });
+      const id = String(++this.#count).padStart(12, '0');
+      const message = messageOf({ id, user: name, text: msg, timestamp: time }, this.me);
+      messages.push({ ...message, own, event: type !== 'send' });
     }
     this.take(messages);
   }

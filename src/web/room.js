@@ -1,5 +1,9 @@
 // What is known of a room: its messages in order, what waits to be sent, who is here. Knows no DOM.
 
+import { Changes } from './changes.js';
+import { complete } from './message.js';
+import { randomRef } from './ref.js';
+
 const OUTBOX_LIMIT = 500;
 const FRAME_LIMIT = 16_384; // bytes of a frame, the server's default
 const KEPT = 2_000; // messages kept in memory of a room that nobody scrolls back in
@@ -8,7 +12,7 @@ const TOO_LONG = 1009; // RFC 6455 §7.4.1
 
 /** A room of any door. Doors extend it with `open`, `close`, `frameOf`, `transmit` and `loadOlder`. */
 export class Room {
-  /** Oldest first, without gaps: `{key, from, text, time, own, event}`; keys grow. */
+  /** Oldest first, without gaps, as `messageOf` makes them; keys grow. */
   messages = [];
   /** The index of `messages[0]` on a scale that stays when older messages are put in front. */
   base = 0;
@@ -19,14 +23,28 @@ export class Room {
   /** Whether the first messages, if there are any, have arrived. */
   ready = false;
   loading = false;
-  /** Not yet confirmed: `{ref, text, sentAt, shownAs, failed}`. */
+  /** Not yet confirmed: `{ref, text, answers, sentAt, shownAs, failed}`. */
   outbox = [];
+  changes = new Changes(this);
+  /** Whether messages can be answered, reacted to, edited and taken back here. */
+  changeable = false;
   people = new Set();
+  /** How many people are here, where they are too many to be told one by one. */
+  crowd = 0;
+  /** The names of accounts, as far as they were told. */
+  names = new Map();
   unread = 0;
   draft = '';
+  /** What is being edited, `{message, text}`, and which message is being answered. */
+  editing = null;
+  answering = null;
   problem = '';
   /** Whether somebody is looking at the latest messages at this moment. */
   watched = () => false;
+  /** Called with each message of somebody else that comes while the room is open. */
+  heard = () => {};
+  /** Called with what the operators tell everybody. */
+  told = () => {};
   changed = () => {};
   connection = null;
 
@@ -44,12 +62,16 @@ export class Room {
     const late = [];
     for (const message of messages) {
       this.#typing.delete(message.from);
+      if (message.name) this.names.set(message.from, message.name);
+      this.changes.apply(message);
       if (this.messages.length && message.key <= this.messages.at(-1).key) {
         late.push(message);
         continue;
       }
       this.messages.push(message);
-      if (this.ready && !message.own && !message.event && !this.watched()) this.unread++;
+      if (!this.ready || message.own || message.event) continue;
+      if (!this.watched()) this.unread++;
+      this.heard(message);
     }
     if (late.length) this.#insert(late);
     this.changed();
@@ -76,13 +98,13 @@ export class Room {
   }
 
   /** Queues a text; it stays in the outbox until the server has confirmed it. */
-  say(text) {
+  say(text, answers = '') {
     if (this.outbox.length >= OUTBOX_LIMIT) {
       this.problem = `${OUTBOX_LIMIT} messages wait to be sent already; this one was not queued.`;
       this.changed();
       return false;
     }
-    const entry = { ref: randomRef(), text, time: Date.now(), sentAt: 0, shownAs: null, failed: '' };
+    const entry = { ref: randomRef(), text, answers, time: Date.now(), sentAt: 0, shownAs: null, failed: '' };
     this.outbox.push(entry);
     this.transmit(entry);
     this.changed();
@@ -116,6 +138,7 @@ export class Room {
   /** The connection is gone, and with it the news of who is here and what was stored. */
   interrupted({ code }) {
     this.people = new Set();
+    this.crowd = 0;
     for (const entry of this.outbox) {
       // Not to be sent for ever: the server doesn't say which one it means.
       if (code === TOO_LONG && entry.sentAt) entry.failed ||= 'The server may have found this message too long.';
@@ -126,6 +149,40 @@ export class Room {
   /** Sends all that waits, in order. */
   flush() {
     for (const entry of this.outbox) if (!entry.failed) this.transmit(entry);
+    this.changes.flush();
+  }
+
+  /** Where the message with this key is in memory; -1 if it is not. */
+  indexOf(key) {
+    let [low, high] = [0, this.messages.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.messages[middle].key < key) low = middle + 1;
+      else high = middle;
+    }
+    return this.messages[low]?.key === key ? low : -1;
+  }
+
+  /** The message with this key, if it is in memory. */
+  find(key) {
+    return this.messages[this.indexOf(key)];
+  }
+
+  /** Loads older messages until this one is among them; whether it is. */
+  async reach(key) {
+    while (!this.find(key)) {
+      const [first] = this.messages;
+      const { state } = this.connection;
+      if (!['open', 'connecting'].includes(state) || (this.ready && (!this.older || first?.key < key))) return false;
+      this.loadOlder();
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+    return true;
+  }
+
+  /** What somebody is called here. */
+  nameOf(user) {
+    return this.names.get(user) ?? user;
   }
 
   /** The names of those who write at this moment. */
@@ -152,8 +209,13 @@ export class Room {
 
   #insert(late) {
     const [first] = this.messages;
-    const known = ({ key }) => key >= first.key && this.messages.findLast((other) => other.key <= key).key === key;
-    const fresh = late.filter((message) => !known(message)).sort(byKey);
+    const fresh = [];
+    for (const message of late) {
+      const known = this.find(message.key);
+      if (known) complete(known, message);
+      else fresh.push(message);
+    }
+    fresh.sort(byKey);
     if (!fresh.length) return;
     if (fresh.at(-1).key < first.key) this.base -= fresh.length;
     else this.edition++;
@@ -163,9 +225,3 @@ export class Room {
 }
 
 const byKey = (a, b) => (a.key < b.key ? -1 : 1);
-
-/** What the server's `ref` is made of. Not `randomUUID`, which plain HTTP pages don't have. */
-function randomRef() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}

@@ -1,6 +1,6 @@
 // The list of rooms with what is unread in them, the account, and its token.
 
-import { el, setText, sync, ui } from './dom.js';
+import { copyText, el, setText, sync, ui } from './dom.js';
 
 export class Sidebar {
   #page;
@@ -72,12 +72,7 @@ function paintBadge(badge, count) {
 }
 
 async function copy(field) {
-  try {
-    await navigator.clipboard.writeText(field.value);
-    setText(ui.tokenSaid, 'Copied.');
-  } catch {
-    // Plain HTTP pages have no clipboard, except those of this machine.
-    field.select();
-    setText(ui.tokenSaid, 'Selected: copy it with your keyboard.');
-  }
+  if (await copyText(field.value)) return setText(ui.tokenSaid, 'Copied.');
+  field.select();
+  setText(ui.tokenSaid, 'Selected: copy it with your keyboard.');
 }

@@ -1,10 +1,14 @@
 // The open room: its head, its messages, what is being written, who is here, and whether it is connected.
 
+import { Composer } from './composer.js';
+import { askDeletion, askReaction } from './dialogs.js';
 import { avatar, el, setText, sync, ui } from './dom.js';
-import { Timeline, waitingItem } from './timeline.js';
+import { waitingItem } from './item.js';
+import { Timeline } from './timeline.js';
+import { Tools, say } from './tools.js';
 
 const NAMED = 200; // people listed by name
-const TALLEST = 200; // px that the text field grows to
+const FLASH = 2_000; // ms that a message is marked to which one has jumped
 
 const coarse = matchMedia('(pointer: coarse)');
 const wide = matchMedia('(min-width: 70rem)');
@@ -14,23 +18,25 @@ export class Talk {
   #room = null;
   #timeline;
   #waiting = ''; // what the outbox on screen shows
-  #text = ui.text;
+  #composer;
+  #tools;
   #peopleOpen = wide.matches;
 
   constructor(page) {
     this.#page = page;
     this.#timeline = new Timeline(ui.log, ui.messages, () => page.paint());
-    ui.composer.addEventListener('submit', (event) => {
-      event.preventDefault();
-      this.#send();
+    this.#composer = new Composer(page, {
+      sent: () => this.#toEnd(),
+      remove: (message) => this.#act('delete', message),
     });
-    this.#text.addEventListener('keydown', (event) => {
-      // While an input method composes, Enter chooses a word.
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      this.#send();
+    this.#tools = new Tools(ui.messages, {
+      room: () => this.#room,
+      can: (message) => this.#can(message),
+      act: (action, message) => this.#act(action, message),
+      jump: (key) => this.jump(key),
+      react: (message, emoji) => this.#react(message, emoji),
+      leave: () => this.#composer.focus(),
     });
-    this.#text.addEventListener('input', () => this.#typed());
     ui.latest.onclick = () => {
       ui.log.focus();
       this.#toEnd();
@@ -48,7 +54,7 @@ export class Talk {
     ui.offline.lastChild.onclick = () => this.#room?.connection.retryNow();
     ui.problem.lastChild.onclick = () => {
       this.#room.problem = '';
-      this.#text.focus();
+      this.#composer.focus();
       page.paint();
     };
     ui.leave.onclick = () => {
@@ -66,7 +72,8 @@ export class Talk {
   show(room) {
     if (room !== this.#room) {
       this.#room = room;
-      this.#text.value = room?.draft ?? '';
+      this.#tools.hide();
+      this.#composer.show(room);
       this.#timeline.show(room);
       this.#waiting = '';
       this.#peopleOpen &&= wide.matches; // elsewhere it covers the messages
@@ -81,9 +88,25 @@ export class Talk {
     } else if (coarse.matches) {
       ui.roomTitle.focus(); // not the text field: it would open the keyboard over the messages
     } else {
-      this.#text.focus();
+      this.#composer.focus();
     }
-    this.#grow();
+  }
+
+  /** Goes to a message of the open room, however far back it is. */
+  async jump(key) {
+    const room = this.#room;
+    this.#timeline.pinned = false;
+    if (!room.find(key)) say('Looking for that message…');
+    const found = await room.reach(key);
+    if (room !== this.#room) return;
+    if (!found || room.find(key).deleted) return say('That message is not there any more.');
+    this.paint();
+    const item = this.#timeline.reveal(key);
+    say('');
+    item.focus({ preventScroll: true });
+    item.classList.add('found');
+    setTimeout(() => item.classList.remove('found'), FLASH);
+    this.#page.paint();
   }
 
   paint() {
@@ -110,9 +133,10 @@ export class Talk {
     }
     this.#paintPeople(room);
     this.#paintBanners(room);
-    this.#paintSize(room);
-    setText(ui.typing, typingLine(room.typing));
+    this.#composer.paint(room);
+    setText(ui.typing, typingLine(room.typing.map((user) => room.nameOf(user))));
     this.#timeline.paint((atEnd) => this.#paintRest(room, atEnd));
+    this.#tools.rove();
     ui.latest.hidden = this.atEnd;
     setText(ui.latest, room.unread ? `${room.unread} new below ↓` : 'Latest messages ↓');
   }
@@ -125,15 +149,17 @@ export class Talk {
     link.hidden = !isLink;
     if (isLink) link.href = room.link;
     ui.leave.hidden = !room.entered;
-    setText(ui.peopleButton, room.connection.state === 'open' ? `${room.people.size} here` : 'People');
+    setText(ui.peopleButton, room.connection.state === 'open' ? `${room.crowd || room.people.size} here` : 'People');
     ui.peopleButton.ariaExpanded = String(this.#peopleOpen);
   }
 
   #paintPeople(room) {
-    const names = [...room.people].sort((a, b) => (b === room.me) - (a === room.me) || a.localeCompare(b));
-    const more = names.length - NAMED;
-    sync(ui.peopleList, names.slice(0, NAMED), (name) => name, personItem, (item, name) => {
-      item.classList.toggle('me', name === room.me);
+    const { me, people } = room;
+    const named = [...people].map((user) => [user, room.nameOf(user)]);
+    named.sort(([a, nameA], [b, nameB]) => (b === me) - (a === me) || nameA.localeCompare(nameB));
+    const more = Math.max(room.crowd, people.size) - Math.min(named.length, NAMED);
+    sync(ui.peopleList, named.slice(0, NAMED), ([user, name]) => `${user} ${name}`, personItem, (item, [user]) => {
+      item.classList.toggle('me', user === me);
     });
     setText(ui.peopleTitle, more > 0 ? `Who is here (and ${more} more)` : 'Who is here');
   }
@@ -143,15 +169,6 @@ export class Talk {
     const opening = state === 'connecting' && !error && !room.ready;
     banner(ui.offline, opening || state === 'open' ? '' : lostLine(room), state === 'waiting' || state === 'stopped');
     banner(ui.problem, room.problem, true);
-    this.#text.disabled = ui.send.disabled = state === 'over';
-  }
-
-  #paintSize(room) {
-    const spare = room.spare(this.#text.value);
-    const line = spare < 0 ? `${-spare} bytes too long` : spare < 2_000 ? `${spare} bytes left` : '';
-    setText(ui.textSize, line);
-    ui.textSize.classList.toggle('error', spare < 0);
-    this.#text.ariaInvalid = String(spare < 0);
   }
 
   #paintRest(room, atEnd) {
@@ -163,45 +180,45 @@ export class Talk {
     this.#waiting = waiting;
     ui.outbox.replaceChildren(
       ...entries.map((entry) =>
-        waitingItem(entry, entry === entries.at(-1) ? state : '', () => room.retry(entry), () => this.#edit(entry)),
+        waitingItem(entry, entry === entries.at(-1) ? state : '', () => room.retry(entry), () => this.#takeBack(entry)),
       ),
     );
   }
 
-  #typed() {
-    this.#room.draft = this.#text.value;
-    if (this.#text.value.trim()) this.#room.tellTyping();
-    this.#grow();
-    this.#page.paint();
+  #takeBack(entry) {
+    this.#room.drop(entry);
+    this.#composer.takeBack(entry.text);
   }
 
-  #send() {
-    const text = this.#text.value.trim() ? this.#text.value.replace(/^\s*\n|\s+$/g, '') : '';
-    const room = this.#room;
-    if (!text || room.spare(text) < 0 || !room.say(text)) return;
-    this.#text.value = room.draft = '';
-    this.#grow();
-    this.#toEnd();
+  /** What may be done with a message, as far as the page knows. */
+  #can({ own, bot }) {
+    if (!this.#room.changeable) return ['copy'];
+    return ['react', 'answer', 'copy', 'link', ...(own && !bot ? ['edit', 'delete'] : [])];
   }
 
-  /** Puts a message that could not be sent back to where it was written, before what is there. */
-  #edit(entry) {
+  #act(action, message) {
     const room = this.#room;
-    room.drop(entry);
-    this.#text.value = room.draft = [entry.text, room.draft].filter(Boolean).join('\n');
-    this.#text.focus();
-    this.#grow();
+    if (action === 'answer') this.#composer.answer(message);
+    else if (action === 'edit') this.#composer.edit(message);
+    else if (action === 'react') askReaction(message, room, (emoji) => this.#react(message, emoji));
+    else if (action === 'delete') {
+      askDeletion(message, () => {
+        room.changes.ask({ type: 'delete', id: message.key });
+        if (room.editing?.message === message) this.#composer.cancel();
+        else this.#composer.focus();
+      });
+    }
+  }
+
+  #react({ key, reactions }, emoji) {
+    const room = this.#room;
+    room.changes.ask({ type: 'react', id: key, emoji, on: !reactions.get(emoji)?.has(room.me) });
   }
 
   // At once: a scroll event that comes first would take the reader for staying where they were.
   #toEnd() {
     this.#timeline.pinned = true;
     this.paint();
-  }
-
-  #grow() {
-    this.#text.style.height = 'auto';
-    this.#text.style.height = `${Math.min(this.#text.scrollHeight + 2, TALLEST)}px`;
   }
 }
 
@@ -232,4 +249,4 @@ function typingLine(names) {
   return `${isolated.join(', ')} ${names.length === 1 ? 'is' : 'are'} writing…`;
 }
 
-const personItem = (name) => el('li', {}, avatar(name), el('bdi', {}, name));
+const personItem = ([user, name]) => el('li', { title: user }, avatar(name, user), el('bdi', {}, name));

@@ -1,19 +1,11 @@
 // The list of messages on screen: a window of a few hundred that moves over a room of any size.
 
-import { avatar, el } from './dom.js';
-import { isPictures, markup } from './markup.js';
+import { dress, messageItem, refresh } from './item.js';
 
 const STEP = 100; // messages by which the window moves
 const MOST = 400; // messages in the document
 const NEAR = 900; // px from an end of what is shown at which more is put there
 const AT_END = 40; // px from the bottom that count as the bottom
-const TOGETHER = 5 * 60_000; // ms in which one author's messages stand under one name
-const LONG = 1_600; // characters, or
-const TALL = 24; // lines, beyond which a message is shown folded
-const SPOKEN = 10; // messages at a time that a screen reader should read out
-
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
-const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
 
 export class Timeline {
   /** Whether the latest message is in view, and stays so as others arrive; set it to go there with the next paint. */
@@ -49,6 +41,22 @@ export class Timeline {
     this.#edition = -1;
   }
 
+  /** Brings a message into the middle of what is in view, and gives its item; nothing if the room has it not. */
+  reveal(key) {
+    const room = this.#room;
+    const index = room.indexOf(key);
+    if (index < 0) return undefined;
+    const at = room.base + index;
+    if (at < this.#from || at >= this.#to) {
+      const from = Math.max(room.base, at - STEP);
+      this.#fill(from, Math.min(room.base + room.messages.length, at + STEP), true);
+    }
+    const item = this.#list.children[at - this.#from];
+    item.scrollIntoView({ block: 'center' });
+    this.pinned = this.#to === this.#end && this.#below() < AT_END;
+    return item;
+  }
+
   /** Brings the document in line with the room; `also()` may change what else the log holds. */
   paint(also) {
     const room = this.#room;
@@ -78,11 +86,10 @@ export class Timeline {
       from = Math.max(from, to - MOST);
     }
 
-    const spoken = this.pinned && !afresh && from >= this.#from && to - this.#to <= SPOKEN;
-    this.#log.setAttribute('aria-live', spoken ? 'polite' : 'off');
     const anchor = this.pinned ? null : this.#anchor(from, to);
     const anchored = anchor?.getBoundingClientRect().top;
     this.#fill(from, to, afresh);
+    this.#refresh();
     this.#edition = room.edition;
     this.#end = end;
     also(to === end);
@@ -114,7 +121,7 @@ export class Timeline {
         const first = list.firstChild;
         list.prepend(this.#items(from, this.#from));
         // It may have been the first of its day or author, and no longer is.
-        this.#dress(first, this.#from);
+        dress(first, ...this.#pair(this.#from));
       }
       if (to > this.#to) list.append(this.#items(this.#to, to));
     }
@@ -125,64 +132,29 @@ export class Timeline {
   #items(from, to) {
     const nodes = document.createDocumentFragment();
     for (let i = from; i < to; i++) {
-      const item = messageItem(this.#room.messages[i - this.#room.base]);
-      this.#dress(item, i);
+      const [message, before] = this.#pair(i);
+      const item = messageItem(message, this.#room);
+      dress(item, message, before);
       nodes.append(item);
     }
     return nodes;
   }
 
-  /** What a message shows because of the one before it: the day, or no name of its own. */
-  #dress(item, index) {
+  /** The message with this index, and the one before it. */
+  #pair(index) {
     const { messages, base } = this.#room;
-    const message = messages[index - base];
-    const before = messages[index - base - 1];
-    const sameDay = before && dayOf(before.time) === dayOf(message.time);
-    item.querySelector('.day')?.remove();
-    if (!sameDay) item.prepend(el('p', { className: 'day' }, el('span', {}, calendar.format(message.time || 0))));
-    const sameAuthor = sameDay && !message.event && !before.event && before.from === message.from;
-    const grouped = sameAuthor && message.time - before.time < TOGETHER;
-    item.classList.toggle('grouped', Boolean(grouped));
+    return [messages[index - base], messages[index - base - 1]];
+  }
+
+  /** Brings what is shown in line with changes of messages. */
+  #refresh() {
+    let i = this.#from;
+    for (const item of this.#list.children) {
+      const [message] = this.#pair(i++);
+      if (message.event) continue;
+      // What it answers may have been loaded by now.
+      if (item.unknown && this.#room.find(message.answers)) message.version++;
+      refresh(item, message, this.#room);
+    }
   }
 }
-
-/** A message that is not confirmed yet, with what can be done about it. */
-export function waitingItem(entry, state, retry, edit) {
-  const body = el('div', { className: 'body' }, textOf(entry.text));
-  if (entry.failed) {
-    const buttons = [el('button', { onclick: retry }, 'Send again'), el('button', { onclick: edit }, 'Edit')];
-    body.append(el('p', { className: 'state error' }, entry.failed, ...buttons));
-  } else if (state) {
-    body.append(el('p', { className: 'state muted' }, state));
-  }
-  return el('li', { className: 'message own waiting' }, body);
-}
-
-function messageItem(message) {
-  const date = new Date(message.time || 0);
-  const time = el('time', { title: date.toLocaleString(), dateTime: date.toISOString() }, clock.format(date));
-  if (message.event) {
-    return el('li', { className: 'event muted' }, el('p', { dir: 'auto' }, message.text, ' ', time));
-  }
-  const name = el('bdi', { className: 'who' }, message.from);
-  return el(
-    'li',
-    { className: message.own ? 'message own' : 'message' },
-    avatar(message.from),
-    el('div', { className: 'body' }, el('p', { className: 'meta' }, name, ' ', time), textOf(message.text)),
-  );
-}
-
-function textOf(text) {
-  const node = el('div', { className: isPictures(text) ? 'text pictures' : 'text', dir: 'auto' }, markup(text));
-  if (text.length <= LONG && text.split('\n', TALL + 1).length <= TALL) return node;
-  node.classList.add('folded');
-  const unfold = el('button', { className: 'unfold' }, 'Show the whole message');
-  unfold.onclick = () => {
-    node.classList.remove('folded');
-    unfold.remove();
-  };
-  return el('div', {}, node, unfold);
-}
-
-const dayOf = (time) => new Date(time).toDateString();

@@ -15,6 +15,9 @@ export const HASH = '$2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX
 
 export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
+/** The secret of a backend's key. */
+export const API_KEY = 'a-key-of-the-tests-of-the-page-in-a-browser';
+
 export const here = {
   /** The server, from the first test of the file on. */
   server: null,
@@ -32,6 +35,13 @@ export const here = {
   },
 };
 
+/** What a backend asks of the server. */
+export async function backend(method, path, body) {
+  const headers = { Authorization: `Bearer ${API_KEY}`, 'Content-Type': 'application/json' };
+  const response = await fetch(`${here.url}/api/v1/${path}`, { method, headers, body: JSON.stringify(body) });
+  assert.ok(response.ok, `${path}: ${response.status}`);
+}
+
 let browser;
 let used = 0;
 
@@ -40,7 +50,9 @@ export const unique = (text) => `${text} #${process.pid}-${++used}`;
 
 before(async () => {
   assert.ok(binary, 'set PROPROMO_CHAT_BIN to the path of the server');
-  here.server = await Server.start(binary, { MESSAGE_RATE: '0', LOGIN_RATE: '0', ROOM_RATE: '0' });
+  here.server = await Server.start(binary, {
+    MESSAGE_RATE: '0', LOGIN_RATE: '0', ROOM_RATE: '0', API_KEYS: `tests publish,moderate ${API_KEY}`,
+  });
   here.url = here.server.url;
   browser = await chromium.launch({
     executablePath: CHROMIUM,
@@ -48,6 +60,8 @@ before(async () => {
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync',
+      // A page that is served from a folder counts as one from elsewhere.
+      ...(process.env.PAGE_SOURCE ? ['--disable-features=LocalNetworkAccessChecks'] : []),
     ],
   });
 });

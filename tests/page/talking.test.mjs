@@ -45,9 +45,9 @@ test('two people talk, and see each other and that the other writes', async () =
   await alice.page.getByText(/bob@propromo\.example.* is writing/).waitFor();
   await bob.say(answer);
   await alice.message(answer).waitFor();
-  await alice.page.locator('#people').getByText('bob@propromo.example').waitFor();
+  await alice.page.locator('#people').getByText('Bob Demo').waitFor();
   await bob.leave();
-  await alice.page.locator('#people').getByText('bob@propromo.example').waitFor({ state: 'detached' });
+  await alice.page.locator('#people').getByText('Bob Demo').waitFor({ state: 'detached' });
   await alice.leave();
 });
 

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { extname, join } from 'node:path';
 
-export const PATIENCE = 120_000; // ms; long, since the machine may be busy
+export const PATIENCE = Number(process.env.PATIENCE ?? 120_000); // ms; long, since the machine may be busy
 
 export const MESSAGES = '#messages > .message';
 
@@ -26,6 +27,7 @@ export class Visitor {
         console.error(`breach of the policy: ${violatedDirective} by ${blockedURI}`);
       });
     });
+    if (process.env.PAGE_SOURCE) await serveSource(context, process.env.PAGE_SOURCE);
     const host = new URL(url).host;
     const check = (address) => {
       if (new URL(address).host === host || address.startsWith('data:')) return;
@@ -127,6 +129,17 @@ export class Visitor {
     return this.page.locator(`${MESSAGES} .text`).filter({ hasText: text });
   }
 
+  /** The item of the message with exactly this text. */
+  item(text) {
+    return this.page.locator(MESSAGES).filter({ has: this.page.locator('.text', { hasText: text }) });
+  }
+
+  /** Points at a message, and presses one of the buttons that appear. */
+  async act(text, button) {
+    await this.item(text).hover();
+    await this.item(text).getByRole('button', { name: button, exact: true }).click();
+  }
+
   /** The texts on screen that begin with `prefix`, in order, sent or waiting. */
   texts(prefix) {
     return this.page.locator('#log .text').evaluateAll(
@@ -155,6 +168,17 @@ export class Visitor {
     await this.page.context().close();
     assert.deepEqual(this.breaches, []);
   }
+}
+
+/** Takes the page's files from a folder rather than from the binary, so that a change needs no build to be tried. */
+async function serveSource(context, folder) {
+  const types = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.webmanifest': 'application/manifest+json' };
+  await context.route(/^[^?#]*\/(assets\/[^/?#]+)?$/, async (route) => {
+    const name = new URL(route.request().url()).pathname.slice('/assets/'.length) || 'index.html';
+    const file = { path: join(folder, name) };
+    if (name === 'index.html') return route.fulfill({ response: await route.fetch(), body: await readFile(file.path) });
+    return route.fulfill({ ...file, contentType: types[extname(name)] });
+  });
 }
 
 /** Sends `count` messages to a room as fast as the server takes them, or `perSecond`; resolves when all are stored. */
