@@ -3,7 +3,7 @@
 use crate::{
     auth::token::{Kind, Verified},
     chat::Chat,
-    http::{reply::Reply, request::Request},
+    http::{negotiation, reply::Reply, request::Request},
     refusal::{Reason, Refusal},
 };
 use std::time::SystemTime;
@@ -15,11 +15,7 @@ pub fn access(chat: &Chat, request: &Request) -> Result<Verified, Refusal> {
 
 /// The bare token; `token_missing` if there is none, `token_ambiguous` if there are two different ones.
 pub fn token(request: &Request) -> Result<&str, Refusal> {
-    let mut tokens = request.header_values("authorization").filter_map(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        // Schemes have no case (RFC 9110 §11.1).
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' ')).filter(|token| !token.is_empty())
-    });
+    let mut tokens = request.header_values("authorization").filter_map(negotiation::bearer);
     let first = tokens.next().ok_or_else(|| {
         Refusal::new(Reason::TokenMissing, "Send your access token in the header `Authorization: Bearer …`.")
     })?;

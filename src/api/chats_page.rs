@@ -2,26 +2,21 @@
 
 use crate::{
     door::chitchat::room::Shown,
-    http::{reply::Reply, request::Request},
+    http::{negotiation::weighted, reply::Reply, request::Request},
 };
 use std::fmt::{self, Display, Formatter, Write};
 
 /// Whether a page is wanted rather than JSON (RFC 9110 §12.5.1): only if it is asked for by name.
 pub fn preferred(request: &Request) -> bool {
     let (mut html, mut json, mut any) = (None, None, None);
-    for range in request.header_values("accept").flat_map(|value| value.split(',')) {
-        let mut parts = range.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = parts
-            .find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")))
-            .map_or(Some(1.0), |q| q.parse::<f32>().ok());
-        let weight = match media.as_str() {
+    for (range, weight) in weighted(request.header_values("accept")) {
+        let told = match range.to_ascii_lowercase().as_str() {
             "text/html" => &mut html,
             "application/json" | "application/*" => &mut json,
             "*/*" => &mut any,
             _ => continue,
         };
-        *weight = quality.or(*weight);
+        *told = Some(weight);
     }
     html.is_some_and(|html: f32| html > 0.0 && html > json.or(any).unwrap_or(0.0))
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     chat::Chat,
-    http::{head::Method, reply::Reply, request::Request},
+    http::{head::Method, negotiation::weighted, reply::Reply, request::Request},
     refusal::{Reason, Refusal},
 };
 use std::sync::Arc;
@@ -68,13 +68,10 @@ fn is_known(request: &Request, etag: &str) -> bool {
 /// Whether the client takes gzip (`Accept-Encoding`: RFC 9110 §12.5.3); `gzip;q=0` says no.
 fn accepts_gzip(request: &Request) -> bool {
     let mut wildcard = false;
-    for coding in request.header_values("accept-encoding").flat_map(|value| value.split(',')) {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = weight.split_once('=').map(|(_, weight)| weight.trim()).unwrap_or("1");
-        let wanted = weight.parse::<f32>().is_ok_and(|weight| weight > 0.0);
-        match name.trim() {
-            name if name.eq_ignore_ascii_case("gzip") => return wanted,
-            "*" => wildcard = wanted,
+    for (coding, weight) in weighted(request.header_values("accept-encoding")) {
+        match coding {
+            coding if coding.eq_ignore_ascii_case("gzip") => return weight > 0.0,
+            "*" => wildcard = weight > 0.0,
             _ => {}
         }
     }

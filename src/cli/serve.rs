@@ -12,7 +12,10 @@ use crate::{
         value::Database,
     },
     server::{Server, reload},
-    store::accounts::Accounts,
+    store::{
+        accounts::Accounts,
+        sqlite::demo::{self, DemoAccount},
+    },
 };
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::{
@@ -81,7 +84,7 @@ fn prepare_accounts(config: &Config) -> Result<(), Failure> {
     if config.demo {
         return Ok(store.seed_demo()?);
     }
-    for (email, ..) in DEMO_ACCOUNTS {
+    for DemoAccount { email, .. } in demo::ACCOUNTS {
         if store.by_email(email)?.is_some() {
             tracing::warn!(
                 "the demo account {email} is still there, and everybody knows its password; \
@@ -92,18 +95,11 @@ fn prepare_accounts(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Email, password and monitors of the accounts that the store makes for a demo.
-const DEMO_ACCOUNTS: [(&str, &str, &str); 3] = [
-    ("alice@propromo.example", "alice-password", DEMO_MONITORS),
-    ("bob@propromo.example", "bob-password", DEMO_MONITORS),
-    ("carol@propromo.example", "carol-password", "no monitor"),
-];
-
-const DEMO_MONITORS: &str = "demo, $2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12";
-
 fn demo_notice(listen: SocketAddr, encrypted: bool) -> String {
     let mut notice = String::from("demo accounts, which everybody knows:\n");
-    for (email, password, monitors) in DEMO_ACCOUNTS {
+    let monitors = demo::MONITORS.join(", ");
+    for DemoAccount { email, password, is_member, .. } in demo::ACCOUNTS {
+        let monitors = if is_member { &monitors } else { "no monitor" };
         notice += &format!("  {email:<24}{password:<16}{monitors}\n");
     }
     // Port 0 is told only once it is bound, in the line `listening on`.
@@ -120,25 +116,6 @@ fn demo_notice(listen: SocketAddr, encrypted: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        auth::password::{Asker, Kind, Passwords, Standing},
-        store::sqlite::accounts::SqliteAccounts,
-    };
-
-    #[test]
-    fn the_notice_names_the_passwords_of_the_store() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = SqliteAccounts::open(&directory.path().join("chat.db")).unwrap();
-        store.seed_demo().unwrap();
-        for (email, password, _) in DEMO_ACCOUNTS {
-            let account = store.by_email(email).unwrap().unwrap();
-            let asker = Asker { kind: Kind::Account, standing: Standing::New, address: [127, 0, 0, 1].into() };
-            let passwords = Passwords::new(1);
-            let turn = passwords.turn(&asker).unwrap();
-            assert!(turn.verify(password, Some(&account.password_hash)), "{email}");
-        }
-    }
-
     #[test]
     fn the_notice_names_an_address_that_can_be_typed() {
         assert!(demo_notice(([0, 0, 0, 0], 80).into(), false).contains("http://127.0.0.1:80 alice"));

@@ -21,7 +21,6 @@ use crate::{
         rights::LiveRights,
     },
     message::{Draft, Message, MessageId, RoomName},
-    metrics::refusals::tell,
     recheck::{Access, CheckNumber, Pass},
     refusal::{Reason, Refusal},
     room::member::Member,
@@ -321,8 +320,10 @@ fn access_token(link: &Link, expected: Option<UserId>, text: &str) -> Result<Cla
 
 /// Why a client is closed whose first message was not the right one.
 fn turned_away(link: &Link, reason: Reason) -> Close {
-    tell!(link.chat.metrics, reason.word(), link.client, door = Channel.name(), "first message refused");
-    if reason == Reason::Unavailable { Close::UNAVAILABLE } else { Close::policy(reason.word()) }
+    link.chat.metrics.refuse(reason.into(), link.client, Channel.name(), |_| match reason {
+        Reason::Unavailable => Close::UNAVAILABLE,
+        reason => Close::policy(reason.word()),
+    })
 }
 
 /// Has the log make a change, if it may be made.

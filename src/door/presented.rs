@@ -2,7 +2,7 @@
 
 use crate::{
     auth::token::has_token_shape,
-    http::head::Head,
+    http::{head::Head, negotiation},
     refusal::{Reason, Refusal},
 };
 use std::fmt;
@@ -66,7 +66,7 @@ impl TokenSources<'_> {
             _ => None,
         };
         let query = self.query.iter().map(String::as_str).filter(|value| !value.is_empty());
-        let bearers = self.authorization.iter().copied().filter_map(bearer);
+        let bearers = self.authorization.iter().copied().filter_map(negotiation::bearer);
 
         let mut tokens = query.chain(bearers).chain(offer.tokens.iter().copied()).chain(in_path);
         let Some(token) = tokens.next() else { return Ok(None) };
@@ -75,13 +75,6 @@ impl TokenSources<'_> {
         }
         Ok(Some(Presented { token: token.to_owned(), in_path: in_path.is_some() }))
     }
-}
-
-/// The credentials of `Bearer …` (RFC 6750 §2.1); other schemes carry no token.
-fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, credentials) = authorization.split_once(' ')?;
-    let credentials = credentials.trim();
-    (scheme.eq_ignore_ascii_case("Bearer") && !credentials.is_empty()).then_some(credentials)
 }
 
 /// What a client offers as `Sec-WebSocket-Protocol` (RFC 6455 §4.1): in browsers the only header a page can set.

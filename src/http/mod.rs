@@ -7,6 +7,7 @@ pub mod client_address;
 pub mod head;
 pub mod intake;
 pub mod multipart;
+pub mod negotiation;
 pub mod parameters;
 pub mod parse;
 pub mod reply;

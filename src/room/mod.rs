@@ -27,6 +27,7 @@ mod presence;
 pub mod run;
 #[cfg(test)]
 mod tests;
+mod weak_table;
 pub mod witness;
 
 use crate::{

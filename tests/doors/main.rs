@@ -18,6 +18,7 @@ mod chats_events;
 mod client_address;
 mod conformance;
 mod every_door;
+mod every_refusal;
 mod faults;
 mod frames;
 mod fuzz;

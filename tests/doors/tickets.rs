@@ -281,7 +281,7 @@ fn any_other_first_message_closes_with_1008() {
         let mut client = Client::open(server.address, "/channel/garden");
         client.say(&message);
         assert_eq!(client.closed_because(), (1008, reason.to_owned()), "{message:.20}");
-        server.logs(&[reason, "first message", "127.0.0.1"]);
+        server.logs(&[reason, "refused", "127.0.0.1"]);
     }
 }
 

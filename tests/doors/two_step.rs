@@ -156,7 +156,7 @@ fn a_wrong_second_step_closes_at_once_with_1008() {
         let mut alice = first_step(&server, ALICE, "garden");
         alice.say(&message);
         assert_eq!(alice.closed_because(), (1008, reason.to_owned()), "{message:.20}");
-        server.logs(&[reason, "first message", "127.0.0.1"]);
+        server.logs(&[reason, "refused", "127.0.0.1"]);
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod holder;
 mod keeper;
 
+use super::weak_table::WeakTable;
 use crate::{
     socket::close::Close,
     store::{
@@ -22,9 +23,9 @@ use keeper::{Keeper, Running};
 use parking_lot::{Mutex, RwLock};
 use serde::{Serialize, Serializer};
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     io,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
 };
 
 /// What the members of a room that was shut are closed with.
@@ -33,17 +34,10 @@ const SHUT: Close = Close::policy("room_changed");
 /// The names in use, room by room.
 #[derive(Default)]
 pub struct Names {
-    rooms: Mutex<Table>,
+    /// Weak, so that a room nobody is in leaves nothing behind.
+    rooms: Mutex<WeakTable<i64, RoomNames>>,
     /// `None`: there are no other nodes.
     others: Option<Running>,
-}
-
-/// Weak, so that a room nobody is in leaves nothing behind.
-#[derive(Default)]
-struct Table {
-    rooms: HashMap<i64, Weak<RoomNames>>,
-    /// Entries when rooms that are gone were last swept out.
-    swept: usize,
 }
 
 impl Names {
@@ -54,17 +48,13 @@ impl Names {
 
     /// The names of a room, for one that comes in.
     pub fn of(&self, room: i64) -> Arc<RoomNames> {
-        let mut table = self.rooms.lock();
-        if let Some(names) = table.rooms.get(&room).and_then(Weak::upgrade) {
+        let mut rooms = self.rooms.lock();
+        if let Some(names) = rooms.get(&room) {
             return names;
-        }
-        if table.rooms.len() > 2 * table.swept + 64 {
-            table.rooms.retain(|_, names| names.strong_count() > 0);
-            table.swept = table.rooms.len();
         }
         let others = self.others.as_ref().map(|running| running.0.clone());
         let names = Arc::new(RoomNames { room, holders: Mutex::default(), open: RwLock::new(true), others });
-        table.rooms.insert(room, Arc::downgrade(&names));
+        rooms.insert(room, &names);
         names
     }
 
@@ -78,7 +68,7 @@ impl Names {
     }
 
     fn users_here(&self, room: i64) -> Vec<User> {
-        let names = self.rooms.lock().rooms.get(&room).and_then(Weak::upgrade);
+        let names = self.rooms.lock().get(&room);
         names.map_or_else(Vec::new, |names| names.holders.lock().values().map(|holder| holder.named().into()).collect())
     }
 
@@ -86,7 +76,7 @@ impl Names {
     ///
     /// When this returns, whatever they did say is in the log's queue.
     pub fn shut(&self, room: i64) {
-        let names = self.rooms.lock().rooms.remove(&room).and_then(|names| names.upgrade());
+        let names = self.rooms.lock().remove(&room);
         if let Some(names) = names {
             *names.open.write() = false;
         }
@@ -367,6 +357,6 @@ mod tests {
         for room in 0..1_000 {
             let _ = names.of(room);
         }
-        assert!(names.rooms.lock().rooms.len() <= 65);
+        assert!(names.rooms.lock().len() <= 65);
     }
 }

@@ -6,20 +6,48 @@ use super::{
 };
 use crate::store::{accounts::Monitor, error::StoreError};
 
-/// Name, email and bcrypt hash (cost 10) of `<first name>-password`.
-const ACCOUNTS: [(&str, &str, &str); 3] = [
-    ("Alice Demo", "alice@propromo.example", "$2y$10$lpFbjRn/YxqoKWxaSKWY8OQfJM2VTeNXqH7k5qm7dlTNFAp8yMl9O"),
-    ("Bob Demo", "bob@propromo.example", "$2y$10$eFWjlcp8axl2BUGVZF4WAOR/jxcO7vX0leOoWcM4fbwfgbf1zNqdC"),
-    ("Carol Demo", "carol@propromo.example", "$2y$10$ty.HeX0PMdt.VKibdUQl2uYP0SCNEPzuuIyfnkPAq/fWSIWM2i8EW"),
+pub struct DemoAccount {
+    pub name: &'static str,
+    pub email: &'static str,
+    pub password: &'static str,
+    /// The password's, with bcrypt of cost 10.
+    hash: &'static str,
+    /// Of all demo monitors, or of none.
+    pub is_member: bool,
+}
+
+pub const ACCOUNTS: [DemoAccount; 3] = [
+    DemoAccount {
+        name: "Alice Demo",
+        email: "alice@propromo.example",
+        password: "alice-password",
+        hash: "$2y$10$lpFbjRn/YxqoKWxaSKWY8OQfJM2VTeNXqH7k5qm7dlTNFAp8yMl9O",
+        is_member: true,
+    },
+    DemoAccount {
+        name: "Bob Demo",
+        email: "bob@propromo.example",
+        password: "bob-password",
+        hash: "$2y$10$eFWjlcp8axl2BUGVZF4WAOR/jxcO7vX0leOoWcM4fbwfgbf1zNqdC",
+        is_member: true,
+    },
+    DemoAccount {
+        name: "Carol Demo",
+        email: "carol@propromo.example",
+        password: "carol-password",
+        hash: "$2y$10$ty.HeX0PMdt.VKibdUQl2uYP0SCNEPzuuIyfnkPAq/fWSIWM2i8EW",
+        is_member: false,
+    },
 ];
 
-const MEMBERS: [&str; 2] = ["alice@propromo.example", "bob@propromo.example"];
+/// The hashes of the demo monitors.
+pub const MONITORS: [&str; 2] = ["demo", "$2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12"];
 
 impl SqliteAccounts {
     /// Makes the demo accounts and monitors that are missing, and changes none that are there.
     pub fn seed_demo(&self) -> Result<(), StoreError> {
         let seeded = self.change("make the demo accounts", |tx| {
-            for (name, email, hash) in ACCOUNTS {
+            for DemoAccount { name, email, hash, .. } in ACCOUNTS {
                 tx.execute(
                     "INSERT INTO users (id, name, email, password, created_at, updated_at)
                      SELECT last_account + 1, ?1, ?2, ?3, strftime('%FT%TZ'), strftime('%FT%TZ') FROM access
@@ -32,7 +60,7 @@ impl SqliteAccounts {
                 if !tx.prepare_cached("SELECT 1 FROM monitors WHERE monitor_hash = ?1")?.exists([hash])? {
                     insert_monitor(tx, &monitor)?;
                 }
-                for email in MEMBERS {
+                for DemoAccount { email, .. } in ACCOUNTS.iter().filter(|account| account.is_member) {
                     tx.execute(
                         "INSERT INTO monitor_user (user_id, monitor_id)
                          SELECT users.id, monitors.id FROM users, monitors WHERE email = ?1 AND monitor_hash = ?2
@@ -54,7 +82,7 @@ impl SqliteAccounts {
 fn monitors() -> [Monitor; 2] {
     [
         Monitor {
-            monitor_hash: "demo".into(),
+            monitor_hash: MONITORS[0].into(),
             organization_name: Some("propromo-software".into()),
             kind: Some("ORGANIZATION".into()),
             title: Some("Demo".into()),
@@ -65,7 +93,7 @@ fn monitors() -> [Monitor; 2] {
             project_url: Some("https://github.com/orgs/propromo-software/projects/1".into()),
         },
         Monitor {
-            monitor_hash: "$2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12".into(),
+            monitor_hash: MONITORS[1].into(),
             organization_name: Some("propromo-software".into()),
             kind: Some("ORGANIZATION".into()),
             title: Some("Propromo".into()),
@@ -89,8 +117,7 @@ mod tests {
 
     #[test]
     fn each_hash_is_of_the_password_that_is_told_to_users() {
-        for (name, email, hash) in ACCOUNTS {
-            let password = format!("{}-password", email.split('@').next().unwrap());
+        for DemoAccount { name, password, hash, .. } in ACCOUNTS {
             assert!(hash.starts_with("$2y$10$"), "{name}");
             assert!(bcrypt::verify(password, hash).unwrap(), "{name}");
         }
@@ -112,7 +139,7 @@ mod tests {
     #[test]
     fn the_script_for_postgresql_makes_the_same_accounts_and_monitors() {
         let script = include_str!("../../../dummy/test.sql");
-        for (name, email, hash) in ACCOUNTS {
+        for DemoAccount { name, email, hash, .. } in ACCOUNTS {
             assert!(script.contains(name) && script.contains(email) && script.contains(hash), "{name}");
         }
         for monitor in monitors() {

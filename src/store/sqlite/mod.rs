@@ -3,7 +3,7 @@
 //! | file | what | who writes |
 //! |---|---|---|
 //! | `chat.db` (or `DATABASE_URL`) | [`accounts`] and [`chat_rooms`] | admin commands, also while the server runs; who makes or changes a room |
-//! | `log.db` | [`log`]: messages | who is by the log's writer, one transaction a batch |
+//! | `log.db` | [`log`]: messages | whoever holds the log's writer, one transaction a batch |
 //! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction a batch |
 //! | `webhooks.db`, with `WEBHOOK_URL` | [`outbox`]: how far webhooks are | those who send them |
 //!
@@ -20,7 +20,7 @@ pub mod backup;
 pub mod chat_rooms;
 pub mod data_dir;
 pub mod database;
-mod demo;
+pub mod demo;
 pub mod error;
 pub mod import;
 pub mod ledger;

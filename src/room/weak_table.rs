@@ -1,0 +1,49 @@
+//! A table that holds nothing alive.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Weak},
+};
+
+/// What somebody else holds, by key. Entries of what is gone are swept out as the table grows: it is at most about twice as
+/// large as what is held.
+pub(super) struct WeakTable<K, V> {
+    entries: HashMap<K, Weak<V>>,
+    /// Entries after the last sweep.
+    swept: usize,
+}
+
+impl<K, V> Default for WeakTable<K, V> {
+    fn default() -> Self {
+        WeakTable { entries: HashMap::new(), swept: 0 }
+    }
+}
+
+impl<K: Eq + Hash, V> WeakTable<K, V> {
+    pub fn get(&self, key: &K) -> Option<Arc<V>> {
+        self.entries.get(key)?.upgrade()
+    }
+
+    pub fn insert(&mut self, key: K, value: &Arc<V>) {
+        if self.entries.len() > 2 * self.swept + 64 {
+            self.entries.retain(|_, value| value.strong_count() > 0);
+            self.swept = self.entries.len();
+        }
+        self.entries.insert(key, Arc::downgrade(value));
+    }
+
+    pub fn remove(&mut self, key: &K) -> Option<Arc<V>> {
+        self.entries.remove(key)?.upgrade()
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = Arc<V>> {
+        self.entries.values().filter_map(Weak::upgrade)
+    }
+
+    /// How many entries there are, those of what is gone included.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
