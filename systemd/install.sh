@@ -67,7 +67,10 @@ mkdir -p "$settings" "$state"
 chmod 0750 "$settings"
 chmod 0700 "$state"
 if [ "$(id -u)" -eq 0 ]; then
-    chown "$(awk -F: '$1 == "propromo-chat" { print $3 ":" $4 }' "$root/etc/passwd")" "$state"
+    owner=$(awk -F: '$1 == "propromo-chat" { print $3 ":" $4 }' "$root/etc/passwd")
+    chown "$owner" "$state"
+    # The server reads config.toml there, as its own user.
+    chgrp "${owner#*:}" "$settings"
 fi
 [ -e "$settings/env" ] || install -m 0640 "$here/env" "$settings/env"
 if [ ! -e "$settings/jwt.key" ]; then

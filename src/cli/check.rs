@@ -8,6 +8,7 @@ use crate::{
     config::{
         ceilings,
         certificate::Identity,
+        error::SettingError,
         secret_file::readable_by_others,
         settings::{self, ADMIN_LISTEN, ALL, JWT_PRIVATE_KEY, LISTEN, MAX_CONNECTIONS, Setting},
         signing::SECRET_FILE,
@@ -41,6 +42,7 @@ pub fn command() -> Command {
 }
 
 pub fn run(settings: &Settings) -> Result<(), Failure> {
+    let width = ALL.iter().map(|setting| setting.name.len()).max().unwrap_or_default();
     for setting in ALL {
         let value = match (settings.text(setting), settings.printed(setting)) {
             (None, _) if setting.is_secret() => "not set".into(),
@@ -49,8 +51,8 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
             (Some(_), Some(text)) => text.escape_debug().to_string(),
         };
         match settings.origin(setting) {
-            Some(origin) => say(format_args!("{:<24}{value}  ({})", setting.name, origin.place()))?,
-            None => say(format_args!("{:<24}{value}", setting.name))?,
+            Some(origin) => say(format_args!("{:<width$}  {value}  ({})", setting.name, origin.place()))?,
+            None => say(format_args!("{:<width$}  {value}", setting.name))?,
         }
     }
     say("")?;
@@ -94,6 +96,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     }
     match findings.wrong.len() {
         0 => say("all is well"),
+        n if findings.by_setting => Err(Failure::Usage(counted(n, "thing is wrong", "things are wrong"))),
         n => Err(Failure::Failed(counted(n, "thing can't be used", "things can't be used"))),
     }
 }
@@ -108,6 +111,15 @@ struct Findings {
     fine: Vec<String>,
     notes: Vec<String>,
     wrong: Vec<String>,
+    /// Whether a setting itself is wrong: a start would end with 2, and systemd not try again.
+    by_setting: bool,
+}
+
+impl Findings {
+    fn wrong_setting(&mut self, error: &SettingError) {
+        self.wrong.push(error.to_string());
+        self.by_setting = true;
+    }
 }
 
 fn keys(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
@@ -123,7 +135,7 @@ fn keys(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     }
     match settings.keyring(false, &mut ask::passphrase) {
         Ok(keys) => findings.fine.push(format!("tokens are signed with {}", keys.algorithm())),
-        Err(e) => findings.wrong.push(e.to_string()),
+        Err(e) => findings.wrong_setting(&e),
     }
     Ok(())
 }
@@ -136,7 +148,7 @@ fn certificate(settings: &Settings, findings: &mut Findings) -> bool {
             findings.fine.push(format!("TLS is spoken, with a certificate {}", identity.summary()));
             findings.notes.extend(identity.doubts());
         }
-        Err(e) => findings.wrong.push(e.to_string()),
+        Err(e) => findings.wrong_setting(&e),
     }
     true
 }

@@ -6,6 +6,7 @@ mod allocator;
 pub mod ask;
 pub mod backup;
 pub mod check;
+pub mod config;
 pub mod failure;
 pub mod health;
 pub mod import;
@@ -22,8 +23,9 @@ pub mod token;
 use crate::{
     cli::failure::Failure,
     config::{
+        layers::Sources,
         settings::{self, LOG_FORMAT, LOG_LEVEL},
-        sources::{Settings, Sources},
+        sources::Settings,
         value::{self},
     },
     logging,
@@ -75,6 +77,7 @@ fn command() -> Command {
         .args(settings::arguments())
         .subcommand(serve::command())
         .subcommand(check::command())
+        .subcommand(config::command())
         .subcommand(health::command())
         .subcommand(account::command())
         .subcommand(monitor::command())
@@ -95,7 +98,8 @@ Examples:
   propromo-chat serve --listen 0.0.0.0:1993          serve every address
   propromo-chat talk http://localhost:1993 ann@example.org lobby
 
-Every setting is an environment variable, a line in ./.env, or a flag: see `propromo-chat serve --help`.
+Every setting is a flag, an environment variable, or a line in ./.env or in a settings file (`propromo-chat config
+init` writes one): see `propromo-chat serve --help`.
 Exit codes: 0 done, 1 failed, 2 the command line or a setting is wrong.";
 
 fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
@@ -108,6 +112,9 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     }
     if name == login::NAME {
         return login::run(of_command);
+    }
+    if name == config::NAME {
+        return config::run(of_command);
     }
     if name == talk::NAME {
         return talk::run(of_command);

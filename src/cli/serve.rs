@@ -6,11 +6,7 @@ use super::{
 };
 use crate::{
     auth::keys::error::KeyError,
-    config::{
-        Config, ceilings, settings,
-        sources::{Settings, Sources},
-        value::Database,
-    },
+    config::{Config, ceilings, layers::Sources, settings, sources::Settings, value::Database},
     server::{Server, reload},
     store::{
         accounts::Accounts,
@@ -42,6 +38,7 @@ pub fn command() -> Command {
 pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, String>) -> Result<(), Failure> {
     let demo = matches.get_flag("demo");
     let config = settings.config(demo, &mut ask::passphrase)?;
+    tracing::info!("settings: {}", settings.summary());
     ceilings::raise_file_limit();
     let of_the_certificate = config.tls.iter().flat_map(|identity| identity.doubts());
     let need = ceilings::Need::of_connections(config.tls.is_some());

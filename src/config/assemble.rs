@@ -280,7 +280,7 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sources::Sources;
+    use super::super::layers::Sources;
     use super::*;
 
     fn settings(environment: &[(&str, &str)]) -> Settings {

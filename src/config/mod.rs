@@ -1,4 +1,4 @@
-//! Every setting, checked and usable. What may be set is [`settings`]' matter, what the user typed [`sources`]'.
+//! Every setting, checked and usable. What may be set is [`settings`]' matter, what the user typed [`layers`] and [`sources`]'.
 
 pub mod assemble;
 pub mod ceilings;
@@ -7,12 +7,14 @@ pub mod doors;
 mod dotenv;
 pub mod endpoint;
 pub mod error;
+pub mod layers;
 mod misspelt;
 mod mistaken;
 pub mod origin;
 pub mod quantity;
 pub mod secret_file;
 pub mod settings;
+pub mod settings_file;
 pub mod signing;
 pub mod sources;
 pub mod value;

@@ -1,7 +1,7 @@
 //! Where the value of a setting came from.
 
 use super::settings;
-use std::fmt;
+use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 
 /// Where a value came from.
 #[derive(Clone, Debug)]
@@ -9,6 +9,21 @@ pub struct Origin {
     pub(super) layer: Layer,
     /// The name that was used: an alias, or `NAME_FILE`.
     pub(super) variable: String,
+    /// Where in the settings file.
+    pub(super) at: Option<At>,
+}
+
+/// A place in the settings file.
+#[derive(Clone, Debug)]
+pub struct At {
+    pub(super) path: Arc<Path>,
+    pub(super) line: usize,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} of {}", self.line, self.path.display())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,20 +32,42 @@ pub(super) enum Layer {
     Environment,
     Credential,
     DotEnv,
+    File,
     StateDirectory,
     Default,
 }
 
 impl Origin {
+    pub(super) fn new(layer: Layer, variable: impl Into<String>) -> Origin {
+        Origin { layer, variable: variable.into(), at: None }
+    }
+
+    /// Whether nobody chose the value.
+    pub fn is_default(&self) -> bool {
+        self.layer == Layer::Default
+    }
+
     /// The place alone, in a word or two.
-    pub fn place(&self) -> &'static str {
-        match self.layer {
+    pub fn place(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self.layer {
             Layer::Flag => "flag",
             Layer::Environment => "environment",
             Layer::Credential => "systemd credential",
             Layer::DotEnv => ".env",
+            Layer::File => return self.at.as_ref().map_or("the settings file".into(), |at| at.to_string().into()),
             Layer::StateDirectory => "systemd state directory",
             Layer::Default => "default",
+        })
+    }
+
+    /// The place, without a line, and the name as it is written there.
+    pub(super) fn heading(&self) -> (Cow<'static, str>, String) {
+        let name = &self.variable;
+        match (self.layer, &self.at) {
+            (Layer::File, Some(at)) => (at.path.display().to_string().into(), settings::key(name)),
+            (Layer::Flag, _) => ("flags".into(), format!("--{}", settings::flag(name))),
+            (Layer::Credential, _) => ("systemd credentials".into(), name.clone()),
+            _ => (self.place(), name.clone()),
         }
     }
 }
@@ -43,6 +80,7 @@ impl fmt::Display for Origin {
             Layer::Environment => write!(f, "{variable} in the environment"),
             Layer::Credential => write!(f, "the systemd credential {variable}"),
             Layer::DotEnv => write!(f, "{variable} in .env"),
+            Layer::File => write!(f, "{} in {}", settings::key(variable), self.place()),
             Layer::StateDirectory => write!(f, "{variable}, from STATE_DIRECTORY,"),
             Layer::Default => write!(f, "{variable}, by default,"),
         }

@@ -27,6 +27,8 @@ pub struct Setting {
 pub enum Form {
     Address,
     Directory,
+    /// The path of a file.
+    File,
     Database,
     Storage,
     /// Never shown, and given by environment or file only: every user of the machine can read a flag.
@@ -78,6 +80,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 settings! {
+    CONFIG: Form::File, "/etc/propromo-chat/config.toml", "the settings file (TOML): below flags, environment and `.env`; `propromo-chat config init` writes one; the usual one may be missing";
     LISTEN or PORT: Form::Address, "127.0.0.1:1993", "address and port of every door; a port alone is on loopback, port 0 picks a free one";
     LISTEN_ALL: Form::Switch, "false", "whether a port without a host is every IPv4 address instead of loopback, as in the image";
     ADMIN_LISTEN: Form::Address, "", "address for `/metrics`; the health paths `/healthz` and `/readyz` are there and on `LISTEN`";
@@ -178,7 +181,7 @@ impl Form {
     pub fn check(&self, text: &str) -> Result<(), Expected> {
         match self {
             Form::Address => value::address(text).map(drop),
-            Form::Directory | Form::Secret | Form::Pem => Ok(()),
+            Form::Directory | Form::File | Form::Secret | Form::Pem => Ok(()),
             Form::Database => value::database(text, Path::new("")).map(drop),
             Form::Storage => value::storage(text).map(drop),
             Form::Seconds(_) | Form::Wait(_) => self.time(text).map(drop),
@@ -225,10 +228,34 @@ impl Form {
         scale.parse(text).map(|amount| scale.format(amount))
     }
 
+    /// Whether its text may be several entries, separated by commas.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Form::Origins | Form::Networks | Form::Doors | Form::Words(_))
+    }
+
+    /// What a text of this form is.
+    pub fn described(&self) -> String {
+        match self {
+            Form::Directory => "The path of a directory.".into(),
+            Form::File => "The path of a file.".into(),
+            Form::Secret => "Secret: the text itself, or the path of a file that holds it.".into(),
+            Form::Pem => "The path of a PEM file, or its text.".into(),
+            Form::Words(words) => format!("A list of some of {}, or one text with commas.", words.join(", ")),
+            _ if self.is_list() => "A list of texts, or one text with commas.".into(),
+            Form::LogFilter => "A level, or a filter of `tracing`.".into(),
+            // What no text can be is what `check` says to a text that nothing is.
+            _ => self.check("\u{1}").err().map_or_else(String::new, |expected| {
+                let mut letters = expected.chars();
+                letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
+            }),
+        }
+    }
+
     fn placeholder(&self) -> &'static str {
         match self {
             Form::Address => "ADDRESS:PORT",
             Form::Directory => "DIRECTORY",
+            Form::File => "FILE",
             Form::Database | Form::Storage | Form::Endpoint => "URL",
             Form::Secret | Form::Pem => "PATH",
             Form::Seconds(_) | Form::Wait(_) | Form::Window => "TIME",
@@ -246,13 +273,23 @@ impl Form {
     }
 }
 
-/// Whether a variable of this name, or `NAME_FILE`, is a setting.
-pub fn is_variable(name: &str) -> bool {
-    ALL.iter().any(|setting| {
+/// The setting that a variable of this name, or `NAME_FILE`, sets.
+pub fn of_variable(name: &str) -> Option<&'static Setting> {
+    ALL.iter().copied().find(|setting| {
         setting.names().any(|known| {
             name.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest == "_FILE" && setting.may_be_a_file())
         })
     })
+}
+
+/// Whether a variable of this name, or `NAME_FILE`, is a setting.
+pub fn is_variable(name: &str) -> bool {
+    of_variable(name).is_some()
+}
+
+/// The key of a variable in the settings file: `MESSAGE_RATE` is `message_rate`.
+pub fn key(variable: &str) -> String {
+    variable.to_ascii_lowercase()
 }
 
 /// The flag of a variable, without its dashes: `MESSAGE_RATE` is `message-rate`.
@@ -299,8 +336,8 @@ pub fn arguments() -> impl Iterator<Item = clap::Arg> {
 /// The part of `--help` that explains the settings.
 pub fn help() -> String {
     let mut help = String::from(
-        "Settings (a flag, else the environment variable of that name, else the line in ./.env; \
-         MESSAGE_RATE is --message-rate):\n",
+        "Settings (a flag, else the environment variable of that name, else the line in ./.env, else the one in the \
+         settings file; MESSAGE_RATE is --message-rate):\n",
     );
     for setting in ALL {
         let variable = flag_variables(setting).swap_remove(0);

@@ -136,7 +136,7 @@ fn create_secret(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sources::Sources;
+    use super::super::layers::Sources;
     use super::*;
     use std::{os::unix::fs::PermissionsExt, thread};
 

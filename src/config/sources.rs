@@ -1,67 +1,27 @@
-//! Settings as the user gave them: flag over environment over credential over `.env` over default.
+//! Settings as the user gave them, chosen: flag over environment over credential over `.env` over settings file over default.
 
 use super::{
-    dotenv::{self, DotEnv},
+    dotenv,
     endpoint::WebhookUrl,
     error::SettingError,
-    misspelt,
+    layers::{Found, Sources},
     mistaken::Mistake,
     origin::{Layer, Origin},
     secret_file::{self, readable_by_others},
-    settings::{self, ALL, DATA_DIR, Form, Setting},
+    settings::{self, ALL, CONFIG, DATA_DIR, Form, Setting},
+    settings_file::{self, SettingsFile},
     value::Expected,
 };
 use crate::{auth::pem::is_pem, redact};
-use std::{
-    collections::HashMap,
-    env,
-    ffi::{OsStr, OsString},
-    path::{Path, PathBuf},
-};
-
-/// Where settings may come from, gathered but not judged.
-#[derive(Default)]
-pub struct Sources {
-    /// By variable: `--message-rate` is `MESSAGE_RATE`.
-    pub flags: HashMap<String, String>,
-    pub environment: HashMap<OsString, OsString>,
-    pub dotenv: DotEnv,
-}
-
-impl Sources {
-    /// The flags, this process's environment, and `.env` in the current directory.
-    ///
-    /// Fails if there is a `.env` that can't be read.
-    pub fn gather(flags: HashMap<String, String>) -> Result<Sources, SettingError> {
-        let dotenv = dotenv::read(Path::new(".env"), |name| env::var(name).ok())?;
-        Ok(Sources { flags, environment: env::vars_os().collect(), dotenv })
-    }
-
-    fn environment(&self, variable: &str) -> Result<Option<&str>, SettingError> {
-        let value = self.environment.get(OsStr::new(variable));
-        value
-            .map(|value| {
-                value.to_str().ok_or_else(|| SettingError(format!("{variable} in the environment is no UTF-8")))
-            })
-            .transpose()
-    }
-
-    fn get(&self, layer: Layer, variable: &str) -> Result<Option<&str>, SettingError> {
-        let text = match layer {
-            Layer::Flag => self.flags.get(variable).map(String::as_str),
-            Layer::Environment => self.environment(variable)?,
-            Layer::DotEnv => self.dotenv.values.get(variable).map(String::as_str),
-            Layer::Credential | Layer::StateDirectory | Layer::Default => None,
-        };
-        Ok(text.filter(|text| !text.trim().is_empty()))
-    }
-}
+use std::{borrow::Cow, collections::HashMap, env, path::Path, sync::Arc};
 
 /// Every setting that has a value, as text, and where it came from.
 pub struct Settings {
     given: HashMap<&'static str, Given>,
     /// What is allowed but unwise.
     pub warnings: Vec<String>,
+    /// The settings file that was read.
+    file: Option<Arc<Path>>,
 }
 
 struct Given {
@@ -69,97 +29,99 @@ struct Given {
     origin: Origin,
 }
 
+impl Sources {
+    /// The flags, this process's environment, `.env` in the current directory, and the settings file.
+    ///
+    /// Fails if one of the files is there and can't be read.
+    pub fn gather(flags: HashMap<String, String>) -> Result<Sources, SettingError> {
+        let dotenv = dotenv::read(Path::new(".env"), |name| env::var(name).ok())?;
+        let mut sources =
+            Sources { flags, environment: env::vars_os().collect(), dotenv, file: SettingsFile::default() };
+        sources.read_file()?;
+        Ok(sources)
+    }
+
+    /// Reads the settings file that the other sources name, or the usual one.
+    pub(super) fn read_file(&mut self) -> Result<(), SettingError> {
+        if let Some((path, origin)) = Settings::one(&CONFIG, self)? {
+            self.file = settings_file::read(Path::new(&path), &origin)?;
+        }
+        Ok(())
+    }
+}
+
 impl Settings {
     /// Chooses each setting's value. Reads the files that `NAME_FILE` and systemd credentials name.
     ///
     /// Fails if a secret is given twice, or its file can't be read, or a flag shows a password to everybody.
     pub fn resolve(sources: &Sources) -> Result<Settings, SettingError> {
-        let mut settings = Settings { given: HashMap::new(), warnings: Vec::new() };
+        let mut settings =
+            Settings { given: HashMap::new(), warnings: Vec::new(), file: sources.path(Layer::File).map(Arc::from) };
         for setting in ALL {
             if let Some(given) = settings.choose(setting, sources)? {
                 settings.given.insert(setting.name, given);
             }
         }
-        settings.warnings.extend(misspelt_names(sources));
+        settings.warnings.extend(sources.misspelt_names());
         settings.warnings.extend(sources.dotenv.doubts.iter().cloned());
         Ok(settings)
     }
 
-    fn choose(&mut self, setting: &'static Setting, sources: &Sources) -> Result<Option<Given>, SettingError> {
-        for layer in [Layer::Flag, Layer::Environment, Layer::Credential, Layer::DotEnv] {
-            for name in setting.names() {
-                let given = match layer {
-                    Layer::Credential => credential(setting, name, sources)?,
-                    _ => self.in_layer(setting, name, layer, sources)?,
-                };
-                if given.is_some() {
-                    return Ok(given);
-                }
-            }
-        }
-        if setting.name == DATA_DIR.name
-            && let Some(directories) = sources.environment("STATE_DIRECTORY")?
-            && let Some(first) = directories.split(':').find(|d| !d.is_empty())
-        {
-            let origin = Origin { layer: Layer::StateDirectory, variable: setting.name.into() };
-            return Ok(Some(Given { text: first.into(), origin }));
-        }
-        let origin = Origin { layer: Layer::Default, variable: setting.name.into() };
-        Ok((!setting.default.is_empty()).then(|| Given { text: setting.default.into(), origin }))
+    /// One setting alone, for what has to be known before the others.
+    pub(super) fn one(setting: &'static Setting, sources: &Sources) -> Result<Option<(String, Origin)>, SettingError> {
+        let mut settings = Settings { given: HashMap::new(), warnings: Vec::new(), file: None };
+        Ok(settings.choose(setting, sources)?.map(|given| (given.text, given.origin)))
     }
 
-    fn in_layer(
+    fn choose(&mut self, setting: &'static Setting, sources: &Sources) -> Result<Option<Given>, SettingError> {
+        for layer in [Layer::Flag, Layer::Environment, Layer::Credential, Layer::DotEnv, Layer::File] {
+            for name in setting.names() {
+                if let Some((found, origin)) = sources.find(layer, setting, name)? {
+                    return self.take(setting, found, origin, sources).map(Some);
+                }
+            }
+        }
+        let (text, layer) = match sources.state_directory()?.filter(|_| setting.name == DATA_DIR.name) {
+            Some(directory) => (directory, Layer::StateDirectory),
+            None => (setting.default, Layer::Default),
+        };
+        let given = Given { text: text.to_owned(), origin: Origin::new(layer, setting.name) };
+        Ok((!given.text.is_empty()).then_some(given))
+    }
+
+    fn take(
         &mut self,
         setting: &Setting,
-        name: &str,
-        layer: Layer,
+        found: Found,
+        origin: Origin,
         sources: &Sources,
-    ) -> Result<Option<Given>, SettingError> {
-        let direct = sources.get(layer, name)?;
-        let file_variable = format!("{name}_FILE");
-        let file = if setting.may_be_a_file() { sources.get(layer, &file_variable)? } else { None };
-        match (direct, file) {
-            (None, None) => Ok(None),
-            (Some(_), Some(_)) => {
-                let (one, other) = (Origin { layer, variable: name.into() }, Origin { layer, variable: file_variable });
-                Err(SettingError(format!("{one} and {other} are both given; give one of them")))
-            }
-            (Some(text), None) => {
-                let origin = Origin { layer, variable: name.into() };
-                if layer == Layer::Flag && redact::has_password(text) {
-                    return Err(SettingError(format!(
-                        "{origin} holds a password, which every user of this machine could read; \
-                         set {name} in the environment or give --{}",
-                        settings::flag(&file_variable)
-                    )));
+    ) -> Result<Given, SettingError> {
+        let text = match found {
+            Found::Text(text) => {
+                if origin.layer == Layer::Flag {
+                    shown_to_everybody(setting, &text, &origin)?;
                 }
-                if layer == Layer::Flag && matches!(setting.form, Form::Pem) && is_pem(text) {
-                    return Err(SettingError(format!(
-                        "{origin} holds PEM text, which every user of this machine could read; give the path of a file"
-                    )));
+                if holds_secret(setting, &text) && sources.path(origin.layer).is_some_and(readable_by_others) {
+                    self.warnings.push(format!("every user of this machine can read {origin}; chmod 600 it"));
                 }
-                if layer == Layer::DotEnv && setting.is_secret() && readable_by_others(Path::new(".env")) {
-                    self.warnings.push(format!("every user of this machine can read {name} in .env; chmod 600 it"));
-                }
-                Ok(Some(Given { text: text.into(), origin }))
+                text
             }
             // Read where it is used, and again when it has been renewed.
-            (None, Some(path)) if matches!(setting.form, Form::Pem) => {
-                Ok(Some(Given { text: path.into(), origin: Origin { layer, variable: file_variable } }))
-            }
-            (None, Some(path)) => {
-                let (path, origin) = (Path::new(path), Origin { layer, variable: file_variable });
-                let text = secret_file::read(path, &origin)?;
+            Found::File(path) if matches!(setting.form, Form::Pem) => path.to_string_lossy().into_owned(),
+            Found::File(path) => {
+                let text = secret_file::read(&path, &origin)?;
                 let public = text.contains("-----BEGIN") && !text.contains("PRIVATE");
-                if !public && readable_by_others(path) {
+                // Nobody else can look into the directory of credentials.
+                if !public && origin.layer != Layer::Credential && readable_by_others(&path) {
                     self.warnings.push(format!(
                         "every user of this machine can read {}, the file of {origin}; chmod 600 it",
                         path.display()
                     ));
                 }
-                Ok(Some(Given { text, origin }))
+                text
             }
-        }
+        };
+        Ok(Given { text, origin })
     }
 
     /// The text of a setting, if it has one.
@@ -174,7 +136,7 @@ impl Settings {
 
     /// Whether a setting has a value that somebody chose.
     pub fn is_given(&self, setting: &Setting) -> bool {
-        self.origin(setting).is_some_and(|origin| origin.layer != Layer::Default)
+        self.origin(setting).is_some_and(|origin| !origin.is_default())
     }
 
     /// Reads a setting that has a default.
@@ -211,6 +173,24 @@ impl Settings {
         self.origin(setting).map_or_else(|| setting.name.to_owned(), Origin::to_string)
     }
 
+    /// What was read from where, in one line: names, no values.
+    pub fn summary(&self) -> String {
+        let mut places: Vec<(Cow<'static, str>, Vec<String>)> = Vec::new();
+        let file = self.file.iter().map(|path| (Cow::Owned(path.display().to_string()), None));
+        let given = ALL.iter().filter_map(|setting| self.origin(setting)).filter(|origin| !origin.is_default());
+        for (place, name) in given.map(Origin::heading).map(|(place, name)| (place, Some(name))).chain(file) {
+            match places.iter_mut().find(|(known, _)| *known == place) {
+                Some((_, names)) => names.extend(name),
+                None => places.push((place, name.into_iter().collect())),
+            }
+        }
+        let said = places.into_iter().map(|(place, names)| match names.is_empty() {
+            true => format!("none from {place}"),
+            false => format!("{} from {place}", names.join(", ")),
+        });
+        said.chain(["all others by default".to_owned()]).collect::<Vec<_>>().join("; ")
+    }
+
     /// The text of a setting as it may be shown: not if secret, without the password of a URL.
     pub fn shown(&self, setting: &Setting) -> Option<String> {
         let text = self.text(setting).filter(|_| !setting.is_secret())?;
@@ -231,47 +211,33 @@ impl Settings {
     }
 }
 
-/// A sentence for each name that is nearly a setting's.
-fn misspelt_names(sources: &Sources) -> Vec<String> {
-    let environment =
-        sources.environment.keys().filter_map(|name| name.to_str()).map(|name| (name, Layer::Environment));
-    let dotenv = sources.dotenv.values.keys().map(|name| (name.as_str(), Layer::DotEnv));
-    let mut sentences: Vec<_> = environment
-        .chain(dotenv)
-        .filter_map(|(name, layer)| {
-            let meant = misspelt::meant(name)?;
-            let origin = Origin { layer, variable: name.into() };
-            Some(format!("{origin} is no setting and changes nothing; did you mean {meant}?"))
-        })
-        .collect();
-    sentences.sort();
-    sentences
+/// Fails if a flag holds what must not be in one.
+fn shown_to_everybody(setting: &Setting, text: &str, origin: &Origin) -> Result<(), SettingError> {
+    if redact::has_password(text) {
+        let name = &origin.variable;
+        return Err(SettingError(format!(
+            "{origin} holds a password, which every user of this machine could read; set {name} in the environment or \
+             give --{}",
+            settings::flag(&format!("{name}_FILE"))
+        )));
+    }
+    if matches!(setting.form, Form::Pem) && is_pem(text) {
+        return Err(SettingError(format!(
+            "{origin} holds PEM text, which every user of this machine could read; give the path of a file"
+        )));
+    }
+    Ok(())
 }
 
-/// A systemd credential (`LoadCredential=`): a file in a directory that only this service can read.
-fn credential(setting: &Setting, name: &str, sources: &Sources) -> Result<Option<Given>, SettingError> {
-    let Some(directory) = sources.environment("CREDENTIALS_DIRECTORY")?.filter(|d| !d.is_empty()) else {
-        return Ok(None);
-    };
-    if !setting.may_be_a_file() {
-        return Ok(None);
-    }
-    for variable in [name.to_owned(), name.to_ascii_lowercase()] {
-        let path = PathBuf::from(directory).join(&variable);
-        if path.exists() {
-            let origin = Origin { layer: Layer::Credential, variable };
-            if matches!(setting.form, Form::Pem) {
-                return Ok(Some(Given { text: path.to_string_lossy().into_owned(), origin }));
-            }
-            return Ok(Some(Given { text: secret_file::read(&path, &origin)?, origin }));
-        }
-    }
-    Ok(None)
+/// Whether who reads `text` learns a secret.
+fn holds_secret(setting: &Setting, text: &str) -> bool {
+    let hidden = setting.is_secret() || matches!(setting.form, Form::Endpoint);
+    hidden || redact::has_password(text) || is_pem(text) && text.contains("PRIVATE")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::*;
+    use super::super::{dotenv::DotEnv, settings::*};
     use super::*;
     use proptest::prelude::*;
     use std::{fs, io::Write, os::unix::fs::PermissionsExt};
@@ -282,6 +248,7 @@ mod tests {
             flags: owned(flags),
             environment: environment.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
             dotenv: DotEnv { values: owned(dotenv), doubts: Vec::new() },
+            file: SettingsFile::default(),
         }
     }
 
@@ -308,6 +275,54 @@ mod tests {
         assert_eq!(text(resolve(&[], layers[1], layers[2])).as_deref(), Some("2"));
         assert_eq!(text(resolve(&[], &[], layers[2])).as_deref(), Some("3"));
         assert_eq!(text(resolve(&[], &[], &[])).as_deref(), Some("64KiB"));
+    }
+
+    #[test]
+    fn the_settings_file_is_below_dotenv_and_above_the_state_directory() {
+        let file = secret_in_a_file("max_body = 4\nmax_head = \"5KiB\"\ndata_dir = \"/srv\"\n", 0o644);
+        let path = file.path().to_str().unwrap();
+        let mut sources = sources(&[], &[("CONFIG", path), ("STATE_DIRECTORY", "/var/lib/chat")], &[("MAX_BODY", "3")]);
+        sources.read_file().unwrap();
+        let settings = Settings::resolve(&sources).unwrap();
+        assert_eq!(settings.text(&MAX_BODY), Some("3"));
+        assert_eq!(settings.text(&MAX_HEAD), Some("5KiB"));
+        assert_eq!(settings.text(&DATA_DIR), Some("/srv"));
+        assert_eq!(settings.name_of(&MAX_HEAD), format!("max_head in line 2 of {path}"));
+        assert_eq!(
+            settings.summary(),
+            format!(
+                "CONFIG from environment; data_dir, max_head from {path}; MAX_BODY from .env; all others by default"
+            )
+        );
+        assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+    }
+
+    #[test]
+    fn only_the_usual_settings_file_may_be_missing() {
+        let mut named = sources(&[("CONFIG", "/nowhere/config.toml")], &[], &[]);
+        let error = named.read_file().unwrap_err().to_string();
+        assert!(error.starts_with("--config names /nowhere/config.toml, which can't be read: "), "{error}");
+        let usual = Origin::new(Layer::Default, "CONFIG");
+        assert!(settings_file::read(Path::new("/nowhere/config.toml"), &usual).unwrap().path.is_none());
+        let directory = tempfile::tempdir().unwrap();
+        let error = settings_file::read(directory.path(), &usual).unwrap_err().to_string();
+        assert!(error.contains("exists, but can't be read") && error.contains("--config /dev/null"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_in_a_settings_file_that_everybody_can_read_is_warned_of() {
+        for (text, mode, warned) in [
+            ("jwt_private_key = \"s3cret\"", 0o644, true),
+            ("jwt_private_key = \"s3cret\"", 0o640, false),
+            ("database_url = \"postgres://a:s3cret@db/x\"", 0o644, true),
+        ] {
+            let file = secret_in_a_file(text, mode);
+            let mut sources = sources(&[("CONFIG", file.path().to_str().unwrap())], &[], &[]);
+            sources.read_file().unwrap();
+            let warnings = Settings::resolve(&sources).unwrap().warnings;
+            assert_eq!(warnings.len(), usize::from(warned), "{text}: {warnings:?}");
+            assert!(!warnings.concat().contains("s3cret"));
+        }
     }
 
     #[test]

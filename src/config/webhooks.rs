@@ -62,7 +62,7 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sources::Sources;
+    use super::super::layers::Sources;
     use super::*;
 
     const SECRET: (&str, &str) = ("WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");

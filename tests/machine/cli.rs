@@ -310,7 +310,7 @@ fn check_says_what_is_wrong_with_a_key_and_what_to_do() {
     ];
     for (key, sentence) in cases {
         let (said, code) = checked(&Server::with().env("JWT_PRIVATE_KEY", key));
-        assert_eq!(code, Some(1), "{said}");
+        assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(&format!("wrong: {sentence}")) && !said.contains("rubbish"), "{said}");
     }
     let public = "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----";

@@ -16,4 +16,5 @@ mod protocol_document;
 mod proxies;
 mod release;
 mod security_document;
+mod settings_file;
 mod systemd;

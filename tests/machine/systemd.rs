@@ -2,7 +2,7 @@
 //! them. Needs `strace`, `systemd-analyze`, `systemd-sysusers` and `systemctl`, but no systemd that runs.
 
 use rusqlite::TransactionBehavior;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,11 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
-        unix::{fs::PermissionsExt, net::UnixDatagram, process::CommandExt},
+        unix::{
+            fs::{MetadataExt, PermissionsExt},
+            net::UnixDatagram,
+            process::CommandExt,
+        },
     },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -507,7 +511,19 @@ fn what_is_installed_is_complete_and_nobody_elses_business() {
     for wanted in ["multi-user.target.wants/propromo-chat.service", "sockets.target.wants/propromo-chat.socket"] {
         assert!(path("etc/systemd/system").join(wanted).is_symlink(), "{wanted} is not enabled");
     }
-    assert!(fs::read_to_string(path("etc/passwd")).expect("users").contains("propromo-chat:"));
+    let users = fs::read_to_string(path("etc/passwd")).expect("users");
+    let user = users.lines().find(|line| line.starts_with("propromo-chat:")).expect("the user");
+    if geteuid().is_root() {
+        // The server's user reads the settings file there, but no key.
+        let group: u32 = user.split(':').nth(3).and_then(|gid| gid.parse().ok()).expect("its group");
+        let written =
+            Server::with().run(&["config", "init", &path("etc/propromo-chat/config.toml").display().to_string()]);
+        assert!(written.status.success(), "{written:?}");
+        let of_group = |name: &str| (fs::metadata(path(name)).expect(name).gid() == group, mode(name));
+        assert_eq!(of_group("etc/propromo-chat"), (true, 0o750));
+        assert_eq!(of_group("etc/propromo-chat/config.toml"), (true, 0o640));
+        assert_eq!(of_group("etc/propromo-chat/jwt.key"), (false, 0o600));
+    }
 }
 
 #[test]

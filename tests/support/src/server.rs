@@ -240,6 +240,8 @@ impl Server {
         let data_dir = dir.path().join("data");
         let setup = Setup { dir, demo: true, variables: Vec::new(), flags: Vec::new(), open_files: None, user: None };
         setup
+            // Not what this machine's own server reads.
+            .env("CONFIG", "/dev/null")
             .env("LISTEN", "127.0.0.1:0")
             .env("DATA_DIR", data_dir)
             .env("JWT_PRIVATE_KEY", SECRET)
