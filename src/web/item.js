@@ -2,6 +2,7 @@
 
 import { avatar, el } from './dom.js';
 import { isPictures, markup } from './markup.js';
+import { mentionsIn } from './mentions.js';
 import { snippet } from './message.js';
 
 const LONG = 1_600; // characters, or
@@ -87,7 +88,11 @@ function fill(item, message, room) {
   }
   item.unknown = Boolean(message.answers && !room.find(message.answers));
   if (message.answers) body.append(quoteOf(message, room));
-  body.append(textOf(message.text));
+  body.append(textOf(message.text, mentionsIn(room)));
+  for (const mention of body.querySelectorAll('.mention')) {
+    if (room.isMe(mention.textContent.slice(1))) mention.classList.add('me');
+  }
+  item.classList.toggle('mentioned', Boolean(body.querySelector('.mention.me')));
   if (message.edited) {
     const when = `Edited ${moment.format(message.edited)}`;
     body.append(el('p', { className: 'edited muted', title: when }, '(edited)'));
@@ -133,8 +138,8 @@ export function namesOf(users, room) {
   return new Intl.ListFormat('en').format(names);
 }
 
-function textOf(text) {
-  const node = el('div', { className: isPictures(text) ? 'text pictures' : 'text', dir: 'auto' }, markup(text));
+function textOf(text, mention) {
+  const node = el('div', { className: isPictures(text) ? 'text pictures' : 'text', dir: 'auto' }, markup(text, mention));
   if (text.length <= LONG && text.split('\n', TALL + 1).length <= TALL) return node;
   node.classList.add('folded');
   const fold = el('button', { className: 'unfold', type: 'button', ariaExpanded: 'false' }, 'Show the whole message');

@@ -1,76 +1,211 @@
-// Message text to DOM nodes: links, `code`, fenced blocks. Text is only ever put in as text.
+// Message text to DOM nodes, with the Markdown that people write in chats. Text is only ever put in as text.
+
+import { EMOJI } from './emoji.js';
+import { link, linkEnd } from './links.js';
 
 const FENCE = '\x60\x60\x60'; // three backticks
-const LANGUAGE = /^[\w+#.-]*[^\S\n]*\n/;
+const LANGUAGE = /^([\w+#.-]{0,30})[^\S\n]*\n/;
 
+const QUOTED = /^ {0,3}> ?/;
+const LISTED = /^( {0,12})(?:[-*+]|(\d{1,3})[.)]) +(?=\S)/;
+const DEEPEST = 4; // quotes in quotes, lists in lists
+const NESTED = 6; // emphasis in emphasis
+
+// What may begin something, by its first characters.
+const START = /\\[\\*_~`]|`+|\*\*|__|~~|[*_~[:@]|\bhttps?:\/\//giu;
+const EMPHASIS = { '**': 'strong', __: 'strong', '~~': 's', '*': 'em', _: 'em' };
 // Direction marks and overrides end a link: they could make it read as another address.
-const INLINE = /`([^`\n]+)`|\bhttps?:\/\/[^\s<>"`\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069]+/giu;
-const TRAILING = '.,;:!?\'*_~…';
+const URL_TEXT = /https?:\/\/[^\s<>"\x60\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069]+/iuy;
+const LABELLED = /\[([^[\]\n]{1,300})\]\((https?:\/\/(?:[^\s()<>"\x60\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069]|\([^\s()<>]*\))+)\)/iuy;
+const NAMED = /:([\w+-]{1,32}):/y;
+const WORD = /[\p{L}\p{N}_]/u;
 
 const PICTURES = /^(?:\p{RGI_Emoji}\s?){1,3}$/v;
+// More marks than these on one letter are no language; they would be drawn over other messages.
+const STACKED = /(\p{M}{6})\p{M}+/gu;
 
-/** What a message's text looks like, as nodes. */
-export function markup(text) {
+/** What a message's text looks like, as nodes. `mention(text, at)` gives how long the name is that an `@` begins. */
+export function markup(text, mention = () => 0) {
   const nodes = document.createDocumentFragment();
+  const calm = text.replace(STACKED, '$1');
   let done = 0;
   for (;;) {
-    const open = text.indexOf(FENCE, done);
-    const close = open < 0 ? -1 : text.indexOf(FENCE, open + FENCE.length);
+    const open = calm.indexOf(FENCE, done);
+    const close = open < 0 ? -1 : calm.indexOf(FENCE, open + FENCE.length);
     if (close < 0) break;
-    const code = text.slice(open + FENCE.length, close).replace(LANGUAGE, '').replace(/\n$/, '');
+    const inside = calm.slice(open + FENCE.length, close);
+    const [first, language] = inside.match(LANGUAGE) ?? ['', ''];
+    const code = inside.slice(first.length).replace(/\n$/, '');
     // The line breaks around a block belong to the fence.
-    inline(nodes, text.slice(done, open).replace(/\n$/, ''));
-    if (code) nodes.append(block(code));
+    blocks(nodes, calm.slice(done, open).replace(/\n$/, ''), mention, 0);
+    if (code) nodes.append(codeBlock(code, language));
     done = close + FENCE.length;
-    if (text[done] === '\n') done++;
+    if (calm[done] === '\n') done++;
   }
-  inline(nodes, text.slice(done));
+  blocks(nodes, calm.slice(done), mention, 0);
   return nodes;
 }
 
 /** Whether a text is nothing but a few emoji. */
-export const isPictures = (text) => text.length <= 40 && PICTURES.test(text.trim());
-
-function inline(nodes, text) {
-  let done = 0;
-  for (const match of text.matchAll(INLINE)) {
-    const [found, code] = match;
-    const node = code === undefined ? link(found) : leaf('code', code);
-    if (!node) continue;
-    nodes.append(text.slice(done, match.index), node);
-    done = match.index + (code === undefined ? node.textContent.length : found.length);
-  }
-  if (done < text.length) nodes.append(text.slice(done));
+export function isPictures(text) {
+  return text.length <= 100 && PICTURES.test(text.trim().replace(/:([\w+-]+):/g, (all, name) => EMOJI.get(name) ?? all));
 }
 
-function block(code) {
+/** Quotes, lists, and what is neither; line by line. */
+function blocks(nodes, text, mention, depth) {
+  if (!text) return;
+  const lines = text.split('\n');
+  const kindOf = (line) => (depth < DEEPEST ? (QUOTED.test(line) ? 'quote' : LISTED.test(line) ? 'list' : '') : '');
+  for (let from = 0, to = 0; from < lines.length; from = to) {
+    const kind = kindOf(lines[from]);
+    while (to < lines.length && kindOf(lines[to]) === kind) to++;
+    const run = lines.slice(from, to);
+    if (kind === 'quote') {
+      const quote = document.createElement('blockquote');
+      blocks(quote, run.map((line) => line.replace(QUOTED, '')).join('\n'), mention, depth + 1);
+      nodes.append(quote);
+    } else if (kind === 'list') {
+      nodes.append(list(run.map((line) => line.match(LISTED)), mention, depth));
+    } else {
+      inline(nodes, run.join('\n'), mention, 0);
+    }
+  }
+}
+
+/** A list of items as `LISTED` matched them, with those that are further in as lists of their own. */
+function list(items, mention, depth) {
+  const [, indent, number] = items[0];
+  const node = document.createElement(number ? 'ol' : 'ul');
+  if (number) node.start = Number(number);
+  for (let i = 0; i < items.length; ) {
+    const { 0: mark, input } = items[i++];
+    const item = document.createElement('li');
+    inline(item, input.slice(mark.length), mention, 0);
+    const further = i;
+    while (i < items.length && items[i][1].length > indent.length + 1) i++;
+    if (i > further && depth < DEEPEST) item.append(list(items.slice(further, i), mention, depth + 1));
+    else i = further;
+    node.append(item);
+  }
+  return node;
+}
+
+function codeBlock(code, language) {
   const pre = document.createElement('pre');
   pre.append(leaf('code', code));
   pre.dir = 'ltr';
   pre.tabIndex = 0; // so that the keyboard can scroll long lines
+  pre.role = 'group';
+  pre.ariaLabel = language ? `Code in ${language}` : 'Code';
+  if (language) pre.dataset.language = language;
   return pre;
 }
 
-function link(found) {
-  const text = found.slice(0, linkEnd(found));
-  if (!URL.canParse(text)) return null;
-  const a = leaf('a', text);
-  a.href = text;
-  a.target = '_blank';
-  a.rel = 'noopener noreferrer nofollow';
-  return a;
+function inline(nodes, text, mention, depth) {
+  const shut = new Set(); // marks that are closed nowhere further on
+  let done = 0;
+  let at = 0;
+  for (;;) {
+    START.lastIndex = at;
+    const start = START.exec(text);
+    if (!start) break;
+    at = start.index;
+    const found = element(text, at, start[0], { shut, depth, mention });
+    if (!found) {
+      at += start[0].length;
+      continue;
+    }
+    const [node, end] = found;
+    nodes.append(text.slice(done, at), node);
+    done = at = end;
+  }
+  if (done < text.length) nodes.append(text.slice(done));
 }
 
-/** Where a link ends: before the punctuation of the sentence around it, and before a `)` that it didn't open. */
-function linkEnd(url) {
-  let unopened = url.split(')').length - url.split('(').length;
-  let end = url.length;
-  for (; end > 0; end--) {
-    const last = url[end - 1];
-    if (last === ')' && unopened > 0) unopened--;
-    else if (!TRAILING.includes(last)) break;
+/** The node that begins here, and where it ends; nothing if it is plain text after all. */
+function element(text, at, start, { shut, depth, mention }) {
+  const [first] = start;
+  if (first === '\\') return [start[1], at + 2];
+  if (first === '\x60') return codeSpan(text, at, start);
+  if (first === '[') return labelled(text, at);
+  if (first === ':') return emoji(text, at);
+  if (first === '@') {
+    const length = WORD.test(text[at - 1] ?? '') ? 0 : mention(text, at);
+    return length ? [Object.assign(leaf('span', text.slice(at, at + length)), { className: 'mention' }), at + length] : null;
   }
-  return end;
+  if (first === 'h' || first === 'H') return address(text, at);
+  if (depth >= NESTED || shut.has(start) || !(start in EMPHASIS) || !opens(text, at, start)) return null;
+  const end = closing(text, at + start.length, start);
+  if (end < 0) {
+    shut.add(start);
+    return null;
+  }
+  const node = document.createElement(EMPHASIS[start]);
+  inline(node, text.slice(at + start.length, end), mention, depth + 1);
+  return [node, end + start.length];
+}
+
+function opens(text, at, mark) {
+  const next = text[at + mark.length];
+  const before = text[at - 1] ?? '';
+  // Not in a word: snake_case, 2*3*4.
+  return next !== undefined && /\S/.test(next) && next !== mark[0] && (mark === '**' || mark === '~~' || !WORD.test(before));
+}
+
+/** Where the mark that was opened before `from` is closed, outside of code. */
+function closing(text, from, mark) {
+  const single = mark.length === 1;
+  for (let at = from + 1; at < text.length; at++) {
+    if (text[at] === '\x60') {
+      const run = text.slice(at).match(/^\x60+/)[0];
+      at = (codeSpan(text, at, run)?.[1] ?? at + run.length) - 1;
+    } else if (text.startsWith(mark, at) && /\S/.test(text[at - 1])) {
+      if (single && text[at + 1] === mark) at++; // half of a longer mark
+      else if (!(single || mark === '__') || !WORD.test(text[at + mark.length] ?? '')) return at;
+    }
+  }
+  return -1;
+}
+
+/** Code on one line, between as many backticks as it begins with. */
+function codeSpan(text, at, ticks) {
+  const from = at + ticks.length;
+  const newline = text.indexOf('\n', from);
+  const line = text.slice(from, newline < 0 ? text.length : newline);
+  for (let end = line.indexOf(ticks); end >= 0; end = line.indexOf(ticks, end)) {
+    let after = end + ticks.length;
+    while (line[after] === '\x60') after++;
+    if (after - end === ticks.length) {
+      if (!end) return null;
+      return [leaf('code', line.slice(0, end).replace(/^ (.*\S.*) $/, '$1')), from + after];
+    }
+    end = after;
+  }
+  return null;
+}
+
+function labelled(text, at) {
+  LABELLED.lastIndex = at;
+  const match = LABELLED.exec(text);
+  const node = match && link(match[2], match[1]);
+  return node && [node, at + match[0].length];
+}
+
+function address(text, at) {
+  URL_TEXT.lastIndex = at;
+  const match = URL_TEXT.exec(text);
+  if (!match) return null;
+  const found = match[0].slice(0, linkEnd(match[0]));
+  const node = link(found);
+  return node && [node, at + found.length];
+}
+
+function emoji(text, at) {
+  NAMED.lastIndex = at;
+  const [all, name] = NAMED.exec(text) ?? [];
+  const picture = EMOJI.get(name);
+  if (!picture || /\w/.test(text[at - 1] ?? '')) return null;
+  return [Object.assign(leaf('span', picture), { title: all }), at + all.length];
 }
 
 function leaf(name, text) {

@@ -180,6 +180,12 @@ export class Room {
     return true;
   }
 
+  /** Whether a name or an address is one's own here. */
+  isMe(name) {
+    const wanted = name.toLowerCase();
+    return [this.me, this.nameOf(this.me)].some((own) => own.toLowerCase() === wanted);
+  }
+
   /** What somebody is called here. */
   nameOf(user) {
     return this.names.get(user) ?? user;

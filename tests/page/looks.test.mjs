@@ -62,6 +62,8 @@ test('axe finds nothing to complain about in a room with all kinds of messages',
   const text = unique('`code`, https://example.org/\n```\nblock\n``` and');
   await alice.say(text);
   await alice.message(text.slice(-6)).first().waitFor();
+  await alice.say('> a quote\n- a list\n- of **two** with [a link](https://example.org)\n```rust\nlet a;\n```\n@Alice Demo and ~~gone~~ :tada:');
+  await alice.page.locator('#messages blockquote').first().waitFor();
   await alice.say('z'.repeat(3_000));
   await alice.page.getByRole('button', { name: 'Show the whole message' }).waitFor();
   await alice.say('🎉');

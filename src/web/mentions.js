@@ -1,0 +1,28 @@
+// Who may be meant by `@name`: people who are in the room or have said something in it.
+
+/** Everybody who can be named in a room, by address: `[user, name]`. */
+export function nameable(room) {
+  const users = new Set([...room.people, ...room.names.keys(), room.me]);
+  return [...users].map((user) => [user, room.nameOf(user)]);
+}
+
+/** For `markup`: how long the name is that an `@` in a text begins, 0 if it is nobody's. */
+export function mentionsIn(room) {
+  let names = null; // worked out only for texts that have an `@`
+  return (text, at) => {
+    names ??= [...new Set(nameable(room).flat().map((name) => name.toLowerCase()))].sort((a, b) => b.length - a.length);
+    const rest = text.slice(at + 1, at + 200).toLowerCase();
+    const name = names.find((name) => rest.startsWith(name) && !/^[\p{L}\p{N}_]/u.test(rest.slice(name.length)));
+    return name ? name.length + 1 : 0;
+  };
+}
+
+/** Whether a text calls somebody here by name, oneself, that is. */
+export function mentionsMe(text, room) {
+  const mention = mentionsIn(room);
+  for (let at = text.indexOf('@'); at >= 0; at = text.indexOf('@', at + 1)) {
+    const length = mention(text, at);
+    if (length && room.isMe(text.slice(at + 1, at + length))) return true;
+  }
+  return false;
+}
