@@ -27,9 +27,10 @@ use crate::{
         outbox::Outbox,
         postgres::{self, Postgres},
         redis::{RedisStores, address::Deployment},
+        sessions::Sessions as AccountSessions,
         sqlite::{
             Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir,
-            outbox::SqliteOutbox,
+            outbox::SqliteOutbox, sessions::SqliteSessions,
         },
     },
 };
@@ -45,6 +46,8 @@ pub struct Chat {
     pub outbox: Option<Arc<dyn Outbox>>,
     /// What the rooms door knows of its rooms, and who is called what in them.
     pub chat_rooms: Arc<dyn ChatRooms>,
+    /// Browsers that stay logged in.
+    pub account_sessions: Arc<dyn AccountSessions>,
     pub names: Names,
     pub rooms: Rooms,
     pub sessions: Sessions,
@@ -74,7 +77,11 @@ impl Chat {
         let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
         let rooms = Rooms::start(stores.log.clone(), cores).map_err(threads)?;
         let sessions = Sessions::start(config.limits.memory_budget).map_err(threads)?;
-        let recheck = Recheck::start(stores.accounts.clone(), stores.chat_rooms.clone(), config.recheck_interval)?;
+        let recheck = Recheck::start(
+            stores.of_accounts.accounts.clone(),
+            stores.of_accounts.chat_rooms.clone(),
+            config.recheck_interval,
+        )?;
         let metrics = Arc::new(Metrics::new(rooms.metrics(), &sessions.flusher().dropped, config.refusals_told));
         let chat = Arc::new(Chat {
             rooms,
@@ -91,15 +98,16 @@ impl Chat {
             wrong_api_keys: AddressLimit::a_minute(config.limits.login_rate),
             names: Names::start(stores.names).map_err(threads)?,
             metrics,
-            accounts: stores.accounts,
-            chat_rooms: stores.chat_rooms,
+            accounts: stores.of_accounts.accounts,
+            chat_rooms: stores.of_accounts.chat_rooms,
+            account_sessions: stores.of_accounts.sessions,
             ledger: stores.ledger,
             log: stores.log,
             outbox: stores.outbox,
             _data_dir: stores.data_dir,
             config,
         });
-        if let Some(connections) = stores.connections {
+        if let Some(connections) = stores.of_accounts.connections {
             chat.metrics.database_connections_max.set(chat.config.database_pool.into());
             chat.metrics.look(move |metrics| _ = metrics.database_connections.set(connections().into()));
         }
@@ -125,21 +133,46 @@ impl Chat {
 
 /// The back ends that the settings name.
 struct Stores {
-    accounts: Arc<dyn Accounts>,
-    chat_rooms: Arc<dyn ChatRooms>,
+    of_accounts: AccountStores,
     ledger: Arc<dyn Ledger>,
     log: Arc<dyn MessageLog>,
     outbox: Option<Arc<dyn Outbox>>,
     names: Option<Arc<dyn SharedNames>>,
     data_dir: Option<DataDir>,
+}
+
+/// Accounts, and what is kept beside them.
+struct AccountStores {
+    accounts: Arc<dyn Accounts>,
+    chat_rooms: Arc<dyn ChatRooms>,
+    sessions: Arc<dyn AccountSessions>,
     /// To PostgreSQL, how many there are now.
     connections: Option<Box<dyn Fn() -> u32 + Send + Sync>>,
 }
 
+impl From<Postgres> for AccountStores {
+    fn from(Postgres { accounts, chat_rooms, sessions, connections }: Postgres) -> AccountStores {
+        AccountStores { accounts, chat_rooms, sessions, connections: Some(connections) }
+    }
+}
+
+impl From<SqliteAccounts> for AccountStores {
+    fn from(accounts: SqliteAccounts) -> AccountStores {
+        AccountStores {
+            chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
+            sessions: Arc::new(SqliteSessions::beside(&accounts)),
+            accounts: Arc::new(accounts),
+            connections: None,
+        }
+    }
+}
+
 impl Stores {
     fn open(config: &Config) -> Result<Stores, StartError> {
-        let postgres =
-            |url: &str| Postgres::open(url, config.database_pool, postgres::START_PATIENCE).map_err(StartError::new);
+        let postgres = |url: &str| {
+            let opened = Postgres::open(url, config.database_pool, postgres::START_PATIENCE);
+            opened.map(AccountStores::from).map_err(StartError::new)
+        };
         match &config.storage {
             Storage::Embedded => {
                 let (file, postgres) = match &config.database {
@@ -153,48 +186,29 @@ impl Stores {
                     durability: config.durability,
                 })
                 .map_err(StartError::new)?;
-                let (accounts, chat_rooms, connections): (Arc<dyn Accounts>, Arc<dyn ChatRooms>, _) = match postgres {
-                    Some(Postgres { accounts, chat_rooms, connections }) => (accounts, chat_rooms, Some(connections)),
-                    None => (embedded.accounts, embedded.chat_rooms, None),
-                };
                 let outbox = config.webhooks.as_ref().map(|_| {
                     let file = config.data_dir.join("webhooks.db");
                     SqliteOutbox::open(&file, embedded.log.clone()).map(|outbox| Arc::new(outbox) as Arc<dyn Outbox>)
                 });
                 let outbox = outbox.transpose().map_err(StartError::new)?;
-                let (ledger, log, data_dir) = (embedded.ledger, embedded.log, Some(embedded.data_dir));
-                Ok(Stores { accounts, chat_rooms, ledger, log, outbox, names: None, data_dir, connections })
+                let Embedded { accounts, chat_rooms, sessions, log, ledger, data_dir } = embedded;
+                let of_accounts =
+                    postgres.unwrap_or(AccountStores { accounts, chat_rooms, sessions, connections: None });
+                Ok(Stores { of_accounts, ledger, log, outbox, names: None, data_dir: Some(data_dir) })
             }
             Storage::Redis(url) => {
-                let (accounts, chat_rooms, connections): (Arc<dyn Accounts>, Arc<dyn ChatRooms>, _) =
-                    match &config.database {
-                        // `DATA_DIR` is one process's alone; this file the nodes of one machine may share.
-                        Database::Sqlite(file) => {
-                            let accounts = Arc::new(SqliteAccounts::open(file).map_err(StartError::new)?);
-                            let chat_rooms = Arc::new(SqliteChatRooms::beside(&accounts));
-                            (accounts, chat_rooms, None)
-                        }
-                        Database::Postgres(url) => {
-                            let Postgres { accounts, chat_rooms, connections } = postgres(url)?;
-                            (accounts, chat_rooms, Some(connections))
-                        }
-                    };
+                let of_accounts = match &config.database {
+                    // `DATA_DIR` is one process's alone; this file the nodes of one machine may share.
+                    Database::Sqlite(file) => SqliteAccounts::open(file).map_err(StartError::new)?.into(),
+                    Database::Postgres(url) => postgres(url)?,
+                };
                 let wrong = |expected| StartError(format!("CHAT_STORAGE_URL should be {expected}"));
                 let deployment = Deployment::parse(url).map_err(wrong)?;
                 let threads = |error| StartError(format!("can't start the threads of the Redis store: {error}"));
                 let redis = RedisStores::open(deployment, config.history_max, config.clock_leeway).map_err(threads)?;
                 let RedisStores { log, ledger, names, outbox } = redis;
                 let outbox = config.webhooks.as_ref().map(|_| outbox as Arc<dyn Outbox>);
-                Ok(Stores {
-                    accounts,
-                    chat_rooms,
-                    ledger,
-                    log,
-                    outbox,
-                    names: Some(names),
-                    data_dir: None,
-                    connections,
-                })
+                Ok(Stores { of_accounts, ledger, log, outbox, names: Some(names), data_dir: None })
             }
         }
     }

@@ -151,6 +151,7 @@ pub fn body_fields(bytes: &[u8]) {
         headers: headers.into_iter().collect(),
         body: body.to_vec(),
         client: PEER,
+        secure: false,
     };
     match Fields::read(&request) {
         Ok(fields) => {

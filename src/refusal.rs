@@ -97,6 +97,8 @@ reasons! {
     ScopeMissing "scope_missing" 403 "This key has no scope for that.";
     NoSuchMessage "no_such_message" 404 "That message is not kept in this room.";
     UserNotFound "user_not_found" 404 "There is no such account.";
+    SessionMissing "session_missing" 401 "There is no session; log in.";
+    SessionEnded "session_ended" 401 "The session has ended; log in again.";
     NoChats "no_chats" 403 "This account has access to no chat.";
     BadRequest "bad_request" 400 "The request can't be understood.";
     InvalidFields "invalid_fields" 400 "A field is missing or can't be read.";

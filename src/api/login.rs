@@ -14,7 +14,7 @@ use crate::{
         request::Request,
     },
     refusal::{Reason, Refusal},
-    store::accounts::{Epoch, Monitor},
+    store::accounts::{Account, Epoch, Monitor},
 };
 use serde::Serialize;
 use std::{sync::Arc, time::SystemTime};
@@ -29,13 +29,24 @@ const MAX_CHAT_TOKENS: usize = 500;
 fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let Form { credentials, monitor_id } = Form::read(&Fields::read(request)?)?;
     let account = credentials::check(chat, request.client, &credentials)?;
+    let epoch = chat.accounts.epoch(account.id)?;
+    answer(chat, request, &account, epoch.as_ref(), monitor_id.as_deref())
+}
+
+/// What whoever has logged in to `account`, whose epoch this is, is given.
+pub(super) fn answer(
+    chat: &Chat,
+    request: &Request,
+    account: &Account,
+    epoch: Option<&Epoch>,
+    monitor_id: Option<&str>,
+) -> Result<Reply, Refusal> {
     let monitors = chat.accounts.monitors_of(account.id)?;
-    let room = entered(&monitors, monitor_id.as_deref())?;
+    let room = entered(&monitors, monitor_id)?;
 
     let now = SystemTime::now();
     let (user, email) = (account.id, account.email.as_str());
-    let epoch = chat.accounts.epoch(user)?;
-    let epoch = epoch.as_ref().map(Epoch::as_str);
+    let epoch = epoch.map(Epoch::as_str);
     let lives = &chat.config.tokens;
     let kind = Kind::Connection(Issued::Login);
     let connection = chat.config.keys.sign(&Grant { kind, user, email, room, epoch, ttl: lives.connection }, now);
@@ -64,13 +75,13 @@ fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     ))
 }
 
-struct Form {
-    credentials: Credentials,
-    monitor_id: Option<String>,
+pub(super) struct Form {
+    pub credentials: Credentials,
+    pub monitor_id: Option<String>,
 }
 
 impl Form {
-    fn read(fields: &Fields) -> Result<Form, Refusal> {
+    pub fn read(fields: &Fields) -> Result<Form, Refusal> {
         let mut refusal = Refusal::from(Reason::InvalidFields);
         let credentials = Credentials::read(fields, &["email"], &["password"], &mut refusal);
         let monitor_id = match fields.get("monitor_id") {

@@ -16,6 +16,7 @@ pub mod login;
 pub mod room_end;
 pub mod route;
 pub mod router;
+pub mod session;
 pub mod stream;
 pub mod ticket;
 pub mod v1;

@@ -5,7 +5,7 @@
 use super::{
     chats, cors, health, home, hooks, login,
     route::{Endpoints, Params, Route},
-    stream, ticket, v1,
+    session, stream, ticket, v1,
 };
 use crate::{
     chat::Chat,
@@ -29,6 +29,8 @@ const OF_DOORS: &[(DoorName, &Endpoints)] = &[
     (DoorName::Streams, &stream::ENDPOINTS),
     (DoorName::Rooms, &chats::ENDPOINTS),
 ];
+/// What is there beside `/login` if browsers may stay logged in.
+const SESSIONS: &[&Endpoints] = &[&session::ENDPOINTS];
 /// What is there if backends have keys.
 const BACKENDS: &[&Endpoints] = &[&v1::ENDPOINTS];
 /// What is there if GitHub's secret is known.
@@ -42,7 +44,7 @@ const NOWHERE: &str = "none";
 /// Every method and pattern that is answered, at whichever address.
 pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     let of_doors = OF_DOORS.iter().map(|(_, endpoints)| endpoints);
-    let tables = PUBLIC.iter().chain(of_doors).chain(BACKENDS).chain(HOOKS).chain(ADMIN);
+    let tables = PUBLIC.iter().chain(of_doors).chain(SESSIONS).chain(BACKENDS).chain(HOOKS).chain(ADMIN);
     let routes = tables.flat_map(|endpoints| endpoints.routes);
     routes.flat_map(|route| route.methods.iter().map(|method| (method.as_str(), route.pattern)))
 }
@@ -59,7 +61,9 @@ pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     let hooks = if chat.config.github_webhook_secret.is_some() { HOOKS } else { &[] };
     let doors = chat.config.doors;
     let of_doors = OF_DOORS.iter().filter(|(door, _)| doors.has(*door)).map(|(_, endpoints)| endpoints);
-    let tables = PUBLIC.iter().chain(of_doors).chain(backends).chain(hooks).copied();
+    let stay = !chat.config.sessions.ttl.is_zero() && doors.has(DoorName::Propromo);
+    let sessions = if stay { SESSIONS } else { &[] };
+    let tables = PUBLIC.iter().chain(of_doors).chain(sessions).chain(backends).chain(hooks).copied();
     let begun = Instant::now();
     let (endpoint, mut reply) = answer(chat, &request, tables);
     cors::permit(&chat.config.origins, request.method, |name| request.header(name), &mut reply);
@@ -251,7 +255,7 @@ mod tests {
     #[test]
     fn every_route_can_be_reached() {
         let of_doors: Vec<_> = OF_DOORS.iter().map(|(_, endpoints)| *endpoints).collect();
-        for tables in [[PUBLIC, &of_doors, BACKENDS, HOOKS].concat(), ADMIN.to_vec()] {
+        for tables in [[PUBLIC, &of_doors, SESSIONS, BACKENDS, HOOKS].concat(), ADMIN.to_vec()] {
             let mut seen = HashSet::new();
             for route in tables.iter().flat_map(|endpoints| endpoints.routes) {
                 assert!(route.pattern.starts_with('/') && !route.methods.is_empty(), "{}", route.pattern);

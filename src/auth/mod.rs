@@ -7,5 +7,6 @@ pub mod keys;
 pub mod origin;
 pub mod password;
 pub mod pem;
+pub mod session;
 pub mod token;
 pub mod webhook_secrets;

@@ -67,6 +67,23 @@ impl OriginAllowlist {
     }
 }
 
+/// Whether an `Origin` is this server's own: that of a page which was loaded from the host to which the request goes.
+///
+/// Where it is known that the client speaks TLS with us (or with a proxy of ours), a page that came without is none of ours.
+pub fn is_own(origin: &str, host: &str, secure: bool) -> bool {
+    let page = parse_origin(origin.trim());
+    let default = match origin.trim().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
+        Some("https") => 443,
+        Some("http") if !secure => 80,
+        _ => return false,
+    };
+    let here = split_port(host.trim()).and_then(|(name, port)| Some((Host::parse(name)?, port.unwrap_or(default))));
+    match (page, here) {
+        (Some((page, page_port)), Some((here, port))) => page == here && page_port == Some(port),
+        _ => false,
+    }
+}
+
 impl Entry {
     fn parse(text: &str) -> Result<Entry, String> {
         let wrong = |what: &str| format!("ORIGIN_ALLOWLIST: `{text}` {what}");
@@ -298,6 +315,42 @@ mod tests {
             let error = OriginAllowlist::parse(&format!("localhost,{entry}")).unwrap_err();
             assert!(error.contains(&format!("`{entry}`")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_page_of_the_host_that_is_asked_is_its_own() {
+        for (origin, host) in [
+            ("http://chat.example", "chat.example"),
+            ("https://chat.example", "Chat.Example"),
+            ("https://chat.example", "chat.example:443"),
+            ("http://localhost:1993", "localhost:1993"),
+            ("https://chat.example:8443", "chat.example:8443"),
+            ("http://[::1]:1993", "[0:0::1]:1993"),
+        ] {
+            assert!(is_own(origin, host, false), "{origin} {host}");
+        }
+        assert!(is_own("https://chat.example", "chat.example", true));
+    }
+
+    #[test]
+    fn no_other_page_is_its_own() {
+        for (origin, host) in [
+            ("https://evil.example", "chat.example"),
+            ("https://chat.example.evil.example", "chat.example"),
+            ("https://a.chat.example", "chat.example"),
+            ("http://chat.example:8080", "chat.example"),
+            ("http://chat.example", "chat.example:8080"),
+            ("https://chat.example", "chat.example:80"),
+            ("null", "chat.example"),
+            ("null", "null"),
+            ("", ""),
+            ("https://", ""),
+            ("chrome-extension://chat.example", "chat.example"),
+            ("https://chat.example, https://evil.example", "chat.example"),
+        ] {
+            assert!(!is_own(origin, host, false), "{origin} {host}");
+        }
+        assert!(!is_own("http://chat.example", "chat.example", true), "a page without TLS");
     }
 
     proptest! {

@@ -14,6 +14,7 @@ use crate::{
     },
 };
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use jiff::Timestamp;
 
 pub const NAME: &str = "account";
 
@@ -61,15 +62,29 @@ pub fn command() -> Command {
                 )
                 .arg(email()),
         )
+        .subcommand(
+            Command::new("sessions")
+                .about("List where an account stays logged in: when that began and was used last; or end all of it")
+                .long_about(
+                    "Lists the browsers in which EMAIL stays logged in by a cookie (SESSION_TTL): when each session began, \
+                     and when it was renewed last, in UTC, separated by a tab; wherever the accounts are kept. With --end all \
+                     of them are logged out: when a page renews its session next, it has to log in. What they have open now \
+                     goes on; `account revoke` closes that, too.",
+                )
+                .arg(email())
+                .arg(Arg::new("end").long("end").action(ArgAction::SetTrue).help("Log all of them out")),
+        )
 }
 
 pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
-    if name == "revoke" {
-        return revoke(matches.get_one::<String>("email").map_or("", String::as_str), settings);
+    let email = || matches.get_one::<String>("email").map_or("", String::as_str);
+    match name {
+        "revoke" => return revoke(email(), settings),
+        "sessions" => return sessions(email(), matches.get_flag("end"), settings),
+        _ => {}
     }
     let store = embedded_accounts(settings)?;
-    let email = || matches.get_one::<String>("email").map_or("", String::as_str);
     match name {
         "add" => {
             let monitors: Vec<String> = matches.get_many("monitor").unwrap_or_default().cloned().collect();
@@ -124,6 +139,33 @@ fn revoke(email: &str, settings: &Settings) -> Result<(), Failure> {
             column(&hashes.join(" "))
         )),
     }
+}
+
+/// Shows in which browsers somebody stays logged in, or logs all of them out.
+fn sessions(email: &str, end: bool, settings: &Settings) -> Result<(), Failure> {
+    let database = settings.database()?;
+    let accounts = super::accounts::accounts(&database)?;
+    let account = accounts.by_email(email)?.ok_or_else(|| no_account(email))?;
+    let store = super::accounts::sessions(&database)?;
+    if end {
+        let ended = store.end_all(account.id)?;
+        let sessions = if ended == 1 { "session" } else { "sessions" };
+        return say(format_args!("{ended} {sessions} of {email} ended"));
+    }
+    let epoch = accounts.epoch(account.id)?;
+    let oldest = Timestamp::now().as_second().saturating_sub_unsigned(settings.sessions()?.ttl.as_secs());
+    for session in store.of_account(account.id)? {
+        let revoked = epoch.as_ref().is_none_or(|epoch| epoch.ended(Some(&session.epoch)));
+        // It is found to be over when it is used next.
+        if !revoked && session.used > oldest {
+            say(format_args!("{}\t{}", time(session.begun), time(session.used)))?;
+        }
+    }
+    Ok(())
+}
+
+fn time(second: i64) -> String {
+    Timestamp::from_second(second).map_or_else(|_| second.to_string(), |time| time.to_string())
 }
 
 /// There is no account of that email address.

@@ -7,7 +7,12 @@ use crate::{
         sources::Settings,
         value::Database,
     },
-    store::{accounts::Accounts, postgres::accounts::PostgresAccounts, sqlite::accounts::SqliteAccounts},
+    store::{
+        accounts::Accounts,
+        postgres::{accounts::PostgresAccounts, sessions::PostgresSessions},
+        sessions::Sessions,
+        sqlite::{accounts::SqliteAccounts, sessions::SqliteSessions},
+    },
 };
 use std::{
     fs::DirBuilder,
@@ -25,6 +30,14 @@ pub fn accounts(database: &Database) -> Result<Box<dyn Accounts>, Failure> {
     match database {
         Database::Sqlite(path) => Ok(Box::new(open_embedded(path)?)),
         Database::Postgres(url) => Ok(Box::new(PostgresAccounts::open(url, NO_PATIENCE)?)),
+    }
+}
+
+/// Who stays logged in, wherever the accounts are kept.
+pub fn sessions(database: &Database) -> Result<Box<dyn Sessions>, Failure> {
+    match database {
+        Database::Sqlite(path) => Ok(Box::new(SqliteSessions::beside(&open_embedded(path)?))),
+        Database::Postgres(url) => Ok(Box::new(PostgresSessions::open(url, NO_PATIENCE)?)),
     }
 }
 

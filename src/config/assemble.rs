@@ -1,7 +1,7 @@
 //! From what the user gave to what the server uses: every setting read, and judged beside the others.
 
 use super::{
-    Config, Limits, RoomSettings, StreamSettings, TokenLives, ceilings,
+    Config, Limits, RoomSettings, SessionSettings, StreamSettings, TokenLives, ceilings,
     certificate::Identity,
     doors::OpenDoors,
     error::SettingError,
@@ -44,6 +44,7 @@ impl Settings {
             storage: if demo { Storage::Embedded } else { self.storage()? },
             api_keys: self.api_keys()?,
             tokens: self.token_lives()?,
+            sessions: self.sessions()?,
             history_on_join: self.size(&HISTORY_ON_JOIN)?,
             history_max: Some(self.number(&HISTORY_MAX)?).filter(|&kept| kept > 0),
             clock_leeway: self.seconds(&CLOCK_LEEWAY)?,
@@ -127,6 +128,10 @@ impl Settings {
             access: self.seconds(&ACCESS_TTL)?,
             room: self.seconds(&ROOM_TOKEN_TTL)?,
         })
+    }
+
+    pub fn sessions(&self) -> Result<SessionSettings, SettingError> {
+        Ok(SessionSettings { ttl: self.seconds(&SESSION_TTL)?, most: self.size(&SESSIONS_PER_ACCOUNT)? })
     }
 
     /// The keys that sign and verify; made in `DATA_DIR` if none are given.

@@ -54,6 +54,7 @@ pub struct Config {
     /// Whose programs may call `/api/v1`; none: nobody's, and it is not there.
     pub api_keys: ApiKeys,
     pub tokens: TokenLives,
+    pub sessions: SessionSettings,
     pub history_on_join: usize,
     /// Messages kept a room; `None` keeps all.
     pub history_max: Option<u64>,
@@ -120,6 +121,15 @@ impl TokenLives {
     pub fn longest(&self) -> Duration {
         self.connection.max(self.ticket).max(self.two_step).max(self.access).max(self.room)
     }
+}
+
+/// How browsers stay logged in.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// Since it was used last; zero: there are none.
+    pub ttl: Duration,
+    /// Of one account.
+    pub most: usize,
 }
 
 /// Every bound of PROTOCOL.md section 9.

@@ -102,6 +102,8 @@ settings! {
     WS_TOKEN_TTL: LIFE, "15m", "life of a connection token of `/token/ws`";
     LOGIN_TOKEN_USE: Form::Word(value::LOGIN_TOKEN_USE), "once", "what a token of `/login` that is not narrowed opens: one WebSocket (`once`), or each of the account's chats once (`once-per-chat`), for clients that log in once and open all";
     ACCESS_TTL: LIFE, "1h", "life of an access token";
+    SESSION_TTL: Form::Seconds(0..=315_360_000), "30d", "how long a browser stays logged in that is not used, by the cookie of `/session` (0: no sessions)";
+    SESSIONS_PER_ACCOUNT: Form::Count(1..=1000), "20", "browsers in which one account stays logged in; with more, the one that was not used for longest is logged out";
     ROOM_TOKEN_TTL: LIFE, "1h", "life of a token for a closed room";
     CLOCK_LEEWAY: Form::Seconds(0..=300), "10s", "how far ahead of this machine's clock a token may begin (`nbf`, `iat`; its end is exact), and how far clocks of nodes and stores may be apart before it is told; 300 seconds from the store's nobody is let in";
     HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to whoever joins a room";

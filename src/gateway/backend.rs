@@ -33,6 +33,8 @@ use std::{
 
 /// In which header the gateway tells whose request it is; clients can't set it.
 pub const CLIENT_HEADER: &str = "x-propromo-client";
+/// And in which whether that client speaks TLS.
+pub const SECURE_HEADER: &str = "x-propromo-secure";
 
 /// What the gateway sends first on a connection; nobody's request, and answered with an empty 204.
 ///
@@ -127,7 +129,7 @@ fn read(received: &mut tiny_http::Request) -> Result<Option<(Request, RequestId)
         Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
         None => (received.url().to_owned(), None),
     };
-    let (mut client, mut id) = (None, None);
+    let (mut client, mut secure, mut id) = (None, false, None);
     let mut headers = Vec::with_capacity(received.headers().len());
     for header in received.headers() {
         let name = header.field.as_str().as_str().to_ascii_lowercase();
@@ -135,6 +137,7 @@ fn read(received: &mut tiny_http::Request) -> Result<Option<(Request, RequestId)
             name if name.eq_ignore_ascii_case(request_id::HEADER) => {
                 id = Some(RequestId::passed_on(header.value.as_str()))
             }
+            SECURE_HEADER => secure = true,
             CLIENT_HEADER => client = header.value.as_str().parse().ok(),
             _ => headers.push((name, header.value.as_str().to_owned())),
         }
@@ -142,7 +145,7 @@ fn read(received: &mut tiny_http::Request) -> Result<Option<(Request, RequestId)
     let (Some(client), Some(id)) = (client, id) else { return Ok(None) };
     let mut body = Vec::with_capacity(received.body_length().unwrap_or(0));
     received.as_reader().read_to_end(&mut body).map_err(|_| Reason::Internal)?;
-    Ok(Some((Request { method, segments: head::segments(&path)?, path, query, headers, body, client }, id)))
+    Ok(Some((Request { method, segments: head::segments(&path)?, path, query, headers, body, client, secure }, id)))
 }
 
 /// The reply as tiny_http sends it: with its length, never chunked, however long it is.

@@ -20,7 +20,7 @@ use crate::{
     refusal::{Reason, Refusal},
     request_id,
 };
-use backend::{Backend, CLIENT_HEADER, GREETING};
+use backend::{Backend, CLIENT_HEADER, GREETING, SECURE_HEADER};
 use handler::Handler;
 use parking_lot::{Condvar, Mutex};
 use std::{
@@ -256,6 +256,9 @@ fn encode(head: &Head, headers: &[&(String, String)], body: &[u8]) -> Vec<u8> {
         push(&[name, ": ", value, "\r\n"]);
     }
     push(&[CLIENT_HEADER, ": ", &head.client.to_string(), "\r\n", request_id::HEADER, ": ", head.id.as_str(), "\r\n"]);
+    if head.secure {
+        push(&[SECURE_HEADER, ": 1\r\n"]);
+    }
     push(&["content-length: ", &body.len().to_string(), "\r\n\r\n"]);
     request.extend_from_slice(body);
     request

@@ -23,6 +23,28 @@ pub fn client<'a>(peer: IpAddr, forwarded_for: impl DoubleEndedIterator<Item = &
     client
 }
 
+/// Whether a proxy of ours says that the client speaks TLS with it: `X-Forwarded-Proto`, or `proto` of `Forwarded`
+/// (RFC 7239 §5.4).
+pub fn is_secure<'a>(
+    peer: IpAddr,
+    mut protos: impl Iterator<Item = &'a str>,
+    mut forwarded: impl Iterator<Item = &'a str>,
+    trusted: &[IpNet],
+) -> bool {
+    let peer = peer.to_canonical();
+    if !trusted.iter().any(|net| net.contains(&peer)) {
+        return false;
+    }
+    // What the client itself has written in front of it concerns its own cookie only.
+    let first = |value: &'a str| value.split(',').next().unwrap_or_default();
+    let proto = protos.next().map(|value| first(value).trim());
+    let proto = proto.or_else(|| {
+        let mut parts = first(forwarded.next()?).split(';').filter_map(|part| part.trim().split_once('='));
+        parts.find(|(name, _)| name.eq_ignore_ascii_case("proto")).map(|(_, value)| value.trim_matches('"'))
+    });
+    proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+}
+
 /// An address as proxies write it: bare, in brackets, or with a port.
 fn address(entry: &str) -> Option<IpAddr> {
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
@@ -37,6 +59,21 @@ mod tests {
     fn client_of(peer: &str, forwarded_for: &[&str], trusted: &[&str]) -> String {
         let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
         client(peer.parse().unwrap(), forwarded_for.iter().copied(), &trusted).to_string()
+    }
+
+    #[test]
+    fn only_a_proxy_of_ours_can_say_that_the_client_speaks_tls() {
+        let secure = |peer: &str, protos: &[&str], forwarded: &[&str]| {
+            let trusted = ["10.0.0.0/8".parse().unwrap()];
+            is_secure(peer.parse().unwrap(), protos.iter().copied(), forwarded.iter().copied(), &trusted)
+        };
+        assert!(secure("10.0.0.1", &["https"], &[]) && secure("::ffff:10.0.0.1", &["HTTPS , http"], &[]));
+        assert!(secure("10.0.0.1", &[], &["for=192.0.2.1;Proto=\"https\", for=10.0.0.2"]));
+        assert!(!secure("203.0.113.5", &["https"], &["proto=https"]));
+        for (protos, forwarded) in [(&["http"][..], &["proto=https"][..]), (&[], &["for=x"]), (&[""], &[]), (&[], &[])]
+        {
+            assert!(!secure("10.0.0.1", protos, forwarded), "{protos:?} {forwarded:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct Head {
     pub path: String,
     /// The query as it was sent, without the `?`.
     pub query: Option<String>,
-    /// Names in lower case, values as sent without surrounding white space, in order. What is no UTF-8 in a value is
+    /// Names in lower case, values as sent without surrounding white space, in order; of cookies there are only ours. What is no UTF-8 in a value is
     /// U+FFFD: a value is opaque to who does not read it (RFC 9110 §5.5).
     pub headers: Vec<(String, String)>,
     /// How the body is delimited.
@@ -28,6 +28,8 @@ pub struct Head {
     pub expects_continue: bool,
     /// Whose request this is, behind `TRUSTED_PROXIES`.
     pub client: IpAddr,
+    /// Whether that client speaks TLS, with us or with a proxy of ours.
+    pub secure: bool,
     /// What it is called in the log.
     pub id: RequestId,
 }

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod body;
 pub mod chunked;
 pub mod client_address;
+pub mod cookie;
 pub mod head;
 pub mod intake;
 pub mod multipart;

@@ -1,7 +1,7 @@
 //! Reads a request head and refuses whatever two readers could understand differently (RFC 9112 §11.2).
 
 use super::{
-    client_address,
+    client_address, cookie,
     head::{BodyLength, Head, Method, WHOLE_SERVER},
 };
 use crate::{
@@ -43,8 +43,13 @@ impl Head {
 
         let mut headers = Vec::with_capacity(request.headers.len());
         for header in request.headers.iter() {
+            let name = header.name.to_ascii_lowercase();
             let value = String::from_utf8_lossy(header.value);
-            headers.push((header.name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()));
+            let value = value.trim_matches([' ', '\t']);
+            match name.as_str() {
+                "cookie" => headers.extend(cookie::ours(value).map(|ours| (name, ours))),
+                _ => headers.push((name, value.to_owned())),
+            }
         }
         let method = Method::from_name(method).ok_or(Reason::NotImplemented)?;
         let (path, query) = if method == Method::Options && target == WHOLE_SERVER {
@@ -73,6 +78,12 @@ impl Head {
             expects_continue: expects_continue(&headers, minor)?,
             id: RequestId::given(one(&headers, request_id::HEADER), peer, trusted),
             client: client_address::client(peer, values(&headers, "x-forwarded-for"), trusted),
+            secure: client_address::is_secure(
+                peer,
+                values(&headers, "x-forwarded-proto"),
+                values(&headers, "forwarded"),
+                trusted,
+            ),
             headers,
         };
         Ok(Some((head, skipped + length)))

@@ -14,6 +14,7 @@ pub const PASSED_ON: &[&str] = &[
     "authorization",
     "content-encoding",
     "content-type",
+    "cookie",
     "forwarded",
     "host",
     "idempotency-key",
@@ -56,6 +57,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub client: IpAddr,
+    /// Whether that client speaks TLS, with us or with a proxy of ours.
+    pub secure: bool,
 }
 
 impl Request {
@@ -70,6 +73,7 @@ impl Request {
             headers: headers.iter().copied().cloned().chain([length]).collect(),
             body: body.to_vec(),
             client: head.client,
+            secure: head.secure,
         }
     }
 
@@ -106,6 +110,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             client: IpAddr::from([192, 0, 2, 1]),
+            secure: false,
         }
     }
 

@@ -58,6 +58,7 @@ pub struct Metrics {
     closes: Family<Labels<2>, Counter>,
     refusals: Family<Labels<1>, Counter>,
     logins: Family<Labels<1>, Counter>,
+    sessions: Family<Labels<1>, Counter>,
     requests: Family<Labels<2>, Counter>,
     request_times: Family<Labels<1>, Histogram>,
     looks: Mutex<Vec<Look>>,
@@ -106,6 +107,7 @@ impl Metrics {
             closes: Family::default(),
             refusals: Family::default(),
             logins: Family::default(),
+            sessions: Family::default(),
             requests: Family::default(),
             request_times: Family::default(),
             looks: Mutex::default(),
@@ -156,6 +158,7 @@ impl Metrics {
         let help = "Refusals that have no line of their own in the log, but are in one with a count";
         registry.register("refusals_summed", help, self.refusals_summed.clone());
         registry.register("logins", "Logins with email and password, by result", self.logins.clone());
+        registry.register("sessions", "Sessions of browsers, by what became of them", self.sessions.clone());
         registry.register("http_requests", "Plain requests answered, by endpoint and status", self.requests.clone());
         let help = "Answering a plain request, by endpoint";
         registry.register_with_unit("http_request", help, Unit::Seconds, self.request_times.clone());
@@ -199,6 +202,11 @@ impl Metrics {
     /// Someone gave email and password: `ok`, or the word of the refusal's reason.
     pub fn login(&self, result: &'static str) {
         self.logins.get_or_create(&[("result", result.into())]).inc();
+    }
+
+    /// So many sessions have come to this.
+    pub fn session(&self, event: &'static str, count: u64) {
+        self.sessions.get_or_create(&[("event", event.into())]).inc_by(count);
     }
 
     /// Has `look` set gauges each time before the metrics are shown. It must hold nothing alive.

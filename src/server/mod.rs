@@ -221,7 +221,7 @@ impl Listening {
         let by_address = AddressPlaces::new(capacity.by_address);
         let (proxies, at_proxies) = (trusted.clone(), by_address.clone());
         let service = Service::new(limits, trusted, gateway, upgrades, chat.metrics.clone(), at_proxies);
-        let service = Arc::new(service.with_intake(intake));
+        let service = Arc::new(service.with_intake(intake).over_tls(tls.is_some()));
         let serving = service.clone();
         let acceptor = match tls {
             None => Acceptor::new(listeners, capacity.connections, TurnedAway::told(), move |stream, peer| {

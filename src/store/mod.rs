@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod postgres;
 pub mod presence;
 pub mod redis;
+pub mod sessions;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;

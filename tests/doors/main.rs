@@ -36,6 +36,7 @@ mod refusals;
 mod regression;
 mod restart;
 mod revocation;
+mod sessions;
 mod shutdown;
 mod single_use;
 mod smuggling;

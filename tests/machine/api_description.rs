@@ -5,11 +5,12 @@ use propromo_chat::facade::described::{DOORS, endpoints};
 use serde_json::{Value, json};
 use std::{cell::RefCell, collections::BTreeSet, fs, path::Path};
 use support::{
-    ALICE, BOB, CAROL, Client, Connection, DEMO, Response, Server,
+    ALICE, BOB, CAROL, Client, Connection, DEMO, Person, Response, Server,
     api::{call, only},
     channel::jwt,
     chats::{Guest, ask, closed_room, public_room, room_token},
     http::{get, post_with},
+    session::Browser,
     sign_hs256,
     yaml::{Node, misfit},
 };
@@ -132,6 +133,7 @@ fn every_answer_is_as_it_is_described() {
     let server = server();
     pages(&requests, &server);
     logins(&requests, &server);
+    sessions(&requests, &server);
     tokens(&requests, &server);
     publishing(&requests, &server);
     rooms(&requests, &server);
@@ -186,6 +188,30 @@ fn logins(requests: &Requests, server: &Server) {
         requests.compare(method, "/auth", 400, &auth(json!({"user": ALICE.email})));
         requests.compare(method, "/auth", 401, &auth(json!({"user": ALICE.email, "pwd": "wrong"})));
     }
+}
+
+fn sessions(requests: &Requests, server: &Server) {
+    let mut browser = Browser::new(server);
+    requests.compare("POST", "/session", 200, &browser.log_in(ALICE));
+    let again = browser.clone();
+    requests.compare("POST", "/session/renew", 200, &browser.renew());
+    for (method, path) in [("POST", "/session"), ("POST", "/session/renew"), ("DELETE", "/session")] {
+        let body = r#"{"email":"alice@propromo.example","password":"alice-password"}"#;
+        requests.compare(method, path, 403, &browser.ask(method, path, &[("Origin", "https://evil.example")], body));
+    }
+    let two = browser.ask("POST", "/session/renew", &[("Cookie", "propromo_session=another")], "");
+    requests.compare("POST", "/session/renew", 400, &two);
+    let often = (0..40).find_map(|_| Some(browser.renew()).filter(|answer| answer.status == 429));
+    requests.compare("POST", "/session/renew", 429, &often.expect("an end to renewing"));
+    requests.compare("DELETE", "/session", 204, &browser.log_out());
+    requests.compare("POST", "/session/renew", 401, &again.clone().renew());
+    let wrong = Person { password: "wrong", ..ALICE };
+    requests.compare("POST", "/session", 401, &browser.log_in(wrong));
+    requests.compare("POST", "/session", 400, &browser.ask("POST", "/session", &[], "{}"));
+    let limited = Server::with().env("LOGIN_RATE", "1").start();
+    let mut guesser = Browser::new(&limited);
+    let often = (0..40).find_map(|_| Some(guesser.log_in(wrong)).filter(|answer| answer.status == 429));
+    requests.compare("POST", "/session", 429, &often.expect("an end to guessing"));
 }
 
 fn tokens(requests: &Requests, server: &Server) {
@@ -416,7 +442,7 @@ fn what_needs_a_token_is_refused_without_one() {
         assert!(matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.status);
         needed += 1;
     }
-    assert_eq!(needed, 16);
+    assert_eq!(needed, 17);
 }
 
 /// What is said over WebSockets.

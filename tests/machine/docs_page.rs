@@ -116,12 +116,14 @@ impl Page {
             security.map(|(name, _)| self.openapi.at("components").at("securitySchemes").at(name)).collect();
         if !security.is_empty() {
             let needed = security.iter().map(|scheme| {
-                let place = if scheme.text_at("in") == "query" {
-                    "<code>?key=</code>"
-                } else {
-                    "<code>Authorization: Bearer</code>"
+                let name = || scheme.text_at("name");
+                let place = match scheme.get("in").map(Node::text) {
+                    Some("query") => format!("?{}=", name()),
+                    Some("cookie") => format!("Cookie: {}", name()),
+                    Some(_) => name().to_owned(),
+                    None => "Authorization: Bearer".to_owned(),
                 };
-                format!("{place}: {}", text(scheme, "description"))
+                format!("<code>{place}</code>: {}", text(scheme, "description"))
             });
             let optional = operation.at("security").list().iter().any(|needed| needed.fields().is_empty());
             let word = if optional { "May be shown" } else { "Needed" };

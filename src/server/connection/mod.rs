@@ -47,6 +47,8 @@ pub struct Service {
     gateway: Gateway,
     upgrades: Box<dyn Upgrades>,
     intake: Option<Box<dyn Intake>>,
+    /// Whether what comes in here was encrypted.
+    over_tls: bool,
     metrics: Arc<Metrics>,
     /// For what proxies pass on: whoever else connects has taken its place already.
     by_address: AddressPlaces,
@@ -64,12 +66,28 @@ impl Service {
         by_address: AddressPlaces,
     ) -> Service {
         let (in_flight, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Service { limits, trusted, gateway, upgrades, intake: None, metrics, by_address, in_flight, stopping }
+        Service {
+            limits,
+            trusted,
+            gateway,
+            upgrades,
+            intake: None,
+            over_tls: false,
+            metrics,
+            by_address,
+            in_flight,
+            stopping,
+        }
     }
 
     /// The same, which reads some large bodies as they come.
     pub fn with_intake(self, intake: Option<Box<dyn Intake>>) -> Service {
         Service { intake, ..self }
+    }
+
+    /// The same, for connections that come out of TLS.
+    pub fn over_tls(self, over_tls: bool) -> Service {
+        Service { over_tls, ..self }
     }
 
     /// Serves a connection until it ends, or has become a WebSocket: that is the rest.
@@ -78,7 +96,7 @@ impl Service {
         let mut reader = Reader::new(&stream, peer, &self.limits, &self.trusted);
         let (session, place) = loop {
             let head = match reader.head() {
-                Ok(head) => head,
+                Ok(head) => Head { secure: head.secure || self.over_tls, ..head },
                 Err(end) => {
                     self.end(&stream, peer, end, None);
                     return None;

@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/chat-2.sql"),
     include_str!("schema/chat-3.sql"),
     include_str!("schema/chat-4.sql"),
+    include_str!("schema/chat-5.sql"),
 ];
 
 /// Nodes that start together wait here for the first of them. Any number will do, if nobody else

@@ -17,12 +17,13 @@ pub mod error;
 mod failure;
 mod migrations;
 mod moderation;
+pub mod sessions;
 mod target;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-use self::{accounts::PostgresAccounts, chat_rooms::PostgresChatRooms, database::Database};
+use self::{accounts::PostgresAccounts, chat_rooms::PostgresChatRooms, database::Database, sessions::PostgresSessions};
 use error::OpenError;
 use std::{sync::Arc, time::Duration};
 
@@ -36,6 +37,7 @@ pub const START_PATIENCE: Duration = Duration::from_secs(30);
 pub struct Postgres {
     pub accounts: Arc<PostgresAccounts>,
     pub chat_rooms: Arc<PostgresChatRooms>,
+    pub sessions: Arc<PostgresSessions>,
     /// How many connections there are now.
     pub connections: Box<dyn Fn() -> u32 + Send + Sync>,
 }
@@ -50,6 +52,7 @@ impl Postgres {
         Ok(Postgres {
             accounts: Arc::new(PostgresAccounts::of(database.clone())),
             chat_rooms: Arc::new(PostgresChatRooms::of(database.clone())),
+            sessions: Arc::new(PostgresSessions::of(database.clone())),
             connections: Box::new(move || database.connections()),
         })
     }

@@ -7,6 +7,7 @@ use super::{
     connection::{Connection, most},
     error::OpenError,
     failure::Failure,
+    sessions::PostgresSessions,
     target::Url,
 };
 use crate::store::{
@@ -57,6 +58,16 @@ mod accounts {
     }
 
     suite::accounts!(demo);
+}
+
+mod sessions {
+    use super::*;
+
+    fn open() -> Opened<PostgresSessions> {
+        opened(|url| Postgres::open(url, 8, Duration::ZERO).unwrap().sessions)
+    }
+
+    suite::sessions!(open);
 }
 
 mod chat_rooms {

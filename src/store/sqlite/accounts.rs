@@ -25,6 +25,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("schema/access-1.sql")),
     M::up(include_str!("schema/revocations-1.sql")),
     M::up(include_str!("schema/moderation-1.sql")),
+    M::up(include_str!("schema/sessions-1.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

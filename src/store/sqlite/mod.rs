@@ -2,7 +2,7 @@
 //!
 //! | file | what | who writes |
 //! |---|---|---|
-//! | `chat.db` (or `DATABASE_URL`) | [`accounts`] and [`chat_rooms`] | admin commands, also while the server runs; who makes or changes a room |
+//! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`sessions`] | admin commands, also while the server runs; who makes or changes a room; who logs in to stay |
 //! | `log.db` | [`log`]: messages | whoever holds the log's writer, one transaction a batch |
 //! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction a batch |
 //! | `webhooks.db`, with `WEBHOOK_URL` | [`outbox`]: how far webhooks are | those who send them |
@@ -28,9 +28,11 @@ pub mod log;
 mod moderation;
 pub mod outbox;
 pub mod saved;
+pub mod sessions;
 
 use self::{
     accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir, ledger::SqliteLedger, log::SqliteLog,
+    sessions::SqliteSessions,
 };
 use database::Durability;
 use error::StoreOpenError;
@@ -40,6 +42,7 @@ use std::{path::Path, sync::Arc};
 pub struct Embedded {
     pub accounts: Arc<SqliteAccounts>,
     pub chat_rooms: Arc<SqliteChatRooms>,
+    pub sessions: Arc<SqliteSessions>,
     pub log: Arc<SqliteLog>,
     pub ledger: Arc<SqliteLedger>,
     /// Declared last, so that it is let go last. Keep it for as long as the stores are in use.
@@ -66,6 +69,7 @@ impl Embedded {
         let accounts = SqliteAccounts::open(&accounts)?;
         Ok(Embedded {
             chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
+            sessions: Arc::new(SqliteSessions::beside(&accounts)),
             accounts: Arc::new(accounts),
             log: Arc::new(SqliteLog::open(&in_data_dir("log.db"), options.history_max, options.durability)?),
             ledger: Arc::new(SqliteLedger::open(&in_data_dir("ledger.db"), options.durability)?),

@@ -49,8 +49,10 @@ impl<S> Deref for Opened<S> {
 }
 
 mod changes;
+mod kept_sessions;
 mod rooms;
 pub(crate) use changes::*;
+pub(crate) use kept_sessions::*;
 pub(crate) use rooms::*;
 
 macro_rules! tests_of {
@@ -97,6 +99,16 @@ tests_of! { chat_rooms:
     a_change_of_what_was_changed_meanwhile_is_stale
     a_deleted_room_is_gone_and_its_number_is_not_given_again
     the_rooms_can_be_probed
+}
+
+tests_of! { sessions:
+    a_session_is_kept_as_it_began
+    a_session_goes_on_from_its_present_cookie_only
+    of_many_who_renew_a_session_at_once_one_does
+    an_ended_session_is_gone
+    all_sessions_of_one_account_end_together
+    an_account_has_so_many_sessions_and_the_longest_unused_gives_way
+    what_was_not_used_for_long_is_forgotten_when_somebody_logs_in
 }
 
 tests_of! { ledger:

@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod receiver;
 pub mod redis;
 pub mod server;
+pub mod session;
 pub mod tls;
 pub mod token;
 pub mod ws;

@@ -1,0 +1,175 @@
+//! `/session`: browsers that stay logged in, by a cookie that only this server's own pages can use.
+
+use super::{
+    bearer, credentials,
+    login::{self, Form},
+    route::{Endpoints, Params, Route},
+};
+use crate::{
+    auth::{
+        origin,
+        session::{self, Cookie, Shown},
+    },
+    chat::Chat,
+    http::{body::Fields, cookie, head::Method, reply::Reply, request::Request},
+    refusal::{Reason, Refusal},
+    store::{accounts::Epoch, sessions::Session},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+pub const ENDPOINTS: Endpoints = Endpoints {
+    routes: &[
+        Route::new(&[Method::Post], "/session", begin),
+        Route::new(&[Method::Delete], "/session", end),
+        Route::new(&[Method::Post], "/session/renew", renew),
+    ],
+    refused,
+};
+
+/// How often renewing is tried while others renew the same session.
+const TRIES: usize = 4;
+
+/// As any refusal. A cookie that is good for nothing any more is taken back.
+fn refused(refusal: Refusal) -> Reply {
+    let ended = refusal.reason == Reason::SessionEnded;
+    let reply = bearer::refused(refusal);
+    if ended { reply.with("Set-Cookie", forgotten()) } else { reply }
+}
+
+/// Logs in as `/login` does, to stay.
+fn begin(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    of_own_page(request)?;
+    let form = Form::read(&Fields::read(request)?)?;
+    let account = credentials::check(chat, request.client, &form.credentials)?;
+    let epoch = chat.accounts.epoch(account.id)?;
+    let reply = login::answer(chat, request, &account, epoch.as_ref(), form.monitor_id.as_deref())?;
+    // The browser forgets it.
+    if let Some(before) = shown(request)?
+        && let Some(session) = chat.account_sessions.find(&before.session())?
+        && !matches!(session::show(&session, &before, now()), Shown::UsedBefore)
+    {
+        chat.account_sessions.end(&session.id)?;
+    }
+    let (cookie, session) = session::begin(account.id, epoch.as_ref().map_or("", Epoch::as_str), now());
+    let gone = chat.account_sessions.begin(&session, chat.config.sessions.most, oldest(chat))?;
+    chat.metrics.session("begun", 1);
+    chat.metrics.session("gave_way", gone as u64);
+    Ok(with_cookie(chat, request, reply, &cookie))
+}
+
+/// The next cookie, and all that `/login` gives.
+fn renew(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    of_own_page(request)?;
+    let cookie = shown(request)?.ok_or(Reason::SessionMissing)?;
+    let (session, shown) = judged(chat, request, &cookie)?;
+    let account = chat.accounts.by_id(session.account)?.ok_or(Reason::SessionEnded)?;
+    let epoch = chat.accounts.epoch(session.account)?;
+    // Before the cookie is used: whoever is refused keeps one that is good.
+    let reply = login::answer(chat, request, &account, epoch.as_ref(), None)?;
+    let next = used(chat, request, &cookie, shown)?;
+    chat.metrics.session("renewed", 1);
+    Ok(with_cookie(chat, request, reply, &next))
+}
+
+/// Logs this browser out.
+fn end(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    of_own_page(request)?;
+    // Also if it was used before: then there is all the more reason.
+    if let Some(cookie) = shown(request)?
+        && chat.account_sessions.end(&cookie.session())?
+    {
+        chat.metrics.session("ended", 1);
+    }
+    Ok(Reply::empty(204).with("Cache-Control", "no-store").with("Set-Cookie", forgotten()))
+}
+
+/// The session of a cookie, and what that does to it; a session that is over is ended.
+fn judged(chat: &Chat, request: &Request, cookie: &Cookie) -> Result<(Session, Shown), Refusal> {
+    let session = chat.account_sessions.find(&cookie.session())?.ok_or(Reason::SessionEnded)?;
+    let over = |why: &'static str| -> Result<_, Refusal> {
+        chat.account_sessions.end(&session.id)?;
+        chat.metrics.session(why, 1);
+        Err(Reason::SessionEnded.into())
+    };
+    if session.used <= oldest(chat) {
+        return over("expired");
+    }
+    let epoch = chat.accounts.epoch(session.account)?;
+    if epoch.is_none_or(|epoch| epoch.ended(Some(&session.epoch))) {
+        return over("revoked");
+    }
+    match session::show(&session, cookie, now()) {
+        Shown::UsedBefore => {
+            let (account, client) = (session.account.0, request.client);
+            tracing::warn!(account, %client, "a session's cookie was used twice; the session is ended");
+            over("used_twice")
+        }
+        Shown::TooOften => {
+            let sentence = "This session was renewed too often; wait and try again.";
+            Err(Refusal::new(Reason::RateLimited, sentence).retry_after(Duration::from_secs(30)))
+        }
+        shown => Ok((session, shown)),
+    }
+}
+
+/// Uses the cookie; the next one.
+fn used(chat: &Chat, request: &Request, cookie: &Cookie, mut shown: Shown) -> Result<Cookie, Refusal> {
+    let from = cookie.hashed();
+    for _ in 0..TRIES {
+        match shown {
+            Shown::UsedJustNow(next) => return Ok(next),
+            Shown::Used(next, session) if chat.account_sessions.advance(&from, &session)? => return Ok(next),
+            // Another tab was faster.
+            _ => shown = judged(chat, request, cookie)?.1,
+        }
+    }
+    Err(Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1)))
+}
+
+/// The cookie that a request shows; two different ones could be another site's on a host beside this one.
+fn shown(request: &Request) -> Result<Option<Cookie>, Refusal> {
+    let mut values = request.header_values("cookie").flat_map(cookie::values);
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.any(|other| other != first) {
+        return Err(Refusal::new(Reason::TokenAmbiguous, "The request carries two different cookies of a session."));
+    }
+    Ok(Some(Cookie::parse(first).ok_or(Reason::SessionEnded)?))
+}
+
+/// Lets in pages of this server, and programs that are no browsers.
+fn of_own_page(request: &Request) -> Result<(), Refusal> {
+    let mut origins = request.header_values("origin");
+    let Some(origin) = origins.next() else { return Ok(()) };
+    let host = request.header("host").unwrap_or_default();
+    if origins.next().is_none() && origin::is_own(origin, host, request.secure) {
+        Ok(())
+    } else {
+        Err(Refusal::new(Reason::OriginDenied, "Only this server's own pages may use its sessions."))
+    }
+}
+
+fn with_cookie(chat: &Chat, request: &Request, reply: Reply, cookie: &Cookie) -> Reply {
+    let life = chat.config.sessions.ttl.as_secs();
+    let secure = if request.secure { "; Secure" } else { "" };
+    let cookie = cookie.text();
+    reply.with(
+        "Set-Cookie",
+        format!("{}={cookie}; Path=/session; Max-Age={life}; HttpOnly; SameSite=Strict{secure}", cookie::SESSION),
+    )
+}
+
+fn forgotten() -> String {
+    format!("{}=; Path=/session; Max-Age=0; HttpOnly; SameSite=Strict", cookie::SESSION)
+}
+
+/// The Unix second; a session that was used last then or earlier is over.
+fn oldest(chat: &Chat) -> i64 {
+    now().saturating_sub_unsigned(chat.config.sessions.ttl.as_secs())
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
+}
