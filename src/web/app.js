@@ -1,9 +1,11 @@
 // The page: who is logged in, which rooms there are, which one is open. Everything else paints that.
 
+import { Alerts } from './alerts.js';
 import { Channel } from './channel.js';
 import { OpenRoom, findOpenRoom, listOpenRooms } from './chitchat.js';
 import { ui } from './dom.js';
 import { listenToForms } from './forms.js';
+import { listenToKeys } from './keyboard.js';
 import { Session } from './session.js';
 import { Heard } from './heard.js';
 import { Sidebar } from './sidebar.js';
@@ -26,6 +28,7 @@ const page = {
   enter,
   logOut,
   relist,
+  firstFound: () => sidebar.firstFound,
 };
 
 let painting = 0; // the request for a paint that is still to come
@@ -35,6 +38,17 @@ let news = 0; // the timer of one that waits for more to paint
 const sidebar = new Sidebar(page);
 const talk = new Talk(page);
 const heard = new Heard(ui.heard);
+const alerts = new Alerts();
+listenToKeys({
+  rooms: () => {
+    if (!ui.rooms.checkVisibility()) location.hash = ''; // a phone shows the rooms or the room
+    ui.app.classList.remove('in-room');
+    ui.findName.focus();
+    ui.findName.select();
+  },
+  next: (step) => sidebar.next(step),
+  write: () => talk.write(),
+});
 listenToForms(page);
 
 addEventListener('hashchange', route);
@@ -95,7 +109,10 @@ function forget() {
 function adopt(room) {
   room.changed = paintNews;
   room.told = (notice) => tell(notice);
-  room.heard = (message) => room === page.current && heard.take(message, room);
+  room.heard = (message) => {
+    if (room === page.current) heard.take(message, room);
+    if (!room.watched()) alerts.take(message, room);
+  };
   room.watched = () => room === page.current && talk.atEnd && !document.hidden && !page.locked;
   page.rooms.set(room.key, room);
   return room;

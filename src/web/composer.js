@@ -1,5 +1,6 @@
 // Where one writes: a new message, an answer to one, or another text for one of one's own.
 
+import { Completion } from './completion.js';
 import { setText, ui } from './dom.js';
 import { snippet } from './message.js';
 
@@ -11,6 +12,7 @@ export class Composer {
   #room = null;
   #text = ui.text;
   #hooks;
+  #completion = new Completion(ui.text, ui.offers);
 
   /** `hooks`: `sent()` when a message was queued, `remove(message)` when an edit leaves nothing. */
   constructor(page, hooks) {
@@ -23,7 +25,6 @@ export class Composer {
     this.#text.addEventListener('keydown', (event) => this.#key(event));
     this.#text.addEventListener('input', () => this.#typed());
     ui.contextCancel.onclick = () => this.cancel();
-    document.addEventListener('keydown', (event) => this.#typedElsewhere(event));
   }
 
   show(room) {
@@ -84,6 +85,7 @@ export class Composer {
 
   #fill() {
     const room = this.#room;
+    this.#completion.close();
     this.#text.value = room?.editing ? room.editing.text : (room?.draft ?? '');
     this.#grow();
     this.#page.paint();
@@ -93,7 +95,9 @@ export class Composer {
     // While an input method composes, Enter chooses a word.
     if (event.isComposing || event.keyCode === COMPOSING) return;
     const { key } = event;
-    if (key === 'Enter' && !event.shiftKey) {
+    if (this.#completion.key(event)) {
+      event.preventDefault();
+    } else if (key === 'Enter' && !event.shiftKey) {
       event.preventDefault();
       this.#send();
     } else if (key === 'ArrowUp' && !this.#text.value && !this.#room.editing) {
@@ -107,14 +111,6 @@ export class Composer {
     }
   }
 
-  /** A letter that is typed where nothing takes it goes where one writes. */
-  #typedElsewhere(event) {
-    const { key, target, ctrlKey, metaKey, altKey } = event;
-    if (key.length !== 1 || key === ' ' || ctrlKey || metaKey || altKey || ui.talk.hidden || ui.app.hidden) return;
-    if (target.closest('input, textarea, select, dialog, summary') || document.querySelector('dialog[open]')) return;
-    this.focus();
-  }
-
   #typed() {
     const room = this.#room;
     if (room.editing) {
@@ -123,6 +119,7 @@ export class Composer {
       room.draft = this.#text.value;
       if (this.#text.value.trim()) room.tellTyping();
     }
+    this.#completion.update(room);
     this.#grow();
     this.#page.paint();
   }

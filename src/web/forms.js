@@ -34,8 +34,17 @@ export function listenToForms(page) {
 
   submit(ui.find, async () => {
     const name = ui.findName.value.trim();
-    if (name) go(await findOpenRoom(name));
+    if (!name) return;
+    const exact = [...page.rooms.values()].find((room) => room.title.toLowerCase() === name.toLowerCase());
+    const first = page.firstFound();
+    // The server knows rooms that are not listed.
+    if (exact) location.hash = encodeURIComponent(exact.key);
+    else await findOpenRoom(name).then(go, (error) => {
+      if (!first) throw error.status === 404 ? wrong(ui.findName, 'There is no room of this name.') : error;
+      location.hash = new URL(first.href).hash;
+    });
     ui.findName.value = '';
+    page.paint();
   });
 
   ui.newRoom.onclick = () => {

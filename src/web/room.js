@@ -163,6 +163,11 @@ export class Room {
     return this.messages[low]?.key === key ? low : -1;
   }
 
+  /** When something was said here last, as far as it is known; 0 if never. */
+  get lastSaid() {
+    return this.messages.findLast(({ event }) => !event)?.time ?? 0;
+  }
+
   /** The message with this key, if it is in memory. */
   find(key) {
     return this.messages[this.indexOf(key)];

@@ -51,6 +51,12 @@ export class Talk {
       ui.peopleButton.focus();
       page.paint();
     });
+    document.addEventListener('pointerdown', ({ target }) => {
+      // Where it stands in the way of the messages, it goes when one turns to them.
+      if (wide.matches || !this.#peopleOpen || target.closest('#people, #peopleButton, dialog')) return;
+      this.#peopleOpen = false;
+      page.paint();
+    });
     ui.offline.lastChild.onclick = () => this.#room?.connection.retryNow();
     ui.problem.lastChild.onclick = () => {
       this.#room.problem = '';
@@ -76,7 +82,7 @@ export class Talk {
       this.#composer.show(room);
       this.#timeline.show(room);
       this.#waiting = '';
-      this.#peopleOpen &&= wide.matches; // elsewhere it covers the messages
+      this.#peopleOpen &&= wide.matches; // elsewhere it takes the messages' room
     }
     this.paint();
     if (!room) {
@@ -90,6 +96,11 @@ export class Talk {
     } else {
       this.#composer.focus();
     }
+  }
+
+  /** Puts the focus where one writes. */
+  write() {
+    if (this.#room && this.#room.entered !== false) this.#composer.focus();
   }
 
   /** Goes to a message of the open room, however far back it is. */

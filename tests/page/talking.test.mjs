@@ -137,7 +137,7 @@ test('an open room is made, entered with its passphrase, and talked in', async (
   await alice.page.getByText('A name has 2 characters or more.').waitFor();
   await alice.audit('the form of a new room');
   await alice.makeRoom(title, 'a good passphrase');
-  await bob.page.getByRole('textbox', { name: 'Enter a room by its name' }).fill(title);
+  await bob.page.getByRole('textbox', { name: 'Find a room, or enter one by its name' }).fill(title);
   await bob.page.keyboard.press('Enter');
   await bob.page.getByRole('heading', { name: title }).waitFor();
   await bob.enterAs('Bob', 'not the passphrase');
