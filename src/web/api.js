@@ -1,12 +1,17 @@
 // The server's plain HTTP endpoints, and errors that a person can read.
 
+import { sentence } from './sentences.js';
+
 const DEADLINE = 15_000; // ms
 
 /** A request that failed, with a sentence. `status` is 0 when the server was not reached, `retryAfter` is in ms. */
 const failure = (message, status = 0, retryAfter = 0) => Object.assign(new Error(message), { status, retryAfter });
 
-/** Sends a request and gives the JSON of its answer; throws a {@link failure} for anything but a 2xx. */
-export async function request(method, path, { bearer, body } = {}) {
+/**
+ * Sends a request and gives the JSON of its answer; throws a {@link failure} for anything but a 2xx.
+ * `headers(them)` sees the answer's headers.
+ */
+export async function request(method, path, { bearer, body, headers: seen } = {}) {
   const headers = { Accept: 'application/json' };
   if (bearer) headers.Authorization = `Bearer ${bearer}`;
   if (body) headers['Content-Type'] = 'application/json';
@@ -24,6 +29,7 @@ export async function request(method, path, { bearer, body } = {}) {
   } catch {
     throw failure("The server can't be reached.");
   }
+  seen?.(response.headers);
   if (response.ok && answer !== null) return answer;
   throw refusal(response, answer);
 }
@@ -55,9 +61,7 @@ export function accountOf(jwt) {
 function refusal(response, answer) {
   const seconds = Number(response.headers.get('Retry-After')) || 0;
   // The rooms door wraps its errors differently from all others (PROTOCOL section 7).
-  const { error, field } = answer?.error ?? {};
-  let message = error ?? answer?.message ?? `The server answered ${response.status}.`;
-  if (field) message += ` (${field})`;
+  let message = answer?.error ? sentence(answer.error) : (answer?.message ?? `The server answered ${response.status}.`);
   if (response.status === 429 && seconds) message += ` Try again in ${seconds} seconds.`;
-  return failure(message, response.status, seconds * 1000);
+  return Object.assign(failure(message, response.status, seconds * 1000), { named: answer?.error?.field });
 }

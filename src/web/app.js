@@ -3,7 +3,9 @@
 import { Alerts } from './alerts.js';
 import { Channel } from './channel.js';
 import { OpenRoom, findOpenRoom, listOpenRooms } from './chitchat.js';
+import { ask } from './dialogs.js';
 import { ui } from './dom.js';
+import { Drafts } from './drafts.js';
 import { listenToForms } from './forms.js';
 import { listenToKeys } from './keyboard.js';
 import { Session } from './session.js';
@@ -29,7 +31,9 @@ const page = {
   logOut,
   relist,
   firstFound: () => sidebar.firstFound,
+  made,
 };
+page.drafts = new Drafts(page.rooms);
 
 let painting = 0; // the request for a paint that is still to come
 let last = 0; // when the last one was
@@ -58,7 +62,7 @@ document.addEventListener('visibilitychange', () => {
   paint();
 });
 addEventListener('beforeunload', (event) => {
-  if ([...page.rooms.values()].some((room) => room.outbox.length)) event.preventDefault();
+  if ([...page.rooms.values()].some((room) => room.outbox.length || room.changes.waiting)) event.preventDefault();
 });
 setInterval(() => document.hidden || relist(), RELIST);
 lock('email');
@@ -72,6 +76,7 @@ async function enter(email, password) {
     page.session = session;
     session.expired = () => lock('password');
   }
+  page.drafts.begin(page.session.email);
   for (const chat of page.session.chats) {
     const room = new Channel(chat, page.session);
     if (!page.rooms.has(room.key)) adopt(room);
@@ -86,6 +91,15 @@ async function enter(email, password) {
 }
 
 function logOut() {
+  const rooms = [...page.rooms.values()].filter((room) => room.outbox.length || room.changes.waiting || room.draft.trim());
+  if (!rooms.length) return end();
+  const where = new Intl.ListFormat('en').format(rooms.map((room) => `\u2068${room.title}\u2069`));
+  const why = 'What you have written there and not sent is lost when you log out.';
+  ask({ title: 'Log out?', text: where, why, yes: 'Log out', no: 'Stay' }, end);
+}
+
+function end() {
+  page.drafts.end();
   forget();
   history.replaceState(null, '', location.pathname);
   lock('email');
@@ -115,6 +129,7 @@ function adopt(room) {
   };
   room.watched = () => room === page.current && talk.atEnd && !document.hidden && !page.locked;
   page.rooms.set(room.key, room);
+  page.drafts.restore(room);
   return room;
 }
 
@@ -123,6 +138,11 @@ async function relist() {
   page.listed = await listOpenRooms().catch(() => page.listed);
   page.listed.forEach(known);
   paint();
+}
+
+/** An open room was made here: who made it needs no passphrase to enter, and may change it. */
+function made(info, secret) {
+  Object.assign(known(info), { secret, changeKey: info.key });
 }
 
 /** The open room that the server describes like this. */

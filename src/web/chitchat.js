@@ -4,6 +4,7 @@ import { request, socketUrl } from './api.js';
 import { Connection, GONE } from './connection.js';
 import { messageOf } from './message.js';
 import { Room } from './room.js';
+import { sentence } from './sentences.js';
 
 const ECHOED = 10_000; // ms in which a sent message comes back, or the connection is taken for dead
 const MARKS = 10_000; // events that are recognized when they come again; the door shows fewer
@@ -13,8 +14,12 @@ const CHANGED = 'The passphrase of this room has been changed, or your way in ha
 /** All rooms but the hidden ones. */
 export const listOpenRooms = () => request('GET', '/chats/all');
 
-/** Makes a room of `{title, description, visibility, password}`. */
-export const createOpenRoom = (room) => request('POST', '/chats', { body: room });
+/** Makes a room of `{title, description, visibility, password}`; its `key`, if there is one, allows to change it. */
+export async function createOpenRoom(room) {
+  let key = '';
+  const headers = (them) => (key = them.get('X-Room-Key') ?? '');
+  return { ...(await request('POST', '/chats', { body: room, headers })), key };
+}
 
 /** Finds a room by number or title, also one that is not listed. */
 export const findOpenRoom = (id) => request('GET', `/chats/${encodeURIComponent(id)}`);
@@ -27,6 +32,10 @@ export class OpenRoom extends Room {
   #held = null; // live frames, while the events before them are being read
   #entered = false;
   #watchdog;
+  /** The passphrase and the key to change the room, of who made it; kept as long as the page. */
+  secret = '';
+  changeKey = '';
+  #changing = ''; // the passphrase that one has just given the room
 
   constructor(info) {
     super(`open/${info.id}`, info.title, info.description, '');
@@ -47,6 +56,7 @@ export class OpenRoom extends Room {
   update({ title, description, visibility }) {
     this.title = title;
     this.about = description;
+    this.visibility = visibility;
     this.closed = visibility !== 'public';
   }
 
@@ -56,8 +66,9 @@ export class OpenRoom extends Room {
   }
 
   /** Enters under a name; throws an error with a sentence if the server won't have it. */
-  async enter(name, secret) {
+  async enter(name, typed) {
     if (this.closed) {
+      const secret = this.secret || typed;
       const answer = request('POST', `${this.path}/token`, { body: { secret, name } });
       this.#token = (await answer.catch(refused)).token;
     }
@@ -66,6 +77,23 @@ export class OpenRoom extends Room {
     this.ready = false;
     this.#entered = true;
     this.connection.open();
+  }
+
+  /** Gives the room other properties; a new passphrase lets oneself in again. */
+  async change(fields) {
+    this.#changing = fields.password ?? '';
+    try {
+      this.update(await request('PUT', this.path, { body: fields, bearer: this.#token || this.changeKey || undefined }));
+    } catch (error) {
+      this.#changing = '';
+      throw error;
+    }
+    this.changed();
+  }
+
+  /** Deletes the room, for everybody. */
+  async remove() {
+    await request('DELETE', this.path, { bearer: this.#token || this.changeKey || undefined });
   }
 
   open() {
@@ -151,7 +179,9 @@ export class OpenRoom extends Room {
     if (how.reason) this.problem = ''; // the same in other words
     if (how.reason === 'room_changed') {
       this.closed = true;
-      this.#turnedOut(CHANGED);
+      const secret = this.#changing;
+      this.#turnedOut(secret ? '' : CHANGED);
+      if (secret) this.#comeBack(secret);
     }
   }
 
@@ -173,7 +203,7 @@ export class OpenRoom extends Room {
       if (own) this.#echoed(msg, Date.parse(time));
       const id = String(++this.#count).padStart(12, '0');
       const message = messageOf({ id, user: name, text: msg, timestamp: time }, this.me);
-      messages.push({ ...message, own, event: type !== 'send' });
+      messages.push({ ...message, own, event: type === 'send' ? '' : type });
     }
     this.take(messages);
   }
@@ -195,7 +225,7 @@ export class OpenRoom extends Room {
       this.problem = `The name “${this.me}” is still taken; it is tried again.`;
       return;
     }
-    this.problem = field ? `${error} (${field})` : error;
+    this.problem = sentence({ code, error, field });
     const flying = this.outbox.filter((entry) => entry.sentAt && !entry.failed);
     if (flying.length === 1) this.fail(flying[0], this.problem);
     this.changed();
@@ -204,8 +234,15 @@ export class OpenRoom extends Room {
   #turnedOut(why) {
     this.problem = why;
     this.#entered = false;
-    this.#token = '';
+    this.#token = this.secret = this.#changing = '';
     this.close();
+    this.changed();
+  }
+
+  /** Enters again by the passphrase that one has just given the room. */
+  async #comeBack(secret) {
+    this.secret = secret;
+    await this.enter(this.me).catch((error) => this.#turnedOut(error.message));
     this.changed();
   }
 

@@ -117,6 +117,7 @@ export class Composer {
       room.editing.text = this.#text.value;
     } else {
       room.draft = this.#text.value;
+      this.#page.drafts.changed();
       if (this.#text.value.trim()) room.tellTyping();
     }
     this.#completion.update(room);
@@ -131,6 +132,7 @@ export class Composer {
     if (room.editing) return this.#save(text);
     if (!text || !room.say(text, room.answering?.key)) return;
     Object.assign(room, { draft: '', answering: null });
+    this.#page.drafts.changed();
     this.#fill();
     this.#hooks.sent();
   }

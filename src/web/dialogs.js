@@ -1,4 +1,4 @@
-// Dialogs about a message: which emoji, and whether it shall really go.
+// Dialogs: which emoji, and whether something shall really go.
 
 import { el, setText, ui } from './dom.js';
 import { EMOJI, QUICK, findEmoji } from './emoji.js';
@@ -8,7 +8,7 @@ import { snippet } from './message.js';
 const OFFERED = 40; // emoji at once
 
 let react = () => {};
-let remove = () => {};
+let agreed = () => {};
 
 /** Asks for an emoji; `done(emoji)` is told. */
 export function askReaction(message, room, done) {
@@ -22,9 +22,19 @@ export function askReaction(message, room, done) {
 
 /** Asks whether a message shall be deleted. */
 export function askDeletion(message, done) {
-  remove = done;
-  setText(ui.deleteText, snippet(message.text, 300));
-  ui.deleteDialog.showModal();
+  const why = 'It is gone for everybody, and can’t be brought back.';
+  ask({ title: 'Delete this message?', text: snippet(message.text, 300), why, yes: 'Delete' }, done);
+}
+
+/** Asks whether something shall really be done; `done()` is told if so. */
+export function ask({ title, text, why, yes, no = 'Keep it' }, done) {
+  agreed = done;
+  setText(ui.askTitle, title);
+  setText(ui.askText, text);
+  setText(ui.askWhy, why);
+  setText(ui.askYes, yes);
+  setText(ui.askNo, no);
+  ui.askDialog.showModal();
 }
 
 function offer() {
@@ -51,10 +61,10 @@ ui.reactForm.addEventListener('submit', (event) => {
   event.preventDefault();
   ui.emojiList.firstElementChild?.click();
 });
-ui.deleteForm.addEventListener('submit', (event) => {
+ui.askForm.addEventListener('submit', (event) => {
   event.preventDefault();
-  ui.deleteDialog.close();
-  remove();
+  ui.askDialog.close();
+  agreed();
 });
 for (const dialog of document.querySelectorAll('dialog')) {
   dialog.querySelector('.cancel')?.addEventListener('click', () => dialog.close());

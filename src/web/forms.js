@@ -1,7 +1,9 @@
 // Forms: log in, enter an open room, make one, find one.
 
 import { createOpenRoom, findOpenRoom } from './chitchat.js';
+import { ask } from './dialogs.js';
 import { setText, ui } from './dom.js';
+import { FIELDS } from './sentences.js';
 
 /** Lets the forms do their work; `page` is what they work on. */
 export function listenToForms(page) {
@@ -47,30 +49,66 @@ export function listenToForms(page) {
     page.paint();
   });
 
-  ui.newRoom.onclick = () => {
+  let changing = null; // the room that the form is about, if it is no new one
+  const openForm = (room) => {
+    changing = room;
     ui.newForm.reset();
-    ui.roomClosed.hidden = true;
+    if (room) Object.assign(ui.roomName, { value: room.title });
+    if (room) Object.assign(ui.roomText, { value: room.about });
+    if (room) Object.assign(ui.roomKind, { value: room.visibility });
+    setText(ui.newTitle, room ? 'Change this room' : 'New room');
+    setText(ui.newSubmit, room ? 'Save' : 'Create');
+    ui.roomDelete.hidden = !room;
     setText(ui.newForm.querySelector('.error'), '');
+    kindChosen();
     ui.newDialog.showModal();
   };
+  const kindChosen = () => {
+    ui.roomClosed.hidden = ui.roomKind.value === 'public';
+    const keeps = changing && changing.visibility !== 'public';
+    setText(ui.roomSecretLabel, keeps ? 'New passphrase (empty: the one it has)' : 'Passphrase (8 characters or more)');
+  };
+  ui.newRoom.onclick = () => openForm(null);
+  ui.roomChange.onclick = () => openForm(page.current);
   ui.newCancel.onclick = () => ui.newDialog.close();
-  ui.roomKind.onchange = () => (ui.roomClosed.hidden = ui.roomKind.value === 'public');
+  ui.roomKind.onchange = kindChosen;
+  ui.roomDelete.onclick = () => {
+    ui.newDialog.close();
+    const room = changing;
+    const question = { title: 'Delete this room?', text: room.title, why: 'It is gone for everybody, with all that was said in it.', yes: 'Delete' };
+    ask(question, () => room.remove().catch((error) => {
+      room.problem = error.message;
+      page.paint();
+    }));
+  };
   submit(ui.newForm, async () => {
     const { roomName, roomText, roomKind, roomSecret } = ui;
-    const password = roomKind.value === 'public' ? undefined : roomSecret.value;
-    if (roomName.value.trim().length < 2) throw wrong(roomName, 'A name has 2 characters or more.');
-    if (password?.length < 8) throw wrong(roomSecret, 'A passphrase has 8 characters or more.');
-    const room = await createOpenRoom({
-      title: roomName.value.trim(),
-      description: roomText.value.trim(),
-      visibility: roomKind.value,
-      password,
-    });
-    await page.relist();
-    go(room);
+    const closed = roomKind.value !== 'public';
+    const keeps = changing && changing.visibility !== 'public' && !roomSecret.value;
+    const password = closed && !keeps ? roomSecret.value : undefined;
+    const fields = { title: roomName.value.trim(), description: roomText.value.trim(), visibility: roomKind.value, password };
+    if (!isTitle(fields.title)) throw wrong(roomName, FIELDS.title);
+    if (password?.length < 8) throw wrong(roomSecret, FIELDS.password);
+    try {
+      if (changing) await changing.change(fields);
+      else await make(fields);
+    } catch (error) {
+      error.field ??= { title: roomName, description: roomText, password: roomSecret, visibility: roomKind }[error.named];
+      throw error;
+    }
     ui.newDialog.close();
+    page.paint();
   });
+
+  async function make(fields) {
+    const room = await createOpenRoom(fields);
+    await page.relist();
+    page.made(room, fields.password ?? '');
+    go(room);
+  }
 }
+
+const isTitle = (title) => [...title].length >= 2 && !/^\d+$/.test(title) && !/^(all|events)$/i.test(title);
 
 const go = (room) => (location.hash = `#${encodeURIComponent(`open/${room.id}`)}`);
 

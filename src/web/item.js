@@ -8,6 +8,7 @@ import { snippet } from './message.js';
 const LONG = 1_600; // characters, or
 const TALL = 24; // lines, beyond which a message is shown folded
 const TOGETHER = 5 * 60_000; // ms in which one author's messages stand under one name
+const CROWD = 4; // people who come and go one after the other that are shown as one line
 const NAMED = 20; // people named who reacted
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
@@ -17,8 +18,10 @@ const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
 /** The item of a message of `room`. */
 export function messageItem(message, room) {
   if (message.event) {
-    const said = el('p', { dir: 'auto' }, message.text, ' ', timeOf(message));
-    return el('li', { className: 'event muted' }, said);
+    const happened = el('p', { className: 'happened', dir: 'auto' }, message.text, ' ', timeOf(message));
+    const item = el('li', { className: 'event muted' }, happened);
+    item.dataset.key = message.key;
+    return item;
   }
   const name = message.name || room.nameOf(message.from);
   const item = el(
@@ -48,6 +51,39 @@ export function dress(item, message, before) {
   if (!sameDay) item.prepend(el('p', { className: 'day' }, el('span', {}, calendar.format(message.time || 0))));
   const alike = sameDay && !message.event && !before.event && before.from === message.from && before.name === message.name;
   item.classList.toggle('grouped', Boolean(alike && message.time - before.time < TOGETHER && !message.answers));
+}
+
+/** Shows a crowd that comes and goes as one line, with all of them behind it. */
+export function collapse(list, messageOf) {
+  let run = [];
+  for (const item of [...list.children, null]) {
+    if (item?.classList.contains('event') && (!run.length || !item.querySelector('.day'))) {
+      run.push(item);
+      continue;
+    }
+    if (run.length) gather(run, messageOf);
+    run = item?.classList.contains('event') ? [item] : [];
+  }
+}
+
+function gather(run, messageOf) {
+  const last = run.at(-1);
+  const many = run.length >= CROWD;
+  for (const item of run) {
+    item.hidden = many && item !== last && !item.querySelector('.day');
+    if (item !== last || !many) item.querySelector('details')?.remove();
+  }
+  if (!many) return run.forEach((item) => (item.querySelector('.happened').hidden = false));
+  const messages = run.map(messageOf);
+  const count = (kind) => new Set(messages.filter(({ event }) => event === kind).map(({ from }) => from)).size;
+  const [came, left] = [count('join'), count('leave')];
+  const people = (n) => (n === 1 ? '1 person' : `${n} people`);
+  const line = [came && `${people(came)} came`, left && (came ? `${left} left` : `${people(left)} left`)].filter(Boolean).join(', ');
+  const lines = messages.map(({ text }) => el('p', { dir: 'auto' }, text));
+  const open = last.querySelector('details')?.open ?? false;
+  last.querySelector('details')?.remove();
+  for (const item of run) item.querySelector('.happened').hidden = true;
+  last.append(el('details', { open }, el('summary', {}, `${line} `, timeOf(messages.at(-1))), ...lines));
 }
 
 /** A message that is not confirmed yet, with what can be done about it. */

@@ -90,7 +90,7 @@ export class Talk {
     } else if (room.entered === false) {
       ui.enterName.value ||= this.#page.session.email.split('@')[0];
       setText(ui.enterError, '');
-      (room.closed ? ui.enterSecret : ui.enterName).focus();
+      (room.closed && !room.secret ? ui.enterSecret : ui.enterName).focus();
     } else if (coarse.matches) {
       ui.roomTitle.focus(); // not the text field: it would open the keyboard over the messages
     } else {
@@ -138,7 +138,7 @@ export class Talk {
     }
     this.#paintHead(room);
     if (entering) {
-      ui.enterClosed.hidden = !room.closed;
+      ui.enterClosed.hidden = !room.closed || Boolean(room.secret); // who made it knows it
       if (room.problem) setText(ui.enterError, room.problem);
       return;
     }
@@ -159,7 +159,7 @@ export class Talk {
     const isLink = /^https?:\/\//i.test(room.link ?? '');
     link.hidden = !isLink;
     if (isLink) link.href = room.link;
-    ui.leave.hidden = !room.entered;
+    ui.leave.hidden = ui.roomChange.hidden = !room.entered;
     setText(ui.peopleButton, room.connection.state === 'open' ? `${room.crowd || room.people.size} here` : 'People');
     ui.peopleButton.ariaExpanded = String(this.#peopleOpen);
   }

@@ -1,6 +1,6 @@
 // The list of messages on screen: a window of a few hundred that moves over a room of any size.
 
-import { dress, messageItem, refresh } from './item.js';
+import { collapse, dress, messageItem, refresh } from './item.js';
 
 const STEP = 100; // messages by which the window moves
 const MOST = 400; // messages in the document
@@ -125,8 +125,10 @@ export class Timeline {
       }
       if (to > this.#to) list.append(this.#items(this.#to, to));
     }
+    const changed = afresh || from !== this.#from || to !== this.#to;
     this.#from = from;
     this.#to = to;
+    if (changed) collapse(list, (item) => this.#room.find(item.dataset.key));
   }
 
   #items(from, to) {

@@ -1,0 +1,58 @@
+// What was written and not sent, kept over a reload until its account logs out.
+
+import { keep, kept } from './kept.js';
+
+const STORED = 'drafts';
+const SOON = 300; // ms between a key and its being kept
+
+export class Drafts {
+  #rooms;
+  #email = '';
+  #texts = {}; // of rooms that are not known yet
+  #timer = 0;
+
+  /** Keeps the drafts of `rooms`, a map. */
+  constructor(rooms) {
+    this.#rooms = rooms;
+    addEventListener('pagehide', () => this.#timer && this.#save());
+  }
+
+  /** Begins with what was kept of an account; nothing of another one's. */
+  begin(email) {
+    if (email === this.#email) return;
+    const { email: owner, texts } = kept(STORED) ?? {};
+    this.#email = email;
+    this.#texts = owner === email ? { ...texts } : {};
+    for (const room of this.#rooms.values()) this.restore(room);
+  }
+
+  /** Gives a room its draft, once. */
+  restore(room) {
+    const text = this.#texts[room.key];
+    delete this.#texts[room.key];
+    if (typeof text === 'string') room.draft ||= text;
+  }
+
+  /** Keeps what is written now, soon. */
+  changed() {
+    this.#timer ||= setTimeout(() => this.#save(), SOON);
+  }
+
+  /** Forgets all. */
+  end() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#email = '';
+    this.#texts = {};
+    keep(STORED, null);
+  }
+
+  #save() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    if (!this.#email) return;
+    const texts = { ...this.#texts };
+    for (const { key, draft } of this.#rooms.values()) if (draft) texts[key] = draft;
+    keep(STORED, Object.keys(texts).length ? { email: this.#email, texts } : null);
+  }
+}
