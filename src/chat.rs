@@ -13,7 +13,7 @@ use crate::{
         rate::AddressLimit,
         signing::SigningLimits,
     },
-    metrics::Metrics,
+    metrics::{Metrics, histogram::Histogram},
     recheck::Recheck,
     room::{Rooms, names::Names},
     socket::{memory, sessions::Sessions},
@@ -30,7 +30,7 @@ use crate::{
         sessions::Sessions as AccountSessions,
         sqlite::{
             Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir,
-            outbox::SqliteOutbox, sessions::SqliteSessions,
+            log::LogOptions, outbox::SqliteOutbox, sessions::SqliteSessions,
         },
     },
 };
@@ -72,7 +72,8 @@ pub struct Chat {
 impl Chat {
     /// Opens the stores and starts the engine's threads.
     pub fn open(config: Config) -> Result<Arc<Chat>, StartError> {
-        let stores = Stores::open(&config)?;
+        let apply_times = Histogram::default();
+        let stores = Stores::open(&config, &apply_times)?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
         let rooms = Rooms::start(stores.log.clone(), cores).map_err(threads)?;
@@ -82,7 +83,8 @@ impl Chat {
             stores.of_accounts.chat_rooms.clone(),
             config.recheck_interval,
         )?;
-        let metrics = Arc::new(Metrics::new(rooms.metrics(), &sessions.flusher().dropped, config.refusals_told));
+        let (dropped, told) = (&sessions.flusher().dropped, config.refusals_told);
+        let metrics = Arc::new(Metrics::new(rooms.metrics(), dropped, &apply_times, told));
         let chat = Arc::new(Chat {
             rooms,
             sessions,
@@ -126,6 +128,7 @@ impl Chat {
             metrics.frames.set(memory::held() as i64);
             metrics.memory_budget.set(i64::try_from(chat.sessions.flusher().budget()).unwrap_or(i64::MAX));
             metrics.log_queue.set(chat.rooms.waiting() as i64);
+            metrics.journal(chat.log.backlog());
         });
         Ok(chat)
     }
@@ -168,7 +171,8 @@ impl From<SqliteAccounts> for AccountStores {
 }
 
 impl Stores {
-    fn open(config: &Config) -> Result<Stores, StartError> {
+    /// `apply_times` shows how long it takes to put messages from the journal into their tables.
+    fn open(config: &Config, apply_times: &Histogram) -> Result<Stores, StartError> {
         let postgres = |url: &str| {
             let opened = Postgres::open(url, config.database_pool, postgres::START_PATIENCE);
             opened.map(AccountStores::from).map_err(StartError::new)
@@ -179,13 +183,15 @@ impl Stores {
                     Database::Sqlite(file) => (Some(file.as_path()), None),
                     Database::Postgres(url) => (None, Some(postgres(url)?)),
                 };
-                let embedded = Embedded::open(EmbeddedOptions {
-                    data_dir: &config.data_dir,
-                    accounts: file,
+                let times = apply_times.clone();
+                let log = LogOptions {
                     history_max: config.history_max,
                     durability: config.durability,
-                })
-                .map_err(StartError::new)?;
+                    journal_max: config.journal_max,
+                    on_apply: Arc::new(move |time| times.observe(time)),
+                };
+                let embedded = Embedded::open(EmbeddedOptions { data_dir: &config.data_dir, accounts: file, log })
+                    .map_err(StartError::new)?;
                 let outbox = config.webhooks.as_ref().map(|_| {
                     let file = config.data_dir.join("webhooks.db");
                     SqliteOutbox::open(&file, embedded.log.clone()).map(|outbox| Arc::new(outbox) as Arc<dyn Outbox>)

@@ -31,7 +31,7 @@ pub mod steps {
             error::StoreError,
             ledger::{Ledger, SignedPart},
             log::{Appended, MessageLog},
-            sqlite::{Embedded, EmbeddedOptions, database::Durability},
+            sqlite::{Embedded, EmbeddedOptions, database::Durability, log::LogOptions},
         },
     };
 }

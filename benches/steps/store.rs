@@ -2,11 +2,12 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use propromo_chat::facade::steps::{
-    Draft, Durability, Embedded, EmbeddedOptions, Ledger, MessageLog, RoomName, SignedPart,
+    Draft, Durability, Embedded, EmbeddedOptions, Ledger, LogOptions, MessageLog, RoomName, SignedPart,
 };
 use std::{
     cell::Cell,
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -57,9 +58,13 @@ fn log(c: &mut Criterion, dir: &Path) {
 
 fn open(dir: &Path) -> Embedded {
     std::fs::create_dir(dir).unwrap();
-    let options =
-        EmbeddedOptions { data_dir: dir, accounts: None, history_max: Some(100_000), durability: Durability::Process };
-    Embedded::open(options).unwrap()
+    let log = LogOptions {
+        history_max: Some(100_000),
+        durability: Durability::Process,
+        journal_max: 64 << 20,
+        on_apply: Arc::new(|_| {}),
+    };
+    Embedded::open(EmbeddedOptions { data_dir: dir, accounts: None, log }).unwrap()
 }
 
 /// A message of 128 bytes.

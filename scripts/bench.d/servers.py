@@ -171,7 +171,10 @@ class Fleet:
                 ((first + (n // 1000 << 12) + n % 1000, ids[n % rooms], secrets.randbits(62), EMAIL, text)
                  for n in range(rooms * history)))
             database.execute("INSERT OR IGNORE INTO by_room SELECT room, key FROM messages ORDER BY room, key")
-            database.execute("INSERT OR REPLACE INTO indexed SELECT 0, max(key) FROM messages")
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            # Before there was a journal the tables said up to where their index went.
+            upto = "applied" if "applied" in tables else "indexed"
+            database.execute(f"INSERT OR REPLACE INTO {upto} SELECT 0, max(key) FROM messages")
 
     def _sign(self, name: str, data: Path, count: int, path: Path) -> None:
         """So many single-use tokens: one signed by the server's own command, the others as it, with other `jti`s."""

@@ -8,7 +8,7 @@ use crate::{
         sources::Settings,
         value::{Database, Storage},
     },
-    store::sqlite::backup,
+    store::sqlite::{backup, log},
 };
 use clap::{Arg, ArgMatches, Command, value_parser};
 use std::{
@@ -19,6 +19,8 @@ use std::{
 };
 
 pub const NAME: &str = "backup";
+
+const LOG: &str = "log.db";
 
 pub fn command() -> Command {
     Command::new(NAME)
@@ -51,7 +53,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     }
     match settings.storage()? {
         Storage::Embedded => {
-            databases.extend(["log.db", "ledger.db", "webhooks.db"].map(|name| (data_dir.join(name), name)))
+            databases.extend([LOG, "ledger.db", "webhooks.db"].map(|name| (data_dir.join(name), name)))
         }
         Storage::Redis(_) => say("messages and spent tokens are in Redis: back that up by itself")?,
     }
@@ -77,7 +79,12 @@ fn copied(target: &Path, databases: &[(PathBuf, &str)], secret: Option<&Path>) -
     let unfinished = unfinished.map_err(|error| failed("there can be no new directory beside", error))?;
     let mut copied = Vec::new();
     for (from, name) in databases {
-        backup::copy(from, &unfinished.path().join(name))?;
+        let to = unfinished.path().join(name);
+        if *name == LOG {
+            log::copy::copy(from, &to)?
+        } else {
+            backup::copy(from, &to)?
+        }
         copied.push((*name).to_owned());
     }
     if let Some(secret) = secret {

@@ -18,13 +18,17 @@ use crate::{
     redact,
     store::{
         accounts::Accounts,
+        journal,
         postgres::Postgres,
         redis::{address::Deployment, check},
-        sqlite::accounts::SqliteAccounts,
+        sqlite::{accounts::SqliteAccounts, error::StoreOpenError},
     },
 };
 use clap::Command;
-use rustix::fs::{Access, access};
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+};
 use std::{
     fs::OpenOptions,
     io,
@@ -203,9 +207,12 @@ fn directory(data_dir: &Path, findings: &mut Findings) {
             existing.display()
         ));
     } else if existing == data_dir {
-        let unwritable: Vec<_> = FILES.iter().filter_map(|name| unwritable(&data_dir.join(name))).collect();
+        let mut unwritable: Vec<_> = FILES.iter().filter_map(|name| unwritable(&data_dir.join(name))).collect();
+        let journal = data_dir.join("journal");
+        unwritable.extend(unusable_directory(&journal));
         if unwritable.is_empty() {
             findings.fine.push(format!("{} and its files can be written", data_dir.display()));
+            journalled(&journal, findings);
         }
         findings.wrong.extend(unwritable);
     } else {
@@ -239,6 +246,34 @@ fn unwritable(path: &Path) -> Option<String> {
             "this user can't write to {}: {e}; `chown` it to the user that the server runs as",
             path.display()
         )),
+    }
+}
+
+/// Why files can't be made in a directory that is there.
+fn unusable_directory(path: &Path) -> Option<String> {
+    match access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) | Err(Errno::NOENT) => None,
+        Err(e) => Some(format!(
+            "this user can't make files in {}: {e}; `chown -R` it to the user that the server runs as",
+            path.display()
+        )),
+    }
+}
+
+/// What is in the journal of messages, which is empty after a server's orderly end.
+fn journalled(directory: &Path, findings: &mut Findings) {
+    match journal::read(directory) {
+        Ok(replay) if !replay.damaged.is_empty() => findings.notes.push(format!(
+            "the journal {} is damaged in {} places: what stood there is lost, all else is not; look after the disk",
+            directory.display(),
+            replay.damaged.len()
+        )),
+        Ok(replay) if !replay.records.is_empty() => {
+            let count = replay.records.len();
+            findings.fine.push(format!("the journal {} can be read: {count} entries", directory.display()));
+        }
+        Ok(_) => {}
+        Err(error) => findings.wrong.push(StoreOpenError::from(error).to_string()),
     }
 }
 
@@ -300,6 +335,26 @@ mod tests {
         std::fs::create_dir(dir.path().join("log.db")).unwrap();
         directory(dir.path(), &mut findings);
         assert!(findings.wrong[0].contains("log.db") && findings.wrong[0].contains("chown"), "{:?}", findings.wrong);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_journal_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = dir.path().join("journal");
+        std::fs::create_dir(&journal).unwrap();
+        let segment = journal.join(format!("{:016x}.journal", 1));
+        let looked = |bytes: &[u8]| {
+            std::fs::write(&segment, bytes).unwrap();
+            let mut findings = Findings::default();
+            directory(dir.path(), &mut findings);
+            findings
+        };
+        let damaged = looked(&[7; 300]);
+        assert!(damaged.notes[0].contains("is damaged"), "{:?}", damaged.notes);
+        let mut newer = [b"PPCJ".as_slice(), &99u32.to_le_bytes(), &[0; 4]].concat();
+        newer.extend(crc32c::crc32c(&newer).to_le_bytes());
+        let newer = looked(&newer);
+        assert!(newer.wrong[0].contains("newer propromo-chat"), "{:?}", newer.wrong);
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Settings {
             shutdown_spread: self.seconds(&SHUTDOWN_SPREAD)?,
             durability: self.get(&DURABILITY, value::durability)?,
             refusals_told: self.number(&LOG_REFUSALS)?,
+            journal_max: self.number(&JOURNAL_MAX)?,
             demo,
             // Last, because it may ask for a passphrase and create a file.
             keys: self.checked_together().and_then(|()| self.keyring(demo, passphrase))?,

@@ -85,6 +85,8 @@ pub struct Config {
     pub durability: Durability,
     /// Refusals of a reason and an address that have a line each, a minute; 0: all.
     pub refusals_told: u64,
+    /// What may wait in the journal of the embedded store, in bytes.
+    pub journal_max: u64,
     /// `serve --demo`: demo accounts, demo keys allowed.
     pub demo: bool,
 }

@@ -8,7 +8,7 @@ pub mod refusals;
 mod told;
 pub mod webhooks;
 
-use crate::{refusal::Reason, socket::close::Close};
+use crate::{refusal::Reason, socket::close::Close, store::log::Backlog};
 use histogram::Histogram;
 use messages::MessageMetrics;
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::atomic::AtomicU64, time::Duration};
 use told::Told;
 use webhooks::WebhookMetrics;
 
@@ -47,6 +47,10 @@ pub struct Metrics {
     /// Connections to PostgreSQL, and how many there may be.
     pub database_connections: Gauge,
     pub database_connections_max: Gauge,
+    /// What is in the journal and not in the tables behind it, in bytes, the most that it may be, and for how long.
+    journal: Gauge,
+    journal_max: Gauge,
+    journal_lag: Gauge<f64, AtomicU64>,
     /// Plain requests that can be answered at a time, and how many are being answered.
     pub http_workers: Gauge,
     pub http_workers_busy: Gauge,
@@ -82,9 +86,10 @@ impl Drop for Connected {
 }
 
 impl Metrics {
-    /// `rooms` and `dropped` (members that don't read) are counted elsewhere, and shown here.
+    /// `rooms`, `dropped` (members that don't read) and `apply` (putting messages from the journal into their tables) are
+    /// counted elsewhere, and shown here.
     /// So many refusals of a reason and an address have a line each (0: all).
-    pub fn new(rooms: &MessageMetrics, dropped: &Counter, refusals_told: u64) -> Metrics {
+    pub fn new(rooms: &MessageMetrics, dropped: &Counter, apply: &Histogram, refusals_told: u64) -> Metrics {
         let mut metrics = Metrics {
             registry: Registry::default(),
             sockets: Gauge::default(),
@@ -98,6 +103,9 @@ impl Metrics {
             log_queue: Gauge::default(),
             database_connections: Gauge::default(),
             database_connections_max: Gauge::default(),
+            journal: Gauge::default(),
+            journal_max: Gauge::default(),
+            journal_lag: Gauge::default(),
             http_workers: Gauge::default(),
             http_workers_busy: Gauge::default(),
             spend: Histogram::default(),
@@ -115,13 +123,13 @@ impl Metrics {
             refusals_summed: Counter::default(),
         };
         let mut registry = Registry::default();
-        metrics.register(registry.sub_registry_with_prefix("propromo_chat"), rooms, dropped);
+        metrics.register(registry.sub_registry_with_prefix("propromo_chat"), rooms, dropped, apply);
         registry.register_collector(Box::new(Process::new()));
         metrics.registry = registry;
         metrics
     }
 
-    fn register(&self, registry: &mut Registry, rooms: &MessageMetrics, dropped: &Counter) {
+    fn register(&self, registry: &mut Registry, rooms: &MessageMetrics, dropped: &Counter, apply: &Histogram) {
         registry.register("build", "Which version runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register("sockets", "TCP connections of clients, of any kind", self.sockets.clone());
         registry.register("sockets_max", "TCP connections that there may be", self.sockets_max.clone());
@@ -152,6 +160,14 @@ impl Metrics {
         let help = "Connections to PostgreSQL that there may be";
         registry.register("database_connections_max", help, self.database_connections_max.clone());
         registry.register_with_unit("append", "Storing a batch of messages", Unit::Seconds, rooms.append.clone());
+        let help = "Messages in the journal that are not in the tables behind it yet, as they take in memory";
+        registry.register_with_unit("journal", help, Unit::Bytes, self.journal.clone());
+        let help = "How much that may be";
+        registry.register_with_unit("journal_max", help, Unit::Bytes, self.journal_max.clone());
+        let help = "How long the oldest of them has waited";
+        registry.register_with_unit("journal_lag", help, Unit::Seconds, self.journal_lag.clone());
+        let help = "Putting messages from the journal into their tables, many at a time";
+        registry.register_with_unit("journal_apply", help, Unit::Seconds, apply.clone());
         registry.register_with_unit("spend", "Spending a token", Unit::Seconds, self.spend.clone());
         self.webhooks.register(registry);
         registry.register("refusals", "Requests and handshakes refused, by reason", self.refusals.clone());
@@ -209,6 +225,13 @@ impl Metrics {
         self.sessions.get_or_create(&[("event", event.into())]).inc_by(count);
     }
 
+    /// What is in the journal now.
+    pub fn journal(&self, Backlog { bytes, max, lag }: Backlog) {
+        self.journal.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.journal_max.set(i64::try_from(max).unwrap_or(i64::MAX));
+        self.journal_lag.set(lag.as_secs_f64());
+    }
+
     /// Has `look` set gauges each time before the metrics are shown. It must hold nothing alive.
     pub fn look(&self, look: impl Fn(&Metrics) + Send + 'static) {
         self.looks.lock().push(Box::new(look));
@@ -230,13 +253,13 @@ mod tests {
     use super::*;
 
     fn metrics() -> Metrics {
-        Metrics::new(&MessageMetrics::default(), &Counter::default(), 0)
+        Metrics::new(&MessageMetrics::default(), &Counter::default(), &Histogram::default(), 0)
     }
 
     #[test]
     fn what_was_counted_is_on_the_page() {
         let rooms = MessageMetrics::default();
-        let metrics = Metrics::new(&rooms, &Counter::default(), 0);
+        let metrics = Metrics::new(&rooms, &Counter::default(), &Histogram::default(), 0);
         rooms.stored.inc_by(3);
         let _open = metrics.connected("propromo");
         drop(metrics.connected("channel"));

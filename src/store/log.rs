@@ -5,7 +5,7 @@ use crate::{
     entry::{Change, ChangeKind, Entry, NewEntry, Unchangeable},
     message::{Message, MessageId, RoomName},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Bytes of text after which no more entries are read at a time, however many were asked for: who waits for a socket
 /// holds one page.
@@ -102,8 +102,24 @@ pub trait MessageLog: Send + Sync {
         None
     }
 
-    /// Fails if the store can't be reached.
+    /// What is stored, and not yet where it will stay.
+    fn backlog(&self) -> Backlog {
+        Backlog::default()
+    }
+
+    /// Fails if messages could not be stored now.
     fn probe(&self) -> Result<(), StoreError>;
+}
+
+/// What is in a journal, and not yet in the store behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// What it takes in memory.
+    pub bytes: u64,
+    /// The most that it may be; then senders wait. 0: there is no journal.
+    pub max: u64,
+    /// How long the oldest of it has waited.
+    pub lag: Duration,
 }
 
 /// What became of one entry.

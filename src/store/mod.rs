@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod chat_rooms;
 pub mod error;
 pub mod feed;
+pub mod journal;
 pub mod ledger;
 pub mod log;
 pub mod moderation;

@@ -1,7 +1,7 @@
 //! The channel protocol: what clients of tickets and two steps send, and what they hear.
 
 use serde_json::{Value, json};
-use support::{ALICE, BOB, CAROL, Client, DEMO, Server, channel::fields, eventually, ws::said};
+use support::{ALICE, BOB, CAROL, Client, DEMO, Server, channel::fields, eventually, faults, ws::said};
 
 /// Two people in one channel who have nothing left to hear.
 fn two(server: &Server) -> (Client, Client) {
@@ -249,13 +249,11 @@ fn what_can_not_be_understood_is_told_to_the_sender_alone_who_stays() {
 fn a_message_that_can_not_be_stored_is_an_error_to_its_sender_with_its_ref() {
     let server = Server::start();
     let (mut alice, mut bob) = two(&server);
-    let log = rusqlite::Connection::open(server.data_dir().join("log.db")).expect("the log");
-    log.busy_timeout(support::PATIENCE).expect("a time-out");
-    log.execute_batch("BEGIN EXCLUSIVE").expect("the log can be locked");
+    faults::fill_disk(&server);
     alice.ask(json!({"type": "message", "text": "lost", "ref": "r"}));
     let error = alice.hear_a("error");
     assert_eq!((&error["code"], &error["ref"]), (&json!("unavailable"), &json!("r")));
-    log.execute_batch("ROLLBACK").expect("the lock can be given back");
+    faults::free_disk(&server);
     alice.ask(json!({"type": "message", "text": "found", "ref": "r"}));
     assert_eq!(bob.hear_a("message")["text"], "found", "the ref of what was not stored is free");
 }

@@ -4,8 +4,8 @@ use rustix::process::geteuid;
 use serde_json::{Value, json};
 use std::process::Command;
 use support::{
-    ALICE, BOB, Client, DEMO, Server, chats, eventually,
-    faults::{self, Held, Limit},
+    ALICE, BOB, Client, DEMO, HASHED_SEGMENT, Server, chats, eventually,
+    faults::{self, Limit, SMALL_JOURNAL, hold_log},
     http::get,
     redis::Redis,
     server::Setup,
@@ -110,9 +110,10 @@ fn a_disk_that_fills_up_in_the_middle_of_a_flood_loses_nothing_that_was_echoed()
 // Seen to fail with a line at each failure in `Outages::failed`.
 #[test]
 fn a_held_database_is_an_outage_of_two_lines_however_many_messages_it_refuses() {
-    let server = Server::with().env("MESSAGE_RATE", "0").start();
+    let server = Server::with().env("MESSAGE_RATE", "0").env("JOURNAL_MAX", SMALL_JOURNAL).start();
     let mut alice = server.join(ALICE, DEMO);
-    let held = Held::file(&server, "log.db");
+    let mut filler = server.join(BOB, HASHED_SEGMENT);
+    let held = hold_log(&server.data_dir(), |text| drop(filler.say_and_hear(text)));
     for number in 0..50 {
         alice.say(number.to_string());
     }
@@ -305,6 +306,7 @@ mod panics {
             ("flusher", "flusher"),
             ("ledger", "ledger"),
             ("log-keeper", "log-keeper"),
+            ("log-applier", "log-applier"),
             ("recheck", "recheck"),
         ];
         ends_with_a_clear_word_and_loses_nothing(

@@ -24,6 +24,7 @@ mod frames;
 mod fuzz;
 mod history;
 mod home;
+mod journal;
 mod limits;
 mod login;
 mod logs;

@@ -9,7 +9,12 @@ use std::{
     os::unix::process::ExitStatusExt,
     time::{Duration, Instant},
 };
-use support::{ALICE, BOB, Client, DEMO, SECRET, Server, eventually, faults::Held, forge, token::Claims};
+use support::{
+    ALICE, BOB, Client, DEMO, HASHED_SEGMENT, SECRET, Server, eventually,
+    faults::{SMALL_JOURNAL, hold_log},
+    forge,
+    token::Claims,
+};
 
 const NEW_SECRET: &str = "another-secret-of-the-tests-which-is-long-enough-0123456789";
 
@@ -102,11 +107,13 @@ fn sighup_without_a_new_key_changes_nothing() {
 #[test]
 fn messages_taken_up_before_the_end_are_echoed_before_the_close() {
     // So that its end waits for a store for twelve seconds.
-    let mut server = Server::with().env("MESSAGE_RATE", "0").env("SHUTDOWN_SPREAD", "60").start();
+    let setup = Server::with().env("MESSAGE_RATE", "0").env("SHUTDOWN_SPREAD", "60").env("JOURNAL_MAX", SMALL_JOURNAL);
+    let mut server = setup.start();
     // In a small room it is alice's own thread that waits for the store, and takes up nothing more.
     let _crowd: Vec<_> = (0..16).map(|_| server.join(BOB, DEMO)).collect();
     let mut alice = server.join(ALICE, DEMO);
-    let held = Held::file(&server, "log.db");
+    let mut filler = server.join(ALICE, HASHED_SEGMENT);
+    let held = hold_log(&server.data_dir(), |text| drop(filler.say_and_hear(text)));
     for number in 0..200 {
         alice.say(number.to_string());
     }

@@ -1,7 +1,11 @@
 //! A store that does not answer: said plainly, to whom it concerns, and over as soon as the store is back.
 
 use serde_json::Value;
-use support::{ALICE, BOB, Client, DEMO, Server, eventually, faults::Held};
+use support::{
+    ALICE, BOB, Client, Connection, DEMO, HASHED_SEGMENT, Server, eventually,
+    faults::{self, Held, SMALL_JOURNAL, hold_log},
+    http::get,
+};
 
 #[test]
 fn only_the_sender_is_told_that_a_message_could_not_be_stored() {
@@ -10,16 +14,16 @@ fn only_the_sender_is_told_that_a_message_could_not_be_stored() {
     alice.say_and_hear("before");
     bob.hear_message();
 
-    let held = Held::file(&server, "log.db");
+    faults::fill_disk(&server);
     alice.say("lost");
     let error: Value = serde_json::from_str(&alice.hear()).expect("the error is JSON");
     let mut names: Vec<_> = error.as_object().expect("an object").keys().map(String::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["message", "reason", "success"]);
     assert_eq!((&error["success"], &error["reason"]), (&Value::Bool(false), &"unavailable".into()));
-    server.logs(&["store messages", "database is locked"]);
+    server.logs(&["store messages", "File too large"]);
     assert!(!server.log().contains("lost\""), "the text of a message is in the log");
-    held.release();
+    faults::free_disk(&server);
 
     // She is still connected, and bob hears nothing of what was lost.
     let after = alice.say_and_hear("after");
@@ -29,12 +33,40 @@ fn only_the_sender_is_told_that_a_message_could_not_be_stored() {
 }
 
 #[test]
+fn a_database_that_is_held_delays_nobody() {
+    let server = Server::with().env("MESSAGE_RATE", "0").env("ADMIN_LISTEN", "127.0.0.1:0").start();
+    let mut alice = server.join(ALICE, DEMO);
+    let mut said = vec![alice.say_and_hear("before")];
+    let held = Held::file(&server, "log.db");
+    said.extend((0..500).map(|n| alice.say_and_hear(&n.to_string())));
+    let mut late = server.join(BOB, DEMO);
+    // The newest hundred, as if the tables had them.
+    for said in &said[401..] {
+        assert_eq!(late.hear_message(), *said);
+    }
+    let figure = |name: &str| -> f64 {
+        let answer = Connection::open(server.admin_address()).send(get("/metrics", &[])).response();
+        let page = answer.text();
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
+    };
+    assert!(figure("propromo_chat_journal_bytes") > 100_000.0);
+    assert_eq!(figure("propromo_chat_journal_max_bytes"), 67_108_864.0);
+    assert!(figure("propromo_chat_journal_lag_seconds") > 0.0);
+    held.release();
+    eventually("the tables have taken it over", || figure("propromo_chat_journal_bytes") == 0.0);
+    assert_eq!(figure("propromo_chat_journal_lag_seconds"), 0.0);
+    assert!(figure("propromo_chat_journal_apply_seconds_count") > 0.0);
+}
+
+#[test]
 fn a_short_wait_for_the_store_loses_nothing() {
-    let server = Server::start();
+    let server = Server::with().env("JOURNAL_MAX", SMALL_JOURNAL).start();
     // In a small room it is alice's own thread that waits for the store, and hears no ping meanwhile.
     let _crowd: Vec<_> = (0..16).map(|_| server.join(BOB, DEMO)).collect();
     let mut alice = server.join(ALICE, DEMO);
-    let held = Held::file(&server, "log.db");
+    let mut filler = server.join(BOB, HASHED_SEGMENT);
+    let held = hold_log(&server.data_dir(), |text| drop(filler.say_and_hear(text)));
     alice.say("patient");
     // A pong shows that the message before it has been taken up.
     alice.say(r#"propromo.chat({event:"ping",action:"pong"})"#);

@@ -1,7 +1,7 @@
 //! While many small rooms are busy, threads that read for them wait for their turn when they are woken (`SCHED_BATCH`).
 
 use std::fs;
-use support::{ALICE, Server, busy, channel::enter, eventually};
+use support::{ALICE, Server, busy, channel::enter, eventually, faults::SMALL_JOURNAL};
 
 /// The policy's number in the kernel (sched(7)).
 const SCHED_BATCH: &str = "3";
@@ -18,7 +18,7 @@ fn patient(server: &Server) -> usize {
 
 #[test]
 fn threads_of_small_rooms_wait_for_their_turn_while_many_are_busy() {
-    let server = Server::with().env("HANDSHAKE_RATE", "0").start();
+    let server = Server::with().env("HANDSHAKE_RATE", "0").env("JOURNAL_MAX", SMALL_JOURNAL).start();
     let access = server.access(ALICE);
     let mut alone = enter(server.address, &access, "quiet");
     alone.post("to nobody");

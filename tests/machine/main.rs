@@ -8,6 +8,7 @@ mod container;
 mod deployment;
 mod docs_page;
 mod documents;
+mod durability;
 mod keys;
 mod keys_command;
 mod keys_script;

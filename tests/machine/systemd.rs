@@ -1,7 +1,6 @@
 //! systemd: its protocols, spoken by a small stand-in as systemd speaks them; the units; and the scripts that install
 //! them. Needs `strace`, `systemd-analyze`, `systemd-sysusers` and `systemctl`, but no systemd that runs.
 
-use rusqlite::TransactionBehavior;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::{Value, json};
 use std::{
@@ -26,6 +25,7 @@ use std::{
 };
 use support::{
     ALICE, Client, Connection, DEMO, PATIENCE, Server, busy, eventually,
+    faults::{SMALL_JOURNAL, hold_log},
     http::{get, post},
     server::Setup,
     tls::Certified,
@@ -290,14 +290,13 @@ fn the_watchdog_is_not_fed_when_the_accept_loop_is_stuck() {
 
 #[test]
 fn the_watchdog_is_not_fed_when_the_log_thread_is_stuck_and_a_new_start_helps() {
-    let systemd = Systemd::with(|setup| setup.env("WATCHDOG_USEC", "1000000"));
+    let systemd = Systemd::with(|setup| setup.env("WATCHDOG_USEC", "1000000").env("JOURNAL_MAX", SMALL_JOURNAL));
     let mut service = systemd.start_to_the_end();
     let mut alice = enter(systemd.address(), &log_in(systemd.address()));
     alice.say_and_hear("stored");
     {
         // Another process writes to the log, which for once is none of ours.
-        let mut log = rusqlite::Connection::open(systemd.setup.data_dir().join("log.db")).expect("the log");
-        let _writing = log.transaction_with_behavior(TransactionBehavior::Immediate).expect("the right to write");
+        let _held = hold_log(&systemd.setup.data_dir(), |text| drop(alice.say_and_hear(text)));
         alice.say("not stored, for now");
         systemd.watchdog_expires(Duration::from_secs(1));
         service.signal(Signal::ABORT);
@@ -424,7 +423,9 @@ fn system_calls_made(trace: &str) -> BTreeSet<String> {
 #[test]
 fn the_service_makes_no_system_call_that_its_unit_forbids() {
     // For root SQLite would make one more: it gives its files to the one who owns the database.
-    let systemd = Systemd::with(|setup| setup.env("ADMIN_LISTEN", "127.0.0.1:0").never_by_root(NOBODY));
+    let systemd = Systemd::with(|setup| {
+        setup.env("ADMIN_LISTEN", "127.0.0.1:0").env("JOURNAL_MAX", SMALL_JOURNAL).never_by_root(NOBODY)
+    });
     let trace = systemd.setup.path("trace");
     let strace = ["strace", "-D", "-f", "-qq", "-o"].map(OsStr::new);
     let mut service = systemd.start_under(&[&strace[..], &[trace.as_os_str()]].concat(), Stdio::null());

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs};
 use support::{
     ALICE, DEMO, Server,
     chats::{Guest, ask, public_room},
+    faults::Held,
     postgres,
     redis::Redis,
     server::Setup,
@@ -82,6 +83,28 @@ fn messages_keep_their_ids_and_order_and_new_ones_come_after_them() {
     assert_eq!(history[..99], old.ids[201..], "the ids are those of before");
     assert!(history[99] > history[98], "new ones come after them");
     assert_eq!(server.join(ALICE, DEMO).hear_message().text, "in the monitor's room");
+}
+
+#[test]
+fn what_a_killed_server_had_only_in_its_journal_is_moved_too() {
+    let mut server = Server::with().env("MESSAGE_RATE", "0").start();
+    let mut alice = server.channel(ALICE, "lobby");
+    let held = Held::file(&server, "log.db");
+    let ids: Vec<_> = (0..50)
+        .map(|n| {
+            alice.say(format!("m{n}"));
+            alice.wait_for("message")["id"].as_str().expect("an id").to_owned()
+        })
+        .collect();
+    server.kill9();
+    held.release();
+    let redis = Redis::start();
+    let setup = server.setup().clone().without_demo().env("CHAT_STORAGE_URL", redis.url());
+    let (done, told) = migrate(&setup);
+    assert!(done && told.contains("messages: 50 of 1 room copied"), "{told}");
+    let texts = texts_since(&setup.start(), &ids[9]);
+    let expected: Vec<String> = (10..50).map(|n| format!("m{n}")).chain(["the end".to_owned()]).collect();
+    assert_eq!(texts, expected);
 }
 
 #[test]

@@ -49,7 +49,12 @@ fn service(limits: Limits) -> Arc<Service> {
         body: [request.path.as_bytes(), b" ", &request.body].concat(),
     };
     let gateway = Gateway::start(1, Handler::new(handler)).unwrap();
-    let metrics = Arc::new(Metrics::new(&MessageMetrics::default(), &Counter::default(), 0));
+    let metrics = Arc::new(Metrics::new(
+        &MessageMetrics::default(),
+        &Counter::default(),
+        &crate::metrics::histogram::Histogram::default(),
+        0,
+    ));
     let places = AddressPlaces::new(0);
     Arc::new(Service::new(limits, vec![], gateway, Box::new(OneDoor), metrics, places))
 }

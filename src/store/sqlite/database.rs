@@ -153,6 +153,11 @@ pub(super) fn connect(path: &Path, tuning: &Tuning) -> rusqlite::Result<Connecti
     Ok(connection)
 }
 
+/// Has SQLite overwrite what it deletes through this connection.
+pub(super) fn wipe_what_is_deleted(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))
+}
+
 fn no_rows(error: rusqlite::Error) -> rusqlite::Result<()> {
     match error {
         rusqlite::Error::QueryReturnedNoRows => Ok(()),

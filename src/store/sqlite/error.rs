@@ -1,6 +1,9 @@
 //! Why the embedded store can't be used, or did not do what was asked.
 
-use crate::store::error::StoreError;
+use crate::store::{
+    error::StoreError,
+    journal::{self, JournalError},
+};
 use std::{error::Error, io, path::PathBuf};
 
 /// The embedded store can't be used, and what to do about it. The sentence includes the cause.
@@ -36,6 +39,17 @@ pub enum StoreOpenError {
     Migration { path: PathBuf, cause: Box<rusqlite_migration::Error> },
     #[error("can't start the thread {name}: {cause}")]
     Thread { name: &'static str, cause: io::Error },
+}
+
+impl From<JournalError> for StoreOpenError {
+    fn from(error: JournalError) -> StoreOpenError {
+        match error {
+            JournalError::Io { path, cause } => StoreOpenError::File { path, cause: cause.into() },
+            JournalError::TooNew { path, version } => {
+                StoreOpenError::TooNew { path, version, latest: journal::VERSION }
+            }
+        }
+    }
 }
 
 /// Turns a cause into the [`StoreError`] of this store and attempt.

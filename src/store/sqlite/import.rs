@@ -29,19 +29,9 @@ impl OldMessages {
             query_only: false,
             busy: database::BUSY,
         };
-        let mut connection = database::connect(path, &tuning).map_err(unusable)?;
-        let index = |connection: &mut Connection| -> rusqlite::Result<()> {
-            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            // So that what is put in below needs no other place than the index.
-            tx.execute(
-                "INSERT OR IGNORE INTO by_room (room, key)
-                 SELECT room, key FROM messages WHERE key > (SELECT key FROM indexed)",
-                (),
-            )?;
-            tx.execute("UPDATE indexed SET key = max(key, (SELECT coalesce(max(key), 0) FROM messages))", ())?;
-            tx.commit()
-        };
-        index(&mut connection).map_err(unusable)?;
+        // A server that was killed has left there what has its place before what is put in below.
+        log::copy::take_over(path)?;
+        let connection = database::connect(path, &tuning).map_err(unusable)?;
         Ok(OldMessages(connection))
     }
 
@@ -66,7 +56,7 @@ impl OldMessages {
                     message.extra.as_deref(),
                 ))?;
                 tx.prepare_cached("INSERT OR IGNORE INTO by_room (room, key) VALUES (?1, ?2)")?.execute((room, key))?;
-                tx.prepare_cached("UPDATE indexed SET key = max(key, ?1)")?.execute([key])?;
+                tx.prepare_cached("UPDATE applied SET key = max(key, ?1)")?.execute([key])?;
                 taken += 1;
             }
             tx.commit()?;

@@ -3,7 +3,7 @@
 //! | file | what | who writes |
 //! |---|---|---|
 //! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`sessions`] | admin commands, also while the server runs; who makes or changes a room; who logs in to stay |
-//! | `log.db` | [`log`]: messages | whoever holds the log's writer, one transaction a batch |
+//! | `log.db` | [`log`]: messages | the log's own thread, from the journal in `journal/`, where whoever holds the log's writer puts it first |
 //! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction a batch |
 //! | `webhooks.db`, with `WEBHOOK_URL` | [`outbox`]: how far webhooks are | those who send them |
 //!
@@ -12,7 +12,7 @@
 //!
 //! All files are in WAL mode: readers and the writer don't wait for each other, and a commit is one
 //! `write` to the end of a file, which outlives the process whatever kills it (see
-//! [`Durability`]).
+//! [`Durability`](crate::config::Durability)).
 
 pub mod accounts;
 pub mod admin;
@@ -31,10 +31,13 @@ pub mod saved;
 pub mod sessions;
 
 use self::{
-    accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir, ledger::SqliteLedger, log::SqliteLog,
+    accounts::SqliteAccounts,
+    chat_rooms::SqliteChatRooms,
+    data_dir::DataDir,
+    ledger::SqliteLedger,
+    log::{LogOptions, SqliteLog},
     sessions::SqliteSessions,
 };
-use database::Durability;
 use error::StoreOpenError;
 use std::{path::Path, sync::Arc};
 
@@ -50,14 +53,12 @@ pub struct Embedded {
 }
 
 /// Where the embedded store is, and what it promises.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct EmbeddedOptions<'a> {
     pub data_dir: &'a Path,
     /// The accounts' file; `None`: `chat.db` in the data directory.
     pub accounts: Option<&'a Path>,
-    /// Messages kept a room; `None` keeps all.
-    pub history_max: Option<u64>,
-    pub durability: Durability,
+    pub log: LogOptions,
 }
 
 impl Embedded {
@@ -67,12 +68,13 @@ impl Embedded {
         let in_data_dir = |name: &str| data_dir.path().join(name);
         let accounts = options.accounts.map_or_else(|| in_data_dir("chat.db"), Path::to_owned);
         let accounts = SqliteAccounts::open(&accounts)?;
+        let durability = options.log.durability;
         Ok(Embedded {
             chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
             sessions: Arc::new(SqliteSessions::beside(&accounts)),
             accounts: Arc::new(accounts),
-            log: Arc::new(SqliteLog::open(&in_data_dir("log.db"), options.history_max, options.durability)?),
-            ledger: Arc::new(SqliteLedger::open(&in_data_dir("ledger.db"), options.durability)?),
+            log: Arc::new(SqliteLog::open(&in_data_dir("log.db"), options.log)?),
+            ledger: Arc::new(SqliteLedger::open(&in_data_dir("ledger.db"), durability)?),
             data_dir,
         })
     }
@@ -92,7 +94,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     fn options(dir: &Path) -> EmbeddedOptions<'_> {
-        EmbeddedOptions { data_dir: dir, accounts: None, history_max: None, durability: Durability::Process }
+        EmbeddedOptions { data_dir: dir, accounts: None, log: LogOptions::keeping(None) }
     }
 
     #[test]

@@ -6,80 +6,104 @@ use super::{
     database,
     error::{StoreOpenError, failed},
     ledger,
-    log::{self, ids},
+    log::{
+        self,
+        batch::{self, Before},
+        ids, row,
+        tail::{Found, Tail},
+    },
 };
 use crate::{
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
+        journal,
         ledger::SignedPart,
         moving::{Kept, Mark},
     },
 };
 use rusqlite::{Connection, OptionalExtension};
 use std::{
+    collections::BTreeSet,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// A `log.db`.
-pub struct SavedLog(Connection);
+/// A `log.db`, with what is in the journal beside it and not in its tables: a server that was killed leaves that.
+pub struct SavedLog {
+    tables: Connection,
+    tail: Tail,
+}
 
 impl SavedLog {
     pub fn open(path: &Path) -> Result<SavedLog, StoreOpenError> {
-        Ok(SavedLog(database::look_into(path, log::VERSION)?))
+        let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
+        let tables = database::look_into(path, log::VERSION)?;
+        let applied = log::apply::applied(&tables).map_err(unusable)?;
+        let tail = Tail::new(0, applied);
+        let mut records = journal::read(&log::journal_beside(path))?.records;
+        records.retain(|record| record.key > applied);
+        batch::replay(records, &Before { tail: &tail, tables: &tables }).map_err(unusable)?;
+        Ok(SavedLog { tables, tail })
     }
 
     /// Every room that has messages, by name.
     pub fn rooms(&self) -> Result<Vec<RoomName>, StoreError> {
-        let read = || -> rusqlite::Result<Vec<RoomName>> {
-            self.0
+        let read = || -> rusqlite::Result<BTreeSet<RoomName>> {
+            self.tables
                 .prepare(
                     "SELECT name FROM rooms WHERE name IS NOT NULL
-                     AND (EXISTS (SELECT 1 FROM by_room WHERE room = rooms.id)
-                          OR EXISTS (SELECT 1 FROM messages
-                                     WHERE key > (SELECT key FROM indexed) AND room = rooms.id))
-                     ORDER BY name",
+                     AND EXISTS (SELECT 1 FROM by_room WHERE room = rooms.id)",
                 )?
                 .query_map((), |row| Ok(RoomName::from_store(row.get_ref(0)?.as_str()?)))?
                 .collect()
         };
-        read().map_err(failed(log::STORE, "list its rooms"))
+        let mut rooms = read().map_err(failed(log::STORE, "list its rooms"))?;
+        for room in self.tail.rooms() {
+            if room.has_messages {
+                rooms.insert(room.name);
+            } else if room.is_forgotten {
+                rooms.remove(&room.name);
+            }
+        }
+        Ok(rooms.into_iter().collect())
     }
 
     /// Up to `limit` messages after `after` (`None`: from the first on), oldest first.
     pub fn page(&self, room: &RoomName, after: Option<MessageId>, limit: usize) -> Result<Vec<Kept>, StoreError> {
         let after = after.map_or(i64::MIN, ids::key);
+        let (newest, seen) = self.tail.kept(room, after, limit);
         let read = || -> rusqlite::Result<Vec<Kept>> {
-            self.0
-                // The newest have no entry in the index if the server was killed.
-                .prepare_cached(concat!(
-                    "SELECT ",
-                    log::columns!(),
-                    ", ref FROM by_room CROSS JOIN messages USING (key)
-                     WHERE by_room.room = (SELECT id FROM rooms WHERE name = ?1) AND key > ?2
-                     UNION ALL
-                     SELECT ",
-                    log::columns!(),
-                    ", ref FROM messages
-                     WHERE room = (SELECT id FROM rooms WHERE name = ?1) AND deleted IS NULL
-                     AND key > max(?2, (SELECT key FROM indexed))
-                     ORDER BY key LIMIT ?3",
-                ))?
-                .query_map((room.as_str(), after, limit as i64), |row| {
-                    let reference = row.get_ref(9)?.as_str_or_null()?.map(Into::into);
-                    Ok(Kept { message: log::message(&self.0, row)?, reference })
-                })?
-                .collect()
+            let mut older = self.tables.prepare_cached(concat!(
+                "SELECT ",
+                row::columns!(),
+                ", ref FROM by_room CROSS JOIN messages USING (key)
+                 WHERE by_room.room = (SELECT id FROM rooms WHERE name = ?1) AND key > ?2 ORDER BY key",
+            ))?;
+            let kept = older.query_and_then((room.as_str(), after), |found| -> rusqlite::Result<_> {
+                let reference = found.get_ref(9)?.as_str_or_null()?.map(Into::into);
+                let message = row::shown(&self.tables, found, &seen.overlay)?;
+                Ok(message.map(|message| Kept { message, reference }))
+            })?;
+            kept.filter_map(Result::transpose).take(limit).collect()
         };
-        read().map_err(failed(log::STORE, "read a room's messages"))
+        let mut page =
+            if seen.is_all { Vec::new() } else { read().map_err(failed(log::STORE, "read a room's messages"))? };
+        page.extend(newest);
+        page.truncate(limit);
+        Ok(page)
     }
 
-    /// Whether a message is in a room.
+    /// Whether a message is in a room, or was deleted not long ago.
     pub fn holds(&self, room: &RoomName, id: MessageId) -> Result<bool, StoreError> {
+        match self.tail.holds(room, id) {
+            Found::Here(()) => return Ok(true),
+            Found::Nowhere => return Ok(false),
+            Found::Unknown => {}
+        }
         let read = || -> rusqlite::Result<bool> {
             let tail: Option<i64> = self
-                .0
+                .tables
                 .prepare_cached(
                     "SELECT tail FROM messages WHERE key = ?1 AND room = (SELECT id FROM rooms WHERE name = ?2)",
                 )?
@@ -121,7 +145,11 @@ mod tests {
     use crate::store::{
         ledger::Ledger,
         log::MessageLog,
-        sqlite::{database::Durability, ledger::SqliteLedger, log::SqliteLog},
+        sqlite::{
+            database::Durability,
+            ledger::SqliteLedger,
+            log::{LogOptions, SqliteLog},
+        },
         suite::{draft, fresh_room, say},
     };
 
@@ -135,7 +163,7 @@ mod tests {
         let path = dir.path().join("log.db");
         let (room, empty, forgotten) = (fresh_room(), fresh_room(), fresh_room());
         let ids = {
-            let log = SqliteLog::open(&path, None, Durability::Process).unwrap();
+            let log = SqliteLog::open(&path, LogOptions::keeping(None)).unwrap();
             let marked = crate::message::Draft { reference: Some("r".into()), ..draft(&room, "c") };
             let mut ids = say(&log, &room, &["a", "b"]);
             log.append(&[marked.into()]).unwrap();
@@ -155,20 +183,30 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_server_had_not_indexed_is_read_too() {
+    fn what_a_killed_server_had_only_journalled_is_read_too() {
         let dir = tempfile::tempdir().unwrap();
-        let room = fresh_room();
-        let log = SqliteLog::open(&dir.path().join("log.db"), None, Durability::Process).unwrap();
+        let path = dir.path().join("log.db");
+        let (room, new, forgotten) = (fresh_room(), fresh_room(), fresh_room());
+        let log = SqliteLog::open(&path, LogOptions::keeping(None)).unwrap();
         say(&log, &room, &["x"; 3000]);
-        say(&log, &room, &["y", "z"]);
-        let killed = tempfile::tempdir().unwrap();
-        for file in ["log.db", "log.db-wal"] {
-            std::fs::copy(dir.path().join(file), killed.path().join(file)).unwrap();
-        }
-        let saved = SavedLog::open(&killed.path().join("log.db")).unwrap();
-        assert_eq!(saved.rooms().unwrap(), std::slice::from_ref(&room));
+        say(&log, &forgotten, &["gone"]);
+        log.settle().unwrap();
+        let held = Connection::open(&path).unwrap();
+        held.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let ids = say(&log, &room, &["y", "z"]);
+        say(&log, &new, &["n"]);
+        log.forget(&forgotten).unwrap();
+        // No server holds it any more, as far as this can see: nothing of its journal has been taken over.
+        let saved = SavedLog::open(&path).unwrap();
+        let mut rooms = [room.clone(), new.clone()];
+        rooms.sort();
+        assert_eq!(saved.rooms().unwrap(), rooms);
         let page = saved.page(&room, None, 5000).unwrap();
         assert_eq!((page.len(), texts(&page[2999..])), (3002, vec!["x", "y", "z"]));
+        assert_eq!(texts(&saved.page(&room, Some(ids[0]), 5).unwrap()), ["z"]);
+        assert!(saved.page(&forgotten, None, 5).unwrap().is_empty());
+        assert!(saved.holds(&room, ids[1]).unwrap() && !saved.holds(&new, ids[1]).unwrap());
+        held.execute_batch("ROLLBACK").unwrap();
     }
 
     #[test]

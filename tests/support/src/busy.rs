@@ -1,7 +1,6 @@
 //! Many small rooms that are busy at once.
 
-use crate::{Client, channel::enter};
-use rusqlite::TransactionBehavior;
+use crate::{Client, channel::enter, faults::hold_log};
 use std::{net::SocketAddr, path::Path};
 
 /// One more than a small room may have.
@@ -10,7 +9,7 @@ const LARGE: usize = 17;
 const ROOMS: usize = 8;
 
 /// One member each of many rooms, whose messages have just been stored together; the next of some of them has the
-/// server know that.
+/// server know that. The server has a [small journal](crate::faults::SMALL_JOURNAL).
 #[track_caller]
 pub fn many_rooms(address: SocketAddr, access: &str, data_dir: &Path) -> Vec<Client> {
     let mut large: Vec<Client> = (0..LARGE).map(|_| enter(address, access, "large")).collect();
@@ -18,12 +17,13 @@ pub fn many_rooms(address: SocketAddr, access: &str, data_dir: &Path) -> Vec<Cli
     {
         // What is said meanwhile is stored together, behind the first: that is for a large room, so the log thread waits
         // with it, and no client's.
-        let mut log = rusqlite::Connection::open(data_dir.join("log.db")).expect("the log");
-        let _writing = log.transaction_with_behavior(TransactionBehavior::Immediate).expect("the right to write");
+        let mut filler = enter(address, access, "filled");
+        let held = hold_log(data_dir, |text| drop(filler.post(text)));
         for client in large.iter_mut().take(1).chain(&mut small) {
             client.say("all at once");
             client.hear_all_up_to_now();
         }
+        held.release();
     }
     small.iter_mut().for_each(|client| drop(client.wait_for("message")));
     small.iter_mut().for_each(|client| drop(client.post("at once after it")));

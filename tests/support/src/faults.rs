@@ -19,6 +19,11 @@ impl Held {
     pub fn file(server: &Server, name: &str) -> Held {
         let path = server.data_dir().join(name);
         assert!(path.exists(), "no {name} among {:?}", crate::server::files_in(&server.data_dir()));
+        Held::path(&path)
+    }
+
+    #[track_caller]
+    fn path(path: &Path) -> Held {
         let connection = rusqlite::Connection::open(path).expect("the store can be opened");
         connection.busy_timeout(crate::PATIENCE).expect("a time-out");
         connection.execute_batch("BEGIN EXCLUSIVE").expect("the store can be locked");
@@ -48,6 +53,22 @@ pub fn with_its_own_clock() -> (Setup, PathBuf) {
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .env("DONT_FAKE_MONOTONIC", "1");
     (setup, clock)
+}
+
+/// The least that a journal may hold; for servers whose journal is to be full.
+pub const SMALL_JOURNAL: &str = "1048576";
+
+/// Holds the tables of the log, and fills the small journal in front of them: what is said from now on waits for them.
+/// `say` says something and hears it.
+#[track_caller]
+pub fn hold_log(data_dir: &Path, mut say: impl FnMut(&str)) -> Held {
+    let held = Held::path(&data_dir.join("log.db"));
+    let text = "x".repeat(16_000);
+    // Each counts for some hundred bytes more.
+    for _ in 0..=(1 << 20) / 16_300 {
+        say(&text);
+    }
+    held
 }
 
 /// What a running server may be short of.

@@ -9,7 +9,7 @@ use crate::{
         log::{Appended, MessageLog},
         moving::{Kept, Mark},
         redis::import::Standing,
-        sqlite::{database::Durability, log::SqliteLog},
+        sqlite::log::{LogOptions, SqliteLog},
         suite::{append, fresh_room, say, texts},
     },
 };
@@ -17,7 +17,7 @@ use crate::{
 /// Messages as another log would have stored them.
 fn foreign(room: &RoomName, texts: &[&str]) -> Vec<Kept> {
     let dir = tempfile::tempdir().unwrap();
-    let log = SqliteLog::open(&dir.path().join("log.db"), None, Durability::Process).unwrap();
+    let log = SqliteLog::open(&dir.path().join("log.db"), LogOptions::keeping(None)).unwrap();
     let drafts: Vec<Draft> =
         texts.iter().map(|text| Draft { reference: Some((*text).into()), ..draft(room, text) }).collect();
     append(&log, drafts);

@@ -19,6 +19,7 @@ pub(super) struct Chores {
 struct List {
     checkpoint: bool,
     forgotten: bool,
+    wipe: bool,
     rooms: BTreeSet<i64>,
     stop: bool,
     busy: bool,
@@ -27,6 +28,8 @@ struct List {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chore {
     Checkpoint,
+    /// Let nothing of what was deleted stay in the WAL.
+    Wipe,
     /// Delete the messages of forgotten rooms.
     SweepForgotten,
     /// See whether this room has more messages than are kept.
@@ -37,6 +40,11 @@ pub(super) enum Chore {
 impl Chores {
     pub fn checkpoint(&self) {
         self.list().checkpoint = true;
+        self.changed.notify_all();
+    }
+
+    pub fn wipe(&self) {
+        self.list().wipe = true;
         self.changed.notify_all();
     }
 
@@ -70,6 +78,8 @@ impl Chores {
                 Some(Chore::Trim(room))
             } else if mem::take(&mut list.forgotten) {
                 Some(Chore::SweepForgotten)
+            } else if mem::take(&mut list.wipe) {
+                Some(Chore::Wipe)
             } else {
                 None
             };
@@ -100,7 +110,8 @@ impl Chores {
     /// Waits until nothing is left to do.
     #[cfg(test)]
     pub fn wait_until_done(&self) {
-        let busy = |list: &mut List| list.busy || list.checkpoint || list.forgotten || !list.rooms.is_empty();
+        let busy =
+            |list: &mut List| list.busy || list.checkpoint || list.forgotten || list.wipe || !list.rooms.is_empty();
         drop(self.changed.wait_while(self.list(), busy).unwrap());
     }
 

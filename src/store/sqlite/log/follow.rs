@@ -1,11 +1,12 @@
 //! Reading on from an entry: for clients that come back, and for those who tell others what was stored.
 
-use super::{Page, SqliteLog, as_limit, change, columns, ids, is_whole_after, known_room, message, read_each};
+use super::{SqliteLog, ids, page::Page, read};
 use crate::{
     entry::Entry,
     message::{MessageId, RoomName},
     store::{error::StoreError, log::in_order},
 };
+use std::collections::HashSet;
 
 impl SqliteLog {
     /// [`MessageLog::since`](crate::store::log::MessageLog::since), without asking whether `after` is an entry, and whether all
@@ -20,6 +21,17 @@ impl SqliteLog {
         after: MessageId,
         mut each: impl FnMut(RoomName, MessageId) -> bool,
     ) -> Result<(), StoreError> {
+        let mut known = HashSet::new();
+        for room in self.tail.rooms() {
+            // What the tables have of these is older, or gone.
+            let is_known = room.last.is_some() || room.is_forgotten;
+            if let Some(last) = room.last.filter(|last| *last > ids::key(after))
+                && !each(room.name.clone(), ids::join(last, 0))
+            {
+                return Ok(());
+            }
+            known.extend(is_known.then_some(room.name));
+        }
         self.read("name the rooms that have news", |connection| {
             let mut newer = connection.prepare_cached(
                 "SELECT rooms.name, max(key) FROM
@@ -28,7 +40,8 @@ impl SqliteLog {
             )?;
             let mut rows = newer.query([ids::key(after)])?;
             while let Some(row) = rows.next()? {
-                if !each(RoomName::from_store(row.get_ref(0)?.as_str()?), ids::join(row.get(1)?, 0)) {
+                let name = RoomName::from_store(row.get_ref(0)?.as_str()?);
+                if !known.contains(&name) && !each(name, ids::join(row.get(1)?, 0)) {
                     break;
                 }
             }
@@ -36,9 +49,9 @@ impl SqliteLog {
         })
     }
 
-    /// An id that is not less than any that was given out.
+    /// An id that is not less than that of any entry.
     pub fn last_id(&self) -> MessageId {
-        ids::join(self.unindexed.last(), i64::MAX)
+        ids::join(self.tail.last(), i64::MAX)
     }
 
     /// Up to `limit` entries after `after`; if they must be `whole`, `None` unless `after` is an entry and all that followed is kept.
@@ -49,29 +62,22 @@ impl SqliteLog {
         limit: usize,
         whole: bool,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
-        self.read("read what somebody has missed", |connection| {
-            let Some(room) = known_room(connection, room)? else { return Ok(None) };
-            let key = ids::key(after);
-            let (newest, last) = self.unindexed.of_room(room, key + 1..);
-            // One view of the log: trimming in between must not go unnoticed.
-            let view = connection.transaction()?;
-            if whole && !is_whole_after(&view, room, after)? {
+        let (seen, is_here) = self.tail.after(room, after, limit);
+        let (mut messages, mut changes) = (Page::new(limit), Page::new(limit));
+        if !is_here && seen.is_all && whole {
+            return Ok(None);
+        }
+        if !is_here && !seen.is_all {
+            let range = (after, seen.first);
+            let is_whole = self.read("read what somebody has missed", |connection| {
+                read::between(connection, room, range, &seen.overlay, (&mut messages, &mut changes))
+            })?;
+            if whole && !is_whole {
                 return Ok(None);
             }
-            let mut page = Page::default();
-            let mut older = view.prepare_cached(concat!(
-                "SELECT ",
-                columns!(),
-                " FROM by_room CROSS JOIN messages USING (key)
-                 WHERE by_room.room = ?1 AND key > ?2 AND key < ?3 ORDER BY key LIMIT ?4",
-            ))?;
-            let range = (room, key, newest.first().unwrap_or(&i64::MAX), as_limit(limit));
-            page.fill(older.query_map(range, |row| message(&view, row))?)?;
-            let rest = newest.len().min(limit - page.messages.len());
-            read_each(&view, newest[..rest].iter(), &mut page)?;
-            // What is newer than `last` was stored after the list of the newest messages was made.
-            let changes = change::read(&view, room, key, last, limit)?;
-            Ok(Some(in_order(page.messages, changes, limit)))
-        })
+        }
+        messages.add(seen.messages.iter().filter_map(|shown| shown.message()));
+        changes.add(seen.changes.into_iter());
+        Ok(Some(in_order(messages.entries, changes.entries, limit)))
     }
 }

@@ -37,10 +37,6 @@ impl Ids {
         self.last = (unix_millis << 12).max(self.last + 1);
         (self.last, (self.random.next_u64() >> 2) as i64)
     }
-
-    pub fn last(&self) -> i64 {
-        self.last
-    }
 }
 
 pub(super) fn unix_millis() -> i64 {

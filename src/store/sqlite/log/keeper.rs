@@ -1,7 +1,7 @@
 //! The thread that keeps the log's files small: checkpoints, trimming, forgotten rooms.
 //!
 //! It works beside the writer where it can, and where it needs the writer's place it takes it for
-//! some milliseconds and then lets messages pass.
+//! some milliseconds and then lets the applier pass.
 
 use super::{
     chores::{Chore, Chores},
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long messages may wait for a slice of deletions.
+/// How long the applier may wait for a slice of deletions.
 const SLICE: Duration = Duration::from_millis(2);
 
 /// WAL pages (32 MiB) from which on the writer is paused for the checkpoint that lets the WAL start
@@ -24,7 +24,7 @@ const PAUSE_PAGES: i64 = 8 * 1024;
 /// The pause lasts about as long as the copying just before it, so that must have been quick...
 const QUICK: Duration = Duration::from_millis(8);
 
-/// ...unless the WAL has 256 MiB: then the disk is slower than the messages, and they have to wait.
+/// ...unless the WAL has 256 MiB: then the disk is slower than the applier, which has to wait.
 const MAX_PAGES: i64 = 64 * 1024;
 
 pub(super) struct Keeper {
@@ -46,6 +46,7 @@ impl Keeper {
                 Chore::Checkpoint => self.checkpoint(),
                 Chore::Trim(room) => self.trim(room),
                 Chore::SweepForgotten => self.sweep_forgotten(),
+                Chore::Wipe => self.wipe(),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "the message log could not be tidied up; its files may grow until it can");
@@ -77,9 +78,23 @@ impl Keeper {
         self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| row.get(1))
     }
 
+    /// Empties the WAL, which has pages as they were before something was deleted.
+    fn wipe(&self) -> rusqlite::Result<()> {
+        // What the applier would write meanwhile waits; messages don't.
+        let is_busy: bool = {
+            let _paused = lock_writer(&self.writer);
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?
+        };
+        if is_busy {
+            // Somebody reads in it for long: a backup.
+            self.chores.wipe();
+            self.chores.rest(Duration::from_secs(1));
+        }
+        Ok(())
+    }
+
     fn trim(&self, room: i64) -> rusqlite::Result<()> {
         let Some(keep) = self.keep else { return Ok(()) };
-        lock_writer(&self.writer).index()?;
         let newest_unwanted = |table: &str| -> rusqlite::Result<Option<i64>> {
             self.connection
                 .prepare_cached(&format!(
@@ -112,6 +127,7 @@ impl Keeper {
                 break;
             }
             lock_writer(&self.writer).bury(room)?;
+            self.chores.wipe();
         }
         Ok(())
     }

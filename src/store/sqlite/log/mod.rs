@@ -1,25 +1,47 @@
-//! The message log in SQLite: one writing connection, four that read, one thread that tidies up.
+//! The message log: a journal in front, SQLite behind it.
 //!
-//! - All messages of all rooms are appended to one table in the order of their ids; a narrow table, written for many
-//!   messages at once (`unindexed`), finds those of a room. Clustering by room instead touches a wide page for each
-//!   room of a batch, and measured three times slower with 1000 rooms.
-//! - A batch is one transaction. It waits for no sync (unless [`Durability::Power`]) and does no
-//!   checkpoint: `keeper` does those beside it.
-//! - `synchronous` is `NORMAL`: a commit is in the kernel's page cache when it returns, so it outlives
-//!   a killed process; see `DiskSync`.
-//! - Trimming keeps at least `history_max` messages of a room, and up to a tenth more. It happens in
-//!   rooms that are written to.
+//! - A batch is appended to the journal with one write ([`journal`](crate::store::journal)) and put into the tail in memory;
+//!   that is all that an entry waits for (`front`). A write that has returned outlives a killed process; with
+//!   [`Durability::Power`] it is told to the disk as well.
+//! - The applier puts what was journalled into the tables, many entries a transaction, and removes the segments. Who reads
+//!   looks into the tail first and into the tables afterwards.
+//! - All messages of all rooms are appended to one table in the order of their ids; a narrow table finds those of a room.
+//!   Clustering by room instead touches a wide page for each room of a batch, and measured three times slower with 1000 rooms.
+//! - Whether a change may be made is decided before it is journalled, by what the message is at that moment, here and in the
+//!   tables (`batch`, `state`). Putting it into the tables decides nothing any more.
+//! - Trimming keeps at least `history_max` messages of a room, and up to a tenth more, beside what is in the tail. It happens
+//!   in rooms that are written to.
 //! - A reference is forgotten with the message that it made.
+//! - What was deleted is overwritten: in segments, which are removed, in the tables and in their WAL.
 
+mod applier;
+pub(super) mod apply;
+pub(super) mod batch;
 mod change;
 mod chores;
+pub mod copy;
 mod follow;
+mod front;
 pub(super) mod ids;
 mod keeper;
-mod unindexed;
+mod page;
+mod read;
+pub(super) mod row;
+mod state;
+pub(super) mod tail;
 mod writer;
 
-use self::{chores::Chores, keeper::Keeper, unindexed::Unindexed, writer::Writer};
+use self::{
+    applier::Applier,
+    batch::Before,
+    chores::Chores,
+    front::Front,
+    ids::Ids,
+    keeper::Keeper,
+    page::Page,
+    tail::{Found, Full, Tail},
+    writer::Writer,
+};
 use super::{
     database::{self, DiskSync, Durability, Pool, Tuning},
     error::{StoreOpenError, failed},
@@ -29,21 +51,21 @@ use crate::{
     message::{Message, MessageId, RoomName},
     store::{
         error::StoreError,
-        log::{Appended, MessageLog, PAGE_BYTES},
+        journal::{Journal, Replay},
+        log::{Appended, Backlog, MessageLog},
+        outage::Outages,
     },
     vital,
 };
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 use std::{
     error::Error,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
-use uuid::Uuid;
-use writer::lock_writer;
 
 pub(super) const STORE: &str = "message log";
 
@@ -51,30 +73,67 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../schema/log-1.sql")),
     M::up(include_str!("../schema/log-2.sql")),
     M::up(include_str!("../schema/log-3.sql")),
+    M::up(include_str!("../schema/log-4.sql")),
 ];
-/// Of the tables.
+/// Of the tables. A program that knows no journal refuses tables of version 4, so it can't miss what is in one.
 pub(super) const VERSION: u32 = STEPS.len() as u32;
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// How long a sender waits for room in the journal; as long as for the lock of a table.
+const PATIENCE: Duration = database::BUSY;
 
 /// Makes the file if there is none, and brings its tables up to date.
 pub(super) fn prepare(path: &Path) -> Result<(), StoreOpenError> {
     database::prepare(path, &MIGRATIONS, VERSION)
 }
 
+/// Where the journal of a log is.
+pub(super) fn journal_beside(log: &Path) -> PathBuf {
+    log.with_file_name("journal")
+}
+
 /// The log of one process.
 pub struct SqliteLog {
-    /// Used by the log's writer, and for milliseconds by the keeper and [`MessageLog::forget`].
+    /// Used by the log's writer, and for moments by the applier and [`MessageLog::probe`]. Locked before the tail.
+    front: Arc<parking_lot::Mutex<Front>>,
+    tail: Arc<Tail>,
+    /// Used by the applier and the keeper.
     writer: Arc<Mutex<Writer>>,
     readers: Pool,
-    unindexed: Arc<Unindexed>,
     chores: Arc<Chores>,
+    applier: Option<JoinHandle<()>>,
     keeper: Option<JoinHandle<()>>,
 }
 
+/// What the log keeps, and what it promises.
+#[derive(Clone)]
+pub struct LogOptions {
+    /// Messages kept a room; `None` keeps all.
+    pub history_max: Option<u64>,
+    pub durability: Durability,
+    /// Bytes that may be in the journal and not in the tables yet, as they take in memory.
+    pub journal_max: u64,
+    /// Told how long it took each time that messages were put into the tables.
+    pub on_apply: Arc<dyn Fn(Duration) + Send + Sync>,
+}
+
+impl LogOptions {
+    /// What keeps everything, for who only reads or tests.
+    #[cfg(test)]
+    pub fn keeping(history_max: Option<u64>) -> LogOptions {
+        LogOptions {
+            history_max,
+            durability: Durability::Process,
+            journal_max: crate::store::journal::tests::MAX,
+            on_apply: Arc::new(|_| {}),
+        }
+    }
+}
+
 impl SqliteLog {
-    /// Opens the file, made and brought up to date if need be. `history_max`: messages kept a room;
-    /// `None` keeps all.
-    pub fn open(path: &Path, history_max: Option<u64>, durability: Durability) -> Result<SqliteLog, StoreOpenError> {
+    /// Opens the file, made and brought up to date if need be, and replays its journal.
+    pub fn open(path: &Path, options: LogOptions) -> Result<SqliteLog, StoreOpenError> {
+        let LogOptions { history_max, durability, journal_max, on_apply } = options;
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
         prepare(path)?;
         let writing = Tuning {
@@ -87,10 +146,14 @@ impl SqliteLog {
         };
         // Each commit makes a reader's own cache worthless; the kernel's serves it. What four of them keep nobody else has.
         let reading = Tuning { cache_kib: 256, query_only: true, ..writing };
-        let keeping = Tuning { sync: DiskSync::Checkpoint, cache_kib: 256, ..writing };
+        // It can try again later, and others may wait for it.
+        let keeping =
+            Tuning { sync: DiskSync::Checkpoint, cache_kib: 256, busy: Duration::from_millis(100), ..writing };
 
         let connection = database::connect(path, &keeping).map_err(unusable)?;
-        let last = newest_key(&connection).map_err(unusable)?;
+        let applied = apply::applied(&connection).map_err(unusable)?;
+        let (journal, replay) = Journal::open(&journal_beside(path), durability == Durability::Power)?;
+        let last = replay.records.last().map_or(applied, |record| record.key.max(applied));
         let ahead = Duration::from_millis((last >> 12).saturating_sub(ids::unix_millis()).max(0) as u64);
         if ahead > Duration::from_secs(1) {
             tracing::warn!(
@@ -103,15 +166,36 @@ impl SqliteLog {
         let chores = Arc::new(Chores::default());
         // Rooms that were forgotten just before the last end.
         chores.sweep_forgotten();
-        let unindexed = Arc::new(Unindexed::load(&connection, last).map_err(unusable)?);
-        let writer = Writer::open(path.to_owned(), writing, last, keep, chores.clone(), unindexed.clone());
-        let writer = writer.map_err(unusable)?;
+        let writer = Writer::open(path.to_owned(), writing, keep, chores.clone()).map_err(unusable)?;
         let writer = Arc::new(Mutex::new(writer));
         let readers = database::pool(path, reading)?;
-        let keeper = Keeper { writer: writer.clone(), chores: chores.clone(), connection, keep };
-        let keeper = vital::spawn("log-keeper", move || keeper.run())
-            .map_err(|cause| StoreOpenError::Thread { name: "log-keeper", cause })?;
-        Ok(SqliteLog { writer, readers, unindexed, chores, keeper: Some(keeper) })
+        let tables = database::connect(path, &reading).map_err(unusable)?;
+        let tail = Arc::new(Tail::new(journal_max, applied));
+        take_in(replay, &Before { tail: &tail, tables: &tables }, applied).map_err(unusable)?;
+        let front = Front::new(journal, Ids::after(last), tail.clone(), tables);
+        let front = Arc::new(parking_lot::Mutex::new(front));
+        let thread = |name| move |cause| StoreOpenError::Thread { name, cause };
+        // From here on a failure lets go of this, and that stops the threads that there are.
+        let mut log = SqliteLog { front, tail, writer, readers, chores, applier: None, keeper: None };
+        let applier = Applier {
+            front: log.front.clone(),
+            tail: log.tail.clone(),
+            writer: log.writer.clone(),
+            outages: Outages::new(STORE),
+            on_apply,
+        };
+        let name = "log-applier";
+        log.applier = Some(vital::spawn(name, move || applier.run()).map_err(thread(name))?);
+        let keeper = Keeper { writer: log.writer.clone(), chores: log.chores.clone(), connection, keep };
+        let name = "log-keeper";
+        log.keeper = Some(vital::spawn(name, move || keeper.run()).map_err(thread(name))?);
+        Ok(log)
+    }
+
+    /// Waits until all that was stored is in the tables, and in no segment of the journal.
+    #[cfg(test)]
+    pub fn settle(&self) -> Result<(), StoreError> {
+        if self.tail.settle(PATIENCE) { Ok(()) } else { Err(unable("take over what is in its journal")(Full)) }
     }
 
     fn read<T>(
@@ -126,35 +210,27 @@ impl SqliteLog {
 
 impl MessageLog for SqliteLog {
     fn append(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError> {
-        if entries.is_empty() {
-            return Ok(Vec::new());
+        if entries.iter().any(NewEntry::is_kept) {
+            // Before the front is locked: the applier needs it to make room.
+            self.tail.wait_for_room(PATIENCE).map_err(unable("store messages"))?;
         }
-        lock_writer(&self.writer).append(entries).map_err(unable("store messages"))
+        self.front.lock().append(entries).map_err(unable("store messages"))
     }
 
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
         let before = before.map_or(i64::MAX, ids::key);
-        self.read("read a room's history", |connection| {
-            let Some(room) = known_room(connection, room)? else { return Ok(Vec::new()) };
-            let (newest, _) = self.unindexed.of_room(room, ..before);
-            let newest = &newest[newest.len().saturating_sub(limit)..];
-            // One view of the log: trimming in between must not leave a gap.
-            let view = connection.transaction()?;
-            let mut page = Page::default();
-            read_each(&view, newest.iter().rev(), &mut page)?;
-            if !page.is_full() {
-                let mut older = view.prepare_cached(concat!(
-                    "SELECT ",
-                    columns!(),
-                    " FROM by_room CROSS JOIN messages USING (key)
-                     WHERE by_room.room = ?1 AND key < ?2 ORDER BY key DESC LIMIT ?3",
-                ))?;
-                let range = (room, newest.first().unwrap_or(&before), as_limit(limit - newest.len()));
-                page.fill(older.query_map(range, |row| message(&view, row))?)?;
-            }
-            page.messages.reverse();
-            Ok(page.messages)
-        })
+        let seen = self.tail.newest(room, before, limit);
+        // From the newest on, as far as they fit.
+        let mut page = Page::new(limit);
+        page.add(seen.messages.iter().filter_map(|shown| shown.message()));
+        if !page.is_full() && !seen.is_all {
+            let before = before.min(seen.first);
+            self.read("read a room's history", |connection| {
+                read::newest(connection, room, before, &seen.overlay, &mut page)
+            })?;
+        }
+        page.entries.reverse();
+        Ok(page.entries)
     }
 
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
@@ -162,157 +238,74 @@ impl MessageLog for SqliteLog {
     }
 
     fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError> {
-        self.read("read a message", |connection| {
-            let Some(room) = known_room(connection, room)? else { return Ok(None) };
-            let view = connection.transaction()?;
-            let is_here = view
-                .prepare_cached("SELECT 1 FROM messages WHERE key = ?1 AND room = ?2")?
-                .exists((ids::key(id), room))?;
-            let mut found = Page::default();
-            if is_here {
-                read_each(&view, [ids::key(id)].iter(), &mut found)?;
-            }
-            Ok(found.messages.pop().filter(|message| message.id == id))
-        })
+        match self.tail.find(room, id) {
+            Found::Here(shown) => Ok(shown.message()),
+            Found::Nowhere => Ok(None),
+            Found::Unknown => self.read("read a message", |connection| {
+                Ok(change::state(connection, room, id)?.map(|state| state.message()))
+            }),
+        }
     }
 
     fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
-        lock_writer(&self.writer).forget(room).map_err(unable("forget a room"))
+        self.front.lock().forget(room).map_err(unable("forget a room"))
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.tail.backlog()
     }
 
     fn probe(&self) -> Result<(), StoreError> {
         self.read("be read", |connection| {
             connection.prepare_cached("SELECT 1 FROM rooms LIMIT 1")?.exists(())?;
             Ok(())
-        })
+        })?;
+        if self.tail.is_stuck() {
+            return Err(unable("store messages")(Full));
+        }
+        self.front.lock().probe().map_err(unable("store messages"))
     }
 }
 
 impl Drop for SqliteLog {
     fn drop(&mut self) {
+        // The applier first: what it takes over may be the keeper's to trim.
+        self.tail.stop();
+        // They can only fail if the thread panicked, which the panic hook has told already.
+        let _ = self.applier.take().map(JoinHandle::join);
         self.chores.stop();
-        if let Some(keeper) = self.keeper.take() {
-            // It can only fail if the thread panicked, which the panic hook has told already.
-            let _ = keeper.join();
-        }
-        // Else it is done at the next start.
-        if let Err(error) = lock_writer(&self.writer).index() {
-            tracing::warn!(%error, "the newest messages could not be indexed");
-        }
+        let _ = self.keeper.take().map(JoinHandle::join);
     }
 }
 
-/// The number that a room has here, if it has messages.
-fn known_room(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached("SELECT id FROM rooms WHERE name = ?1")?
-        .query_row([room.as_str()], |row| row.get(0))
-        .optional()
-}
-
-/// The columns that [`message`] reads.
-macro_rules! columns {
-    () => {
-        "key, tail, sender, text, extra, name, reply_to, edited, reacted"
-    };
-}
-pub(super) use columns;
-
-/// Whether all that followed `after` in a room is kept, and `after` was an entry of it.
-fn is_whole_after(view: &Connection, room: i64, after: MessageId) -> rusqlite::Result<bool> {
-    let key = ids::key(after);
-    let (trimmed, changes_trimmed): (Option<[u8; 16]>, Option<i64>) = view
-        .prepare_cached("SELECT trimmed, changes_trimmed FROM rooms WHERE id = ?1")?
-        .query_row([room], |row| row.try_into())
-        .optional()?
-        .unwrap_or_default();
-    if trimmed.is_some_and(|id| id == *after.0.as_bytes()) {
-        return Ok(changes_trimmed.is_none_or(|changes| changes <= key));
+/// Puts into the tail what a journal has after the key `applied`, and says what was found.
+fn take_in(replay: Replay, before: &Before<'_>, applied: i64) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    let Replay { mut records, damaged, torn } = replay;
+    records.retain(|record| record.key > applied);
+    let entries = records.len();
+    batch::replay(records, before)?;
+    if entries > 0 {
+        let milliseconds = begun.elapsed().as_millis();
+        tracing::info!(
+            entries,
+            milliseconds,
+            "the server had ended without a last word; its journal has been replayed"
+        );
     }
-    let trimmed = trimmed.map(|id| ids::key(MessageId(Uuid::from_bytes(id))));
-    if trimmed.max(changes_trimmed).is_some_and(|trimmed| trimmed > key) {
-        return Ok(false);
+    if torn > 0 {
+        let bytes = torn;
+        tracing::warn!(bytes, "the end of the journal is torn: what was being written there was not echoed");
     }
-    let tail: Option<i64> = view
-        .prepare_cached("SELECT tail FROM messages WHERE key = ?1 AND room = ?2")?
-        .query_row((key, room), |row| row.get(0))
-        .optional()?;
-    match tail {
-        Some(tail) => Ok(ids::join(key, tail) == after),
-        None => change::is_kept(view, room, after),
-    }
-}
-
-/// Messages read one after the other, until they are a page's worth of text.
-#[derive(Default)]
-struct Page {
-    messages: Vec<Message>,
-    bytes: usize,
-}
-
-impl Page {
-    fn is_full(&self) -> bool {
-        self.bytes >= PAGE_BYTES
-    }
-
-    fn push(&mut self, message: Message) {
-        self.bytes += message.text.len();
-        self.messages.push(message);
-    }
-
-    fn fill(&mut self, mut rows: impl Iterator<Item = rusqlite::Result<Message>>) -> rusqlite::Result<()> {
-        while !self.is_full()
-            && let Some(message) = rows.next()
-        {
-            self.push(message?);
-        }
-        Ok(())
-    }
-}
-
-/// Appends the messages that have these keys, as long as they fit the page.
-fn read_each<'k>(view: &Connection, keys: impl Iterator<Item = &'k i64>, page: &mut Page) -> rusqlite::Result<()> {
-    let mut one =
-        view.prepare_cached(concat!("SELECT ", columns!(), " FROM messages WHERE key = ?1 AND deleted IS NULL"))?;
-    for key in keys {
-        if page.is_full() {
-            break;
-        }
-        if let Some(message) = one.query_row([key], |row| message(view, row)).optional()? {
-            page.push(message);
-        }
+    for damage in damaged {
+        tracing::error!(
+            path = %damage.path.display(),
+            at = damage.at,
+            bytes = damage.bytes,
+            "the journal is damaged: what stood there is lost, what follows is not; look after the disk"
+        );
     }
     Ok(())
-}
-
-/// The greatest key that an id was ever made of.
-fn newest_key(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row(
-        "SELECT max(coalesce((SELECT max(key) FROM messages), 0), coalesce((SELECT max(key) FROM changes), 0),
-                    coalesce((SELECT key FROM floor), 0))",
-        (),
-        |row| row.get(0),
-    )
-}
-
-/// Reads `columns!()`, and who reacted.
-pub(super) fn message(view: &Connection, row: &Row<'_>) -> rusqlite::Result<Message> {
-    let id = |place| row.get::<_, Option<[u8; 16]>>(place).map(|id| id.map(|id| MessageId(Uuid::from_bytes(id))));
-    let mut message = Message {
-        name: row.get_ref(5)?.as_str_or_null()?.map(Into::into),
-        extra: row.get_ref(4)?.as_str_or_null()?.map(Into::into),
-        reply_to: id(6)?,
-        edited: id(7)?,
-        ..Message::new(ids::join(row.get(0)?, row.get(1)?), row.get_ref(2)?.as_str()?.into(), row.get_ref(3)?.as_str()?)
-    };
-    if row.get::<_, Option<bool>>(8)? == Some(true) {
-        change::read_reactions(view, &mut message)?;
-    }
-    Ok(message)
-}
-
-fn as_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> StoreError {

@@ -1,0 +1,160 @@
+//! Putting what was journalled into the tables.
+
+use super::{change, ids};
+use crate::{
+    message::RoomName,
+    store::journal::{Outcome, Record, Said, What},
+};
+use rusqlite::{Connection, OptionalExtension, Transaction};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+/// Rooms whose row is remembered; when there are more, all are forgotten and looked up again.
+const KNOWN_ROOMS: usize = 100_000;
+
+/// Pages that a change touches: its own, the message's and those of two indexes.
+const CHANGE_PAGES: usize = 4;
+
+/// Which rows rooms have, and how much they have grown.
+pub(super) struct Rooms {
+    known: HashMap<RoomName, Known>,
+    /// How much a room may grow before it is looked at whether it must be trimmed; `None`: never.
+    slack: Option<u64>,
+}
+
+/// What is remembered of a room.
+struct Known {
+    id: i64,
+    /// Entries since it was last looked at.
+    grown: u64,
+}
+
+/// What a transaction has done.
+#[derive(Default)]
+pub(super) struct Applied {
+    /// Rooms to be looked at, whether they must be trimmed.
+    pub overgrown: Vec<i64>,
+    /// Whether a room was forgotten.
+    pub forgotten: bool,
+    /// Whether a message was deleted.
+    pub deleted: bool,
+    /// Pages that were changed, roughly.
+    pub pages: usize,
+}
+
+impl Rooms {
+    pub fn new(slack: Option<u64>) -> Rooms {
+        Rooms { known: HashMap::new(), slack }
+    }
+
+    pub fn clear(&mut self) {
+        self.known.clear();
+    }
+
+    /// Puts into the tables what is not there yet. Records are in the order of the journal.
+    pub fn apply(&mut self, tx: &Transaction<'_>, records: &[Arc<Record>]) -> rusqlite::Result<Applied> {
+        let Some(last) = records.last().map(|record| record.key) else { return Ok(Applied::default()) };
+        let before = applied(tx)?;
+        let forgotten: HashMap<&RoomName, i64> = records
+            .iter()
+            .filter(|record| matches!(record.what, What::Forget))
+            .map(|record| (&record.room, record.key))
+            .collect();
+        if self.known.len() >= KNOWN_ROOMS {
+            self.clear();
+        }
+        let slack = self.slack;
+        let mut applied = Applied { forgotten: !forgotten.is_empty(), ..Applied::default() };
+        let mut entries = Vec::with_capacity(records.len());
+        let mut deleted = HashSet::new();
+        let mut bytes = 0;
+        let mut insert = tx.prepare_cached(
+            "INSERT OR IGNORE INTO messages (key, room, tail, sender, text, extra, ref, name, reply_to)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        for record in records.iter().filter(|record| record.key > before) {
+            let Record { key, tail, room, what } = &**record;
+            // What is to be forgotten anyway goes nowhere.
+            if forgotten.get(room).is_some_and(|forgotten| forgotten > key) {
+                continue;
+            }
+            let known = match what {
+                What::Message(said) => {
+                    let known = self.look_up(tx, room)?;
+                    let Said { sender, name, text, extra, reference, reply_to } = said;
+                    let (name, extra, reference) = (name.as_deref(), extra.as_deref(), reference.as_deref());
+                    let reply_to = reply_to.map(|id| id.0.into_bytes());
+                    let row = (key, known.id, tail, &**sender, &**text, extra, reference, name, reply_to);
+                    if insert.execute(row)? == 0 {
+                        continue;
+                    }
+                    entries.push((known.id, *key));
+                    bytes += 64 + sender.len() + text.len() + extra.map_or(0, str::len);
+                    known
+                }
+                What::Change(changed) => {
+                    let known = self.look_up(tx, room)?;
+                    change::make(tx, known.id, ids::join(*key, *tail), changed)?;
+                    applied.pages += CHANGE_PAGES;
+                    if changed.outcome == Outcome::Nothing {
+                        applied.deleted = true;
+                        deleted.insert(ids::key(changed.of));
+                    }
+                    known
+                }
+                What::Forget => {
+                    self.known.remove(room);
+                    tx.prepare_cached("UPDATE rooms SET name = NULL WHERE name = ?1")?.execute([room.as_str()])?;
+                    continue;
+                }
+            };
+            known.grown = known.grown.saturating_add(1);
+            if slack.is_some_and(|slack| known.grown >= slack) {
+                known.grown = 0;
+                applied.overgrown.push(known.id);
+            }
+        }
+        // In the order of the pages.
+        entries.retain(|(_, key)| !deleted.contains(key));
+        entries.sort_unstable();
+        let mut enter = tx.prepare_cached("INSERT OR IGNORE INTO by_room (room, key) VALUES (?1, ?2)")?;
+        for entry in &entries {
+            enter.execute(*entry)?;
+        }
+        tx.prepare_cached("UPDATE applied SET key = ?1")?.execute([last.max(before)])?;
+        // The index by room: a page for each room.
+        applied.pages += 1 + bytes / 4096 + entries.chunk_by(|one, other| one.0 == other.0).count();
+        Ok(applied)
+    }
+
+    /// The row of a room, made if there is none.
+    fn look_up(&mut self, tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<&mut Known> {
+        if !self.known.contains_key(room) {
+            self.known.insert(room.clone(), look_up(tx, room)?);
+        }
+        // It was looked up just now, or before.
+        self.known.get_mut(room).ok_or(rusqlite::Error::QueryReturnedNoRows)
+    }
+}
+
+/// The key up to which all is in the tables.
+pub(in crate::store::sqlite) fn applied(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("SELECT key FROM applied")?.query_row((), |row| row.get(0))
+}
+
+fn look_up(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<Known> {
+    let found: Option<i64> = tx
+        .prepare_cached("SELECT id FROM rooms WHERE name = ?1")?
+        .query_row([room.as_str()], |row| row.get(0))
+        .optional()?;
+    match found {
+        // How much it had grown is not known: it is looked at after the next message.
+        Some(id) => Ok(Known { id, grown: u64::MAX }),
+        None => {
+            tx.prepare_cached("INSERT INTO rooms (name) VALUES (?1)")?.execute([room.as_str()])?;
+            Ok(Known { id: tx.last_insert_rowid(), grown: 0 })
+        }
+    }
+}

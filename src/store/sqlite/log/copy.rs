@@ -1,0 +1,53 @@
+//! What a journal holds, put into tables by others than the server: into those of a copy that is made while it runs, and
+//! into its own while it doesn't.
+
+use super::{VERSION, apply::Rooms, journal_beside};
+use crate::store::{
+    journal::{self, Record},
+    sqlite::{
+        backup,
+        database::{self, BUSY, DiskSync, Tuning},
+        error::StoreOpenError,
+    },
+};
+use rusqlite::TransactionBehavior;
+use std::{path::Path, sync::Arc};
+
+/// Records put into the copy in one transaction.
+const BATCH: usize = 16 * 1024;
+
+/// Copies the log to the new file `to`, which has all up to one moment, and no journal.
+pub fn copy(from: &Path, to: &Path) -> Result<(), StoreOpenError> {
+    // First: what is taken out of the journal after this is in the tables by then.
+    let replay = journal::read(&journal_beside(from))?;
+    backup::copy(from, to)?;
+    put(replay.records, to)
+}
+
+/// Puts into the tables of a log what its journal has. Nobody else writes to either meanwhile.
+pub(in crate::store::sqlite) fn take_over(log: &Path) -> Result<(), StoreOpenError> {
+    // The segments are removed at the next start.
+    put(journal::read(&journal_beside(log))?.records, log)
+}
+
+fn put(records: Vec<Record>, log: &Path) -> Result<(), StoreOpenError> {
+    let records: Vec<_> = records.into_iter().map(Arc::new).collect();
+    let tuning = Tuning { sync: DiskSync::Commit, autocheckpoint: 0, cache_kib: 8192, query_only: false, busy: BUSY };
+    let put = || -> rusqlite::Result<()> {
+        let mut tables = database::connect(log, &tuning)?;
+        let version: u32 = tables.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        // Tables of a version before had no journal.
+        if version < VERSION {
+            return Ok(());
+        }
+        database::wipe_what_is_deleted(&tables)?;
+        let mut rooms = Rooms::new(None);
+        for records in records.chunks(BATCH) {
+            let tx = tables.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            rooms.apply(&tx, records)?;
+            tx.commit()?;
+        }
+        Ok(())
+    };
+    put().map_err(|cause| StoreOpenError::File { path: log.to_owned(), cause: cause.into() })
+}

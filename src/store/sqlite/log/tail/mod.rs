@@ -1,0 +1,343 @@
+//! What is in the journal and not in the tables yet, in memory: read by those who read history, taken over by the applier.
+//!
+//! It only grows at its end and shrinks at its begin, and shrinks after the tables' commit. So who looks here first and
+//! into the tables afterwards misses nothing: what is before the tail's first key is in the tables. How a message of the tables
+//! is now, if a change of it is here, is here too.
+
+mod room;
+
+pub(in crate::store::sqlite) use room::{Found, Now, Overlay, RoomThere, Seen, Shown};
+
+use crate::{
+    message::{MessageId, RoomName},
+    store::{journal::Record, log::Backlog, moving::Kept},
+};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use room::{Room, cost};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Records from which on they are taken over at once: enough that a page of the tables is written for many of them.
+const MANY: usize = 16 * 1024;
+
+/// The most records that are taken over in one transaction.
+const BATCH: usize = 2 * MANY;
+
+/// How long a record waits for others before it is taken over. With a thousand rooms a transaction of eight thousand
+/// messages costs less than half as much a message as one of two thousand.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long what was deleted waits for others before its text leaves the journal.
+const HASTE: Duration = Duration::from_secs(1);
+
+/// Removed under one lock.
+const SLICE: usize = 1024;
+
+pub(in crate::store::sqlite) struct Tail {
+    state: Mutex<State>,
+    /// The applier has something to do.
+    due: Condvar,
+    /// Something was taken over, or could not be.
+    moved: Condvar,
+    /// The most that may be here, by [`cost`].
+    max: u64,
+}
+
+struct State {
+    /// Everything, in the order of the journal.
+    records: VecDeque<Arc<Record>>,
+    rooms: HashMap<RoomName, Room>,
+    cost: u64,
+    /// Since when the oldest record waits, or some before it.
+    since: Instant,
+    /// When the oldest ones were looked at, to be taken over.
+    looked: Instant,
+    /// All up to this key is in the tables.
+    applied: i64,
+    /// What is up to this key shall be in no segment from `urgent_at` on.
+    urgent: i64,
+    urgent_at: Instant,
+    /// All up to this key is in the tables, and in no segment.
+    settled: i64,
+    /// The last attempt to take over failed.
+    failing: bool,
+    stopping: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the journal is full: the tables behind it could not take over what is in it")]
+pub(in crate::store::sqlite) struct Full;
+
+impl Tail {
+    /// `applied`: the key up to which the tables have everything.
+    pub fn new(max: u64, applied: i64) -> Tail {
+        let now = Instant::now();
+        Tail {
+            state: Mutex::new(State {
+                records: VecDeque::new(),
+                rooms: HashMap::new(),
+                cost: 0,
+                since: now,
+                looked: now,
+                applied,
+                // What was left in segments by a process before is removed at once.
+                urgent: applied,
+                urgent_at: now,
+                settled: i64::MIN,
+                failing: false,
+                stopping: false,
+            }),
+            due: Condvar::new(),
+            moved: Condvar::new(),
+            max,
+        }
+    }
+
+    /// Adds what was journalled, and how the messages are that it changes, by room and key.
+    pub fn push(&self, records: Vec<Arc<Record>>, changed: HashMap<(RoomName, i64), Now>) {
+        let mut state = self.state.lock();
+        let before = state.records.len();
+        for record in records {
+            state.push(record);
+        }
+        for ((room, _), now) in changed {
+            state.set(room, now);
+        }
+        if before == 0 {
+            state.since = Instant::now();
+        }
+        // It has been told of those before.
+        if before == 0 || before < MANY && state.records.len() >= MANY {
+            self.due.notify_one();
+        }
+    }
+
+    /// Waits while there is no room for more.
+    pub fn wait_for_room(&self, patience: Duration) -> Result<(), Full> {
+        let mut state = self.state.lock();
+        if state.cost < self.max {
+            return Ok(());
+        }
+        self.hasten(&mut state, Duration::ZERO);
+        let deadline = Instant::now() + patience;
+        while state.cost >= self.max {
+            if state.failing || self.moved.wait_until(&mut state, deadline).timed_out() {
+                return Err(Full);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the tables fail, and there is no room for more.
+    pub fn is_stuck(&self) -> bool {
+        let state = self.state.lock();
+        state.failing && state.cost >= self.max
+    }
+
+    /// A message as it is now.
+    pub fn find(&self, room: &RoomName, id: MessageId) -> Found<Shown> {
+        self.state.lock().rooms.get(room).map_or(Found::Unknown, |room| room.find(id))
+    }
+
+    /// The message for which this sender used this mark.
+    pub fn first_use(&self, room: &RoomName, sender: &str, reference: &str) -> Found<MessageId> {
+        self.state.lock().rooms.get(room).map_or(Found::Unknown, |room| room.first_use(sender, reference))
+    }
+
+    /// Up to `limit` of the room's newest messages before the key `before`, newest first.
+    pub fn newest(&self, room: &RoomName, before: i64, limit: usize) -> Seen {
+        let state = self.state.lock();
+        let first = state.first();
+        state.rooms.get(room).map_or_else(|| Seen::nothing(first), |room| room.newest(before, limit, first))
+    }
+
+    /// Up to `limit` of the room's messages and as many changes after this entry, oldest first, and whether that is here itself.
+    pub fn after(&self, room: &RoomName, after: MessageId, limit: usize) -> (Seen, bool) {
+        let state = self.state.lock();
+        let first = state.first();
+        let nothing = || (Seen::nothing(first), false);
+        state.rooms.get(room).map_or_else(nothing, |room| room.after(after, limit, first))
+    }
+
+    /// The rooms that something is of.
+    pub fn rooms(&self) -> Vec<RoomThere> {
+        let state = self.state.lock();
+        state.rooms.iter().map(|(name, room)| room.there(name.clone())).collect()
+    }
+
+    /// The key of the newest entry, here or in the tables.
+    pub fn last(&self) -> i64 {
+        let state = self.state.lock();
+        state.records.back().map_or(state.applied, |last| last.key)
+    }
+
+    /// Up to `limit` of the room's messages after this key, oldest first, with their marks; and what is to be known of those in
+    /// the tables.
+    pub fn kept(&self, room: &RoomName, after: i64, limit: usize) -> (Vec<Kept>, Seen) {
+        let state = self.state.lock();
+        let first = state.first();
+        let nothing = || (Vec::new(), Seen::nothing(first));
+        state.rooms.get(room).map_or_else(nothing, |room| (room.kept(after, limit), room.newest(i64::MIN, 0, first)))
+    }
+
+    /// Whether a message is here, deleted or not.
+    pub fn holds(&self, room: &RoomName, id: MessageId) -> Found<()> {
+        self.state.lock().rooms.get(room).map_or(Found::Unknown, |room| room.holds(id))
+    }
+
+    /// Waits until something is to be taken over.
+    pub fn wait_until_due(&self) -> ControlFlow<()> {
+        let mut state = self.state.lock();
+        loop {
+            match state.due(self.max) {
+                Some(due) if Instant::now() >= due => return ControlFlow::Continue(()),
+                Some(due) => drop(self.due.wait_until(&mut state, due)),
+                None if state.stopping => return ControlFlow::Break(()),
+                None => self.due.wait(&mut state),
+            }
+        }
+    }
+
+    /// Whether what is here shall soon be in no segment, and nothing is in the way.
+    pub fn is_urgent(&self) -> bool {
+        let state = self.state.lock();
+        state.settled < state.urgent && !state.failing
+    }
+
+    /// The oldest, as many as are taken over at once.
+    pub fn oldest(&self) -> Vec<Arc<Record>> {
+        let mut state = self.state.lock();
+        state.looked = Instant::now();
+        state.records.iter().take(BATCH).cloned().collect()
+    }
+
+    /// These, the oldest, are in the tables.
+    pub fn applied(&self, records: &[Arc<Record>]) {
+        for slice in records.chunks(SLICE) {
+            let mut state = self.state.lock();
+            slice.iter().for_each(|record| state.remove_oldest(record));
+            state.since = state.looked;
+            state.applied = slice.last().map_or(state.applied, |last| last.key);
+            state.failing = false;
+            self.moved.notify_all();
+        }
+    }
+
+    /// The key up to which the tables have everything.
+    pub fn applied_to(&self) -> i64 {
+        self.state.lock().applied
+    }
+
+    /// What is up to this key is in the tables, and in no segment any more.
+    pub fn settled(&self, key: i64) {
+        let mut state = self.state.lock();
+        state.failing = false;
+        state.settled = state.settled.max(key);
+        self.moved.notify_all();
+    }
+
+    /// What is here could not be taken over. Waits before the next attempt; breaks if there shall be none.
+    pub fn failed(&self, rest: Duration) -> ControlFlow<()> {
+        self.state.lock().failing = true;
+        self.moved.notify_all();
+        self.rest(rest)
+    }
+
+    /// Waits; breaks if it shall not go on.
+    pub fn rest(&self, rest: Duration) -> ControlFlow<()> {
+        let mut state = self.state.lock();
+        let deadline = Instant::now() + rest;
+        while !state.stopping {
+            if self.due.wait_until(&mut state, deadline).timed_out() {
+                return ControlFlow::Continue(());
+            }
+        }
+        ControlFlow::Break(())
+    }
+
+    /// Has everything up to here taken over soon, and its segments removed.
+    pub fn settle_soon(&self) {
+        self.hasten(&mut self.state.lock(), HASTE);
+    }
+
+    /// Waits until all that is here now is in the tables, and in no segment; `false` if that fails, or takes longer.
+    #[cfg(test)]
+    pub fn settle(&self, patience: Duration) -> bool {
+        let mut state = self.state.lock();
+        self.hasten(&mut state, Duration::ZERO);
+        let last = state.records.back().map_or(state.applied, |last| last.key);
+        let deadline = Instant::now() + patience;
+        while state.settled < last {
+            if state.failing || self.moved.wait_until(&mut state, deadline).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
+    pub fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.due.notify_all();
+    }
+
+    pub fn backlog(&self) -> Backlog {
+        let state = self.state.lock();
+        let lag = if state.records.is_empty() { Duration::ZERO } else { state.since.elapsed() };
+        Backlog { bytes: state.cost, max: self.max, lag }
+    }
+
+    fn hasten(&self, state: &mut MutexGuard<'_, State>, within: Duration) {
+        let Some(last) = state.records.back().map(|last| last.key) else { return };
+        let at = Instant::now() + within;
+        state.urgent_at = if state.settled < state.urgent { state.urgent_at.min(at) } else { at };
+        state.urgent = last;
+        self.due.notify_one();
+    }
+}
+
+impl State {
+    /// What is before this key is in the tables.
+    fn first(&self) -> i64 {
+        self.records.front().map_or(i64::MAX, |first| first.key)
+    }
+
+    /// From when on there is something to be done; `None`: nothing.
+    fn due(&self, max: u64) -> Option<Instant> {
+        let urgent = (self.settled < self.urgent).then_some(self.urgent_at);
+        if self.records.is_empty() {
+            return urgent.filter(|_| !self.stopping);
+        }
+        let now = self.stopping || self.records.len() >= MANY || self.cost >= max / 2;
+        let usual = if now { self.since } else { self.since + PATIENCE };
+        Some(urgent.map_or(usual, |urgent| urgent.min(usual)))
+    }
+
+    fn push(&mut self, record: Arc<Record>) {
+        self.cost += cost(&record);
+        let room = match self.rooms.get_mut(&record.room) {
+            Some(room) => room,
+            None => self.rooms.entry(record.room.clone()).or_default(),
+        };
+        self.cost -= room.push(&record);
+        self.records.push_back(record);
+    }
+
+    fn set(&mut self, room: RoomName, now: Now) {
+        let (more, less) = self.rooms.entry(room).or_default().set(now);
+        self.cost = self.cost + more - less;
+    }
+
+    fn remove_oldest(&mut self, record: &Arc<Record>) {
+        self.cost -= cost(record);
+        self.records.pop_front();
+        let Some(room) = self.rooms.get_mut(&record.room) else { return };
+        self.cost -= room.remove(record);
+        if room.is_empty() {
+            self.rooms.remove(&record.room);
+        }
+    }
+}
