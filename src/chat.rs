@@ -10,6 +10,7 @@ use crate::{
         guesses::{LoginLimits, RoomLimits},
         places::{AddressPlaces, Places},
         posting::PostingLimit,
+        publishing::PublishLimit,
         rate::AddressLimit,
         signing::SigningLimits,
     },
@@ -62,6 +63,8 @@ pub struct Chat {
     pub posting_limit: PostingLimit,
     pub signing_limits: SigningLimits,
     pub room_limits: RoomLimits,
+    /// What backends publish, by key.
+    pub publish_limit: PublishLimit,
     /// Wrong API keys of an address.
     pub wrong_api_keys: AddressLimit,
     pub metrics: Arc<Metrics>,
@@ -97,6 +100,7 @@ impl Chat {
             signing_limits: SigningLimits::a_minute(config.limits.ticket_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
             room_limits: RoomLimits::new(&config.limits),
+            publish_limit: PublishLimit::a_second(config.limits.publish_rate),
             wrong_api_keys: AddressLimit::a_minute(config.limits.login_rate),
             names: Names::start(stores.names).map_err(threads)?,
             metrics,

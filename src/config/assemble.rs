@@ -238,6 +238,7 @@ impl Settings {
         Ok(Limits {
             message_rate: self.rate(&MESSAGE_RATE)?,
             anonymous_rate: self.rate(&ANONYMOUS_RATE)?,
+            publish_rate: self.rate(&PUBLISH_RATE)?,
             login_rate: self.rate(&LOGIN_RATE)?,
             ticket_rate: self.rate(&TICKET_RATE)?,
             handshake_rate: self.rate(&HANDSHAKE_RATE)?,

@@ -141,6 +141,8 @@ pub struct Limits {
     pub message_rate: Option<std::num::NonZeroU32>,
     /// Messages a second of one address where nobody has an account; `None`: no limit.
     pub anonymous_rate: Option<std::num::NonZeroU32>,
+    /// Messages a second that one key of a backend publishes; `None`: no limit.
+    pub publish_rate: Option<std::num::NonZeroU32>,
     /// Logins a minute of one address and of one account; `None`: no limit.
     pub login_rate: Option<std::num::NonZeroU32>,
     /// Tokens a minute that are signed for one account without a password; `None`: no limit.

@@ -55,6 +55,8 @@ pub enum Method {
     Patch,
     Delete,
     Options,
+    /// Known, so that it is refused as one that is not allowed (RFC 9110 §9.1), and allowed nowhere.
+    Trace,
 }
 
 impl Head {
@@ -88,7 +90,7 @@ impl Method {
     /// The method of this name, which is case-sensitive (RFC 9110 §9.1).
     pub fn from_name(name: &str) -> Option<Method> {
         use Method::*;
-        [Get, Head, Post, Put, Patch, Delete, Options].into_iter().find(|method| method.as_str() == name)
+        [Get, Head, Post, Put, Patch, Delete, Options, Trace].into_iter().find(|method| method.as_str() == name)
     }
 
     /// Its name on the wire.
@@ -101,6 +103,7 @@ impl Method {
             Method::Patch => "PATCH",
             Method::Delete => "DELETE",
             Method::Options => "OPTIONS",
+            Method::Trace => "TRACE",
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod guesses;
 pub mod places;
 pub mod posting;
+pub mod publishing;
 pub mod rate;
 pub mod rights;
 pub mod signing;

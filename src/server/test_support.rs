@@ -19,6 +19,7 @@ pub fn limits() -> Limits {
     Limits {
         message_rate: None,
         anonymous_rate: None,
+        publish_rate: None,
         login_rate: None,
         ticket_rate: None,
         handshake_rate: None,

@@ -1,7 +1,7 @@
 // Changes of a room's messages: those that come, and those that are asked for and not answered yet. Knows no DOM.
 
+import { randomRef } from './client.js';
 import { amend } from './message.js';
-import { randomRef } from './ref.js';
 
 const REMEMBERED = 500; // changes, for messages that are loaded after them
 const AGAIN = 5_000; // ms after which one that the server could not take yet is asked for again

@@ -1,128 +1,119 @@
-// A room of one's monitors, by the channel protocol (PROTOCOL section 5).
+// A room of one's monitors, as the client of the channel protocol has it (`clients/js`).
 
-import { socketUrl } from './api.js';
-import { Connection } from './connection.js';
 import { messageOf } from './message.js';
 import { Room } from './room.js';
 
 const PAGE = 200; // messages a request of history
-const CONFIRMED = 10_000; // ms after which an unconfirmed message is sent again, under the same ref
 const TYPING_EVERY = 3_000;
-const PASSING = ['rate_limited', 'unavailable', 'overloaded']; // errors that trying again may cure
 
 export class Channel extends Room {
-  #seen = ''; // the last id that came in room order: what a new connection continues from
+  #line;
   #toldTyping = -TYPING_EVERY;
-  #again;
 
-  /** `chat` as `/login` lists it; `session.ticket()` gives a connection token. */
+  /** `chat` as `/login` lists it; `session.chat` makes rooms. */
   constructor(chat, session) {
     const about = [chat.organization_name, chat.short_description].filter(Boolean).join(' · ');
     super(`chat/${chat.monitor_hash}`, chat.title || chat.monitor_hash, about, session.email);
     this.link = chat.project_url ?? '';
-    this.path = `/channel/${encodeURIComponent(chat.monitor_hash)}`;
     this.changeable = true;
-    this.connection = new Connection({
-      dial: async () => {
-        const token = await session.ticket();
-        const url = socketUrl(this.path);
-        if (this.#seen) url.searchParams.set('since', this.#seen);
-        return { url, protocols: [token] };
-      },
-      opened: () => this.#opened(),
-      received: (frame) => this.#received(frame),
-      closed: (how) => this.#closed(how),
-      changed: () => this.changed(),
-      probe: { type: 'ping' },
+    this.#line = session.chat.room(chat.monitor_hash);
+    this.connection = this.#line.connection;
+    this.#listen({
+      state: (state) => this.#changed(state),
+      lost: () => this.#lost(),
+      reset: () => this.forget(),
+      ready: () => this.#ready(),
+      message: (frame) => this.#arrived([frame]),
+      edited: (frame) => this.changes.take(frame),
+      deleted: (frame) => this.changes.take(frame),
+      reacted: (frame) => this.changes.take(frame),
+      notice: (frame) => this.told(frame),
+      presence: (frame) => this.#counted(frame),
+      members: ({ count }) => this.#crowded(count),
+      join: (frame) => this.#joined(frame),
+      leave: ({ user }) => this.left(user),
+      typing: ({ user }) => this.sawTyping(user),
+      problem: (error, ref) => this.#problem(error, ref),
     });
   }
 
   open() {
-    this.connection.open();
-    this.#again ??= setInterval(() => this.#sendAgain(), CONFIRMED / 2);
+    this.#line.open();
   }
 
   close() {
-    clearInterval(this.#again);
-    this.#again = undefined;
-    this.connection.close();
+    this.#line.close();
   }
 
   frameOf({ ref, text, answers }) {
     return { type: 'message', text, ref, reply_to: answers || undefined };
   }
 
+  /** Hands a message to the client, which sends it until it is confirmed. */
   transmit(entry) {
-    if (!this.connection.send(this.frameOf(entry))) return;
+    const stored = this.#line.send(entry.text, { ref: entry.ref, replyTo: entry.answers || undefined });
+    if (entry.stored !== stored) {
+      entry.stored = stored;
+      stored.then((place) => this.#confirmed(entry, place), (error) => this.fail(entry, error.message));
+    }
+    if (this.connection.state !== 'open') return;
     entry.sentAt = performance.now();
     this.#toldTyping = -TYPING_EVERY; // a message ends the sign of typing for those who see it
   }
 
   loadOlder() {
-    if (this.loading || !this.ready || !this.older) return;
-    this.loading = this.connection.send({ type: 'history', before: this.messages[0]?.key, limit: PAGE });
+    if (this.loading || !this.ready || !this.older || this.connection.state !== 'open') return;
+    this.loading = true;
+    const page = this.#line.history({ before: this.messages[0]?.key, limit: PAGE });
+    page.then((answer) => this.#history(answer), () => this.#loaded());
     this.changed();
   }
 
   tellTyping() {
     if (performance.now() - this.#toldTyping < TYPING_EVERY) return;
-    if (this.connection.send({ type: 'typing' })) this.#toldTyping = performance.now();
+    if (this.#line.typing()) this.#toldTyping = performance.now();
   }
 
-  #opened() {
-    // Without an id to continue from, the latest messages follow, whatever was here.
-    if (!this.#seen) this.forget();
-    // The answer comes behind the replay, and so also says that the replay is over.
-    this.connection.send({ type: 'presence' });
-    this.flush();
+  #listen(listeners) {
+    for (const [name, listener] of Object.entries(listeners)) this.#line.on(name, listener);
   }
 
-  #closed(how) {
+  #changed(state) {
+    if (state === 'open') this.flush();
+    this.changed();
+  }
+
+  #lost() {
     this.loading = false;
-    this.interrupted(how);
+    this.interrupted({});
   }
 
-  #received(frame) {
-    switch (frame.type) {
-      case 'message':
-        return this.#arrived([frame]);
-      case 'history':
-        return this.#history(frame);
-      case 'ack':
-        return this.#confirmed(frame);
-      case 'presence':
-        this.people = new Set(frame.users);
-        this.crowd = 0;
-        for (const [user, name] of Object.entries(frame.names ?? {})) this.names.set(user, name);
-        this.ready = true;
-        return this.changed();
-      case 'join':
-        this.people.add(frame.user);
-        if (frame.name) this.names.set(frame.user, frame.name);
-        return this.changed();
-      case 'members':
-        this.crowd = frame.count;
-        return this.changed();
-      case 'edited':
-      case 'deleted':
-      case 'reacted':
-        if (frame.change > this.#seen) this.#seen = frame.change;
-        return this.changes.take(frame);
-      case 'notice':
-        return this.told(frame);
-      case 'leave':
-        return this.left(frame.user);
-      case 'typing':
-        return this.sawTyping(frame.user);
-      case 'error':
-        return this.#refused(frame);
-    }
+  #ready() {
+    this.ready = true;
+    this.changed();
+  }
+
+  #joined({ user, name }) {
+    this.people.add(user);
+    if (name) this.names.set(user, name);
+    this.changed();
+  }
+
+  #counted({ users, names }) {
+    this.people = new Set(users);
+    this.crowd = 0;
+    for (const [user, name] of Object.entries(names ?? {})) this.names.set(user, name);
+    this.changed();
+  }
+
+  #crowded(count) {
+    this.crowd = count;
+    this.changed();
   }
 
   #arrived(frames) {
     for (const frame of frames) {
-      if (frame.id > this.#seen) this.#seen = frame.id;
-      // Shown in its place from now on; it leaves the outbox when the ack names it.
+      // Shown in its place from now on; it leaves the outbox when it is confirmed.
       const mine = frame.user === this.me && this.outbox.find((e) => !e.shownAs && e.sentAt && e.text === frame.text);
       if (mine) mine.shownAs = frame.id;
     }
@@ -130,41 +121,27 @@ export class Channel extends Room {
   }
 
   #history({ messages, more }) {
-    this.loading = false;
     this.older = messages.length > 0 && more;
+    this.#loaded();
     this.#arrived(messages);
   }
 
-  #confirmed({ ref, id, timestamp }) {
-    const entry = this.outbox.find((other) => other.ref === ref);
-    if (!entry) return;
+  #loaded() {
+    this.loading = false;
+    this.changed();
+  }
+
+  #confirmed(entry, { id, timestamp }) {
     this.problem = '';
     this.drop(entry);
-    // Not `#seen`: an ack may overtake messages that came before it.
     const { text, answers } = entry;
     this.take([messageOf({ id, timestamp, user: this.me, text, reply_to: answers }, this.me)]);
   }
 
-  #refused(frame) {
-    const { code, message, ref } = frame;
-    // What we continued from is not kept any more; the latest messages follow.
-    if (code === 'reload') {
-      this.#seen = '';
-      return this.forget();
-    }
-    this.loading = false;
-    this.problem = this.changes.refused(frame) ?? message;
-    const meant = this.outbox.find((entry) => entry.ref === ref);
-    if (meant && PASSING.includes(code)) this.problem = 'Your message could not be stored yet; it is sent again.';
-    else if (meant) this.fail(meant, message);
+  #problem(error, ref) {
+    const mine = this.outbox.some((entry) => entry.ref === ref);
+    const later = mine && 'Your message could not be stored yet; it is sent again.';
+    this.problem = this.changes.refused({ code: error.code, message: error.message, ref }) ?? (later || error.message);
     this.changed();
-  }
-
-  #sendAgain() {
-    if (this.connection.state !== 'open' || this.connection.queued) return;
-    const now = performance.now();
-    for (const entry of this.outbox) {
-      if (!entry.failed && now - entry.sentAt > CONFIRMED) this.transmit(entry);
-    }
   }
 }

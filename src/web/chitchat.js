@@ -1,7 +1,7 @@
 // An open room: anybody enters it with a name of their own (PROTOCOL section 7).
 
-import { request, socketUrl } from './api.js';
-import { Connection, GONE } from './connection.js';
+import { request } from './api.js';
+import { Connection, GONE, socketUrl } from './client.js';
 import { messageOf } from './message.js';
 import { Room } from './room.js';
 import { sentence } from './sentences.js';
@@ -128,7 +128,7 @@ export class OpenRoom extends Room {
 
   async #dial() {
     await this.#ask();
-    return { url: socketUrl(`${this.path}/ws`), protocols: this.#token ? [this.#token] : [] };
+    return { url: socketUrl(location.origin, `${this.path}/ws`), protocols: this.#token ? [this.#token] : [] };
   }
 
   // A page can't see why a WebSocket is refused; asking for the room, or for a new token, tells.

@@ -1,8 +1,8 @@
 // What is known of a room: its messages in order, what waits to be sent, who is here. Knows no DOM.
 
 import { Changes } from './changes.js';
+import { randomRef } from './client.js';
 import { complete } from './message.js';
-import { randomRef } from './ref.js';
 
 const OUTBOX_LIMIT = 500;
 const FRAME_LIMIT = 16_384; // bytes of a frame, the server's default

@@ -1,6 +1,7 @@
 // Who is logged in, and the tokens, which live in this object and nowhere else.
 
-import { accountOf, login, ticket } from './api.js';
+import { login, ticket } from './api.js';
+import { Chat, emailOf } from './client.js';
 
 export class Session {
   email;
@@ -11,13 +12,16 @@ export class Session {
   /** Called when the access token is no longer accepted. */
   expired = () => {};
 
+  /** Makes rooms, each of whose connections has a ticket of its own. */
+  chat = new Chat(location.origin, () => this.ticket());
+
   #access;
 
   static async start(email, password) {
     const session = new Session();
     const answer = await login(email, password);
     session.#access = answer.access_token;
-    session.email = accountOf(answer.access_token) || email;
+    session.email = emailOf(answer.access_token) || email;
     session.chats = answer.chats ?? [];
     session.#shows(answer.token, answer.expires);
     return session;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use support::{
     ALICE, BOB, Client, DEMO, Server,
-    api::{MASTER, call_with},
+    api::{MASTER, call, call_with, only},
     chats::{Guest, public_room},
 };
 
@@ -186,4 +186,23 @@ fn whoever_is_no_member_of_a_page_reads_nothing() {
     let answer = call_with(server.address, &[("Authorization", &format!("Bearer {ticket}"))], "GET", LOBBY, None);
     assert_eq!(answer.reason(), "wrong_credentials");
     Client::open(server.address, &format!("/channel/lobby?ticket={ticket}"));
+}
+
+#[test]
+fn a_key_that_publishes_too_fast_is_slowed_down_and_no_other_is() {
+    let server = Server::with_api().env("PUBLISH_RATE", "2/s").env("ADMIN_LISTEN", "127.0.0.1:0").start();
+    let publish = |key: &str| {
+        let path = "/api/v1/rooms/channel%3Alobby/messages";
+        call(server.address, key, "POST", path, Some(json!({"text": "again and again"})))
+    };
+    let refused = (0..200).map(|_| publish(MASTER)).find(|answer| answer.status != 201).expect("an end to it");
+    assert_eq!((refused.status, refused.reason()), (429, "rate_limited".into()));
+    assert!(refused.header("retry-after").is_some_and(|wait| wait.parse::<u64>().is_ok()));
+    assert_eq!(publish(&only("publish")).status, 201, "another key is not slowed down");
+    let read = server.call("GET", "/api/v1/rooms/channel%3Alobby/messages", None);
+    assert_eq!(read.status, 200, "nor is anything but publishing");
+    let metrics =
+        support::Connection::open(server.admin_address()).send(support::http::get("/metrics", &[])).response();
+    let line = "propromo_chat_refusals_total{reason=\"rate_limited\"} ";
+    assert!(metrics.text().lines().any(|found| found.starts_with(line)), "{}", metrics.text());
 }

@@ -27,7 +27,7 @@ fn shell_blocks() -> Vec<(PathBuf, String)> {
 fn every_block_says_what_it_is() {
     for (path, text) in documents() {
         for (kind, block) in blocks(&text) {
-            let known = ["sh", "sh start", "sh by hand", "text", "json", "yaml", "js", ""];
+            let known = ["sh", "sh start", "sh by hand", "text", "json", "yaml", "js", "php", "html", "python", ""];
             assert!(known.contains(&kind), "{}: a block of the kind {kind:?}", path.display());
             // Without a kind there are drawings only.
             assert!(!kind.is_empty() || block.contains('─'), "{}: what is this?\n{block}", path.display());

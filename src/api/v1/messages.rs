@@ -28,6 +28,7 @@ const MAX_REFERENCE: usize = 128;
 pub fn publish(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Publish, what: "publish" }.answer(|caller, target| {
         target.push_str(params.get("room"));
+        chat.publish_limit.check(&caller.name)?;
         let mut body = Body::read(request)?;
         let text = body.text("text");
         if text.len() > chat.config.limits.max_message {

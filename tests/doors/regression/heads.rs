@@ -124,3 +124,13 @@ fn an_offer_of_names_alone_was_not_answered() {
         assert_eq!(client.opened.header("sec-websocket-protocol"), None);
     }
 }
+
+/// TRACE is a method that every server knows (RFC 9110 §9.1): what doesn't take it says what it takes.
+#[test]
+fn trace_was_an_unknown_method() {
+    let server = Server::start();
+    let answer = server.connect().send("TRACE /login HTTP/1.1\r\nHost: chat.test\r\n\r\n").response();
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST, OPTIONS")));
+    let answer = server.connect().send("BREW /login HTTP/1.1\r\nHost: chat.test\r\n\r\n").response();
+    assert_eq!(answer.status, 501);
+}

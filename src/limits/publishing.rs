@@ -1,0 +1,43 @@
+//! How much one key of a backend may say.
+
+use super::rate::KeyedRate;
+use crate::refusal::{Reason, Refusal};
+use governor::Quota;
+use std::num::NonZeroU32;
+
+/// Seconds' worth that may come at once.
+const BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
+
+/// Counts messages by the name of a key.
+pub struct PublishLimit(Option<KeyedRate>);
+
+impl PublishLimit {
+    /// `rate`: messages a second; `None`: no limit.
+    pub fn a_second(rate: Option<NonZeroU32>) -> PublishLimit {
+        let quota = |rate| Quota::per_second(rate).allow_burst(BURST.saturating_mul(rate));
+        PublishLimit(rate.map(quota).map(KeyedRate::new))
+    }
+
+    /// Counts a message, or refuses it with the time after which one will pass.
+    pub fn check(&self, key: &str) -> Result<(), Refusal> {
+        let checked = self.0.as_ref().map_or(Ok(()), |rate| rate.check(key));
+        checked.map_err(|wait| {
+            let sentence = "This key says more than PUBLISH_RATE allows; slow down.";
+            Refusal::new(Reason::RateLimited, sentence).retry_after(wait)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_key_that_says_too_much_costs_no_other() {
+        let limit = PublishLimit::a_second(NonZeroU32::new(2));
+        let passed = (0..50).filter(|_| limit.check("busy").is_ok()).count();
+        assert!((10..50).contains(&passed), "{passed}");
+        assert!(limit.check("calm").is_ok());
+        assert!((0..50).all(|_| PublishLimit::a_second(None).check("any").is_ok()));
+    }
+}
