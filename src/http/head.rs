@@ -55,8 +55,9 @@ pub enum Method {
     Patch,
     Delete,
     Options,
-    /// Known, so that it is refused as one that is not allowed (RFC 9110 §9.1), and allowed nowhere.
+    /// These are known, so that they are refused as methods that are not allowed (RFC 9110 §9.1), and allowed nowhere.
     Trace,
+    Query,
 }
 
 impl Head {
@@ -90,7 +91,7 @@ impl Method {
     /// The method of this name, which is case-sensitive (RFC 9110 §9.1).
     pub fn from_name(name: &str) -> Option<Method> {
         use Method::*;
-        [Get, Head, Post, Put, Patch, Delete, Options, Trace].into_iter().find(|method| method.as_str() == name)
+        [Get, Head, Post, Put, Patch, Delete, Options, Trace, Query].into_iter().find(|method| method.as_str() == name)
     }
 
     /// Its name on the wire.
@@ -104,6 +105,7 @@ impl Method {
             Method::Delete => "DELETE",
             Method::Options => "OPTIONS",
             Method::Trace => "TRACE",
+            Method::Query => "QUERY",
         }
     }
 }

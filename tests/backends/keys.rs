@@ -15,6 +15,8 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("read", "GET", "/api/v1/rooms/channel%3Alobby/presence"),
     ("moderate", "POST", "/api/v1/users/nobody/disconnect"),
     ("moderate", "POST", "/api/v1/notices"),
+    ("moderate", "PUT", "/api/v1/rooms/channel%3Alobby/mutes/nobody"),
+    ("moderate", "DELETE", "/api/v1/rooms/channel%3Alobby/mutes/nobody"),
 ];
 
 #[test]

@@ -273,7 +273,7 @@ fn kind(schema: &Node) -> String {
     if let Some(some) = schema.get("enum") {
         return some.list().iter().map(code).collect::<Vec<_>>().join(", ");
     }
-    let types = schema.at("type");
+    let Some(types) = schema.get("type") else { return "anything".to_owned() };
     let mut kind = match types.list() {
         [] => types.text().to_owned(),
         several => several.iter().map(Node::text).collect::<Vec<_>>().join(" or "),
