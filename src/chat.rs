@@ -6,8 +6,10 @@ use crate::{
         Config,
         value::{Database, Storage},
     },
+    http::reply::Reply,
     limits::{
         guesses::{LoginLimits, RoomLimits},
+        made_once::MadeOnce,
         places::{AddressPlaces, Places},
         posting::PostingLimit,
         publishing::PublishLimit,
@@ -16,6 +18,7 @@ use crate::{
     },
     metrics::{Metrics, histogram::Histogram},
     recheck::Recheck,
+    refusal::Refusal,
     room::{Rooms, names::Names},
     socket::{memory, sessions::Sessions},
     start_error::StartError,
@@ -36,6 +39,9 @@ use crate::{
     },
 };
 use std::{sync::Arc, thread};
+
+/// What tells one list of rooms from another: path, number of the room before, rooms at most, whether it is a page.
+pub type ListKey = (String, i64, usize, bool);
 
 /// Everything that a request or a connection may need.
 pub struct Chat {
@@ -65,6 +71,8 @@ pub struct Chat {
     pub room_limits: RoomLimits,
     /// What backends publish, by key.
     pub publish_limit: PublishLimit,
+    /// Lists of rooms that are being made.
+    pub lists: MadeOnce<ListKey, Result<Reply, Refusal>>,
     /// Wrong API keys of an address.
     pub wrong_api_keys: AddressLimit,
     pub metrics: Arc<Metrics>,
@@ -99,6 +107,7 @@ impl Chat {
             posting_limit: PostingLimit::a_second(config.limits.anonymous_rate),
             signing_limits: SigningLimits::a_minute(config.limits.ticket_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
+            lists: MadeOnce::new(),
             room_limits: RoomLimits::new(&config.limits),
             publish_limit: PublishLimit::a_second(config.limits.publish_rate),
             wrong_api_keys: AddressLimit::a_minute(config.limits.login_rate),

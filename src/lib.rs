@@ -19,7 +19,7 @@
 //! - [`socket`] is one open WebSocket: frames, outbound queue, flusher; [`http`] what travels as plain HTTP.
 //! - [`config`] is every setting, [`auth`] keys, tokens, passwords, origins.
 //! - [`store`] is what survives a restart.
-//! - [`message`], [`refusal`], [`request_id`], [`logging`], [`vital`] are what all of them share.
+//! - [`likeness`], [`message`], [`refusal`], [`request_id`], [`logging`], [`vital`] are what all of them share.
 
 mod api;
 mod auth;
@@ -35,6 +35,7 @@ pub mod facade;
 pub mod fuzzing;
 mod gateway;
 mod http;
+mod likeness;
 mod limits;
 mod logging;
 mod message;

@@ -2,7 +2,7 @@
 //! them goes through `door::chitchat`.
 
 use super::{
-    bearer, chats_page, idle_rooms,
+    bearer, chats_list, idle_rooms,
     room_end::{remove, send_out},
     route::{Endpoints, Params, Route},
 };
@@ -30,13 +30,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 pub const ENDPOINTS: Endpoints = Endpoints {
     routes: &[
-        Route::new(&[Method::Get], "/chats", list),
+        Route::new(&[Method::Get], "/chats", chats_list::list),
         Route::new(&[Method::Post], "/chats", create),
-        Route::new(&[Method::Get], "/chats/all", list),
+        Route::new(&[Method::Get], "/chats/all", chats_list::list),
         Route::new(&[Method::Get], "/chats/events/:id", events),
         Route::new(&[Method::Get], "/chats/:id", show),
         Route::new(&[Method::Put], "/chats/:id", change),
@@ -61,46 +61,6 @@ pub fn refused(refusal: Refusal) -> Reply {
     let mut reply = Reply::refused(error::status(refusal.reason), &refusal);
     reply.body = error::body(&refusal).into_bytes();
     reply
-}
-
-fn list(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
-    let page = Page::asked(request, chat.config.rooms.listed)?;
-    let mut rooms = chat.chat_rooms.list(page.after, page.most + 1)?;
-    let more = rooms.len() > page.most;
-    rooms.truncate(page.most);
-    let public: Vec<_> = rooms.iter().filter(|room| room.fields.access == Access::Public).map(|room| room.id).collect();
-    let mut users: HashMap<i64, Vec<User>> = public.iter().copied().zip(chat.names.users(&public)).collect();
-    let shown: Vec<_> = rooms.iter().map(|room| Shown::new(room, users.remove(&room.id).unwrap_or_default())).collect();
-    let reply = if chats_page::preferred(request) { chats_page::reply(&shown) } else { Reply::json(200, &shown) };
-    let reply = reply.with("Vary", "Accept");
-    Ok(match rooms.last() {
-        // RFC 8288: the answer is the list that it has always been, and the next ones are found beside it.
-        Some(last) if more => {
-            let path = request.segments.join("/");
-            reply.with("Link", format!("</{path}?after={}&limit={}>; rel=\"next\"", last.id, page.most))
-        }
-        _ => reply,
-    })
-}
-
-/// Which rooms of the list are asked for.
-struct Page {
-    after: i64,
-    most: usize,
-}
-
-impl Page {
-    fn asked(request: &Request, most: usize) -> Result<Page, Refusal> {
-        let number = |name: &'static str| match request.query_values(name)?.first() {
-            None => Ok(None),
-            Some(text) => match text.parse::<i64>() {
-                Ok(number) if number >= 0 => Ok(Some(number)),
-                _ => Err(Refusal::new(Reason::BadRequest, format!("`{name}` must be a whole number."))),
-            },
-        };
-        let limit = number("limit")?.map_or(most, |limit| usize::try_from(limit).unwrap_or(most).clamp(1, most));
-        Ok(Page { after: number("after")?.unwrap_or(0), most: limit })
-    }
 }
 
 /// Refuses what another site's page can send without being asked whether it may (Fetch §2.2.2): a page says `Origin`, and

@@ -1,9 +1,10 @@
 //! Email and password: read from a form, checked against the account.
 
 use crate::{
-    auth::{email, password::Turn},
+    auth::password::Turn,
     chat::Chat,
     http::body::{Field, Fields},
+    likeness::same_email,
     limits::guesses::LoginLimits,
     message::is_bot,
     refusal::{Reason, Refusal},
@@ -71,7 +72,7 @@ fn judge<T>(
 ) -> Result<Account, Refusal> {
     limits.may_try(client, email)?;
     // What a store takes for the same address may be another one to the limits, and so have limits of its own.
-    let account = accounts.by_email(email)?.filter(|account| email::same(&account.email, email));
+    let account = accounts.by_email(email)?.filter(|account| same_email(&account.email, email));
     let turn = turn()?;
     // Others were wrong meanwhile.
     limits.may_try(client, email)?;

@@ -5,6 +5,7 @@
 pub mod assets;
 pub mod bearer;
 pub mod chats;
+pub mod chats_list;
 pub mod chats_page;
 pub mod cors;
 pub mod credentials;

@@ -1,7 +1,6 @@
 //! Who may do what: keys, tokens, passwords, origins.
 
 pub mod api_keys;
-pub mod email;
 pub mod foreign;
 pub mod keys;
 pub mod origin;

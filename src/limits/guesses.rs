@@ -4,11 +4,9 @@
 
 use super::rate::{AddressLimit, KeyedRate, Lately, subnet};
 use crate::{
-    auth::{
-        email,
-        password::{Asker, Kind, Standing},
-    },
+    auth::password::{Asker, Kind, Standing},
     config::Limits,
+    likeness::email_key,
     refusal::{Reason, Refusal},
 };
 use governor::{
@@ -76,7 +74,7 @@ impl<C: Clock + Clone> LoginLimits<C> {
     /// Refuses who has been wrong too often, with the time after which one more try is heard.
     pub fn may_try(&self, client: IpAddr, email: &str) -> Result<(), Refusal> {
         let Some(counts) = &self.counts else { return Ok(()) };
-        let (network, account) = (subnet(client), email::key(email));
+        let (network, account) = (subnet(client), email_key(email));
         let own = (&*account, network);
         let looked = counts.addresses.look(&network).and_then(|()| match self.share(counts, &own) {
             Share::Own => counts.own.look(&own),
@@ -87,7 +85,7 @@ impl<C: Clock + Clone> LoginLimits<C> {
     }
 
     pub fn was_wrong(&self, client: IpAddr, email: &str) {
-        let (network, account) = (subnet(client), email::key(email));
+        let (network, account) = (subnet(client), email_key(email));
         if let Some(counts) = &self.counts {
             let own = (&*account, network);
             // Too many at once are refused by the next look.
@@ -103,7 +101,7 @@ impl<C: Clock + Clone> LoginLimits<C> {
 
     pub fn was_right(&self, client: IpAddr, email: &str) {
         if let Some(counts) = &self.counts {
-            counts.homes.remember(&(&*email::key(email), subnet(client)));
+            counts.homes.remember(&(&*email_key(email), subnet(client)));
         }
         self.standings.right.remember(&subnet(client));
     }

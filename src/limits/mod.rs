@@ -1,6 +1,7 @@
 //! Bounds on how often and how much: rates and guesses by address and account, and bounded numbers of places.
 
 pub mod guesses;
+pub mod made_once;
 pub mod places;
 pub mod posting;
 pub mod publishing;

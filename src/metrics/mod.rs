@@ -54,6 +54,8 @@ pub struct Metrics {
     /// Plain requests that can be answered at a time, and how many are being answered.
     pub http_workers: Gauge,
     pub http_workers_busy: Gauge,
+    /// Bytes of large answers that are being sent, equal ones once.
+    pub answers: Gauge,
     /// How long spending a token takes.
     pub spend: Histogram,
     pub webhooks: WebhookMetrics,
@@ -108,6 +110,7 @@ impl Metrics {
             journal_lag: Gauge::default(),
             http_workers: Gauge::default(),
             http_workers_busy: Gauge::default(),
+            answers: Gauge::default(),
             spend: Histogram::default(),
             webhooks: WebhookMetrics::default(),
             connections: Family::default(),
@@ -178,6 +181,8 @@ impl Metrics {
         registry.register("http_requests", "Plain requests answered, by endpoint and status", self.requests.clone());
         let help = "Answering a plain request, by endpoint";
         registry.register_with_unit("http_request", help, Unit::Seconds, self.request_times.clone());
+        let help = "Large answers that clients are being sent, equal ones once";
+        registry.register_with_unit("answers", help, Unit::Bytes, self.answers.clone());
         registry.register("http_workers", "Plain requests that can be answered at a time", self.http_workers.clone());
         registry.register(
             "http_workers_busy",

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod accept;
+mod answers;
 pub mod connection;
 pub mod linger;
 pub mod listen;
@@ -134,6 +135,7 @@ impl Server {
             let (workers, busy) = service.workers();
             metrics.http_workers.set(workers as i64);
             metrics.http_workers_busy.set(busy as i64);
+            metrics.answers.set(service.answers() as i64);
         });
         let admin = listeners.admin.map(|listener| {
             if let Ok(address) = listener.local_addr() {

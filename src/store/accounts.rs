@@ -40,7 +40,7 @@ pub struct Monitor {
 
 /// Reads accounts and their monitors. In many-node mode these tables are another program's.
 pub trait Accounts: Moderation {
-    /// The account of this email address, whatever its case.
+    /// The account of this email address, whatever its case; compared by [`same_email`](crate::likeness::same_email).
     fn by_email(&self, email: &str) -> Result<Option<Account>, StoreError>;
 
     /// The account of this number.

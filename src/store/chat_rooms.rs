@@ -1,6 +1,7 @@
 //! The rooms of the rooms door: their titles, who may enter, when they changed.
 
 use super::error::StoreError;
+use crate::likeness::skeleton;
 use jiff::Timestamp;
 use std::fmt;
 
@@ -35,16 +36,16 @@ pub const FIRST: i64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoomKey<'a> {
     Id(i64),
-    /// In any case.
+    /// In any case, or one that looks the same.
     Title(&'a str),
 }
 
-/// As it is compared: two of one room by its title read the same, whatever their case.
+/// As it is compared: two of one room by its title read the same, if they look the same.
 impl fmt::Display for RoomKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RoomKey::Id(id) => write!(f, "number {id}"),
-            RoomKey::Title(title) => write!(f, "title {}", title_key(title)),
+            RoomKey::Title(title) => write!(f, "title {}", skeleton(title)),
         }
     }
 }
@@ -103,7 +104,8 @@ impl Access {
     }
 }
 
-/// What titles are compared by: they are unique whatever their case.
+/// What titles are found by, whatever their case. What they look like ([`skeleton`](crate::likeness::skeleton)) is unique
+/// as well, but for rooms that were there before that was looked at.
 pub fn title_key(title: &str) -> String {
     title.to_lowercase()
 }

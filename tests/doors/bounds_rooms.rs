@@ -113,3 +113,36 @@ fn a_room_in_which_nothing_is_said_for_long_is_removed() {
         201
     );
 }
+
+/// "Admin": as it is, in Cyrillic, in full width, and with a zero width space.
+const ADMINS: [&str; 4] = ["Admin", "\u{410}dmin", "\u{ff21}\u{ff44}\u{ff4d}\u{ff49}\u{ff4e}", "Ad\u{200b}min"];
+
+// Seen to fail with titles compared in lower case alone: each made a room.
+#[test]
+fn titles_that_look_the_same_are_one() {
+    let server = Server::start();
+    let id = public_room(&server, ADMINS[0]);
+    for title in ADMINS {
+        let room = json!({"title": title, "visibility": "public"});
+        fails(&ask(&server, "POST", "/chats", None, Some(room)), 400, 102, "title");
+        let segment: String = title.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        assert_eq!(ask(&server, "GET", &format!("/chats/{segment}"), None, None).json()["id"], id, "{title}");
+    }
+    let invisible = json!({"title": "\u{200b}\u{200b}", "visibility": "public"});
+    fails(&ask(&server, "POST", "/chats", None, Some(invisible)), 400, 105, "title");
+}
+
+// Seen to fail with names compared in lower case alone: each came in.
+#[test]
+fn names_that_look_the_same_are_one_members() {
+    let server = Server::start();
+    let _admin = Guest::join(&server, 1, ADMINS[0]);
+    for name in ADMINS {
+        let mut other = Guest::open(&server, 1, name);
+        other.event("join", "");
+        other.is_told(202, "name");
+    }
+    let mut nobody = Guest::open(&server, 1, "\u{200b}");
+    nobody.event("join", "");
+    nobody.is_told(303, "name");
+}

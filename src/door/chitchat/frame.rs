@@ -4,6 +4,7 @@ use super::error::{self, about};
 use crate::{
     door::{json, json_input},
     event::Event,
+    likeness::skeleton,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
     room::encoder::Encoder,
@@ -79,7 +80,7 @@ fn means(room_id: Option<&Value>, room: i64) -> bool {
 
 /// Whether somebody can be called this.
 pub fn is_name(name: &str) -> bool {
-    !name.trim().is_empty() && name.chars().count() <= MAX_NAME && !name.contains(char::is_control)
+    !skeleton(name).is_empty() && name.chars().count() <= MAX_NAME && !name.contains(char::is_control)
 }
 
 fn string<'a>(object: &'a Map<String, Value>, field: &'static str) -> Result<Option<&'a str>, Refusal> {

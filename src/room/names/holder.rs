@@ -1,6 +1,9 @@
 //! One who has a name on this node.
 
-use crate::store::names::{Claim, Named};
+use crate::{
+    likeness::skeleton,
+    store::names::{Claim, Named},
+};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::{
@@ -83,7 +86,7 @@ impl Holder {
     }
 }
 
-/// What names are compared by. Neither case nor white space around makes another person.
+/// What names are compared by: what looks the same makes no other person.
 pub(super) fn key(name: &str) -> String {
-    name.trim().to_lowercase()
+    skeleton(name)
 }

@@ -1,4 +1,4 @@
-//! Who is called what in each room: a name is one member's at a time, whatever its case, over all nodes.
+//! Who is called what in each room: a name is one member's at a time, whatever its case and however it is written to look the same, over all nodes.
 //!
 //! A name is taken here first, then among the other nodes if there are any. There a claim expires unless the
 //! [`keeper`] renews it; a member whose node could not do so for a while asks again before it says anything.
@@ -69,7 +69,10 @@ impl Names {
 
     fn users_here(&self, room: i64) -> Vec<User> {
         let names = self.rooms.lock().get(&room);
-        names.map_or_else(Vec::new, |names| names.holders.lock().values().map(|holder| holder.named().into()).collect())
+        let Some(names) = names else { return Vec::new() };
+        let mut users: Vec<User> = names.holders.lock().values().map(|holder| holder.named().into()).collect();
+        users.sort_unstable_by(|a, b| a.username.cmp(&b.username));
+        users
     }
 
     /// Ends a room for all that came into it so far: from now on they say nothing there.
@@ -268,7 +271,8 @@ mod tests {
         let names = Names::default();
         let room = names.of(1);
         let ann = taken(&room, "Ann").unwrap();
-        for same in ["Ann", "ann", "ANN", " ann "] {
+        // The last ones: in Greek and Cyrillic, with a zero width space.
+        for same in ["Ann", "ann", "ANN", " ann ", "\u{391}nn", "\u{430}nn", "A\u{200b}nn"] {
             assert!(taken(&room, same).is_none(), "{same}");
             assert!(room.is_held(same) && ann.is(same), "{same}");
         }

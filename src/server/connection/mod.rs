@@ -4,6 +4,7 @@
 //! WebSocket. That is opened here, and then runs on a thread of its own.
 
 use super::{
+    answers::Answers,
     linger::linger,
     pace::Pace,
     reader::{End, Reader},
@@ -27,7 +28,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use std::{
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, IoSlice, Write},
     net::{IpAddr, TcpStream},
     sync::{
         Arc,
@@ -49,6 +50,7 @@ pub struct Service {
     intake: Option<Box<dyn Intake>>,
     /// Whether what comes in here was encrypted.
     over_tls: bool,
+    answers: Answers,
     metrics: Arc<Metrics>,
     /// For what proxies pass on: whoever else connects has taken its place already.
     by_address: AddressPlaces,
@@ -66,6 +68,7 @@ impl Service {
         by_address: AddressPlaces,
     ) -> Service {
         let (in_flight, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let answers = Answers::new(limits.memory_budget);
         Service {
             limits,
             trusted,
@@ -73,6 +76,7 @@ impl Service {
             upgrades,
             intake: None,
             over_tls: false,
+            answers,
             metrics,
             by_address,
             in_flight,
@@ -115,7 +119,13 @@ impl Service {
             match self.next(&mut reader, &head) {
                 Ok(Next::Open(session)) => break (session, place),
                 Ok(Next::Answer(bytes, persistence)) => {
-                    self.send(&stream, &bytes).ok()?;
+                    let Some(answer) = self.answers.keep(bytes) else {
+                        let sentence = "Too many large answers are being read at the moment; try again.";
+                        let refusal = Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(5));
+                        self.end(&stream, peer, End::Refused(refusal), Some(&head));
+                        return None;
+                    };
+                    self.send(&stream, answer.parts()).ok()?;
                     if persistence == Persistence::Closed {
                         linger(&stream);
                         return None;
@@ -147,6 +157,11 @@ impl Service {
             let sentence = "Your address has as many connections as one may have; try again.";
             Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(5))
         })
+    }
+
+    /// Bytes of the large answers that clients are being sent.
+    pub fn answers(&self) -> usize {
+        self.answers.held()
     }
 
     /// From now on no connection is kept, and no WebSocket opened.
@@ -262,22 +277,27 @@ impl Service {
             self.upgrades.permit(head, &mut reply);
         }
         let bytes = answer::encode(&reply, Persistence::Closed, false);
-        if self.send(stream, &bytes).is_ok() {
+        if self.send(stream, [&bytes, &[]]).is_ok() {
             linger(stream);
         }
     }
 
-    fn send(&self, mut stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
-        let pace = Pace::of(bytes.len(), self.limits.send_stall);
+    fn send(&self, mut stream: &TcpStream, [mut head, mut body]: [&[u8]; 2]) -> io::Result<()> {
+        let size = head.len() + body.len();
+        let pace = Pace::of(size, self.limits.send_stall);
         let mut sent = 0;
-        while sent < bytes.len() {
-            match stream.write(&bytes[sent..]) {
+        while sent < size {
+            match stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(length) => sent += length,
+                Ok(length) => {
+                    let of_head = length.min(head.len());
+                    (head, body) = (&head[of_head..], &body[length - of_head..]);
+                    sent += length;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            if sent < bytes.len() && pace.left(sent).is_none() {
+            if sent < size && pace.left(sent).is_none() {
                 return Err(ErrorKind::TimedOut.into());
             }
         }

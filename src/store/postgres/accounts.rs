@@ -8,10 +8,13 @@ use super::{
     database::Database,
     error::OpenError,
 };
-use crate::store::{
-    accounts::{Account, Accounts, Entrant, Epoch, Membership, Monitor, UserId},
-    error::StoreError,
-    moderation::Rights,
+use crate::{
+    likeness::same_email,
+    store::{
+        accounts::{Account, Accounts, Entrant, Epoch, Membership, Monitor, UserId},
+        error::StoreError,
+        moderation::Rights,
+    },
 };
 use postgres::Row;
 use std::time::Duration;
@@ -21,20 +24,24 @@ pub(super) const STORE: &str = "account store";
 /// Connections that a command needs.
 const FEW: u32 = 2;
 
-/// Of two accounts whose addresses differ in case only, the one as it was typed.
+/// Of accounts whose addresses differ in case only, first the one as it was typed. What the database's `lower` takes for
+/// the same need not be so ([`same_email`]).
 const BY_EMAIL: &str = "
     SELECT id::bigint, coalesce(name::text, ''), email::text, coalesce(password::text, '')
-    FROM users WHERE lower(email::text) = lower($1) ORDER BY email::text = $1 DESC, id LIMIT 1";
+    FROM users WHERE lower(email::text) = lower($1) ORDER BY email::text = $1 DESC, id LIMIT 20";
 
 const BY_ID: &str = "
     SELECT id::bigint, coalesce(name::text, ''), email::text, coalesce(password::text, '')
     FROM users WHERE id = $1::bigint AND email IS NOT NULL";
 
-/// Of two accounts whose addresses differ in case only, that of [`BY_EMAIL`].
+/// As [`BY_EMAIL`], but that one that only the database takes for the same may stand in another's place.
 const DISPLAY_NAMES: &str = "
-    SELECT (SELECT coalesce(name::text, '') FROM users WHERE lower(email::text) = lower(asked.email)
-            ORDER BY email::text = asked.email DESC, id LIMIT 1)
-    FROM unnest($1::text[]) WITH ORDINALITY AS asked (email, place) ORDER BY place";
+    SELECT found.name, found.email
+    FROM unnest($1::text[]) WITH ORDINALITY AS asked (email, place)
+    LEFT JOIN LATERAL
+        (SELECT coalesce(name::text, '') AS name, email::text AS email FROM users
+         WHERE lower(email::text) = lower(asked.email) ORDER BY email::text = asked.email DESC, id LIMIT 1) AS found
+    ON true ORDER BY place";
 
 const IS_MONITOR: &str = "SELECT EXISTS (SELECT 1 FROM monitors WHERE monitor_hash::text = $1)";
 
@@ -116,11 +123,11 @@ impl Accounts for PostgresAccounts {
         if !is_text(email) {
             return Ok(None);
         }
-        let email = email.to_owned();
+        let typed = email.to_owned();
         let rows = self
             .database
-            .read(STORE, "look up an account", move |session| session.query(BY_EMAIL, &[email.typed()]))?;
-        Ok(rows.first().map(account))
+            .read(STORE, "look up an account", move |session| session.query(BY_EMAIL, &[typed.typed()]))?;
+        Ok(rows.iter().map(account).find(|account| same_email(&account.email, email)))
     }
 
     fn by_id(&self, user: UserId) -> Result<Option<Account>, StoreError> {
@@ -130,11 +137,15 @@ impl Accounts for PostgresAccounts {
     }
 
     fn display_names(&self, emails: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
-        let emails: Vec<String> = emails.iter().map(|email| as_text(email)).collect();
+        let asked: Vec<String> = emails.iter().map(|email| as_text(email)).collect();
         let rows = self
             .database
-            .read(STORE, "look up names", move |session| session.query(DISPLAY_NAMES, &[emails.typed()]))?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+            .read(STORE, "look up names", move |session| session.query(DISPLAY_NAMES, &[asked.typed()]))?;
+        let name = |(row, asked): (&Row, &&str)| {
+            let found: Option<&str> = row.get(1);
+            found.filter(|found| same_email(found, asked)).and_then(|_| row.get(0))
+        };
+        Ok(rows.iter().zip(emails).map(name).collect())
     }
 
     fn is_monitor(&self, monitor_hash: &str) -> Result<bool, StoreError> {

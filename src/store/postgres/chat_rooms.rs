@@ -5,12 +5,15 @@ use super::{
     connection::{Parameter, Session, Typed},
     database::Database,
 };
-use crate::store::{
-    chat_rooms::{Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomFields, RoomKey, Updated, title_key},
-    error::StoreError,
+use crate::{
+    likeness::skeleton,
+    store::{
+        chat_rooms::{Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomFields, RoomKey, Updated, title_key},
+        error::StoreError,
+    },
 };
 use jiff::Timestamp;
-use postgres::{Row, error::SqlState};
+use postgres::{Row, Transaction, error::SqlState};
 use std::time::{Duration, SystemTime};
 
 const STORE: &str = "room store";
@@ -27,11 +30,15 @@ const LIST: &str =
 const UNTOUCHED: &str =
     concat!("SELECT ", columns!(), " FROM chat.rooms WHERE id > $1 AND updated_at < $2 ORDER BY id LIMIT $3");
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM chat.rooms WHERE id = $1");
-const BY_TITLE: &str = concat!("SELECT ", columns!(), " FROM chat.rooms WHERE title_key = $1");
+const BY_TITLE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM chat.rooms WHERE title_key = $1 OR skeleton = $2 ORDER BY title_key = $1 DESC LIMIT 1"
+);
 
 const CREATE: &str = concat!(
-    "INSERT INTO chat.rooms (title, title_key, description, visibility, password, creator, created_at, updated_at)
-     SELECT $1, $2, $3, $4, $5, $6, $7, $7 WHERE (SELECT count(*) FROM chat.rooms) < $8
+    "INSERT INTO chat.rooms (title, title_key, description, visibility, password, creator, created_at, updated_at, skeleton)
+     SELECT $1, $2, $3, $4, $5, $6, $7, $7, $8 WHERE (SELECT count(*) FROM chat.rooms) < $9
      RETURNING ",
     columns!()
 );
@@ -39,8 +46,8 @@ const CREATE: &str = concat!(
 const UPDATE: &str = concat!(
     "UPDATE chat.rooms
      SET title = $1, title_key = $2, description = $3, visibility = $4, password = $5, creator = $6, updated_at = $7,
-         version = version + 1
-     WHERE id = $8 AND version = $9
+         skeleton = CASE WHEN title = $1 THEN skeleton ELSE $8 END, version = version + 1
+     WHERE id = $9 AND version = $10
      RETURNING ",
     columns!()
 );
@@ -49,20 +56,42 @@ const DELETE: &str = "DELETE FROM chat.rooms WHERE id = $1 AND version = $2";
 
 const IMPORT: &str = "
     INSERT INTO chat.rooms
-        (title, title_key, description, visibility, password, creator, updated_at, id, version, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
+        (title, title_key, description, visibility, password, creator, updated_at, skeleton, id, version, created_at)
+    SELECT $1, $2, $3, $4, $5, $6, $7,
+        CASE WHEN NOT EXISTS (SELECT FROM chat.rooms WHERE skeleton = $8) THEN $8 END, $9, $10, $11
+    ON CONFLICT DO NOTHING";
 
 /// The room that is there from the start gives way, as long as nobody has changed it; once, which its age shows.
 const IMPORT_FIRST: &str = "
     UPDATE chat.rooms
     SET title = $1, title_key = $2, description = $3, visibility = $4, password = $5, creator = $6, updated_at = $7,
-        version = $9, created_at = $10
-    WHERE id = $8 AND id = 1 AND version = 1 AND created_at <> $10";
+        skeleton = CASE WHEN NOT EXISTS (SELECT FROM chat.rooms WHERE skeleton = $8 AND id <> 1) THEN $8 END,
+        version = $10, created_at = $11
+    WHERE id = $9 AND id = 1 AND version = 1 AND created_at <> $11";
 
 /// Numbers go on above those of both stores.
 const CONTINUE: &str = "
     WITH own AS (SELECT pg_get_serial_sequence('chat.rooms', 'id') AS sequence)
     SELECT setval(sequence, greatest($1::bigint, nextval(sequence))) FROM own";
+
+const WITHOUT_SKELETON: &str = "SELECT id, title FROM chat.rooms WHERE skeleton IS NULL ORDER BY id";
+
+const NOTE_SKELETON: &str = "
+    UPDATE chat.rooms SET skeleton = $1
+    WHERE id = $2 AND NOT EXISTS (SELECT FROM chat.rooms WHERE skeleton = $1)";
+
+/// Notes what titles look like that were there before that was looked at. Of two that look the same the older one has it.
+pub(super) fn note_skeletons(transaction: &mut Transaction<'_>) -> Result<(), postgres::Error> {
+    if transaction.query_typed(WITHOUT_SKELETON, &[])?.is_empty() {
+        return Ok(());
+    }
+    transaction.batch_execute("LOCK TABLE chat.rooms IN SHARE ROW EXCLUSIVE MODE")?;
+    for row in transaction.query_typed(WITHOUT_SKELETON, &[])? {
+        let (id, title): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        transaction.execute_typed(NOTE_SKELETON, &[skeleton(&title).typed(), id.typed()])?;
+    }
+    Ok(())
+}
 
 /// The rooms that all nodes share.
 pub struct PostgresChatRooms {
@@ -119,8 +148,9 @@ impl ChatRooms for PostgresChatRooms {
             RoomKey::Id(id) => self.database.read(STORE, what, move |session| session.query(BY_ID, &[id.typed()]))?,
             RoomKey::Title(title) if !is_text(title) => return Ok(None),
             RoomKey::Title(title) => {
-                let key = title_key(title);
-                self.database.read(STORE, what, move |session| session.query(BY_TITLE, &[key.typed()]))?
+                let (key, skeleton) = (title_key(title), skeleton(title));
+                self.database
+                    .read(STORE, what, move |session| session.query(BY_TITLE, &[key.typed(), skeleton.typed()]))?
             }
         };
         rows.first().map(room).transpose().map_err(unreadable(what))
@@ -188,6 +218,7 @@ struct Columns {
     password: Option<String>,
     creator: Option<Vec<u8>>,
     now: SystemTime,
+    skeleton: String,
 }
 
 impl Columns {
@@ -200,12 +231,13 @@ impl Columns {
             password: fields.access.password_hash().map(str::to_owned),
             creator: fields.creator.map(Vec::from),
             now: system_time(now),
+            skeleton: skeleton(&fields.title),
         }
     }
 
     /// All of these, in the order in which the statements number them, and then `others`.
     fn and<'a>(&'a self, others: &[Parameter<'a>]) -> Vec<Parameter<'a>> {
-        let Columns { title, title_key, description, visibility, password, creator, now } = self;
+        let Columns { title, title_key, description, visibility, password, creator, now, skeleton } = self;
         let these = [
             title.typed(),
             title_key.typed(),
@@ -214,6 +246,7 @@ impl Columns {
             password.typed(),
             creator.typed(),
             now.typed(),
+            skeleton.typed(),
         ];
         these.into_iter().chain(others.iter().cloned()).collect()
     }

@@ -1,6 +1,7 @@
 //! Our own tables, in the schema `chat`: made and brought up to date by whichever node comes first.
 
 use super::{
+    chat_rooms,
     connection::{Connection, Session, Typed},
     error::OpenError,
 };
@@ -14,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/chat-3.sql"),
     include_str!("schema/chat-4.sql"),
     include_str!("schema/chat-5.sql"),
+    include_str!("schema/chat-6.sql"),
 ];
 
 /// Nodes that start together wait here for the first of them. Any number will do, if nobody else
@@ -93,6 +95,7 @@ fn in_transaction(session: &mut Session, ending: Ending) -> Result<Outcome, post
     if !missing.is_empty() {
         transaction.execute_typed("UPDATE chat.schema_version SET version = $1", &[(STEPS.len() as i32).typed()])?;
     }
+    chat_rooms::note_skeletons(&mut transaction)?;
     ending(transaction)?;
     Ok(Outcome::Done)
 }

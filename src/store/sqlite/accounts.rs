@@ -3,6 +3,7 @@
 use super::{
     database::{self, DiskSync, Pool, Tuning},
     error::{StoreOpenError, failed},
+    skeletons,
 };
 use crate::store::{
     accounts::{Account, Accounts, Entrant, Epoch, Membership, Monitor, UserId},
@@ -26,6 +27,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("schema/revocations-1.sql")),
     M::up(include_str!("schema/moderation-1.sql")),
     M::up(include_str!("schema/sessions-1.sql")),
+    M::up(include_str!("schema/chat_rooms-2.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -53,7 +55,12 @@ impl SqliteAccounts {
             query_only: false,
             busy: database::BUSY,
         };
-        Ok(SqliteAccounts { path: path.to_owned(), pool: database::pool(path, tuning)? })
+        let pool = database::pool(path, tuning)?;
+        let unusable = |cause: Box<dyn Error + Send + Sync>| StoreOpenError::File { path: path.to_owned(), cause };
+        let connection = pool.get().map_err(|error| unusable(error.into()))?;
+        skeletons::note(&connection).map_err(|error| unusable(error.into()))?;
+        drop(connection);
+        Ok(SqliteAccounts { path: path.to_owned(), pool })
     }
 
     pub fn path(&self) -> &Path {

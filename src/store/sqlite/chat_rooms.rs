@@ -1,9 +1,12 @@
 //! The rooms of the rooms door in SQLite, in the file of the accounts.
 
 use super::{accounts::SqliteAccounts, database::Pool, error::failed};
-use crate::store::{
-    chat_rooms::{Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomFields, RoomKey, Updated, title_key},
-    error::StoreError,
+use crate::{
+    likeness::skeleton,
+    store::{
+        chat_rooms::{Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomFields, RoomKey, Updated, title_key},
+        error::StoreError,
+    },
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, ffi, named_params, types::Type};
@@ -73,17 +76,20 @@ impl ChatRooms for SqliteChatRooms {
     }
 
     fn find(&self, key: RoomKey<'_>) -> Result<Option<ChatRoom>, StoreError> {
-        let by = |column: &str, value: &dyn ToSql| {
+        let by = |condition: &str, values: &[&dyn ToSql]| {
             self.with("look up a room", |connection| {
                 connection
-                    .prepare_cached(&format!("SELECT {COLUMNS} FROM chat_rooms WHERE {column} = ?1"))?
-                    .query_row([value], room)
+                    .prepare_cached(&format!("SELECT {COLUMNS} FROM chat_rooms WHERE {condition}"))?
+                    .query_row(values, room)
                     .optional()
             })
         };
         match key {
-            RoomKey::Id(id) => by("id", &id),
-            RoomKey::Title(title) => by("title_key", &title_key(title)),
+            RoomKey::Id(id) => by("id = ?1", &[&id]),
+            RoomKey::Title(title) => by(
+                "title_key = ?1 OR skeleton = ?2 ORDER BY title_key = ?1 DESC LIMIT 1",
+                &[&title_key(title), &skeleton(title)],
+            ),
         }
     }
 
@@ -93,8 +99,9 @@ impl ChatRooms for SqliteChatRooms {
                 connection
                     .prepare_cached(&format!(
                         "INSERT INTO chat_rooms
-                             (title, title_key, description, visibility, password, creator, created_at, updated_at)
-                         SELECT :title, :title_key, :description, :visibility, :password, :creator, :now, :now
+                             (title, title_key, skeleton, description, visibility, password, creator, created_at,
+                              updated_at)
+                         SELECT :title, :title_key, :skeleton, :description, :visibility, :password, :creator, :now, :now
                          WHERE (SELECT count(*) FROM chat_rooms) < :most
                          RETURNING {COLUMNS}"
                     ))?
@@ -102,6 +109,7 @@ impl ChatRooms for SqliteChatRooms {
                         named_params! {
                             ":title": fields.title,
                             ":title_key": title_key(&fields.title),
+                            ":skeleton": skeleton(&fields.title),
                             ":description": fields.description,
                             ":visibility": fields.access.visibility(),
                             ":password": fields.access.password_hash(),
@@ -127,6 +135,7 @@ impl ChatRooms for SqliteChatRooms {
                     .prepare_cached(&format!(
                         "UPDATE chat_rooms
                          SET title = :title, title_key = :title_key, description = :description,
+                             skeleton = CASE WHEN title = :title THEN skeleton ELSE :skeleton END,
                              visibility = :visibility, password = :password, creator = :creator,
                              updated_at = :now, version = version + 1
                          WHERE id = :id AND version = :version
@@ -136,6 +145,7 @@ impl ChatRooms for SqliteChatRooms {
                         named_params! {
                             ":title": fields.title,
                             ":title_key": title_key(&fields.title),
+                            ":skeleton": skeleton(&fields.title),
                             ":description": fields.description,
                             ":visibility": fields.access.visibility(),
                             ":password": fields.access.password_hash(),
@@ -233,6 +243,34 @@ mod tests {
     }
 
     suite::chat_rooms!(fresh);
+
+    // Those of one look that an earlier version let in stay, each with its title, and can be changed.
+    #[test]
+    fn rooms_that_are_older_than_the_rule_keep_their_titles() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || SqliteChatRooms::beside(&SqliteAccounts::open(&dir.path().join("chat.db")).unwrap());
+        let rooms = open();
+        let fields = |title: &str| RoomFields {
+            title: title.to_owned(),
+            description: String::new(),
+            access: Access::Public,
+            creator: None,
+        };
+        let create = |rooms: &SqliteChatRooms, title: &str| rooms.create(&fields(title), Timestamp::now(), 10).unwrap();
+        create(&rooms, "Admin");
+        create(&rooms, "another");
+        // Cyrillic.
+        let old = "UPDATE chat_rooms SET skeleton = NULL; UPDATE chat_rooms SET title = 'Аdmin', title_key = 'аdmin' WHERE id = 3";
+        rooms.pool.get().unwrap().execute_batch(old).unwrap();
+        drop(rooms);
+        let rooms = open();
+        let found = |title: &str| rooms.find(RoomKey::Title(title)).unwrap().map(|room| room.id);
+        assert_eq!([found("Admin"), found("Аdmin"), found("ADМIN")], [Some(2), Some(3), Some(2)]);
+        assert!(matches!(create(&rooms, "АDМIN"), Created::TitleTaken));
+        let theirs = rooms.find(RoomKey::Id(3)).unwrap().unwrap();
+        let described = RoomFields { description: "still here".to_owned(), ..theirs.fields.clone() };
+        assert!(matches!(rooms.update(&theirs, &described, Timestamp::now()).unwrap(), Updated::Room(_)));
+    }
 
     #[test]
     fn rooms_survive_a_restart_also_when_the_first_was_deleted() {

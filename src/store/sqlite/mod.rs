@@ -29,6 +29,7 @@ mod moderation;
 pub mod outbox;
 pub mod saved;
 pub mod sessions;
+mod skeletons;
 
 use self::{
     accounts::SqliteAccounts,

@@ -92,6 +92,7 @@ tests_of! { chat_rooms:
     a_room_is_found_by_its_number_and_by_its_title_in_any_case
     hidden_rooms_are_found_but_not_listed
     a_title_is_one_rooms_whatever_its_case
+    a_title_is_one_rooms_however_it_is_written_to_look_the_same
     of_many_who_make_a_room_of_one_title_one_does
     there_are_at_most_so_many_rooms
     a_change_is_seen_and_its_time_too

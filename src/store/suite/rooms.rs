@@ -85,6 +85,21 @@ pub(crate) fn a_title_is_one_rooms_whatever_its_case(rooms: &dyn ChatRooms) {
     assert!(matches!(again, Created::TitleTaken));
 }
 
+pub(crate) fn a_title_is_one_rooms_however_it_is_written_to_look_the_same(rooms: &dyn ChatRooms) {
+    let title = format!("Räum \u{f6} {}", Uuid::now_v7().simple());
+    let room = made(rooms, &fields(&title, Access::Public));
+    let decomposed = title.replace('\u{f6}', "o\u{308}");
+    let cyrillic = title.replace('a', "\u{430}");
+    for same in [&decomposed, &cyrillic, &title.replace(' ', " \u{200b}")] {
+        let again = rooms.create(&fields(same, Access::Public), at(1), MANY).unwrap();
+        assert!(matches!(again, Created::TitleTaken), "{same:?}");
+        assert!(found(rooms, RoomKey::Title(same)).as_ref() == Some(&room), "{same:?}");
+    }
+    let other = made(rooms, &fields(&fresh_title(), Access::Public));
+    assert!(matches!(rooms.update(&other, &fields(&decomposed, Access::Public), at(3)).unwrap(), Updated::TitleTaken));
+    assert!(matches!(rooms.update(&room, &fields(&decomposed, Access::Public), at(3)).unwrap(), Updated::Room(_)));
+}
+
 pub(crate) fn of_many_who_make_a_room_of_one_title_one_does(rooms: &dyn ChatRooms) {
     let wanted = fields(&fresh_title(), Access::Public);
     let made = thread::scope(|scope| {

@@ -4,12 +4,14 @@
 use super::error::about;
 use crate::{
     door::json_input,
+    likeness::skeleton,
     refusal::{Reason, Refusal},
     room::names::User,
     store::chat_rooms::{Access, ChatRoom, RoomFields, RoomKey},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
+use unicode_normalization::UnicodeNormalization;
 
 /// Characters of a title.
 const TITLE: std::ops::RangeInclusive<usize> = 2..=70;
@@ -152,9 +154,10 @@ fn title(text: &str) -> Result<String, Refusal> {
     let text = text.trim();
     let sound = TITLE.contains(&text.chars().count())
         && !text.contains(char::is_control)
+        && !skeleton(text).is_empty()
         // Such a title could not be told from a number.
-        && !text.bytes().all(|b| b.is_ascii_digit())
-        && !RESERVED.iter().any(|reserved| text.eq_ignore_ascii_case(reserved));
+        && !text.nfkc().all(|c| c.is_ascii_digit())
+        && !RESERVED.iter().any(|reserved| skeleton(text) == skeleton(reserved));
     if sound { Ok(text.to_owned()) } else { Err(invalid("title")) }
 }
 

@@ -1,0 +1,110 @@
+//! What makes two names, titles or email addresses the same one: here alone, whatever a store thinks of letters.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::confusable_detection::skeleton as confusable_skeleton;
+
+/// What email addresses are compared by.
+pub fn email_key(email: &str) -> String {
+    email.to_lowercase()
+}
+
+pub fn same_email(one: &str, other: &str) -> bool {
+    email_key(one) == email_key(other)
+}
+
+/// What names and titles are compared by: those that look the same have the same one, in any case (UTS 39 §4).
+///
+/// A capital `I` looks like a small `l`, and in any case like a small `i`: so all three are one. It is empty if there is
+/// nothing to see.
+pub fn skeleton(text: &str) -> String {
+    let plain: String = text.nfkc().filter(|c| !is_invisible(*c)).flat_map(char::to_lowercase).collect();
+    // Prototypes may be capitals.
+    let alike: String = confusable_skeleton(&plain).flat_map(char::to_lowercase).map(as_narrow).collect();
+    // No two white spaces can be told from one.
+    alike.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn as_narrow(letter: char) -> char {
+    if letter == 'i' { 'l' } else { letter }
+}
+
+/// Whether nothing is shown for it (`Default_Ignorable_Code_Point` of Unicode 16, and controls).
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        // The blank of Braille, which is no white space.
+        || c == '\u{2800}'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn of_email_addresses_only_case_makes_no_difference() {
+        assert!(same_email("Alice@Example.ORG", "alice@example.org"));
+        assert!(same_email("GRÜSSE@example.org", "grüsse@example.org"));
+        // PostgreSQL's `lower` makes an `i` of the first.
+        assert!(!same_email("alİce@example.org", "alice@example.org"));
+        assert!(!same_email("ALİCE@example.org", "alice@example.org"));
+    }
+
+    #[test]
+    fn what_looks_the_same_is_the_same() {
+        for (one, other) in [
+            ("Ann", "ANN"),
+            ("Ann", " ann "),
+            // Cyrillic, Greek, full width.
+            ("Admin", "Аdmin"),
+            ("Bob", "Βοb"),
+            ("Ann", "Ａｎｎ"),
+            // Composed and not.
+            ("J\u{f6}rg", "Jo\u{308}rg"),
+            // Invisible: zero width, a soft hyphen, a direction, a variation.
+            ("Ann", "A\u{200b}nn"),
+            ("Ann", "An\u{ad}n\u{200d}"),
+            ("Ann", "\u{202e}Ann"),
+            ("Ann", "Ann\u{fe0f}"),
+            ("Paypal", "PaypaI"),
+            ("Room 1", "Room l"),
+            ("Public Chat", "Public\u{a0}\u{2003}Chat"),
+            ("Modern", "Modem"),
+        ] {
+            assert_eq!(skeleton(one), skeleton(other), "{one:?} and {other:?}");
+        }
+    }
+
+    #[test]
+    fn what_looks_different_is_different() {
+        for (one, other) in
+            [("Ann", "Anna"), ("Müller", "Muller"), ("Room 1", "Room 2"), ("日本", "日木"), ("😀", "😁")]
+        {
+            assert_ne!(skeleton(one), skeleton(other), "{one:?} and {other:?}");
+        }
+    }
+
+    #[test]
+    fn of_nothing_to_see_there_is_no_skeleton() {
+        for text in ["", " ", "\u{200b}", "\u{3164}\u{2800}", "\u{e0041}\u{fe0f}"] {
+            assert_eq!(skeleton(text), "", "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn case_and_normal_form_never_make_a_difference(text in "[a-zA-Z0-9äöüÄÖÜßéñ ]{0,20}") {
+            prop_assert_eq!(skeleton(&text.nfd().collect::<String>()), skeleton(&text.nfc().collect::<String>()));
+            prop_assert_eq!(skeleton(&text.to_lowercase()), skeleton(&text));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC*") {
+            let _ = skeleton(&text);
+        }
+    }
+}

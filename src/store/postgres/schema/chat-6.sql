@@ -1,0 +1,3 @@
+-- What the title looks like: two rooms' titles that look the same are the same. NULL: the title is as old as this column
+-- and another room's looks the same, or it was not looked at yet.
+ALTER TABLE chat.rooms ADD COLUMN skeleton text UNIQUE;
