@@ -17,15 +17,25 @@ pub fn same_email(one: &str, other: &str) -> bool {
 /// A capital `I` looks like a small `l`, and in any case like a small `i`: so all three are one. It is empty if there is
 /// nothing to see.
 pub fn skeleton(text: &str) -> String {
-    let plain: String = text.nfkc().filter(|c| !is_invisible(*c)).flat_map(char::to_lowercase).collect();
-    // Prototypes may be capitals.
-    let alike: String = confusable_skeleton(&plain).flat_map(char::to_lowercase).map(as_narrow).collect();
+    let mut alike = String::with_capacity(text.len());
+    text.nfkc().filter(|c| !is_invisible(*c)).for_each(|c| push_prototype(c, &mut alike));
     // No two white spaces can be told from one.
     alike.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn as_narrow(letter: char) -> char {
-    if letter == 'i' { 'l' } else { letter }
+/// What a letter looks like, in any case: as a small one, or else (Cyrillic `М`) as a capital.
+fn push_prototype(letter: char, out: &mut String) {
+    let small: String = letter.to_lowercase().collect();
+    let mut shape: String = confusable_skeleton(&small).collect();
+    if !shape.is_ascii() {
+        let capital: String = confusable_skeleton(&small.to_uppercase()).collect();
+        if capital.is_ascii() {
+            shape = confusable_skeleton(&capital.to_lowercase()).collect();
+        }
+    }
+    // Prototypes may be capitals.
+    let shape = shape.chars().flat_map(char::to_lowercase);
+    out.extend(shape.map(|c| if c == 'i' { 'l' } else { c }));
 }
 
 /// Whether nothing is shown for it (`Default_Ignorable_Code_Point` of Unicode 16, and controls).
@@ -62,6 +72,8 @@ mod tests {
             // Cyrillic, Greek, full width.
             ("Admin", "Аdmin"),
             ("Bob", "Βοb"),
+            ("ADMIN", "ADМIN"),
+            ("Мама", "мАМА"),
             ("Ann", "Ａｎｎ"),
             // Composed and not.
             ("J\u{f6}rg", "Jo\u{308}rg"),

@@ -6,9 +6,9 @@ use super::{
     queue::{Outcome, Queue, Turn},
 };
 use crate::{
-    auth::email,
     chat::Chat,
     entry::Entry,
+    likeness::email_key,
     message::{MessageId, RoomName},
     metrics::webhooks::WebhookMetrics,
     store::{error::StoreError, log::is_full_page, outage::Outages, outbox::Outbox},
@@ -175,10 +175,10 @@ impl Sender {
             && self.events.contains(&"message.created");
         let Some(chat) = self.chat.upgrade().filter(|_| asked && room.is_monitor()) else { return Ok(None) };
         let here: HashSet<String> =
-            chat.rooms.connections(room)?.into_iter().map(|(user, _)| email::key(&user)).collect();
+            chat.rooms.connections(room)?.into_iter().map(|(user, _)| email_key(&user)).collect();
         // One more, for the sender.
         let mut members = chat.accounts.members(room.local(), MAX_ABSENT + 1 + here.len())?;
-        members.retain(|(_, email)| !here.contains(&email::key(email)));
+        members.retain(|(_, email)| !here.contains(&email_key(email)));
         Ok(Some(members))
     }
 }
