@@ -63,8 +63,11 @@ fn begin(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
 /// The next cookie, and all that `/login` gives.
 fn renew(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     of_own_page(request)?;
+    // Before anything that costs work.
+    chat.signing_limits.may_ask(request.client)?;
     let cookie = shown(request)?.ok_or(Reason::SessionMissing)?;
     let (session, shown) = judged(chat, request, &cookie)?;
+    chat.signing_limits.may_have(session.account, 1)?;
     let account = chat.accounts.by_id(session.account)?.ok_or(Reason::SessionEnded)?;
     let epoch = chat.accounts.epoch(session.account)?;
     // Before the cookie is used: whoever is refused keeps one that is good.

@@ -113,7 +113,7 @@ settings! {
     ANONYMOUS_RATE: Form::Rate(Per::Second), "50/s", "what the people of one address (IPv6: a /64) say at the rooms door, where nobody has an account: messages, one of more than 1 KiB counting for each that it has begun; in bursts of five times that (0: no limit)";
     PUBLISH_RATE: Form::Rate(Per::Second), "200/s", "messages that one key of `API_KEYS` publishes at a node, in bursts of five times that (0: no limit)";
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "wrong passwords of one address (IPv6: a /64), and for one account or room; see SECURITY.md (0: no limit)";
-    TICKET_RATE: Form::Rate(Per::Minute), "600/min", "tickets of `/ws_ticket` and tokens of `/token/ws`, and of `/login?tokens=per-chat`, for one account; ten times that of one address (IPv6: a /64), whose tokens for closed rooms count as well (0: no limit)";
+    TICKET_RATE: Form::Rate(Per::Minute), "600/min", "tickets of `/ws_ticket`, tokens of `/token/ws`, renewed sessions, and tokens of `/login?tokens=per-chat`, for one account; ten times that of one address (IPv6: a /64), whose tokens for closed rooms count as well (0: no limit)";
     HANDSHAKE_RATE: Form::Rate(Per::Minute), "60000/min", "opening handshakes of one address (IPv6: a /64), refused ones too; generous, since a whole office may come back at once (0: no limit)";
     ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";
     ROOM_IDLE: Form::Seconds(0..=315_360_000), "7d", "a room of the rooms door in which nobody is, and nothing was said for so long, is deleted (0: never)";
