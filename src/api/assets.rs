@@ -8,14 +8,16 @@ use std::{io::Write as _, sync::LazyLock};
 pub struct Asset {
     /// `/assets/<name>`; the page itself is [`INDEX`] and is served at `/`.
     pub name: &'static str,
-    pub source: &'static str,
+    pub source: &'static [u8],
 }
 
 pub const INDEX: &str = "index.html";
 pub const DOCS: &str = "docs.html";
+/// The service worker, which may serve all of the page and not only what lies beside it.
+pub const WORKER: &str = "worker.js";
 
 macro_rules! assets {
-    ($($name:literal)*) => { &[$(Asset { name: $name, source: include_str!(concat!("../web/", $name)) },)*] };
+    ($($name:literal)*) => { &[$(Asset { name: $name, source: include_bytes!(concat!("../web/", $name)) },)*] };
 }
 
 /// Every file of the home page; a test holds this and [`DESCRIPTIONS`] to what is in `src/web`.
@@ -23,7 +25,9 @@ const ASSETS: &[Asset] = assets! {
     "index.html"
     "style.css"
     "icon.svg"
-    "alerts.js"
+    "icon-192.png"
+    "icon-512.png"
+    "manifest.webmanifest"
     "alerts.js"
     "api.js"
     "app.js"
@@ -52,10 +56,11 @@ const ASSETS: &[Asset] = assets! {
     "talk.js"
     "timeline.js"
     "tools.js"
+    "worker.js"
 };
 
 /// The published client of the channel protocol, with which the page is made.
-static CLIENT: Asset = Asset { name: "client.js", source: include_str!("../../clients/js/propromo-chat.js") };
+static CLIENT: Asset = Asset { name: "client.js", source: include_bytes!("../../clients/js/propromo-chat.js") };
 
 /// Every file that the home page is made of.
 fn page() -> impl Iterator<Item = &'static Asset> {
@@ -64,10 +69,10 @@ fn page() -> impl Iterator<Item = &'static Asset> {
 
 /// What the server speaks: for people a page that is made from the rest, for programs. Served as they are.
 pub const DESCRIPTIONS: &[Asset] = &[
-    Asset { name: DOCS, source: include_str!("../web/docs.html") },
-    Asset { name: "docs.css", source: include_str!("../web/docs.css") },
-    Asset { name: "openapi.yaml", source: include_str!("../../docs/openapi.yaml") },
-    Asset { name: "asyncapi.yaml", source: include_str!("../../docs/asyncapi.yaml") },
+    Asset { name: DOCS, source: include_bytes!("../web/docs.html") },
+    Asset { name: "docs.css", source: include_bytes!("../web/docs.css") },
+    Asset { name: "openapi.yaml", source: include_bytes!("../../docs/openapi.yaml") },
+    Asset { name: "asyncapi.yaml", source: include_bytes!("../../docs/asyncapi.yaml") },
 ];
 
 /// An asset with what is worked out only once.
@@ -89,13 +94,12 @@ pub struct Variant {
 pub fn find(name: &str) -> Option<&'static Prepared> {
     static PREPARED: LazyLock<Vec<Prepared>> = LazyLock::new(|| {
         let page = page().map(|asset| prepare(asset, lean(asset)));
-        page.chain(DESCRIPTIONS.iter().map(|asset| prepare(asset, asset.source.to_owned()))).collect()
+        page.chain(DESCRIPTIONS.iter().map(|asset| prepare(asset, asset.source.to_vec()))).collect()
     });
     PREPARED.iter().find(|prepared| prepared.asset.name == name)
 }
 
-fn prepare(asset: &'static Asset, served: String) -> Prepared {
-    let bytes = served.into_bytes();
+fn prepare(asset: &'static Asset, bytes: Vec<u8>) -> Prepared {
     let hash = base16ct::lower::encode_string(&Sha256::digest(&bytes)[..16]);
     let gzip = gzip(&bytes).filter(|packed| packed.len() < bytes.len());
     Prepared {
@@ -110,7 +114,8 @@ fn prepare(asset: &'static Asset, served: String) -> Prepared {
 /// same number in a browser's console as in the source.
 ///
 /// It looks at lines only, so no string or template of the page may span lines; a test sees to that.
-fn lean(asset: &Asset) -> String {
+fn lean(asset: &Asset) -> Vec<u8> {
+    let Ok(source) = str::from_utf8(asset.source) else { return asset.source.to_vec() };
     let script = asset.name.ends_with(".js");
     let commented = script || asset.name.ends_with(".css");
     let mut in_comment = false;
@@ -129,7 +134,7 @@ fn lean(asset: &Asset) -> String {
             _ => line,
         }
     };
-    asset.source.lines().map(line).collect::<Vec<_>>().join("\n")
+    source.lines().map(line).collect::<Vec<_>>().join("\n").into_bytes()
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -210,7 +215,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_comments_and_indentation() {
-        let lean = |name, source| lean(&Asset { name, source });
+        let lean =
+            |name, source: &'static str| String::from_utf8(lean(&Asset { name, source: source.as_bytes() })).unwrap();
         assert_eq!(lean("a.js", "/** a\n * b\n */\n  x(); // why\n// c\n"), "\n\n\nx();\n");
         for kept in ["x('https://a // b');", "x(`// `, 1); // it's", "a = 4 / 2;", "x(); /* y */ z();"] {
             assert_eq!(lean("a.js", kept), kept);
@@ -227,6 +233,16 @@ mod tests {
                 assert!(line.matches('`').count() % 2 == 0, "{}: {line}", asset.name);
                 assert!(!line.ends_with('\\'), "{}: {line}", asset.name);
             }
+        }
+    }
+
+    /// Otherwise a phone without a connection would show half a page.
+    #[test]
+    fn the_service_worker_keeps_every_file() {
+        let worker = find(WORKER).unwrap().plain.text();
+        let others = page().filter(|asset| ![INDEX, WORKER].contains(&asset.name));
+        for Asset { name, .. } in others.filter(|asset| !asset.name.ends_with(".png")) {
+            assert!(worker.contains(&format!("'{name}'")), "{name}");
         }
     }
 

@@ -22,58 +22,35 @@ pub fn preferred(request: &Request) -> bool {
 }
 
 pub fn reply(rooms: &[Shown<'_>]) -> Reply {
-    let mut page = String::from(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>Rooms</title>\n</head>\n<body>\n<h1>Rooms</h1>\n",
-    );
+    let mut list = String::new();
     match rooms {
-        [] => page.push_str("<p>There are no rooms.</p>\n"),
+        [] => list.push_str("<p>There are no rooms.</p>\n"),
         rooms => {
-            page.push_str("<dl>\n");
-            rooms.iter().for_each(|room| entry(&mut page, room));
-            page.push_str("</dl>\n");
+            list.push_str("<dl>\n");
+            rooms.iter().for_each(|room| entry(&mut list, room));
+            list.push_str("</dl>\n");
         }
     }
-    page.push_str("<p><a href=\"/\">Open the chat</a></p>\n</body>\n</html>\n");
-    Reply::html(200, page)
+    small_page::page(200, "Rooms", &list)
 }
 
-fn entry(page: &mut String, room: &Shown<'_>) {
+fn entry(list: &mut String, room: &Shown<'_>) {
     let present = match (room.visibility(), room.users()) {
         ("public", 1) => ", 1 person here".to_owned(),
         ("public", present) => format!(", {present} people here"),
         // Who is in a closed room is nobody else's matter.
         _ => String::new(),
     };
-    // Writing into a string can't fail.
-    let _ = writeln!(
-        page,
-        "<dt><a href=\"/chats/{}\">{}</a> ({}{present})</dt>\n<dd>{}</dd>",
-        room.id(),
-        Escaped(room.title()),
-        room.visibility(),
-        Escaped(room.description()),
+    small_page::push(
+        list,
+        format_args!(
+            "<dt><a href=\"/#open%2F{}\">{}</a> ({}{present})</dt>\n<dd class=\"muted\">{}</dd>\n",
+            room.id(),
+            Escaped(room.title()),
+            room.visibility(),
+            Escaped(room.description()),
+        ),
     );
-}
-
-/// Text from others, which is never HTML.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -118,6 +95,6 @@ mod tests {
         let room = ChatRoom { id: 2, fields, created_at: now, updated_at: now, version: 1 };
         let page = String::from_utf8(reply(&[Shown::new(&room, Vec::new())]).body).unwrap();
         assert!(page.contains(">&lt;script&gt;&amp;&quot;&#39;</a> (public, 0 people here)"), "{page}");
-        assert!(page.contains("<dd>&lt;/dd&gt;</dd>"), "{page}");
+        assert!(page.contains("<dd class=\"muted\">&lt;/dd&gt;</dd>"), "{page}");
     }
 }

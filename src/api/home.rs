@@ -48,6 +48,7 @@ fn serve(request: &Request, name: &str) -> Result<Reply, Refusal> {
     } else {
         let reply = match name {
             assets::INDEX | assets::DOCS => Reply::page(200, bytes.as_slice()),
+            assets::WORKER => Reply::new(200, content_type, bytes.as_slice()).with("Service-Worker-Allowed", "/"),
             _ => Reply::new(200, content_type, bytes.as_slice()),
         };
         if gzip.is_some() { reply.with("Content-Encoding", "gzip") } else { reply }

@@ -18,6 +18,7 @@ pub mod room_end;
 pub mod route;
 pub mod router;
 pub mod session;
+pub mod small_page;
 pub mod stream;
 pub mod ticket;
 pub mod v1;

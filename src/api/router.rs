@@ -3,9 +3,9 @@
 //! A group of endpoints is one file with an `ENDPOINTS` table; to add one, name it in [`PUBLIC`].
 
 use super::{
-    chats, cors, health, home, hooks, login,
+    chats, chats_page, cors, health, home, hooks, login,
     route::{Endpoints, Params, Route},
-    session, stream, ticket, v1,
+    session, small_page, stream, ticket, v1,
 };
 use crate::{
     chat::Chat,
@@ -108,7 +108,10 @@ fn answer(
             };
             (pattern, reply.with("Allow", allow))
         }
-        Found::Nothing => (NOWHERE, refuse(Reason::NotFound.into(), NOWHERE, refused)),
+        Found::Nothing => {
+            let reply = refuse(Reason::NotFound.into(), NOWHERE, refused);
+            (NOWHERE, if chats_page::preferred(request) { small_page::not_found() } else { reply })
+        }
     }
 }
 

@@ -18,8 +18,25 @@ export async function request(method, path, about) {
   }
 }
 
-/** Who may log in gets `{token, expires, access_token, access_expires, chats}`. */
-export const login = (email, password) => request('POST', '/login', { body: { email, password } });
+/**
+ * Who may log in gets `{token, expires, access_token, access_expires, chats}`, and a cookie that lasts over reloads, unless
+ * the server has no sessions.
+ */
+export async function login(email, password) {
+  const body = { email, password };
+  try {
+    return await request('POST', '/session', { body });
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return request('POST', '/login', { body });
+  }
+}
+
+/** What `login` gives, for the cookie that it left. */
+export const renew = () => request('POST', '/session/renew');
+
+/** Ends the session of the cookie. */
+export const endSession = () => request('DELETE', '/session');
 
 /** A connection token that opens one WebSocket, once: `{ticket, expires}`. */
 export const ticket = (access) => request('POST', '/ws_ticket', { bearer: access });

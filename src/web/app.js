@@ -15,6 +15,7 @@ import { Talk } from './talk.js';
 
 const LISTENED = 8; // rooms that are connected from the start, so that they count what is unread
 const RELIST = 30_000; // ms
+const RETRY = 3_000; // ms
 const NEWS = 100; // ms between paints of what rooms tell
 
 const page = {
@@ -65,10 +66,28 @@ addEventListener('beforeunload', (event) => {
   if ([...page.rooms.values()].some((room) => room.outbox.length || room.changes.waiting)) event.preventDefault();
 });
 setInterval(() => document.hidden || relist(), RELIST);
-lock('email');
+restore();
+// Keeps the files of the page, so that an installed one opens without a connection, too.
+navigator.serviceWorker?.register('/assets/worker.js', { scope: '/' }).catch(() => {});
+
+/** Goes on where an earlier visit ended, if its session is not over; asks to log in if it is. */
+async function restore() {
+  try {
+    await begin(await Session.restore());
+  } catch ({ status }) {
+    if (!page.locked) return;
+    if (ui.login.hidden) lock('email');
+    // Not reached yet: a laptop wakes before its network does.
+    const away = status === 0 || status >= 500;
+    if (away && !ui.email.value && !page.session) setTimeout(() => page.locked && !ui.email.value && restore(), RETRY);
+  }
+}
 
 async function enter(email, password) {
-  const session = await Session.start(email, password);
+  await begin(await Session.start(email, password));
+}
+
+async function begin(session) {
   if (page.session?.email === session.email) {
     page.session.resume(session);
   } else {
@@ -99,6 +118,7 @@ function logOut() {
 }
 
 function end() {
+  page.session.end();
   page.drafts.end();
   forget();
   history.replaceState(null, '', location.pathname);

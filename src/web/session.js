@@ -1,6 +1,6 @@
 // Who is logged in, and the tokens, which live in this object and nowhere else.
 
-import { login, ticket } from './api.js';
+import { endSession, login, renew, ticket } from './api.js';
 import { Chat, emailOf } from './client.js';
 
 export class Session {
@@ -16,15 +16,28 @@ export class Session {
   chat = new Chat(location.origin, () => this.ticket());
 
   #access;
+  #renewing = null; // one renewal at a time: each cookie is used once
 
   static async start(email, password) {
+    return Session.#of(await login(email, password), email);
+  }
+
+  /** Goes on with what an earlier visit has left; throws if that is nothing, or over. */
+  static async restore() {
+    return Session.#of(await renew(), '');
+  }
+
+  static #of(answer, email) {
     const session = new Session();
-    const answer = await login(email, password);
-    session.#access = answer.access_token;
     session.email = emailOf(answer.access_token) || email;
-    session.chats = answer.chats ?? [];
-    session.#shows(answer.token, answer.expires);
+    session.#takes(answer);
     return session;
+  }
+
+  /** Ends it here and at the server. */
+  async end() {
+    this.#access = undefined;
+    await endSession().catch(() => {}); // there is none, or it ends by itself
   }
 
   /** Goes on with the tokens of a later login of the same account. */
@@ -47,12 +60,32 @@ export class Session {
 
   async #ticket() {
     try {
-      return await ticket(this.#access);
+      return await ticket(this.#access).catch((error) => {
+        if (error.status !== 401 || !this.#access) throw error;
+        return this.#renewed(error).then(() => ticket(this.#access));
+      });
     } catch (error) {
       error.final = [401, 403, 404].includes(error.status);
       if (error.status === 401) this.expired();
       throw error;
     }
+  }
+
+  /** A new access token by the cookie; `old` is the error that an old one has met. */
+  #renewed(old) {
+    this.#renewing ??= renew()
+      .then((answer) => this.#takes(answer), (error) => {
+        // Without sessions, or when this one is over, it is the token that has expired.
+        throw [401, 403, 404].includes(error.status) ? old : error;
+      })
+      .finally(() => (this.#renewing = null));
+    return this.#renewing;
+  }
+
+  #takes({ access_token: access, chats, token, expires }) {
+    this.#access = access;
+    this.chats = chats ?? [];
+    this.#shows(token, expires);
   }
 
   #shows(token, expires) {

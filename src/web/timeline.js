@@ -2,7 +2,7 @@
 
 import { collapse, dress, messageItem, refresh } from './item.js';
 
-const STEP = 100; // messages by which the window moves
+const STEP = 60; // messages by which the window moves
 const MOST = 400; // messages in the document
 const NEAR = 900; // px from an end of what is shown at which more is put there
 const AT_END = 40; // px from the bottom that count as the bottom

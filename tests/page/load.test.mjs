@@ -20,12 +20,15 @@ test(`a room of ${SEEDED} messages opens in under a second and scrolls back to t
   assert.ok(took < 1_000, `opening took ${took} ms`);
 
   const before = await alice.worked();
+  const heaviest = await alice.heaviestTask();
   const { first, most, frames } = await alice.page.evaluate(scrollBack);
+  const task = await heaviest();
   const frame = ((await alice.worked()) - before) / frames;
-  t.diagnostic(`scrolled back in ${frames} frames of ${(frame * 1000).toFixed(1)} ms`);
+  t.diagnostic(`scrolled back in ${frames} frames of ${(frame * 1000).toFixed(1)} ms; the longest task worked for ${task.toFixed()} ms`);
   assert.equal(first, 'seeded 0');
   assert.ok(most <= MOST, `${most} messages in the document at once`);
-  assert.ok(frame < 0.05, `a frame took ${frame} s`);
+  assert.ok(frame < 0.1, `a frame took ${frame} s`);
+  assert.ok(task > 0 && task < 100, `a task worked for ${task} ms`);
 
   await alice.page.getByRole('button', { name: 'Latest messages' }).click();
   await alice.message(`seeded ${SEEDED - 1}`).waitFor();
@@ -48,7 +51,8 @@ async function opening(someone) {
     const shown = () => document.querySelector('#messages > li:last-child .text')?.textContent === last;
     return (await passes(shown)) - loggedIn;
   }, `seeded ${SEEDED - 1}`);
-  await someone.logIn('alice');
+  await someone.page.locator('#app:not([hidden]), #login:not([hidden])').waitFor();
+  if (await someone.page.locator('#login').isVisible()) await someone.logIn('alice');
   return opened;
 }
 

@@ -18,7 +18,7 @@ export class Visitor {
 
   static async at(browser, url, options = {}) {
     const visitor = new Visitor();
-    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, serviceWorkers: 'block', ...options });
     const page = (visitor.page = await context.newPage());
     page.setDefaultTimeout(PATIENCE);
     // Reported in the console in words that change; this event does not.
@@ -48,6 +48,13 @@ export class Visitor {
     await this.page.getByLabel('Email').fill(`${name}@propromo.example`);
     await this.page.getByLabel('Password').fill(password);
     await this.page.getByRole('button', { name: 'Log in' }).click();
+  }
+
+  /** Loads the page again, and logs in if it asks for that. */
+  async reload(name) {
+    await this.page.reload();
+    await this.page.locator('#app:not([hidden]), #login:not([hidden])').waitFor();
+    if (await this.page.locator('#login').isVisible()) await this.logIn(name);
   }
 
   /** Opens a room of the list: one of the own chats, or `open/ID`. */
@@ -113,6 +120,26 @@ export class Visitor {
     }
     const { metrics } = await this.#devTools.send('Performance.getMetrics');
     return metrics.find(({ name }) => name === 'TaskDuration').value;
+  }
+
+  /**
+   * Watches the page's main thread from now on; what is given ends that, and gives how long its longest task has worked, in ms.
+   * Not a `PerformanceObserver` of long tasks: that would count the time in which the machine was busy with others.
+   */
+  async heaviestTask() {
+    const devTools = await this.page.context().newCDPSession(this.page);
+    const events = [];
+    devTools.on('Tracing.dataCollected', ({ value }) => events.push(...value));
+    await devTools.send('Tracing.start', { transferMode: 'ReportEvents', traceConfig: { includedCategories: ['toplevel'] } });
+    return async () => {
+      const ended = new Promise((resolve) => devTools.once('Tracing.tracingComplete', resolve));
+      await devTools.send('Tracing.end');
+      await ended;
+      const isMain = ({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain';
+      const mains = new Set(events.filter(isMain).map(({ pid, tid }) => `${pid} ${tid}`));
+      const tasks = events.filter(({ name, pid, tid }) => name.endsWith('RunTask') && mains.has(`${pid} ${tid}`));
+      return tasks.reduce((most, { tdur = 0 }) => Math.max(most, tdur), 0) / 1000;
+    };
   }
 
   get field() {
