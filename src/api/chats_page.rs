@@ -1,10 +1,10 @@
 //! The list of rooms as a page, for who opens `/chats` in a browser.
 
+use super::small_page::{self, Escaped};
 use crate::{
     door::chitchat::room::Shown,
-    http::{negotiation::weighted, reply::Reply, request::Request},
+    http::{reply::Reply, request::Request},
 };
-use std::fmt::{self, Display, Formatter, Write};
 
 /// Whether a page is wanted rather than JSON (RFC 9110 §12.5.1): only if it is asked for by name.
 pub fn preferred(request: &Request) -> bool {

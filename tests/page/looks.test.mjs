@@ -28,7 +28,7 @@ test('the pictures of the documentation', { skip: !process.env.SCREENSHOTS && 'm
   await take(alice, 'dark');
   await alice.leave();
   const phone = await here.visitor('alice', { ...PHONE, ...place, deviceScaleFactor: 2 });
-  await phone.page.getByText('before lunch').waitFor();
+  await phone.page.getByText('Two issues are left').last().waitFor();
   await take(phone, 'phone');
   await Promise.all([phone.leave(), bob.leave()]);
 });
@@ -77,13 +77,24 @@ async function converse(alice, bob) {
     [bob, 'Good morning! The build is green again 🎉'],
     [alice, 'Great! Which change was it?'],
     [bob, 'The delay between two attempts, in `retry.rs`:\n```rust\nlet most = FIRST.saturating_mul(1 << attempts.min(16)).min(LONGEST);\nrng().random_range(Duration::ZERO..=most)\n```'],
-    [bob, 'It grows now, and it is random, so that not everybody comes back at once. See https://example.org/propromo/pull/42'],
-    [alice, 'Thank you, I will review it before lunch.'],
+    [bob, 'It grows now, and it is **random**, so that not everybody comes back at once. See https://example.org/propromo/pull/42'],
+    [alice, '@Bob Demo thank you, I will review it before lunch.'],
     [alice, 'Shall we close the milestone today?'],
   ];
   for (const [who, text] of talk) {
     await who.say(text);
-    const last = text.split('\n').at(-1) === '```' ? 'random_range' : text;
+    const last = text.includes('```') ? 'random_range' : text.replaceAll('**', '').replaceAll('`', '');
     await (who === alice ? bob : alice).message(last).waitFor();
   }
+  await bob.act('Shall we close', 'Answer');
+  await bob.say('Two issues are left:\n- the changelog\n- the screenshots');
+  await alice.message('Two issues').waitFor();
+  for (const [who, text, emoji] of [[alice, 'Two issues', 'thumbsup'], [alice, 'The build is green', 'tada'], [bob, 'before lunch', 'heart']]) {
+    await who.act(text, 'React');
+    await who.page.getByLabel('An emoji, or its name').fill(emoji);
+    await who.page.keyboard.press('Enter');
+  }
+  await bob.item('The build is green').getByRole('button', { name: /^🎉 1/ }).click();
+  await alice.item('The build is green').getByRole('button', { name: /^🎉 2/ }).waitFor();
+  await alice.item('before lunch').getByRole('button', { name: /^❤️ 1/ }).waitFor();
 }
