@@ -3,7 +3,7 @@
 use super::small_page::{self, Escaped};
 use crate::{
     door::chitchat::room::Shown,
-    http::{reply::Reply, request::Request},
+    http::{negotiation::weighted, reply::Reply, request::Request},
 };
 
 /// Whether a page is wanted rather than JSON (RFC 9110 §12.5.1): only if it is asked for by name.

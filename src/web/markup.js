@@ -65,29 +65,31 @@ function blocks(nodes, text, mention, depth) {
       blocks(quote, run.map((line) => line.replace(QUOTED, '')).join('\n'), mention, depth + 1);
       nodes.append(quote);
     } else if (kind === 'list') {
-      nodes.append(list(run.map((line) => line.match(LISTED)), mention, depth));
+      lists(nodes, run.map((line) => line.match(LISTED)), mention, depth);
     } else {
       inline(nodes, run.join('\n'), mention, 0);
     }
   }
 }
 
-/** A list of items as `LISTED` matched them, with those that are further in as lists of their own. */
-function list(items, mention, depth) {
-  const [, indent, number] = items[0];
-  const node = document.createElement(number ? 'ol' : 'ul');
-  if (number) node.start = Number(number);
+/** Lists of items as `LISTED` matched them, with those that are further in as lists of their own. */
+function lists(nodes, items, mention, depth) {
+  let node = null;
   for (let i = 0; i < items.length; ) {
-    const { 0: mark, input } = items[i++];
+    const { 0: mark, 1: indent, 2: number, input } = items[i++];
+    const name = number ? 'ol' : 'ul';
+    if (node?.localName !== name) {
+      node = document.createElement(name);
+      if (number) node.start = Number(number);
+      nodes.append(node);
+    }
     const item = document.createElement('li');
     inline(item, input.slice(mark.length), mention, 0);
-    const further = i;
-    while (i < items.length && items[i][1].length > indent.length + 1) i++;
-    if (i > further && depth < DEEPEST) item.append(list(items.slice(further, i), mention, depth + 1));
-    else i = further;
     node.append(item);
+    const further = i;
+    while (depth < DEEPEST && i < items.length && items[i][1].length > indent.length + 1) i++;
+    if (i > further) lists(item, items.slice(further, i), mention, depth + 1);
   }
-  return node;
 }
 
 function codeBlock(code, language) {

@@ -24,6 +24,7 @@ export class Tools {
   #item = null; // where the bar is
   #held = 0; // the timer of a long press
   #start = null;
+  #pointed = []; // where the pointer was last
   #wasHeld = false; // whether a long press has put the bar there
   #lifting = false; // whether the finger of one is still down
 
@@ -37,7 +38,13 @@ export class Tools {
       this.#buttons.set(action, button);
     }
     this.#bar.append(this.#time, ...this.#buttons.values());
-    list.addEventListener('pointerover', (event) => event.pointerType === 'mouse' && this.#show(itemOf(event.target)));
+    list.addEventListener('pointerover', ({ pointerType, clientX, clientY, target }) => {
+      // A pointer that rests, over messages that move, means none of them: a click must not meet another one's buttons.
+      const rests = this.#pointed[0] === clientX && this.#pointed[1] === clientY;
+      this.#pointed = [clientX, clientY];
+      if (pointerType === 'mouse' && !rests) this.#show(itemOf(target));
+    });
+    list.addEventListener('pointermove', ({ clientX, clientY }) => (this.#pointed = [clientX, clientY]));
     list.addEventListener('pointerleave', ({ pointerType }) => {
       if (pointerType === 'mouse' && !list.contains(document.activeElement)) this.hide();
     });

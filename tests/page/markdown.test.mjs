@@ -29,6 +29,7 @@ test('emphasis, quotes, lists, code and links are shown as chats do it', async (
     'Two things:\n- one\n- two\n  - and a half\n- three':
       'Two things:<ul><li>one</li><li>two<ul><li>and a half</li></ul></li><li>three</li></ul>',
     '3. three\n4. four': '<ol start="3"><li>three</li><li>four</li></ol>',
+    '- one\n1. two': '<ul><li>one</li></ul><ol start="1"><li>two</li></ol>',
     '- no\nlist goes on': '<ul><li>no</li></ul>list goes on',
     '-not a list, 1.5 neither, 2026. nor this': null,
     ':tada: at 10:30:45, :nosuchname: and a:tada:': '<span title=":tada:">🎉</span> at 10:30:45, :nosuchname: and a:tada:',
