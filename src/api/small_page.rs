@@ -21,7 +21,11 @@ pub fn page(status: u16, title: &str, main: &str) -> Reply {
 
 /// What a browser shows of an address at which there is nothing.
 pub fn not_found() -> Reply {
-    page(404, "There is nothing here", "<p class=\"muted\">The address may be mistyped, or what was there is gone.</p>\n")
+    page(
+        404,
+        "There is nothing here",
+        "<p class=\"muted\">The address may be mistyped, or what was there is gone.</p>\n",
+    )
 }
 
 /// Appends formatted HTML.

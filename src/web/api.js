@@ -40,3 +40,6 @@ export const endSession = () => request('DELETE', '/session');
 
 /** A connection token that opens one WebSocket, once: `{ticket, expires}`. */
 export const ticket = (access) => request('POST', '/ws_ticket', { bearer: access });
+
+/** The account's rooms, and what is new in them: `{rooms: [{monitor_hash, unread, mentions, read, last}]}`. */
+export const listRooms = (access) => request('GET', '/rooms', { bearer: access });

@@ -8,6 +8,7 @@ import { ui } from './dom.js';
 import { Drafts } from './drafts.js';
 import { listenToForms } from './forms.js';
 import { listenToKeys } from './keyboard.js';
+import { Reads } from './reads.js';
 import { Session } from './session.js';
 import { Heard } from './heard.js';
 import { Sidebar } from './sidebar.js';
@@ -35,9 +36,11 @@ const page = {
   made,
 };
 page.drafts = new Drafts(page.rooms);
+page.reads = new Reads(page.rooms);
 
 let painting = 0; // the request for a paint that is still to come
 let last = 0; // when the last one was
+let shown = 0; // how many unread messages the badge of the app tells
 let news = 0; // the timer of one that waits for more to paint
 
 const sidebar = new Sidebar(page);
@@ -60,6 +63,7 @@ addEventListener('hashchange', route);
 ui.notice.lastChild.onclick = () => ui.notice.classList.remove('shown');
 document.addEventListener('visibilitychange', () => {
   painting = 0; // a frame may never come, and a timer is too late
+  if (document.hidden) talk.away();
   paint();
 });
 addEventListener('beforeunload', (event) => {
@@ -155,7 +159,8 @@ function adopt(room) {
 
 async function relist() {
   if (page.locked) return;
-  page.listed = await listOpenRooms().catch(() => page.listed);
+  const [listed] = await Promise.all([listOpenRooms().catch(() => page.listed), page.reads.load(page.session)]);
+  page.listed = listed;
   page.listed.forEach(known);
   paint();
 }
@@ -219,7 +224,7 @@ function paintNow() {
   ui.expired.hidden = !page.session;
   let unread = 0;
   for (const room of page.rooms.values()) {
-    if (room.watched()) room.unread = 0;
+    if (room.watched()) page.reads.seen(room);
     if (room !== page.current) room.trim();
     unread += room.unread;
   }
@@ -228,5 +233,16 @@ function paintNow() {
     talk.paint();
   }
   const title = page.current ? `${page.current.title} · Propromo chat` : 'Propromo chat';
+  paintIcon(page.locked ? 0 : unread);
   document.title = page.locked ? 'Log in · Propromo chat' : unread ? `(${unread}) ${title}` : title;
+}
+
+/** What tabs, task bars and home screens show: whether something is unread, and how much. */
+function paintIcon(unread) {
+  const href = unread ? '/assets/icon-unread.svg' : '/assets/icon.svg';
+  if (ui.icon.getAttribute('href') !== href) ui.icon.href = href;
+  if (unread === shown) return;
+  shown = unread;
+  if (unread) navigator.setAppBadge?.(unread).catch(() => {});
+  else navigator.clearAppBadge?.().catch(() => {});
 }

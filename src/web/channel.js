@@ -27,6 +27,7 @@ export class Channel extends Room {
       edited: (frame) => this.changes.take(frame),
       deleted: (frame) => this.changes.take(frame),
       reacted: (frame) => this.changes.take(frame),
+      read: ({ id }) => this.readTo(id),
       notice: (frame) => this.told(frame),
       presence: (frame) => this.#counted(frame),
       members: ({ count }) => this.#crowded(count),

@@ -45,11 +45,14 @@ export function refresh(item, message, room) {
 }
 
 /** What a message shows because of the one before it: the day, or no name of its own. */
-export function dress(item, message, before) {
+export function dress(item, message, before, newLine) {
   const sameDay = before && dayOf(before.time) === dayOf(message.time);
   item.querySelector('.day')?.remove();
   if (!sameDay) item.prepend(el('p', { className: 'day' }, el('span', {}, calendar.format(message.time || 0))));
-  const alike = sameDay && !message.event && !before.event && before.from === message.from && before.name === message.name;
+  item.querySelector('.new')?.remove();
+  const isNew = Boolean(newLine) && message.key > newLine && !message.own && !(before?.key > newLine);
+  if (isNew) item.prepend(el('p', { className: 'day new' }, el('span', {}, 'New')));
+  const alike = !isNew && sameDay && !message.event && !before.event && before.from === message.from && before.name === message.name;
   item.classList.toggle('grouped', Boolean(alike && message.time - before.time < TOGETHER && !message.answers));
 }
 

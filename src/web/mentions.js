@@ -10,11 +10,17 @@ export function nameable(room) {
 export function mentionsIn(room) {
   let names = null; // worked out only for texts that have an `@`
   return (text, at) => {
-    names ??= [...new Set(nameable(room).flat().map((name) => name.toLowerCase()))].sort((a, b) => b.length - a.length);
+    names ??= allNames(room);
     const rest = text.slice(at + 1, at + 200).toLowerCase();
     const name = names.find((name) => rest.startsWith(name) && !/^[\p{L}\p{N}_]/u.test(rest.slice(name.length)));
     return name ? name.length + 1 : 0;
   };
+}
+
+/** All that people here are called by, the longest first: names, addresses, and what stands before the `@` of those. */
+function allNames(room) {
+  const names = nameable(room).flatMap(([user, name]) => [name, user, user.split('@')[0]]);
+  return [...new Set(names.filter(Boolean).map((name) => name.toLowerCase()))].sort((a, b) => b.length - a.length);
 }
 
 /** Whether a text calls somebody here by name, oneself, that is. */

@@ -34,6 +34,13 @@ export class Room {
   /** The names of accounts, as far as they were told. */
   names = new Map();
   unread = 0;
+  /** How many of the unread messages name oneself, as far as the server said. */
+  mentions = 0;
+  /** The last message that was read, on any device; and where the line above what is new stands. */
+  read = '';
+  newLine = '';
+  /** When something was said last, as the server tells of rooms that are not connected. */
+  lastTold = 0;
   draft = '';
   /** What is being edited, `{message, text}`, and which message is being answered. */
   editing = null;
@@ -165,7 +172,7 @@ export class Room {
 
   /** When something was said here last, as far as it is known; 0 if never. */
   get lastSaid() {
-    return this.messages.findLast(({ event }) => !event)?.time ?? 0;
+    return this.messages.findLast(({ event }) => !event)?.time ?? this.lastTold;
   }
 
   /** The message with this key, if it is in memory. */
@@ -185,10 +192,24 @@ export class Room {
     return true;
   }
 
+  /** One has read up to this message, perhaps on another device; `told` is how many are new since, if that is known. */
+  readTo(key, told) {
+    if (key > this.read) this.read = key;
+    const [first] = this.messages;
+    // Counted here if all that may be unread is here; the server may have counted before the last of them came.
+    if (this.ready && first && (first.key <= this.read || !this.older)) {
+      this.unread = this.messages.filter(({ key, own, event, deleted }) => key > this.read && !own && !event && !deleted).length;
+    } else if (told !== undefined) {
+      this.unread = told;
+    }
+    if (!this.unread) this.mentions = 0;
+    this.changed();
+  }
+
   /** Whether a name or an address is one's own here. */
   isMe(name) {
     const wanted = name.toLowerCase();
-    return [this.me, this.nameOf(this.me)].some((own) => own.toLowerCase() === wanted);
+    return [this.me, this.me.split('@')[0], this.nameOf(this.me)].some((own) => own.toLowerCase() === wanted);
   }
 
   /** What somebody is called here. */

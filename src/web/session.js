@@ -1,6 +1,6 @@
 // Who is logged in, and the tokens, which live in this object and nowhere else.
 
-import { endSession, login, renew, ticket } from './api.js';
+import { endSession, listRooms, login, renew, ticket } from './api.js';
 import { Chat, emailOf } from './client.js';
 
 export class Session {
@@ -58,16 +58,29 @@ export class Session {
     this.#shows(answer.ticket, answer.expires);
   }
 
+  /** What is new in the account's rooms. */
+  rooms() {
+    return this.#with(listRooms);
+  }
+
   async #ticket() {
     try {
-      return await ticket(this.#access).catch((error) => {
-        if (error.status !== 401 || !this.#access) throw error;
-        return this.#renewed(error).then(() => ticket(this.#access));
-      });
+      return await this.#with(ticket);
     } catch (error) {
       error.final = [401, 403, 404].includes(error.status);
       if (error.status === 401) this.expired();
       throw error;
+    }
+  }
+
+  /** Does `work(access)`, once more with another token if this one has expired. */
+  async #with(work) {
+    try {
+      return await work(this.#access);
+    } catch (error) {
+      if (error.status !== 401 || !this.#access) throw error;
+      await this.#renewed(error);
+      return work(this.#access);
     }
   }
 

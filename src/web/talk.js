@@ -8,6 +8,7 @@ import { Timeline } from './timeline.js';
 import { Tools, say } from './tools.js';
 
 const NAMED = 200; // people listed by name
+const FEW = 8; // new messages that one sees anyway
 const FLASH = 2_000; // ms that a message is marked to which one has jumped
 
 const coarse = matchMedia('(pointer: coarse)');
@@ -20,6 +21,8 @@ export class Talk {
   #waiting = ''; // what the outbox on screen shows
   #composer;
   #tools;
+  #newCount = 0; // messages that were unread when the room was opened
+  #newDone = false; // whether one has gone to them
   #peopleOpen = wide.matches;
 
   constructor(page) {
@@ -37,6 +40,12 @@ export class Talk {
       react: (message, emoji) => this.#react(message, emoji),
       leave: () => this.#composer.focus(),
     });
+    ui.newJump.onclick = () => this.#toNew();
+    ui.newRead.onclick = () => {
+      this.#newDone = true;
+      this.#toEnd();
+      this.#composer.focus();
+    };
     ui.latest.onclick = () => {
       ui.log.focus();
       this.#toEnd();
@@ -80,6 +89,9 @@ export class Talk {
       this.#room = room;
       this.#tools.hide();
       this.#composer.show(room);
+      this.#newCount = room?.unread ?? 0;
+      this.#newDone = false;
+      if (room) room.newLine = room.unread ? room.read : '';
       this.#timeline.show(room);
       this.#waiting = '';
       this.#peopleOpen &&= wide.matches; // elsewhere it takes the messages' room
@@ -96,6 +108,14 @@ export class Talk {
     } else {
       this.#composer.focus();
     }
+  }
+
+  /** Nobody looks any more: what comes from now on is new. */
+  away() {
+    const room = this.#room;
+    if (!room || !this.atEnd) return;
+    room.newLine = room.messages.at(-1)?.key ?? '';
+    for (const line of ui.messages.querySelectorAll('.new')) line.remove();
   }
 
   /** Puts the focus where one writes. */
@@ -148,6 +168,8 @@ export class Talk {
     setText(ui.typing, typingLine(room.typing.map((user) => room.nameOf(user))));
     this.#timeline.paint((atEnd) => this.#paintRest(room, atEnd));
     this.#tools.rove();
+    ui.newBar.hidden = this.#newDone || !room.newLine || this.#newCount < FEW;
+    setText(ui.newBar.firstChild, `${this.#newCount} new messages`);
     ui.latest.hidden = this.atEnd;
     setText(ui.latest, room.unread ? `${room.unread} new below ↓` : 'Latest messages ↓');
   }
@@ -194,6 +216,16 @@ export class Talk {
         waitingItem(entry, entry === entries.at(-1) ? state : '', () => room.retry(entry), () => this.#takeBack(entry)),
       ),
     );
+  }
+
+  /** Goes to the first message that was unread when the room was opened. */
+  async #toNew() {
+    const room = this.#room;
+    this.#newDone = true;
+    this.#timeline.pinned = false;
+    await room.reach(room.newLine); // which may be gone; what follows it is here then
+    const first = room.messages.find(({ key, own, event, deleted }) => key > room.newLine && !own && !event && !deleted);
+    if (first && room === this.#room) await this.jump(first.key);
   }
 
   #takeBack(entry) {

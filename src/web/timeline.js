@@ -121,7 +121,7 @@ export class Timeline {
         const first = list.firstChild;
         list.prepend(this.#items(from, this.#from));
         // It may have been the first of its day or author, and no longer is.
-        dress(first, ...this.#pair(this.#from));
+        dress(first, ...this.#pair(this.#from), this.#room.newLine);
       }
       if (to > this.#to) list.append(this.#items(this.#to, to));
     }
@@ -136,7 +136,7 @@ export class Timeline {
     for (let i = from; i < to; i++) {
       const [message, before] = this.#pair(i);
       const item = messageItem(message, this.#room);
-      dress(item, message, before);
+      dress(item, message, before, this.#room.newLine);
       nodes.append(item);
     }
     return nodes;

@@ -1,6 +1,7 @@
 // What every file of tests begins with: a server of its own, a browser, and people who visit the page.
 //
 // PROPROMO_CHAT_BIN names the server's binary. CHROMIUM names another browser than Debian's.
+// PAGE_SOURCE names a folder (src/web) from which the page is taken in place of the binary, PATIENCE how many ms tests wait.
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';

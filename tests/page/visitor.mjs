@@ -202,7 +202,7 @@ async function serveSource(context, folder) {
   const types = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.webmanifest': 'application/manifest+json' };
   await context.route(/^[^?#]*\/(assets\/[^/?#]+)?$/, async (route) => {
     const name = new URL(route.request().url()).pathname.slice('/assets/'.length) || 'index.html';
-    const file = { path: join(folder, name) };
+    const file = { path: name === 'client.js' ? join(folder, '../../clients/js/propromo-chat.js') : join(folder, name) };
     if (name === 'index.html') return route.fulfill({ response: await route.fetch(), body: await readFile(file.path) });
     return route.fulfill({ ...file, contentType: types[extname(name)] });
   });

@@ -1,0 +1,43 @@
+// What is unread: by the marks that the server keeps of how far an account has read, on whichever device.
+
+const APART = 1_000; // ms between two marks of a room
+
+export class Reads {
+  #rooms;
+  #timers = new Map();
+  /** Whether the server keeps marks. */
+  #kept = false;
+
+  /** `rooms` by their keys. */
+  constructor(rooms) {
+    this.#rooms = rooms;
+  }
+
+  /** Asks how far one has read, and how much is new since. */
+  async load(session) {
+    const answer = await session.rooms().catch(() => null);
+    if (!answer) return;
+    this.#kept = true;
+    for (const { monitor_hash: hash, unread, mentions, read, last } of answer.rooms) {
+      const room = this.#rooms.get(`chat/${hash}`);
+      if (!room) continue;
+      room.mentions = mentions;
+      room.lastTold = last ? Date.parse(last.timestamp) : 0;
+      room.readTo(read ?? '', unread);
+    }
+  }
+
+  /** Everything of a room has been seen: says so, soon and once. */
+  seen(room) {
+    room.unread = room.mentions = 0;
+    const last = room.messages.findLast(({ event }) => !event)?.key;
+    if (!this.#kept || !room.changeable || !last || last <= room.read || this.#timers.has(room)) return;
+    // Without a connection it is said with the next one.
+    if (!room.connection.send({ type: 'read', id: last })) return;
+    room.read = last;
+    this.#timers.set(room, setTimeout(() => {
+      this.#timers.delete(room);
+      if (room.watched()) this.seen(room);
+    }, APART));
+  }
+}
