@@ -53,9 +53,13 @@ fn with_a_full_disk_nothing_is_echoed_that_is_not_kept_and_all_goes_on_when_ther
     let refusal = server.refused(&path, &[]);
     assert_eq!((refusal.status, refusal.reason().as_str()), (503, "unavailable"));
     server.logs(&["message log can't store messages"]);
+    let readiness = server.get("/readyz");
+    assert_eq!(readiness.status, 503, "{}", readiness.text());
+    assert!(readiness.json()["away"].as_array().is_some_and(|away| away.contains(&"token ledger".into())));
     assert_eq!(server.login(ALICE).status, 200, "reading goes on");
     assert!(server.is_running());
     faults::free_disk(&server);
+    eventually("it is ready again", || server.get("/readyz").status == 200);
 
     say_until_stored(&mut alice, "after");
     server.logs(&["message log can store messages again"]);

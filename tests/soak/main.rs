@@ -10,6 +10,7 @@
 //! The short ones run with all tests. `scripts/soak` runs the long one, which also holds memory against its start.
 
 mod actors;
+mod attack;
 mod faults;
 mod verdict;
 mod world;
