@@ -129,3 +129,87 @@ fn floor(file: &Connection) -> rusqlite::Result<MessageId> {
 fn read(entry: [u8; 16]) -> MessageId {
     MessageId(Uuid::from_bytes(entry))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::Draft,
+        store::{
+            log::{Appended, MessageLog},
+            sqlite::log::LogOptions,
+        },
+    };
+
+    fn open(folder: &Path) -> SqliteOutbox {
+        let log = Arc::new(SqliteLog::open(&folder.join("log.db"), LogOptions::keeping(None)).unwrap());
+        SqliteOutbox::open(&folder.join("webhooks.db"), log).unwrap()
+    }
+
+    fn say(outbox: &SqliteOutbox, room: &str) -> MessageId {
+        let draft = Draft::new(RoomName::channel(room), "alice".into(), "hi");
+        match outbox.log.append(&[draft.into()]).unwrap()[..] {
+            [Appended::Stored(id)] => id,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    fn behind(outbox: &SqliteOutbox) -> Vec<String> {
+        let (rooms, more) = outbox.behind(10).unwrap();
+        assert!(!more);
+        let mut rooms: Vec<_> = rooms.iter().map(|room| room.local().to_owned()).collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
+    fn next(outbox: &SqliteOutbox, room: &str) -> Vec<MessageId> {
+        outbox.next(&RoomName::channel(room), 10).unwrap().iter().map(Entry::id).collect()
+    }
+
+    #[test]
+    fn what_was_not_told_is_found_after_a_restart_and_nothing_from_before() {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let log = SqliteLog::open(&folder.path().join("log.db"), LogOptions::keeping(None)).unwrap();
+            log.append(&[Draft::new(RoomName::channel("old"), "alice".into(), "before").into()]).unwrap();
+        }
+        let outbox = open(folder.path());
+        assert_eq!(behind(&outbox), [""; 0]);
+        let said = [say(&outbox, "a"), say(&outbox, "b"), say(&outbox, "a")];
+        outbox.told(&RoomName::channel("a"), said[0]).unwrap();
+        outbox.told(&RoomName::channel("b"), said[1]).unwrap();
+        drop(outbox);
+        let outbox = open(folder.path());
+        assert_eq!(behind(&outbox), ["a"]);
+        assert_eq!((next(&outbox, "a"), next(&outbox, "b"), next(&outbox, "old")), (vec![said[2]], vec![], vec![]));
+    }
+
+    #[test]
+    fn a_position_only_moves_forward() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = open(folder.path());
+        let (room, said) = (RoomName::channel("a"), [say(&outbox, "a"), say(&outbox, "a"), say(&outbox, "a")]);
+        outbox.told(&room, said[1]).unwrap();
+        outbox.told(&room, said[0]).unwrap();
+        assert_eq!(next(&outbox, "a"), [said[2]]);
+        // For all rooms up to there: this one is further.
+        outbox.all_told(said[0]).unwrap();
+        assert_eq!(next(&outbox, "a"), [said[2]]);
+        outbox.all_told(said[2]).unwrap();
+        assert_eq!(behind(&outbox), [""; 0]);
+        let later = say(&outbox, "new");
+        assert_eq!((behind(&outbox), next(&outbox, "new")), (vec!["new".to_owned()], vec![later]));
+    }
+
+    #[test]
+    fn no_more_rooms_are_named_than_are_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = open(folder.path());
+        for room in ["a", "b", "c"] {
+            say(&outbox, room);
+        }
+        let (rooms, more) = outbox.behind(2).unwrap();
+        assert_eq!((rooms.len(), more), (2, true));
+        assert_eq!(outbox.behind(3).unwrap().0.len(), 3);
+    }
+}
