@@ -8,6 +8,7 @@ import { Timeline } from './timeline.js';
 import { Tools, say } from './tools.js';
 
 const NAMED = 200; // people listed by name
+const NEVER = '0'; // below the id of any message: nothing has been read here yet
 const FEW = 8; // new messages that one sees anyway
 const FLASH = 2_000; // ms that a message is marked to which one has jumped
 
@@ -91,7 +92,7 @@ export class Talk {
       this.#composer.show(room);
       this.#newCount = room?.unread ?? 0;
       this.#newDone = false;
-      if (room) room.newLine = room.unread ? room.read : '';
+      if (room) room.newLine = room.unread ? room.read || NEVER : '';
       this.#timeline.show(room);
       this.#waiting = '';
       this.#peopleOpen &&= wide.matches; // elsewhere it takes the messages' room
@@ -223,7 +224,7 @@ export class Talk {
     const room = this.#room;
     this.#newDone = true;
     this.#timeline.pinned = false;
-    await room.reach(room.newLine); // which may be gone; what follows it is here then
+    if (room.newLine !== NEVER) await room.reach(room.newLine); // which may be gone; what follows it is here then
     const first = room.messages.find(({ key, own, event, deleted }) => key > room.newLine && !own && !event && !deleted);
     if (first && room === this.#room) await this.jump(first.key);
   }

@@ -28,7 +28,7 @@ test('the pictures of the documentation', { skip: !process.env.SCREENSHOTS && 'm
   await take(alice, 'dark');
   await alice.leave();
   const phone = await here.visitor('alice', { ...PHONE, ...place, deviceScaleFactor: 2 });
-  await phone.page.getByText('Two issues are left').last().waitFor();
+  await phone.message('Two issues are left').waitFor();
   await take(phone, 'phone');
   await Promise.all([phone.leave(), bob.leave()]);
 });

@@ -1,0 +1,66 @@
+// What is unread, on every device and over reloads.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HASH, here, unique } from './setting.mjs';
+import { flood } from './visitor.mjs';
+
+/** How many messages of a room are unread, as its link says; `''` for none. */
+const badge = (someone, room) => someone.page.locator(`a[href="#${encodeURIComponent(`chat/${room}`)}"] .badge`);
+
+/** Skips a test at a server that keeps no marks of what was read, and so does not list rooms. */
+async function needsMarks(t) {
+  const { status } = await fetch(`${here.url}/rooms`);
+  if (status === 404) t.skip('this server keeps no read marks');
+  return status !== 404;
+}
+
+test('what was said while one was away is unread, and read on one device it is so on the other', async (t) => {
+  if (!(await needsMarks(t))) return;
+  const alice = await here.visitor('alice');
+  await alice.enter(HASH); // what is in both is read now
+  await alice.leave();
+  const bob = await here.visitor('bob');
+  const texts = Array.from({ length: 12 }, (_, i) => unique(`while you were away ${i}`));
+  for (const text of texts) await bob.say(text);
+  await bob.message(texts[11]).waitFor();
+
+  const desktop = await here.visitor('alice', { room: null });
+  await badge(desktop, 'demo').getByText('12').waitFor();
+  await desktop.page.waitForFunction(() => document.title.startsWith('(12)'));
+  assert.match(await desktop.page.locator('#icon').getAttribute('href'), /icon-unread/);
+  const laptop = await here.visitor('alice', { room: HASH });
+  await badge(laptop, 'demo').getByText('12').waitFor();
+
+  await desktop.enter('demo');
+  await desktop.page.locator('#messages .new').waitFor();
+  const behind = await desktop.page.locator('#messages .new').evaluate((line) => line.closest('li').querySelector('.text').textContent);
+  assert.equal(behind, texts[0]);
+  await desktop.page.getByText('12 new messages').waitFor();
+  await desktop.audit('new messages');
+  await desktop.page.getByRole('button', { name: 'Go to the first' }).click();
+  await desktop.page.waitForFunction((text) => document.activeElement.textContent.includes(text), texts[0]);
+  await badge(laptop, 'demo').waitFor({ state: 'hidden' });
+  await laptop.page.waitForFunction(() => !document.title.startsWith('('));
+
+  await desktop.reload('alice');
+  await desktop.connected();
+  assert.equal(await badge(desktop, 'demo').isVisible(), false);
+  await Promise.all([desktop.leave(), laptop.leave(), bob.leave()]);
+});
+
+test('new messages can be marked as read without going to them', async (t) => {
+  if (!(await needsMarks(t))) return;
+  const alice = await here.visitor('alice', { room: HASH });
+  const bob = await here.visitor('bob', { room: null });
+  const text = unique('crowd');
+  await flood(bob.page, { name: 'bob', count: 30, text });
+  await badge(alice, 'demo').getByText('30').waitFor();
+  await alice.enter('demo');
+  await alice.page.getByRole('button', { name: 'Mark as read' }).click();
+  await alice.page.locator('#newBar').waitFor({ state: 'hidden' });
+  assert.equal(await alice.focus(), 'text');
+  await alice.enter(HASH);
+  assert.equal(await badge(alice, 'demo').isVisible(), false);
+  await Promise.all([alice.leave(), bob.leave()]);
+});
