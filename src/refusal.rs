@@ -96,6 +96,9 @@ reasons! {
     /// The API of backends.
     ScopeMissing "scope_missing" 403 "This key has no scope for that.";
     NoSuchMessage "no_such_message" 404 "That message is not kept in this room.";
+    /// A message of a backend is older than `EDIT_WINDOW`.
+    TooLate "too_late" 403 "That message is too old to be edited.";
+    Unchanged "unchanged" 409 "The message is so already.";
     UserNotFound "user_not_found" 404 "There is no such account.";
     SessionMissing "session_missing" 401 "There is no session; log in.";
     SessionEnded "session_ended" 401 "The session has ended; log in again.";

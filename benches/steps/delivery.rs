@@ -156,6 +156,10 @@ impl MessageLog for Forgetful {
         Ok(None)
     }
 
+    fn rooms(&self, _: Option<&RoomName>, _: usize) -> Result<Vec<RoomName>, StoreError> {
+        Ok(Vec::new())
+    }
+
     fn forget(&self, _: &RoomName) -> Result<(), StoreError> {
         Ok(())
     }

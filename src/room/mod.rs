@@ -258,6 +258,27 @@ impl Rooms {
         appended.recv_timeout(PUBLISH_WAIT).ok()
     }
 
+    /// Has several things appended from outside, one after the other, and waits for what becomes of each.
+    pub fn submit_all(&self, entries: Vec<NewEntry>) -> Vec<Option<Appended>> {
+        let answers: Vec<_> = entries
+            .into_iter()
+            .map(|entry| {
+                let room = self.directory.lock().room(entry.room(), self.lanes.count());
+                let (answer, appended) = bounded(1);
+                self.log.post(Post { author: Author::Outsider(answer), room, entry });
+                appended
+            })
+            .collect();
+        let until = Instant::now() + PUBLISH_WAIT;
+        answers.into_iter().map(|appended| appended.recv_deadline(until).ok()).collect()
+    }
+
+    /// The rooms in which somebody is, on this node.
+    pub fn occupied(&self) -> Vec<RoomName> {
+        let rooms = self.directory.lock().all();
+        rooms.into_iter().filter(|room| room.count() > 0).map(|room| room.name.clone()).collect()
+    }
+
     /// Has all who are in this room, or in any, hear a notice of the operators, on every node.
     pub fn notify(&self, room: Option<&RoomName>, text: Arc<str>, at: u64) {
         let event = Event::Notice { text, at };

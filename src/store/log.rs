@@ -93,6 +93,10 @@ pub trait MessageLog: Send + Sync {
     /// A message of a room as it is now.
     fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError>;
 
+    /// Up to `limit` rooms with messages in the order of their names, behind `after`. Where other processes write to this
+    /// log too, rooms also in which somebody is, on any of them; some may have neither any more.
+    fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError>;
+
     /// Deletes a room's messages, and what is known of the room. A later draft starts it anew.
     fn forget(&self, room: &RoomName) -> Result<(), StoreError>;
 

@@ -1,5 +1,6 @@
 //! What backends do with a key: `/api/v1`, one group of calls a file.
 
+mod changes;
 mod github;
 mod keys;
 mod messages;

@@ -324,6 +324,22 @@ fn backends(requests: &Requests, server: &Server) {
     ] {
         requests.compare(method, path, status, &server.call(method, &example(&requests.document, path), wrong));
     }
+    let one = "/api/v1/rooms/{room}/messages/{id}";
+    let id =
+        server.call("POST", &example(&requests.document, room), Some(json!({"text": "helo"}))).json()["id"].clone();
+    let place = format!("{}/{}", example(&requests.document, room), id.as_str().expect("an id"));
+    requests.compare("PATCH", one, 200, &server.call("PATCH", &place, Some(example_of("NewText"))));
+    requests.compare("PATCH", one, 409, &server.call("PATCH", &place, Some(example_of("NewText"))));
+    requests.compare("PATCH", one, 400, &server.call("PATCH", &place, Some(json!({}))));
+    requests.compare("DELETE", one, 204, &server.call("DELETE", &place, None));
+    requests.compare("GET", "/api/v1/rooms", 200, &server.call("GET", "/api/v1/rooms", None));
+    let long = format!("/api/v1/rooms?cursor={}", "x".repeat(300));
+    requests.compare("GET", "/api/v1/rooms", 400, &server.call("GET", &long, None));
+    let said = "/api/v1/users/{user}/messages";
+    let place = example(&requests.document, said);
+    requests.compare("GET", said, 200, &server.call("GET", &place, None));
+    requests.compare("GET", said, 400, &server.call("GET", &format!("{place}?cursor=yesterday"), None));
+    requests.compare("DELETE", said, 200, &server.call("DELETE", &place, None));
     let before = example(&requests.document, room) + "?before=yesterday";
     requests.compare("GET", room, 400, &server.call("GET", &before, None));
     for (method, path, operation) in requests.operations().filter(|(_, path, _)| path.starts_with("/api/v1")) {
@@ -443,7 +459,7 @@ fn what_needs_a_token_is_refused_without_one() {
         assert!(matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.status);
         needed += 1;
     }
-    assert_eq!(needed, 16);
+    assert_eq!(needed, 21);
 }
 
 /// What is said over WebSockets.

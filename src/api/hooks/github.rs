@@ -7,7 +7,10 @@ use super::{json_text::Shortened, line::Payload};
 use crate::{
     api::{
         route::{Endpoints, Params, Route},
-        v1::{messages, rooms},
+        v1::{
+            messages::{self, Said},
+            rooms,
+        },
     },
     chat::Chat,
     http::{
@@ -57,7 +60,8 @@ fn hear(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Repl
     let room = rooms::find(chat, params.get("room"))?;
     let said = delivery.line.is_some();
     if let Some(line) = delivery.line {
-        messages::say(chat, room, BOT, line, Some(delivery.id))?;
+        let said = Said { text: line, reference: Some(delivery.id), ..Said::default() };
+        messages::say(chat, room, BOT, said)?;
     }
     Ok(Reply::json(202, &Heard { said }))
 }

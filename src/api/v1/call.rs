@@ -31,9 +31,18 @@ impl Call<'_> {
         &self,
         work: impl FnOnce(&Caller, &mut String) -> Result<Reply, Refusal>,
     ) -> Result<Reply, Refusal> {
+        self.answer_if(|caller| caller.may(self.scope), work)
+    }
+
+    /// The same, for a call that more than one scope allows.
+    pub(super) fn answer_if(
+        &self,
+        may: impl Fn(&Caller) -> bool,
+        work: impl FnOnce(&Caller, &mut String) -> Result<Reply, Refusal>,
+    ) -> Result<Reply, Refusal> {
         let caller = self.caller()?;
         let mut target = String::new();
-        let may = caller.may(self.scope);
+        let may = may(&caller);
         let answer = if may { work(&caller, &mut target) } else { Err(Reason::ScopeMissing.into()) };
         let outcome = match &answer {
             Ok(reply) => reply.status.to_string(),

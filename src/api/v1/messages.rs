@@ -21,6 +21,9 @@ const MAX_PAGE: usize = 200;
 /// Bytes of a page's text; a page that would be larger holds fewer messages.
 const MAX_PAGE_TEXT: usize = 512 << 10;
 
+/// Characters of the name that a program gives itself, as of a name at the rooms door.
+const MAX_NAME: usize = 70;
+
 /// Bytes of a caller's own mark for a message.
 const MAX_REFERENCE: usize = 128;
 
@@ -34,20 +37,46 @@ pub fn publish(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Resu
         if text.len() > chat.config.limits.max_message {
             body.complain("text", "is longer than MAX_MESSAGE");
         }
+        let name = body.optional_text("name");
+        if name.as_ref().is_some_and(|name| name.chars().count() > MAX_NAME || name.contains(char::is_control)) {
+            body.complain("name", "must be a line of at most 70 characters");
+        }
+        let reply_to = body.optional_text("reply_to");
+        let reply_to = reply_to.and_then(|id| {
+            let id = MessageId::parse(&id);
+            if id.is_none() {
+                body.complain("reply_to", "must be the id of a message");
+            }
+            id
+        });
         let reference = reference(request, &mut body);
         body.checked()?;
         let room = rooms::find(chat, params.get("room"))?;
-        say(chat, room, &caller.name, text, reference)
+        let said = Said { text, name: name.map(Into::into), reply_to, reference };
+        say(chat, room, &caller.name, said)
     })
 }
 
+/// What a program says.
+#[derive(Default)]
+pub struct Said {
+    pub text: String,
+    /// What it calls itself.
+    pub name: Option<Arc<str>>,
+    /// The message that it answers; if that is gone this one stands alone.
+    pub reply_to: Option<MessageId>,
+    /// Its own mark.
+    pub reference: Option<String>,
+}
+
 /// Has a program say something: 201, or 200 if its `reference` had said it before.
-pub fn say(chat: &Chat, room: RoomName, bot: &str, text: String, reference: Option<String>) -> Result<Reply, Refusal> {
+pub fn say(chat: &Chat, room: RoomName, bot: &str, said: Said) -> Result<Reply, Refusal> {
+    let Said { text, name, reply_to, reference } = said;
     if room.as_str().starts_with("stream:") {
         return Err(Refusal::new(Reason::RoomDenied, "Streams are published to by POST /stream."));
     }
     let reference = reference.map(String::into_boxed_str);
-    let draft = Draft { reference, ..Draft::new(room, format!("{BOT}{bot}").into(), text) };
+    let draft = Draft { name, reply_to, reference, ..Draft::new(room, format!("{BOT}{bot}").into(), text) };
     let (status, id) = match chat.rooms.submit(draft) {
         Some(Appended::Stored(id) | Appended::StoredAlone(id)) => (201, id),
         Some(Appended::Repeated(id)) => (200, id),

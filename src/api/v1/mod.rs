@@ -4,11 +4,14 @@
 
 mod body;
 mod call;
+mod changes;
 pub mod messages;
 mod moderation;
 mod mutes;
 mod presence;
+mod room_list;
 pub mod rooms;
+mod said;
 mod tokens;
 
 use super::{
@@ -22,10 +25,15 @@ pub const ENDPOINTS: Endpoints = Endpoints {
         Route::new(&[Method::Post], "/api/v1/tokens", tokens::create),
         Route::new(&[Method::Post], "/api/v1/rooms/:room/messages", messages::publish),
         Route::new(&[Method::Get], "/api/v1/rooms/:room/messages", messages::list),
+        Route::new(&[Method::Patch], "/api/v1/rooms/:room/messages/:id", changes::edit),
+        Route::new(&[Method::Delete], "/api/v1/rooms/:room/messages/:id", changes::delete),
+        Route::new(&[Method::Get], "/api/v1/rooms", room_list::list),
         Route::new(&[Method::Get], "/api/v1/rooms/:room/presence", presence::list),
         Route::new(&[Method::Put], "/api/v1/rooms/:room/mutes/:user", mutes::mute),
         Route::new(&[Method::Delete], "/api/v1/rooms/:room/mutes/:user", mutes::unmute),
         Route::new(&[Method::Post], "/api/v1/users/:user/disconnect", moderation::disconnect),
+        Route::new(&[Method::Get], "/api/v1/users/:user/messages", said::export),
+        Route::new(&[Method::Delete], "/api/v1/users/:user/messages", said::erase),
         Route::new(&[Method::Post], "/api/v1/notices", moderation::notify),
     ],
     refused: bearer::refused,

@@ -7,7 +7,7 @@ use super::{
     fleet::Fleet,
     id::{EntryId, Tail},
     keys::Keys,
-    read, script,
+    read, rooms, script,
     shared::Redis,
     wire,
 };
@@ -112,6 +112,10 @@ impl MessageLog for RedisLog {
 
     fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError> {
         read::one(&self.redis, room, id).map_err(failed(STORE, "read a message"))
+    }
+
+    fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
+        rooms::rooms(&self.redis, after, limit).map_err(failed(STORE, "list the rooms"))
     }
 
     fn forget(&self, room: &RoomName) -> Result<(), StoreError> {

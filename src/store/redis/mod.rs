@@ -33,6 +33,7 @@ pub mod original;
 mod outbox;
 mod presence;
 mod read;
+mod rooms;
 mod script;
 mod server;
 mod shared;

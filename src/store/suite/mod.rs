@@ -147,6 +147,7 @@ tests_of! { message_log:
     since_a_change_only_what_came_after_it_is_told
     whatever_happens_history_and_since_end_in_the_same_state
     a_forgotten_rooms_changes_are_forgotten
+    rooms_with_messages_are_listed_in_the_order_of_their_names
 }
 
 const ALICE: &str = "alice@propromo.example";
@@ -274,6 +275,27 @@ pub(crate) fn a_mute_is_told_until_it_is_taken_back_and_in_its_room_alone(accoun
 
 pub(crate) fn accounts_can_be_probed(accounts: &dyn Accounts) {
     accounts.probe().unwrap();
+}
+
+pub(crate) fn rooms_with_messages_are_listed_in_the_order_of_their_names(log: &dyn MessageLog) {
+    let mut rooms: Vec<RoomName> = std::iter::repeat_with(fresh_room).take(3).collect();
+    for room in rooms.iter().rev() {
+        log.append(&[Draft::new(room.clone(), "a".into(), "x").into()]).unwrap();
+    }
+    rooms.sort();
+    // A shared back end has those of earlier runs, too.
+    let behind = |after: Option<&RoomName>, limit| log.rooms(after, limit).unwrap();
+    let mut all = Vec::new();
+    loop {
+        let page = behind(all.last(), 2);
+        assert!(page.len() <= 2 && page.is_sorted());
+        if page.is_empty() {
+            break;
+        }
+        all.extend(page);
+    }
+    assert!(all.is_sorted() && rooms.iter().all(|room| all.contains(room)), "{all:?}");
+    assert!(!behind(Some(&rooms[1]), 1_000_000).contains(&rooms[1]));
 }
 
 fn soon() -> SystemTime {

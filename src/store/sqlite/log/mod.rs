@@ -26,6 +26,7 @@ pub(super) mod ids;
 mod keeper;
 mod page;
 mod read;
+mod rooms;
 pub(super) mod row;
 mod state;
 pub(super) mod tail;
@@ -245,6 +246,10 @@ impl MessageLog for SqliteLog {
                 Ok(change::state(connection, room, id)?.map(|state| state.message()))
             }),
         }
+    }
+
+    fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
+        self.list_rooms(after, limit)
     }
 
     fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
