@@ -19,7 +19,7 @@ use crate::{
     metrics::{Metrics, histogram::Histogram},
     recheck::Recheck,
     refusal::Refusal,
-    room::{Rooms, names::Names},
+    room::{Rooms, history_age::HistoryAge, names::Names},
     socket::{memory, sessions::Sessions},
     start_error::StartError,
     store::{
@@ -31,6 +31,7 @@ use crate::{
         outbox::Outbox,
         postgres::{self, Postgres},
         redis::{RedisStores, address::Deployment},
+        search::{LookingThrough, Search},
         sessions::Sessions as AccountSessions,
         sqlite::{
             Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir,
@@ -49,6 +50,7 @@ pub struct Chat {
     pub accounts: Arc<dyn Accounts>,
     pub ledger: Arc<dyn Ledger>,
     pub log: Arc<dyn MessageLog>,
+    pub search: Arc<dyn Search>,
     /// How far webhooks are, if there are any.
     pub outbox: Option<Arc<dyn Outbox>>,
     /// What the rooms door knows of its rooms, and who is called what in them.
@@ -73,9 +75,12 @@ pub struct Chat {
     pub publish_limit: PublishLimit,
     /// Lists of rooms that are being made.
     pub lists: MadeOnce<ListKey, Result<Reply, Refusal>>,
+    /// Searches of an address.
+    pub search_limits: AddressLimit,
     /// Wrong API keys of an address.
     pub wrong_api_keys: AddressLimit,
     pub metrics: Arc<Metrics>,
+    _history_age: Option<HistoryAge>,
     /// Held so that no other process uses the same data; let go last.
     _data_dir: Option<DataDir>,
 }
@@ -88,6 +93,8 @@ impl Chat {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
         let rooms = Rooms::start(stores.log.clone(), cores).map_err(threads)?;
+        let history_age = config.history_max_age.map(|age| HistoryAge::start(stores.log.clone(), age));
+        let history_age = history_age.transpose().map_err(threads)?;
         let sessions = Sessions::start(config.limits.memory_budget).map_err(threads)?;
         let recheck = Recheck::start(
             stores.of_accounts.accounts.clone(),
@@ -110,6 +117,7 @@ impl Chat {
             lists: MadeOnce::new(),
             room_limits: RoomLimits::new(&config.limits),
             publish_limit: PublishLimit::a_second(config.limits.publish_rate),
+            search_limits: AddressLimit::a_minute(config.limits.search_rate),
             wrong_api_keys: AddressLimit::a_minute(config.limits.login_rate),
             names: Names::start(stores.names).map_err(threads)?,
             metrics,
@@ -118,7 +126,9 @@ impl Chat {
             account_sessions: stores.of_accounts.sessions,
             ledger: stores.ledger,
             log: stores.log,
+            search: stores.search,
             outbox: stores.outbox,
+            _history_age: history_age,
             _data_dir: stores.data_dir,
             config,
         });
@@ -152,6 +162,7 @@ struct Stores {
     of_accounts: AccountStores,
     ledger: Arc<dyn Ledger>,
     log: Arc<dyn MessageLog>,
+    search: Arc<dyn Search>,
     outbox: Option<Arc<dyn Outbox>>,
     names: Option<Arc<dyn SharedNames>>,
     data_dir: Option<DataDir>,
@@ -210,10 +221,10 @@ impl Stores {
                     SqliteOutbox::open(&file, embedded.log.clone()).map(|outbox| Arc::new(outbox) as Arc<dyn Outbox>)
                 });
                 let outbox = outbox.transpose().map_err(StartError::new)?;
-                let Embedded { accounts, chat_rooms, sessions, log, ledger, data_dir } = embedded;
+                let Embedded { accounts, chat_rooms, sessions, log, ledger, search, data_dir } = embedded;
                 let of_accounts =
                     postgres.unwrap_or(AccountStores { accounts, chat_rooms, sessions, connections: None });
-                Ok(Stores { of_accounts, ledger, log, outbox, names: None, data_dir: Some(data_dir) })
+                Ok(Stores { of_accounts, ledger, log, search, outbox, names: None, data_dir: Some(data_dir) })
             }
             Storage::Redis(url) => {
                 let of_accounts = match &config.database {
@@ -227,7 +238,8 @@ impl Stores {
                 let redis = RedisStores::open(deployment, config.history_max, config.clock_leeway).map_err(threads)?;
                 let RedisStores { log, ledger, names, outbox } = redis;
                 let outbox = config.webhooks.as_ref().map(|_| outbox as Arc<dyn Outbox>);
-                Ok(Stores { of_accounts, ledger, log, outbox, names: Some(names), data_dir: None })
+                let search = Arc::new(LookingThrough::of(log.clone()));
+                Ok(Stores { of_accounts, ledger, log, search, outbox, names: Some(names), data_dir: None })
             }
         }
     }

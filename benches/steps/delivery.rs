@@ -156,6 +156,10 @@ impl MessageLog for Forgetful {
         Ok(None)
     }
 
+    fn forget_before(&self, _: &RoomName, _: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn rooms(&self, _: Option<&RoomName>, _: usize) -> Result<Vec<RoomName>, StoreError> {
         Ok(Vec::new())
     }

@@ -47,6 +47,9 @@ impl Settings {
             sessions: self.sessions()?,
             history_on_join: self.size(&HISTORY_ON_JOIN)?,
             history_max: Some(self.number(&HISTORY_MAX)?).filter(|&kept| kept > 0),
+            history_max_age: Some(self.number(&HISTORY_MAX_AGE)?)
+                .filter(|&days| days > 0)
+                .map(|days| Duration::from_secs(days * 24 * 60 * 60)),
             clock_leeway: self.seconds(&CLOCK_LEEWAY)?,
             edit_window: self.get(&EDIT_WINDOW, value::edit_window)?,
             limits: self.limits()?,
@@ -241,6 +244,7 @@ impl Settings {
             publish_rate: self.rate(&PUBLISH_RATE)?,
             login_rate: self.rate(&LOGIN_RATE)?,
             ticket_rate: self.rate(&TICKET_RATE)?,
+            search_rate: self.rate(&SEARCH_RATE)?,
             handshake_rate: self.rate(&HANDSHAKE_RATE)?,
             room_rate: self.rate(&ROOM_RATE)?,
             max_connections: self.size(&MAX_CONNECTIONS)?,

@@ -58,6 +58,8 @@ pub struct Config {
     pub history_on_join: usize,
     /// Messages kept a room; `None` keeps all.
     pub history_max: Option<u64>,
+    /// How old messages get; `None`: as old as they like.
+    pub history_max_age: Option<Duration>,
     /// How far clocks may be apart.
     pub clock_leeway: Duration,
     /// How long a message may be edited by who said it.
@@ -147,6 +149,8 @@ pub struct Limits {
     pub login_rate: Option<std::num::NonZeroU32>,
     /// Tokens a minute that are signed for one account without a password; `None`: no limit.
     pub ticket_rate: Option<std::num::NonZeroU32>,
+    /// Searches of an address in a minute.
+    pub search_rate: Option<std::num::NonZeroU32>,
     /// Opening handshakes a minute of one address; `None`: no limit.
     pub handshake_rate: Option<std::num::NonZeroU32>,
     /// New rooms a minute of one address; `None`: no limit.

@@ -108,12 +108,14 @@ settings! {
     CLOCK_LEEWAY: Form::Seconds(0..=300), "10s", "how far ahead of this machine's clock a token may begin (`nbf`, `iat`; its end is exact), and how far clocks of nodes and stores may be apart before it is told; 300 seconds from the store's nobody is let in";
     HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to whoever joins a room";
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
+    HISTORY_MAX_AGE: Form::Count(0..=36_500), "0", "days after which messages are deleted, everywhere and within an hour (0: never)";
     EDIT_WINDOW: Form::Window, "0", "how long a message may be edited by who said it (0: for ever, -1: never)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
     ANONYMOUS_RATE: Form::Rate(Per::Second), "50/s", "what the people of one address (IPv6: a /64) say at the rooms door, where nobody has an account: messages, one of more than 1 KiB counting for each that it has begun; in bursts of five times that (0: no limit)";
     PUBLISH_RATE: Form::Rate(Per::Second), "200/s", "messages that one key of `API_KEYS` publishes at a node, in bursts of five times that (0: no limit)";
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "wrong passwords of one address (IPv6: a /64), and for one account or room; see SECURITY.md (0: no limit)";
     TICKET_RATE: Form::Rate(Per::Minute), "600/min", "tickets of `/ws_ticket`, tokens of `/token/ws`, renewed sessions, and tokens of `/login?tokens=per-chat`, for one account; ten times that of one address (IPv6: a /64), whose tokens for closed rooms count as well (0: no limit)";
+    SEARCH_RATE: Form::Rate(Per::Minute), "120/min", "searches of one address (IPv6: a /64) by the channel protocol (0: no limit)";
     HANDSHAKE_RATE: Form::Rate(Per::Minute), "60000/min", "opening handshakes of one address (IPv6: a /64), refused ones too; generous, since a whole office may come back at once (0: no limit)";
     ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";
     ROOM_IDLE: Form::Seconds(0..=315_360_000), "7d", "a room of the rooms door in which nobody is, and nothing was said for so long, is deleted (0: never)";

@@ -295,6 +295,7 @@ impl ChannelConversation {
             Ok(Asked::Change(asked)) => change(link, member, rights, asked),
             Ok(Asked::Mute(asked)) => asked.obey(link, member, rights.is_moderator()),
             Ok(Asked::History { before, limit }) => history(link, member, before, limit),
+            Ok(Asked::Search(asked)) => asked.answer(link, &member.room.name),
             Ok(Asked::Typing) => {
                 let event = Event::Typing { user: member.user.clone() };
                 link.chat.rooms.announce(&member.room, event, Some(member.id()));

@@ -5,7 +5,9 @@ pub use super::channel_fields::error;
 use super::{
     channel_change::{self, AskedChange, What},
     channel_fields::{FrameError, bad, id, reference, string},
+    channel_message,
     channel_moderation::AskedMute,
+    channel_search::AskedSearch,
     json, json_input,
 };
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
     event::Event,
     message::{Message, MessageId, RoomName},
     room::encoder::Encoder,
+    store::search::Found,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -27,6 +30,7 @@ pub enum Asked {
     Message { text: Box<str>, reference: Option<Box<str>>, reply_to: Option<MessageId> },
     Change(AskedChange),
     Mute(AskedMute),
+    Search(AskedSearch),
     History { before: Option<MessageId>, limit: usize },
     Typing,
     Presence,
@@ -52,7 +56,12 @@ impl Asked {
         match self {
             Asked::Message { .. } | Asked::Typing => true,
             Asked::Change(change) => change.what != What::Delete,
-            Asked::Mute(_) | Asked::History { .. } | Asked::Presence | Asked::Echo { .. } | Asked::Ping => false,
+            Asked::Mute(_)
+            | Asked::Search(_)
+            | Asked::History { .. }
+            | Asked::Presence
+            | Asked::Echo { .. }
+            | Asked::Ping => false,
         }
     }
 
@@ -62,7 +71,12 @@ impl Asked {
             Asked::Message { reference, .. } => reference.as_deref(),
             Asked::Change(change) => change.reference.as_deref(),
             Asked::Mute(mute) => mute.reference.as_deref(),
-            Asked::History { .. } | Asked::Typing | Asked::Presence | Asked::Echo { .. } | Asked::Ping => None,
+            Asked::Search(_)
+            | Asked::History { .. }
+            | Asked::Typing
+            | Asked::Presence
+            | Asked::Echo { .. }
+            | Asked::Ping => None,
         }
     }
 
@@ -74,6 +88,7 @@ impl Asked {
                 reply_to: id(object, "reply_to")?,
             }),
             Some("history") => Ok(Asked::History { before: id(object, "before")?, limit: limit(object)? }),
+            Some("search") => AskedSearch::of(object, limit(object)?).map(Asked::Search),
             Some("typing") => Ok(Asked::Typing),
             Some("presence") => Ok(Asked::Presence),
             Some("echo") => {
@@ -127,48 +142,28 @@ pub fn presence(users: &[Arc<str>]) -> String {
 /// `history {messages, more}`.
 pub fn history(room: &RoomName, messages: &[Message], more: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"type":"history","messages":"#);
-    page(room.local(), messages, more, out);
+    channel_message::write_page(room.local(), messages, more, out);
 }
 
 /// A message for backends, who name rooms over all doors.
 pub fn message(room: &RoomName, message: &Message) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.text.len() + 256);
-    write_message(room.as_str(), message, &mut out);
+    channel_message::write(room.as_str(), message, &mut out);
+    out
+}
+
+/// `{messages, more, next?}`: what a backend has found.
+pub fn found(room: &RoomName, found: &Found) -> Vec<u8> {
+    let mut out = br#"{"messages":"#.to_vec();
+    channel_message::write_found(room.as_str(), found, &mut out);
     out
 }
 
 /// `{messages, more}` for backends, who name rooms over all doors.
 pub fn messages(room: &RoomName, messages: &[Message], more: bool) -> Vec<u8> {
     let mut out = br#"{"messages":"#.to_vec();
-    page(room.as_str(), messages, more, &mut out);
+    channel_message::write_page(room.as_str(), messages, more, &mut out);
     out
-}
-
-/// The list of messages and the end of the object that it is in.
-fn page(room: &str, messages: &[Message], more: bool, out: &mut Vec<u8>) {
-    out.push(b'[');
-    for (n, message) in messages.iter().enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        write_message(room, message, out);
-    }
-    out.extend_from_slice(if more { br#"],"more":true}"# } else { br#"],"more":false}"# });
-}
-
-fn write_message(room: &str, message: &Message, out: &mut Vec<u8>) {
-    out.extend_from_slice(br#"{"type":"message","id":"#);
-    json::id(out, message.id);
-    out.extend_from_slice(br#","room":"#);
-    json::string(out, room);
-    out.extend_from_slice(br#","user":"#);
-    json::string(out, &message.sender);
-    out.extend_from_slice(br#","timestamp":"#);
-    json::timestamp(out, message.id);
-    out.extend_from_slice(br#","text":"#);
-    json::string(out, &message.text);
-    channel_change::write_state(message, out);
-    out.push(b'}');
 }
 
 /// `notice {text, timestamp}`.
@@ -189,7 +184,7 @@ impl Encoder for ChannelEncoder {
     }
 
     fn message(&self, room: &RoomName, message: &Message, out: &mut Vec<u8>) {
-        write_message(room.local(), message, out);
+        channel_message::write(room.local(), message, out);
     }
 
     fn change(&self, room: &RoomName, change: &Change, out: &mut Vec<u8>) {

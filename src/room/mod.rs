@@ -18,6 +18,7 @@ mod command;
 mod directory;
 pub mod encoder;
 mod feed;
+pub mod history_age;
 pub mod lane;
 mod lanes;
 pub mod log;

@@ -22,6 +22,7 @@ pub fn limits() -> Limits {
         publish_rate: None,
         login_rate: None,
         ticket_rate: None,
+        search_rate: None,
         handshake_rate: None,
         room_rate: None,
         max_connections: 10_000,

@@ -100,6 +100,9 @@ pub trait MessageLog: Send + Sync {
     /// Deletes a room's messages, and what is known of the room. A later draft starts it anew.
     fn forget(&self, room: &RoomName) -> Result<(), StoreError>;
 
+    /// Deletes what was said in a room, or changed, before this Unix millisecond; in slices, for which nobody waits long.
+    fn forget_before(&self, room: &RoomName, before: u64) -> Result<(), StoreError>;
+
     /// Where stored messages are heard, if other processes write to this log too. `None`: whoever appends is the only
     /// one, and delivers.
     fn feed(&self) -> Option<Arc<dyn Feed>> {

@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod postgres;
 pub mod presence;
 pub mod redis;
+pub mod search;
 pub mod sessions;
 pub mod sqlite;
 #[cfg(test)]

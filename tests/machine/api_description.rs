@@ -577,9 +577,9 @@ fn every_frame_is_as_it_is_described() {
             carol.say(example.at("payload").json());
         }
     }
-    // The message and its receipt, history, presence, the echo, three times that there is no such message, and twice that
-    // she is no moderator.
-    frames.hear("channel", &mut carol, 10);
+    // The message and its receipt, history, presence, the echo, three times that there is no such message, twice that she
+    // is no moderator, and what was found.
+    frames.hear("channel", &mut carol, 11);
     let id = carol.post("helo")["id"].clone();
     carol.ask(json!({"type": "edit", "id": id, "text": "hello"}));
     carol.ask(json!({"type": "react", "id": id, "emoji": "👍", "on": true}));

@@ -9,6 +9,7 @@ mod oldest;
 mod outages;
 mod postgres;
 mod presence;
+mod search;
 mod sentinel;
 mod several;
 mod single_use;

@@ -10,7 +10,10 @@ use crate::{
     http::{reply::Reply, request::Request},
     message::{BOT, Draft, Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    store::log::{Appended, is_full_page},
+    store::{
+        log::{Appended, is_full_page},
+        search::Query,
+    },
 };
 use std::{sync::Arc, time::Duration};
 
@@ -112,8 +115,13 @@ fn reference(request: &Request, body: &mut Body) -> Option<String> {
 pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Read, what: "read messages" }.answer(|_, target| {
         target.push_str(params.get("room"));
-        let Page { from, limit } = Page::read(request)?;
+        let Page { from, limit, query } = Page::read(request)?;
         let room = rooms::find(chat, params.get("room"))?;
+        if let Some(query) = query {
+            let before = if let From::Before(id) = from { Some(id) } else { None };
+            let page = channel_frame::found(&room, &chat.search.search(&room, &query, before, limit)?);
+            return Ok(Reply::new(200, "application/json", page).with("Cache-Control", "no-store"));
+        }
         // One more, to know whether there are more.
         let mut messages = match from {
             From::Newest => chat.log.history(&room, None, limit + 1)?,
@@ -167,6 +175,8 @@ fn fitting<'a>(messages: impl Iterator<Item = &'a Message>, limit: usize) -> usi
 struct Page {
     from: From,
     limit: usize,
+    /// What is looked for; then the newest come first.
+    query: Option<Query>,
 }
 
 enum From {
@@ -204,6 +214,14 @@ impl Page {
                 PAGE
             }
         };
-        if refusal.detail.is_empty() { Ok(Page { from, limit }) } else { Err(refusal) }
+        let query = request.query_values("query")?.into_iter().next().map(|text| Query::parse(&text));
+        if query == Some(None) {
+            refusal.detail.push(("query", "must have 1 to 16 words and at most 256 bytes"));
+        }
+        let query = query.flatten();
+        if query.is_some() && matches!(from, From::After(_)) {
+            refusal.detail.push(("after", "can't be given beside `query`"));
+        }
+        if refusal.detail.is_empty() { Ok(Page { from, limit, query }) } else { Err(refusal) }
     }
 }

@@ -29,6 +29,9 @@ pub(super) const STORE: &str = "message log";
 /// How long a sender's reference is remembered, seconds.
 pub(super) const REMEMBER: u32 = 24 * 60 * 60;
 
+/// Old entries that one script deletes: for it everybody else waits.
+const DELETED_AT_A_TIME: i64 = 500;
+
 pub struct RedisLog {
     pub(super) redis: Arc<Redis>,
     /// Messages kept a room; 0 keeps all.
@@ -123,6 +126,21 @@ impl MessageLog for RedisLog {
         let all = [keys.log(), keys.head(), keys.changes(), keys.became(), keys.changed()];
         let call = Call::script(&script::FORGET, &all.each_ref().map(String::as_str), |_| {});
         self.redis.read_one(call).map(drop).map_err(failed(STORE, "forget a room"))
+    }
+
+    fn forget_before(&self, room: &RoomName, before: u64) -> Result<(), StoreError> {
+        let keys = Keys(room);
+        let all = [keys.log(), keys.head(), keys.changes(), keys.became(), keys.changed()];
+        loop {
+            let call = Call::script(&script::AGE, &all.each_ref().map(String::as_str), |command| {
+                command.arg(before).arg(DELETED_AT_A_TIME);
+            });
+            match self.redis.read_one(call).map_err(failed(STORE, "delete old messages"))? {
+                Value::Int(deleted) if deleted < DELETED_AT_A_TIME => return Ok(()),
+                Value::Int(_) => {}
+                _ => return Err(failed(STORE, "delete old messages")(Failure::Unreadable)),
+            }
+        }
     }
 
     fn feed(&self) -> Option<Arc<dyn Feed>> {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`sessions`] | admin commands, also while the server runs; who makes or changes a room; who logs in to stay |
 //! | `log.db` | [`log`]: messages | the log's own thread, from the journal in `journal/`, where whoever holds the log's writer puts it first |
+//! | `search.db` | [`search`]: words of messages, made from the log | the thread that follows the log |
 //! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction a batch |
 //! | `webhooks.db`, with `WEBHOOK_URL` | [`outbox`]: how far webhooks are | those who send them |
 //!
@@ -28,6 +29,7 @@ pub mod log;
 mod moderation;
 pub mod outbox;
 pub mod saved;
+pub mod search;
 pub mod sessions;
 mod skeletons;
 
@@ -37,6 +39,7 @@ use self::{
     data_dir::DataDir,
     ledger::SqliteLedger,
     log::{LogOptions, SqliteLog},
+    search::SqliteSearch,
     sessions::SqliteSessions,
 };
 use error::StoreOpenError;
@@ -49,6 +52,8 @@ pub struct Embedded {
     pub sessions: Arc<SqliteSessions>,
     pub log: Arc<SqliteLog>,
     pub ledger: Arc<SqliteLedger>,
+    /// Follows the log.
+    pub search: Arc<SqliteSearch>,
     /// Declared last, so that it is let go last. Keep it for as long as the stores are in use.
     pub data_dir: DataDir,
 }
@@ -70,11 +75,13 @@ impl Embedded {
         let accounts = options.accounts.map_or_else(|| in_data_dir("chat.db"), Path::to_owned);
         let accounts = SqliteAccounts::open(&accounts)?;
         let durability = options.log.durability;
+        let log = Arc::new(SqliteLog::open(&in_data_dir("log.db"), options.log)?);
         Ok(Embedded {
+            search: Arc::new(SqliteSearch::open(&in_data_dir("search.db"), log.clone())?),
             chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
             sessions: Arc::new(SqliteSessions::beside(&accounts)),
             accounts: Arc::new(accounts),
-            log: Arc::new(SqliteLog::open(&in_data_dir("log.db"), options.log)?),
+            log,
             ledger: Arc::new(SqliteLedger::open(&in_data_dir("ledger.db"), durability)?),
             data_dir,
         })

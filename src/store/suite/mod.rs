@@ -10,7 +10,7 @@ use super::{
     moderation::{FOR_GOOD, Rights},
 };
 use crate::{
-    entry::{Entry, NewEntry},
+    entry::{Entry, NewChange, NewChangeKind, NewEntry, Reach, Unchangeable},
     message::{Draft, Message, MessageId, RoomName},
 };
 use std::{
@@ -147,6 +147,7 @@ tests_of! { message_log:
     since_a_change_only_what_came_after_it_is_told
     whatever_happens_history_and_since_end_in_the_same_state
     a_forgotten_rooms_changes_are_forgotten
+    what_is_older_than_a_time_is_deleted_with_what_became_of_it
     rooms_with_messages_are_listed_in_the_order_of_their_names
 }
 
@@ -275,6 +276,46 @@ pub(crate) fn a_mute_is_told_until_it_is_taken_back_and_in_its_room_alone(accoun
 
 pub(crate) fn accounts_can_be_probed(accounts: &dyn Accounts) {
     accounts.probe().unwrap();
+}
+
+pub(crate) fn what_is_older_than_a_time_is_deleted_with_what_became_of_it(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let say = |text: &str| match log.append(&[Draft::new(room.clone(), "a".into(), text).into()]).unwrap()[0] {
+        Appended::Stored(id) => id,
+        other => panic!("{other:?}"),
+    };
+    let change = |of: MessageId, kind: NewChangeKind| {
+        let (room, by) = (room.clone(), "a".into());
+        let change = NewChange { room, of, by, kind, reach: Reach::Own, reference: None };
+        log.append(&[change.into()]).unwrap()[0]
+    };
+    let many: Vec<NewEntry> = (0..1200).map(|n| Draft::new(room.clone(), "a".into(), n.to_string()).into()).collect();
+    let stored = log.append(&many).unwrap().into_iter();
+    let old: Vec<MessageId> =
+        stored.filter_map(|one| if let Appended::Stored(id) = one { Some(id) } else { None }).collect();
+    for of in &old[..3] {
+        change(*of, NewChangeKind::Edit { text: "edited".into(), since: 0 });
+        change(*of, NewChangeKind::React { emoji: "👍".into(), on: true });
+    }
+    change(old[3], NewChangeKind::Delete);
+    std::thread::sleep(Duration::from_millis(3));
+    let first = say("kept");
+    change(first, NewChangeKind::React { emoji: "👍".into(), on: true });
+    log.forget_before(&room, first.millis()).unwrap();
+    let last = say("the last");
+    let kept = log.history(&room, None, 10).unwrap();
+    assert_eq!(kept.iter().map(|message| message.id).collect::<Vec<_>>(), [first, last]);
+    assert_eq!(kept[0].reactions.len(), 1);
+    assert!(log.since(&room, old[0], 10).unwrap().is_none(), "something is missing behind it");
+    let since: Vec<_> = log.since(&room, first, 10).unwrap().unwrap().iter().map(Entry::id).collect();
+    assert_eq!((since.len(), since[1]), (2, last));
+    assert!(log.message(&room, old[0]).unwrap().is_none());
+    let refused = change(old[0], NewChangeKind::Edit { text: "again".into(), since: 0 });
+    assert_eq!(refused, Appended::Refused(Unchangeable::NoSuchMessage));
+    // Nothing of it is left to be deleted, and in a room that nobody knows there is nothing.
+    log.forget_before(&room, first.millis()).unwrap();
+    log.forget_before(&fresh_room(), first.millis()).unwrap();
+    assert_eq!(log.history(&room, None, 10).unwrap().len(), 2);
 }
 
 pub(crate) fn rooms_with_messages_are_listed_in_the_order_of_their_names(log: &dyn MessageLog) {

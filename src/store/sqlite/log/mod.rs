@@ -14,6 +14,7 @@
 //! - A reference is forgotten with the message that it made.
 //! - What was deleted is overwritten: in segments, which are removed, in the tables and in their WAL.
 
+mod age;
 mod applier;
 pub(super) mod apply;
 pub(super) mod batch;
@@ -194,7 +195,6 @@ impl SqliteLog {
     }
 
     /// Waits until all that was stored is in the tables, and in no segment of the journal.
-    #[cfg(test)]
     pub fn settle(&self) -> Result<(), StoreError> {
         if self.tail.settle(PATIENCE) { Ok(()) } else { Err(unable("take over what is in its journal")(Full)) }
     }
@@ -246,6 +246,10 @@ impl MessageLog for SqliteLog {
                 Ok(change::state(connection, room, id)?.map(|state| state.message()))
             }),
         }
+    }
+
+    fn forget_before(&self, room: &RoomName, before: u64) -> Result<(), StoreError> {
+        self.delete_before(room, before)
     }
 
     fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {

@@ -122,6 +122,14 @@ impl MessageLog for Disturbed {
         self.log.read().message(room, id)
     }
 
+    fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
+        self.log.read().rooms(after, limit)
+    }
+
+    fn forget_before(&self, room: &RoomName, before: u64) -> Result<(), StoreError> {
+        self.log.read().forget_before(room, before)
+    }
+
     fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
         let forgotten = self.log.read().forget(room);
         (self.disturb)(self, self.stored.fetch_add(1, Ordering::Relaxed));

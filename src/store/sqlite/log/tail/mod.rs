@@ -227,6 +227,11 @@ impl Tail {
         }
     }
 
+    /// The key of the oldest entry that is here and not in the tables; the greatest number if there is none.
+    pub fn first(&self) -> i64 {
+        self.state.lock().first()
+    }
+
     /// The key up to which the tables have everything.
     pub fn applied_to(&self) -> i64 {
         self.state.lock().applied
@@ -265,7 +270,6 @@ impl Tail {
     }
 
     /// Waits until all that is here now is in the tables, and in no segment; `false` if that fails, or takes longer.
-    #[cfg(test)]
     pub fn settle(&self, patience: Duration) -> bool {
         let mut state = self.state.lock();
         self.hasten(&mut state, Duration::ZERO);

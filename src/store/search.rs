@@ -1,0 +1,196 @@
+//! Finding messages by their words.
+
+use super::{error::StoreError, log::MessageLog};
+use crate::message::{Message, MessageId, RoomName};
+use std::sync::Arc;
+
+/// Bytes of the longest query, and its words.
+pub const MAX_QUERY: usize = 256;
+pub const MAX_WORDS: usize = 16;
+
+/// Characters from which on the last word of a query stands for all that begin so: fewer would begin every other word.
+const MIN_PREFIX: usize = 3;
+
+/// Bytes of text after which a page of results ends.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// Finds messages of a room.
+pub trait Search: Send + Sync {
+    /// Up to `limit` messages of a room that have all words of the query, newest first, before `before` if that is given. A
+    /// message is found within seconds after it was said.
+    fn search(
+        &self,
+        room: &RoomName,
+        query: &Query,
+        before: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Found, StoreError>;
+}
+
+/// A page of results.
+#[derive(Default)]
+pub struct Found {
+    pub messages: Vec<Message>,
+    /// Where to go on, if there may be more: before this message.
+    pub next: Option<MessageId>,
+}
+
+impl Found {
+    /// Adds a message; whether there is room for others.
+    pub(super) fn push(&mut self, message: Message, limit: usize) -> bool {
+        self.messages.push(message);
+        let bytes: usize = self.messages.iter().map(|message| message.text.len()).sum();
+        self.messages.len() < limit && bytes < PAGE_BYTES
+    }
+}
+
+/// What is looked for: words, without order. Whatever else stands in a query only parts words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    words: Vec<String>,
+    /// Whether the last word may go on.
+    is_open: bool,
+}
+
+impl Query {
+    /// `None` if there is no word, or too much.
+    pub fn parse(text: &str) -> Option<Query> {
+        if text.len() > MAX_QUERY {
+            return None;
+        }
+        let words = words(text);
+        let is_open = text.ends_with(char::is_alphanumeric)
+            && words.last().is_some_and(|last| last.chars().count() >= MIN_PREFIX);
+        (1..=MAX_WORDS).contains(&words.len()).then_some(Query { words, is_open })
+    }
+
+    /// The words, and for each whether it may go on.
+    pub fn words(&self) -> impl Iterator<Item = (&str, bool)> {
+        let last = self.words.len() - 1;
+        self.words.iter().enumerate().map(move |(place, word)| (word.as_str(), self.is_open && place == last))
+    }
+
+    pub fn matches(&self, text: &str) -> bool {
+        let said = words(text);
+        self.words().all(|(wanted, is_open)| {
+            said.iter().any(|word| if is_open { word.starts_with(wanted) } else { word == wanted })
+        })
+    }
+}
+
+/// The words of a text, in lower case: letters and digits that stand together. Scripts that put nothing between words are
+/// taken letter by letter.
+pub fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    for letter in text.chars().flat_map(char::to_lowercase) {
+        let stands_alone = is_of_unspaced_script(letter);
+        if (stands_alone || !letter.is_alphanumeric()) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
+        }
+        if stands_alone {
+            words.push(letter.to_string());
+        } else if letter.is_alphanumeric() {
+            word.push(letter);
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// Chinese characters and Japanese kana.
+fn is_of_unspaced_script(letter: char) -> bool {
+    matches!(letter, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+        && letter.is_alphanumeric()
+}
+
+/// Messages looked at by one search without an index, and read at a time.
+const LOOKED_AT: usize = 10_000;
+const PAGE: usize = 500;
+
+/// Looks through a room's messages, the newest first: where there is no index. What is older than so many is found by
+/// going on from where it stopped.
+pub struct LookingThrough {
+    log: Arc<dyn MessageLog>,
+}
+
+impl LookingThrough {
+    pub fn of(log: Arc<dyn MessageLog>) -> LookingThrough {
+        LookingThrough { log }
+    }
+}
+
+impl Search for LookingThrough {
+    fn search(
+        &self,
+        room: &RoomName,
+        query: &Query,
+        mut before: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Found, StoreError> {
+        let mut found = Found::default();
+        let mut left = LOOKED_AT;
+        while left > 0 {
+            let page = self.log.history(room, before, PAGE.min(left))?;
+            let Some(oldest) = page.first().map(|message| message.id) else { return Ok(found) };
+            left -= page.len();
+            before = Some(oldest);
+            for message in page.into_iter().rev().filter(|message| query.matches(&message.text)) {
+                let id = message.id;
+                if !found.push(message, limit) {
+                    found.next = Some(id);
+                    return Ok(found);
+                }
+            }
+        }
+        found.next = before;
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn matches(query: &str, text: &str) -> bool {
+        Query::parse(query).unwrap().matches(text)
+    }
+
+    #[test]
+    fn all_words_must_be_there_in_any_order_and_case_the_last_may_go_on() {
+        let text = "The Build of Straße 7 didn't fail: über-alles 世界 ok";
+        for query in
+            ["build", "BUILD the", "fai", "straße", "didn t", "über alles", "7", "世界", "界", "\"build\" OR NOT fail"]
+        {
+            let expected = !query.contains("OR");
+            assert_eq!(matches(query, text), expected, "{query}");
+        }
+        for query in ["buil ", "fail builds", "ai", "fa", "the build of nothing"] {
+            assert!(!matches(query, text), "{query}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_word_or_too_many_is_no_query() {
+        for text in ["", " ", "\"", "*", "(-):^", &"x".repeat(257), &"a ".repeat(17)] {
+            assert_eq!(Query::parse(text), None, "{text}");
+        }
+        assert!(Query::parse(&"a ".repeat(16)).is_some() && Query::parse(&"x".repeat(256)).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_found_by_its_own_words(text in "\\PC{0,200}") {
+            let all = words(&text);
+            for some in all.chunks(MAX_WORDS) {
+                let query = some.join(" ");
+                if let Some(query) = Query::parse(&query) {
+                    prop_assert!(query.matches(&text), "{:?}", query);
+                }
+            }
+        }
+    }
+}
