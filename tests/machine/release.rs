@@ -153,10 +153,15 @@ impl StandIns {
         StandIns(dir)
     }
 
+    fn run(&self, script: &str, arguments: &[&str], path: &str) -> Output {
+        let mut command = Command::new(repository().join("scripts").join(script));
+        command.args(arguments).env("PATH", format!("{}:{path}", self.0.path().display()));
+        command.output().expect("the script starts")
+    }
+
     /// Runs the demo's script, and gives what it says when it refuses.
     fn refusal(&self, path: &str) -> String {
-        let path = format!("{}:{path}", self.0.path().display());
-        let output = Command::new(repository().join("scripts/demo")).env("PATH", path).output().expect("it starts");
+        let output = self.run("demo", &[], path);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         String::from_utf8(output.stderr).expect("text")
     }
@@ -181,6 +186,34 @@ fn the_demo_says_at_once_what_is_missing() {
 
     let said = StandIns::new(&[("cargo", "echo 'cargo 1.70.0 (abc 2023-01-01)'")]).refusal(&bare);
     assert!(said.contains("cargo 1.70.0 is too old; the server needs 1.") && said.contains("rustup update"), "{said}");
+}
+
+#[test]
+fn a_part_of_the_tests_needs_less_than_all_and_says_what_before_it_installs() {
+    let path = std::env::var("PATH").expect("a PATH");
+    let needs = |parts: &[&str]| {
+        let output = StandIns::new(&[]).run("test", &[&["--needs"], parts].concat(), &path);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let (all, unit, doors) = (needs(&[]), needs(&["unit"]), needs(&["doors"]));
+    assert!(unit.contains("postgresql") && !unit.contains("npm") && !unit.contains("chromium"), "{unit}");
+    assert!(doors.contains("prometheus") && !doors.contains("default-jdk-headless"), "{doors}");
+    for word in unit.split_whitespace().chain(doors.split_whitespace()) {
+        assert!(all.contains(word), "all of it lacks {word}:\n{all}");
+    }
+    // A machine that has nothing, and on which nothing is installed in earnest.
+    let installs = StandIns::new(&[
+        ("cargo", "echo cargo \"$@\""),
+        ("dpkg-query", "exit 1"),
+        ("apt-get", "echo apt-get \"$@\" >&2"),
+        ("sudo", "\"$@\""),
+    ]);
+    let output = installs.run("test", &["unit", "doors", "history"], &path);
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert_eq!(out, "cargo test --lib --test doors history\n", "{err}");
+    let told = err.find("scripts/test unit doors installs, if it is missing:").expect("told first");
+    assert!(err.find("\ninstalling ").is_some_and(|done| told < done) && err.contains("postgresql"), "{err}");
+    assert_eq!(installs.run("test", &["--needs", "dance"], &path).status.code(), Some(2));
 }
 
 #[test]
