@@ -13,7 +13,7 @@ use crate::{
         settings::{self, ADMIN_LISTEN, ALL, JWT_PRIVATE_KEY, LISTEN, MAX_CONNECTIONS, Setting},
         signing::SECRET_FILE,
         sources::Settings,
-        value::{self, Database, Storage},
+        value::{self, Database, Listen, Storage},
     },
     redact,
     store::{
@@ -30,9 +30,10 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io,
     net::{SocketAddr, TcpListener},
+    os::unix::{fs::FileTypeExt, net::UnixStream},
     path::Path,
 };
 
@@ -71,7 +72,12 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     keys(settings, &mut findings)?;
     let encrypted = certificate(settings, &mut findings);
     stores(settings, &mut findings)?;
-    listen(&LISTEN, settings.listen()?, &mut findings);
+    for one in settings.listen()? {
+        match one {
+            Listen::Tcp(address) => listen(&LISTEN, address, &mut findings),
+            Listen::Unix(path) => unix_socket(&path, &mut findings),
+        }
+    }
     if let Some(address) = settings.optional(&ADMIN_LISTEN, value::address)? {
         listen(&ADMIN_LISTEN, address, &mut findings);
         if address.ip().is_unspecified() {
@@ -310,6 +316,24 @@ fn listen(setting: &Setting, address: SocketAddr, findings: &mut Findings) {
         Err(e) => {
             findings.wrong.push(format!("{address} can't be listened on: {e}; is {name} an address of this machine?"))
         }
+    }
+}
+
+/// Whether the socket of a proxy can be made, without making it.
+fn unix_socket(path: &Path, findings: &mut Findings) {
+    let shown = path.display();
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => {
+            findings.wrong.push(format!("LISTEN needs {shown} to be a socket or nothing, but something else is there"));
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            findings.notes.push(format!("something listens on unix:{shown} already; perhaps this server is running"));
+        }
+        _ => match access(directory, Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => findings.fine.push(format!("unix:{shown} can be made")),
+            Err(e) => findings.wrong.push(format!("LISTEN needs a socket in {}: {e}", directory.display())),
+        },
     }
 }
 

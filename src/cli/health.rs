@@ -4,7 +4,7 @@ use super::failure::{Failure, say};
 use crate::config::{
     settings::{ADMIN_LISTEN, TLS_CERT},
     sources::Settings,
-    value,
+    value::{self, Listen},
 };
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::{
@@ -31,11 +31,19 @@ pub fn command() -> Command {
 }
 
 pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
-    let listen = settings.listen()?;
+    let listen = settings.listen()?.into_iter().find_map(|listen| match listen {
+        Listen::Tcp(address) => Some(address),
+        Listen::Unix(_) => None,
+    });
     let admin = settings.optional(&ADMIN_LISTEN, value::address)?;
     let encrypted = admin.is_none() && settings.text(&TLS_CERT).is_some();
     let path = if matches.get_flag("ready") { "/readyz" } else { "/healthz" };
-    let url = url(admin.unwrap_or(listen), encrypted, path)?;
+    let Some(address) = admin.or(listen) else {
+        return Err(Failure::Usage(
+            "LISTEN has only Unix sockets; ask there (curl --unix-socket PATH http://localhost/healthz), or give ADMIN_LISTEN".into(),
+        ));
+    };
+    let url = url(address, encrypted, path)?;
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(PATIENCE))

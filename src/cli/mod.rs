@@ -32,7 +32,6 @@ use crate::{
 };
 use clap::{ArgMatches, Command};
 use std::{
-    collections::HashMap,
     ffi::OsString,
     io::{self, Write},
     process::ExitCode,
@@ -119,7 +118,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     if name == talk::NAME {
         return talk::run(of_command);
     }
-    let settings = Settings::resolve(&Sources::gather(flags(matches))?)?;
+    let settings = Settings::resolve(&Sources::gather(settings::given(matches))?)?;
     if name == check::NAME {
         return check::run(&settings);
     }
@@ -130,7 +129,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     let format = settings.get(&LOG_FORMAT, |text| value::word(text, logging::FORMATS))?;
     logging::start(settings.text(&LOG_LEVEL).unwrap_or_default(), format);
     match name {
-        serve::NAME => serve::run(of_command, &settings, flags(matches)),
+        serve::NAME => serve::run(of_command, &settings, settings::given(matches)),
         account::NAME => account::run(of_command, &settings),
         monitor::NAME => monitor::run(of_command, &settings),
         moderator::NAME => moderator::run(of_command, &settings),
@@ -140,15 +139,6 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         import::NAME => import::run(of_command, &settings),
         _ => Err(Failure::Usage(format!("{name} is no command; try --help"))),
     }
-}
-
-/// The settings among the flags, by variable.
-fn flags(matches: &ArgMatches) -> HashMap<String, String> {
-    let variables = settings::ALL.iter().flat_map(|setting| settings::flag_variables(setting));
-    variables
-        .filter_map(|variable| Some((matches.get_one::<String>(&variable)?.clone(), variable)))
-        .map(|(v, k)| (k, v))
-        .collect()
 }
 
 fn finish(outcome: Result<(), Failure>) -> ExitCode {
@@ -175,7 +165,7 @@ mod tests {
     }
 
     fn flag(line: &str, variable: &str) -> Option<String> {
-        flags(&parse(line).unwrap()).remove(variable)
+        settings::given(&parse(line).unwrap()).remove(variable)
     }
 
     #[test]
@@ -201,6 +191,12 @@ mod tests {
     #[test]
     fn an_alias_is_a_flag_too() {
         assert_eq!(flag("serve --port 8080", "PORT").as_deref(), Some("8080"));
+    }
+
+    #[test]
+    fn a_list_may_be_given_in_parts() {
+        let line = "serve --listen 127.0.0.1:1 --listen [::1]:1,unix:x";
+        assert_eq!(flag(line, "LISTEN").as_deref(), Some("127.0.0.1:1,[::1]:1,unix:x"));
     }
 
     #[test]

@@ -6,7 +6,13 @@ use super::{
 };
 use crate::{
     auth::keys::error::KeyError,
-    config::{Config, ceilings, layers::Sources, settings, sources::Settings, value::Database},
+    config::{
+        Config, ceilings,
+        layers::Sources,
+        settings,
+        sources::Settings,
+        value::{Database, Listen},
+    },
     server::{Server, reload},
     store::{
         accounts::Accounts,
@@ -49,11 +55,15 @@ pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, Str
     for doubt in settings.doubts()?.into_iter().chain(of_the_certificate).chain(too_low) {
         tracing::warn!("{doubt}");
     }
-    if demo && !config.listen.ip().is_loopback() {
+    let addresses = config.listen.iter().filter_map(|listen| match listen {
+        Listen::Tcp(address) => Some(*address),
+        Listen::Unix(_) => None,
+    });
+    if demo && addresses.clone().any(|address| !address.ip().is_loopback()) {
         tracing::warn!("other machines can reach the demo accounts, whose passwords everybody knows");
     }
     prepare_accounts(&config)?;
-    let (demo, listen, encrypted) = (config.demo, config.listen, config.tls.is_some());
+    let (demo, listen, encrypted) = (config.demo, addresses.clone().next(), config.tls.is_some());
     let reread = move || Settings::resolve(&Sources::gather(flags.clone())?);
     let reread_api_keys = reread.clone();
     let sources = reload::Sources {
@@ -92,13 +102,15 @@ fn prepare_accounts(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn demo_notice(listen: SocketAddr, encrypted: bool) -> String {
+/// `listen`: the first address, if there is one.
+fn demo_notice(listen: Option<SocketAddr>, encrypted: bool) -> String {
     let mut notice = String::from("demo accounts, which everybody knows:\n");
     let monitors = demo::MONITORS.join(", ");
     for DemoAccount { email, password, is_member, .. } in demo::ACCOUNTS {
         let monitors = if is_member { &monitors } else { "no monitor" };
         notice += &format!("  {email:<24}{password:<16}{monitors}\n");
     }
+    let Some(listen) = listen else { return notice.trim_end().to_owned() };
     // Port 0 is told only once it is bound, in the line `listening on`.
     let port = if listen.port() == 0 { "PORT".into() } else { listen.port().to_string() };
     let host = match listen.ip() {
@@ -115,8 +127,8 @@ mod tests {
     use super::*;
     #[test]
     fn the_notice_names_an_address_that_can_be_typed() {
-        assert!(demo_notice(([0, 0, 0, 0], 80).into(), false).contains("http://127.0.0.1:80 alice"));
-        assert!(demo_notice("[::1]:1993".parse().unwrap(), true).contains("https://[::1]:1993 alice"));
-        assert!(demo_notice(([127, 0, 0, 1], 0).into(), false).contains("http://127.0.0.1:PORT alice"));
+        assert!(demo_notice(Some(([0, 0, 0, 0], 80).into()), false).contains("http://127.0.0.1:80 alice"));
+        assert!(demo_notice("[::1]:1993".parse().ok(), true).contains("https://[::1]:1993 alice"));
+        assert!(demo_notice(Some(([127, 0, 0, 1], 0).into()), false).contains("http://127.0.0.1:PORT alice"));
     }
 }

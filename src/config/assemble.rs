@@ -8,16 +8,10 @@ use super::{
     settings::{self, *},
     signing::{self, PassphraseSource},
     sources::Settings,
-    value::{self, Database, Expected, Storage},
+    value::{self, Database, Expected, Listen, Storage},
 };
 use crate::auth::{api_keys::ApiKeys, foreign::GOOD_SECRET, keys::Keyring};
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU32,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 /// Secrets that stand alone: with them somebody could sign or publish. (`JWT_OLD_KEYS` are several, a passphrase opens
 /// a key or does not.)
@@ -30,6 +24,7 @@ impl Settings {
     pub fn config(&self, demo: bool, passphrase: &mut PassphraseSource<'_>) -> Result<Config, SettingError> {
         let config = Config {
             listen: self.listen()?,
+            socket_mode: self.get(&SOCKET_MODE, value::mode)?,
             listen_given: self.is_given(&LISTEN).then(|| self.name_of(&LISTEN)),
             admin_listen: self.optional(&ADMIN_LISTEN, value::address)?,
             tls: Identity::from_settings(self)?.map(Arc::new),
@@ -87,15 +82,17 @@ impl Settings {
     }
 
     /// Where the doors are. With `LISTEN_ALL` what names no host is every address of the machine.
-    pub fn listen(&self) -> Result<SocketAddr, SettingError> {
+    pub fn listen(&self) -> Result<Vec<Listen>, SettingError> {
         let all = self.get(&LISTEN_ALL, value::switch)?;
-        let no_host =
-            !self.is_given(&LISTEN) || self.text(&LISTEN).is_some_and(|text| text.trim().parse::<u16>().is_ok());
-        let mut address = self.get(&LISTEN, value::address)?;
-        if all && no_host {
-            address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        let mut listen = self.get(&LISTEN, |text| value::listen(text, all))?;
+        if all && !self.is_given(&LISTEN) {
+            for one in &mut listen {
+                if let Listen::Tcp(address) = one {
+                    address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+                }
+            }
         }
-        Ok(address)
+        Ok(listen)
     }
 
     pub fn data_dir(&self) -> Result<PathBuf, SettingError> {
@@ -216,10 +213,10 @@ impl Settings {
                 self.printed(&PING_INTERVAL).unwrap_or_default(),
             )));
         }
-        let listen = self.listen()?;
-        if listen.port() != 0 && self.optional(&ADMIN_LISTEN, value::address)? == Some(listen) {
+        let admin = self.optional(&ADMIN_LISTEN, value::address)?.filter(|admin| admin.port() != 0);
+        if let Some(admin) = admin.filter(|admin| self.listen().is_ok_and(|all| all.contains(&Listen::Tcp(*admin)))) {
             return Err(SettingError(format!(
-                "{} is {listen}, where the doors are; it should be another address or port",
+                "{} is {admin}, where the doors are; it should be another address or port",
                 self.name_of(&ADMIN_LISTEN)
             )));
         }
@@ -311,7 +308,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_protocol() {
         let config = config(&[], false).unwrap();
-        assert_eq!(config.listen.to_string(), "127.0.0.1:1993");
+        assert_eq!(config.listen, [Listen::Tcp(([127, 0, 0, 1], 1993).into())]);
         assert_eq!(config.database, Database::Sqlite("./data/chat.db".into()));
         assert_eq!(config.storage, Storage::Embedded);
         assert_eq!(config.tokens.two_step, Duration::from_secs(900));
@@ -348,7 +345,7 @@ mod tests {
 
     #[test]
     fn what_names_no_host_may_be_every_address() {
-        let listen = |environment: &[(&str, &str)]| config(environment, false).unwrap().listen.to_string();
+        let listen = |environment: &[(&str, &str)]| config(environment, false).unwrap().listen[0].to_string();
         let all = ("LISTEN_ALL", "true");
         assert_eq!(listen(&[all]), "0.0.0.0:1993");
         assert_eq!(listen(&[("PORT", "8080")]), "127.0.0.1:8080");

@@ -77,6 +77,11 @@ impl Identity {
         }
     }
 
+    /// When what is shown now ends.
+    pub fn until(&self) -> Option<SystemTime> {
+        shown(&self.current.read().clone()).map(|shown| shown.until)
+    }
+
     /// One sentence for each reason why clients may refuse what is shown now, or others may use it.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();

@@ -12,6 +12,8 @@ mod misspelt;
 mod mistaken;
 pub mod origin;
 pub mod quantity;
+#[cfg(test)]
+mod round_trip;
 pub mod secret_file;
 pub mod settings;
 pub mod settings_file;
@@ -29,13 +31,16 @@ use certificate::Identity;
 use doors::OpenDoors;
 use ipnet::IpNet;
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use value::{Database, EditWindow, LoginTokenUse, PublicRoomChanges, Storage};
+use value::{Database, EditWindow, Listen, LoginTokenUse, PublicRoomChanges, Storage};
 use webhooks::WebhookSettings;
 
 /// All settings, as the server uses them. Made once, by [`assemble`], from flags, environment and `.env`.
 #[derive(Clone)]
 pub struct Config {
-    pub listen: SocketAddr,
+    /// At least one.
+    pub listen: Vec<Listen>,
+    /// Permissions of the Unix sockets among them.
+    pub socket_mode: u32,
     /// Where `listen` was set, if it was.
     pub listen_given: Option<String>,
     pub admin_listen: Option<SocketAddr>,

@@ -7,7 +7,7 @@ use super::{
     value::{self, Expected, Per},
 };
 use crate::logging;
-use std::{fmt::Write, ops::RangeInclusive, path::Path, time::Duration};
+use std::{collections::HashMap, fmt::Write, ops::RangeInclusive, path::Path, time::Duration};
 
 /// One setting: an environment variable and a flag of the same name.
 #[derive(Debug)]
@@ -26,6 +26,10 @@ pub struct Setting {
 #[derive(Debug)]
 pub enum Form {
     Address,
+    /// Addresses and Unix sockets of the doors.
+    Listen,
+    /// Permissions of a file.
+    Mode,
     Directory,
     /// The path of a file.
     File,
@@ -81,7 +85,8 @@ const MIB: u64 = 1024 * KIB;
 
 settings! {
     CONFIG: Form::File, "/etc/propromo-chat/config.toml", "the settings file (TOML): below flags, environment and `.env`; `propromo-chat config init` writes one; the usual one may be missing";
-    LISTEN or PORT: Form::Address, "127.0.0.1:1993", "address and port of every door; a port alone is on loopback, port 0 picks a free one";
+    LISTEN or PORT: Form::Listen, "127.0.0.1:1993", "address and port of every door, or several with commas; a port alone is on loopback, port 0 picks a free one; `unix:/path` is a Unix socket for a proxy on this machine, whose `X-Forwarded-For` is believed";
+    SOCKET_MODE: Form::Mode, "660", "permissions of the Unix sockets of `LISTEN`: who may write to one can connect";
     LISTEN_ALL: Form::Switch, "false", "whether a port without a host is every IPv4 address instead of loopback, as in the image";
     ADMIN_LISTEN: Form::Address, "", "address for `/metrics`; the health paths `/healthz` and `/readyz` are there and on `LISTEN`";
     TLS_CERT: Form::Pem, "", "speak TLS on `LISTEN`: path of the certificate and its chain (or PEM text), read again on SIGHUP; without it plain HTTP";
@@ -187,6 +192,8 @@ impl Form {
     pub fn check(&self, text: &str) -> Result<(), Expected> {
         match self {
             Form::Address => value::address(text).map(drop),
+            Form::Listen => value::listen(text, false).map(drop),
+            Form::Mode => value::mode(text).map(drop),
             Form::Directory | Form::File | Form::Secret | Form::Pem => Ok(()),
             Form::Database => value::database(text, Path::new("")).map(drop),
             Form::Storage => value::storage(text).map(drop),
@@ -236,7 +243,7 @@ impl Form {
 
     /// Whether its text may be several entries, separated by commas.
     pub fn is_list(&self) -> bool {
-        matches!(self, Form::Origins | Form::Networks | Form::Doors | Form::Words(_))
+        matches!(self, Form::Listen | Form::Origins | Form::Networks | Form::Doors | Form::Words(_))
     }
 
     /// What a text of this form is.
@@ -260,6 +267,8 @@ impl Form {
     fn placeholder(&self) -> &'static str {
         match self {
             Form::Address => "ADDRESS:PORT",
+            Form::Listen => "ADDRESS:PORT|unix:PATH",
+            Form::Mode => "MODE",
             Form::Directory => "DIRECTORY",
             Form::File => "FILE",
             Form::Database | Form::Storage | Form::Endpoint => "URL",
@@ -331,12 +340,24 @@ pub fn arguments() -> impl Iterator<Item = clap::Arg> {
                 .hide(true);
             match setting.form {
                 Form::Switch => arg.num_args(0..=1).default_missing_value("true"),
+                _ if setting.form.is_list() => arg.action(clap::ArgAction::Append),
                 // So that PEM text reaches the check that refuses it without showing it.
                 Form::Pem => arg.allow_hyphen_values(true),
                 _ => arg,
             }
         })
     })
+}
+
+/// The settings among the flags of a command line, by variable. A list may be given in parts.
+pub fn given(matches: &clap::ArgMatches) -> HashMap<String, String> {
+    let variables = ALL.iter().flat_map(|setting| flag_variables(setting));
+    variables
+        .filter_map(|variable| {
+            let parts: Vec<&str> = matches.get_many::<String>(&variable)?.map(String::as_str).collect();
+            Some((variable, parts.join(",")))
+        })
+        .collect()
 }
 
 /// The part of `--help` that explains the settings.
@@ -418,7 +439,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_form_panic(text in "\\PC*") {
             // An address may ask the name service; `value` tests its reader without that.
-            for setting in ALL.iter().filter(|s| !matches!(s.form, Form::Address)) {
+            for setting in ALL.iter().filter(|s| !matches!(s.form, Form::Address | Form::Listen)) {
                 let _ = setting.form.check(&text);
             }
         }

@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_value_of_no_use_is_refused() {
-        for text in ["listen = [\"a\"]", "max_body = 1979-05-27", "listen.port = 1", "trusted_proxies = [1]"] {
+        for text in ["max_head = [\"a\"]", "max_body = 1979-05-27", "listen.port = 1", "trusted_proxies = [1]"] {
             assert!(refused(text).contains(" should be text, a number, true or false"), "{text}: {}", refused(text));
         }
     }

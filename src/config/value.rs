@@ -7,7 +7,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -161,6 +161,66 @@ pub fn switch(text: &str) -> Result<bool, Expected> {
         "false" | "0" | "no" | "off" => Ok(false),
         _ => Err("true or false (also 1, yes, on, 0, no, off)".into()),
     }
+}
+
+/// Where the doors are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    /// The path of a Unix socket, for a proxy on this machine.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Tcp(address) => address.fmt(f),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Addresses and Unix sockets, separated by commas; at least one. `everywhere`: what is a port alone is every IPv4
+/// address.
+pub fn listen(text: &str, everywhere: bool) -> Result<Vec<Listen>, Expected> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let mut all = Vec::new();
+    for entry in entries {
+        let one = match entry.strip_prefix("unix:") {
+            Some(path) if path.len() >= UNIX_PATH || path.contains('\0') || path.is_empty() => {
+                return Err(format!("unix: and the path of a socket, of less than {UNIX_PATH} bytes"));
+            }
+            Some(path) => Listen::Unix(path.into()),
+            None => {
+                let mut address = address(entry)?;
+                if everywhere && entry.parse::<u16>().is_ok() {
+                    address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+                }
+                Listen::Tcp(address)
+            }
+        };
+        let any_port = matches!(one, Listen::Tcp(address) if address.port() == 0);
+        if !any_port && all.contains(&one) {
+            return Err(format!("addresses that differ; {one} stands there twice"));
+        }
+        all.push(one);
+    }
+    if all.is_empty() {
+        Err("an address and port such as 127.0.0.1:1993, or several with commas".into())
+    } else {
+        Ok(all)
+    }
+}
+
+/// As long as the path of a socket may not be (`sockaddr_un`).
+const UNIX_PATH: usize = 108;
+
+/// The permissions of a file, as `chmod` takes them.
+pub fn mode(text: &str) -> Result<u32, Expected> {
+    let text = text.trim();
+    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let mode = octal.then(|| u32::from_str_radix(text, 8).ok()).flatten().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "permissions in octal, such as 660".into())
 }
 
 /// The address that a server binds: `HOST:PORT`, `:PORT` (every IPv4 address) or `PORT` (loopback).
@@ -332,6 +392,35 @@ mod tests {
     }
 
     #[test]
+    fn the_doors_may_have_several_addresses_and_unix_sockets() {
+        let all =
+            |text| listen(text, false).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+        assert_eq!(all("127.0.0.1:1993, [::1]:1993").as_deref(), Ok("127.0.0.1:1993 [::1]:1993"));
+        assert_eq!(all("unix:/run/chat.sock,:80").as_deref(), Ok("unix:/run/chat.sock 0.0.0.0:80"));
+        assert_eq!(all("127.0.0.1:0,127.0.0.1:0").as_deref(), Ok("127.0.0.1:0 127.0.0.1:0"));
+        assert_eq!(listen("8080,[::1]:1", true).unwrap()[0], Listen::Tcp(([0, 0, 0, 0], 8080).into()));
+        for text in [
+            "",
+            ",",
+            "unix:",
+            "127.0.0.1:1,x",
+            "[::1]:1,[::1]:1",
+            "unix:a,unix:a",
+            &format!("unix:/{}", "x".repeat(107)),
+        ] {
+            assert!(all(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mode_is_octal() {
+        assert_eq!((mode("660"), mode("0600")), (Ok(0o660), Ok(0o600)));
+        for text in ["", "8", "66", "888", "1777", "rw-rw----", "+660"] {
+            assert!(mode(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_number_outside_its_range_is_refused() {
         assert_eq!(number("10", 1..=10), Ok(10));
         for text in ["0", "11", "-1", "+1", "1.5", "1e3", "ten", "99999999999999999999999"] {
@@ -421,6 +510,8 @@ mod tests {
             let _ = offline(&text);
             let _ = number(&text, 0..=u64::MAX);
             let _ = rate(&text, Per::Second);
+            let _ = mode(&text);
+            let _ = listen(&format!("unix:{text}"), false);
             let _ = networks(&text);
             let _ = database(&text, Path::new("data"));
             let _ = storage(&text);

@@ -56,6 +56,10 @@ pub struct Metrics {
     pub http_workers_busy: Gauge,
     /// Bytes of large answers that are being sent, equal ones once.
     pub answers: Gauge,
+    /// Bytes that are left on the disk of `DATA_DIR`.
+    pub disk_free: Gauge,
+    /// When the certificate ends, in seconds since 1970; 0 without TLS.
+    pub certificate_end: Gauge,
     /// How long spending a token takes.
     pub spend: Histogram,
     pub webhooks: WebhookMetrics,
@@ -111,6 +115,8 @@ impl Metrics {
             http_workers: Gauge::default(),
             http_workers_busy: Gauge::default(),
             answers: Gauge::default(),
+            disk_free: Gauge::default(),
+            certificate_end: Gauge::default(),
             spend: Histogram::default(),
             webhooks: WebhookMetrics::default(),
             connections: Family::default(),
@@ -173,6 +179,10 @@ impl Metrics {
         registry.register_with_unit("journal_apply", help, Unit::Seconds, apply.clone());
         registry.register_with_unit("spend", "Spending a token", Unit::Seconds, self.spend.clone());
         self.webhooks.register(registry);
+        let help = "What is left on the disk of DATA_DIR";
+        registry.register_with_unit("disk_free", help, Unit::Bytes, self.disk_free.clone());
+        let help = "When the certificate ends, since 1970 (0: no TLS)";
+        registry.register_with_unit("certificate_end", help, Unit::Seconds, self.certificate_end.clone());
         registry.register("refusals", "Requests and handshakes refused, by reason", self.refusals.clone());
         let help = "Refusals that have no line of their own in the log, but are in one with a count";
         registry.register("refusals_summed", help, self.refusals_summed.clone());

@@ -1,6 +1,6 @@
 //! The accept loop: counts connections, hands each to a thread, and goes on whatever the system runs out of.
 
-use super::{shutdown::StopSignal, threads::Threads, turned_away::TurnedAway};
+use super::{listen::Listener, shutdown::StopSignal, threads::Threads, turned_away::TurnedAway};
 use crate::{
     door::session::Rest,
     limits::places::{AddressPlace, AddressPlaces},
@@ -16,7 +16,7 @@ use rustix::{
 use std::{
     fs::File,
     io,
-    net::{IpAddr, TcpListener, TcpStream},
+    net::{IpAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -31,7 +31,7 @@ const LOG_AGAIN: Duration = Duration::from_secs(60);
 
 /// Accepts connections on some listeners.
 pub struct Acceptor {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     max_connections: usize,
     connections: Arc<AtomicUsize>,
     /// Those of one address, and whose addresses are not their clients'.
@@ -69,7 +69,7 @@ impl Acceptor {
     /// Serves at most `max_connections` at a time; more are turned away. The rest that `serve` may leave is done on
     /// another thread, which counts as the same connection.
     pub fn new(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<impl Into<Listener>>,
         max_connections: usize,
         turned_away: TurnedAway,
         serve: impl Fn(TcpStream, IpAddr) -> Option<Rest> + Send + Sync + 'static,
@@ -84,7 +84,8 @@ impl Acceptor {
             }
         };
         // A connection that is gone again between poll and accept must not block the loop.
-        listeners.iter().try_for_each(|listener| listener.set_nonblocking(true))?;
+        let listeners: Vec<Listener> = listeners.into_iter().map(Into::into).collect();
+        listeners.iter().try_for_each(Listener::set_nonblocking)?;
         Ok(Acceptor {
             listeners,
             max_connections,
@@ -149,7 +150,7 @@ impl Acceptor {
 
     fn wait(&self, stop: &StopSignal, wait: Option<Duration>) -> Result<Event, Errno> {
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
-        fds.extend(self.listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
+        fds.extend(self.listeners.iter().map(|listener| listener.poll(PollFlags::IN)));
         // A wait that is too long for a Timespec is as good as none.
         let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
         match poll(&mut fds, wait.as_ref()) {
@@ -164,7 +165,7 @@ impl Acceptor {
 
     fn accept(&mut self, listener: usize, stop: &StopSignal) {
         match self.listeners[listener].accept() {
-            Ok((stream, peer)) => self.hand_over(stream, peer.ip()),
+            Ok((stream, peer)) => self.hand_over(stream, peer),
             Err(error) => match Errno::from_io_error(&error) {
                 // The client has gone, or another error of that one connection (accept(2)).
                 Some(
@@ -291,7 +292,7 @@ mod tests {
     use crossbeam_channel::{Sender, bounded};
     use std::{
         io::{Read, Write},
-        net::{Ipv4Addr, SocketAddr},
+        net::{Ipv4Addr, SocketAddr, TcpListener},
         process::Command,
         thread,
     };

@@ -16,6 +16,7 @@ pub mod pace;
 pub mod reader;
 pub mod reload;
 pub mod shutdown;
+mod surroundings;
 #[cfg(test)]
 mod test_support;
 pub mod threads;
@@ -41,13 +42,12 @@ use crate::{
 };
 use accept::Acceptor;
 use connection::Service;
-use listen::Listeners;
+use listen::{Address, Listener, Listeners, UNIX_PEER};
 use reload::{Reload, Sources};
 use sd_notify::NotifyState;
 use shutdown::{StopSignal, Stopper};
 use std::{
     io::{self, Write},
-    net::{SocketAddr, TcpListener},
     sync::Arc,
 };
 use tls::Tls;
@@ -63,7 +63,7 @@ const ADMIN_POOL_SIZE: usize = 2;
 pub struct Server {
     chat: Arc<Chat>,
     /// At least one.
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
     main: Listening,
     admin: Option<Listening>,
     tls: Option<Arc<Tls>>,
@@ -87,8 +87,10 @@ impl Server {
         let need = Need::of_connections(config.tls.is_some());
         let max_connections = ceilings::affordable(config.limits.max_connections, need);
         // Before the stores: that the port is in use is what goes wrong most often.
-        let listeners = Listeners::open(config.listen, config.admin_listen)?;
-        let addresses = listeners.main.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
+        let listeners = Listeners::open(&config.listen, config.socket_mode, config.admin_listen)?;
+        let encrypted = config.tls.is_some();
+        let addresses =
+            listeners.main.iter().map(|listener| listener.address(encrypted)).collect::<Result<Vec<_>, _>>();
         let addresses = addresses.map_err(failed("learn the address that is listened on"))?;
         if let Some(setting) = config.listen_given.as_deref().filter(|_| listeners.inherited) {
             tracing::warn!("{setting} changes nothing: systemd has opened the socket; change its socket unit");
@@ -137,8 +139,9 @@ impl Server {
             metrics.http_workers_busy.set(busy as i64);
             metrics.answers.set(service.answers() as i64);
         });
+        surroundings::watch(&chat);
         let admin = listeners.admin.map(|listener| {
-            if let Ok(address) = listener.local_addr() {
+            if let Ok(Address::Tcp(address, _)) = listener.address(false) {
                 tracing::info!(%address, "metrics and health are served");
             }
             let handler = {
@@ -171,9 +174,8 @@ impl Server {
 
         // A script may have closed our standard output; that is no reason not to serve.
         let mut stdout = io::stdout().lock();
-        let scheme = if tls.is_some() { "https" } else { "http" };
         for address in addresses {
-            let _ = writeln!(stdout, "listening on {scheme}://{address}").and_then(|()| stdout.flush());
+            let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
         }
         drop(stdout);
         tell_systemd(&[NotifyState::Ready]);
@@ -211,7 +213,7 @@ struct Answering {
 impl Listening {
     fn new(
         chat: &Chat,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         tls: Option<Arc<Tls>>,
         capacity: Capacity,
         answering: Answering,
@@ -219,7 +221,10 @@ impl Listening {
         let Answering { handler, upgrades, intake } = answering;
         let gateway = Gateway::start(capacity.requests, handler)
             .map_err(failed("start the inner HTTP server (its socket goes to TMPDIR, which must be writable)"))?;
-        let (limits, trusted) = (chat.config.limits.clone(), chat.config.trusted_proxies.clone());
+        let (limits, mut trusted) = (chat.config.limits.clone(), chat.config.trusted_proxies.clone());
+        if listeners.iter().any(Listener::is_unix) {
+            trusted.push(UNIX_PEER.into());
+        }
         let by_address = AddressPlaces::new(capacity.by_address);
         let (proxies, at_proxies) = (trusted.clone(), by_address.clone());
         let service = Service::new(limits, trusted, gateway, upgrades, chat.metrics.clone(), at_proxies);

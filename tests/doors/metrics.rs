@@ -8,9 +8,11 @@ use std::{
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::{SystemTime, UNIX_EPOCH},
 };
 use support::{
     ALICE, BOB, CAROL, Client, Connection, DEMO, Server, documents::document, eventually, http::get, repository,
+    tls::Certified,
 };
 use tungstenite::Message;
 
@@ -173,6 +175,30 @@ fn the_metrics_are_those_of_what_was_done() {
     assert!(page.value("process_open_fds") > clients.len() as f64);
     assert!(page.value("process_resident_memory_bytes") > 1e6);
     assert_eq!(page.value(concat!("propromo_chat_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}")), 1.0);
+}
+
+#[test]
+fn the_room_on_the_disk_and_the_end_of_the_certificate_are_shown() {
+    let plain = Page::of(&server());
+    assert!(plain.value("propromo_chat_disk_free_bytes") > 0.0);
+    assert!(plain.value("propromo_chat_certificate_end_seconds").abs() < 0.5, "there is none");
+    let setup = Server::with().env("ADMIN_LISTEN", "127.0.0.1:0");
+    let certified = Certified::make(&setup.path(""), "server");
+    let server = setup.env("TLS_CERT", &certified.certificate).env("TLS_KEY", &certified.key).start();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64();
+    let left = Page::of(&server).value("propromo_chat_certificate_end_seconds") - now;
+    let output = Command::new("openssl")
+        .args(["x509", "-noout", "-checkend", &format!("{:.0}", left - 60.0), "-in"])
+        .arg(&certified.certificate)
+        .output()
+        .expect("openssl");
+    assert!(left > 0.0 && output.status.success(), "it ends earlier than in {left} s");
+    let output = Command::new("openssl")
+        .args(["x509", "-noout", "-checkend", &format!("{:.0}", left + 60.0), "-in"])
+        .arg(&certified.certificate)
+        .output()
+        .expect("openssl");
+    assert_eq!(output.status.code(), Some(1), "it ends later than in {left} s");
 }
 
 #[test]

@@ -280,6 +280,34 @@ fn check_names_every_setting_that_is_wrong_and_what_it_should_be() {
 }
 
 #[test]
+fn the_server_listens_on_several_addresses_and_a_socket() {
+    let setup = Server::with().file("leftover", "");
+    let socket = setup.path("chat.sock");
+    // Left behind, as by a server that was killed.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    let listen = format!("127.0.0.1:0,unix:{}", socket.display());
+    let server = setup.without("LISTEN").flag("--listen", &listen).flag("--listen", "127.0.0.2:0").start();
+    let lines: Vec<String> =
+        server.output().lines().filter_map(|line| line.strip_prefix("listening on ")).map(str::to_owned).collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[0].starts_with("http://127.0.0.1:") && lines[2].starts_with("http://127.0.0.2:"), "{lines:?}");
+    assert_eq!(lines[1], format!("unix:{}", socket.display()));
+    let second = lines[2].trim_start_matches("http://").parse().expect("an address");
+    for address in [server.address, second] {
+        assert_eq!(
+            support::Connection::open(address).send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").response().status,
+            200
+        );
+    }
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&socket).expect("the socket").permissions());
+    assert_eq!(mode & 0o777, 0o660);
+    // A second server is told what is wrong.
+    let output = Server::with().env("LISTEN", format!("unix:{}", socket.display())).run(&["serve"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another program listens there"), "{output:?}");
+}
+
+#[test]
 fn times_and_sizes_have_units_and_check_shows_the_best() {
     let setup = Server::with().env("TOKEN_TTL", "5400").env("MAX_BODY", "1KiB").env("PONG_TIMEOUT", "30500ms");
     let (said, code) = checked(&setup);

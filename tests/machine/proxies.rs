@@ -31,6 +31,14 @@ enum Kind {
     Haproxy,
 }
 
+/// How a proxy reaches the server.
+#[derive(Clone, Copy, PartialEq)]
+enum Through {
+    Tcp,
+    /// A Unix socket, beside the server's address.
+    Socket,
+}
+
 /// A server, and a proxy in front of it.
 struct Proxied {
     server: Server,
@@ -55,12 +63,30 @@ impl Proxied {
 
     #[track_caller]
     fn with(kind: Kind, settings: impl FnOnce(Setup) -> Setup) -> Proxied {
-        let server = settings(Server::with().env("TRUSTED_PROXIES", "127.0.0.1,::1")).start();
+        Proxied::through(Through::Tcp, kind, settings)
+    }
+
+    #[track_caller]
+    fn through(through: Through, kind: Kind, settings: impl FnOnce(Setup) -> Setup) -> Proxied {
+        let setup = Server::with();
+        let socket = setup.path("chat.sock");
+        let server = settings(match through {
+            Through::Tcp => setup.env("TRUSTED_PROXIES", "127.0.0.1,::1"),
+            // Who comes through the socket is believed without being named.
+            Through::Socket => setup.env("LISTEN", format!("127.0.0.1:0,unix:{}", socket.display())),
+        });
+        let server = server.start();
         let dir = server.setup().path("proxy");
         fs::create_dir(&dir).expect("a directory");
         let certified = Certified::make(&dir, "server");
         let address = free_address();
-        configure(kind, &dir, &certified, address, server.address);
+        let backend = match (through, kind) {
+            (Through::Tcp, _) => server.address.to_string(),
+            (Through::Socket, Kind::Nginx) => format!("unix:{}", socket.display()),
+            (Through::Socket, Kind::Caddy) => format!("unix/{}", socket.display()),
+            (Through::Socket, Kind::Haproxy) => format!("unix@{}", socket.display()),
+        };
+        configure(kind, &dir, &certified, address, &backend);
         let proxy = Proxy::start(kind, &dir, address);
         shown_soon(address, &certified);
         Proxied { trusted: certified.trusted(), server, proxy, certified }
@@ -147,7 +173,7 @@ impl Drop for Proxy {
 
 /// Writes the example into `dir`, with what differs here replaced.
 #[track_caller]
-fn configure(kind: Kind, dir: &Path, certified: &Certified, proxy: SocketAddr, server: SocketAddr) {
+fn configure(kind: Kind, dir: &Path, certified: &Certified, proxy: SocketAddr, server: &str) {
     let (certificate, key) = (certified.certificate.display(), certified.key.display());
     match kind {
         Kind::Nginx => {
@@ -176,8 +202,7 @@ fn configure(kind: Kind, dir: &Path, certified: &Certified, proxy: SocketAddr, s
         }
         Kind::Caddy => {
             let site = format!(":{} {{\n\tbind 127.0.0.1\n\ttls {certificate} {key}", proxy.port());
-            let config =
-                replaced("Caddyfile", &[("chat.example.org {", &site), ("127.0.0.1:1993", &server.to_string())]);
+            let config = replaced("Caddyfile", &[("chat.example.org {", &site), ("127.0.0.1:1993", server)]);
             // No port but its own: neither for administration nor to send browsers on.
             let config = format!("{{\n\tadmin off\n\tauto_https disable_redirects\n}}\n{config}");
             fs::write(dir.join("Caddyfile"), config).expect("the configuration");
@@ -239,7 +264,27 @@ fn plain_requests_and_upgrades_share_connections(kind: Kind) {
 }
 
 fn the_clients_address_counts_and_can_not_be_forged(kind: Kind) {
-    let proxied = Proxied::with(kind, |setup| setup.env("LOGIN_RATE", "2"));
+    forged_addresses_change_nothing(Through::Tcp, kind);
+}
+
+fn a_unix_socket_does_what_an_address_does(kind: Kind) {
+    let proxied = forged_addresses_change_nothing(Through::Socket, kind);
+    let tunnel = proxied.tunnel_from([127, 0, 0, 4]);
+    let (mut alice, mut bob) = (join(&tunnel, ALICE), join(&tunnel, BOB));
+    let said = alice.say_and_hear("through the socket");
+    assert_eq!(bob.hear_message(), said);
+    let answer = Connection::open(tunnel.address).send(get("/healthz", &[])).response();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // At the end the socket goes, too.
+    let (socket, mut server) = (proxied.server.setup().path("chat.sock"), proxied.server);
+    assert!(socket.exists());
+    assert!(server.terminate().success());
+    assert!(!socket.exists());
+    assert_eq!(alice.close_code(), Some(1001));
+}
+
+fn forged_addresses_change_nothing(through: Through, kind: Kind) -> Proxied {
+    let proxied = Proxied::through(through, kind, |setup| setup.env("LOGIN_RATE", "2"));
     let (one, other) = (proxied.tunnel_from([127, 0, 0, 2]), proxied.tunnel_from([127, 0, 0, 3]));
     let attempt = |tunnel: &Tunnel, name: &str, forged: &str| {
         let body = json!({"email": format!("{name}@propromo.example"), "password": "wrong"}).to_string();
@@ -251,6 +296,7 @@ fn the_clients_address_counts_and_can_not_be_forged(kind: Kind) {
     assert_eq!(attempt(&other, "d", "127.0.0.2"), 401);
     proxied.server.logs(&["rate_limited", "127.0.0.2"]);
     assert!(!proxied.server.log().contains("203.0.113"));
+    proxied
 }
 
 fn a_large_history_arrives_whole(kind: Kind) {
@@ -324,6 +370,7 @@ macro_rules! behind {
                 a_body_that_is_too_large_is_refused
                 a_proxy_that_is_restarted_is_served_again
                 a_server_that_is_restarted_is_found_again
+                a_unix_socket_does_what_an_address_does
             );
         })*
     };
