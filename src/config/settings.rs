@@ -162,7 +162,7 @@ settings! {
     RECHECK_INTERVAL: Form::Seconds(1..=86_400), "30m", "how often is looked whether those who are connected still have access; `account revoke` has it done at once";
     SHUTDOWN_SPREAD: Form::Wait(0..=60_000), "5s", "time over which sockets are closed at the end, at most, so that clients don't come back in one instant";
     DURABILITY: Form::Word(value::DURABILITY), "process", "what an echo promises in the embedded store: `process` survives a crash of the server, `power` also a power failure";
-    JOURNAL_MAX: Form::Bytes(MIB..=1024 * MIB), "67108864", "messages in the journal of the embedded store that may wait for its tables, as bytes of memory; senders beyond that wait";
+    JOURNAL_MAX: Form::Bytes(MIB..=1024 * MIB), "64MiB", "messages in the journal of the embedded store that may wait for its tables, as bytes of memory; senders beyond that wait";
     LOG_LEVEL: Form::LogFilter, "info", "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,propromo_chat::door=debug`";
     LOG_REFUSALS: Form::Count(0..=1_000_000), "10", "refusals of one reason and one address (IPv6: a /64) that have a line each a minute, as far as there are at most 1,000 in all; the others are in one line with their count (0: each has its own)";
     LOG_FORMAT: Form::Word(logging::FORMATS), "text", "`text` or `json`, on standard error";
