@@ -19,7 +19,7 @@ use crate::{
     metrics::{Metrics, histogram::Histogram},
     recheck::Recheck,
     refusal::Refusal,
-    room::{Rooms, history_age::HistoryAge, names::Names},
+    room::{Rooms, history_age::HistoryAge, names::Names, read_marks::ReadMarks},
     socket::{memory, sessions::Sessions},
     start_error::StartError,
     store::{
@@ -30,12 +30,13 @@ use crate::{
         names::SharedNames,
         outbox::Outbox,
         postgres::{self, Postgres},
+        reads::Reads,
         redis::{RedisStores, address::Deployment},
         search::{LookingThrough, Search},
         sessions::Sessions as AccountSessions,
         sqlite::{
             Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir,
-            log::LogOptions, outbox::SqliteOutbox, sessions::SqliteSessions,
+            log::LogOptions, outbox::SqliteOutbox, reads::SqliteReads, sessions::SqliteSessions,
         },
     },
 };
@@ -57,6 +58,8 @@ pub struct Chat {
     pub chat_rooms: Arc<dyn ChatRooms>,
     /// Browsers that stay logged in.
     pub account_sessions: Arc<dyn AccountSessions>,
+    /// How far people have read.
+    pub read_marks: ReadMarks,
     pub names: Names,
     pub rooms: Rooms,
     pub sessions: Sessions,
@@ -103,6 +106,9 @@ impl Chat {
         )?;
         let (dropped, told) = (&sessions.flusher().dropped, config.refusals_told);
         let metrics = Arc::new(Metrics::new(rooms.metrics(), dropped, &apply_times, told));
+        let (feed, most) = (stores.log.feed(), config.read_marks);
+        let read_marks = ReadMarks::start(stores.of_accounts.reads.clone(), feed, most, metrics.read_marks.clone())
+            .map_err(threads)?;
         let chat = Arc::new(Chat {
             rooms,
             sessions,
@@ -124,6 +130,7 @@ impl Chat {
             accounts: stores.of_accounts.accounts,
             chat_rooms: stores.of_accounts.chat_rooms,
             account_sessions: stores.of_accounts.sessions,
+            read_marks,
             ledger: stores.ledger,
             log: stores.log,
             search: stores.search,
@@ -140,6 +147,12 @@ impl Chat {
         chat.rooms.on_disconnect(move |account| {
             if let Some(chat) = here.upgrade() {
                 chat.recheck.disconnect(UserId(account));
+            }
+        });
+        let here = Arc::downgrade(&chat);
+        chat.rooms.on_read(move |account, room, id| {
+            if let Some(chat) = here.upgrade() {
+                chat.read_marks.heard(UserId(account), room, id);
             }
         });
         let looked_at = Arc::downgrade(&chat);
@@ -173,13 +186,14 @@ struct AccountStores {
     accounts: Arc<dyn Accounts>,
     chat_rooms: Arc<dyn ChatRooms>,
     sessions: Arc<dyn AccountSessions>,
+    reads: Arc<dyn Reads>,
     /// To PostgreSQL, how many there are now.
     connections: Option<Box<dyn Fn() -> u32 + Send + Sync>>,
 }
 
 impl From<Postgres> for AccountStores {
-    fn from(Postgres { accounts, chat_rooms, sessions, connections }: Postgres) -> AccountStores {
-        AccountStores { accounts, chat_rooms, sessions, connections: Some(connections) }
+    fn from(Postgres { accounts, chat_rooms, sessions, reads, connections }: Postgres) -> AccountStores {
+        AccountStores { accounts, chat_rooms, sessions, reads, connections: Some(connections) }
     }
 }
 
@@ -188,6 +202,7 @@ impl From<SqliteAccounts> for AccountStores {
         AccountStores {
             chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
             sessions: Arc::new(SqliteSessions::beside(&accounts)),
+            reads: Arc::new(SqliteReads::beside(&accounts)),
             accounts: Arc::new(accounts),
             connections: None,
         }
@@ -221,9 +236,9 @@ impl Stores {
                     SqliteOutbox::open(&file, embedded.log.clone()).map(|outbox| Arc::new(outbox) as Arc<dyn Outbox>)
                 });
                 let outbox = outbox.transpose().map_err(StartError::new)?;
-                let Embedded { accounts, chat_rooms, sessions, log, ledger, search, data_dir } = embedded;
+                let Embedded { accounts, chat_rooms, sessions, reads, log, ledger, search, data_dir } = embedded;
                 let of_accounts =
-                    postgres.unwrap_or(AccountStores { accounts, chat_rooms, sessions, connections: None });
+                    postgres.unwrap_or(AccountStores { accounts, chat_rooms, sessions, reads, connections: None });
                 Ok(Stores { of_accounts, ledger, log, search, outbox, names: None, data_dir: Some(data_dir) })
             }
             Storage::Redis(url) => {

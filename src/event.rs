@@ -1,5 +1,6 @@
 //! What happens in a room besides messages.
 
+use crate::message::{MessageId, RoomName};
 use std::sync::Arc;
 
 /// What happens in a room besides messages; never stored.
@@ -25,6 +26,12 @@ pub enum Event {
     /// All that this account has open is to be closed, in whichever room. Only other nodes are told so.
     Disconnect {
         account: i64,
+    },
+    /// An account has read a room up to this message. Only other nodes are told so.
+    Read {
+        account: i64,
+        room: RoomName,
+        id: MessageId,
     },
     /// So many users are in the room now: said instead of who has come and gone where that is many. Each node finds it
     /// out by itself.

@@ -123,7 +123,7 @@ struct LoggedIn<'a> {
 
 /// A chat, as the Propromo apps list it.
 #[derive(Serialize)]
-struct Listed<'a> {
+pub(super) struct Listed<'a> {
     monitor_hash: &'a str,
     organization_name: Option<&'a str>,
     #[serde(rename = "type")]

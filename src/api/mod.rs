@@ -15,6 +15,7 @@ pub mod hooks;
 pub mod idle_rooms;
 pub mod login;
 pub mod room_end;
+pub mod rooms;
 pub mod route;
 pub mod router;
 pub mod session;

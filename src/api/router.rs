@@ -3,7 +3,7 @@
 //! A group of endpoints is one file with an `ENDPOINTS` table; to add one, name it in [`PUBLIC`].
 
 use super::{
-    chats, chats_page, cors, health, home, hooks, login,
+    chats, chats_page, cors, health, home, hooks, login, rooms,
     route::{Endpoints, Params, Route},
     session, small_page, stream, ticket, v1,
 };
@@ -20,7 +20,7 @@ use crate::{
 use std::{sync::Arc, time::Instant};
 
 /// What is served on `LISTEN`.
-const PUBLIC: &[&Endpoints] = &[&home::ENDPOINTS, &health::ENDPOINTS];
+const PUBLIC: &[&Endpoints] = &[&home::ENDPOINTS, &rooms::ENDPOINTS, &health::ENDPOINTS];
 /// What is there as well while its door is open.
 const OF_DOORS: &[(DoorName, &Endpoints)] = &[
     (DoorName::Propromo, &login::ENDPOINTS),

@@ -41,6 +41,7 @@ impl Settings {
             tokens: self.token_lives()?,
             sessions: self.sessions()?,
             history_on_join: self.size(&HISTORY_ON_JOIN)?,
+            read_marks: self.size(&READ_MARKS)?,
             history_max: Some(self.number(&HISTORY_MAX)?).filter(|&kept| kept > 0),
             history_max_age: Some(self.number(&HISTORY_MAX_AGE)?)
                 .filter(|&days| days > 0)

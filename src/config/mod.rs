@@ -65,6 +65,8 @@ pub struct Config {
     pub history_max: Option<u64>,
     /// How old messages get; `None`: as old as they like.
     pub history_max_age: Option<Duration>,
+    /// Rooms of an account of which is kept how far it has read them.
+    pub read_marks: usize,
     /// How far clocks may be apart.
     pub clock_leeway: Duration,
     /// How long a message may be edited by who said it.

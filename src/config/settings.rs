@@ -114,6 +114,7 @@ settings! {
     HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to whoever joins a room";
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
     HISTORY_MAX_AGE: Form::Count(0..=36_500), "0", "days after which messages are deleted, everywhere and within an hour (0: never)";
+    READ_MARKS: Form::Count(1..=100_000), "1000", "rooms of one account of which is kept how far it has read them; those read longest ago give way";
     EDIT_WINDOW: Form::Window, "0", "how long a message may be edited by who said it (0: for ever, -1: never)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
     ANONYMOUS_RATE: Form::Rate(Per::Second), "50/s", "what the people of one address (IPv6: a /64) say at the rooms door, where nobody has an account: messages, one of more than 1 KiB counting for each that it has begun; in bursts of five times that (0: no limit)";

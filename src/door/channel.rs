@@ -23,7 +23,7 @@ use crate::{
     message::{Draft, Message, MessageId, RoomName},
     recheck::{Access, CheckNumber, Pass},
     refusal::{Reason, Refusal},
-    room::member::Member,
+    room::{member::Member, read_marks::Listening},
     socket::{close::Close, frame, memory},
     store::{
         accounts::{Entrant, UserId},
@@ -179,6 +179,8 @@ enum Stage {
     In {
         member: Arc<Member>,
         rights: Arc<LiveRights>,
+        account: UserId,
+        _listening: Listening,
         _pass: Pass,
     },
     Out,
@@ -209,8 +211,8 @@ impl Conversation for ChannelConversation {
 
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
         match &self.stage {
-            Stage::In { member, rights, .. } => {
-                self.talk(link, member, rights, text);
+            Stage::In { member, rights, account, .. } => {
+                self.talk(link, member, rights, *account, text);
                 Ok(())
             }
             Stage::Stranger { .. } => self.identify(link, None, text),
@@ -273,11 +275,13 @@ impl ChannelConversation {
         let rights = LiveRights::of(*rights);
         let access =
             Access::Account { user: *account, epoch: epoch.clone(), room: room.clone(), rights: rights.clone() };
-        self.stage = Stage::In { member, rights, _pass: link.recheck(*check, access) };
+        let account = *account;
+        let _listening = link.chat.read_marks.listen(account, room.clone(), &link.outbound, channel_frame::read);
+        self.stage = Stage::In { member, rights, account, _listening, _pass: link.recheck(*check, access) };
         Ok(())
     }
 
-    fn talk(&self, link: &Link, member: &Arc<Member>, rights: &LiveRights, text: &str) {
+    fn talk(&self, link: &Link, member: &Arc<Member>, rights: &LiveRights, account: UserId, text: &str) {
         let asked = Asked::parse(text);
         if let Ok(asked) = &asked
             && asked.is_heard_by_others()
@@ -296,6 +300,7 @@ impl ChannelConversation {
             Ok(Asked::Mute(asked)) => asked.obey(link, member, rights.is_moderator()),
             Ok(Asked::History { before, limit }) => history(link, member, before, limit),
             Ok(Asked::Search(asked)) => asked.answer(link, &member.room.name),
+            Ok(Asked::Read { id }) => read(link, member, account, id),
             Ok(Asked::Typing) => {
                 let event = Event::Typing { user: member.user.clone() };
                 link.chat.rooms.announce(&member.room, event, Some(member.id()));
@@ -339,6 +344,17 @@ fn change(link: &Link, member: &Arc<Member>, rights: &LiveRights, AskedChange { 
     };
     let (room, by) = (member.room.name.clone(), member.user.clone());
     link.chat.rooms.post(member, NewChange { room, of, by, kind, reach, reference });
+}
+
+/// Keeps that an account has read the room up to a message of it.
+fn read(link: &Link, member: &Member, account: UserId, id: MessageId) {
+    let room = &member.room.name;
+    let (code, sentence) = match link.chat.log.message(room, id) {
+        Ok(Some(_)) if link.chat.read_marks.mark(account, room, id, link.outbound.id()) => return,
+        Ok(None) => ("no_such_message", "There is no message of this id in this room (any more)."),
+        Ok(Some(_)) | Err(_) => ("unavailable", "How far you have read can't be kept at the moment; say it again."),
+    };
+    link.say(&channel_frame::error(code, sentence, None));
 }
 
 /// A page of history, oldest first; `more` says whether older messages are kept.

@@ -32,6 +32,7 @@ pub enum Asked {
     Mute(AskedMute),
     Search(AskedSearch),
     History { before: Option<MessageId>, limit: usize },
+    Read { id: MessageId },
     Typing,
     Presence,
     Echo { text: String },
@@ -59,6 +60,7 @@ impl Asked {
             Asked::Mute(_)
             | Asked::Search(_)
             | Asked::History { .. }
+            | Asked::Read { .. }
             | Asked::Presence
             | Asked::Echo { .. }
             | Asked::Ping => false,
@@ -73,6 +75,7 @@ impl Asked {
             Asked::Mute(mute) => mute.reference.as_deref(),
             Asked::Search(_)
             | Asked::History { .. }
+            | Asked::Read { .. }
             | Asked::Typing
             | Asked::Presence
             | Asked::Echo { .. }
@@ -89,6 +92,7 @@ impl Asked {
             }),
             Some("history") => Ok(Asked::History { before: id(object, "before")?, limit: limit(object)? }),
             Some("search") => AskedSearch::of(object, limit(object)?).map(Asked::Search),
+            Some("read") => Ok(Asked::Read { id: id(object, "id")?.ok_or(bad("`id` must be the id of a message."))? }),
             Some("typing") => Ok(Asked::Typing),
             Some("presence") => Ok(Asked::Presence),
             Some("echo") => {
@@ -137,6 +141,11 @@ fn limit(object: &Map<String, Value>) -> Result<usize, FrameError> {
 pub fn presence(users: &[Arc<str>]) -> String {
     let users: Vec<&str> = users.iter().map(|user| &**user).collect();
     serde_json::json!({ "type": "presence", "users": users }).to_string()
+}
+
+/// `read {room, id}`.
+pub fn read(room: &RoomName, id: MessageId) -> String {
+    serde_json::json!({ "type": "read", "room": room.local(), "id": id.to_string() }).to_string()
 }
 
 /// `history {messages, more}`.
@@ -221,7 +230,7 @@ impl Encoder for ChannelEncoder {
                 out.extend_from_slice(format!(r#"{{"type":"members","count":{users}}}"#).as_bytes());
                 return;
             }
-            Event::Disconnect { .. } | Event::Shut { .. } => return,
+            Event::Disconnect { .. } | Event::Read { .. } | Event::Shut { .. } => return,
         };
         out.extend_from_slice(br#"{"type":""#);
         out.extend_from_slice(kind.as_bytes());

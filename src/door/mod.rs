@@ -16,6 +16,7 @@ pub mod handshake;
 pub mod join;
 pub mod json;
 pub mod json_input;
+pub mod mentions;
 pub mod presented;
 pub mod propromo;
 pub mod session;

@@ -69,6 +69,8 @@ pub struct Metrics {
     refusals: Family<Labels<1>, Counter>,
     logins: Family<Labels<1>, Counter>,
     sessions: Family<Labels<1>, Counter>,
+    /// Read marks that moved forward.
+    pub read_marks: Counter,
     requests: Family<Labels<2>, Counter>,
     request_times: Family<Labels<1>, Histogram>,
     looks: Mutex<Vec<Look>>,
@@ -125,6 +127,7 @@ impl Metrics {
             refusals: Family::default(),
             logins: Family::default(),
             sessions: Family::default(),
+            read_marks: Counter::default(),
             requests: Family::default(),
             request_times: Family::default(),
             looks: Mutex::default(),
@@ -187,6 +190,7 @@ impl Metrics {
         let help = "Refusals that have no line of their own in the log, but are in one with a count";
         registry.register("refusals_summed", help, self.refusals_summed.clone());
         registry.register("logins", "Logins with email and password, by result", self.logins.clone());
+        registry.register("read_marks", "Read marks that moved forward", self.read_marks.clone());
         registry.register("sessions", "Sessions of browsers, by what became of them", self.sessions.clone());
         registry.register("http_requests", "Plain requests answered, by endpoint and status", self.requests.clone());
         let help = "Answering a plain request, by endpoint";

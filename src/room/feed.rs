@@ -43,6 +43,7 @@ pub(super) struct FeedThread {
     pub stopping: Arc<AtomicBool>,
     pub shut: Arc<OnceLock<Shut>>,
     pub disconnect: Arc<OnceLock<Disconnect>>,
+    pub read: Arc<OnceLock<Read>>,
     pub witness: Witnessed,
 }
 
@@ -51,6 +52,9 @@ pub(super) type Shut = Box<dyn Fn(&RoomName, bool) + Send + Sync>;
 
 /// Closes all that an account has open on this node.
 pub(super) type Disconnect = Box<dyn Fn(i64) + Send + Sync>;
+
+/// Tells an account's sockets on this node how far it has read a room elsewhere.
+pub(super) type Read = Box<dyn Fn(i64, &RoomName, MessageId) + Send + Sync>;
 
 /// What is left to look for.
 struct Look {
@@ -97,6 +101,11 @@ impl FeedThread {
             Heard::Event { event: Event::Disconnect { account }, .. } => {
                 if let Some(disconnect) = self.disconnect.get() {
                     disconnect(account);
+                }
+            }
+            Heard::Event { event: Event::Read { account, room, id }, .. } => {
+                if let Some(read) = self.read.get() {
+                    read(account, &room, id);
                 }
             }
             Heard::Event { room, event } if room.as_str().is_empty() => {
@@ -304,6 +313,7 @@ mod tests {
                 stopping,
                 shut: Arc::default(),
                 disconnect: Arc::default(),
+                read: Arc::default(),
                 witness: Arc::default(),
             };
             Bench { log, thread, room, lane, look: Look { due: false, last: Instant::now(), behind: Vec::new() } }

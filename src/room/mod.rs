@@ -25,6 +25,7 @@ pub mod log;
 pub mod member;
 pub mod names;
 mod presence;
+pub mod read_marks;
 pub mod run;
 #[cfg(test)]
 mod tests;
@@ -50,7 +51,7 @@ use command::Command;
 use crossbeam_channel::bounded;
 use directory::Directory;
 use encoder::Encoder;
-use feed::{Disconnect, FeedThread, Shut};
+use feed::{Disconnect, FeedThread, Read, Shut};
 use lanes::Lanes;
 use log::{Author, Log, Post, Task};
 use member::{Member, Room};
@@ -105,6 +106,7 @@ struct Others {
     stopping: Arc<AtomicBool>,
     shut: Arc<OnceLock<Shut>>,
     disconnect: Arc<OnceLock<Disconnect>>,
+    read: Arc<OnceLock<Read>>,
 }
 
 impl Rooms {
@@ -310,6 +312,14 @@ impl Rooms {
         }
     }
 
+    /// What is done when an account has read something on another node. To be said once.
+    pub fn on_read(&self, read: impl Fn(i64, &RoomName, MessageId) + Send + Sync + 'static) {
+        if let Some(others) = &self.others {
+            // It was said before: the first stays.
+            let _ = others.read.set(Box::new(read));
+        }
+    }
+
     /// Who is in a room with how many sockets, on every node, in alphabetical order.
     pub fn connections(&self, name: &RoomName) -> Result<Vec<(Arc<str>, usize)>, StoreError> {
         match &self.others {
@@ -426,7 +436,7 @@ impl Others {
     ) -> io::Result<Others> {
         let presence = feed.presence();
         let (stopping, shut) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
-        let disconnect = Arc::new(OnceLock::new());
+        let (disconnect, read) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let follower = FeedThread {
             feed: feed.clone(),
             directory,
@@ -435,10 +445,19 @@ impl Others {
             stopping: stopping.clone(),
             shut: shut.clone(),
             disconnect: disconnect.clone(),
+            read: read.clone(),
             witness,
         };
         vital::spawn("feed", move || follower.run())?;
-        Ok(Others { feed, presence_reports: Reporter::start(presence.clone())?, presence, stopping, shut, disconnect })
+        Ok(Others {
+            feed,
+            presence_reports: Reporter::start(presence.clone())?,
+            presence,
+            stopping,
+            shut,
+            disconnect,
+            read,
+        })
     }
 }
 

@@ -102,7 +102,7 @@ impl Encoder for Plain {
             Event::Left { user } => format!("-{user}"),
             Event::Typing { user } => format!("~{user}"),
             Event::Notice { text, .. } => format!("!{text}"),
-            Event::Disconnect { .. } | Event::Members { .. } | Event::Shut { .. } => return,
+            Event::Disconnect { .. } | Event::Read { .. } | Event::Members { .. } | Event::Shut { .. } => return,
         };
         out.extend_from_slice(said.as_bytes());
     }

@@ -49,6 +49,7 @@ use shutdown::{StopSignal, Stopper};
 use std::{
     io::{self, Write},
     sync::Arc,
+    time::Duration,
 };
 use tls::Tls;
 use turned_away::TurnedAway;
@@ -60,6 +61,9 @@ const ADMIN_CONNECTIONS: usize = 64;
 const ADMIN_POOL_SIZE: usize = 2;
 
 /// A server with its sockets bound and its stores open.
+/// How long the end waits until it is stored how far people have read.
+const READS_WAIT: Duration = Duration::from_secs(2);
+
 pub struct Server {
     chat: Arc<Chat>,
     /// At least one.
@@ -187,6 +191,7 @@ impl Server {
         let _ = admin_thread.map(|thread| thread.join());
         shutdown::drain(&chat, &services, tls.as_deref());
         chat.rooms.stop();
+        chat.read_marks.stop(READS_WAIT);
         chat.metrics.tell_sums();
         if let Some(webhooks) = webhooks {
             webhooks.stop();

@@ -17,6 +17,7 @@ pub mod outage;
 pub mod outbox;
 pub mod postgres;
 pub mod presence;
+pub mod reads;
 pub mod redis;
 pub mod search;
 pub mod sessions;

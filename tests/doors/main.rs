@@ -34,6 +34,7 @@ mod moderation;
 mod origin;
 mod propromo;
 mod rate_limits;
+mod reads;
 mod refusals;
 mod regression;
 mod restart;

@@ -216,6 +216,9 @@ fn sessions(requests: &Requests, server: &Server) {
 
 fn tokens(requests: &Requests, server: &Server) {
     let access = server.access(ALICE);
+    server.channel(BOB, DEMO).post("hello");
+    requests.compare("GET", "/rooms", 200, &server.get_with_bearer("/rooms", &access));
+    requests.compare("GET", "/rooms", 401, &server.get_with_bearer("/rooms", "rubbish"));
     for path in ["/ws_ticket", "/token/ws"] {
         for method in ["GET", "POST"] {
             requests.compare(method, path, 200, &bearer(method, server, path, &access));
@@ -459,7 +462,7 @@ fn what_needs_a_token_is_refused_without_one() {
         assert!(matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.status);
         needed += 1;
     }
-    assert_eq!(needed, 21);
+    assert_eq!(needed, 22);
 }
 
 /// What is said over WebSockets.
@@ -577,13 +580,19 @@ fn every_frame_is_as_it_is_described() {
             carol.say(example.at("payload").json());
         }
     }
-    // The message and its receipt, history, presence, the echo, three times that there is no such message, twice that she
+    // The message and its receipt, history, presence, the echo, four times that there is no such message, twice that she
     // is no moderator, and what was found.
-    frames.hear("channel", &mut carol, 11);
+    frames.hear("channel", &mut carol, 12);
     let id = carol.post("helo")["id"].clone();
     carol.ask(json!({"type": "edit", "id": id, "text": "hello"}));
     carol.ask(json!({"type": "react", "id": id, "emoji": "👍", "on": true}));
     frames.hear("channel", &mut carol, 2);
+    // Told to her other connection alone, which has heard what was said before.
+    let mut tab = server.channel(CAROL, "garden");
+    tab.hear_all_up_to_now();
+    carol.ask(json!({"type": "read", "id": id}));
+    frames.hear("channel", &mut tab, 1);
+    drop(tab);
     carol.ask(json!({"type": "history", "limit": 1}));
     carol.ask(json!({"type": "delete", "id": id}));
     frames.hear("channel", &mut carol, 2);

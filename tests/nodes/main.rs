@@ -10,6 +10,7 @@ mod outages;
 mod postgres;
 mod presence;
 mod search;
+mod reads;
 mod sentinel;
 mod several;
 mod single_use;

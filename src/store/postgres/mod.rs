@@ -17,13 +17,17 @@ pub mod error;
 mod failure;
 mod migrations;
 mod moderation;
+pub mod reads;
 pub mod sessions;
 mod target;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-use self::{accounts::PostgresAccounts, chat_rooms::PostgresChatRooms, database::Database, sessions::PostgresSessions};
+use self::{
+    accounts::PostgresAccounts, chat_rooms::PostgresChatRooms, database::Database, reads::PostgresReads,
+    sessions::PostgresSessions,
+};
 use error::OpenError;
 use std::{sync::Arc, time::Duration};
 
@@ -38,6 +42,7 @@ pub struct Postgres {
     pub accounts: Arc<PostgresAccounts>,
     pub chat_rooms: Arc<PostgresChatRooms>,
     pub sessions: Arc<PostgresSessions>,
+    pub reads: Arc<PostgresReads>,
     /// How many connections there are now.
     pub connections: Box<dyn Fn() -> u32 + Send + Sync>,
 }
@@ -53,6 +58,7 @@ impl Postgres {
             accounts: Arc::new(PostgresAccounts::of(database.clone())),
             chat_rooms: Arc::new(PostgresChatRooms::of(database.clone())),
             sessions: Arc::new(PostgresSessions::of(database.clone())),
+            reads: Arc::new(PostgresReads::of(database.clone())),
             connections: Box::new(move || database.connections()),
         })
     }

@@ -7,6 +7,7 @@ use super::{
     connection::{Connection, most},
     error::OpenError,
     failure::Failure,
+    reads::PostgresReads,
     sessions::PostgresSessions,
     target::Url,
 };
@@ -68,6 +69,16 @@ mod sessions {
     }
 
     suite::sessions!(open);
+}
+
+mod reads {
+    use super::*;
+
+    fn open() -> Opened<PostgresReads> {
+        opened(|url| Postgres::open(url, 2, Duration::ZERO).unwrap().reads)
+    }
+
+    suite::reads!(open);
 }
 
 mod chat_rooms {

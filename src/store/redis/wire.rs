@@ -204,6 +204,12 @@ impl<'a> Frame<'a> {
                         Event::Notice { text: text.into(), at: at.parse().ok()? }
                     }
                     6 => Event::Disconnect { account: user.parse().ok()? },
+                    7 => {
+                        let (account, rest) = user.split_once(' ')?;
+                        let (id, room) = rest.split_once(' ')?;
+                        let room = RoomName::from_store(room);
+                        Event::Read { account: account.parse().ok()?, room, id: MessageId::parse(id)? }
+                    }
                     _ => return None,
                 };
                 Some(Frame::Event { room, node, event })
@@ -244,6 +250,7 @@ pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<u8>
         Event::Members { .. } => (u8::MAX, Cow::from("")),
         Event::Notice { text, at } => (5, Cow::from(format!("{at} {text}"))),
         Event::Disconnect { account } => (6, Cow::from(account.to_string())),
+        Event::Read { account, room, id } => (7, Cow::from(format!("{account} {id} {}", room.as_str()))),
     };
     let mut out = vec![EVENT];
     out.extend_from_slice(&(room.as_str().len() as u16).to_be_bytes());
@@ -321,6 +328,7 @@ mod tests {
                 Event::Shut { deleted },
                 Event::Notice { text: user.as_str().into(), at: 7 },
                 Event::Disconnect { account: -7 },
+                Event::Read { account: 7, room: room.clone(), id: MessageId(uuid::Uuid::now_v7()) },
             ];
             for event in events {
                 let written = write_event(&room, NODE, &event);

@@ -2,7 +2,7 @@
 //!
 //! | file | what | who writes |
 //! |---|---|---|
-//! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`sessions`] | admin commands, also while the server runs; who makes or changes a room; who logs in to stay |
+//! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`sessions`], [`reads`] | admin commands, also while the server runs; who makes or changes a room; who logs in to stay; the thread `reads` |
 //! | `log.db` | [`log`]: messages | the log's own thread, from the journal in `journal/`, where whoever holds the log's writer puts it first |
 //! | `search.db` | [`search`]: words of messages, made from the log | the thread that follows the log |
 //! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction a batch |
@@ -28,6 +28,7 @@ pub mod ledger;
 pub mod log;
 mod moderation;
 pub mod outbox;
+pub mod reads;
 pub mod saved;
 pub mod search;
 pub mod sessions;
@@ -39,6 +40,7 @@ use self::{
     data_dir::DataDir,
     ledger::SqliteLedger,
     log::{LogOptions, SqliteLog},
+    reads::SqliteReads,
     search::SqliteSearch,
     sessions::SqliteSessions,
 };
@@ -50,6 +52,7 @@ pub struct Embedded {
     pub accounts: Arc<SqliteAccounts>,
     pub chat_rooms: Arc<SqliteChatRooms>,
     pub sessions: Arc<SqliteSessions>,
+    pub reads: Arc<SqliteReads>,
     pub log: Arc<SqliteLog>,
     pub ledger: Arc<SqliteLedger>,
     /// Follows the log.
@@ -80,6 +83,7 @@ impl Embedded {
             search: Arc::new(SqliteSearch::open(&in_data_dir("search.db"), log.clone())?),
             chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
             sessions: Arc::new(SqliteSessions::beside(&accounts)),
+            reads: Arc::new(SqliteReads::beside(&accounts)),
             accounts: Arc::new(accounts),
             log,
             ledger: Arc::new(SqliteLedger::open(&in_data_dir("ledger.db"), durability)?),

@@ -50,9 +50,11 @@ impl<S> Deref for Opened<S> {
 
 mod changes;
 mod kept_sessions;
+mod read_marks;
 mod rooms;
 pub(crate) use changes::*;
 pub(crate) use kept_sessions::*;
+pub(crate) use read_marks::*;
 pub(crate) use rooms::*;
 
 macro_rules! tests_of {
@@ -110,6 +112,12 @@ tests_of! { sessions:
     all_sessions_of_one_account_end_together
     an_account_has_so_many_sessions_and_the_longest_unused_gives_way
     what_was_not_used_for_long_is_forgotten_when_somebody_logs_in
+}
+
+tests_of! { reads:
+    a_mark_moves_forward_and_never_back
+    marks_are_each_accounts_own
+    an_account_has_so_many_marks_and_the_oldest_give_way
 }
 
 tests_of! { ledger:

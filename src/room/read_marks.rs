@@ -1,0 +1,249 @@
+//! How far people have read: collected, stored a batch at a time, and then told to the same account's other connections,
+//! on every node.
+//!
+//! Nothing of this is on the way of a message: a connection's thread leaves its mark here and goes on.
+
+use crate::{
+    event::Event,
+    message::{MessageId, RoomName},
+    socket::{frame, outbound::Outbound},
+    store::{
+        accounts::UserId,
+        feed::Feed,
+        outage::Outages,
+        reads::{Mark, Reads},
+    },
+    vital,
+};
+use parking_lot::{Condvar, Mutex};
+use prometheus_client::metrics::counter::Counter;
+use std::{
+    collections::HashMap,
+    io, mem,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long marks are collected. Who reads on has the later one stored in place of the earlier.
+const COLLECT: Duration = Duration::from_millis(200);
+
+/// How long it waits before it tries again what could not be stored.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Marks that may wait; more are refused.
+const WAITING: usize = 65_536;
+
+/// Marks stored in one transaction.
+const BATCH: usize = 500;
+
+/// What can't be done while the store is away.
+const STORE: &str = "keep how far people have read";
+
+/// The handle to all read marks.
+pub struct ReadMarks {
+    shared: Arc<Shared>,
+    store: Arc<dyn Reads>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    listeners: Listeners,
+    stored: Counter,
+}
+
+type Listeners = Mutex<HashMap<UserId, HashMap<u64, Listener>>>;
+
+/// Whose mark it is, and of which room.
+type Place = (UserId, RoomName);
+
+/// The newest mark, and the socket that it came from.
+type Newest = (MessageId, u64);
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<Place, Newest>,
+    stopping: bool,
+    stopped: bool,
+}
+
+/// Somebody's socket that is told what the same account has read elsewhere.
+struct Listener {
+    room: RoomName,
+    outbound: Arc<Outbound>,
+    say: Say,
+}
+
+/// A door's frame for a mark.
+pub type Say = fn(&RoomName, MessageId) -> String;
+
+/// Being told, until dropped.
+pub struct Listening {
+    shared: Arc<Shared>,
+    account: UserId,
+    id: u64,
+}
+
+impl ReadMarks {
+    /// Starts the thread. `feed`: how other nodes are told; `most`: marks of one account; `stored` counts those that move.
+    pub fn start(
+        store: Arc<dyn Reads>,
+        feed: Option<Arc<dyn Feed>>,
+        most: usize,
+        stored: Counter,
+    ) -> io::Result<ReadMarks> {
+        let shared =
+            Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), listeners: Mutex::default(), stored });
+        let keeper =
+            Keeper { shared: shared.clone(), store: store.clone(), feed, most, outages: Outages::new("account store") };
+        vital::spawn("reads", move || keeper.run())?;
+        Ok(ReadMarks { shared, store })
+    }
+
+    /// Where they are kept.
+    pub fn store(&self) -> &dyn Reads {
+        &*self.store
+    }
+
+    /// An account says by this socket that it has read a room up to this message; `false` if too many marks wait.
+    pub fn mark(&self, account: UserId, room: &RoomName, id: MessageId, from: u64) -> bool {
+        let mut state = self.shared.state.lock();
+        let is_full = state.waiting.len() >= WAITING;
+        match state.waiting.get_mut(&(account, room.clone())) {
+            Some(waiting) if waiting.0 < id => *waiting = (id, from),
+            Some(_) => {}
+            None if is_full => return false,
+            None => {
+                state.waiting.insert((account, room.clone()), (id, from));
+            }
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        true
+    }
+
+    /// From now on the socket is told what its account has read in this room by others.
+    pub fn listen(&self, account: UserId, room: RoomName, outbound: &Arc<Outbound>, say: Say) -> Listening {
+        let (id, outbound) = (outbound.id(), outbound.clone());
+        self.shared.listeners.lock().entry(account).or_default().insert(id, Listener { room, outbound, say });
+        Listening { shared: self.shared.clone(), account, id }
+    }
+
+    /// Another node says that this account has read a room up to this message.
+    pub fn heard(&self, account: UserId, room: &RoomName, id: MessageId) {
+        self.shared.tell(account, room, id, None);
+    }
+
+    /// Stores what waits, and no more; waits for that for `patience` at most.
+    pub fn stop(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        let mut state = self.shared.state.lock();
+        state.stopping = true;
+        self.shared.changed.notify_all();
+        while !state.stopped && !self.shared.changed.wait_until(&mut state, until).timed_out() {}
+    }
+}
+
+impl Drop for ReadMarks {
+    fn drop(&mut self) {
+        self.shared.state.lock().stopping = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut listeners = self.shared.listeners.lock();
+        if let Some(of_account) = listeners.get_mut(&self.account) {
+            of_account.remove(&self.id);
+            if of_account.is_empty() {
+                listeners.remove(&self.account);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Tells the account's sockets in this room, except the one that it came from.
+    fn tell(&self, account: UserId, room: &RoomName, id: MessageId, except: Option<u64>) {
+        let told: Vec<(Arc<Outbound>, Say)> = {
+            let listeners = self.listeners.lock();
+            let Some(of_account) = listeners.get(&account) else { return };
+            let in_room = |(socket, listener): &(&u64, &Listener)| Some(**socket) != except && listener.room == *room;
+            of_account.iter().filter(in_room).map(|(_, listener)| (listener.outbound.clone(), listener.say)).collect()
+        };
+        for (outbound, say) in told {
+            outbound.send(&frame::text_of(&say(room, id)));
+        }
+    }
+}
+
+struct Keeper {
+    shared: Arc<Shared>,
+    store: Arc<dyn Reads>,
+    feed: Option<Arc<dyn Feed>>,
+    most: usize,
+    outages: Outages,
+}
+
+impl Keeper {
+    fn run(self) {
+        loop {
+            vital::may_panic("reads");
+            let stopping = {
+                let mut state = self.shared.state.lock();
+                while state.waiting.is_empty() && !state.stopping {
+                    self.shared.changed.wait(&mut state);
+                }
+                state.stopping
+            };
+            if !stopping {
+                thread::sleep(COLLECT);
+            }
+            let waiting: Vec<_> = mem::take(&mut self.shared.state.lock().waiting).into_iter().collect();
+            for batch in waiting.chunks(BATCH) {
+                self.keep(batch);
+            }
+            let mut state = self.shared.state.lock();
+            if stopping {
+                state.stopped = true;
+                self.shared.changed.notify_all();
+                return;
+            }
+            if self.outages.is_on(STORE) && !state.stopping {
+                self.shared.changed.wait_for(&mut state, RETRY);
+            }
+        }
+    }
+
+    fn keep(&self, batch: &[(Place, Newest)]) {
+        let marks: Vec<Mark> = batch
+            .iter()
+            .map(|((account, room), (id, _))| Mark { account: *account, room: room.clone(), id: *id })
+            .collect();
+        let moved = match self.store.advance(&marks, self.most) {
+            Ok(moved) => moved,
+            Err(error) => {
+                self.outages.failed(STORE, &error.source);
+                let mut state = self.shared.state.lock();
+                for (key, mark) in batch {
+                    let newer = state.waiting.entry(key.clone()).or_insert(*mark);
+                    *newer = (*newer).max(*mark);
+                }
+                return;
+            }
+        };
+        self.outages.worked(STORE);
+        for ((Mark { account, room, id }, (_, (_, from))), _) in
+            marks.iter().zip(batch).zip(moved).filter(|(_, moved)| *moved)
+        {
+            self.shared.stored.inc();
+            self.shared.tell(*account, room, *id, Some(*from));
+            if let Some(feed) = &self.feed {
+                let event = Event::Read { account: account.0, room: room.clone(), id: *id };
+                feed.announce(&RoomName::from_store(""), &event);
+            }
+        }
+    }
+}
