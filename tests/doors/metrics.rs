@@ -118,6 +118,7 @@ fn everything(server: &Server) -> Vec<Client> {
     listener.ask(serde_json::json!({"type": "message", "text": "hello", "ref": "r-1"}));
     listener.wait_for("ack");
     assert_eq!(server.get("/nowhere").status, 404);
+    support::session::Browser::of(server, ALICE);
     let mut third = server.join(BOB, DEMO);
     third.send(Message::binary(vec![1, 2, 3]));
     assert_eq!(third.close_code(), Some(1003));
