@@ -7,16 +7,24 @@ use support::{
     api::{MASTER, api_keys, call, call_with, only},
 };
 
-/// Scope, method and path of every call.
-const CALLS: &[(&str, &str, &str)] = &[
-    ("tokens", "POST", "/api/v1/tokens"),
-    ("publish", "POST", "/api/v1/rooms/channel%3Alobby/messages"),
-    ("read", "GET", "/api/v1/rooms/channel%3Alobby/messages"),
-    ("read", "GET", "/api/v1/rooms/channel%3Alobby/presence"),
-    ("moderate", "POST", "/api/v1/users/nobody/disconnect"),
-    ("moderate", "POST", "/api/v1/notices"),
-    ("moderate", "PUT", "/api/v1/rooms/channel%3Alobby/mutes/nobody"),
-    ("moderate", "DELETE", "/api/v1/rooms/channel%3Alobby/mutes/nobody"),
+/// An id of no message.
+const NOTHING: &str = "0190a5c0-0000-7000-8000-000000000000";
+
+/// Scopes of which one is enough, method and path of every call.
+const CALLS: &[(&[&str], &str, &str)] = &[
+    (&["tokens"], "POST", "/api/v1/tokens"),
+    (&["publish"], "POST", "/api/v1/rooms/channel%3Alobby/messages"),
+    (&["read"], "GET", "/api/v1/rooms/channel%3Alobby/messages"),
+    (&["read"], "GET", "/api/v1/rooms/channel%3Alobby/presence"),
+    (&["moderate"], "POST", "/api/v1/users/nobody/disconnect"),
+    (&["moderate"], "POST", "/api/v1/notices"),
+    (&["publish", "moderate"], "PATCH", "/api/v1/rooms/channel%3Alobby/messages/0190a5c0-0000-7000-8000-000000000000"),
+    (&["publish", "moderate"], "DELETE", "/api/v1/rooms/channel%3Alobby/messages/0190a5c0-0000-7000-8000-000000000000"),
+    (&["read"], "GET", "/api/v1/rooms"),
+    (&["moderate"], "GET", "/api/v1/users/nobody/messages"),
+    (&["moderate"], "DELETE", "/api/v1/users/nobody/messages"),
+    (&["moderate"], "PUT", "/api/v1/rooms/channel%3Alobby/mutes/nobody"),
+    (&["moderate"], "DELETE", "/api/v1/rooms/channel%3Alobby/mutes/nobody"),
 ];
 
 #[test]
@@ -29,7 +37,7 @@ fn every_call_is_tried_here() {
 }
 
 fn pattern(path: &str) -> String {
-    path.replace("channel%3Alobby", ":room").replace("nobody", ":user")
+    path.replace("channel%3Alobby", ":room").replace("nobody", ":user").replace(NOTHING, ":id")
 }
 
 #[test]
@@ -46,13 +54,15 @@ fn without_keys_there_is_nothing_there() {
 #[test]
 fn a_key_without_the_scope_is_refused_each_call() {
     let server = Server::with_api().start();
-    for (scope, method, path) in CALLS {
-        for other in ["tokens", "publish", "read", "moderate"].iter().filter(|other| *other != scope) {
+    for (scopes, method, path) in CALLS {
+        for other in ["tokens", "publish", "read", "moderate"].iter().filter(|other| !scopes.contains(*other)) {
             let answer = call(server.address, &only(other), method, path, Some(json!({})));
             assert_eq!((answer.status, answer.reason()), (403, "scope_missing".into()), "{other}: {method} {path}");
         }
-        let answer = call(server.address, &only(scope), method, path, Some(json!({})));
-        assert_ne!(answer.status, 403, "{method} {path}: {}", answer.text());
+        for scope in *scopes {
+            let answer = call(server.address, &only(scope), method, path, Some(json!({})));
+            assert_ne!(answer.status, 403, "{scope}: {method} {path}: {}", answer.text());
+        }
     }
 }
 
