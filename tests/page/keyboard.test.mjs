@@ -27,7 +27,7 @@ async function crowded(someone) {
 test('three keys lead to where one writes, and one key to the rooms, however many there are', async () => {
   const alice = await here.stranger();
   await crowded(alice);
-  await alice.reload('alice');
+  await alice.reload();
   await alice.enter();
   await alice.page.locator('a[href="#open%2F1059"]').waitFor();
   const { keyboard } = alice.page;
@@ -142,7 +142,7 @@ test('notifications and the sound are off until they are chosen, and then stay',
     const start = OscillatorNode.prototype.start;
     OscillatorNode.prototype.start = function () { beeps++; start.call(this); };
   });
-  await alice.reload('alice');
+  await alice.reload();
   await alice.enter(HASH);
   const seen = () => alice.page.evaluate(() => [told.length, beeps]);
   const texts = ['one', 'two', 'for @Alice Demo'].map(unique);
@@ -168,7 +168,7 @@ test('notifications and the sound are off until they are chosen, and then stay',
   await say(texts[2]);
   assert.deepEqual(await alice.page.evaluate(() => told), [['Bob Demo · Demo', texts[2]]]);
   assert.deepEqual(await seen(), [1, 2]);
-  await alice.reload('alice');
+  await alice.reload();
   assert.equal(await alice.page.locator('#alertsShow').inputValue(), 'mentions');
   await Promise.all([alice.leave(), bob.leave()]);
 });

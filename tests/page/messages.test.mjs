@@ -39,7 +39,7 @@ test('edits, deletions and reactions are seen at once, and after a reload', asyn
   await bob.page.getByText('This message was deleted.').waitFor();
   await bob.audit('messages that were changed');
 
-  await bob.reload('bob');
+  await bob.reload();
   await bob.item(corrected).getByText('(edited)').waitFor();
   await bob.item(corrected).getByRole('button', { name: /^🎉 2: you and / }).click();
   await alice.item(corrected).getByRole('button', { name: /^🎉 1: you$/ }).waitFor();
@@ -82,7 +82,7 @@ test('an answer shows what it answers, and leads there however far back that is'
   const quote = alice.item(answer).getByRole('button', { name: `Answers Bob Demo ${question}` });
   await quote.waitFor();
   // After a reload the original is far away, and comes when it is asked for.
-  await bob.reload('bob');
+  await bob.reload();
   await bob.item(answer).getByRole('button', { name: 'Answers An earlier message' }).click();
   await bob.item(question).waitFor();
   await bob.page.waitForFunction((text) => document.activeElement.textContent.includes(text), question);
@@ -116,7 +116,7 @@ test('text and link of a message are copied, and the link leads to it', async ()
   const link = await clipboard();
   const bob = await here.stranger();
   await bob.page.goto(link);
-  await bob.reload('bob'); // another fragment alone loads nothing
+  await bob.reload(); // another fragment alone loads nothing
   await bob.page.waitForFunction((key) => document.activeElement.dataset.key === key, key);
   await Promise.all([alice.leave(), bob.leave()]);
 });

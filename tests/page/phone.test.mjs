@@ -17,7 +17,7 @@ test('the page can be installed, and its shell opens without a connection', asyn
   // What the worker keeps is the shell, and nothing that was said or is secret.
   await alice.logIn('alice');
   await alice.enter();
-  await alice.reload('alice'); // by the worker from now on
+  await alice.reload(); // by the worker from now on
   await alice.connected();
   const kept = await alice.page.evaluate(async () => {
     const cache = await caches.open('shell');

@@ -9,7 +9,7 @@ test('a draft survives a reload, and goes with its account', async () => {
   const draft = unique('half a thought');
   await alice.field.fill(draft);
   await alice.enter(HASH);
-  await alice.reload('alice');
+  await alice.reload();
   await alice.enter('demo');
   assert.equal(await alice.field.inputValue(), draft);
 

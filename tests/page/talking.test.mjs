@@ -74,7 +74,7 @@ test('the history is there after a reload, in the same room', async () => {
   const text = unique('remember this');
   await alice.say(text);
   await alice.message(text).waitFor();
-  await alice.reload('alice');
+  await alice.reload();
   await alice.message(text).waitFor(); // the address still names the room
   await alice.leave();
 });

@@ -8,15 +8,7 @@ import { flood } from './visitor.mjs';
 /** How many messages of a room are unread, as its link says; `''` for none. */
 const badge = (someone, room) => someone.page.locator(`a[href="#${encodeURIComponent(`chat/${room}`)}"] .badge`);
 
-/** Skips a test at a server that keeps no marks of what was read, and so does not list rooms. */
-async function needsMarks(t) {
-  const { status } = await fetch(`${here.url}/rooms`);
-  if (status === 404) t.skip('this server keeps no read marks');
-  return status !== 404;
-}
-
-test('what was said while one was away is unread, and read on one device it is so on the other', async (t) => {
-  if (!(await needsMarks(t))) return;
+test('what was said while one was away is unread, and read on one device it is so on the other', async () => {
   const alice = await here.visitor('alice');
   await alice.enter(HASH); // what is in both is read now
   await alice.leave();
@@ -43,14 +35,13 @@ test('what was said while one was away is unread, and read on one device it is s
   await badge(laptop, 'demo').waitFor({ state: 'hidden' });
   await laptop.page.waitForFunction(() => !document.title.startsWith('('));
 
-  await desktop.reload('alice');
+  await desktop.reload();
   await desktop.connected();
   assert.equal(await badge(desktop, 'demo').isVisible(), false);
   await Promise.all([desktop.leave(), laptop.leave(), bob.leave()]);
 });
 
-test('new messages can be marked as read without going to them', async (t) => {
-  if (!(await needsMarks(t))) return;
+test('new messages can be marked as read without going to them', async () => {
   const alice = await here.visitor('alice', { room: HASH });
   const bob = await here.visitor('bob', { room: null });
   const text = unique('crowd');

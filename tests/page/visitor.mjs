@@ -50,11 +50,10 @@ export class Visitor {
     await this.page.getByRole('button', { name: 'Log in' }).click();
   }
 
-  /** Loads the page again, and logs in if it asks for that. */
-  async reload(name) {
+  /** Loads the page again, and waits until it goes on with the session. */
+  async reload() {
     await this.page.reload();
-    await this.page.locator('#app:not([hidden]), #login:not([hidden])').waitFor();
-    if (await this.page.locator('#login').isVisible()) await this.logIn(name);
+    await this.page.locator('#app:not([hidden])').waitFor();
   }
 
   /** Opens a room of the list: one of the own chats, or `open/ID`. */
