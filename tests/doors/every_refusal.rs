@@ -41,6 +41,11 @@ const WAYS: &[Way] = &[
         let token = server.token(ALICE);
         server.refused(&format!("/chat/demo?auth={token}"), &[("Origin", "https://evil.example")])
     }),
+    ("session_missing", |server| server.post("/session/renew", "application/json", "")),
+    ("session_ended", |server| {
+        let cookie = format!("propromo_session={}", "a".repeat(64));
+        server.connect().send(post_with("/session/renew", &[("Cookie", &cookie)], "")).response()
+    }),
     ("room_denied", |server| {
         let token = server.token(ALICE);
         server.refused(&format!("/chat/no-such-monitor?auth={token}"), &[])
@@ -95,6 +100,9 @@ const ELSEWHERE: &[&str] = &[
     "overloaded",            // tests/doors/attacks_places.rs
     "request_timeout",       // tests/doors/attacks_slow.rs
     "internal",              // tests/doors/faults.rs
+    "muted",                 // tests/doors/moderation.rs
+    "too_late",              // tests/backends/changes.rs
+    "unchanged",             // tests/backends/changes.rs
     // Of the rooms door, on an open WebSocket or with a name: tests/doors/chats.rs, chats_closed.rs
     "name_not_held",
     "name_taken",
