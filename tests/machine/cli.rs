@@ -287,9 +287,12 @@ fn the_server_listens_on_several_addresses_and_a_socket() {
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
     let listen = format!("127.0.0.1:0,unix:{}", socket.display());
     let server = setup.without("LISTEN").flag("--listen", &listen).flag("--listen", "127.0.0.2:0").start();
-    let lines: Vec<String> =
-        server.output().lines().filter_map(|line| line.strip_prefix("listening on ")).map(str::to_owned).collect();
-    assert_eq!(lines.len(), 3, "{lines:?}");
+    let mut lines: Vec<String> = Vec::new();
+    support::eventually("each of the three is told", || {
+        let output = server.output();
+        lines = output.lines().filter_map(|line| line.strip_prefix("listening on ")).map(str::to_owned).collect();
+        lines.len() == 3
+    });
     assert!(lines[0].starts_with("http://127.0.0.1:") && lines[2].starts_with("http://127.0.0.2:"), "{lines:?}");
     assert_eq!(lines[1], format!("unix:{}", socket.display()));
     let second = lines[2].trim_start_matches("http://").parse().expect("an address");
