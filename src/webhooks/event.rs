@@ -21,11 +21,13 @@ pub struct Coming {
     pub is_here: bool,
     /// Its own: a UUIDv7, so it says when.
     pub id: MessageId,
+    /// The newest entry of the log that this process knew of then: what comes later is told later.
+    pub after: Option<MessageId>,
 }
 
 impl Coming {
-    pub fn now(user: &Arc<str>, is_here: bool) -> Coming {
-        Coming { user: user.clone(), is_here, id: MessageId(Uuid::now_v7()) }
+    pub fn now(user: &Arc<str>, is_here: bool, after: Option<MessageId>) -> Coming {
+        Coming { user: user.clone(), is_here, id: MessageId(Uuid::now_v7()), after }
     }
 
     fn kind(&self) -> &'static str {
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn comings_and_goings_have_ids_of_their_own() {
-        let (come, gone) = (Coming::now(&"alice@x".into(), true), Coming::now(&"alice@x".into(), false));
+        let (come, gone) = (Coming::now(&"alice@x".into(), true, None), Coming::now(&"alice@x".into(), false, None));
         let events = [&come, &gone].map(|one| coming(&RoomName::monitor("demo"), one));
         assert_eq!(events.each_ref().map(|event| event.kind), ["member.joined", "member.left"]);
         assert_ne!(events[0].header(), events[1].header());

@@ -341,7 +341,7 @@ impl State {
         }
         let is_new = self.news(room);
         if let Some(waiting) = self.rooms.get_mut(room) {
-            waiting.comings.push_back(Coming::now(user, is_here));
+            waiting.comings.push_back(Coming::now(user, is_here, self.heard));
             self.comings += 1;
         }
         is_new
@@ -542,6 +542,16 @@ mod tests {
         queue.came(&room("a"), &"".into(), true);
         let comings = turn(&queue).unwrap().comings;
         assert_eq!(comings.iter().map(|coming| &*coming.user).collect::<Vec<_>>(), ["bob"]);
+    }
+
+    #[test]
+    fn who_comes_or_goes_is_told_behind_what_was_stored_before() {
+        let queue = leading();
+        queue.came(&room("a"), &"alice".into(), true);
+        queue.stored(&room("a"), id(5));
+        queue.came(&room("a"), &"bob".into(), false);
+        let comings = turn(&queue).unwrap().comings;
+        assert_eq!(comings.iter().map(|coming| coming.after).collect::<Vec<_>>(), [None, Some(id(5))]);
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Sender {
         let absent = self.absent(&turn.room, &entries)?;
         let mut passed = None;
         for entry in &entries {
-            let told = self.comings(turn, Some(entry.id().millis())).and_then(|()| {
+            let told = self.comings(turn, Some(entry.id())).and_then(|()| {
                 let Some(event) = self.event(&turn.room, entry, absent.as_deref()) else {
                     passed = Some(entry.id());
                     return Ok(());
@@ -109,10 +109,10 @@ impl Sender {
         passed.map_or(Ok(()), |passed| self.outbox.told(room, passed))
     }
 
-    /// Tells who has come and gone, up to a time (Unix milliseconds), if one is given.
-    fn comings(&self, turn: &mut Turn, until: Option<u64>) -> Result<(), Stop> {
+    /// Tells who has come and gone, before an entry of the log if one is given.
+    fn comings(&self, turn: &mut Turn, before: Option<MessageId>) -> Result<(), Stop> {
         while let Some(coming) = turn.comings.front()
-            && until.is_none_or(|until| coming.id.millis() <= until)
+            && before.is_none_or(|before| coming.after < Some(before))
         {
             let event = event::coming(&turn.room, coming);
             if self.events.contains(&event.kind) {
