@@ -17,7 +17,7 @@ const PAGE_BYTES: usize = 256 << 10;
 /// Finds messages of a room.
 pub trait Search: Send + Sync {
     /// Up to `limit` messages of a room that have all words of the query, newest first, before `before` if that is given. A
-    /// message is found within seconds after it was said.
+    /// message is found within seconds after it was said, later while much is said everywhere.
     fn search(
         &self,
         room: &RoomName,

@@ -3,6 +3,9 @@
 //! A thread reads what the log has got since it last looked, and brings the index up to date: messages, edits, deletions, in
 //! the order of each room. No commit of the log waits for it. How far it is stands in the same transaction, so after a
 //! crash it goes on where it was, and an old store is read from its beginning. A file that can't be used is made anew.
+//!
+//! The thread takes a small share of one core, however much is said: under a flood the index falls behind, and not the chat.
+//! Rooms take turns, so one that floods delays its own messages most. What the log has trimmed by then is never indexed.
 
 use super::{
     database::{self, DiskSync, Pool, Tuning},
@@ -24,6 +27,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use std::{
+    collections::VecDeque,
     error::Error,
     fs,
     path::{Path, PathBuf},
@@ -46,6 +50,9 @@ const SWEEP: Duration = Duration::from_secs(300);
 
 /// Entries of one transaction.
 const BATCH: usize = 500;
+
+/// How long the thread rests after a transaction, in multiples of the time that this took.
+const REST: u32 = 15;
 
 /// What can't be done during an outage.
 const FOLLOW: &str = "follow the log";
@@ -216,8 +223,9 @@ impl Follower {
         }
     }
 
-    fn is_stopped(&self) -> bool {
-        self.stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected)
+    /// Rests after work that began then; whether to go on.
+    fn rest(&self, begun: Instant) -> bool {
+        self.stopped.recv_timeout(begun.elapsed() * REST) == Err(RecvTimeoutError::Timeout)
     }
 
     /// Takes in all up to `last`, which was the log's last id before.
@@ -226,22 +234,23 @@ impl Follower {
             let floor = file.query_row("SELECT position FROM floor", (), |row| row.get(0)).optional();
             Ok(floor?.map_or(MessageId::BEFORE_ALL, |id| MessageId(Uuid::from_bytes(id))))
         })?;
-        let mut rooms = Vec::new();
+        let mut rooms = VecDeque::new();
         self.log.rooms_after(floor, |room, _| {
-            rooms.push(room);
+            rooms.push_back(room);
             true
         })?;
-        for room in rooms {
-            loop {
-                if self.is_stopped() {
-                    return Ok(());
-                }
-                let position = self.read(|file| position(file, &room))?;
-                let entries = self.log.after(&room, position, BATCH)?;
-                if entries.is_empty() {
-                    break;
-                }
-                self.erased |= self.change(|tx| take_in(tx, &room, &entries))?;
+        while let Some(room) = rooms.pop_front() {
+            let begun = Instant::now();
+            let position = self.read(|file| position(file, &room))?;
+            let entries = self.log.after(&room, position, BATCH)?;
+            let Some(newest) = entries.last().map(Entry::id) else { continue };
+            self.erased |= self.change(|tx| take_in(tx, &room, &entries))?;
+            // What was said since is for the next time: this one has to end.
+            if newest < last {
+                rooms.push_back(room);
+            }
+            if !self.rest(begun) {
+                return Ok(());
             }
         }
         self.change(|tx| {
@@ -267,7 +276,8 @@ impl Follower {
             let name = RoomName::from_store(&name);
             let oldest = self.log.after(&name, MessageId::BEFORE_ALL, 1)?.first().map(Entry::id);
             let before = oldest.map_or(i64::MAX, ids::key);
-            while !self.is_stopped() {
+            loop {
+                let begun = Instant::now();
                 let gone = self.change(|tx| {
                     let gone = tx
                         .prepare_cached(
@@ -281,6 +291,9 @@ impl Follower {
                     Ok(gone)
                 })?;
                 self.erased |= gone > 0;
+                if !self.rest(begun) {
+                    return Ok(());
+                }
                 if gone < BATCH {
                     break;
                 }
