@@ -17,7 +17,7 @@ use crate::{
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
-        log::MessageLog,
+        log::{MessageLog, is_full_page},
         outage::Outages,
         search::{Found, Query, Search, words},
     },
@@ -43,7 +43,7 @@ const STEPS: &[M<'static>] = &[M::up(include_str!("schema/search-1.sql"))];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// How often is looked for what is new.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often is looked for what the log keeps no more.
 const SWEEP: Duration = Duration::from_secs(300);
@@ -239,16 +239,28 @@ impl Follower {
             rooms.push_back(room);
             true
         })?;
-        while let Some(room) = rooms.pop_front() {
+        while !rooms.is_empty() {
             let begun = Instant::now();
-            let position = self.read(|file| position(file, &room))?;
-            let entries = self.log.after(&room, position, BATCH)?;
-            let Some(newest) = entries.last().map(Entry::id) else { continue };
-            self.erased |= self.change(|tx| take_in(tx, &room, &entries))?;
-            // What was said since is for the next time: this one has to end.
-            if newest < last {
-                rooms.push_back(room);
+            let (mut batch, mut left) = (Vec::new(), BATCH);
+            let mut again = Vec::new();
+            while left > 0
+                && let Some(room) = rooms.pop_front()
+            {
+                let position = self.read(|file| position(file, &room))?;
+                let entries = self.log.after(&room, position, left)?;
+                let Some(newest) = entries.last().map(Entry::id) else { continue };
+                // What was said since `last` is for the next time: this one has to end.
+                if newest < last && (entries.len() == left || is_full_page(&entries)) {
+                    again.push(room.clone());
+                }
+                left -= entries.len();
+                batch.push((room, entries));
             }
+            let take = |tx: &Transaction<'_>| {
+                batch.iter().try_fold(false, |erased, (room, entries)| Ok(take_in(tx, room, entries)? || erased))
+            };
+            self.erased |= self.change(take)?;
+            rooms.extend(again);
             if !self.rest(begun) {
                 return Ok(());
             }
