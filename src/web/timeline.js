@@ -19,6 +19,8 @@ export class Timeline {
   #from = 0;
   #to = 0;
   #end = 0;
+  // Where the log stood when it was last looked at.
+  #top = 0;
 
   /** `log` scrolls, `list` in it takes the messages; `changed()` asks for a paint. */
   constructor(log, list, changed) {
@@ -26,7 +28,10 @@ export class Timeline {
     this.#list = list;
     log.addEventListener('scroll', () => {
       const { pinned } = this;
-      this.pinned = this.#to === this.#end && this.#below() < AT_END;
+      // The event comes later than what it tells of, and more may stand below by then: only who goes up leaves the end.
+      const isUp = log.scrollTop < this.#top;
+      this.#top = log.scrollTop;
+      this.pinned = this.#isAtEnd() || (pinned && !isUp);
       // Staying at the end is the list's own doing, and shows nothing new.
       if (!pinned || !this.pinned) changed();
     });
@@ -53,7 +58,8 @@ export class Timeline {
     }
     const item = this.#list.children[at - this.#from];
     item.scrollIntoView({ block: 'center' });
-    this.pinned = this.#to === this.#end && this.#below() < AT_END;
+    this.#top = this.#log.scrollTop;
+    this.pinned = this.#isAtEnd();
     return item;
   }
 
@@ -95,8 +101,13 @@ export class Timeline {
     also(to === end);
     if (this.pinned) this.#log.scrollTop = this.#log.scrollHeight;
     else if (anchor?.isConnected) this.#log.scrollTop += anchor.getBoundingClientRect().top - anchored;
+    this.#top = this.#log.scrollTop;
 
     if (room.older && this.#from - room.base < STEP && this.#log.scrollTop < 2 * NEAR) room.loadOlder();
+  }
+
+  #isAtEnd() {
+    return this.#to === this.#end && this.#below() < AT_END;
   }
 
   #below() {

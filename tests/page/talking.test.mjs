@@ -171,3 +171,24 @@ test('a room that does not exist is said not to', async () => {
   await alice.page.getByRole('heading', { name: 'No such room' }).waitFor();
   await alice.leave();
 });
+
+test('what grows below before one has scrolled leaves one at the end', async () => {
+  const [alice, bob] = await Promise.all([here.visitor('alice'), here.visitor('bob')]);
+  const first = unique('before it grew');
+  await alice.say(first);
+  await alice.message(first).waitFor();
+  // The event of the list's own scrolling comes when something else has grown below already.
+  await alice.page.evaluate(() => {
+    const last = document.querySelector('#messages > .message:last-child');
+    last.style.minHeight = '2000px';
+    document.querySelector('#log').dispatchEvent(new Event('scroll'));
+  });
+  const second = unique('after it grew');
+  await bob.say(second);
+  await alice.message(second).waitFor();
+  await alice.page.waitForFunction(() => {
+    const log = document.querySelector('#log');
+    return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+  });
+  await Promise.all([alice.leave(), bob.leave()]);
+});
