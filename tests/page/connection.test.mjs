@@ -138,7 +138,8 @@ test('a chat that shuts one out says so, and is not dialled again', async () => 
     socket.connectToServer();
     dialled.push(socket);
   });
-  await alice.reload();
+  await alice.page.reload();
+  await alice.logIn('alice');
   await alice.enter();
   await dialled[0].close({ code: 1008, reason: 'room_denied' });
   await alice.page.getByText('You have no access to this room any more.').waitFor();
@@ -158,7 +159,8 @@ test('a connection that is closed for going too fast comes back', async () => {
     socket.connectToServer();
     dialled.push(socket);
   });
-  await alice.reload();
+  await alice.page.reload();
+  await alice.logIn('alice');
   await alice.enter();
   const text = unique('back again');
   await dialled[0].close({ code: 1008, reason: 'rate_limited' });

@@ -27,7 +27,8 @@ async function crowded(someone) {
 test('three keys lead to where one writes, and one key to the rooms, however many there are', async () => {
   const alice = await here.stranger();
   await crowded(alice);
-  await alice.reload();
+  await alice.page.reload();
+  await alice.logIn('alice');
   await alice.enter();
   await alice.page.locator('a[href="#open%2F1059"]').waitFor();
   const { keyboard } = alice.page;
@@ -142,7 +143,8 @@ test('notifications and the sound are off until they are chosen, and then stay',
     const start = OscillatorNode.prototype.start;
     OscillatorNode.prototype.start = function () { beeps++; start.call(this); };
   });
-  await alice.reload();
+  await alice.page.reload();
+  await alice.logIn('alice');
   await alice.enter(HASH);
   const seen = () => alice.page.evaluate(() => [told.length, beeps]);
   const texts = ['one', 'two', 'for @Alice Demo'].map(unique);

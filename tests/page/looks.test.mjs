@@ -67,7 +67,7 @@ test('axe finds nothing to complain about in a room with all kinds of messages',
   await alice.say('z'.repeat(3_000));
   await alice.page.getByRole('button', { name: 'Show the whole message' }).waitFor();
   await alice.say('🎉');
-  await alice.message('🎉').waitFor();
+  await alice.message(/^🎉$/).waitFor();
   await alice.audit('room');
   await alice.leave();
 });

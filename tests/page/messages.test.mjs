@@ -116,7 +116,8 @@ test('text and link of a message are copied, and the link leads to it', async ()
   const link = await clipboard();
   const bob = await here.stranger();
   await bob.page.goto(link);
-  await bob.reload(); // another fragment alone loads nothing
+  await bob.page.reload(); // another fragment alone loads nothing
+  await bob.logIn('bob');
   await bob.page.waitForFunction((key) => document.activeElement.dataset.key === key, key);
   await Promise.all([alice.leave(), bob.leave()]);
 });
