@@ -72,10 +72,20 @@ struct Present {
 #[derive(Clone, Copy)]
 pub struct CheckNumber(u64);
 
+/// What somebody hears of rooms without being in them.
+pub trait Subscription: Send + Sync {
+    fn rooms(&self) -> Vec<RoomName>;
+
+    /// Nothing more of this one.
+    fn lose(&self, room: &RoomName);
+}
+
 /// What the right to be in a room rests on.
 pub enum Access {
     /// This account may enter the room of a monitor, or a channel.
     Account { user: UserId, epoch: Option<String>, room: RoomName, rights: Arc<LiveRights> },
+    /// There is this account, which may enter those of the rooms that it hears of.
+    Inbox { user: UserId, epoch: Option<String>, rooms: Arc<dyn Subscription> },
     /// There is this room of the rooms door, and its password is the one that was known.
     ChatRoom { id: i64, mark: Option<String> },
 }
@@ -139,7 +149,7 @@ impl Recheck {
     /// Closes all that an account has open in rooms, and says how many that were.
     pub fn disconnect(&self, account: UserId) -> usize {
         let present = self.present.lock();
-        let of_account = |guest: &&Arc<Guest>| matches!(guest.access, Access::Account { user, .. } if user == account);
+        let of_account = |guest: &&Arc<Guest>| matches!(guest.access, Access::Account { user, .. } | Access::Inbox { user, .. } if user == account);
         let guests: Vec<_> = present.guests.values().filter(of_account).cloned().collect();
         drop(present);
         guests.iter().for_each(|guest| guest.close(DISCONNECTED));
@@ -228,12 +238,14 @@ impl Checker {
 
     fn judge(&self, guests: &[Arc<Guest>]) -> Result<(), StoreError> {
         let mut members = Vec::new();
+        let mut inboxes = Vec::new();
         let mut visitors: HashMap<i64, Vec<(&Guest, &Option<String>)>> = HashMap::new();
         for guest in guests {
             match &guest.access {
                 Access::Account { user, epoch, room, rights } => {
                     members.push((&**guest, (*user, room.local()), (room, epoch.as_deref(), rights)));
                 }
+                Access::Inbox { user, epoch, rooms } => inboxes.push((&**guest, *user, epoch.as_deref(), rooms)),
                 Access::ChatRoom { id, mark } => visitors.entry(*id).or_default().push((guest, mark)),
             }
         }
@@ -253,12 +265,37 @@ impl Checker {
                 }
             }
         }
+        for batch in inboxes.chunks(BATCH) {
+            let users: Vec<UserId> = batch.iter().map(|(_, user, ..)| *user).collect();
+            for ((guest, user, then, rooms), epoch) in batch.iter().zip(self.accounts.epochs(&users)?) {
+                match epoch {
+                    None => guest.close(DENIED),
+                    Some(epoch) if epoch.ended(*then) => guest.close(REVOKED),
+                    Some(_) => self.judge_inbox(*user, &***rooms)?,
+                }
+            }
+        }
         for (id, visitors) in visitors {
             let room = self.chat_rooms.find(RoomKey::Id(id))?;
             let mark = room.as_ref().map(room_mark);
             for (guest, known) in visitors {
                 if mark.as_ref() != Some(known) {
                     guest.close(CHANGED);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Checker {
+    /// Takes from an inbox the rooms that its account may not enter any more.
+    fn judge_inbox(&self, user: UserId, inbox: &dyn Subscription) -> Result<(), StoreError> {
+        for rooms in inbox.rooms().chunks(BATCH) {
+            let asked: Vec<(UserId, &str)> = rooms.iter().map(|room| (user, room.local())).collect();
+            for (room, now) in rooms.iter().zip(self.accounts.memberships(&asked)?) {
+                if now.room(room.local()).as_ref() != Some(room) {
+                    inbox.lose(room);
                 }
             }
         }

@@ -176,7 +176,14 @@ pub fn messages(room: &RoomName, messages: &[Message], more: bool) -> Vec<u8> {
 }
 
 /// `notice {text, timestamp}`.
-fn notice(text: &str, at: u64, out: &mut Vec<u8>) {
+/// `notice {text, timestamp}`, for who is in no room.
+pub fn notice(text: &str, at: u64) -> String {
+    let mut out = Vec::new();
+    write_notice(text, at, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn write_notice(text: &str, at: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"type":"notice","text":"#);
     json::string(out, text);
     out.extend_from_slice(br#","timestamp":"#);
@@ -225,7 +232,7 @@ impl Encoder for ChannelEncoder {
             Event::Joined { user } => ("join", user),
             Event::Left { user } => ("leave", user),
             Event::Typing { user } => ("typing", user),
-            Event::Notice { text, at } => return notice(text, *at, out),
+            Event::Notice { text, at } => return write_notice(text, *at, out),
             Event::Members { users } => {
                 out.extend_from_slice(format!(r#"{{"type":"members","count":{users}}}"#).as_bytes());
                 return;

@@ -88,6 +88,16 @@ impl Token {
             true if per_chat => self.signed_part.within(room.as_str()),
             _ => self.signed_part,
         };
+        self.admitted(mark, conversation)
+    }
+
+    /// Lets its owner in where there is no room, once.
+    pub fn spent_whole(self, conversation: Box<dyn Conversation>) -> Admission {
+        let mark = self.signed_part;
+        self.admitted(mark, conversation)
+    }
+
+    fn admitted(self, mark: SignedPart, conversation: Box<dyn Conversation>) -> Admission {
         // `exp` is the last second in which the token is valid: the mark must outlive it.
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs(self.claims.expires.saturating_add(2));
         Admission { spend: Some((mark, until)), conversation }

@@ -21,11 +21,19 @@ pub fn timestamp(out: &mut Vec<u8>, id: MessageId) {
     time(out, id.millis());
 }
 
+/// The time of an id, as a text.
+pub fn time_of(id: MessageId) -> String {
+    format!("{:.3}", moment(id.millis()))
+}
+
 /// The same of Unix milliseconds.
 pub fn time(out: &mut Vec<u8>, millis: u64) {
+    write!(out, "\"{:.3}\"", moment(millis)).expect("writing into memory can't fail");
+}
+
+fn moment(millis: u64) -> jiff::Timestamp {
     // 48 bits of milliseconds reach beyond the years that RFC 3339 can write.
-    let time = jiff::Timestamp::from_millisecond(millis as i64).unwrap_or(jiff::Timestamp::MAX);
-    write!(out, "\"{time:.3}\"").expect("writing into memory can't fail");
+    jiff::Timestamp::from_millisecond(millis as i64).unwrap_or(jiff::Timestamp::MAX)
 }
 
 /// `{"success":false,"reason":word,"message":sentence}`: how the Propromo door and refused handshakes

@@ -13,10 +13,11 @@ mod channel_search;
 pub mod chitchat;
 pub mod entry;
 pub mod handshake;
+pub mod inbox;
 pub mod join;
 pub mod json;
 pub mod json_input;
-pub mod mentions;
+pub mod own_rooms;
 pub mod presented;
 pub mod propromo;
 pub mod session;
@@ -25,4 +26,5 @@ pub mod stream;
 use entry::Door;
 
 /// Every door, in the order in which they are asked whether a path is theirs.
-pub const DOORS: &[&dyn Door] = &[&propromo::Propromo, &channel::Channel, &chitchat::Chitchat, &stream::Stream];
+pub const DOORS: &[&dyn Door] =
+    &[&propromo::Propromo, &channel::Channel, &inbox::Inbox, &chitchat::Chitchat, &stream::Stream];

@@ -5,7 +5,9 @@
 //! delivered. If nothing later ever comes, the next look at the rooms' newest ids finds it: after each subscription, and
 //! every few seconds.
 
-use super::{attendance::Attendance, directory::Directory, lanes::Lanes, member::Room, run::Run, witness::Witnessed};
+use super::{
+    attendance::Attendance, directory::Directory, inboxes, lanes::Lanes, member::Room, run::Run, witness::Witnessed,
+};
 use crate::{
     entry::Entry,
     event::Event,
@@ -45,6 +47,7 @@ pub(super) struct FeedThread {
     pub disconnect: Arc<OnceLock<Disconnect>>,
     pub read: Arc<OnceLock<Read>>,
     pub witness: Witnessed,
+    pub inboxes: Arc<inboxes::Shared>,
 }
 
 /// Ends a room, which another node has shut, for the members on this one; whether it was deleted.
@@ -80,13 +83,16 @@ impl FeedThread {
     fn step(&self, ear: &mut dyn Ear, look: &mut Look) {
         let witness = self.witness.get();
         let wanted = |room: &RoomName| {
-            witness.is_some_and(|witness| witness.is_curious()) || self.directory.lock().find(room).is_some()
+            witness.is_some_and(|witness| witness.is_curious())
+                || self.directory.lock().find(room).is_some()
+                || self.inboxes.wants(room)
         };
         match ear.next(&wanted) {
             Heard::Stored(stored) => {
                 if let (Some(witness), Some(last)) = (witness, stored.entries.last()) {
                     witness.stored(&stored.room, last.id());
                 }
+                self.inboxes.stored(&stored.room);
                 if let Err(error) = self.stored(stored) {
                     // Its cause is logged where it was found; the room is caught up with as soon as that is over.
                     tracing::debug!(error = &error as &dyn std::error::Error, "missed messages can't be read yet");
@@ -109,12 +115,14 @@ impl FeedThread {
                 }
             }
             Heard::Event { room, event } if room.as_str().is_empty() => {
+                self.tell_inboxes(None, &event);
                 let rooms = self.directory.lock().all();
                 for room in rooms {
                     self.lanes.announce(&room, event.clone(), None);
                 }
             }
             Heard::Event { room, event } => {
+                self.tell_inboxes(Some(&room), &event);
                 if let (Some(witness), Event::Joined { user } | Event::Left { user }) = (witness, &event) {
                     witness.came(&room, user, matches!(event, Event::Joined { .. }));
                 }
@@ -124,6 +132,7 @@ impl FeedThread {
                 }
             }
             Heard::Subscribed => {
+                self.inboxes.missed();
                 if let Some(witness) = witness {
                     witness.missed();
                 }
@@ -131,6 +140,12 @@ impl FeedThread {
                 self.look(look);
             }
             Heard::Nothing => self.look(look),
+        }
+    }
+
+    fn tell_inboxes(&self, room: Option<&RoomName>, event: &Event) {
+        if let Event::Notice { text, at } = event {
+            self.inboxes.notice(room, text, *at);
         }
     }
 
@@ -315,6 +330,7 @@ mod tests {
                 disconnect: Arc::default(),
                 read: Arc::default(),
                 witness: Arc::default(),
+                inboxes: Arc::default(),
             };
             Bench { log, thread, room, lane, look: Look { due: false, last: Instant::now(), behind: Vec::new() } }
         }

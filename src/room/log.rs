@@ -6,6 +6,7 @@
 
 use super::{
     command::Reply,
+    inboxes,
     lanes::Lanes,
     member::{Member, Room},
     run::Run,
@@ -87,6 +88,12 @@ impl Post {
     }
 }
 
+/// Who hears of what is stored, besides the members.
+pub(super) struct Listeners {
+    pub witness: Witnessed,
+    pub inboxes: Arc<inboxes::Shared>,
+}
+
 /// The way to the writer.
 pub(super) struct Log {
     tasks: Sender<Task>,
@@ -101,7 +108,7 @@ impl Log {
         lanes: Lanes,
         delivers: bool,
         metrics: MessageMetrics,
-        witness: Witnessed,
+        listeners: Listeners,
     ) -> io::Result<(Log, thread::JoinHandle<()>)> {
         let (tasks, waiting) = bounded(LOG_QUEUE);
         let outages = Outages::new("message log");
@@ -113,7 +120,7 @@ impl Log {
             delivers,
             outages,
             metrics,
-            witness,
+            listeners,
             pulse: pulse.clone(),
             entries: batch,
             senders,
@@ -206,7 +213,7 @@ struct Writer {
     delivers: bool,
     outages: Outages,
     metrics: MessageMetrics,
-    witness: Witnessed,
+    listeners: Listeners,
     pulse: Arc<Pulse>,
     /// The batch: entries are apart, so that the store sees nothing else. Empty while nobody is here.
     entries: Vec<NewEntry>,
@@ -342,7 +349,7 @@ impl Writer {
                 Author::Outsider(answer) => drop(answer.try_send(outcome)),
             }
             if self.delivers && is_new {
-                if let Some(witness) = self.witness.get().filter(|_| entry.is_kept()) {
+                if let Some(witness) = self.listeners.witness.get().filter(|_| entry.is_kept()) {
                     witness.stored(&room.name, id);
                 }
                 let entry = entry.stored(id, matches!(outcome, Appended::StoredAlone(_)));
@@ -352,6 +359,7 @@ impl Writer {
                 }
             }
         }
+        runs.iter().for_each(|run| self.listeners.inboxes.stored(&run.room.name));
         self.metrics.stored.inc_by(new);
         self.metrics.repeated.inc_by(repeated);
         self.metrics.not_stored.inc_by(not_stored);

@@ -19,16 +19,19 @@ mod directory;
 pub mod encoder;
 mod feed;
 pub mod history_age;
+pub mod inboxes;
 pub mod lane;
 mod lanes;
 pub mod log;
 pub mod member;
+pub mod mentions;
 pub mod names;
 mod presence;
 pub mod read_marks;
 pub mod run;
 #[cfg(test)]
 mod tests;
+pub mod unread;
 mod weak_table;
 pub mod witness;
 
@@ -52,8 +55,9 @@ use crossbeam_channel::bounded;
 use directory::Directory;
 use encoder::Encoder;
 use feed::{Disconnect, FeedThread, Read, Shut};
+use inboxes::Inboxes;
 use lanes::Lanes;
-use log::{Author, Log, Post, Task};
+use log::{Author, Listeners, Log, Post, Task};
 use member::{Member, Room};
 use parking_lot::Mutex;
 use presence::Reporter;
@@ -94,6 +98,8 @@ pub struct Rooms {
     hasher: RandomState,
     metrics: MessageMetrics,
     witness: Witnessed,
+    /// Who hears of rooms without being in them.
+    pub inboxes: Inboxes,
     /// `None`: there are no other nodes.
     others: Option<Others>,
 }
@@ -124,15 +130,18 @@ impl Rooms {
             .collect();
         let lanes = Lanes::new(lanes?);
         let directory = Arc::new(Mutex::new(Directory::default()));
+        let inboxes = Inboxes::start(store.clone())?;
         let feed = store.feed();
         let attendance = Attendance::start(lanes.clone(), feed.as_ref().map(|feed| feed.presence()))?;
         let others = match feed {
             Some(feed) => {
-                Some(Others::start(feed, directory.clone(), lanes.clone(), attendance.clone(), witness.clone())?)
+                let (lanes, inboxes) = (lanes.clone(), inboxes.shared());
+                Some(Others::start(feed, directory.clone(), lanes, attendance.clone(), witness.clone(), inboxes)?)
             }
             None => None,
         };
-        let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none(), metrics.clone(), witness.clone())?;
+        let listeners = Listeners { witness: witness.clone(), inboxes: inboxes.shared() };
+        let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none(), metrics.clone(), listeners)?;
         Ok(Rooms {
             log,
             log_thread: Mutex::new(Some(log_thread)),
@@ -142,6 +151,7 @@ impl Rooms {
             hasher: RandomState::new(),
             metrics,
             witness,
+            inboxes,
             others,
         })
     }
@@ -284,6 +294,7 @@ impl Rooms {
 
     /// Has all who are in this room, or in any, hear a notice of the operators, on every node.
     pub fn notify(&self, room: Option<&RoomName>, text: Arc<str>, at: u64) {
+        self.inboxes.shared().notice(room, &text, at);
         let event = Event::Notice { text, at };
         if let Some(others) = &self.others {
             others.feed.announce(room.unwrap_or(&RoomName::from_store("")), &event);
@@ -433,6 +444,7 @@ impl Others {
         lanes: Lanes,
         attendance: Attendance,
         witness: Witnessed,
+        inboxes: Arc<inboxes::Shared>,
     ) -> io::Result<Others> {
         let presence = feed.presence();
         let (stopping, shut) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
@@ -447,6 +459,7 @@ impl Others {
             disconnect: disconnect.clone(),
             read: read.clone(),
             witness,
+            inboxes,
         };
         vital::spawn("feed", move || follower.run())?;
         Ok(Others {

@@ -68,11 +68,17 @@ struct State {
     stopped: bool,
 }
 
-/// Somebody's socket that is told what the same account has read elsewhere.
-struct Listener {
-    room: RoomName,
-    outbound: Arc<Outbound>,
-    say: Say,
+/// Who is told what an account has read elsewhere.
+enum Listener {
+    /// A socket that is in this room.
+    Room { room: RoomName, outbound: Arc<Outbound>, say: Say },
+    /// Whoever wants to know it of all rooms.
+    Everywhere(Arc<dyn Reading>),
+}
+
+/// Hears of what an account has read, in any room.
+pub trait Reading: Send + Sync {
+    fn read(&self, room: &RoomName, id: MessageId);
 }
 
 /// A door's frame for a mark.
@@ -125,8 +131,17 @@ impl ReadMarks {
 
     /// From now on the socket is told what its account has read in this room by others.
     pub fn listen(&self, account: UserId, room: RoomName, outbound: &Arc<Outbound>, say: Say) -> Listening {
-        let (id, outbound) = (outbound.id(), outbound.clone());
-        self.shared.listeners.lock().entry(account).or_default().insert(id, Listener { room, outbound, say });
+        let listener = Listener::Room { room, outbound: outbound.clone(), say };
+        self.add(account, outbound.id(), listener)
+    }
+
+    /// From now on `reading` is told what the account reads in any room. `id`: the socket for which it hears.
+    pub fn listen_everywhere(&self, account: UserId, id: u64, reading: Arc<dyn Reading>) -> Listening {
+        self.add(account, id, Listener::Everywhere(reading))
+    }
+
+    fn add(&self, account: UserId, id: u64, listener: Listener) -> Listening {
+        self.shared.listeners.lock().entry(account).or_default().insert(id, listener);
         Listening { shared: self.shared.clone(), account, id }
     }
 
@@ -167,15 +182,20 @@ impl Drop for Listening {
 impl Shared {
     /// Tells the account's sockets in this room, except the one that it came from.
     fn tell(&self, account: UserId, room: &RoomName, id: MessageId, except: Option<u64>) {
-        let told: Vec<(Arc<Outbound>, Say)> = {
-            let listeners = self.listeners.lock();
-            let Some(of_account) = listeners.get(&account) else { return };
-            let in_room = |(socket, listener): &(&u64, &Listener)| Some(**socket) != except && listener.room == *room;
-            of_account.iter().filter(in_room).map(|(_, listener)| (listener.outbound.clone(), listener.say)).collect()
-        };
+        let (mut told, mut everywhere) = (Vec::new(), Vec::new());
+        if let Some(of_account) = self.listeners.lock().get(&account) {
+            for (_, listener) in of_account.iter().filter(|(socket, _)| Some(**socket) != except) {
+                match listener {
+                    Listener::Room { room: here, outbound, say } if here == room => told.push((outbound.clone(), *say)),
+                    Listener::Room { .. } => {}
+                    Listener::Everywhere(reading) => everywhere.push(reading.clone()),
+                }
+            }
+        }
         for (outbound, say) in told {
             outbound.send(&frame::text_of(&say(room, id)));
         }
+        everywhere.iter().for_each(|reading| reading.read(room, id));
     }
 }
 

@@ -25,6 +25,7 @@ mod fuzz;
 mod history;
 mod history_age;
 mod home;
+mod inbox;
 mod journal;
 mod limits;
 mod login;

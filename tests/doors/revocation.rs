@@ -12,7 +12,7 @@ const NORA: Person = Person { email: "nora@propromo.example", password: "nora-pa
 
 /// Why a client is closed next; what is said to it before is passed over.
 #[track_caller]
-fn closed_because(client: &mut Client) -> (u16, String) {
+pub fn closed_because(client: &mut Client) -> (u16, String) {
     loop {
         match client.read() {
             tungstenite::Message::Close(Some(frame)) => return (frame.code.into(), frame.reason.as_str().to_owned()),

@@ -606,6 +606,18 @@ fn every_frame_is_as_it_is_described() {
     drop(server.channel(BOB, "garden"));
     frames.hear("channel", &mut carol, 2);
 
+    let mut inbox = Client::open(server.address, &format!("/inbox?ticket={}", server.ticket(CAROL)));
+    inbox.hear_all_up_to_now();
+    let last = server.channel(BOB, "garden").post("news")["id"].clone();
+    frames.hear("inbox", &mut inbox, 1);
+    carol.ask(json!({"type": "read", "id": last}));
+    frames.hear("inbox", &mut inbox, 1);
+    assert_eq!(server.call("POST", "/api/v1/notices", text()).status, 202);
+    for frame in ["ping", "nonsense"] {
+        inbox.ask(json!({"type": frame}));
+    }
+    frames.hear("inbox", &mut inbox, 3);
+
     assert!(server.setup().run(&["moderator", "add", DEMO, ALICE.email]).status.success());
     let mut alice = server.channel(ALICE, DEMO);
     frames.hear("channel", &mut alice, 1);

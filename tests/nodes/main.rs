@@ -3,6 +3,7 @@
 mod crowd;
 mod everything_fails;
 mod import;
+mod inbox;
 mod migrate;
 mod names;
 mod oldest;

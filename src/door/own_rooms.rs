@@ -1,0 +1,47 @@
+//! The rooms of an account: its chats, and the channels in which it has read something.
+
+use crate::{
+    chat::Chat,
+    message::{MessageId, RoomName},
+    room::inboxes::MOST,
+    store::{
+        accounts::{Monitor, UserId},
+        error::StoreError,
+    },
+};
+use std::collections::HashMap;
+
+/// At most 500 rooms, chats first.
+pub struct OwnRooms {
+    /// Oldest first.
+    pub monitors: Vec<Monitor>,
+    /// By name.
+    pub channels: Vec<RoomName>,
+    /// How far the account has read, in all rooms.
+    pub marks: HashMap<RoomName, MessageId>,
+}
+
+impl OwnRooms {
+    /// The rooms that this account may enter now.
+    pub fn of(chat: &Chat, account: UserId) -> Result<OwnRooms, StoreError> {
+        let marks: HashMap<RoomName, MessageId> = chat.read_marks.store().of_account(account)?.into_iter().collect();
+        let mut monitors = chat.accounts.monitors_of(account)?;
+        monitors.truncate(MOST);
+        let mut read: Vec<&RoomName> = marks.keys().filter(|room| !room.is_monitor()).collect();
+        read.sort_unstable();
+        read.truncate(MOST - monitors.len());
+        let asked: Vec<(UserId, &str)> = read.iter().map(|room| (account, room.local())).collect();
+        let memberships = chat.accounts.memberships(&asked)?;
+        let open =
+            read.into_iter().zip(memberships).filter(|(room, now)| now.room(room.local()).as_ref() == Some(room));
+        let channels = open.map(|(room, _)| room.clone()).collect();
+        Ok(OwnRooms { monitors, channels, marks })
+    }
+
+    /// All of them, with how far the account has read.
+    pub fn with_marks(&self) -> Vec<(RoomName, Option<MessageId>)> {
+        let monitors = self.monitors.iter().map(|monitor| RoomName::monitor(&monitor.monitor_hash));
+        let rooms = monitors.chain(self.channels.iter().cloned());
+        rooms.map(|room| (room.clone(), self.marks.get(&room).copied())).collect()
+    }
+}
