@@ -109,6 +109,7 @@ async function begin(session) {
   const channels = [...page.rooms.values()].filter((room) => room instanceof Channel);
   channels.slice(0, LISTENED).forEach((room) => room.open());
   for (const room of page.rooms.values()) room.connection.retryNow();
+  page.reads.listen(page.session);
   await relist();
   await route();
 }
@@ -137,6 +138,7 @@ function lock(field) {
 }
 
 function forget() {
+  page.reads.close();
   for (const room of page.rooms.values()) room.close();
   page.rooms.clear();
   page.session = null;
@@ -159,7 +161,8 @@ function adopt(room) {
 
 async function relist() {
   if (page.locked) return;
-  const [listed] = await Promise.all([listOpenRooms().catch(() => page.listed), page.reads.load(page.session)]);
+  const news = page.reads.live || page.reads.load(page.session);
+  const [listed] = await Promise.all([listOpenRooms().catch(() => page.listed), news]);
   page.listed = listed;
   page.listed.forEach(known);
   paint();

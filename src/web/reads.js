@@ -1,16 +1,56 @@
 // What is unread: by the marks that the server keeps of how far an account has read, on whichever device.
 
+import { Connection, socketUrl } from './client.js';
+
 const APART = 1_000; // ms between two marks of a room
 
 export class Reads {
   #rooms;
   #timers = new Map();
+  /** What tells of rooms that have no connection of their own. */
+  #inbox = null;
   /** Whether the server keeps marks. */
   #kept = false;
 
   /** `rooms` by their keys. */
   constructor(rooms) {
     this.#rooms = rooms;
+  }
+
+  /** Whether what is new comes by itself. */
+  get live() {
+    return this.#inbox?.state === 'open';
+  }
+
+  /** Hears from now on what is new in the account's rooms. */
+  listen(session) {
+    this.close();
+    this.#inbox = new Connection({
+      dial: async () => ({ url: socketUrl(location.origin, '/inbox'), protocols: [await session.ticket()] }),
+      opened: () => this.load(session), // the marks, which the inbox tells only when they move
+      received: (frame) => this.#received(frame),
+      closed() {},
+      changed() {},
+      probe: { type: 'ping' },
+    });
+    this.#inbox.open();
+  }
+
+  close() {
+    this.#inbox?.close();
+    this.#inbox = null;
+  }
+
+  #received({ type, room: name, id, timestamp, unread, mentions }) {
+    const room = this.#rooms.get(name?.replace(/^monitor:/, 'chat/'));
+    if (!room || room.connection.state === 'open') return; // which counts by itself
+    if (type === 'news') {
+      room.mentions = mentions;
+      room.lastTold = Date.parse(timestamp);
+      room.readTo('', unread);
+    } else if (type === 'read') {
+      room.readTo(id ?? '', unread);
+    }
   }
 
   /** Asks how far one has read, and how much is new since. */

@@ -1,6 +1,6 @@
 // The server under test: started, killed and started again on the same port.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -35,6 +35,16 @@ export class Server {
   /** Starts it again where it was. */
   restart() {
     return this.#run(new URL(this.url).host);
+  }
+
+  /** What an operator does beside it. */
+  command(...words) {
+    const { status, stderr } = spawnSync(this.#binary, words, {
+      cwd: this.#directory,
+      env: { PATH: process.env.PATH, DATA_DIR: this.#directory },
+      encoding: 'utf8',
+    });
+    if (status) throw new Error(`${words.join(' ')}: ${stderr}`);
   }
 
   async stop() {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HASH, here, unique } from './setting.mjs';
+import { HASH, backend, here, unique } from './setting.mjs';
 import { flood } from './visitor.mjs';
 
 /** How many messages of a room are unread, as its link says; `''` for none. */
@@ -54,4 +54,33 @@ test('new messages can be marked as read without going to them', async () => {
   await alice.enter(HASH);
   assert.equal(await badge(alice, 'demo').isVisible(), false);
   await Promise.all([alice.leave(), bob.leave()]);
+});
+
+test('an inbox tells of rooms that are not connected, without being asked', async () => {
+  // More than the page connects to from the start.
+  for (let n = 0; n < 9; n++) {
+    here.server.command('monitor', 'add', `more-${n}`);
+    here.server.command('monitor', 'join', `more-${n}`, 'alice@propromo.example');
+  }
+  const far = 'more-8';
+  const alice = await here.stranger();
+  const asked = [];
+  const isListing = (response) => new URL(response.url()).pathname === '/rooms';
+  alice.page.on('request', (request) => isListing(request) && asked.push(request.url()));
+  // The second time it asks because its inbox is open.
+  const opened = alice.page.waitForResponse((response) => isListing(response) && asked.length > 1);
+  await alice.logIn('alice');
+  await opened;
+  await badge(alice, far).waitFor({ state: 'hidden' });
+  const before = asked.length;
+  await backend('POST', `rooms/monitor%3A${far}/messages`, { text: unique('far away') });
+  await badge(alice, far).getByText('1').waitFor();
+  await alice.page.waitForFunction(() => document.title.startsWith('(1)'));
+  await backend('POST', `rooms/monitor%3A${far}/messages`, { text: unique('and more') });
+  await badge(alice, far).getByText('2').waitFor();
+
+  const laptop = await here.visitor('alice', { room: far });
+  await badge(alice, far).waitFor({ state: 'hidden' });
+  assert.equal(asked.length, before, 'nothing was asked for meanwhile');
+  await Promise.all([alice.leave(), laptop.leave()]);
 });
