@@ -165,6 +165,7 @@ impl Chat {
             metrics.memory_budget.set(i64::try_from(chat.sessions.flusher().budget()).unwrap_or(i64::MAX));
             metrics.log_queue.set(chat.rooms.waiting() as i64);
             metrics.journal(chat.log.backlog());
+            metrics.store(chat.log.usage());
         });
         Ok(chat)
     }
@@ -227,6 +228,7 @@ impl Stores {
                     history_max: config.history_max,
                     durability: config.durability,
                     journal_max: config.journal_max,
+                    store_max: Some(config.store_max),
                     on_apply: Arc::new(move |time| times.observe(time)),
                 };
                 let embedded = Embedded::open(EmbeddedOptions { data_dir: &config.data_dir, accounts: file, log })

@@ -92,6 +92,8 @@ reasons! {
     Unavailable "unavailable" 503 "A part of the server can't be reached at the moment; try again.";
     ClockSkew "clock_skew" 503 "This server's clock is wrong, so it can't tell which tokens were used; try again.";
     Overloaded "overloaded" 503 "The server has all the connections it may have; try again.";
+    /// Who has an account may still say something.
+    StoreFull "store_full" 503 "This server has hardly any room left, so people without an account can say nothing for now; try again.";
     WrongCredentials "wrong_credentials" 401 "Email or password is wrong.";
     /// The API of backends.
     ScopeMissing "scope_missing" 403 "This key has no scope for that.";

@@ -62,6 +62,7 @@ fn open(dir: &Path) -> Embedded {
         history_max: Some(100_000),
         durability: Durability::Process,
         journal_max: 64 << 20,
+        store_max: None,
         on_apply: Arc::new(|_| {}),
     };
     Embedded::open(EmbeddedOptions { data_dir: dir, accounts: None, log }).unwrap()

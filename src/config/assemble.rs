@@ -75,6 +75,10 @@ impl Settings {
             durability: self.get(&DURABILITY, value::durability)?,
             refusals_told: self.number(&LOG_REFUSALS)?,
             journal_max: self.number(&JOURNAL_MAX)?,
+            store_max: match self.number(&STORE_MAX)? {
+                0 => ceilings::most_of_the_disk(&self.data_dir()?),
+                bytes => bytes,
+            },
             demo,
             // Last, because it may ask for a passphrase and create a file.
             keys: self.checked_together().and_then(|()| self.keyring(demo, passphrase))?,

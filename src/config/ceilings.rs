@@ -1,6 +1,9 @@
 //! What the system allows a process, beside what `MAX_CONNECTIONS` needs: threads and sockets.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    fs::statvfs,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use std::{fs, path::Path};
 
 /// Files and threads that the server needs beside its connections: stores, gateway, lanes, logs.
@@ -109,6 +112,21 @@ pub fn half_of_memory() -> usize {
     usize::try_from(least / 2).unwrap_or(usize::MAX)
 }
 
+/// Bytes that are left for this user where `directory` is, or will be made.
+pub fn free_disk(directory: &Path) -> Option<u64> {
+    let existing = directory.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
+    let disk = statvfs(existing).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
+/// Four fifths of what the disk has for the messages in `data_dir`: what they take, and what is free.
+pub fn most_of_the_disk(data_dir: &Path) -> u64 {
+    let taken = ["log.db", "search.db"].iter().filter_map(|file| Some(fs::metadata(data_dir.join(file)).ok()?.len()));
+    let most = free_disk(data_dir).map_or(u64::MAX, |free| free.saturating_add(taken.sum()) / 5 * 4);
+    // A disk that is full now may have room later.
+    most.max(64 << 20)
+}
+
 /// What is reckoned with where the system doesn't say.
 const UNKNOWN_MEMORY: u64 = 1 << 30;
 
@@ -178,6 +196,21 @@ mod tests {
     #[test]
     fn half_of_the_memory_is_less_than_the_machine_has() {
         assert!((1 << 20..1 << 50).contains(&half_of_memory()));
+    }
+
+    #[test]
+    fn a_directory_that_is_yet_to_be_made_is_on_the_disk_of_its_parents() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(free_disk(&directory.path().join("a/b")).is_some_and(|bytes| bytes > 0));
+        assert!(free_disk(Path::new("data")).is_some());
+    }
+
+    #[test]
+    fn what_messages_take_already_counts_as_theirs() {
+        let directory = tempfile::tempdir().unwrap();
+        let free = most_of_the_disk(directory.path());
+        fs::File::create(directory.path().join("log.db")).unwrap().set_len(1 << 40).unwrap();
+        assert!(free > 0 && most_of_the_disk(directory.path()) >= (1 << 40) / 5 * 4);
     }
 
     #[test]

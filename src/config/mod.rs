@@ -96,6 +96,8 @@ pub struct Config {
     pub refusals_told: u64,
     /// What may wait in the journal of the embedded store, in bytes.
     pub journal_max: u64,
+    /// What messages may take in the embedded store, in bytes.
+    pub store_max: u64,
     /// `serve --demo`: demo accounts, demo keys allowed.
     pub demo: bool,
 }

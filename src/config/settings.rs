@@ -164,6 +164,7 @@ settings! {
     SHUTDOWN_SPREAD: Form::Wait(0..=60_000), "5s", "time over which sockets are closed at the end, at most, so that clients don't come back in one instant";
     DURABILITY: Form::Word(value::DURABILITY), "process", "what an echo promises in the embedded store: `process` survives a crash of the server, `power` also a power failure";
     JOURNAL_MAX: Form::Bytes(MIB..=1024 * MIB), "64MiB", "messages in the journal of the embedded store that may wait for its tables, as bytes of memory; senders beyond that wait";
+    STORE_MAX: Form::Bytes(0..=1024 * 1024 * 1024 * MIB), "0", "what messages and their search index may take in the embedded store, a half each; before that the oldest messages of the largest rooms are deleted (0: four fifths of what was free on the disk at the start, with what they took then)";
     LOG_LEVEL: Form::LogFilter, "info", "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,propromo_chat::door=debug`";
     LOG_REFUSALS: Form::Count(0..=1_000_000), "10", "refusals of one reason and one address (IPv6: a /64) that have a line each a minute, as far as there are at most 1,000 in all; the others are in one line with their count (0: each has its own)";
     LOG_FORMAT: Form::Word(logging::FORMATS), "text", "`text` or `json`, on standard error";

@@ -8,7 +8,11 @@ pub mod refusals;
 mod told;
 pub mod webhooks;
 
-use crate::{refusal::Reason, socket::close::Close, store::log::Backlog};
+use crate::{
+    refusal::Reason,
+    socket::close::Close,
+    store::{log::Backlog, usage::Usage},
+};
 use histogram::Histogram;
 use messages::MessageMetrics;
 use parking_lot::Mutex;
@@ -18,7 +22,11 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
-use std::{borrow::Cow, sync::atomic::AtomicU64, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use told::Told;
 use webhooks::WebhookMetrics;
 
@@ -50,6 +58,9 @@ pub struct Metrics {
     /// What is in the journal and not in the tables behind it, in bytes, the most that it may be, and for how long.
     journal: Gauge,
     journal_max: Gauge,
+    store: Gauge,
+    store_max: Gauge,
+    store_trimmed: Counter,
     journal_lag: Gauge<f64, AtomicU64>,
     /// Plain requests that can be answered at a time, and how many are being answered.
     pub http_workers: Gauge,
@@ -113,6 +124,9 @@ impl Metrics {
             database_connections_max: Gauge::default(),
             journal: Gauge::default(),
             journal_max: Gauge::default(),
+            store: Gauge::default(),
+            store_max: Gauge::default(),
+            store_trimmed: Counter::default(),
             journal_lag: Gauge::default(),
             http_workers: Gauge::default(),
             http_workers_busy: Gauge::default(),
@@ -180,6 +194,12 @@ impl Metrics {
         registry.register_with_unit("journal_lag", help, Unit::Seconds, self.journal_lag.clone());
         let help = "Putting messages from the journal into their tables, many at a time";
         registry.register_with_unit("journal_apply", help, Unit::Seconds, apply.clone());
+        let help = "What messages and their search index take in the embedded store";
+        registry.register_with_unit("store", help, Unit::Bytes, self.store.clone());
+        let help = "How much that may be";
+        registry.register_with_unit("store_max", help, Unit::Bytes, self.store_max.clone());
+        let help = "Messages that were deleted so that it is not more";
+        registry.register("store_trimmed_messages", help, self.store_trimmed.clone());
         registry.register_with_unit("spend", "Spending a token", Unit::Seconds, self.spend.clone());
         self.webhooks.register(registry);
         let help = "What is left on the disk of DATA_DIR";
@@ -249,6 +269,13 @@ impl Metrics {
         self.journal.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.journal_max.set(i64::try_from(max).unwrap_or(i64::MAX));
         self.journal_lag.set(lag.as_secs_f64());
+    }
+
+    /// What messages take on the disk.
+    pub fn store(&self, Usage { bytes, max, trimmed, .. }: Usage) {
+        self.store.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.store_max.set(i64::try_from(max).unwrap_or(i64::MAX));
+        self.store_trimmed.inner().store(trimmed, Ordering::Relaxed);
     }
 
     /// Has `look` set gauges each time before the metrics are shown. It must hold nothing alive.

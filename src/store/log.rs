@@ -1,6 +1,6 @@
 //! The record of every room's messages, and of what became of them.
 
-use super::{error::StoreError, feed::Feed};
+use super::{error::StoreError, feed::Feed, usage::Usage};
 use crate::{
     entry::{Change, ChangeKind, Entry, NewEntry, Unchangeable},
     message::{Message, MessageId, RoomName},
@@ -112,6 +112,11 @@ pub trait MessageLog: Send + Sync {
     /// What is stored, and not yet where it will stay.
     fn backlog(&self) -> Backlog {
         Backlog::default()
+    }
+
+    /// What it takes, where that is bounded.
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 
     /// Fails if messages could not be stored now.

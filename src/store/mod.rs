@@ -24,4 +24,5 @@ pub mod sessions;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
+pub mod usage;
 mod user_id;

@@ -96,6 +96,7 @@ const ELSEWHERE: &[&str] = &[
     "token_revoked",         // tests/doors/revocation.rs
     "rate_limited",          // tests/doors/rate_limits.rs
     "unavailable",           // tests/doors/store_failure.rs
+    "store_full",            // tests/doors/bounds_store.rs
     "clock_skew",            // tests/nodes
     "overloaded",            // tests/doors/attacks_places.rs
     "request_timeout",       // tests/doors/attacks_slow.rs
@@ -148,6 +149,8 @@ fn so_is_a_wrong_first_message() {
     let id = client.opened.header("x-request-id").expect("an id").to_owned();
     client.ask(json!({"type": "auth", "payload": "rubbish"}));
     assert_eq!(client.close_code(), Some(1008));
+    // Its line may come a moment after the close.
+    eventually("it is logged", || !refusals_of(&server, &id).is_empty());
     assert_eq!(refusals_of(&server, &id).len(), 1);
     let more = counted(&server)["token_malformed"] - before.get("token_malformed").copied().unwrap_or_default();
     assert_eq!(more, 1.0);

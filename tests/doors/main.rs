@@ -9,6 +9,7 @@ mod attacks_places;
 mod attacks_slow;
 mod bounds_logins;
 mod bounds_rooms;
+mod bounds_store;
 mod bounds_tickets;
 mod changes;
 mod channel;

@@ -21,6 +21,7 @@ use crate::{
     store::{
         chat_rooms::{ChatRoom, RoomKey},
         error::StoreError,
+        usage::Fill,
     },
 };
 use std::sync::Arc;
@@ -125,9 +126,12 @@ impl ChitchatConversation {
             return Err(about(Reason::NotYours, "name").into());
         }
         if asked.kind != Kind::Leave {
-            link.chat.posting_limit.check(link.client, asked.text.len()).inspect_err(|refusal| {
-                link.chat.metrics.refused(refusal.reason);
-            })?;
+            let room = if link.chat.log.usage().fill == Fill::Plenty { Ok(()) } else { Err(Reason::StoreFull.into()) };
+            room.and_then(|()| link.chat.posting_limit.check(link.client, asked.text.len())).inspect_err(
+                |refusal| {
+                    link.chat.metrics.refused(refusal.reason);
+                },
+            )?;
         }
         match asked.kind {
             Kind::Join => self.join(link, &asked),

@@ -153,6 +153,13 @@ pub(super) fn connect(path: &Path, tuning: &Tuning) -> rusqlite::Result<Connecti
     Ok(connection)
 }
 
+/// Bytes of the file that hold something; the others are used again.
+pub(super) fn used(connection: &Connection) -> rusqlite::Result<u64> {
+    let number = |pragma: &str| connection.query_row(pragma, (), |row| row.get::<_, i64>(0));
+    let pages = number("PRAGMA page_count")? - number("PRAGMA freelist_count")?;
+    Ok(u64::try_from(pages * number("PRAGMA page_size")?).unwrap_or(0))
+}
+
 /// Has SQLite overwrite what it deletes through this connection.
 pub(super) fn wipe_what_is_deleted(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))

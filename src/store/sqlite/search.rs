@@ -206,15 +206,18 @@ impl Follower {
         while self.stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
             vital::may_panic("search");
             let last = self.log.last_id();
-            let is_sweep_due = swept.is_none_or(|swept| swept.elapsed() >= SWEEP);
+            // Asked before the sweep: what goes during it has to be looked for again.
+            let unswept = self.log.unswept();
+            let is_sweep_due = unswept.is_some() || swept.is_none_or(|swept| swept.elapsed() >= SWEEP);
             if seen == Some(last) && !is_sweep_due {
                 continue;
             }
             match self.catch_up(last, is_sweep_due) {
-                Ok(()) => {
-                    seen = Some(last);
+                Ok(is_all) => {
+                    seen = is_all.then_some(last);
                     if is_sweep_due {
                         swept = Some(Instant::now());
+                        unswept.into_iter().for_each(|rounds| self.log.swept(rounds));
                     }
                     outages.worked(FOLLOW);
                 }
@@ -228,8 +231,11 @@ impl Follower {
         self.stopped.recv_timeout(begun.elapsed() * REST) == Err(RecvTimeoutError::Timeout)
     }
 
-    /// Takes in all up to `last`, which was the log's last id before.
-    fn catch_up(&mut self, last: MessageId, sweep: bool) -> Result<(), StoreError> {
+    /// Takes in all up to `last`, which was the log's last id before, or as much as there is room for; whether that is all.
+    fn catch_up(&mut self, last: MessageId, sweep: bool) -> Result<bool, StoreError> {
+        if sweep {
+            self.sweep()?;
+        }
         let floor = self.read(|file| {
             let floor = file.query_row("SELECT position FROM floor", (), |row| row.get(0)).optional();
             Ok(floor?.map_or(MessageId::BEFORE_ALL, |id| MessageId(Uuid::from_bytes(id))))
@@ -240,6 +246,12 @@ impl Follower {
             true
         })?;
         while !rooms.is_empty() {
+            self.log.index_takes(self.read(database::used)?);
+            if self.log.is_index_full() {
+                // The log lets go of something first, and then this does.
+                self.wipe()?;
+                return Ok(false);
+            }
             let begun = Instant::now();
             let (mut batch, mut left) = (Vec::new(), BATCH);
             let mut again = Vec::new();
@@ -262,15 +274,19 @@ impl Follower {
             self.erased |= self.change(take)?;
             rooms.extend(again);
             if !self.rest(begun) {
-                return Ok(());
+                return Ok(true);
             }
         }
         self.change(|tx| {
             tx.execute("INSERT OR REPLACE INTO floor (id, position) VALUES (0, ?1)", [last.0.as_bytes()]).map(drop)
         })?;
-        if sweep {
-            self.sweep()?;
-        }
+        self.wipe()?;
+        self.log.index_takes(self.read(database::used)?);
+        Ok(true)
+    }
+
+    /// Empties the WAL if it has what was erased.
+    fn wipe(&mut self) -> Result<(), StoreError> {
         if self.erased {
             // Or what was erased would stand in older copies of its pages.
             self.read(|file| file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(())))?;

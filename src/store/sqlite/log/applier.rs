@@ -1,6 +1,7 @@
 //! The thread that puts into the tables what was journalled, in large transactions, and removes the segments.
 
 use super::{
+    chores::Chores,
     front::Front,
     tail::Tail,
     writer::{Writer, lock_writer},
@@ -29,6 +30,7 @@ pub(super) struct Applier {
     pub front: Arc<Mutex<Front>>,
     pub tail: Arc<Tail>,
     pub writer: Arc<std::sync::Mutex<Writer>>,
+    pub chores: Arc<Chores>,
     pub outages: Outages,
     pub on_apply: Arc<dyn Fn(Duration) + Send + Sync>,
 }
@@ -58,11 +60,13 @@ impl Applier {
             let begun = Instant::now();
             if let Err(error) = lock_writer(&self.writer).apply(&records) {
                 self.outages.failed(APPLY, &error);
+                self.chores.measure();
                 return self.tail.failed(REST);
             }
             (self.on_apply)(begun.elapsed());
             self.outages.worked(APPLY);
             self.tail.applied(&records);
+            self.chores.measure();
             return self.remove_segments(last);
         }
         self.remove_segments(self.tail.applied_to())

@@ -1,6 +1,9 @@
 //! Putting what was journalled into the tables.
 
-use super::{change, ids};
+use super::{
+    change, ids,
+    sizes::{CHANGE, ROW},
+};
 use crate::{
     message::RoomName,
     store::journal::{Outcome, Record, Said, What},
@@ -42,6 +45,8 @@ pub(super) struct Applied {
     pub deleted: bool,
     /// Pages that were changed, roughly.
     pub pages: usize,
+    /// Bytes that rooms have more, roughly.
+    pub grown: Vec<(i64, u64)>,
 }
 
 impl Rooms {
@@ -91,13 +96,17 @@ impl Rooms {
                         continue;
                     }
                     entries.push((known.id, *key));
-                    bytes += 64 + sender.len() + text.len() + extra.map_or(0, str::len);
+                    let size = ROW as usize + sender.len() + text.len() + extra.map_or(0, str::len);
+                    applied.grown.push((known.id, size as u64));
+                    bytes += size;
                     known
                 }
                 What::Change(changed) => {
                     let known = self.look_up(tx, room)?;
                     change::make(tx, known.id, ids::join(*key, *tail), changed)?;
                     applied.pages += CHANGE_PAGES;
+                    let text = if let Outcome::Text(text) = &changed.outcome { text.len() as u64 } else { 0 };
+                    applied.grown.push((known.id, CHANGE + text));
                     if changed.outcome == Outcome::Nothing {
                         applied.deleted = true;
                         deleted.insert(ids::key(changed.of));

@@ -20,6 +20,7 @@ struct List {
     checkpoint: bool,
     forgotten: bool,
     wipe: bool,
+    measure: bool,
     rooms: BTreeSet<i64>,
     stop: bool,
     busy: bool,
@@ -34,6 +35,8 @@ pub(super) enum Chore {
     SweepForgotten,
     /// See whether this room has more messages than are kept.
     Trim(i64),
+    /// See what all rooms take, and do a little about it if that is too much.
+    Measure,
     Stop,
 }
 
@@ -50,6 +53,11 @@ impl Chores {
 
     pub fn sweep_forgotten(&self) {
         self.list().forgotten = true;
+        self.changed.notify_all();
+    }
+
+    pub fn measure(&self) {
+        self.list().measure = true;
         self.changed.notify_all();
     }
 
@@ -80,6 +88,8 @@ impl Chores {
                 Some(Chore::SweepForgotten)
             } else if mem::take(&mut list.wipe) {
                 Some(Chore::Wipe)
+            } else if mem::take(&mut list.measure) {
+                Some(Chore::Measure)
             } else {
                 None
             };
@@ -110,8 +120,9 @@ impl Chores {
     /// Waits until nothing is left to do.
     #[cfg(test)]
     pub fn wait_until_done(&self) {
-        let busy =
-            |list: &mut List| list.busy || list.checkpoint || list.forgotten || list.wipe || !list.rooms.is_empty();
+        let busy = |list: &mut List| {
+            list.busy || list.checkpoint || list.forgotten || list.wipe || list.measure || !list.rooms.is_empty()
+        };
         drop(self.changed.wait_while(self.list(), busy).unwrap());
     }
 

@@ -1,10 +1,13 @@
-//! The thread that keeps the log's files small: checkpoints, trimming, forgotten rooms.
+//! The thread that keeps the log's files small: checkpoints, trimming, forgotten rooms, and the bound of all (`bound`).
 //!
 //! It works beside the writer where it can, and where it needs the writer's place it takes it for
 //! some milliseconds and then lets the applier pass.
 
 use super::{
     chores::{Chore, Chores},
+    quota::Quota,
+    tail::Tail,
+    work::Work,
     writer::{Writer, lock_writer},
 };
 use crate::vital;
@@ -34,10 +37,13 @@ pub(super) struct Keeper {
     pub connection: Connection,
     /// Messages kept a room.
     pub keep: Option<u64>,
+    pub quota: Arc<Quota>,
+    pub tail: Arc<Tail>,
+    pub work: Work,
 }
 
 impl Keeper {
-    pub fn run(self) {
+    pub fn run(mut self) {
         loop {
             let chore = self.chores.next();
             vital::may_panic("log-keeper");
@@ -47,6 +53,8 @@ impl Keeper {
                 Chore::Trim(room) => self.trim(room),
                 Chore::SweepForgotten => self.sweep_forgotten(),
                 Chore::Wipe => self.wipe(),
+                // Nobody else would ask for it again while the store is full.
+                Chore::Measure => self.keep_within_bound().inspect_err(|_| self.chores.measure()),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "the message log could not be tidied up; its files may grow until it can");
@@ -56,13 +64,14 @@ impl Keeper {
     }
 
     fn checkpoint(&self) -> rusqlite::Result<()> {
-        if self.copy_wal()? < PAUSE_PAGES {
+        let (pause, most) = (PAUSE_PAGES.min(self.quota.wal_pages()), MAX_PAGES.min(self.quota.wal_pages()));
+        if self.copy_wal()? < pause {
             return Ok(());
         }
         loop {
             let started = Instant::now();
             let pages = self.copy_wal()?;
-            if started.elapsed() < QUICK || pages > MAX_PAGES {
+            if started.elapsed() < QUICK || pages > most {
                 break;
             }
         }
@@ -133,11 +142,11 @@ impl Keeper {
     }
 
     /// Deletes a room's messages up to `key`; `false` if it was stopped.
-    fn delete_through(&self, room: i64, key: i64) -> rusqlite::Result<bool> {
+    pub(super) fn delete_through(&self, room: i64, key: i64) -> rusqlite::Result<bool> {
         self.in_slices(|writer| writer.trim(room, key, SLICE))
     }
 
-    fn delete_changes_through(&self, room: i64, key: i64) -> rusqlite::Result<bool> {
+    pub(super) fn delete_changes_through(&self, room: i64, key: i64) -> rusqlite::Result<bool> {
         self.in_slices(|writer| writer.trim_changes(room, key, SLICE))
     }
 

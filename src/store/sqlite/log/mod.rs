@@ -18,6 +18,7 @@ mod age;
 mod applier;
 pub(super) mod apply;
 pub(super) mod batch;
+mod bound;
 mod change;
 mod chores;
 pub mod copy;
@@ -26,11 +27,14 @@ mod front;
 pub(super) mod ids;
 mod keeper;
 mod page;
+mod quota;
 mod read;
 mod rooms;
 pub(super) mod row;
+mod sizes;
 mod state;
 pub(super) mod tail;
+mod work;
 mod writer;
 
 use self::{
@@ -41,7 +45,9 @@ use self::{
     ids::Ids,
     keeper::Keeper,
     page::Page,
+    quota::Quota,
     tail::{Found, Full, Tail},
+    work::Work,
     writer::Writer,
 };
 use super::{
@@ -49,13 +55,14 @@ use super::{
     error::{StoreOpenError, failed},
 };
 use crate::{
-    entry::{Entry, NewEntry},
+    entry::{Entry, NewChangeKind, NewEntry},
     message::{Message, MessageId, RoomName},
     store::{
         error::StoreError,
         journal::{Journal, Replay},
         log::{Appended, Backlog, MessageLog},
         outage::Outages,
+        usage::{Fill, Usage},
     },
     vital,
 };
@@ -103,6 +110,7 @@ pub struct SqliteLog {
     writer: Arc<Mutex<Writer>>,
     readers: Pool,
     chores: Arc<Chores>,
+    quota: Arc<Quota>,
     applier: Option<JoinHandle<()>>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -115,6 +123,8 @@ pub struct LogOptions {
     pub durability: Durability,
     /// Bytes that may be in the journal and not in the tables yet, as they take in memory.
     pub journal_max: u64,
+    /// Bytes that the log and its search index may take together; `None`: any.
+    pub store_max: Option<u64>,
     /// Told how long it took each time that messages were put into the tables.
     pub on_apply: Arc<dyn Fn(Duration) + Send + Sync>,
 }
@@ -127,6 +137,7 @@ impl LogOptions {
             history_max,
             durability: Durability::Process,
             journal_max: crate::store::journal::tests::MAX,
+            store_max: None,
             on_apply: Arc::new(|_| {}),
         }
     }
@@ -135,7 +146,7 @@ impl LogOptions {
 impl SqliteLog {
     /// Opens the file, made and brought up to date if need be, and replays its journal.
     pub fn open(path: &Path, options: LogOptions) -> Result<SqliteLog, StoreOpenError> {
-        let LogOptions { history_max, durability, journal_max, on_apply } = options;
+        let LogOptions { history_max, durability, journal_max, store_max, on_apply } = options;
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
         prepare(path)?;
         let writing = Tuning {
@@ -168,27 +179,38 @@ impl SqliteLog {
         let chores = Arc::new(Chores::default());
         // Rooms that were forgotten just before the last end.
         chores.sweep_forgotten();
+        chores.measure();
+        let quota = Arc::new(Quota::new(store_max));
         let writer = Writer::open(path.to_owned(), writing, keep, chores.clone()).map_err(unusable)?;
         let writer = Arc::new(Mutex::new(writer));
         let readers = database::pool(path, reading)?;
         let tables = database::connect(path, &reading).map_err(unusable)?;
-        let tail = Arc::new(Tail::new(journal_max, applied));
+        let tail = Arc::new(Tail::new(quota.of_journal(journal_max), applied));
         take_in(replay, &Before { tail: &tail, tables: &tables }, applied).map_err(unusable)?;
         let front = Front::new(journal, Ids::after(last), tail.clone(), tables);
         let front = Arc::new(parking_lot::Mutex::new(front));
         let thread = |name| move |cause| StoreOpenError::Thread { name, cause };
         // From here on a failure lets go of this, and that stops the threads that there are.
-        let mut log = SqliteLog { front, tail, writer, readers, chores, applier: None, keeper: None };
+        let mut log = SqliteLog { front, tail, writer, readers, chores, quota, applier: None, keeper: None };
         let applier = Applier {
             front: log.front.clone(),
             tail: log.tail.clone(),
             writer: log.writer.clone(),
+            chores: log.chores.clone(),
             outages: Outages::new(STORE),
             on_apply,
         };
         let name = "log-applier";
         log.applier = Some(vital::spawn(name, move || applier.run()).map_err(thread(name))?);
-        let keeper = Keeper { writer: log.writer.clone(), chores: log.chores.clone(), connection, keep };
+        let keeper = Keeper {
+            writer: log.writer.clone(),
+            chores: log.chores.clone(),
+            connection,
+            keep,
+            quota: log.quota.clone(),
+            tail: log.tail.clone(),
+            work: Work::default(),
+        };
         let name = "log-keeper";
         log.keeper = Some(vital::spawn(name, move || keeper.run()).map_err(thread(name))?);
         Ok(log)
@@ -197,6 +219,41 @@ impl SqliteLog {
     /// Waits until all that was stored is in the tables, and in no segment of the journal.
     pub fn settle(&self) -> Result<(), StoreError> {
         if self.tail.settle(PATIENCE) { Ok(()) } else { Err(unable("take over what is in its journal")(Full)) }
+    }
+
+    /// How often messages had to go for want of room, if the search index has yet to follow.
+    pub(super) fn unswept(&self) -> Option<u64> {
+        self.quota.unswept()
+    }
+
+    /// The search index has followed, as far as this was asked for so often.
+    pub(super) fn swept(&self, rounds: u64) {
+        self.quota.swept(rounds);
+    }
+
+    /// The search index takes so much.
+    pub(super) fn index_takes(&self, bytes: u64) {
+        self.quota.index_takes(bytes);
+        self.chores.measure();
+    }
+
+    pub(super) fn is_index_full(&self) -> bool {
+        self.quota.is_index_full()
+    }
+
+    /// Appends what makes a full store no fuller: what is deleted, and what is not kept.
+    fn append_what_takes_nothing(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError> {
+        let takes_nothing = |entry: &NewEntry| match entry {
+            NewEntry::Message(draft) => !draft.kept,
+            NewEntry::Change(change) => matches!(change.kind, NewChangeKind::Delete),
+        };
+        let few: Vec<NewEntry> = entries.iter().filter(|entry| takes_nothing(entry)).cloned().collect();
+        if few.is_empty() {
+            return Err(unable("store messages")(NoRoom));
+        }
+        let mut appended = self.front.lock().append(&few).map_err(unable("store messages"))?.into_iter();
+        let each = |entry| if takes_nothing(entry) { appended.next() } else { None };
+        Ok(entries.iter().map(each).map(|outcome| outcome.unwrap_or(Appended::NotStored)).collect())
     }
 
     fn read<T>(
@@ -211,6 +268,9 @@ impl SqliteLog {
 
 impl MessageLog for SqliteLog {
     fn append(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError> {
+        if self.quota.fill() == Fill::Full {
+            return self.append_what_takes_nothing(entries);
+        }
         if entries.iter().any(NewEntry::is_kept) {
             // Before the front is locked: the applier needs it to make room.
             self.tail.wait_for_room(PATIENCE).map_err(unable("store messages"))?;
@@ -264,7 +324,14 @@ impl MessageLog for SqliteLog {
         self.tail.backlog()
     }
 
+    fn usage(&self) -> Usage {
+        self.quota.usage()
+    }
+
     fn probe(&self) -> Result<(), StoreError> {
+        if self.quota.fill() == Fill::Full {
+            return Err(unable("store messages")(NoRoom));
+        }
         self.read("be read", |connection| {
             connection.prepare_cached("SELECT 1 FROM rooms LIMIT 1")?.exists(())?;
             Ok(())
@@ -286,6 +353,11 @@ impl Drop for SqliteLog {
         let _ = self.keeper.take().map(JoinHandle::join);
     }
 }
+
+/// The log and its index have all that they may have.
+#[derive(Debug, thiserror::Error)]
+#[error("it takes all that it may take (STORE_MAX) until old messages are deleted, which goes on")]
+struct NoRoom;
 
 /// Puts into the tail what a journal has after the key `applied`, and says what was found.
 fn take_in(replay: Replay, before: &Before<'_>, applied: i64) -> rusqlite::Result<()> {

@@ -1,6 +1,12 @@
 //! The one connection that writes to the message log.
 
-use super::{apply::Rooms, change, chores::Chores, ids};
+use super::{
+    apply::Rooms,
+    change,
+    chores::Chores,
+    ids,
+    sizes::{CHANGE, Sizes, size},
+};
 use crate::store::{
     journal::Record,
     sqlite::database::{self, Tuning},
@@ -27,6 +33,8 @@ pub(super) struct Writer {
     rooms: Rooms,
     /// WAL pages since the keeper was last asked for a checkpoint, roughly.
     pages: usize,
+    /// What each room takes, once somebody wants to know.
+    pub sizes: Option<Sizes>,
     chores: Arc<Chores>,
 }
 
@@ -39,7 +47,7 @@ impl Writer {
         // Only a write opens the write-ahead log.
         begin(&mut connection, &path, &tuning)?.commit()?;
         let rooms = Rooms::new(keep.map(|keep| (keep / 10).max(1)));
-        Ok(Writer { path, tuning, connection, rooms, pages: 0, chores })
+        Ok(Writer { path, tuning, connection, rooms, pages: 0, sizes: None, chores })
     }
 
     /// Puts into the tables what was journalled, in one transaction.
@@ -52,6 +60,9 @@ impl Writer {
             Ok(applied)
         });
         let applied = applied.inspect_err(|error| self.recover(error))?;
+        if let Some(sizes) = &mut self.sizes {
+            applied.grown.iter().for_each(|(room, bytes)| sizes.add(*room, *bytes));
+        }
         self.chores.trim(&applied.overgrown);
         if applied.forgotten {
             self.chores.sweep_forgotten();
@@ -67,7 +78,8 @@ impl Writer {
     /// `budget`; whether all are gone.
     pub fn trim(&mut self, room: i64, through: i64, budget: Duration) -> rusqlite::Result<bool> {
         let started = Instant::now();
-        self.transaction(|tx| {
+        let is_weighing = self.sizes.is_some();
+        let (done, bytes) = self.transaction(|tx| {
             // The step's last message alone is looked up.
             let mut step = tx.prepare_cached(
                 "SELECT rows, last, coalesce(tail, 0) FROM
@@ -75,6 +87,11 @@ impl Writer {
                   (SELECT key FROM by_room WHERE room = ?1 AND key <= ?2 ORDER BY key LIMIT ?3))
                  LEFT JOIN messages ON key = last",
             )?;
+            let mut weigh = tx.prepare_cached(concat!(
+                "SELECT coalesce(sum(",
+                size!(),
+                "), 0) FROM messages WHERE key IN (SELECT key FROM by_room WHERE room = ?1 AND key <= ?2)"
+            ))?;
             let mut delete = tx.prepare_cached(
                 "DELETE FROM messages WHERE key IN (SELECT key FROM by_room WHERE room = ?1 AND key <= ?2)",
             )?;
@@ -82,11 +99,14 @@ impl Writer {
                 "DELETE FROM reactions WHERE of IN (SELECT key FROM by_room WHERE room = ?1 AND key <= ?2)",
             )?;
             let mut delete_entries = tx.prepare_cached("DELETE FROM by_room WHERE room = ?1 AND key <= ?2")?;
-            let mut trimmed = None;
+            let (mut trimmed, mut bytes) = (None, 0);
             let done = loop {
                 let (rows, last, tail): (i64, Option<i64>, i64) =
                     step.query_row((room, through, TRIM_STEP), |row| row.try_into())?;
                 if let Some(key) = last {
+                    if is_weighing {
+                        bytes += weigh.query_row((room, key), |row| row.get::<_, i64>(0))?.unsigned_abs();
+                    }
                     delete.execute((room, key))?;
                     delete_reactions.execute((room, key))?;
                     delete_entries.execute((room, key))?;
@@ -102,19 +122,22 @@ impl Writer {
             if let Some(id) = trimmed {
                 tx.prepare_cached("UPDATE rooms SET trimmed = ?2 WHERE id = ?1")?.execute((room, id.0.as_bytes()))?;
             }
-            Ok(done)
-        })
+            Ok((done, bytes))
+        })?;
+        self.lost(room, bytes);
+        Ok(done)
     }
 
     /// Deletes changes of a room, oldest first, up to the key `through`, and what is left of messages that they deleted;
     /// stops after about `budget`. Answers whether all are gone.
     pub fn trim_changes(&mut self, room: i64, through: i64, budget: Duration) -> rusqlite::Result<bool> {
         let started = Instant::now();
-        self.transaction(|tx| {
-            let mut trimmed = None;
+        let (done, changes) = self.transaction(|tx| {
+            let (mut trimmed, mut changes) = (None, 0);
             let done = loop {
                 let last = change::trim(tx, room, through, TRIM_STEP)?;
                 trimmed = last.or(trimmed);
+                changes += if last.is_some() { TRIM_STEP as u64 } else { 0 };
                 if last.is_none() {
                     break true;
                 }
@@ -125,13 +148,19 @@ impl Writer {
             if let Some(key) = trimmed {
                 tx.prepare_cached("UPDATE rooms SET changes_trimmed = ?2 WHERE id = ?1")?.execute((room, key))?;
             }
-            Ok(done)
-        })
+            Ok((done, changes))
+        })?;
+        self.lost(room, changes * CHANGE);
+        Ok(done)
     }
 
     /// Removes the row of a forgotten room that has no messages left.
     pub fn bury(&mut self, room: i64) -> rusqlite::Result<()> {
-        self.transaction(|tx| tx.execute("DELETE FROM rooms WHERE id = ?1 AND name IS NULL", [room]).map(drop))
+        self.transaction(|tx| tx.execute("DELETE FROM rooms WHERE id = ?1 AND name IS NULL", [room]).map(drop))?;
+        if let Some(sizes) = &mut self.sizes {
+            sizes.forget(room);
+        }
+        Ok(())
     }
 
     /// Forgets everything that a transaction cut short may have left wrong.
@@ -143,6 +172,14 @@ impl Writer {
     #[cfg(test)]
     pub fn connection(&mut self) -> &Connection {
         self.connection.as_ref().expect("it was opened")
+    }
+
+    /// Notes what was deleted of a room. Each page of it was overwritten, in the WAL.
+    fn lost(&mut self, room: i64, bytes: u64) {
+        if let Some(sizes) = &mut self.sizes {
+            sizes.take(room, bytes);
+            self.count_pages((bytes / 4096) as usize);
+        }
     }
 
     /// Notes about how many pages the WAL has grown by.

@@ -1,0 +1,193 @@
+//! Keeping the log within its bound (`STORE_MAX`): the oldest messages of the largest rooms go.
+//!
+//! The keeper does a little of it at a time, between its other chores. What each room takes is found out by one walk over
+//! the tables, a slice at a time, once they are half as large as they may be; from then on the writer keeps it up to date.
+
+use super::{
+    apply,
+    keeper::Keeper,
+    sizes::{Sizes, size},
+    writer::lock_writer,
+};
+use crate::store::{sqlite::database, usage::Fill};
+use rusqlite::OptionalExtension;
+use std::time::{Duration, Instant};
+
+/// Rows that are weighed, or chosen to go, at a time.
+const ROWS: i64 = 2048;
+
+/// Bytes of one room that go at a time.
+const PIECE: u64 = 1 << 20;
+
+/// How often it is told.
+const TELL: Duration = Duration::from_secs(600);
+
+/// How much of a room's oldest goes.
+struct Piece {
+    /// The key of the last message.
+    through: i64,
+    messages: u64,
+    bytes: u64,
+}
+
+impl Keeper {
+    /// Measures, and does the next piece of work if there is one.
+    pub(super) fn keep_within_bound(&mut self) -> rusqlite::Result<()> {
+        if !self.quota.is_set() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        self.measure()?;
+        if !self.work.is_weighed {
+            if self.quota.is_worth_weighing() {
+                self.weigh()?;
+                self.go_on(begun);
+            }
+            return Ok(());
+        }
+        if self.work.cuts.is_empty() {
+            if std::mem::take(&mut self.work.is_cutting) {
+                self.quota.round();
+            }
+            let Some(goal) = self.quota.to_free() else { return Ok(()) };
+            self.choose(goal);
+        }
+        if let Some((room, much)) = self.work.cuts.pop() {
+            let gone = self.cut(room, much)?;
+            if gone < much && gone > 0 {
+                self.work.cuts.push((room, much - gone));
+            }
+            self.work.is_cutting = true;
+        }
+        self.go_on(begun);
+        Ok(())
+    }
+
+    /// Has this called again, after as long as it took, unless there is no time for that.
+    fn go_on(&self, begun: Instant) {
+        self.chores.measure();
+        if self.quota.fill() == Fill::Plenty {
+            self.chores.rest(begun.elapsed());
+        }
+    }
+
+    fn measure(&self) -> rusqlite::Result<()> {
+        self.quota.log_takes(database::used(&self.connection)? + self.tail.backlog().bytes);
+        Ok(())
+    }
+
+    /// Weighs the rows that are next.
+    fn weigh(&mut self) -> rusqlite::Result<()> {
+        let (after, last) = match self.work.walk {
+            Some(walk) => walk,
+            None => {
+                let mut writer = lock_writer(&self.writer);
+                // What comes behind this the writer weighs.
+                writer.sizes = Some(Sizes::default());
+                (i64::MIN, apply::applied(&self.connection)?)
+            }
+        };
+        let rows: Vec<(i64, i64, i64)> = self
+            .connection
+            .prepare_cached(concat!(
+                "SELECT key, room, ",
+                size!(),
+                " FROM messages WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3"
+            ))?
+            .query_map((after, last, ROWS), |row| row.try_into())?
+            .collect::<Result<_, _>>()?;
+        let mut writer = lock_writer(&self.writer);
+        let Some(sizes) = &mut writer.sizes else {
+            self.work.walk = None;
+            return Ok(());
+        };
+        rows.iter().for_each(|(_, room, bytes)| sizes.add(*room, bytes.unsigned_abs()));
+        match rows.last() {
+            Some((key, ..)) => self.work.walk = Some((*key, last)),
+            None => (self.work.walk, self.work.is_weighed) = (None, true),
+        }
+        Ok(())
+    }
+
+    /// Decides what goes.
+    fn choose(&mut self, goal: u64) {
+        let mut writer = lock_writer(&self.writer);
+        let Some(sizes) = &mut writer.sizes else {
+            self.work.is_weighed = false;
+            return;
+        };
+        let usage = self.quota.usage();
+        if sizes.total() > usage.bytes {
+            // They are more than there is: what was edited often counted each time.
+            writer.sizes = None;
+            self.work.is_weighed = false;
+            return;
+        }
+        self.work.cuts = sizes.cut(goal);
+        // The largest is popped first.
+        self.work.cuts.reverse();
+        drop(writer);
+        if self.work.told.is_some_and(|told| told.elapsed() < TELL) {
+            return;
+        }
+        self.work.told = Some(Instant::now());
+        tracing::warn!(
+            bytes = usage.bytes,
+            max = usage.max,
+            rooms = self.work.cuts.len(),
+            "the store has nearly all that it may have (STORE_MAX): the oldest messages of the largest rooms are deleted"
+        );
+    }
+
+    /// Deletes about so many bytes of a room's oldest, or as many as go at a time. Answers how many.
+    fn cut(&self, room: i64, much: u64) -> rusqlite::Result<u64> {
+        let piece = self.oldest(room, much.min(PIECE))?;
+        if let Some(Piece { through, messages, bytes }) = piece {
+            if self.delete_through(room, through)? {
+                self.delete_changes_through(room, through)?;
+                self.quota.trimmed(messages);
+            }
+            return Ok(bytes);
+        }
+        let changes: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT max(key) FROM (SELECT key FROM changes WHERE room = ?1 ORDER BY key LIMIT ?2)")?
+            .query_row((room, ROWS), |row| row.get(0))
+            .optional()?
+            .flatten();
+        match changes {
+            Some(through) => self.delete_changes_through(room, through).map(|_| PIECE),
+            None => {
+                if let Some(sizes) = &mut lock_writer(&self.writer).sizes {
+                    sizes.forget(room);
+                }
+                Ok(0)
+            }
+        }
+    }
+
+    /// The oldest messages of a room that take so much.
+    fn oldest(&self, room: i64, bytes: u64) -> rusqlite::Result<Option<Piece>> {
+        let mut rows = self.connection.prepare_cached(concat!(
+            "SELECT messages.key, ",
+            size!(),
+            " FROM by_room JOIN messages ON messages.key = by_room.key WHERE by_room.room = ?1 ORDER BY by_room.key LIMIT ?2"
+        ))?;
+        let mut rows = rows.query((room, ROWS))?;
+        let mut piece = None;
+        while let Some(row) = rows.next()? {
+            let Piece { messages, bytes: before, .. } = piece.unwrap_or(Piece { through: 0, messages: 0, bytes: 0 });
+            let now = Piece {
+                through: row.get(0)?,
+                messages: messages + 1,
+                bytes: before + row.get::<_, i64>(1)?.unsigned_abs(),
+            };
+            let is_enough = now.bytes >= bytes;
+            piece = Some(now);
+            if is_enough {
+                break;
+            }
+        }
+        Ok(piece)
+    }
+}

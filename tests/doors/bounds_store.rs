@@ -1,0 +1,186 @@
+//! Nobody fills the disk: `STORE_MAX` holds for all rooms together, and who takes too much loses only what is his own.
+
+use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+use support::{
+    ALICE, BOB, DEMO, Server,
+    chats::{Guest, public_room},
+    eventually, eventually_within,
+    faults::Held,
+    http::{Connection, get},
+};
+
+const MIB: u64 = 1 << 20;
+const STORE_MAX: u64 = 32 * MIB;
+
+/// What may come on top of it before it is noticed.
+const ON_TOP: u64 = STORE_MAX / 8;
+
+/// What the write-ahead logs and the journal may take beside it for a moment, as docs/OPERATIONS.md says.
+const BESIDE: u64 = 64 * MIB;
+
+/// Long messages in each of the rooms that are flooded.
+const FLOOD: usize = 600;
+
+fn server() -> Server {
+    let setup = Server::with().env("STORE_MAX", STORE_MAX.to_string()).env("ADMIN_LISTEN", "127.0.0.1:0");
+    setup.env("MESSAGE_RATE", "0").env("ANONYMOUS_RATE", "0").env("ROOM_RATE", "0").start()
+}
+
+fn figure(server: &Server, name: &str) -> f64 {
+    let answer = Connection::open(server.admin_address()).send(get("/metrics", &[])).response();
+    let page = answer.text();
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
+}
+
+/// What messages and their index take on the disk, and what is on the way there.
+fn taken(data_dir: &Path) -> [u64; 2] {
+    let lengths = |files: Vec<PathBuf>| files.iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+    let files = |names: [&str; 2]| names.map(|name| data_dir.join(name)).to_vec();
+    let segments = fs::read_dir(data_dir.join("journal")).into_iter().flatten().flatten().map(|file| file.path());
+    // A segment may be removed meanwhile.
+    let beside = files(["log.db-wal", "search.db-wal"]).into_iter().chain(segments).collect();
+    [lengths(files(["log.db", "search.db"])), lengths(beside)]
+}
+
+/// What a room of the rooms door has, by its tables.
+fn kept(server: &Server, room: i64) -> Vec<String> {
+    let log = rusqlite::Connection::open(server.setup().data_dir().join("log.db")).expect("the log can be opened");
+    let mut texts = log
+        .prepare("SELECT text FROM messages JOIN rooms ON rooms.id = room WHERE rooms.name = ?1 ORDER BY key")
+        .expect("it has these tables");
+    let texts = texts.query_map([format!("chitchat:{room}")], |row| row.get(0)).expect("it can be read");
+    texts.collect::<Result<_, _>>().expect("texts")
+}
+
+/// Words enough to fill an index, and a text that fills a disk.
+fn long(number: usize) -> String {
+    let words: Vec<String> = (0..20).map(|word| format!("w{}", number * 20 + word)).collect();
+    format!("{number} {} {}", words.join(" "), "x".repeat(13_000))
+}
+
+/// Says this many long messages, each again while there is no room for it.
+fn flood(guest: &mut Guest, count: usize) {
+    for number in 0..count {
+        loop {
+            guest.event("send", &long(number));
+            let answer = guest.hear();
+            if answer["event_type"] == "send" {
+                break;
+            }
+            assert_eq!(answer["code"], json!(503), "{answer}");
+            // So long as it takes, and the next try finds out.
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn who_floods_many_rooms_loses_his_own_oldest_messages_and_nobody_else_any() {
+    let server = server();
+    let said: Vec<String> = (0..20).map(|n| format!("kept {n}")).collect();
+    let small = public_room(&server, "A small room");
+    let mut ann = Guest::join(&server, small, "ann");
+    let mut alice = server.join(ALICE, DEMO);
+    for text in &said {
+        ann.event("send", text);
+        ann.hears("send", "ann");
+        alice.say_and_hear(text);
+    }
+    let (most, done) = ([AtomicU64::new(0), AtomicU64::new(0)], AtomicBool::new(false));
+    let data_dir = server.setup().data_dir();
+    let rooms: Vec<i64> = (0..8).map(|n| public_room(&server, &format!("Flood {n}"))).collect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for (most, taken) in most.iter().zip(taken(&data_dir)) {
+                    most.fetch_max(taken, Ordering::Relaxed);
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let strangers: Vec<_> = rooms
+            .iter()
+            .map(|room| {
+                let server = &server;
+                scope.spawn(move || flood(&mut Guest::join(server, *room, "stranger"), FLOOD))
+            })
+            .collect();
+        // Four times what there is for messages.
+        for stranger in strangers {
+            stranger.join().expect("it floods");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let [most, beside] = most.map(AtomicU64::into_inner);
+    assert!(most <= STORE_MAX + ON_TOP && beside <= BESIDE, "{most} bytes, and {beside}");
+    assert!(figure(&server, "propromo_chat_store_trimmed_messages_total") > 1000.0);
+    assert_eq!(figure(&server, "propromo_chat_store_max_bytes"), STORE_MAX as f64);
+    server.logs(&["STORE_MAX", "largest rooms"]);
+
+    let mut late = server.join(BOB, DEMO);
+    for text in &said {
+        assert_eq!(late.hear_message().text, *text);
+    }
+    eventually("the tables have all", || figure(&server, "propromo_chat_journal_bytes") == 0.0);
+    let small = kept(&server, small);
+    assert_eq!(small[1..], said, "behind that she had entered");
+    // Of the flood the newest is left, in each room about as much.
+    let numbers = |text: String| text.split(' ').next().and_then(|number| number.parse::<usize>().ok());
+    let left: Vec<Vec<usize>> =
+        rooms.iter().map(|room| kept(&server, *room).into_iter().filter_map(numbers).collect()).collect();
+    let counts: Vec<usize> = left.iter().map(Vec::len).collect();
+    assert!(left.iter().all(|numbers| numbers.last() == Some(&(FLOOD - 1)) && numbers.is_sorted()), "{left:?}");
+    let (least, most) = (counts.iter().min(), counts.iter().max());
+    assert!(least >= Some(&20) && most <= Some(&200), "{counts:?}");
+}
+
+#[test]
+fn when_room_gets_scarce_those_without_an_account_are_refused_first() {
+    let server = server();
+    let room = public_room(&server, "Anybody's");
+    let mut guest = Guest::join(&server, room, "ann");
+    let mut alice = server.join(ALICE, DEMO);
+    let long = "x".repeat(16_000);
+    let hears = |alice: &mut support::Client, count: usize| {
+        // She reads, so few wait at a time.
+        let hears = |count: usize| {
+            (0..count).for_each(|_| alice.say(&long));
+            (0..count).filter(|_| support::ws::said(&alice.hear()).is_some()).count()
+        };
+        std::iter::repeat_n(20, count / 20).chain([count % 20]).map(hears).sum::<usize>()
+    };
+    // Less than 14 sixteenths of the half that is for messages: nothing has to go.
+    let sixteenth = STORE_MAX as usize / 2 / 16;
+    let few = sixteenth * 136 / 10 / 16_600;
+    assert_eq!(hears(&mut alice, few), few);
+    eventually("the tables have it", || figure(&server, "propromo_chat_journal_bytes") == 0.0);
+    assert_eq!(figure(&server, "propromo_chat_store_trimmed_messages_total"), 0.0);
+    // Nothing can be deleted, and there are more than 15.
+    let held = Held::file(&server, "log.db");
+    let more = sixteenth * 18 / 10 / 16_250;
+    assert_eq!(hears(&mut alice, more), more);
+    eventually("a guest is refused", || {
+        guest.event("send", "is there room?");
+        let answer = guest.hear();
+        answer["code"] == json!(503) && answer["error"].as_str().is_some_and(|text| text.contains("without an account"))
+    });
+    assert_eq!(hears(&mut alice, 1), 1, "who has an account is not");
+    assert_eq!(server.get("/readyz").status, 200);
+    held.release();
+    let may_talk_again = || {
+        guest.event("send", "is there room now?");
+        guest.hear()["event_type"] == "send"
+    };
+    eventually_within(Duration::from_secs(60), "the oldest have gone", may_talk_again);
+    assert!(figure(&server, "propromo_chat_store_trimmed_messages_total") > 0.0);
+    assert_eq!(hears(&mut alice, 1), 1);
+    assert_eq!(server.get("/readyz").status, 200);
+}
