@@ -25,6 +25,7 @@ use crate::{
     store::{
         accounts::{Accounts, UserId},
         chat_rooms::ChatRooms,
+        erasure::Tasks,
         ledger::Ledger,
         log::MessageLog,
         names::SharedNames,
@@ -36,7 +37,7 @@ use crate::{
         sessions::Sessions as AccountSessions,
         sqlite::{
             Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir,
-            log::LogOptions, outbox::SqliteOutbox, reads::SqliteReads, sessions::SqliteSessions,
+            log::LogOptions, outbox::SqliteOutbox, reads::SqliteReads, sessions::SqliteSessions, tasks::SqliteTasks,
         },
     },
 };
@@ -83,6 +84,8 @@ pub struct Chat {
     /// Wrong API keys of an address.
     pub wrong_api_keys: AddressLimit,
     pub metrics: Arc<Metrics>,
+    /// What commands have left to be done here, where nobody but this process has the messages.
+    pub tasks: Option<Arc<dyn Tasks>>,
     _history_age: Option<HistoryAge>,
     /// Held so that no other process uses the same data; let go last.
     _data_dir: Option<DataDir>,
@@ -135,6 +138,7 @@ impl Chat {
             log: stores.log,
             search: stores.search,
             outbox: stores.outbox,
+            tasks: stores.tasks,
             _history_age: history_age,
             _data_dir: stores.data_dir,
             config,
@@ -179,6 +183,7 @@ struct Stores {
     search: Arc<dyn Search>,
     outbox: Option<Arc<dyn Outbox>>,
     names: Option<Arc<dyn SharedNames>>,
+    tasks: Option<Arc<dyn Tasks>>,
     data_dir: Option<DataDir>,
 }
 
@@ -188,13 +193,14 @@ struct AccountStores {
     chat_rooms: Arc<dyn ChatRooms>,
     sessions: Arc<dyn AccountSessions>,
     reads: Arc<dyn Reads>,
+    tasks: Arc<dyn Tasks>,
     /// To PostgreSQL, how many there are now.
     connections: Option<Box<dyn Fn() -> u32 + Send + Sync>>,
 }
 
 impl From<Postgres> for AccountStores {
-    fn from(Postgres { accounts, chat_rooms, sessions, reads, connections }: Postgres) -> AccountStores {
-        AccountStores { accounts, chat_rooms, sessions, reads, connections: Some(connections) }
+    fn from(Postgres { accounts, chat_rooms, sessions, reads, tasks, connections }: Postgres) -> AccountStores {
+        AccountStores { accounts, chat_rooms, sessions, reads, tasks, connections: Some(connections) }
     }
 }
 
@@ -204,6 +210,7 @@ impl From<SqliteAccounts> for AccountStores {
             chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
             sessions: Arc::new(SqliteSessions::beside(&accounts)),
             reads: Arc::new(SqliteReads::beside(&accounts)),
+            tasks: Arc::new(SqliteTasks::beside(&accounts)),
             accounts: Arc::new(accounts),
             connections: None,
         }
@@ -238,10 +245,17 @@ impl Stores {
                     SqliteOutbox::open(&file, embedded.log.clone()).map(|outbox| Arc::new(outbox) as Arc<dyn Outbox>)
                 });
                 let outbox = outbox.transpose().map_err(StartError::new)?;
-                let Embedded { accounts, chat_rooms, sessions, reads, log, ledger, search, data_dir } = embedded;
-                let of_accounts =
-                    postgres.unwrap_or(AccountStores { accounts, chat_rooms, sessions, reads, connections: None });
-                Ok(Stores { of_accounts, ledger, log, search, outbox, names: None, data_dir: Some(data_dir) })
+                let Embedded { accounts, chat_rooms, sessions, reads, tasks, log, ledger, search, data_dir } = embedded;
+                let of_accounts = postgres.unwrap_or(AccountStores {
+                    accounts,
+                    chat_rooms,
+                    sessions,
+                    reads,
+                    tasks,
+                    connections: None,
+                });
+                let (names, tasks) = (None, Some(of_accounts.tasks.clone()));
+                Ok(Stores { of_accounts, ledger, log, search, outbox, names, tasks, data_dir: Some(data_dir) })
             }
             Storage::Redis(url) => {
                 let of_accounts = match &config.database {
@@ -256,7 +270,9 @@ impl Stores {
                 let RedisStores { log, ledger, names, outbox } = redis;
                 let outbox = config.webhooks.as_ref().map(|_| outbox as Arc<dyn Outbox>);
                 let search = Arc::new(LookingThrough::of(log.clone()));
-                Ok(Stores { of_accounts, ledger, log, search, outbox, names: Some(names), data_dir: None })
+                let names: Option<Arc<dyn SharedNames>> = Some(names);
+                let tasks = None;
+                Ok(Stores { of_accounts, ledger, log, search, outbox, names, tasks, data_dir: None })
             }
         }
     }

@@ -33,6 +33,11 @@ impl RoomName {
         RoomName::from_store(&format!("chitchat:{id}"))
     }
 
+    /// Where the messages of a monitor's room are kept that was removed at this Unix millisecond. Nobody can enter it.
+    pub fn removed(monitor: &RoomName, at: u64) -> RoomName {
+        RoomName::from_store(&format!("removed:{at}:{}", monitor.local()))
+    }
+
     /// A name that a store kept, prefix and all.
     pub fn from_store(name: &str) -> RoomName {
         RoomName(name.into())
@@ -45,6 +50,11 @@ impl RoomName {
     /// Whether it is the room of a monitor: a chat of certain accounts.
     pub fn is_monitor(&self) -> bool {
         self.0.starts_with("monitor:")
+    }
+
+    /// Whether it is what is kept of a monitor's room that was removed.
+    pub fn is_removed(&self) -> bool {
+        self.0.starts_with("removed:")
     }
 
     /// Whether accounts speak here: not in streams, nor in the rooms of the rooms door, where people only have names.

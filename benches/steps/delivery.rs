@@ -168,6 +168,18 @@ impl MessageLog for Forgetful {
         Ok(())
     }
 
+    fn set_aside(&self, _: &RoomName, _: &RoomName) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn entries(&self, _: &RoomName, _: MessageId, _: usize) -> Result<Vec<Entry>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn scrub(&self, _: &[RoomName]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn probe(&self) -> Result<(), StoreError> {
         Ok(())
     }

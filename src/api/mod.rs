@@ -21,5 +21,6 @@ pub mod router;
 pub mod session;
 pub mod small_page;
 pub mod stream;
+pub mod tasks;
 pub mod ticket;
 pub mod v1;

@@ -3,14 +3,20 @@
 use super::{
     accounts::embedded_accounts,
     ask,
+    erase::{self, Fate},
+    export,
     failure::{Failure, say},
 };
 use crate::{
     auth::password::Passwords,
-    config::sources::Settings,
+    config::{sources::Settings, value::Storage},
     store::{
         accounts::{Accounts, MAX_EMAIL},
-        sqlite::admin::{AccountSummary, AdminError, NewAccount},
+        erasure::Task,
+        sqlite::{
+            accounts::SqliteAccounts,
+            admin::{AccountSummary, AdminError, NewAccount},
+        },
     },
 };
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -48,7 +54,31 @@ pub fn command() -> Command {
                 .arg(ask::password_stdin()),
         )
         .subcommand(
-            Command::new("remove").about("Remove an account and close its connections; its messages stay").arg(email()),
+            Command::new("remove")
+                .about("Remove an account and close its connections; asks what becomes of its messages")
+                .long_about(
+                    "Removes EMAIL and closes its connections. What it said in monitors and channels is erased with \
+                     --erase-messages: for everybody who sees it, and from every file of DATA_DIR or every key of Redis; kept \
+                     with --keep-messages. Without either the terminal is asked. Other accounts' messages stay, also answers to \
+                     what is erased, and so do reactions.",
+                )
+                .arg(email())
+                .args(erase::flags()),
+        )
+        .subcommand(
+            Command::new("erase")
+                .about("Erase what an account has said, also after it was removed; wherever accounts and messages are kept")
+                .arg(email()),
+        )
+        .subcommand(
+            Command::new("export")
+                .about("Print all that is kept of a person, as lines of JSON; wherever accounts and messages are kept")
+                .long_about(
+                    "Prints one JSON object a line: the account, its memberships, mutes, sessions (without anything that logs \
+                     in) and read marks, its messages as they are now, and its edits, deletions and reactions. Messages and \
+                     changes are also found after the account was removed. A server may be running.",
+                )
+                .arg(email()),
         )
         .subcommand(
             Command::new("revoke")
@@ -82,6 +112,8 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     match name {
         "revoke" => return revoke(email(), settings),
         "sessions" => return sessions(email(), matches.get_flag("end"), settings),
+        "export" => return export::run(email(), settings),
+        "erase" => return erase_messages(email(), settings),
         _ => {}
     }
     let store = embedded_accounts(settings)?;
@@ -111,11 +143,31 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
             store.set_password(email(), &new_hash(matches)?)?;
             say(format_args!("password of {} changed", email()))
         }
-        _ => {
-            store.remove_account(email())?;
-            say(format_args!("account {} removed", email()))
-        }
+        _ => remove(&store, email(), matches, settings),
     }
+}
+
+fn remove(store: &SqliteAccounts, email: &str, matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
+    let account = store.by_email(email)?.ok_or_else(|| no_account(email))?;
+    let fate = erase::fate(matches, &format!("What becomes of what {} has said?", account.email))?;
+    if fate == Fate::Keep {
+        store.remove_account(email, None)?;
+        return say(format_args!(
+            "account {email} removed; its messages stay, `propromo-chat account erase {email}` erases them"
+        ));
+    }
+    let task = Task::Sender(account.email.clone());
+    let is_embedded = settings.storage()? == Storage::Embedded;
+    let left = store.remove_account(email, Some(&task).filter(|_| is_embedded))?;
+    say(format_args!("account {email} removed"))?;
+    erase::tell(erase::go_on(settings, &task, left)?)
+}
+
+fn erase_messages(email: &str, settings: &Settings) -> Result<(), Failure> {
+    let store = super::accounts::accounts(&settings.database()?)?;
+    let email = store.by_email(email)?.map_or_else(|| email.to_owned(), |account| account.email);
+    erase::confirm(&format!("All that {email} has said is erased, and can't be brought back."))?;
+    erase::tell(erase::run(settings, &Task::Sender(email))?)
 }
 
 fn revoke(email: &str, settings: &Settings) -> Result<(), Failure> {

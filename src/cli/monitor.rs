@@ -3,9 +3,18 @@
 use super::{
     account::{self, column},
     accounts::embedded_accounts,
+    erase::{self, Fate},
     failure::{Failure, say},
 };
-use crate::{config::sources::Settings, store::accounts::Monitor};
+use crate::{
+    config::{sources::Settings, value::Storage},
+    message::RoomName,
+    store::{
+        accounts::{Accounts, Monitor},
+        erasure::Task,
+        sqlite::{accounts::SqliteAccounts, admin::AdminError},
+    },
+};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::{Timestamp, Unit};
 
@@ -35,7 +44,16 @@ pub fn command() -> Command {
                 .arg(Arg::new("public").long("public").action(ArgAction::SetTrue).help("The project is public")),
         )
         .subcommand(Command::new("list").about("List monitors: hash, title and organization, separated by tabs"))
-        .subcommand(Command::new("remove").about("Remove a monitor; its messages stay").arg(hash()))
+        .subcommand(Command::new("remove")
+                .about("Remove a monitor and close its room; asks what becomes of its messages")
+                .long_about(
+                    "Removes the monitor and closes its room. Its messages are erased with --erase-messages: from every file of \
+                     DATA_DIR or every key of Redis. With --keep-messages they are set aside: no monitor of the same hash \
+                     shows them, but backends read them (`removed:…` in the list of rooms), and `account export` and `account \
+                     erase` find them. Without either the terminal is asked.",
+                )
+                .arg(hash())
+                .args(erase::flags()))
         .subcommand(Command::new("join").about("Let an account into a monitor's chat").arg(hash()).arg(email()))
         .subcommand(Command::new("leave").about("Take an account out of a monitor's chat").arg(hash()).arg(email()))
 }
@@ -51,6 +69,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     };
     match name {
         "add" => {
+            begin_anew(&store, &hash, settings)?;
             let now = Timestamp::now();
             let now = Some(now.round(Unit::Second).unwrap_or(now).to_string());
             let monitor = Monitor {
@@ -84,10 +103,30 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
             say(format_args!("{email} may no longer enter {hash}"))
         }
         _ => {
-            store.remove_monitor(&hash)?;
-            say(format_args!("monitor {hash} removed"))
+            if !store.is_monitor(&hash)? {
+                return Err(AdminError::NothingToRemove(hash).into());
+            }
+            let room = RoomName::monitor(&hash);
+            let (task, done) = match erase::fate(matches, &format!("What becomes of what was said in {hash}?"))? {
+                Fate::Erase => (Task::Room(room), "its messages are erased"),
+                Fate::Keep => (Task::SetAside(room), "its messages are kept where no other monitor shows them"),
+            };
+            let is_embedded = settings.storage()? == Storage::Embedded;
+            let left = store.remove_monitor(&hash, Some(&task).filter(|_| is_embedded))?;
+            say(format_args!("monitor {hash} removed"))?;
+            erase::go_on(settings, &task, left)?;
+            say(done)
         }
     }
+}
+
+/// Sets aside what was said in the room of an earlier monitor of this hash: members of the new one shall not see it.
+fn begin_anew(store: &SqliteAccounts, hash: &str, settings: &Settings) -> Result<(), Failure> {
+    let room = RoomName::monitor(hash);
+    if !store.is_monitor(hash)? && erase::has_messages(settings, &room)? {
+        erase::run(settings, &Task::SetAside(room))?;
+    }
+    Ok(())
 }
 
 /// The column `monitor_hash` of the Propromo table holds 255 characters.

@@ -26,7 +26,7 @@ pub mod upgrade;
 pub mod watchdog;
 
 use crate::{
-    api::{hooks::GithubIntake, idle_rooms, room_end, router},
+    api::{hooks::GithubIntake, idle_rooms, room_end, router, tasks},
     chat::Chat,
     config::{
         Config,
@@ -110,6 +110,7 @@ impl Server {
         if chat.config.doors.has(DoorName::Rooms) {
             idle_rooms::start(&chat).map_err(failed("start a thread"))?;
         }
+        tasks::start(&chat).map_err(failed("start a thread"))?;
         let webhooks = Webhooks::start(&chat).map_err(failed("start a thread"))?;
 
         let doors = Box::new(Doors::new(chat.clone()));

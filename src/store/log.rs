@@ -100,6 +100,16 @@ pub trait MessageLog: Send + Sync {
     /// Deletes a room's messages, and what is known of the room. A later draft starts it anew.
     fn forget(&self, room: &RoomName) -> Result<(), StoreError>;
 
+    /// Makes a room's messages those of the room `to`, which has none: with their ids, as they are now. A later draft starts
+    /// the room anew.
+    fn set_aside(&self, room: &RoomName, to: &RoomName) -> Result<(), StoreError>;
+
+    /// As [`since`](Self::since), whether or not `after` is an entry, and all that followed it is kept.
+    fn entries(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Waits until no byte is left anywhere of what has been deleted in these rooms.
+    fn scrub(&self, rooms: &[RoomName]) -> Result<(), StoreError>;
+
     /// Deletes what was said in a room, or changed, before this Unix millisecond; in slices, for which nobody waits long.
     fn forget_before(&self, room: &RoomName, before: u64) -> Result<(), StoreError>;
 

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod chat_rooms;
+pub mod erasure;
 pub mod error;
 pub mod feed;
 pub mod journal;
@@ -19,6 +20,7 @@ pub mod postgres;
 pub mod presence;
 pub mod reads;
 pub mod redis;
+pub mod said;
 pub mod search;
 pub mod sessions;
 pub mod sqlite;

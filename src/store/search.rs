@@ -25,6 +25,9 @@ pub trait Search: Send + Sync {
         before: Option<MessageId>,
         limit: usize,
     ) -> Result<Found, StoreError>;
+
+    /// Waits until nothing is found, or kept to find by, of what the log has deleted by now.
+    fn catch_up(&self) -> Result<(), StoreError>;
 }
 
 /// A page of results.
@@ -147,6 +150,10 @@ impl Search for LookingThrough {
         }
         found.next = before;
         Ok(found)
+    }
+
+    fn catch_up(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

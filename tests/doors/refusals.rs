@@ -151,7 +151,7 @@ fn a_member_who_was_removed_after_the_login() {
     let setup = Server::with().without_demo().monitor(DEMO);
     let server = setup.account("ann@propromo.example", "ann-password", &[DEMO]).start();
     let answer = server.log_in_as("ann@propromo.example", "ann-password").json();
-    let removed = server.setup().run(&["account", "remove", "ann@propromo.example"]);
+    let removed = server.setup().run(&["account", "remove", "ann@propromo.example", "--keep-messages"]);
     assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
     assert_token_refused(&server, answer["token"].as_str().expect("a token"), 403, "room_denied");
 }

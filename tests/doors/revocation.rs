@@ -72,7 +72,7 @@ fn a_removed_account_is_closed_at_every_door() {
         assert_eq!(client.hear(), "authentication successful");
     }
     let mut bob = server.channel(BOB, "lobby");
-    run(server.setup(), &["account", "remove", ALICE.email]);
+    run(server.setup(), &["account", "remove", ALICE.email, "--keep-messages"]);
     for client in &mut clients {
         assert_eq!(closed_because(client), denied());
     }
@@ -83,7 +83,7 @@ fn a_removed_account_is_closed_at_every_door() {
 fn when_a_monitor_is_removed_its_room_is_closed() {
     let server = Server::start();
     let (mut alice, mut bob) = (server.join(ALICE, DEMO), server.channel(BOB, "lobby"));
-    run(server.setup(), &["monitor", "remove", DEMO]);
+    run(server.setup(), &["monitor", "remove", DEMO, "--keep-messages"]);
     assert_eq!(closed_because(&mut alice), denied());
     bob.post("still here");
 }
@@ -92,7 +92,7 @@ fn when_a_monitor_is_removed_its_room_is_closed() {
 fn tokens_of_a_removed_account_open_nothing_also_when_its_place_is_taken() {
     let server = Server::start();
     let (ticket, access) = (server.ticket(CAROL), server.access(CAROL));
-    run(server.setup(), &["account", "remove", CAROL.email]);
+    run(server.setup(), &["account", "remove", CAROL.email, "--keep-messages"]);
     let setup = server.setup().clone().account("dora@propromo.example", "dora-password", &[DEMO]);
     for room in ["lobby", DEMO] {
         let refusal = server.refused(&format!("/channel/{room}?ticket={ticket}"), &[]);

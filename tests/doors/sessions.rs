@@ -207,7 +207,7 @@ fn a_changed_password_and_a_revocation_end_all_sessions() {
     bob.is_logged_out();
     let mut again = Browser::of(&server, BOB);
     again.renewed();
-    run(&setup, &["account", "remove", BOB.email]);
+    run(&setup, &["account", "remove", BOB.email, "--keep-messages"]);
     again.is_logged_out();
 }
 

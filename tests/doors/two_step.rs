@@ -193,7 +193,7 @@ fn whose_account_is_removed_between_the_steps_is_not_let_in() {
     let server = Server::with().env("AUTH_DEADLINE", "60").start();
     let access = server.access(ALICE);
     let mut waiting = first_step(&server, ALICE, "demo");
-    let removed = server.setup().run(&["account", "remove", ALICE.email]);
+    let removed = server.setup().run(&["account", "remove", ALICE.email, "--keep-messages"]);
     assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
     waiting.say(jwt(&access));
     assert_eq!(waiting.closed_because(), (1008, "room_denied".to_owned()));

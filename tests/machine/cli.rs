@@ -177,7 +177,7 @@ fn accounts_can_be_listed_changed_and_removed() {
         &setup.run_with_input(&["account", "passwd", "ann@propromo.example", "--password-stdin"], "second-password\n"),
     );
     assert_eq!((login("first-password"), login("second-password")), (401, 200));
-    stdout(&setup.run(&["account", "remove", "ann@propromo.example"]));
+    stdout(&setup.run(&["account", "remove", "ann@propromo.example", "--keep-messages"]));
     assert_eq!(login("second-password"), 401);
     assert!(!stdout(&setup.run(&["account", "list"])).contains("ann@propromo.example"));
 }
@@ -204,7 +204,7 @@ fn monitors_can_be_added_listed_and_removed() {
     let setup = Server::with().without_demo();
     stdout(&setup.run(&["monitor", "add", "new-monitor"]));
     assert!(stdout(&setup.run(&["monitor", "list"])).contains("new-monitor"));
-    stdout(&setup.run(&["monitor", "remove", "new-monitor"]));
+    stdout(&setup.run(&["monitor", "remove", "new-monitor", "--erase-messages"]));
     assert!(!stdout(&setup.run(&["monitor", "list"])).contains("new-monitor"));
 }
 

@@ -172,7 +172,7 @@ fn what_was_backed_up_is_there_again_with_its_keys() {
     let (_, login) = machine.log_in();
     machine.run(&block("propromo-chat backup"));
     let [backup] = &files_in(&machine.path("var/backups"))[..] else { panic!("one backup") };
-    machine.run("propromo-chat --data-dir /var/lib/propromo-chat account remove ann@example.org");
+    machine.run("propromo-chat --data-dir /var/lib/propromo-chat account remove ann@example.org --keep-messages");
     machine.run("propromo-chat keys ed25519 --dir /etc/propromo-chat --force; systemctl restart propromo-chat");
     assert_eq!((machine.log_in().0, machine.shown(&login)), (401, 401));
     let restore = block("systemctl stop propromo-chat.socket propromo-chat.service\nmv ");

@@ -9,6 +9,7 @@ mod deployment;
 mod docs_page;
 mod documents;
 mod durability;
+mod erasure;
 mod keys;
 mod keys_command;
 mod keys_script;

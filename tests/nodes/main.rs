@@ -1,6 +1,7 @@
 //! Several nodes on one Redis act as one server, also when Redis or a node fails.
 
 mod crowd;
+mod erasure;
 mod everything_fails;
 mod import;
 mod inbox;

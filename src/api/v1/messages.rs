@@ -116,7 +116,7 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
     Call { chat, request, scope: Scope::Read, what: "read messages" }.answer(|_, target| {
         target.push_str(params.get("room"));
         let Page { from, limit, query } = Page::read(request)?;
-        let room = rooms::find(chat, params.get("room"))?;
+        let room = rooms::find_to_read(chat, params.get("room"))?;
         if let Some(query) = query {
             let before = if let From::Before(id) = from { Some(id) } else { None };
             let page = channel_frame::found(&room, &chat.search.search(&room, &query, before, limit)?);

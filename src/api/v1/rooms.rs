@@ -43,6 +43,12 @@ pub fn find(chat: &Chat, text: &str) -> Result<RoomName, Refusal> {
     if there { Ok(room) } else { Err(missing()) }
 }
 
+/// The same, or what is kept of a monitor's room that was removed.
+pub fn find_to_read(chat: &Chat, text: &str) -> Result<RoomName, Refusal> {
+    let room = RoomName::from_store(text);
+    if room.is_removed() && !chat.log.history(&room, None, 1)?.is_empty() { Ok(room) } else { find(chat, text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -85,7 +85,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
 }
 
 /// Makes sure that Redis can be used before it is.
-fn open_redis(url: &str) -> Result<RedisStores, Failure> {
+pub(super) fn open_redis(url: &str) -> Result<RedisStores, Failure> {
     let deployment =
         Deployment::parse(url).map_err(|expected| Failure::Usage(format!("CHAT_STORAGE_URL should be {expected}")))?;
     check::check(&deployment).map_err(|fault| Failure::Failed(fault.to_string()))?;

@@ -28,6 +28,7 @@ const EDIT: u8 = 3;
 const DELETE: u8 = 4;
 const REACT: u8 = 5;
 const UNREACT: u8 = 6;
+const SET_ASIDE: u8 = 7;
 
 const ROOM: u8 = 1;
 /// Who says it, or changes what was said.
@@ -40,6 +41,8 @@ const NAME: u8 = 6;
 const REPLY_TO: u8 = 7;
 const OF: u8 = 8;
 const EMOJI: u8 = 9;
+/// Another room.
+const TO: u8 = 10;
 
 /// Something that happened in a room.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub enum What {
     Change(Changed),
     /// All entries of the room before this are gone.
     Forget,
+    /// They are this other room's, which had none.
+    SetAside(RoomName),
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -80,6 +85,13 @@ pub struct Changed {
     pub of: MessageId,
     pub by: Arc<str>,
     pub outcome: Outcome,
+}
+
+impl What {
+    /// Whether the room has nothing any more of what was before this.
+    pub fn is_end(&self) -> bool {
+        matches!(self, What::Forget | What::SetAside(_))
+    }
 }
 
 /// What a message is changed into.
@@ -106,6 +118,7 @@ pub(super) fn write(record: &Record, marker: u32, out: &mut Vec<u8>) {
         let kind = match &record.what {
             What::Message(_) => MESSAGE,
             What::Forget => FORGET,
+            What::SetAside(_) => SET_ASIDE,
             What::Change(Changed { outcome: Outcome::Text(_), .. }) => EDIT,
             What::Change(Changed { outcome: Outcome::Nothing, .. }) => DELETE,
             What::Change(Changed { outcome: Outcome::Reacted { on: true, .. }, .. }) => REACT,
@@ -134,6 +147,7 @@ pub(super) fn write(record: &Record, marker: u32, out: &mut Vec<u8>) {
                 }
             }
             What::Forget => {}
+            What::SetAside(to) => text(out, TO, to.as_str()),
         }
     });
 }
@@ -192,7 +206,7 @@ fn checksum(marker: u32, length: u32, payload: &[u8]) -> u32 {
 /// `Some(None)` is a record that says nothing.
 fn decoded(payload: &[u8]) -> Option<Option<Record>> {
     let (&[kind, version], rest) = payload.split_first_chunk()?;
-    if version != VERSION || kind > UNREACT {
+    if version != VERSION || kind > SET_ASIDE {
         return None;
     }
     if kind == NOTHING {
@@ -203,6 +217,7 @@ fn decoded(payload: &[u8]) -> Option<Option<Record>> {
     let fields = Fields::read(rest)?;
     let what = match kind {
         FORGET => What::Forget,
+        SET_ASIDE => What::SetAside(RoomName::from_store(fields.text(TO)?)),
         MESSAGE => What::Message(Said {
             sender: fields.text(SENDER)?.into(),
             name: fields.text(NAME).map(From::from),
@@ -226,7 +241,7 @@ fn decoded(payload: &[u8]) -> Option<Option<Record>> {
 
 /// A record's fields, by tag.
 #[derive(Default)]
-struct Fields<'b>([Option<&'b [u8]>; EMOJI as usize + 1]);
+struct Fields<'b>([Option<&'b [u8]>; TO as usize + 1]);
 
 impl<'b> Fields<'b> {
     /// `None` if there is one that is not known here.
@@ -256,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_kind_or_a_version_that_is_not_known_is_a_newer_programs() {
-        for (at, value) in [(HEAD, UNREACT + 1), (HEAD + 1, 2)] {
+        for (at, value) in [(HEAD, SET_ASIDE + 1), (HEAD + 1, 2)] {
             let mut bytes = nothing(7);
             bytes[at] = value;
             let length = (bytes.len() - HEAD) as u32;

@@ -72,6 +72,7 @@ macro_rules! typed {
 }
 
 typed! {
+    bool: BOOL;
     i32: INT4;
     i64: INT8;
     Vec<i64>: INT8_ARRAY;

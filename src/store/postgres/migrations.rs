@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/chat-5.sql"),
     include_str!("schema/chat-6.sql"),
     include_str!("schema/chat-7.sql"),
+    include_str!("schema/chat-8.sql"),
 ];
 
 /// Nodes that start together wait here for the first of them. Any number will do, if nobody else

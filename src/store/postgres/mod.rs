@@ -20,13 +20,14 @@ mod moderation;
 pub mod reads;
 pub mod sessions;
 mod target;
+pub mod tasks;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use self::{
     accounts::PostgresAccounts, chat_rooms::PostgresChatRooms, database::Database, reads::PostgresReads,
-    sessions::PostgresSessions,
+    sessions::PostgresSessions, tasks::PostgresTasks,
 };
 use error::OpenError;
 use std::{sync::Arc, time::Duration};
@@ -43,6 +44,7 @@ pub struct Postgres {
     pub chat_rooms: Arc<PostgresChatRooms>,
     pub sessions: Arc<PostgresSessions>,
     pub reads: Arc<PostgresReads>,
+    pub tasks: Arc<PostgresTasks>,
     /// How many connections there are now.
     pub connections: Box<dyn Fn() -> u32 + Send + Sync>,
 }
@@ -59,6 +61,7 @@ impl Postgres {
             chat_rooms: Arc::new(PostgresChatRooms::of(database.clone())),
             sessions: Arc::new(PostgresSessions::of(database.clone())),
             reads: Arc::new(PostgresReads::of(database.clone())),
+            tasks: Arc::new(PostgresTasks::of(database.clone())),
             connections: Box::new(move || database.connections()),
         })
     }

@@ -10,6 +10,7 @@ use super::{
     reads::PostgresReads,
     sessions::PostgresSessions,
     target::Url,
+    tasks::PostgresTasks,
 };
 use crate::store::{
     accounts::{Accounts, Membership, UserId},
@@ -79,6 +80,16 @@ mod reads {
     }
 
     suite::reads!(open);
+}
+
+mod tasks {
+    use super::*;
+
+    fn open() -> Opened<PostgresTasks> {
+        opened(|url| Postgres::open(url, 2, Duration::ZERO).unwrap().tasks)
+    }
+
+    suite::tasks!(open);
 }
 
 mod chat_rooms {

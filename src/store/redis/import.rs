@@ -13,9 +13,11 @@ use super::{
     script, wire,
 };
 use crate::{
+    entry::Entry,
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
+        log::MessageLog,
         moving::{Kept, Mark},
     },
 };
@@ -53,6 +55,25 @@ impl RedisLog {
             );
         }
         Ok(standing)
+    }
+
+    /// Copies all messages of a room to another, which has none.
+    pub(super) fn copy_room(&self, from: &RoomName, to: &RoomName) -> Result<(), StoreError> {
+        let (mut after, mut before) = (MessageId::BEFORE_ALL, None);
+        loop {
+            let entries = self.entries(from, after, BATCH)?;
+            let Some(last) = entries.last().map(Entry::id) else { return Ok(()) };
+            after = last;
+            let page: Vec<Kept> = entries
+                .into_iter()
+                .filter_map(Entry::into_message)
+                .map(|message| Kept { message, reference: None })
+                .collect();
+            if !self.import(to, before, &page)? {
+                return Err(failed(log::STORE, "set a room's messages aside")(Failure::Unreadable));
+            }
+            before = page.last().map(|kept| kept.message.id).or(before);
+        }
     }
 
     /// Takes over messages that follow `before`, the last one taken over so far; `false` if the room is not as

@@ -10,6 +10,11 @@ impl Keys<'_> {
         self.key("log")
     }
 
+    /// What the log is copied to while it is rewritten.
+    pub fn copy(&self) -> String {
+        self.key("copy")
+    }
+
     pub fn head(&self) -> String {
         self.key("head")
     }

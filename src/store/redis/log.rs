@@ -32,6 +32,9 @@ pub(super) const REMEMBER: u32 = 24 * 60 * 60;
 /// Old entries that one script deletes: for it everybody else waits.
 const DELETED_AT_A_TIME: i64 = 500;
 
+/// Entries that one script copies.
+const COPIED_AT_A_TIME: usize = 200;
+
 pub struct RedisLog {
     pub(super) redis: Arc<Redis>,
     /// Messages kept a room; 0 keeps all.
@@ -141,6 +144,31 @@ impl MessageLog for RedisLog {
                 _ => return Err(failed(STORE, "delete old messages")(Failure::Unreadable)),
             }
         }
+    }
+
+    fn set_aside(&self, room: &RoomName, to: &RoomName) -> Result<(), StoreError> {
+        self.copy_room(room, to)?;
+        self.forget(room)
+    }
+
+    fn entries(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        read::after(&self.redis, room, after, limit).map_err(failed(STORE, "read a room"))
+    }
+
+    fn scrub(&self, rooms: &[RoomName]) -> Result<(), StoreError> {
+        const WHAT: &str = "overwrite what was deleted";
+        for room in rooms {
+            let keys = Keys(room);
+            let all = [keys.log(), keys.copy()];
+            let more = || {
+                let call = Call::script(&script::SCRUB, &all.each_ref().map(String::as_str), |command| {
+                    command.arg(COPIED_AT_A_TIME);
+                });
+                self.redis.read_one(call).map_err(failed(STORE, WHAT))
+            };
+            while more()? != Value::Int(0) {}
+        }
+        Ok(())
     }
 
     fn feed(&self) -> Option<Arc<dyn Feed>> {

@@ -8,6 +8,7 @@ pub(super) static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include
 pub(super) static TOLD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/told.lua")));
 pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/forget.lua")));
 pub(super) static AGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/age.lua")));
+pub(super) static SCRUB: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/scrub.lua")));
 pub(super) static IMPORT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/import.lua")));
 /// What `check` tries.
 pub(super) static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/probe.lua")));

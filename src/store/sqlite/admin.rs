@@ -1,8 +1,12 @@
 //! What `account …` and `monitor …` on the command line do to the accounts' file.
 
-use super::accounts::{MONITOR_COLUMNS, SqliteAccounts, monitor};
+use super::{
+    accounts::{MONITOR_COLUMNS, SqliteAccounts, monitor},
+    tasks,
+};
 use crate::store::{
     accounts::{Monitor, UserId},
+    erasure::Task,
     error::StoreError,
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
@@ -111,11 +115,14 @@ impl SqliteAccounts {
         })
     }
 
-    /// Removes an account and its memberships. What it said stays in the rooms.
-    pub fn remove_account(&self, email: &str) -> Result<(), AdminError> {
+    /// Removes an account and its memberships, and leaves this task, whose number is answered. Without it what the account
+    /// said stays in the rooms.
+    pub fn remove_account(&self, email: &str, task: Option<&Task>) -> Result<Option<i64>, AdminError> {
         self.change("remove an account", |tx| {
-            let removed = tx.execute("DELETE FROM users WHERE email = ?1", [email])?;
-            Ok(if removed == 1 { Ok(()) } else { Err(AdminError::NoSuchAccount(email.to_owned())) })
+            if tx.execute("DELETE FROM users WHERE email = ?1", [email])? != 1 {
+                return Ok(Err(AdminError::NoSuchAccount(email.to_owned())));
+            }
+            Ok(Ok(task.map(|task| tasks::ask(tx, task)).transpose()?))
         })
     }
 
@@ -137,11 +144,13 @@ impl SqliteAccounts {
         })
     }
 
-    /// Removes a monitor and its memberships. Its room's messages stay in the log.
-    pub fn remove_monitor(&self, monitor_hash: &str) -> Result<(), AdminError> {
+    /// Removes a monitor and its memberships, and leaves this task, whose number is answered.
+    pub fn remove_monitor(&self, monitor_hash: &str, task: Option<&Task>) -> Result<Option<i64>, AdminError> {
         self.change("remove a monitor", |tx| {
-            let removed = tx.execute("DELETE FROM monitors WHERE monitor_hash = ?1", [monitor_hash])?;
-            Ok(if removed == 1 { Ok(()) } else { Err(AdminError::NothingToRemove(monitor_hash.to_owned())) })
+            if tx.execute("DELETE FROM monitors WHERE monitor_hash = ?1", [monitor_hash])? != 1 {
+                return Ok(Err(AdminError::NothingToRemove(monitor_hash.to_owned())));
+            }
+            Ok(Ok(task.map(|task| tasks::ask(tx, task)).transpose()?))
         })
     }
 
@@ -326,7 +335,7 @@ mod tests {
         let accounts = open();
         accounts.add_monitor(&red()).unwrap();
         let id = accounts.add_account(&dora(&["red".into()])).unwrap();
-        accounts.remove_account("dora@propromo.example").unwrap();
+        accounts.remove_account("dora@propromo.example", None).unwrap();
         assert!(accounts.by_email("dora@propromo.example").unwrap().is_none());
         assert_eq!(accounts.membership(id, "red").unwrap(), Membership::NoAccount);
         let next = accounts.add_account(&dora(&[])).unwrap();
@@ -338,7 +347,7 @@ mod tests {
         let accounts = open();
         accounts.add_monitor(&red()).unwrap();
         let id = accounts.add_account(&dora(&["red".into()])).unwrap();
-        accounts.remove_monitor("red").unwrap();
+        accounts.remove_monitor("red", None).unwrap();
         assert!(accounts.monitors_of(id).unwrap().is_empty());
     }
 
@@ -363,7 +372,7 @@ mod tests {
         let nobody = "nobody@propromo.example";
         for outcome in [
             accounts.set_password(nobody, "$2y$10$x"),
-            accounts.remove_account(nobody),
+            accounts.remove_account(nobody, None).map(drop),
             accounts.join(nobody, "red"),
             accounts.leave(nobody, "red"),
         ] {

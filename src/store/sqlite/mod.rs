@@ -2,7 +2,7 @@
 //!
 //! | file | what | who writes |
 //! |---|---|---|
-//! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`sessions`], [`reads`] | admin commands, also while the server runs; who makes or changes a room; who logs in to stay; the thread `reads` |
+//! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`sessions`], [`reads`], [`tasks`] | admin commands, also while the server runs; who makes or changes a room; who logs in to stay; the thread `reads` |
 //! | `log.db` | [`log`]: messages | the log's own thread, from the journal in `journal/`, where whoever holds the log's writer puts it first |
 //! | `search.db` | [`search`]: words of messages, made from the log | the thread that follows the log |
 //! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction a batch |
@@ -33,6 +33,7 @@ pub mod saved;
 pub mod search;
 pub mod sessions;
 mod skeletons;
+pub mod tasks;
 
 use self::{
     accounts::SqliteAccounts,
@@ -43,6 +44,7 @@ use self::{
     reads::SqliteReads,
     search::SqliteSearch,
     sessions::SqliteSessions,
+    tasks::SqliteTasks,
 };
 use error::StoreOpenError;
 use std::{path::Path, sync::Arc};
@@ -53,6 +55,7 @@ pub struct Embedded {
     pub chat_rooms: Arc<SqliteChatRooms>,
     pub sessions: Arc<SqliteSessions>,
     pub reads: Arc<SqliteReads>,
+    pub tasks: Arc<SqliteTasks>,
     pub log: Arc<SqliteLog>,
     pub ledger: Arc<SqliteLedger>,
     /// Follows the log.
@@ -84,6 +87,7 @@ impl Embedded {
             chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
             sessions: Arc::new(SqliteSessions::beside(&accounts)),
             reads: Arc::new(SqliteReads::beside(&accounts)),
+            tasks: Arc::new(SqliteTasks::beside(&accounts)),
             accounts: Arc::new(accounts),
             log,
             ledger: Arc::new(SqliteLedger::open(&in_data_dir("ledger.db"), durability)?),

@@ -23,7 +23,7 @@ use crate::{
     },
     vital,
 };
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use std::{
@@ -48,6 +48,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often is looked for what the log keeps no more.
 const SWEEP: Duration = Duration::from_secs(300);
 
+/// How long somebody waits for the index to be up to date.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Entries of one transaction.
 const BATCH: usize = 500;
 
@@ -63,6 +66,8 @@ pub struct SqliteSearch {
     readers: Pool,
     /// Its end is the thread's.
     stop: Option<Sender<()>>,
+    /// Who waits for the index, and is to be told.
+    wanted: Sender<Sender<Result<(), StoreError>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,10 +95,11 @@ impl SqliteSearch {
         file.pragma_update(None, "secure_delete", true).map_err(unusable)?;
         let readers = database::pool(path, Tuning { query_only: true, ..writing })?;
         let (stop, stopped) = bounded(0);
-        let follower = Follower { log: log.clone(), file, stopped, erased: false };
+        let (wanted, asked) = bounded(0);
+        let follower = Follower { log: log.clone(), file, stopped, asked, erased: false };
         let thread = vital::spawn("search", move || follower.run())
             .map_err(|cause| StoreOpenError::Thread { name: "search", cause })?;
-        Ok(SqliteSearch { log, readers, stop: Some(stop), thread: Some(thread) })
+        Ok(SqliteSearch { log, readers, stop: Some(stop), wanted, thread: Some(thread) })
     }
 
     /// The numbers and the rest of the ids of messages that the index has for a query, newest first.
@@ -149,6 +155,13 @@ impl Search for SqliteSearch {
             }
         }
     }
+
+    fn catch_up(&self) -> Result<(), StoreError> {
+        const WHAT: &str = "follow the log in time";
+        let (answer, caught_up) = bounded(1);
+        self.wanted.send_timeout(answer, PATIENCE).map_err(|_| failed(STORE, WHAT)("it is busy"))?;
+        caught_up.recv_timeout(PATIENCE).map_err(|_| failed(STORE, WHAT)("it is busy"))?
+    }
 }
 
 impl Drop for SqliteSearch {
@@ -195,6 +208,7 @@ struct Follower {
     log: Arc<SqliteLog>,
     file: Connection,
     stopped: Receiver<()>,
+    asked: Receiver<Sender<Result<(), StoreError>>>,
     /// Whether something was taken out since the WAL was last emptied.
     erased: bool,
 }
@@ -203,9 +217,21 @@ impl Follower {
     fn run(mut self) {
         let outages = Outages::new(STORE);
         let (mut seen, mut swept) = (None, None::<Instant>);
-        while self.stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+        loop {
+            let asked = select! {
+                recv(self.stopped) -> _ => return,
+                recv(self.asked) -> asked => asked.ok(),
+                default(PAUSE) => None,
+            };
             vital::may_panic("search");
             let last = self.log.last_id();
+            if let Some(asked) = asked {
+                // What was erased may stand in its write-ahead log, whoever did it.
+                self.erased = true;
+                // Whoever asked may have gone.
+                let _ = asked.send(self.catch_up(last, true).map(drop));
+                continue;
+            }
             // Asked before the sweep: what goes during it has to be looked for again.
             let unswept = self.log.unswept();
             let is_sweep_due = unswept.is_some() || swept.is_none_or(|swept| swept.elapsed() >= SWEEP);

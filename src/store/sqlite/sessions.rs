@@ -147,7 +147,7 @@ mod tests {
         let sessions = SqliteSessions::beside(&accounts);
         let session = suite::new_session(1, 100);
         sessions.begin(&session, 10, 0).unwrap();
-        accounts.remove_account("alice@propromo.example").unwrap();
+        accounts.remove_account("alice@propromo.example", None).unwrap();
         assert_eq!(sessions.find(&session.id).unwrap(), None);
     }
 }

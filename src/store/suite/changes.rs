@@ -364,3 +364,28 @@ pub(crate) fn whatever_happens_history_and_since_end_in_the_same_state(log: &dyn
         })
         .unwrap();
 }
+
+pub(crate) fn what_is_set_aside_is_kept_elsewhere_and_its_room_starts_anew(log: &dyn MessageLog) {
+    let (room, other) = (fresh_room(), fresh_room());
+    let aside = |at| RoomName::removed(&room, at);
+    let ids = say(log, &room, &["a", "b", "c"]);
+    say(log, &other, &["others"]);
+    make(log, change(&room, ids[1], ALICE, NewChangeKind::Delete)).unwrap();
+    log.set_aside(&room, &aside(1)).unwrap();
+    assert!(log.history(&room, None, 10).unwrap().is_empty());
+    assert!(log.since(&room, ids[0], 10).unwrap().is_none() && log.message(&room, ids[0]).unwrap().is_none());
+    let again = say(log, &room, &["d"]);
+    assert!(again[0] > ids[2]);
+    assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["d"]);
+    log.set_aside(&room, &aside(2)).unwrap();
+    say(log, &room, &["e"]);
+    log.scrub(std::slice::from_ref(&room)).unwrap();
+    let kept = log.history(&aside(1), None, 10).unwrap();
+    assert_eq!(texts(&kept), ["a", "c"]);
+    assert_eq!(kept.iter().map(|message| message.id).collect::<Vec<_>>(), [ids[0], ids[2]]);
+    assert_eq!(texts(&log.history(&aside(2), None, 10).unwrap()), ["d"]);
+    assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["e"]);
+    assert_eq!(texts(&log.history(&other, None, 10).unwrap()), ["others"]);
+    let rooms = log.rooms(None, 100).unwrap();
+    assert!([&room, &aside(1), &aside(2)].iter().all(|room| rooms.contains(room)));
+}

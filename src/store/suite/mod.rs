@@ -50,10 +50,12 @@ impl<S> Deref for Opened<S> {
 
 mod changes;
 mod kept_sessions;
+mod kept_tasks;
 mod read_marks;
 mod rooms;
 pub(crate) use changes::*;
 pub(crate) use kept_sessions::*;
+pub(crate) use kept_tasks::*;
 pub(crate) use read_marks::*;
 pub(crate) use rooms::*;
 
@@ -120,6 +122,10 @@ tests_of! { reads:
     an_account_has_so_many_marks_and_the_oldest_give_way
 }
 
+tests_of! { tasks:
+    a_task_waits_until_it_is_done_and_nothing_is_kept_of_whom_it_was_about
+}
+
 tests_of! { ledger:
     a_token_is_spent_once
     tokens_are_spent_each_for_itself
@@ -142,6 +148,7 @@ tests_of! { message_log:
     since_the_newest_message_there_is_nothing
     since_a_message_the_room_never_had_the_client_must_reload
     a_forgotten_room_is_empty_and_starts_anew
+    what_is_set_aside_is_kept_elsewhere_and_its_room_starts_anew
     the_log_can_be_probed
     an_edit_is_seen_in_history_in_since_and_by_id
     a_deleted_message_is_gone_and_since_it_all_that_follows_is_known

@@ -62,16 +62,12 @@ impl Rooms {
     pub fn apply(&mut self, tx: &Transaction<'_>, records: &[Arc<Record>]) -> rusqlite::Result<Applied> {
         let Some(last) = records.last().map(|record| record.key) else { return Ok(Applied::default()) };
         let before = applied(tx)?;
-        let forgotten: HashMap<&RoomName, i64> = records
-            .iter()
-            .filter(|record| matches!(record.what, What::Forget))
-            .map(|record| (&record.room, record.key))
-            .collect();
+        let ends = Ends::of(records);
         if self.known.len() >= KNOWN_ROOMS {
             self.clear();
         }
         let slack = self.slack;
-        let mut applied = Applied { forgotten: !forgotten.is_empty(), ..Applied::default() };
+        let mut applied = Applied { forgotten: ends.forget_any, ..Applied::default() };
         let mut entries = Vec::with_capacity(records.len());
         let mut deleted = HashSet::new();
         let mut bytes = 0;
@@ -82,7 +78,7 @@ impl Rooms {
         for record in records.iter().filter(|record| record.key > before) {
             let Record { key, tail, room, what } = &**record;
             // What is to be forgotten anyway goes nowhere.
-            if forgotten.get(room).is_some_and(|forgotten| forgotten > key) {
+            if ends.is_forgotten(room, *key) {
                 continue;
             }
             let known = match what {
@@ -118,6 +114,12 @@ impl Rooms {
                     tx.prepare_cached("UPDATE rooms SET name = NULL WHERE name = ?1")?.execute([room.as_str()])?;
                     continue;
                 }
+                What::SetAside(to) => {
+                    self.known.remove(room);
+                    tx.prepare_cached("UPDATE rooms SET name = ?2 WHERE name = ?1")?
+                        .execute((room.as_str(), to.as_str()))?;
+                    continue;
+                }
             };
             known.grown = known.grown.saturating_add(1);
             if slack.is_some_and(|slack| known.grown >= slack) {
@@ -145,6 +147,31 @@ impl Rooms {
         }
         // It was looked up just now, or before.
         self.known.get_mut(room).ok_or(rusqlite::Error::QueryReturnedNoRows)
+    }
+}
+
+/// Where rooms end among records.
+struct Ends<'r> {
+    /// By room, in ascending order: the key of each end, and whether what was before it is forgotten.
+    of_room: HashMap<&'r RoomName, Vec<(i64, bool)>>,
+    forget_any: bool,
+}
+
+impl<'r> Ends<'r> {
+    fn of(records: &'r [Arc<Record>]) -> Ends<'r> {
+        let mut ends = Ends { of_room: HashMap::new(), forget_any: false };
+        for record in records.iter().filter(|record| record.what.is_end()) {
+            let forgets = record.what == What::Forget;
+            ends.forget_any |= forgets;
+            ends.of_room.entry(&record.room).or_default().push((record.key, forgets));
+        }
+        ends
+    }
+
+    /// Whether the next end of the room behind this key forgets it.
+    fn is_forgotten(&self, room: &RoomName, key: i64) -> bool {
+        let next = self.of_room.get(room).and_then(|ends| ends.iter().find(|(end, _)| *end > key));
+        next.is_some_and(|(_, forgets)| *forgets)
     }
 }
 

@@ -120,13 +120,13 @@ pub(in crate::store::sqlite) fn replay(records: Vec<Record>, before: &Before<'_>
         let state = match &record.what {
             What::Change(change) => batch.state(before, &record.room, change.of)?,
             What::Message(_) => None,
-            What::Forget => {
+            What::Forget | What::SetAside(_) => {
                 // What was changed before is not to be seen after it.
                 batch.move_to(before.tail);
                 None
             }
         };
-        let is_end = matches!(record.what, What::Forget);
+        let is_end = record.what.is_end();
         batch.add(record, state);
         if is_end {
             batch.move_to(before.tail);

@@ -21,6 +21,10 @@ struct List {
     forgotten: bool,
     wipe: bool,
     measure: bool,
+    /// Wipes asked for so far, of them those before the last one that has begun, and before the last one that is done.
+    asked: u64,
+    begun: u64,
+    wiped: u64,
     rooms: BTreeSet<i64>,
     stop: bool,
     busy: bool,
@@ -46,9 +50,27 @@ impl Chores {
         self.changed.notify_all();
     }
 
-    pub fn wipe(&self) {
-        self.list().wipe = true;
+    /// Asks for a wipe, and says which one it is.
+    pub fn wipe(&self) -> u64 {
+        let mut list = self.list();
+        list.wipe = true;
+        list.asked += 1;
         self.changed.notify_all();
+        list.asked
+    }
+
+    /// The wipe that was begun last is done.
+    pub fn wiped(&self) {
+        let mut list = self.list();
+        list.wiped = list.begun;
+        self.changed.notify_all();
+    }
+
+    /// Waits until this wipe is done, and with it all that was to be done before; whether it is.
+    pub fn wait_until_wiped(&self, asked: u64, patience: Duration) -> bool {
+        let waits = |list: &mut List| list.wiped < asked && !list.stop;
+        let waited = self.changed.wait_timeout_while(self.list(), patience, waits);
+        waited.unwrap_or_else(PoisonError::into_inner).0.wiped >= asked
     }
 
     pub fn sweep_forgotten(&self) {
@@ -87,6 +109,7 @@ impl Chores {
             } else if mem::take(&mut list.forgotten) {
                 Some(Chore::SweepForgotten)
             } else if mem::take(&mut list.wipe) {
+                list.begun = list.asked;
                 Some(Chore::Wipe)
             } else if mem::take(&mut list.measure) {
                 Some(Chore::Measure)

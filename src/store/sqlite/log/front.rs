@@ -72,13 +72,11 @@ impl Front {
     }
 
     pub fn forget(&mut self, room: &RoomName) -> Result<(), Failure> {
-        let (key, half) = self.ids.next(unix_millis());
-        let mut batch = Batch::default();
-        batch.add(Record { key, tail: half, room: room.clone(), what: What::Forget }, None);
-        self.journal.append(batch.records.iter().map(|record| &**record))?;
-        batch.move_to(&self.tail);
-        self.tail.settle_soon();
-        Ok(())
+        self.end(room, What::Forget)
+    }
+
+    pub fn set_aside(&mut self, room: &RoomName, to: &RoomName) -> Result<(), Failure> {
+        self.end(room, What::SetAside(to.clone()))
     }
 
     /// Whether entries could be stored now. Whoever asks often makes no more writes.
@@ -94,6 +92,16 @@ impl Front {
     #[cfg(test)]
     pub fn set_last_key(&mut self, key: i64) {
         self.ids = Ids::after(key);
+    }
+
+    fn end(&mut self, room: &RoomName, what: What) -> Result<(), Failure> {
+        let (key, half) = self.ids.next(unix_millis());
+        let mut batch = Batch::default();
+        batch.add(Record { key, tail: half, room: room.clone(), what }, None);
+        self.journal.append(batch.records.iter().map(|record| &**record))?;
+        batch.move_to(&self.tail);
+        self.tail.settle_soon();
+        Ok(())
     }
 
     fn say<'e>(

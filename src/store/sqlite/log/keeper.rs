@@ -58,6 +58,12 @@ impl Keeper {
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "the message log could not be tidied up; its files may grow until it can");
+                match chore {
+                    // Somebody may wait for it.
+                    Chore::SweepForgotten => self.chores.sweep_forgotten(),
+                    Chore::Wipe => _ = self.chores.wipe(),
+                    Chore::Checkpoint | Chore::Trim(_) | Chore::Measure | Chore::Stop => {}
+                }
                 self.chores.rest(Duration::from_secs(1));
             }
         }
@@ -98,6 +104,8 @@ impl Keeper {
             // Somebody reads in it for long: a backup.
             self.chores.wipe();
             self.chores.rest(Duration::from_secs(1));
+        } else {
+            self.chores.wiped();
         }
         Ok(())
     }

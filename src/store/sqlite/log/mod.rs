@@ -91,6 +91,9 @@ const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 /// How long a sender waits for room in the journal; as long as for the lock of a table.
 const PATIENCE: Duration = database::BUSY;
 
+/// How long is waited until what was deleted is overwritten; then it is tried again later.
+const SCRUB_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Makes the file if there is none, and brings its tables up to date.
 pub(super) fn prepare(path: &Path) -> Result<(), StoreOpenError> {
     database::prepare(path, &MIGRATIONS, VERSION)
@@ -318,6 +321,25 @@ impl MessageLog for SqliteLog {
 
     fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
         self.front.lock().forget(room).map_err(unable("forget a room"))
+    }
+
+    fn set_aside(&self, room: &RoomName, to: &RoomName) -> Result<(), StoreError> {
+        self.front.lock().set_aside(room, to).map_err(unable("set a room's messages aside"))
+    }
+
+    fn entries(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.after(room, after, limit)
+    }
+
+    fn scrub(&self, _: &[RoomName]) -> Result<(), StoreError> {
+        const WHAT: &str = "overwrite what was deleted";
+        if !self.tail.settle(SCRUB_PATIENCE) {
+            return Err(unable(WHAT)(Full));
+        }
+        if !self.chores.wait_until_wiped(self.chores.wipe(), SCRUB_PATIENCE) {
+            return Err(unable(WHAT)("its write-ahead log is in use, perhaps by a backup"));
+        }
+        Ok(())
     }
 
     fn backlog(&self) -> Backlog {

@@ -136,6 +136,20 @@ impl MessageLog for Disturbed {
         forgotten
     }
 
+    fn set_aside(&self, room: &RoomName, to: &RoomName) -> Result<(), StoreError> {
+        let set_aside = self.log.read().set_aside(room, to);
+        (self.disturb)(self, self.stored.fetch_add(1, Ordering::Relaxed));
+        set_aside
+    }
+
+    fn entries(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.log.read().entries(room, after, limit)
+    }
+
+    fn scrub(&self, rooms: &[RoomName]) -> Result<(), StoreError> {
+        self.log.read().scrub(rooms)
+    }
+
     fn probe(&self) -> Result<(), StoreError> {
         self.log.read().probe()
     }

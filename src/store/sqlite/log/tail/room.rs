@@ -91,7 +91,7 @@ impl Room {
                 self.messages.push_back(record.clone());
             }
             What::Change(_) => self.changes.push_back(record.clone()),
-            What::Forget => {
+            What::Forget | What::SetAside(_) => {
                 let freed = self.changed.values().map(Now::cost).sum();
                 *self = Room { forgotten: self.forgotten + 1, ..Room::default() };
                 return freed;
@@ -131,7 +131,7 @@ impl Room {
                 }
             }
             What::Message(_) | What::Change(_) => {}
-            What::Forget => self.forgotten -= 1,
+            What::Forget | What::SetAside(_) => self.forgotten -= 1,
         }
         0
     }
@@ -296,6 +296,7 @@ pub(super) fn cost(record: &Record) -> u64 {
                 }
         }
         What::Forget => 0,
+        What::SetAside(to) => to.as_str().len(),
     };
     OVERHEAD + (record.room.as_str().len() + texts) as u64
 }

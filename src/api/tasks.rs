@@ -1,0 +1,83 @@
+//! What commands have left to be done by the server that holds the messages: erasing some, setting others aside.
+
+use crate::{
+    chat::Chat,
+    message::RoomName,
+    store::{
+        erasure::{Asked, Eraser, OPERATORS, Standing, Task, Tasks},
+        error::StoreError,
+        outage::Outages,
+    },
+    vital,
+};
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long an account may still speak that was removed: its connections are found and closed meanwhile.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What can't be done during an outage.
+const WORK: &str = "do what commands have asked for";
+
+/// Starts the thread, if the messages are this process's alone.
+pub fn start(chat: &Arc<Chat>) -> io::Result<()> {
+    let Some(tasks) = chat.tasks.clone() else { return Ok(()) };
+    let chat = Arc::downgrade(chat);
+    vital::spawn("tasks", move || {
+        let outages = Outages::new("message log");
+        while let Some(chat) = chat.upgrade() {
+            vital::may_panic("tasks");
+            match work_off(&chat, &*tasks) {
+                Ok(()) => outages.worked(WORK),
+                // It is tried again.
+                Err(error) => outages.failed(WORK, &error.source),
+            }
+            drop(chat);
+            thread::sleep(PAUSE);
+        }
+    })?;
+    Ok(())
+}
+
+fn work_off(chat: &Chat, tasks: &dyn Tasks) -> Result<(), StoreError> {
+    for Asked { id, task, since } in tasks.waiting()? {
+        match &task {
+            Task::Sender(_) if age(since) < FAREWELL => continue,
+            Task::Room(room) | Task::SetAside(room) if !is_empty(chat, room) => continue,
+            _ => {}
+        }
+        let submit = |entries| chat.rooms.submit_all(entries);
+        let eraser = Eraser { log: &*chat.log, search: &*chat.search, submit: &submit, by: OPERATORS };
+        let mut told = Instant::now();
+        let mut noted = Ok(());
+        let erased = eraser.run(&task, &mut |erased| {
+            if told.elapsed() >= PAUSE {
+                told = Instant::now();
+                noted = tasks.note(id, Standing { erased, done: false });
+            }
+        })?;
+        noted?;
+        tasks.note(id, Standing { erased, done: true })?;
+        tracing::info!(messages = erased, "what a command asked to be erased or set aside is");
+    }
+    Ok(())
+}
+
+/// Whether nobody is in the room, and all that was said in it is stored: members of a monitor that was removed are sent out.
+fn is_empty(chat: &Chat, name: &RoomName) -> bool {
+    let Some(room) = chat.rooms.find(name) else { return true };
+    room.count() == 0 && chat.rooms.settle(Some(&room), Instant::now() + PAUSE)
+}
+
+/// The clock may have gone back: then it was long ago.
+fn age(since: i64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    now.checked_sub(since.unsigned_abs()).map_or(FAREWELL, Duration::from_secs)
+}

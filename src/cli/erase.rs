@@ -1,0 +1,223 @@
+//! What becomes of messages when an account or a monitor is removed: asked, and done by whoever can reach the messages.
+
+use super::{
+    accounts::{NO_PATIENCE, open_embedded},
+    failure::{Failure, say},
+    migrate::open_redis,
+    progress::Progress,
+};
+use crate::{
+    config::{
+        sources::Settings,
+        value::{Database, Storage},
+    },
+    message::RoomName,
+    store::{
+        erasure::{Eraser, OPERATORS, Standing, Task, Tasks},
+        log::{Appended, MessageLog},
+        postgres::tasks::PostgresTasks,
+        search::{LookingThrough, Search},
+        sqlite::{
+            data_dir::DataDir,
+            database::Durability,
+            error::StoreOpenError,
+            log::{LogOptions, SqliteLog},
+            saved::SavedLog,
+            search::SqliteSearch,
+            tasks::SqliteTasks,
+        },
+    },
+};
+use clap::{Arg, ArgAction, ArgMatches};
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+/// How often is looked whether the server is done, and whether there is one.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long members of a removed monitor may still speak: servers find their connections and close them meanwhile.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What a journal may hold until its tables have it.
+const JOURNAL_MAX: u64 = 64 << 20;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Erase,
+    Keep,
+}
+
+/// The flags `--erase-messages` and `--keep-messages`.
+pub fn flags() -> [Arg; 2] {
+    let flag = |name: &'static str, other: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).conflicts_with(other).help(help)
+    };
+    [
+        flag("erase-messages", "keep-messages", "Erase the messages everywhere; waits until it is done"),
+        flag("keep-messages", "erase-messages", "Keep the messages"),
+    ]
+}
+
+/// What the flags say, or else whoever sits at the terminal.
+pub fn fate(matches: &ArgMatches, question: &str) -> Result<Fate, Failure> {
+    if matches.get_flag("erase-messages") {
+        return Ok(Fate::Erase);
+    }
+    if matches.get_flag("keep-messages") {
+        return Ok(Fate::Keep);
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage(
+            "say what becomes of the messages: --erase-messages or --keep-messages; there is no terminal to ask at"
+                .into(),
+        ));
+    }
+    match answer(&format!("{question} Type `erase` or `keep`: "))?.as_str() {
+        "erase" => Ok(Fate::Erase),
+        "keep" => Ok(Fate::Keep),
+        _ => Err(Failure::Failed("neither `erase` nor `keep`; nothing was changed".into())),
+    }
+}
+
+/// Asks whoever sits at the terminal, if somebody does; scripts have said it by what they run.
+pub fn confirm(question: &str) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() || answer(&format!("{question} Type `erase`: "))? == "erase" {
+        return Ok(());
+    }
+    Err(Failure::Failed("nothing was changed".into()))
+}
+
+/// Where a task is left for the server; `None`: the messages are in Redis, which everybody reaches.
+pub fn tasks(settings: &Settings) -> Result<Option<Box<dyn Tasks>>, Failure> {
+    if matches!(settings.storage()?, Storage::Redis(_)) {
+        return Ok(None);
+    }
+    Ok(Some(match settings.database()? {
+        Database::Sqlite(path) => Box::new(SqliteTasks::beside(&open_embedded(&path)?)),
+        Database::Postgres(url) => Box::new(PostgresTasks::open(&url, NO_PATIENCE)?),
+    }))
+}
+
+/// Does a task, or sees to it that the server does; how many messages were erased.
+pub fn run(settings: &Settings, task: &Task) -> Result<u64, Failure> {
+    match tasks(settings)? {
+        Some(tasks) => {
+            let id = tasks.ask(task)?;
+            follow(settings, &*tasks, id)
+        }
+        None => in_redis(settings, task),
+    }
+}
+
+/// Goes on with what was begun: the account or monitor is gone, and its task was left by this number, or is still to be done.
+pub fn go_on(settings: &Settings, task: &Task, left: Option<i64>) -> Result<u64, Failure> {
+    match (tasks(settings)?, left) {
+        (Some(tasks), Some(id)) => follow(settings, &*tasks, id),
+        _ => {
+            thread::sleep(FAREWELL);
+            in_redis(settings, task)
+        }
+    }
+}
+
+/// Whether a room has messages.
+pub fn has_messages(settings: &Settings, room: &RoomName) -> Result<bool, Failure> {
+    match settings.storage()? {
+        Storage::Redis(url) => Ok(!open_redis(&url)?.log.history(room, None, 1)?.is_empty()),
+        Storage::Embedded => {
+            let log = settings.data_dir()?.join("log.db");
+            if !log.exists() {
+                return Ok(false);
+            }
+            match SavedLog::open(&log) {
+                Ok(saved) => Ok(!saved.page(room, None, 1)?.is_empty()),
+                // It may: whoever does the task knows.
+                Err(StoreOpenError::TooOld { .. }) => Ok(true),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Sees to it that a task is done: by the server that has the messages, or here if there is none.
+fn follow(settings: &Settings, tasks: &dyn Tasks, id: i64) -> Result<u64, Failure> {
+    let data_dir = settings.data_dir()?;
+    let mut progress = Progress::new();
+    loop {
+        match tasks.standing(id)? {
+            None => return Ok(0),
+            Some(Standing { erased, done: true }) => return Ok(erased),
+            Some(Standing { erased, .. }) => progress.show(format_args!("{erased} messages erased so far")),
+        }
+        match DataDir::claim(&data_dir) {
+            Ok(_claim) => work_off(&data_dir, tasks, &mut progress)?,
+            Err(StoreOpenError::InUse { .. }) => thread::sleep(LOOK),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Does all that waits, where no server runs.
+fn work_off(data_dir: &Path, tasks: &dyn Tasks, progress: &mut Progress) -> Result<(), Failure> {
+    let file = data_dir.join("log.db");
+    let stores = if file.exists() {
+        let options = LogOptions {
+            history_max: None,
+            store_max: None,
+            durability: Durability::Process,
+            journal_max: JOURNAL_MAX,
+            on_apply: Arc::new(|_| {}),
+        };
+        let log = Arc::new(SqliteLog::open(&file, options)?);
+        Some((SqliteSearch::open(&data_dir.join("search.db"), log.clone())?, log))
+    } else {
+        None
+    };
+    for asked in tasks.waiting()? {
+        let erased = match &stores {
+            Some((search, log)) => erase(&**log, search, &asked.task, progress)?,
+            None => 0,
+        };
+        tasks.note(asked.id, Standing { erased, done: true })?;
+    }
+    Ok(())
+}
+
+fn in_redis(settings: &Settings, task: &Task) -> Result<u64, Failure> {
+    let Storage::Redis(url) = settings.storage()? else { return Ok(0) };
+    let log = open_redis(&url)?.log;
+    let search = LookingThrough::of(log.clone());
+    erase(&*log, &search, task, &mut Progress::new())
+}
+
+fn erase(log: &dyn MessageLog, search: &dyn Search, task: &Task, progress: &mut Progress) -> Result<u64, Failure> {
+    let submit = |entries: Vec<_>| {
+        let appended = log.append(&entries).unwrap_or_else(|error| {
+            error.log("what is to be erased is still there");
+            vec![Appended::NotStored; entries.len()]
+        });
+        appended.into_iter().map(Some).collect()
+    };
+    let eraser = Eraser { log, search, submit: &submit, by: OPERATORS };
+    Ok(eraser.run(task, &mut |erased| progress.show(format_args!("{erased} messages erased so far")))?)
+}
+
+fn answer(question: &str) -> Result<String, Failure> {
+    let unread = |e: io::Error| Failure::Failed(format!("the terminal can't be read: {e}"));
+    let mut out = io::stderr().lock();
+    write!(out, "{question}").and_then(|()| out.flush()).map_err(unread)?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(unread)?;
+    Ok(line.trim().to_ascii_lowercase())
+}
+
+/// Says how many messages were erased.
+pub fn tell(erased: u64) -> Result<(), Failure> {
+    let messages = if erased == 1 { "message" } else { "messages" };
+    say(format_args!("{erased} {messages} erased"))
+}

@@ -1,0 +1,27 @@
+-- Rewrites a room's stream without what was deleted from it, a slice at a time: Redis only marks an entry as deleted, and
+-- keeps its bytes as long as those beside it.
+--
+-- KEYS: the room's stream, what it is copied to. ARGV: how many entries at most.
+-- Returns 1 if there is more to be done, else 0.
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+if not first then
+  redis.call('DEL', KEYS[2])
+  return 0
+end
+local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+local entries = redis.call('XRANGE', KEYS[1], last and '(' .. last[1] or '-', '+', 'COUNT', ARGV[1])
+for _, entry in ipairs(entries) do
+  redis.call('XADD', KEYS[2], entry[1], entry[2][1], entry[2][2])
+end
+-- Nothing stays of a copy that nobody finishes.
+redis.call('PEXPIRE', KEYS[2], 600000)
+if #entries == tonumber(ARGV[1]) then return 1 end
+redis.call('XTRIM', KEYS[2], 'MINID', first[1])
+if redis.call('XLEN', KEYS[1]) ~= redis.call('XLEN', KEYS[2]) then
+  -- Something was deleted meanwhile: once more, from the beginning.
+  redis.call('DEL', KEYS[2])
+  return 1
+end
+redis.call('PERSIST', KEYS[2])
+redis.call('RENAME', KEYS[2], KEYS[1])
+return 0

@@ -1,0 +1,93 @@
+//! Erasing on the command line where messages are in Redis.
+
+use redis::cmd;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use support::{ALICE, BOB, Client, DEMO, Server, redis::Redis};
+
+const SECRET: &str = "heliotrope";
+
+/// A node with the demo accounts in a file.
+#[track_caller]
+fn node(redis: &Redis) -> Server {
+    let mut demo = Server::start();
+    demo.terminate();
+    demo.setup().clone().without_demo().env("CHAT_STORAGE_URL", redis.url()).env("MESSAGE_RATE", "0").start()
+}
+
+/// All keys, as `DUMP` gives them: what was deleted and not overwritten stands there, too.
+fn dumped(redis: &Redis) -> BTreeMap<String, Vec<u8>> {
+    let keys: Vec<String> = redis.ask(cmd("KEYS").arg("*").to_owned()).expect("keys are listed");
+    let dump = |key: &String| -> redis::RedisResult<Vec<u8>> { redis.ask(cmd("DUMP").arg(key).to_owned()) };
+    keys.into_iter().map(|key| (dump(&key).expect("a key is dumped"), key)).map(|(bytes, key)| (key, bytes)).collect()
+}
+
+fn keys_with(redis: &Redis, word: &str) -> Vec<String> {
+    let has = |bytes: &[u8]| bytes.windows(word.len()).any(|part| part == word.as_bytes());
+    dumped(redis).into_iter().filter(|(_, bytes)| has(bytes)).map(|(key, _)| key).collect()
+}
+
+/// The last messages of the room.
+#[track_caller]
+fn history(client: &mut Client) -> Value {
+    client.ask(json!({"type": "history", "limit": 200}));
+    client.wait_for("history")["messages"].take()
+}
+
+#[test]
+fn what_was_erased_is_in_no_key_any_more_and_nodes_hear_of_it() {
+    let redis = Redis::start();
+    // Or long texts could not be found.
+    redis.configure("rdbcompression", "no");
+    let server = node(&redis);
+    let mut bob = server.channel(BOB, "lobby");
+    let mut alice = server.channel(ALICE, "lobby");
+    for n in 0..250 {
+        alice.post(&format!("{SECRET} number {n}"));
+        if n % 3 == 0 {
+            bob.post(&format!("others' {n}"));
+        }
+    }
+    let mut in_demo = server.channel(ALICE, DEMO);
+    in_demo.post(&format!("{SECRET} in the monitor's room"));
+    assert_eq!(keys_with(&redis, SECRET).len(), 2);
+    let removed = server.setup().run(&["account", "remove", ALICE.email, "--erase-messages"]);
+    assert!(String::from_utf8_lossy(&removed.stdout).contains("251 messages erased"), "{removed:?}");
+    assert_eq!(keys_with(&redis, SECRET), [""; 0]);
+    assert_eq!(bob.wait_for("deleted")["user"], "bot:operators");
+    bob.post("and on it goes");
+    let mut again = server.channel(BOB, "lobby");
+    let kept = history(&mut again);
+    assert_eq!(kept.as_array().map(Vec::len), Some(85));
+    // Bob reads on from a message that was there before.
+    let id = kept[0]["id"].as_str().expect("an id");
+    let mut since = server.channel(BOB, &format!("lobby?since={id}"));
+    since.ask(json!({"type": "message", "text": "the end"}));
+    let mut texts = 0;
+    while since.wait_for("message")["text"] != "the end" {
+        texts += 1;
+    }
+    assert_eq!(texts, 84);
+}
+
+#[test]
+fn a_removed_monitors_messages_are_erased_or_kept_where_no_later_monitor_shows_them() {
+    let redis = Redis::start();
+    redis.configure("rdbcompression", "no");
+    let server = node(&redis);
+    let setup = server.setup();
+    let run = |arguments: &[&str]| assert!(setup.run(arguments).status.success(), "{arguments:?}");
+    server.channel(BOB, DEMO).post(&format!("{SECRET} of the first"));
+    run(&["monitor", "remove", DEMO, "--keep-messages"]);
+    let kept = keys_with(&redis, SECRET);
+    assert!(matches!(&kept[..], [key] if key.contains("removed:")), "{kept:?}");
+    run(&["monitor", "add", DEMO]);
+    run(&["monitor", "join", DEMO, BOB.email]);
+    let mut bob = server.channel(BOB, DEMO);
+    assert_eq!(history(&mut bob), json!([]));
+    bob.post("sarsaparilla of the second");
+    run(&["monitor", "remove", DEMO, "--erase-messages"]);
+    assert_eq!(keys_with(&redis, "sarsaparilla"), [""; 0]);
+    run(&["account", "erase", BOB.email]);
+    assert_eq!(keys_with(&redis, SECRET), [""; 0]);
+}
