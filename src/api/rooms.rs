@@ -15,6 +15,7 @@ use crate::{
         mentions::Named,
         unread::{Reader, last_messages},
     },
+    store::moderation::Rights,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -32,13 +33,16 @@ fn rooms(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     let OwnRooms { monitors, channels, marks } = OwnRooms::of(chat, account.id)?;
     let look = |room: &RoomName| look(chat, room, marks.get(room).copied(), &reader);
     let mut rooms = Vec::new();
-    for monitor in &monitors {
-        let room = RoomName::monitor(&monitor.monitor_hash);
-        rooms.push(Entry { kind: "monitor", news: look(&room)?, place: Place::Chat(monitor.into()), room });
+    let names: Vec<RoomName> = monitors.iter().map(|monitor| RoomName::monitor(&monitor.monitor_hash)).collect();
+    let asked: Vec<_> = names.iter().map(|room| (account.id, room)).collect();
+    let rights = chat.accounts.rights(&asked)?;
+    for ((monitor, room), Rights { moderator, .. }) in monitors.iter().zip(names).zip(rights) {
+        let place = Place::Chat(monitor.into());
+        rooms.push(Entry { kind: "monitor", news: look(&room)?, moderator, place, room });
     }
     for room in channels {
         let place = Place::Channel { title: room.local().to_owned() };
-        rooms.push(Entry { kind: "channel", news: look(&room)?, place, room });
+        rooms.push(Entry { kind: "channel", news: look(&room)?, moderator: false, place, room });
     }
     Ok(Reply::json(200, &Answer { rooms }))
 }
@@ -71,6 +75,7 @@ struct Entry<'a> {
     #[serde(serialize_with = "name")]
     room: RoomName,
     kind: &'static str,
+    moderator: bool,
     #[serde(flatten)]
     news: News,
     #[serde(flatten)]

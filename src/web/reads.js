@@ -58,9 +58,10 @@ export class Reads {
     const answer = await session.rooms().catch(() => null);
     if (!answer) return;
     this.#kept = true;
-    for (const { monitor_hash: hash, unread, mentions, read, last } of answer.rooms) {
+    for (const { monitor_hash: hash, moderator, unread, mentions, read, last } of answer.rooms) {
       const room = this.#rooms.get(`chat/${hash}`);
       if (!room) continue;
+      room.moderated = moderator;
       room.mentions = mentions;
       room.lastTold = last ? Date.parse(last.timestamp) : 0;
       room.readTo(read ?? '', unread);

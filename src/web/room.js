@@ -34,6 +34,8 @@ export class Room {
   /** The names of accounts, as far as they were told. */
   names = new Map();
   unread = 0;
+  /** Whether one may delete what others say, as far as the server said. */
+  moderated = false;
   /** How many of the unread messages name oneself, as far as the server said. */
   mentions = 0;
   /** The last message that was read, on any device; and where the line above what is new stands. */

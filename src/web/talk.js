@@ -237,7 +237,8 @@ export class Talk {
   /** What may be done with a message, as far as the page knows. */
   #can({ own, bot }) {
     if (!this.#room.changeable) return ['copy'];
-    return ['react', 'answer', 'copy', 'link', ...(own && !bot ? ['edit', 'delete'] : [])];
+    const mine = own && !bot;
+    return ['react', 'answer', 'copy', 'link', ...(mine ? ['edit'] : []), ...(mine || this.#room.moderated ? ['delete'] : [])];
   }
 
   #act(action, message) {

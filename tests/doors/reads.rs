@@ -126,6 +126,10 @@ fn rooms_tell_what_is_unread_who_is_named_and_what_was_said_last() {
         (&json!("monitor"), &json!("demo"), &json!("Demo"))
     );
 
+    assert!(all.iter().all(|(_, room)| room["moderator"] == false));
+    assert!(server.setup().run(&["moderator", "add", DEMO, ALICE.email]).status.success());
+    assert_eq!(room(&server, &access, "monitor:demo")["moderator"], true);
+
     let (mut alice, mut bob) = (server.channel(ALICE, DEMO), server.channel(BOB, DEMO));
     bob.post("seen");
     let mark = alice.post("mine")["id"].clone();

@@ -258,3 +258,23 @@ test('a screen reader hears each new message once, and none of the old ones', as
   assert.equal(await alice.page.locator(MESSAGES).first().evaluate((node) => node.closest('[aria-live], [role=log]')), null);
   await Promise.all([alice.leave(), bob.leave()]);
 });
+
+test('a moderator deletes what another has said, and nobody else may', async () => {
+  const [bob, text] = [await here.visitor('bob'), unique('out of place')];
+  await bob.say(text);
+  const alice = await here.visitor('alice');
+  const button = (name) => alice.item(text).getByRole('button', { name, exact: true });
+  await alice.item(text).hover();
+  await button('React').waitFor();
+  assert.equal(await button('Delete').isVisible(), false);
+
+  here.server.command('moderator', 'add', 'demo', 'alice@propromo.example');
+  await alice.reload();
+  await alice.connected();
+  await alice.act(text, 'Delete');
+  await alice.audit('asking whether to delete what another said');
+  await alice.page.getByRole('button', { name: 'Delete', exact: true }).last().click();
+  for (const someone of [alice, bob]) await someone.message(text).waitFor({ state: 'detached' });
+  here.server.command('moderator', 'remove', 'demo', 'alice@propromo.example');
+  await Promise.all([alice.leave(), bob.leave()]);
+});
