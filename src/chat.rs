@@ -41,7 +41,10 @@ use crate::{
         },
     },
 };
-use std::{sync::Arc, thread};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+};
 
 /// What tells one list of rooms from another: path, number of the room before, rooms at most, whether it is a page.
 pub type ListKey = (String, i64, usize, bool);
@@ -64,6 +67,8 @@ pub struct Chat {
     pub names: Names,
     pub rooms: Rooms,
     pub sessions: Sessions,
+    /// The end has begun: `/readyz` sends nobody new here.
+    pub draining: AtomicBool,
     /// Everybody who is in a room, and looked at again.
     pub recheck: Recheck,
     pub passwords: Passwords,
@@ -115,6 +120,7 @@ impl Chat {
         let chat = Arc::new(Chat {
             rooms,
             sessions,
+            draining: AtomicBool::new(false),
             recheck,
             passwords: Passwords::new((cores / 2).max(1)),
             unauthenticated: Places::new(config.limits.max_unauthenticated),

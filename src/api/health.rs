@@ -10,7 +10,10 @@ use crate::{
 };
 use parking_lot::Mutex;
 use serde::Serialize;
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    sync::{Arc, atomic::Ordering},
+};
 
 pub const ENDPOINTS: Endpoints = Endpoints {
     routes: &[Route::new(&[Method::Get], "/healthz", healthz), Route::new(&[Method::Get], "/readyz", readyz)],
@@ -25,8 +28,11 @@ fn healthz(_: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal>
     Ok(Reply::text(200, "ok"))
 }
 
-/// The stores can be reached, so that this node can let clients in.
+/// The stores can be reached and the end has not begun, so that this node can let clients in.
 fn readyz(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
+    if chat.draining.load(Ordering::Relaxed) {
+        return Ok(Reply::json(503, &Readiness { ready: false, draining: true, away: Vec::new() }));
+    }
     Ok(readiness([chat.accounts.probe(), chat.chat_rooms.probe(), chat.ledger.probe(), chat.log.probe()]))
 }
 
@@ -53,12 +59,15 @@ fn readiness(probes: impl IntoIterator<Item = Result<(), StoreError>>) -> Reply 
         tracing::info!("ready again");
     }
     let status = if away.is_empty() { 200 } else { 503 };
-    Reply::json(status, &Readiness { ready: away.is_empty(), away })
+    Reply::json(status, &Readiness { ready: away.is_empty(), draining: false, away })
 }
 
 #[derive(Serialize)]
 struct Readiness<'a> {
     ready: bool,
+    /// The server ends, and still serves.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    draining: bool,
     /// The stores that can't be reached. Why is for the log: it may name hosts and users.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     away: Vec<&'a str>,

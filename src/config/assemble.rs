@@ -71,6 +71,7 @@ impl Settings {
             ws_token_reuse: self.get(&WS_TOKEN_REUSE, value::switch)?,
             public_room_changes: self.get(&PUBLIC_ROOM_CHANGES, value::public_room_changes)?,
             recheck_interval: self.seconds(&RECHECK_INTERVAL)?,
+            drain_delay: self.seconds(&DRAIN_DELAY)?,
             shutdown_spread: self.seconds(&SHUTDOWN_SPREAD)?,
             durability: self.get(&DURABILITY, value::durability)?,
             refusals_told: self.number(&LOG_REFUSALS)?,

@@ -89,6 +89,8 @@ pub struct Config {
     pub public_room_changes: PublicRoomChanges,
     /// How often is looked whether those who are connected still have access.
     pub recheck_interval: Duration,
+    /// How long everything is served on after SIGTERM, while `/readyz` says 503.
+    pub drain_delay: Duration,
     /// Over which time all sockets are closed at the end, at most.
     pub shutdown_spread: Duration,
     pub durability: Durability,

@@ -161,6 +161,7 @@ settings! {
     WS_TOKEN_REUSE: Form::Switch, "false", "whether a token of `/token/ws` may be used again until it expires";
     PUBLIC_ROOM_CHANGES: Form::Word(value::PUBLIC_ROOM_CHANGES), "anyone", "who may change or delete a public room: `anyone`, `creator` or `nobody`";
     RECHECK_INTERVAL: Form::Seconds(1..=86_400), "30m", "how often is looked whether those who are connected still have access; `account revoke` has it done at once";
+    DRAIN_DELAY: Form::Wait(0..=60_000), "0s", "how long everything is served on after SIGTERM while `/readyz` says 503, so that a balancer sends nobody new";
     SHUTDOWN_SPREAD: Form::Wait(0..=60_000), "5s", "time over which sockets are closed at the end, at most, so that clients don't come back in one instant";
     DURABILITY: Form::Word(value::DURABILITY), "process", "what an echo promises in the embedded store: `process` survives a crash of the server, `power` also a power failure";
     JOURNAL_MAX: Form::Bytes(MIB..=1024 * MIB), "64MiB", "messages in the journal of the embedded store that may wait for its tables, as bytes of memory; senders beyond that wait";

@@ -166,7 +166,7 @@ impl Server {
         let Server { chat, addresses, main, admin, tls, webhooks, stopper, stop } = self;
         let webhooks = webhooks.map(Arc::new);
         let reload = Reload { config: chat.config.clone(), sources, tls: tls.clone(), webhooks: webhooks.clone() };
-        shutdown::on_signals(stopper, move || reload.all())?;
+        shutdown::on_signals(stopper, chat.clone(), move || reload.all())?;
         let mut services = vec![main.service];
         let mut admin_thread = None;
         if let Some(admin) = admin {

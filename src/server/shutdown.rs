@@ -1,4 +1,4 @@
-//! Signals: on SIGTERM or SIGINT no new connections, then every socket closed, then the end, by default in less than ten
+//! Signals: on SIGTERM or SIGINT, after `DRAIN_DELAY`, no new connections, then every socket closed, then the end, by default in less than ten
 //! seconds; on SIGHUP the keys are read again.
 
 use super::{connection::Service, tls::Tls};
@@ -12,7 +12,7 @@ use signal_hook::{
 use std::{
     io::{self, IsTerminal, PipeReader, PipeWriter},
     os::fd::{AsFd, BorrowedFd},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -72,9 +72,9 @@ impl AsFd for StopSignal {
     }
 }
 
-/// Says stop at the first SIGTERM or SIGINT; at the second the process ends at once. Does `hangup` at each SIGHUP, unless
+/// Says stop `DRAIN_DELAY` after the first SIGTERM or SIGINT; at the second the process ends at once. Does `hangup` at each SIGHUP, unless
 /// it tells what it was made for: that the terminal is gone.
-pub fn on_signals(stopper: Stopper, hangup: impl Fn() + Send + 'static) -> Result<(), StartError> {
+pub fn on_signals(stopper: Stopper, chat: Arc<Chat>, hangup: impl Fn() + Send + 'static) -> Result<(), StartError> {
     let failed = |error: io::Error| StartError(format!("can't watch for signals: {error}"));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     let on_terminal = io::stdin().is_terminal();
@@ -85,11 +85,21 @@ pub fn on_signals(stopper: Stopper, hangup: impl Fn() + Send + 'static) -> Resul
                 hangup();
                 continue;
             }
-            if !stopper.stop() {
+            if chat.draining.swap(true, Ordering::Relaxed) {
                 tracing::warn!("a second signal: ending at once");
                 std::process::exit(128 + signal);
             }
-            tracing::info!("shutting down; a second signal ends at once");
+            let delay = chat.config.drain_delay;
+            tracing::info!(?delay, "shutting down; a second signal ends at once");
+            let stopper = stopper.clone();
+            let stop = move || {
+                thread::sleep(delay);
+                stopper.stop();
+            };
+            // This thread has to hear the second signal meanwhile.
+            if delay.is_zero() || vital::spawn("drain-delay", stop.clone()).is_err() {
+                stop();
+            }
         }
     };
     vital::spawn("signals", watch).map(drop).map_err(failed)

@@ -44,6 +44,29 @@ fn no_new_connections_are_taken_while_it_ends() {
 }
 
 #[test]
+fn a_server_that_drains_is_not_ready_and_serves_everything() {
+    let mut server = Server::with().env("DRAIN_DELAY", "5s").start();
+    assert_eq!(server.get("/readyz").status, 200);
+    server.signal(Signal::TERM);
+    eventually("it is not ready", || server.get("/readyz").status == 503);
+    assert_eq!(server.get("/readyz").json(), serde_json::json!({"ready": false, "draining": true}));
+    let mut alice = server.join(ALICE, DEMO);
+    alice.say("still here");
+    assert!(alice.hear().contains("still here"));
+    assert_eq!(alice.close_code(), Some(1001));
+    assert_eq!(server.exited().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_a_server_that_drains() {
+    let mut server = Server::with().env("DRAIN_DELAY", "60s").start();
+    server.signal(Signal::TERM);
+    eventually("it drains", || server.get("/readyz").status == 503);
+    server.signal(Signal::TERM);
+    assert_eq!(server.exited().code(), Some(128 + 15));
+}
+
+#[test]
 fn every_echoed_message_is_kept() {
     let mut server = Server::with().env("MESSAGE_RATE", "0").env("HISTORY_ON_JOIN", "0").start();
     let mut alice = server.join(ALICE, DEMO);
