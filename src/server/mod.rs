@@ -60,10 +60,10 @@ use watchdog::tell_systemd;
 const ADMIN_CONNECTIONS: usize = 64;
 const ADMIN_POOL_SIZE: usize = 2;
 
-/// A server with its sockets bound and its stores open.
 /// How long the end waits until it is stored how far people have read.
 const READS_WAIT: Duration = Duration::from_secs(2);
 
+/// A server with its sockets bound and its stores open.
 pub struct Server {
     chat: Arc<Chat>,
     /// At least one.
