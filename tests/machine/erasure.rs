@@ -33,7 +33,7 @@ fn files_with(word: &str, directory: &Path) -> Vec<String> {
 }
 
 fn setup() -> Setup {
-    Server::with_api().env("MESSAGE_RATE", "0")
+    Server::with_api().env("MESSAGE_RATE", "0").env("SEARCH_RATE", "0")
 }
 
 /// Alice says a secret in two rooms, edits another, and Bob says something, answers and reacts.
