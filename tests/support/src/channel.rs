@@ -1,8 +1,8 @@
 //! What clients of the channel protocol do: fetch tokens with a token, send and read JSON frames.
 
-use crate::{Client, Connection, Person, Response, Server, http::get};
+use crate::{Client, Connection, PATIENCE, Person, Response, Server, http::get};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 use tungstenite::{Error, Message};
 
 impl Server {
@@ -91,11 +91,13 @@ impl Client {
     /// The next frame of this type, whatever comes before it.
     #[track_caller]
     pub fn wait_for(&mut self, kind: &str) -> Value {
+        // Others arrive for ever: pings, or what others say.
+        let until = Instant::now() + PATIENCE;
         loop {
             let text = self.hear();
             match serde_json::from_str::<Value>(&text) {
                 Ok(frame) if frame["type"] == kind => return frame,
-                _ => {}
+                _ => assert!(Instant::now() < until, "no frame of type {kind} came, the last was {text}"),
             }
         }
     }
