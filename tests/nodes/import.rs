@@ -66,12 +66,11 @@ fn the_embedded_store_takes_over_all_with_their_times_and_puts_them_before_what_
 #[test]
 fn done_again_it_takes_only_what_is_new() {
     let from = original();
-    let setup = Server::with().without_demo();
+    let setup = Server::with().without_demo().monitor(DEMO).account(ALICE.email, ALICE.password, &[DEMO]);
     assert!(import(&setup, &from).0);
     set(&from, DEMO, 3, "fourth");
     let (done, told) = import(&setup, &from);
     assert!(done && told.contains("messages: 1 of 2 rooms taken over, 4 were there already"), "{told}");
-    let setup = setup.monitor(DEMO).account(ALICE.email, ALICE.password, &[DEMO]);
     let mut alice = setup.start().join(ALICE, DEMO);
     let texts: Vec<_> = (0..4).map(|_| alice.hear_message().text).collect();
     assert_eq!(texts, ["first", "second", "third", "fourth"]);
