@@ -4,7 +4,7 @@ use crate::{
     chat::Chat,
     message::RoomName,
     store::{
-        erasure::{Asked, Eraser, OPERATORS, Standing, Task, Tasks},
+        erasure::{Asked, Eraser, FAREWELL, OPERATORS, Standing, Task, Tasks},
         error::StoreError,
         outage::Outages,
     },
@@ -19,9 +19,6 @@ use std::{
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// How long an account may still speak that was removed: its connections are found and closed meanwhile.
-const FAREWELL: Duration = Duration::from_secs(3);
 
 /// What can't be done during an outage.
 const WORK: &str = "do what commands have asked for";

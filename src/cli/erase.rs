@@ -13,13 +13,12 @@ use crate::{
     },
     message::RoomName,
     store::{
-        erasure::{Eraser, OPERATORS, Standing, Task, Tasks},
+        erasure::{Eraser, FAREWELL, OPERATORS, Standing, Task, Tasks},
         log::{Appended, MessageLog},
         postgres::tasks::PostgresTasks,
         search::{LookingThrough, Search},
         sqlite::{
             data_dir::DataDir,
-            database::Durability,
             error::StoreOpenError,
             log::{LogOptions, SqliteLog},
             saved::SavedLog,
@@ -39,12 +38,6 @@ use std::{
 
 /// How often is looked whether the server is done, and whether there is one.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// How long members of a removed monitor may still speak: servers find their connections and close them meanwhile.
-const FAREWELL: Duration = Duration::from_secs(3);
-
-/// What a journal may hold until its tables have it.
-const JOURNAL_MAX: u64 = 64 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -166,14 +159,7 @@ fn follow(settings: &Settings, tasks: &dyn Tasks, id: i64) -> Result<u64, Failur
 fn work_off(data_dir: &Path, tasks: &dyn Tasks, progress: &mut Progress) -> Result<(), Failure> {
     let file = data_dir.join("log.db");
     let stores = if file.exists() {
-        let options = LogOptions {
-            history_max: None,
-            store_max: None,
-            durability: Durability::Process,
-            journal_max: JOURNAL_MAX,
-            on_apply: Arc::new(|_| {}),
-        };
-        let log = Arc::new(SqliteLog::open(&file, options)?);
+        let log = Arc::new(SqliteLog::open(&file, LogOptions::of_command())?);
         Some((SqliteSearch::open(&data_dir.join("search.db"), log.clone())?, log))
     } else {
         None

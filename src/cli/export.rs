@@ -22,7 +22,6 @@ use crate::{
         reads::Reads,
         sessions::Sessions,
         sqlite::{
-            database::Durability,
             log::{LogOptions, SqliteLog, copy},
             reads::SqliteReads,
             sessions::SqliteSessions,
@@ -170,14 +169,7 @@ impl Messages {
         let directory = directory.map_err(|e| Failure::Failed(format!("there can be no temporary directory: {e}")))?;
         let to = directory.path().join("log.db");
         copy::copy(&log, &to)?;
-        let options = LogOptions {
-            history_max: None,
-            store_max: None,
-            durability: Durability::Process,
-            journal_max: 0,
-            on_apply: Arc::new(|_| {}),
-        };
-        Ok(Some(Messages { log: Arc::new(SqliteLog::open(&to, options)?), _copy: Some(directory) }))
+        Ok(Some(Messages { log: Arc::new(SqliteLog::open(&to, LogOptions::of_command())?), _copy: Some(directory) }))
     }
 }
 

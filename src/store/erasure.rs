@@ -15,11 +15,14 @@ use std::{
     collections::BTreeSet,
     mem,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Messages erased in one go: others wait for no more than these.
 const ERASED_AT_A_TIME: usize = 64;
+
+/// How long who was removed may still speak: servers find the connections and close them meanwhile.
+pub const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Who deletes, as rooms show it, when operators do.
 pub const OPERATORS: &str = "operators";

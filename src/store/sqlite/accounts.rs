@@ -1,16 +1,17 @@
 //! Accounts in SQLite: the server reads them here, [`admin`](super::admin) commands write them.
 
 use super::{
-    database::{self, DiskSync, Pool, Tuning},
+    database::{self, DiskSync, Tuning},
     error::{StoreOpenError, failed},
     skeletons,
+    tables::Tables,
 };
 use crate::store::{
     accounts::{Account, Accounts, Entrant, Epoch, Membership, Monitor, UserId},
     error::StoreError,
     moderation::Rights,
 };
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row};
 use rusqlite_migration::{M, Migrations};
 use std::{
     error::Error,
@@ -18,6 +19,9 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+/// As failures name it.
+const STORE: &str = "account store";
 
 /// All tables of the file, in the order in which they came to be.
 const STEPS: &[M<'static>] = &[
@@ -42,7 +46,7 @@ pub(super) const MONITOR_COLUMNS: &str =
 /// they were stored, since folding them depends on the language.
 pub struct SqliteAccounts {
     path: PathBuf,
-    pool: Pool,
+    tables: Tables,
 }
 
 impl SqliteAccounts {
@@ -62,7 +66,7 @@ impl SqliteAccounts {
         let connection = pool.get().map_err(|error| unusable(error.into()))?;
         skeletons::note(&connection).map_err(|error| unusable(error.into()))?;
         drop(connection);
-        Ok(SqliteAccounts { path: path.to_owned(), pool })
+        Ok(SqliteAccounts { path: path.to_owned(), tables: Tables::new(pool, STORE) })
     }
 
     pub fn path(&self) -> &Path {
@@ -81,35 +85,21 @@ impl SqliteAccounts {
             // SQLite takes an empty file for a new one, and leaves it as private as it is.
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map(drop)
         };
-        begin().map_err(unable(WHAT))?;
-        self.with(WHAT, |connection| connection.execute("VACUUM INTO ?1", [part.to_string_lossy()]))?;
+        begin().map_err(failed(STORE, WHAT))?;
+        self.tables.with(WHAT, |connection| connection.execute("VACUUM INTO ?1", [part.to_string_lossy()]))?;
         // Unlike a rename this fails if there is a file by now.
-        fs::hard_link(&part, path).and_then(|()| fs::remove_file(&part)).map_err(unable(WHAT))
+        fs::hard_link(&part, path).and_then(|()| fs::remove_file(&part)).map_err(failed(STORE, WHAT))
     }
 
-    /// The connections to the file, for what else is kept in it.
-    pub(super) fn pool(&self) -> &Pool {
-        &self.pool
+    /// The tables of the file, for what else is kept in it.
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
     }
-
-    /// Runs `work` on a connection; its failure is that of `what`.
-    pub(super) fn with<T>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        let mut connection = self.pool.get().map_err(unable(what))?;
-        work(&mut connection).map_err(unable(what))
-    }
-}
-
-fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
-    failed("account store", what)
 }
 
 impl Accounts for SqliteAccounts {
     fn by_email(&self, email: &str) -> Result<Option<Account>, StoreError> {
-        self.with("look up an account", |connection| {
+        self.tables.with("look up an account", |connection| {
             connection
                 .prepare_cached("SELECT id, name, email, password FROM users WHERE email = ?1")?
                 .query_row([email], account)
@@ -118,7 +108,7 @@ impl Accounts for SqliteAccounts {
     }
 
     fn by_id(&self, user: UserId) -> Result<Option<Account>, StoreError> {
-        self.with("look up an account", |connection| {
+        self.tables.with("look up an account", |connection| {
             connection
                 .prepare_cached("SELECT id, name, email, password FROM users WHERE id = ?1")?
                 .query_row([user.0], account)
@@ -127,20 +117,20 @@ impl Accounts for SqliteAccounts {
     }
 
     fn display_names(&self, emails: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
-        self.with("look up names", |connection| {
+        self.tables.with("look up names", |connection| {
             let mut look_up = connection.prepare_cached("SELECT name FROM users WHERE email = ?1")?;
             emails.iter().map(|email| look_up.query_row([email], |row| row.get(0)).optional()).collect()
         })
     }
 
     fn is_monitor(&self, monitor_hash: &str) -> Result<bool, StoreError> {
-        self.with("look up a monitor", |connection| {
+        self.tables.with("look up a monitor", |connection| {
             connection.prepare_cached("SELECT 1 FROM monitors WHERE monitor_hash = ?1")?.exists([monitor_hash])
         })
     }
 
     fn members(&self, monitor_hash: &str, limit: usize) -> Result<Vec<(UserId, String)>, StoreError> {
-        self.with("list a monitor's members", |connection| {
+        self.tables.with("list a monitor's members", |connection| {
             connection
                 .prepare_cached(
                     "SELECT users.id, users.email FROM monitors
@@ -153,7 +143,7 @@ impl Accounts for SqliteAccounts {
     }
 
     fn monitors_of(&self, user: UserId) -> Result<Vec<Monitor>, StoreError> {
-        self.with("list an account's monitors", |connection| {
+        self.tables.with("list an account's monitors", |connection| {
             connection
                 .prepare_cached(&format!(
                     "SELECT {MONITOR_COLUMNS} FROM monitors
@@ -165,7 +155,7 @@ impl Accounts for SqliteAccounts {
     }
 
     fn memberships(&self, asked: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError> {
-        self.with("look up a membership", |connection| {
+        self.tables.with("look up a membership", |connection| {
             let mut look_up = connection.prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1),
                     (SELECT EXISTS (SELECT 1 FROM monitor_user WHERE monitor_id = monitors.id AND user_id = ?1)
@@ -181,7 +171,7 @@ impl Accounts for SqliteAccounts {
     }
 
     fn epochs(&self, users: &[UserId]) -> Result<Vec<Option<Epoch>>, StoreError> {
-        self.with("tell whether access was revoked", |connection| {
+        self.tables.with("tell whether access was revoked", |connection| {
             let mut look_up = connection.prepare_cached(
                 "SELECT password, coalesce((SELECT count FROM revocations WHERE account = users.id), 0)
                  FROM users WHERE id = ?1",
@@ -192,14 +182,14 @@ impl Accounts for SqliteAccounts {
     }
 
     fn revoke(&self, user: UserId) -> Result<(), StoreError> {
-        self.with("revoke access", |connection| {
+        self.tables.with("revoke access", |connection| {
             let add = "INSERT INTO revocations VALUES (?1, 1) ON CONFLICT (account) DO UPDATE SET count = count + 1";
             connection.execute(add, [user.0]).map(drop)
         })
     }
 
     fn entrant(&self, user: UserId, monitor_hash: &str) -> Result<Entrant, StoreError> {
-        self.with("look up a membership", |connection| {
+        self.tables.with("look up a membership", |connection| {
             connection
                 .prepare_cached(
                     "SELECT (SELECT name FROM users WHERE id = ?1),
@@ -218,19 +208,19 @@ impl Accounts for SqliteAccounts {
     }
 
     fn access_changes(&self) -> Result<i64, StoreError> {
-        self.with("tell whether somebody lost access", |connection| {
+        self.tables.with("tell whether somebody lost access", |connection| {
             connection.prepare_cached("SELECT changes FROM access")?.query_row((), |row| row.get(0))
         })
     }
 
     fn announce_access_change(&self) -> Result<(), StoreError> {
-        self.with("announce that somebody lost access", |connection| {
+        self.tables.with("announce that somebody lost access", |connection| {
             connection.execute("UPDATE access SET changes = changes + 1", ()).map(drop)
         })
     }
 
     fn probe(&self) -> Result<(), StoreError> {
-        self.with("be read", |connection| {
+        self.tables.with("be read", |connection| {
             connection.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists(())?;
             Ok(())
         })

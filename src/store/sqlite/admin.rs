@@ -85,7 +85,7 @@ impl SqliteAccounts {
 
     /// All accounts, oldest first.
     pub fn accounts(&self) -> Result<Vec<AccountSummary>, StoreError> {
-        self.with("list the accounts", |connection| {
+        self.tables().with("list the accounts", |connection| {
             let tx = connection.transaction()?;
             let mut monitors = tx.prepare(
                 "SELECT monitor_hash FROM monitors JOIN monitor_user ON monitor_id = monitors.id
@@ -136,7 +136,7 @@ impl SqliteAccounts {
 
     /// All monitors, oldest first.
     pub fn monitors(&self) -> Result<Vec<Monitor>, StoreError> {
-        self.with("list the monitors", |connection| {
+        self.tables().with("list the monitors", |connection| {
             connection
                 .prepare(&format!("SELECT {MONITOR_COLUMNS} FROM monitors ORDER BY id"))?
                 .query_map((), monitor)?
@@ -185,7 +185,7 @@ impl SqliteAccounts {
         what: &'static str,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T, AdminError>>,
     ) -> Result<T, AdminError> {
-        self.with(what, |connection| {
+        self.tables().with(what, |connection| {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let outcome = work(&tx)?;
             if outcome.is_ok() {

@@ -1,6 +1,6 @@
 //! The rooms of the rooms door in SQLite, in the file of the accounts.
 
-use super::{accounts::SqliteAccounts, database::Pool, error::failed};
+use super::{accounts::SqliteAccounts, tables::Tables};
 use crate::{
     likeness::skeleton,
     store::{
@@ -9,24 +9,23 @@ use crate::{
     },
 };
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, ffi, named_params, types::Type};
-use std::error::Error;
+use rusqlite::{ErrorCode, OptionalExtension, Row, ToSql, ffi, named_params, types::Type};
 
 const COLUMNS: &str = "id, title, description, visibility, password, creator, created_at, updated_at, version";
 
 pub struct SqliteChatRooms {
-    pool: Pool,
+    tables: Tables,
 }
 
 impl SqliteChatRooms {
     /// The rooms in the file of `accounts`.
     pub fn beside(accounts: &SqliteAccounts) -> SqliteChatRooms {
-        SqliteChatRooms { pool: accounts.pool().clone() }
+        SqliteChatRooms { tables: accounts.tables().of("room store") }
     }
 
     /// All that is needed to have the same rooms elsewhere.
     pub fn moving(&self) -> Result<Moving, StoreError> {
-        self.with("read its rooms", |connection| {
+        self.tables.with("read its rooms", |connection| {
             let rooms = connection
                 .prepare(&format!("SELECT {COLUMNS} FROM chat_rooms ORDER BY id"))?
                 .query_map((), room)?
@@ -37,24 +36,11 @@ impl SqliteChatRooms {
             Ok(Moving { rooms, last_id })
         })
     }
-
-    fn with<T>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        let connection = self.pool.get().map_err(unable(what))?;
-        work(&connection).map_err(unable(what))
-    }
-}
-
-fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
-    failed("room store", what)
 }
 
 impl ChatRooms for SqliteChatRooms {
     fn list(&self, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError> {
-        self.with("list the rooms", |connection| {
+        self.tables.with("list the rooms", |connection| {
             connection
                 .prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM chat_rooms WHERE visibility <> 'hidden' AND id > ?1 ORDER BY id LIMIT ?2"
@@ -65,7 +51,7 @@ impl ChatRooms for SqliteChatRooms {
     }
 
     fn untouched(&self, before: Timestamp, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError> {
-        self.with("list the rooms", |connection| {
+        self.tables.with("list the rooms", |connection| {
             connection
                 .prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM chat_rooms WHERE id > ?1 AND updated_at < ?2 ORDER BY id LIMIT ?3"
@@ -77,7 +63,7 @@ impl ChatRooms for SqliteChatRooms {
 
     fn find(&self, key: RoomKey<'_>) -> Result<Option<ChatRoom>, StoreError> {
         let by = |condition: &str, values: &[&dyn ToSql]| {
-            self.with("look up a room", |connection| {
+            self.tables.with("look up a room", |connection| {
                 connection
                     .prepare_cached(&format!("SELECT {COLUMNS} FROM chat_rooms WHERE {condition}"))?
                     .query_row(values, room)
@@ -94,7 +80,7 @@ impl ChatRooms for SqliteChatRooms {
     }
 
     fn create(&self, fields: &RoomFields, now: Timestamp, most: u64) -> Result<Created, StoreError> {
-        let made = self.with("make a room", |connection| {
+        let made = self.tables.with("make a room", |connection| {
             unless_title_taken(
                 connection
                     .prepare_cached(&format!(
@@ -129,7 +115,7 @@ impl ChatRooms for SqliteChatRooms {
     }
 
     fn update(&self, current: &ChatRoom, fields: &RoomFields, now: Timestamp) -> Result<Updated, StoreError> {
-        let changed = self.with("change a room", |connection| {
+        let changed = self.tables.with("change a room", |connection| {
             unless_title_taken(
                 connection
                     .prepare_cached(&format!(
@@ -166,7 +152,7 @@ impl ChatRooms for SqliteChatRooms {
     }
 
     fn delete(&self, current: &ChatRoom) -> Result<bool, StoreError> {
-        self.with("delete a room", |connection| {
+        self.tables.with("delete a room", |connection| {
             let deleted = connection
                 .prepare_cached("DELETE FROM chat_rooms WHERE id = ?1 AND version = ?2")?
                 .execute((current.id, current.version))?;
@@ -175,7 +161,7 @@ impl ChatRooms for SqliteChatRooms {
     }
 
     fn probe(&self) -> Result<(), StoreError> {
-        self.with("be read", |connection| {
+        self.tables.with("be read", |connection| {
             connection.prepare_cached("SELECT 1 FROM chat_rooms LIMIT 1")?.exists(())?;
             Ok(())
         })
@@ -261,7 +247,7 @@ mod tests {
         create(&rooms, "another");
         // Cyrillic.
         let old = "UPDATE chat_rooms SET skeleton = NULL; UPDATE chat_rooms SET title = 'Аdmin', title_key = 'аdmin' WHERE id = 3";
-        rooms.pool.get().unwrap().execute_batch(old).unwrap();
+        rooms.tables.with("be as before", |connection| connection.execute_batch(old)).unwrap();
         drop(rooms);
         let rooms = open();
         let found = |title: &str| rooms.find(RoomKey::Title(title)).unwrap().map(|room| room.id);

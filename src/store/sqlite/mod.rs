@@ -33,6 +33,7 @@ pub mod saved;
 pub mod search;
 pub mod sessions;
 mod skeletons;
+mod tables;
 pub mod tasks;
 
 use self::{

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Moderation for SqliteAccounts {
     fn rights(&self, asked: &[(UserId, &RoomName)]) -> Result<Vec<Rights>, StoreError> {
-        self.with("tell what accounts may do", |connection| {
+        self.tables().with("tell what accounts may do", |connection| {
             let mut look_up = connection.prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM moderators JOIN monitors ON monitors.id = monitor
                                 WHERE account = ?1 AND monitor_hash = ?2),
@@ -31,7 +31,7 @@ impl Moderation for SqliteAccounts {
     }
 
     fn mute(&self, room: &RoomName, user: UserId, until: u64) -> Result<(), StoreError> {
-        self.with("mute an account", |connection| {
+        self.tables().with("mute an account", |connection| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
             let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             tx.execute("DELETE FROM mutes WHERE until < ?1", [now])?;
@@ -45,7 +45,7 @@ impl Moderation for SqliteAccounts {
     }
 
     fn unmute(&self, room: &RoomName, user: UserId) -> Result<bool, StoreError> {
-        self.with("let an account speak again", |connection| {
+        self.tables().with("let an account speak again", |connection| {
             let gone =
                 connection.execute("DELETE FROM mutes WHERE account = ?1 AND room = ?2", (user.0, room.as_str()))?;
             Ok(gone > 0)
@@ -53,7 +53,7 @@ impl Moderation for SqliteAccounts {
     }
 
     fn appoint(&self, monitor_hash: &str, user: UserId, moderator: bool) -> Result<bool, StoreError> {
-        self.with("change who moderates", |connection| {
+        self.tables().with("change who moderates", |connection| {
             let monitor: Option<i64> = connection
                 .query_row("SELECT id FROM monitors WHERE monitor_hash = ?1", [monitor_hash], |row| row.get(0))
                 .optional()?;
@@ -68,7 +68,7 @@ impl Moderation for SqliteAccounts {
     }
 
     fn moderators(&self, monitor_hash: &str) -> Result<Vec<String>, StoreError> {
-        self.with("list who moderates", |connection| {
+        self.tables().with("list who moderates", |connection| {
             connection
                 .prepare_cached(
                     "SELECT email FROM monitors JOIN moderators ON monitor = monitors.id JOIN users ON users.id = account

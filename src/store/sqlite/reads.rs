@@ -1,6 +1,6 @@
 //! How far people have read, in the file of the accounts.
 
-use super::{accounts::SqliteAccounts, database::Pool, error::failed};
+use super::{accounts::SqliteAccounts, tables::Tables};
 use crate::{
     message::{MessageId, RoomName},
     store::{
@@ -9,37 +9,24 @@ use crate::{
         reads::{Mark, Reads},
     },
 };
-use rusqlite::{Connection, TransactionBehavior};
-use std::{collections::BTreeSet, error::Error};
+use rusqlite::TransactionBehavior;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 pub struct SqliteReads {
-    pool: Pool,
+    tables: Tables,
 }
 
 impl SqliteReads {
     /// The marks in the file of `accounts`.
     pub fn beside(accounts: &SqliteAccounts) -> SqliteReads {
-        SqliteReads { pool: accounts.pool().clone() }
+        SqliteReads { tables: accounts.tables().clone() }
     }
-
-    fn with<T>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        let mut connection = self.pool.get().map_err(unable(what))?;
-        work(&mut connection).map_err(unable(what))
-    }
-}
-
-fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
-    failed("account store", what)
 }
 
 impl Reads for SqliteReads {
     fn advance(&self, marks: &[Mark], most: usize) -> Result<Vec<bool>, StoreError> {
-        self.with("keep how far somebody has read", |connection| {
+        self.tables.with("keep how far somebody has read", |connection| {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut moved = Vec::with_capacity(marks.len());
             {
@@ -65,7 +52,7 @@ impl Reads for SqliteReads {
     }
 
     fn of_account(&self, account: UserId) -> Result<Vec<(RoomName, MessageId)>, StoreError> {
-        self.with("look up how far somebody has read", |connection| {
+        self.tables.with("look up how far somebody has read", |connection| {
             connection
                 .prepare_cached("SELECT room, id FROM reads WHERE account = ?1 ORDER BY room")?
                 .query_map([account.0], |row| {

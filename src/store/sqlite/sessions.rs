@@ -1,44 +1,30 @@
 //! Who stays logged in, in the file of the accounts.
 
-use super::{accounts::SqliteAccounts, database::Pool, error::failed};
+use super::{accounts::SqliteAccounts, tables::Tables};
 use crate::store::{
     accounts::UserId,
     error::StoreError,
     sessions::{Digest, Session, Sessions, Spent},
 };
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
-use std::error::Error;
+use rusqlite::{OptionalExtension, Row, TransactionBehavior};
 
 /// The columns of [`session`].
 const COLUMNS: &str = "id, account, epoch, begun, used, current, spent";
 
 pub struct SqliteSessions {
-    pool: Pool,
+    tables: Tables,
 }
 
 impl SqliteSessions {
     /// The sessions in the file of `accounts`.
     pub fn beside(accounts: &SqliteAccounts) -> SqliteSessions {
-        SqliteSessions { pool: accounts.pool().clone() }
+        SqliteSessions { tables: accounts.tables().clone() }
     }
-
-    fn with<T>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        let mut connection = self.pool.get().map_err(unable(what))?;
-        work(&mut connection).map_err(unable(what))
-    }
-}
-
-fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
-    failed("account store", what)
 }
 
 impl Sessions for SqliteSessions {
     fn begin(&self, session: &Session, most: usize, since: i64) -> Result<usize, StoreError> {
-        self.with("begin a session", |connection| {
+        self.tables.with("begin a session", |connection| {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             tx.prepare_cached("DELETE FROM sessions WHERE used <= ?1")?.execute([since])?;
             tx.prepare_cached(&format!("INSERT INTO sessions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"))?
@@ -65,7 +51,7 @@ impl Sessions for SqliteSessions {
     }
 
     fn find(&self, id: &Digest) -> Result<Option<Session>, StoreError> {
-        self.with("look up a session", |connection| {
+        self.tables.with("look up a session", |connection| {
             connection
                 .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1"))?
                 .query_row([id], session)
@@ -74,7 +60,7 @@ impl Sessions for SqliteSessions {
     }
 
     fn advance(&self, from: &Digest, to: &Session) -> Result<bool, StoreError> {
-        self.with("renew a session", |connection| {
+        self.tables.with("renew a session", |connection| {
             let update = "UPDATE sessions SET used = ?3, current = ?4, spent = ?5 WHERE id = ?1 AND current = ?2";
             let changed = connection.prepare_cached(update)?.execute((
                 to.id,
@@ -88,19 +74,19 @@ impl Sessions for SqliteSessions {
     }
 
     fn end(&self, id: &Digest) -> Result<bool, StoreError> {
-        self.with("end a session", |connection| {
+        self.tables.with("end a session", |connection| {
             Ok(connection.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([id])? == 1)
         })
     }
 
     fn end_all(&self, account: UserId) -> Result<usize, StoreError> {
-        self.with("end sessions", |connection| {
+        self.tables.with("end sessions", |connection| {
             connection.prepare_cached("DELETE FROM sessions WHERE account = ?1")?.execute([account.0])
         })
     }
 
     fn of_account(&self, account: UserId) -> Result<Vec<Session>, StoreError> {
-        self.with("list sessions", |connection| {
+        self.tables.with("list sessions", |connection| {
             connection
                 .prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM sessions WHERE account = ?1 ORDER BY used DESC, begun DESC"

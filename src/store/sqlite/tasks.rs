@@ -1,30 +1,20 @@
 //! Tasks for the server, in the file of the accounts.
 
-use super::{accounts::SqliteAccounts, database::Pool, error::failed};
+use super::{accounts::SqliteAccounts, tables::Tables};
 use crate::store::{
     erasure::{Asked, Standing, Task, Tasks},
     error::StoreError,
 };
 use rusqlite::{Connection, OptionalExtension};
-use std::error::Error;
 
 pub struct SqliteTasks {
-    pool: Pool,
+    tables: Tables,
 }
 
 impl SqliteTasks {
     /// The tasks in the file of `accounts`.
     pub fn beside(accounts: &SqliteAccounts) -> SqliteTasks {
-        SqliteTasks { pool: accounts.pool().clone() }
-    }
-
-    fn with<T>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        let mut connection = self.pool.get().map_err(unable(what))?;
-        work(&mut connection).map_err(unable(what))
+        SqliteTasks { tables: accounts.tables().clone() }
     }
 }
 
@@ -38,17 +28,13 @@ pub(super) fn ask(connection: &Connection, task: &Task) -> rusqlite::Result<i64>
     Ok(connection.last_insert_rowid())
 }
 
-fn unable<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
-    failed("account store", what)
-}
-
 impl Tasks for SqliteTasks {
     fn ask(&self, task: &Task) -> Result<i64, StoreError> {
-        self.with("note what is to be erased", |connection| ask(connection, task))
+        self.tables.with("note what is to be erased", |connection| ask(connection, task))
     }
 
     fn waiting(&self) -> Result<Vec<Asked>, StoreError> {
-        self.with("tell what is to be erased", |connection| {
+        self.tables.with("tell what is to be erased", |connection| {
             let mut waiting =
                 connection.prepare_cached("SELECT id, kind, about, since FROM tasks WHERE done = 0 ORDER BY id")?;
             let asked = waiting.query_map((), |row| {
@@ -61,7 +47,7 @@ impl Tasks for SqliteTasks {
     }
 
     fn standing(&self, id: i64) -> Result<Option<Standing>, StoreError> {
-        self.with("tell what is erased", |connection| {
+        self.tables.with("tell what is erased", |connection| {
             connection
                 .prepare_cached("SELECT erased, done FROM tasks WHERE id = ?1")?
                 .query_row([id], |row| Ok(Standing { erased: row.get::<_, i64>(0)?.unsigned_abs(), done: row.get(1)? }))
@@ -70,7 +56,7 @@ impl Tasks for SqliteTasks {
     }
 
     fn note(&self, id: i64, standing: Standing) -> Result<(), StoreError> {
-        self.with("note what is erased", |connection| {
+        self.tables.with("note what is erased", |connection| {
             let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let Standing { erased, done } = standing;
             tx.execute(

@@ -133,16 +133,20 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
-    /// What keeps everything, for who only reads or tests.
-    #[cfg(test)]
-    pub fn keeping(history_max: Option<u64>) -> LogOptions {
+    /// What keeps everything, for a command that opens the log while no server does.
+    pub fn of_command() -> LogOptions {
         LogOptions {
-            history_max,
+            history_max: None,
             durability: Durability::Process,
-            journal_max: crate::store::journal::tests::MAX,
+            journal_max: 64 << 20,
             store_max: None,
             on_apply: Arc::new(|_| {}),
         }
+    }
+
+    #[cfg(test)]
+    pub fn keeping(history_max: Option<u64>) -> LogOptions {
+        LogOptions { history_max, journal_max: crate::store::journal::tests::MAX, ..LogOptions::of_command() }
     }
 }
 
