@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::Path};
 
 /// One more than a small room may have.
 const LARGE: usize = 17;
-/// Enough to be many.
-const ROOMS: usize = 8;
+/// So many that half of them are many still: a batch may have begun before all have said something.
+const ROOMS: usize = 32;
 
 /// One member each of many rooms, whose messages have just been stored together; the next of some of them has the
 /// server know that. The server has a [small journal](crate::faults::SMALL_JOURNAL).
