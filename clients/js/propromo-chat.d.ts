@@ -101,6 +101,13 @@ export interface Stored {
   timestamp: string;
 }
 
+export interface Results {
+  query: string;
+  messages: Message[];
+  more: boolean;
+  next?: string;
+}
+
 /** A room that comes back by itself. Each message is emitted once, in the room's order. */
 export class Room {
   readonly connection: Connection;
@@ -118,6 +125,11 @@ export class Room {
   delete(id: string): Promise<Stored>;
   react(id: string, emoji: string, on?: boolean): Promise<Stored>;
   history(page?: { before?: string; limit?: number }): Promise<{ messages: Message[]; more: boolean }>;
+  /**
+   * Messages that have all words of `query`, newest first. Where there may be `more`, the same search goes on with `next` as
+   * `before`; it may be that only then something is found.
+   */
+  search(query: string, page?: { before?: string; limit?: number }): Promise<Results>;
   /** `false` without a connection. */
   typing(): boolean;
 }

@@ -21,7 +21,8 @@ const BURST = 60;
 
 // Reasons of a 1008 that another attempt, with another token, may cure.
 const PASSING_CLOSES = /^(rate_limited|auth_deadline|token_\w+|)$/;
-const PASSING_ERRORS = ['rate_limited', 'unavailable', 'overloaded', 'unknown'];
+const PASSING_ERRORS = ['rate_limited', 'unavailable', 'overloaded', 'unknown', 'too_many_searches'];
+const SEARCH_ERRORS = ['bad_query', 'too_many_searches'];
 
 export const GONE = 'This room has been deleted.';
 const FAREWELLS = {
@@ -177,7 +178,7 @@ export class Room extends Emitter {
   #seen = ''; // the last id that came in room order: what a new connection continues from
   #readying = false;
   #waiting = new Map(); // by ref: what is not confirmed yet
-  #asked = []; // calls that wait for a page of history, in their order
+  #asked = []; // calls that wait for a page of history or of results, in their order
   #again;
 
   constructor({ server, name, ticket, WebSocket }) {
@@ -238,8 +239,15 @@ export class Room extends Emitter {
 
   /** `{messages, more}`: those before the id `before`, or the last ones, oldest first. */
   history({ before, limit } = {}) {
-    if (!this.connection.send({ type: 'history', before, limit })) return Promise.reject(away());
-    return new Promise((resolve, reject) => this.#asked.push({ resolve, reject }));
+    return this.#ask('history', { type: 'history', before, limit });
+  }
+
+  /**
+   * `{query, messages, more, next}`: those that have all words of `query`, newest first. Where there may be `more`, the same
+   * search goes on with `next` as `before`; it may be that only then something is found.
+   */
+  search(query, { before, limit } = {}) {
+    return this.#ask('results', { type: 'search', query, before, limit });
   }
 
   /** Tells the others that something is being written; `false` without a connection. */
@@ -250,6 +258,18 @@ export class Room extends Emitter {
   /** Messages that are not confirmed yet. */
   get unconfirmed() {
     return this.#waiting.size;
+  }
+
+  /** Sends a question that a frame of this type answers. The server answers them in their order. */
+  #ask(type, frame) {
+    if (!this.connection.send(frame)) return Promise.reject(away());
+    return new Promise((resolve, reject) => this.#asked.push({ type, resolve, reject }));
+  }
+
+  /** The call that a frame of this type answers. */
+  #asker(type) {
+    const at = this.#asked.findIndex((asked) => asked.type === type);
+    return at < 0 ? undefined : this.#asked.splice(at, 1)[0];
   }
 
   #change(frame) {
@@ -313,7 +333,8 @@ export class Room extends Emitter {
       case 'reacted':
         return this.#heard(frame);
       case 'history':
-        return this.#asked.shift()?.resolve(frame);
+      case 'results':
+        return this.#asker(frame.type)?.resolve(frame);
       case 'ack':
         // Not `#seen`: an ack may overtake messages that came before it.
         return this.#settle(frame.ref, ({ resolve }) => resolve({ id: frame.id, timestamp: frame.timestamp }));
@@ -346,12 +367,20 @@ export class Room extends Emitter {
     }
     const error = new ChatError(message, { code, final: !PASSING_ERRORS.includes(code) });
     if (!this.#waiting.has(ref)) {
-      if (code === 'unavailable') this.#asked.shift()?.reject(error);
-      return this.emit('problem', error, ref);
+      const asker = this.#refusedAsker(code);
+      asker?.reject(error);
+      // A search is somebody's who waits for it; earlier messages may be loaded by the way.
+      return asker?.type === 'results' ? undefined : this.emit('problem', error, ref);
     }
     // What may be stored at another time is sent again.
     if (error.final) this.#settle(ref, ({ reject }) => reject(error));
     else this.emit('problem', error, ref);
+  }
+
+  /** The call that this word refuses. */
+  #refusedAsker(code) {
+    if (SEARCH_ERRORS.includes(code)) return this.#asker('results');
+    return code === 'unavailable' ? this.#asked.shift() : undefined;
   }
 
   #sendAgain() {

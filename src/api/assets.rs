@@ -52,12 +52,14 @@ const ASSETS: &[Asset] = assets! {
     "message.js"
     "reads.js"
     "room.js"
+    "search.js"
     "sentences.js"
     "session.js"
     "sidebar.js"
     "talk.js"
     "timeline.js"
     "tools.js"
+    "words.js"
     "worker.js"
 };
 

@@ -55,6 +55,7 @@ listenToKeys({
     ui.findName.select();
   },
   next: (step) => sidebar.next(step),
+  search: () => talk.search(),
   write: () => talk.write(),
 });
 listenToForms(page);

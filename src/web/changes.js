@@ -30,6 +30,8 @@ export class Changes {
     this.#came.push(frame);
     if (this.#came.length > REMEMBERED) this.#came.shift();
     const message = this.#room.find(frame.id);
+    const found = this.#room.found.get(frame.id);
+    if (found) amend(found, frame);
     if (message) {
       amend(message, frame);
       if (frame.type !== 'reacted') this.#repaintAnswers(frame.id);

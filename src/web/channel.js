@@ -70,6 +70,17 @@ export class Channel extends Room {
     this.changed();
   }
 
+  /** `{messages, next}`: those that have all words of `query`, newest first, and where the search goes on. */
+  async search(query, page) {
+    const { messages, more, next } = await this.#line.search(query, page);
+    const found = messages.map((frame) => messageOf(frame, this.me));
+    for (const message of found) {
+      if (message.name) this.names.set(message.from, message.name);
+      this.changes.apply(message);
+    }
+    return { messages: found, next: more && next ? next : '' };
+  }
+
   tellTyping() {
     if (performance.now() - this.#toldTyping < TYPING_EVERY) return;
     if (this.#line.typing()) this.#toldTyping = performance.now();

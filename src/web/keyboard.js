@@ -2,7 +2,7 @@
 
 import { ui } from './dom.js';
 
-/** `to`: `rooms()` to the field that finds rooms, `next(step)` to a room further down or up, `write()`. */
+/** `to`: `rooms()` to the field that finds rooms, `next(step)` to a room further down or up, `search()` the room, `write()`. */
 export function listenToKeys(to) {
   ui.skipText.onclick = to.write;
   ui.skipLog.onclick = () => ui.log.focus();
@@ -11,6 +11,7 @@ export function listenToKeys(to) {
     if (ui.app.hidden || document.querySelector('dialog[open]')) return;
     const step = { ArrowUp: -1, ArrowDown: 1 }[key];
     if ((ctrlKey || metaKey) && !altKey && !shiftKey && key.toLowerCase() === 'k') to.rooms();
+    else if ((ctrlKey || metaKey) && shiftKey && !altKey && key.toLowerCase() === 'f' && ui.searchButton.checkVisibility()) to.search();
     else if (altKey && !ctrlKey && !metaKey && step) to.next(step);
     else if (key === 'Escape' && !event.defaultPrevented && event.target.closest('#rooms, #log')) to.write();
     else if (isStray(event)) return to.write(); // and the letter goes where the focus is then

@@ -26,6 +26,8 @@ export class Room {
   /** Not yet confirmed: `{ref, text, answers, sentAt, shownAs, failed}`. */
   outbox = [];
   changes = new Changes(this);
+  /** What a search found, newest first, by key. Doors that can search have a `search(query, page)`. */
+  found = new Map();
   /** Whether messages can be answered, reacted to, edited and taken back here. */
   changeable = false;
   people = new Set();

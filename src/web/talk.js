@@ -4,6 +4,7 @@ import { Composer } from './composer.js';
 import { askDeletion, askReaction } from './dialogs.js';
 import { avatar, el, setText, sync, ui } from './dom.js';
 import { waitingItem } from './item.js';
+import { Search } from './search.js';
 import { Timeline } from './timeline.js';
 import { Tools, say } from './tools.js';
 
@@ -14,6 +15,7 @@ const FLASH = 2_000; // ms that a message is marked to which one has jumped
 
 const coarse = matchMedia('(pointer: coarse)');
 const wide = matchMedia('(min-width: 70rem)');
+const single = matchMedia('(max-width: 44rem)'); // one sees one thing at a time
 
 export class Talk {
   #page;
@@ -22,6 +24,7 @@ export class Talk {
   #waiting = ''; // what the outbox on screen shows
   #composer;
   #tools;
+  #search;
   #newCount = 0; // messages that were unread when the room was opened
   #newDone = false; // whether one has gone to them
   #peopleOpen = wide.matches;
@@ -41,6 +44,11 @@ export class Talk {
       react: (message, emoji) => this.#react(message, emoji),
       leave: () => this.#composer.focus(),
     });
+    this.#search = new Search({
+      jump: (key) => this.#toFound(key),
+      leave: () => (coarse.matches ? ui.searchButton.focus() : this.#composer.focus()),
+      changed: (atOnce) => (atOnce ? this.paint() : page.paint()),
+    });
     ui.newJump.onclick = () => this.#toNew();
     ui.newRead.onclick = () => {
       this.#newDone = true;
@@ -52,7 +60,8 @@ export class Talk {
       this.#toEnd();
     };
     ui.peopleButton.onclick = () => {
-      this.#peopleOpen = !this.#peopleOpen;
+      this.#peopleOpen = this.#search.open || !this.#peopleOpen;
+      this.#search.open = false; // it stands where people do
       page.paint();
     };
     ui.people.addEventListener('keydown', (event) => {
@@ -94,6 +103,7 @@ export class Talk {
       this.#newDone = false;
       if (room) room.newLine = room.unread ? room.read || NEVER : '';
       this.#timeline.show(room);
+      this.#search.show(room);
       this.#waiting = '';
       this.#peopleOpen &&= wide.matches; // elsewhere it takes the messages' room
     }
@@ -124,6 +134,11 @@ export class Talk {
     if (this.#room && this.#room.entered !== false) this.#composer.focus();
   }
 
+  /** Lets one say what the open room shall be searched for. */
+  search() {
+    this.#search.start();
+  }
+
   /** Goes to a message of the open room, however far back it is. */
   async jump(key) {
     const room = this.#room;
@@ -151,7 +166,8 @@ export class Talk {
     ui.roomHead.hidden = !room;
     ui.enter.hidden = !entering;
     ui.talk.hidden = ui.peopleButton.hidden = !talking;
-    ui.people.hidden = !talking || !this.#peopleOpen;
+    ui.people.hidden = !talking || !this.#peopleOpen || this.#search.open;
+    this.#search.paint(room);
     if (!room) {
       setText(ui.emptyTitle, missing ? 'No such room' : 'Choose a room');
       setText(ui.emptyWhy, missing || 'Pick one from the list to read and talk.');
@@ -184,7 +200,7 @@ export class Talk {
     if (isLink) link.href = room.link;
     ui.leave.hidden = ui.roomChange.hidden = !room.entered;
     setText(ui.peopleButton, room.connection.state === 'open' ? `${room.crowd || room.people.size} here` : 'People');
-    ui.peopleButton.ariaExpanded = String(this.#peopleOpen);
+    ui.peopleButton.ariaExpanded = String(this.#peopleOpen && !this.#search.open);
   }
 
   #paintPeople(room) {
@@ -227,6 +243,13 @@ export class Talk {
     if (room.newLine !== NEVER) await room.reach(room.newLine); // which may be gone; what follows it is here then
     const first = room.messages.find(({ key, own, event, deleted }) => key > room.newLine && !own && !event && !deleted);
     if (first && room === this.#room) await this.jump(first.key);
+  }
+
+  /** Goes to a message that was found; on a phone, what was found has covered it. */
+  #toFound(key) {
+    if (single.matches) this.#search.open = false;
+    this.paint();
+    return this.jump(key);
   }
 
   #takeBack(entry) {

@@ -31,6 +31,7 @@ const SHELL = [
   'message.js',
   'reads.js',
   'room.js',
+  'search.js',
   'sentences.js',
   'session.js',
   'sidebar.js',
@@ -38,6 +39,7 @@ const SHELL = [
   'talk.js',
   'timeline.js',
   'tools.js',
+  'words.js',
 ].map((name) => `/assets/${name}`);
 
 addEventListener('install', (event) => {

@@ -52,7 +52,7 @@ export const unique = (text) => `${text} #${process.pid}-${++used}`;
 before(async () => {
   assert.ok(binary, 'set PROPROMO_CHAT_BIN to the path of the server');
   here.server = await Server.start(binary, {
-    MESSAGE_RATE: '0', LOGIN_RATE: '0', ROOM_RATE: '0', API_KEYS: `tests publish,moderate ${API_KEY}`,
+    MESSAGE_RATE: '0', LOGIN_RATE: '0', ROOM_RATE: '0', SEARCH_RATE: '0', API_KEYS: `tests publish,moderate ${API_KEY}`,
   });
   here.url = here.server.url;
   browser = await chromium.launch({

@@ -18,7 +18,7 @@ let server;
 const opened = new Set();
 
 before(async () => {
-  const settings = { MESSAGE_RATE: '0', LOGIN_RATE: '0', API_KEYS: `site tokens ${KEY}` };
+  const settings = { MESSAGE_RATE: '0', LOGIN_RATE: '0', SEARCH_RATE: '0', API_KEYS: `site tokens ${KEY}` };
   server = await Server.start(process.env.PROPROMO_CHAT_BIN, settings);
 });
 
@@ -91,6 +91,42 @@ test('messages change, and history is read', async () => {
   const refused = await room.edit(answer.id, 'never').catch((error) => error);
   assert.ok(refused instanceof ChatError && refused.final);
   assert.equal(refused.code, 'no_such_message');
+});
+
+test('messages are found by their words, page after page', async () => {
+  const alice = await as('alice');
+  const { room } = await enter(alice, 'searched');
+  for (const text of ['A yellow zypress.', 'Nothing of the kind.', 'Zypress, green', 'green and yellow']) await room.send(text);
+  const found = async (query, page) => texts((await room.search(query, page)).messages);
+  // The index follows what is said.
+  const expected = ['Zypress, green', 'A yellow zypress.'];
+  for (const end = Date.now() + PATIENCE; (await found('zypr')).length < 2; await sleep(50)) assert.ok(Date.now() < end);
+  assert.deepEqual(await found('ZYPRESS'), expected);
+  assert.deepEqual(await found('zypress blue'), []);
+  const first = await room.search('zypress', { limit: 1 });
+  assert.deepEqual([first.query, texts(first.messages), first.more], ['zypress', expected.slice(0, 1), true]);
+  assert.deepEqual(await found('zypress', { before: first.next }), expected.slice(1));
+  // Each answer finds its question, whatever else is asked.
+  const [page, none, some] = await Promise.all([room.history({ limit: 2 }), found('nothing zypress'), found('kind')]);
+  assert.deepEqual(texts(page.messages), ['Zypress, green', 'green and yellow']);
+  assert.deepEqual([none, some], [[], ['Nothing of the kind.']]);
+});
+
+test('a search that is refused fails with a sentence, and disturbs nothing else', async () => {
+  const alice = await as('alice');
+  const { room } = await enter(alice, 'searched badly');
+  const problems = [];
+  room.on('problem', (error) => problems.push(error));
+  const asked = [room.search('...'), room.history(), room.search('x '.repeat(17))];
+  const [empty, page, long] = await Promise.allSettled(asked);
+  for (const { reason } of [empty, long]) {
+    assert.ok(reason instanceof ChatError && reason.final);
+    assert.equal(reason.code, 'bad_query');
+    assert.match(reason.message, /1 to 16 words.*\.$/);
+  }
+  assert.deepEqual([page.status, problems], ['fulfilled', []]);
+  room.close();
+  await assert.rejects(room.search('anything'), { code: 'away' });
 });
 
 test('a server that dies costs no message and doubles none', async () => {
