@@ -3,20 +3,29 @@
 use crate::message::{MessageId, RoomName};
 use std::sync::Arc;
 
+/// Somebody who is in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    pub user: Arc<str>,
+    /// The account's display name, if it has one.
+    pub name: Option<Arc<str>>,
+}
+
+impl Person {
+    /// Somebody without an account.
+    pub fn unnamed(user: Arc<str>) -> Person {
+        Person { user, name: None }
+    }
+}
+
 /// What happens in a room besides messages; never stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A user's first connection to the room.
-    Joined {
-        user: Arc<str>,
-    },
+    Joined(Person),
     /// A user's last connection has left.
-    Left {
-        user: Arc<str>,
-    },
-    Typing {
-        user: Arc<str>,
-    },
+    Left(Person),
+    Typing(Person),
     /// The operators say something to all who are here.
     Notice {
         text: Arc<str>,
@@ -47,6 +56,6 @@ pub enum Event {
 impl Event {
     /// Whether it tells of this user's coming, which the user knows of.
     pub fn is_of(&self, newcomer: &str) -> bool {
-        matches!(self, Event::Joined { user } if **user == *newcomer)
+        matches!(self, Event::Joined(person) if *person.user == *newcomer)
     }
 }

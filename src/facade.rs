@@ -22,6 +22,7 @@ pub mod steps {
     pub use crate::{
         door::{channel_frame::ChannelEncoder, propromo::PropromoEncoder},
         entry::{Entry, NewEntry},
+        event::Person,
         gateway::{Gateway, handler::Handler},
         http::{answer::Persistence, head::Head, reply::Reply},
         message::{Draft, Message, MessageId, RoomName},

@@ -6,7 +6,7 @@
 use crate::{store::draft, wire};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use propromo_chat::facade::steps::{
-    Appended, Draft, Encoder, Entry, Flusher, Member, Message, MessageId, MessageLog, NewEntry, Outbound,
+    Appended, Draft, Encoder, Entry, Flusher, Member, Message, MessageId, MessageLog, NewEntry, Outbound, Person,
     PropromoEncoder, RoomName, Rooms, StoreError, frame,
 };
 use rustix::{
@@ -70,8 +70,8 @@ impl CrowdedRoom {
                 let (stream, _) = listener.accept().unwrap();
                 stream.set_nodelay(true).unwrap();
                 let outbound = Outbound::new(id, stream, 1 << 30, Duration::from_secs(60), flusher.clone());
-                let user = format!("user {id}").as_str().into();
-                let member = rooms.join(&draft.room, user, &PropromoEncoder, outbound);
+                let person = Person::unnamed(format!("user {id}").into());
+                let member = rooms.join(&draft.room, person, &PropromoEncoder, outbound);
                 rooms.release(&member, None);
                 (member, peer)
             })

@@ -76,11 +76,11 @@ export interface RoomEvents {
   edited: [frame: Change & { type: 'edited'; text: string }];
   deleted: [frame: Change & { type: 'deleted' }];
   reacted: [frame: Change & { type: 'reacted'; emoji: string; on: boolean }];
-  join: [frame: { type: 'join'; user: string }];
-  leave: [frame: { type: 'leave'; user: string }];
+  join: [frame: { type: 'join'; user: string; name?: string }];
+  leave: [frame: { type: 'leave'; user: string; name?: string }];
   members: [frame: { type: 'members'; count: number }];
-  typing: [frame: { type: 'typing'; user: string }];
-  presence: [frame: { type: 'presence'; users: string[] }];
+  typing: [frame: { type: 'typing'; user: string; name?: string }];
+  presence: [frame: { type: 'presence'; users: string[]; names: Record<string, string> }];
   notice: [frame: { type: 'notice'; text: string; timestamp: string }];
   /** The connection's state has changed. */
   state: [state: State, error: Error | null];

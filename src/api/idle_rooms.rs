@@ -88,7 +88,8 @@ fn last_event(chat: &Chat, room: &ChatRoom) -> Result<Option<Timestamp>, StoreEr
 
 /// Whether anybody is in the room: here, or under a name on another node.
 fn is_entered(chat: &Chat, room: &ChatRoom) -> bool {
-    let here = chat.rooms.find(&RoomName::chitchat(room.id)).is_some_and(|room| !chat.rooms.users(&room).is_empty());
+    let here =
+        chat.rooms.find(&RoomName::chitchat(room.id)).is_some_and(|room| !chat.rooms.everybody(&room).is_empty());
     here || chat.names.users(&[room.id]).iter().any(|users| !users.is_empty())
 }
 

@@ -14,7 +14,7 @@ use crate::{
     chat::Chat,
     config::doors::DoorName,
     entry::{NewChange, NewChangeKind, Reach},
-    event::Event,
+    event::{Event, Person},
     http::head::Head,
     limits::{
         places::{AddressPlace, Place},
@@ -71,14 +71,13 @@ impl Door for Channel {
                 room: room.clone(),
                 account: token.claims.user,
                 epoch: token.claims.epoch.clone(),
-                user: token.claims.email.as_str().into(),
-                name,
+                person: Person { user: token.claims.email.as_str().into(), name },
                 rights,
                 check,
             }),
         };
         let reuse = chat.config.ws_token_reuse && matches!(stage, Stage::SecondStep { .. });
-        let mut admission = token.admission(chat, &room, Box::new(ChannelConversation { place, name: None, stage }));
+        let mut admission = token.admission(chat, &room, Box::new(ChannelConversation { place, stage }));
         if reuse {
             admission.spend = None;
         }
@@ -111,7 +110,7 @@ impl Channel {
         })?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
         let stage = Stage::Stranger { _waiting: (waiting, share), until };
-        Ok(Admission { spend: None, conversation: Box::new(ChannelConversation { place, name: None, stage }) })
+        Ok(Admission { spend: None, conversation: Box::new(ChannelConversation { place, stage }) })
     }
 }
 
@@ -157,8 +156,6 @@ fn room(chat: &Chat, claims: &Claims, channel: &str) -> Result<(RoomName, Option
 /// One client at the channel door.
 struct ChannelConversation {
     place: Destination,
-    /// The account's display name, from when it has entered.
-    name: Option<Arc<str>>,
     stage: Stage,
 }
 
@@ -191,8 +188,7 @@ struct Invited {
     room: RoomName,
     account: UserId,
     epoch: Option<String>,
-    user: Arc<str>,
-    name: Option<Arc<str>>,
+    person: Person,
     rights: Rights,
     /// Before that was found out.
     check: CheckNumber,
@@ -201,7 +197,7 @@ struct Invited {
 impl Conversation for ChannelConversation {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         match std::mem::replace(&mut self.stage, Stage::Out) {
-            Stage::Invited(invited) => self.enter(link, &invited),
+            Stage::Invited(invited) => self.enter(link, invited),
             waiting => {
                 self.stage = waiting;
                 Ok(())
@@ -255,13 +251,12 @@ impl ChannelConversation {
         // Gives a stranger's place back before anybody can know that it is free.
         self.stage = Stage::Out;
         link.say("authentication successful");
-        let (account, user) = (claims.user, claims.email.as_str().into());
-        self.enter(link, &Invited { room, account, epoch: claims.epoch, user, name, rights, check })
+        let (account, person) = (claims.user, Person { user: claims.email.as_str().into(), name });
+        self.enter(link, Invited { room, account, epoch: claims.epoch, person, rights, check })
     }
 
-    fn enter(&mut self, link: &Link, invited: &Invited) -> Result<(), Close> {
-        let Invited { room, account, epoch, user, name, rights, check } = invited;
-        self.name.clone_from(name);
+    fn enter(&mut self, link: &Link, invited: Invited) -> Result<(), Close> {
+        let Invited { room, account, epoch, person, rights, check } = invited;
         let gone = channel_frame::error(
             "reload",
             "Some messages after that one are no longer kept; load the room anew.",
@@ -271,13 +266,11 @@ impl ChannelConversation {
             Some(after) => Replay::Since { after, or_say: &gone },
             None => Replay::Latest(link.chat.config.history_on_join),
         };
-        let member = join::enter(link, room, user, &ChannelEncoder, replay)?;
-        let rights = LiveRights::of(*rights);
-        let access =
-            Access::Account { user: *account, epoch: epoch.clone(), room: room.clone(), rights: rights.clone() };
-        let account = *account;
-        let _listening = link.chat.read_marks.listen(account, room.clone(), &link.outbound, channel_frame::read);
-        self.stage = Stage::In { member, rights, account, _listening, _pass: link.recheck(*check, access) };
+        let member = join::enter(link, &room, person, &ChannelEncoder, replay)?;
+        let rights = LiveRights::of(rights);
+        let access = Access::Account { user: account, epoch, room: room.clone(), rights: rights.clone() };
+        let _listening = link.chat.read_marks.listen(account, room, &link.outbound, channel_frame::read);
+        self.stage = Stage::In { member, rights, account, _listening, _pass: link.recheck(check, access) };
         Ok(())
     }
 
@@ -292,8 +285,7 @@ impl ChannelConversation {
         }
         match asked {
             Ok(Asked::Message { text, reference, reply_to }) => {
-                let (room, sender) = (member.room.name.clone(), member.user.clone());
-                let name = self.name.clone();
+                let (room, Person { user: sender, name }) = (member.room.name.clone(), member.person.clone());
                 link.chat.rooms.post(member, Draft { name, reference, reply_to, ..Draft::new(room, sender, text) });
             }
             Ok(Asked::Change(asked)) => change(link, member, rights, asked),
@@ -302,10 +294,10 @@ impl ChannelConversation {
             Ok(Asked::Search(asked)) => asked.answer(link, &member.room.name),
             Ok(Asked::Read { id }) => read(link, member, account, id),
             Ok(Asked::Typing) => {
-                let event = Event::Typing { user: member.user.clone() };
+                let event = Event::Typing(member.person.clone());
                 link.chat.rooms.announce(&member.room, event, Some(member.id()));
             }
-            Ok(Asked::Presence) => link.say(&channel_frame::presence(&link.chat.rooms.users(&member.room))),
+            Ok(Asked::Presence) => link.say(&channel_frame::presence(&link.chat.rooms.everybody(&member.room))),
             Ok(Asked::Echo { text }) => link.say(&format!("echo: {text}")),
             Ok(Asked::Ping) => link.say(r#"{"type":"pong"}"#),
             Err(error) => link.say(&channel_frame::error(error.code, error.sentence, error.reference.as_deref())),
@@ -342,7 +334,7 @@ fn change(link: &Link, member: &Arc<Member>, rights: &LiveRights, AskedChange { 
         What::Delete => NewChangeKind::Delete,
         What::React { emoji, on } => NewChangeKind::React { emoji, on },
     };
-    let (room, by) = (member.room.name.clone(), member.user.clone());
+    let (room, by) = (member.room.name.clone(), member.person.user.clone());
     link.chat.rooms.post(member, NewChange { room, of, by, kind, reach, reference });
 }
 

@@ -12,13 +12,12 @@ use super::{
 };
 use crate::{
     entry::{Change, Unchangeable},
-    event::Event,
+    event::{Event, Person},
     message::{Message, MessageId, RoomName},
     room::encoder::Encoder,
-    store::search::Found,
+    store::{presence::Present, search::Found},
 };
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
 /// Messages of a page of history, if the client names no number, and at most.
 const PAGE: usize = 50;
@@ -137,10 +136,12 @@ fn limit(object: &Map<String, Value>) -> Result<usize, FrameError> {
     }
 }
 
-/// `presence {users}`.
-pub fn presence(users: &[Arc<str>]) -> String {
-    let users: Vec<&str> = users.iter().map(|user| &**user).collect();
-    serde_json::json!({ "type": "presence", "users": users }).to_string()
+/// `presence {users, names}`.
+pub fn presence(here: &[Present]) -> String {
+    let users: Vec<&str> = here.iter().map(|present| &*present.person.user).collect();
+    let named = |Person { user, name }: &Person| Some((user.to_string(), name.as_deref()?.into()));
+    let names: Map<String, Value> = here.iter().filter_map(|present| named(&present.person)).collect();
+    format!(r#"{{"type":"presence","users":{},"names":{}}}"#, Value::from(users), Value::from(names))
 }
 
 /// `read {room, id}`.
@@ -175,7 +176,6 @@ pub fn messages(room: &RoomName, messages: &[Message], more: bool) -> Vec<u8> {
     out
 }
 
-/// `notice {text, timestamp}`.
 /// `notice {text, timestamp}`, for who is in no room.
 pub fn notice(text: &str, at: u64) -> String {
     let mut out = Vec::new();
@@ -228,10 +228,10 @@ impl Encoder for ChannelEncoder {
     }
 
     fn event(&self, _: &RoomName, event: &Event, out: &mut Vec<u8>) {
-        let (kind, user) = match event {
-            Event::Joined { user } => ("join", user),
-            Event::Left { user } => ("leave", user),
-            Event::Typing { user } => ("typing", user),
+        let (kind, Person { user, name }) = match event {
+            Event::Joined(person) => ("join", person),
+            Event::Left(person) => ("leave", person),
+            Event::Typing(person) => ("typing", person),
             Event::Notice { text, at } => return write_notice(text, *at, out),
             Event::Members { users } => {
                 out.extend_from_slice(format!(r#"{{"type":"members","count":{users}}}"#).as_bytes());
@@ -243,6 +243,10 @@ impl Encoder for ChannelEncoder {
         out.extend_from_slice(kind.as_bytes());
         out.extend_from_slice(br#"","user":"#);
         json::string(out, user);
+        if let Some(name) = name {
+            out.extend_from_slice(br#","name":"#);
+            json::string(out, name);
+        }
         out.push(b'}');
     }
 }

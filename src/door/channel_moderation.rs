@@ -82,7 +82,7 @@ impl AskedMute {
             None => drop(accounts.unmute(room, account.id).map_err(unavailable)?),
         }
         link.chat.recheck.mute(account.id, room, until);
-        log(room, kind, account.id.0, &member.user);
+        log(room, kind, account.id.0, &member.person.user);
         let mut said = json!({"type": kind, "user": account.email});
         if let Some(until) = until {
             said["until"] = time(Some(until).filter(|until| *until != FOR_GOOD));

@@ -5,6 +5,7 @@ use crate::{
     auth::token::Claims,
     chat::Chat,
     entry::Entry,
+    event::Person,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
     room::{encoder::Encoder, member::Member, run},
@@ -40,12 +41,12 @@ pub enum Replay<'a> {
 pub fn enter(
     link: &Link,
     room: &RoomName,
-    user: &Arc<str>,
+    person: Person,
     encoder: &'static dyn Encoder,
     replay: Replay,
 ) -> Result<Arc<Member>, Close> {
     let rooms = &link.chat.rooms;
-    let member = rooms.join(room, user.clone(), encoder, link.outbound.clone());
+    let member = rooms.join(room, person, encoder, link.outbound.clone());
     // Its lane holds everything for it, and history is read, before it sees the `101`: what is said from then on
     // is live for it, and missed by nobody.
     match replayed(link, &member, replay).and_then(|last| link.open().map(|()| last).map_err(gone)) {

@@ -11,7 +11,7 @@ use crate::{
     auth::token::{Issued, Kind},
     chat::Chat,
     config::doors::DoorName,
-    event::Event,
+    event::{Event, Person},
     http::head::Head,
     limits::rights::LiveRights,
     message::{Draft, Message, MessageId, RoomName},
@@ -52,8 +52,7 @@ impl Door for Propromo {
             room: room.clone(),
             account,
             epoch,
-            user,
-            name,
+            person: Person { user, name },
             rights: LiveRights::of(rights),
             check,
             joined: None,
@@ -67,8 +66,7 @@ struct PropromoConversation {
     room: RoomName,
     account: UserId,
     epoch: Option<String>,
-    user: Arc<str>,
-    name: Option<Arc<str>>,
+    person: Person,
     rights: Arc<LiveRights>,
     /// Before it was found out that the account may enter.
     check: CheckNumber,
@@ -78,7 +76,7 @@ struct PropromoConversation {
 impl Conversation for PropromoConversation {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let replay = Replay::Latest(link.chat.config.history_on_join);
-        let member = join::enter(link, &self.room, &self.user, &PropromoEncoder, replay)?;
+        let member = join::enter(link, &self.room, self.person.clone(), &PropromoEncoder, replay)?;
         let (user, rights) = (self.account, self.rights.clone());
         let access = Access::Account { user, epoch: self.epoch.clone(), room: self.room.clone(), rights };
         self.joined = Some((member, link.recheck(self.check, access)));
@@ -94,8 +92,7 @@ impl Conversation for PropromoConversation {
             let refusal = json!({"success": false, "reason": reason.word(), "message": reason.sentence()});
             link.say(&channel_moderation::said_to(muted, refusal));
         } else if let Some((member, _)) = &self.joined {
-            let (room, sender) = (self.room.clone(), self.user.clone());
-            let name = self.name.clone();
+            let (room, Person { user: sender, name }) = (self.room.clone(), self.person.clone());
             link.chat.rooms.post(member, Draft { name, ..Draft::new(room, sender, text) });
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::{
     auth::foreign::verify_foreign,
     chat::Chat,
     config::doors::DoorName,
-    event::Event,
+    event::{Event, Person},
     http::head::Head,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
@@ -107,7 +107,7 @@ struct Listener {
 impl Conversation for Listener {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let replay = Replay::AsNewestSays(kept_for_late);
-        self.member = Some(join::enter(link, &self.stream, &LISTENER.into(), &StreamEncoder, replay)?);
+        self.member = Some(join::enter(link, &self.stream, Person::unnamed(LISTENER.into()), &StreamEncoder, replay)?);
         Ok(())
     }
 

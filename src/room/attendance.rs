@@ -4,7 +4,12 @@
 //! - Who comes and goes often is told of at most once a second in a room, and only if it made a difference.
 
 use super::{lanes::Lanes, member::Room};
-use crate::{event::Event, message::RoomName, store::presence::Presence, vital};
+use crate::{
+    event::{Event, Person},
+    message::RoomName,
+    store::presence::Presence,
+    vital,
+};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use parking_lot::{Condvar, Mutex};
 use std::{
@@ -48,8 +53,15 @@ struct Shared {
 struct Later {
     /// Rooms that hear how many users they have.
     counts: HashMap<RoomName, Arc<Room>>,
-    /// Users, by room, of whom was told last that they are there, or not.
-    told: HashMap<(RoomName, Arc<str>), (Arc<Room>, bool)>,
+    /// Users, by room, whose comings and goings are told now and then.
+    often: HashMap<(RoomName, Arc<str>), Often>,
+}
+
+struct Often {
+    room: Arc<Room>,
+    person: Person,
+    /// Whether it was told last that they are there.
+    was_here: bool,
 }
 
 impl Attendance {
@@ -63,29 +75,30 @@ impl Attendance {
     }
 
     /// A user's first socket has come to the room, or its last has gone, on this node, which has no others.
-    pub fn changed(&self, room: &Arc<Room>, user: &Arc<str>, is_here: bool) {
+    pub fn changed(&self, room: &Arc<Room>, person: &Person, is_here: bool) {
         if self.is_counted(room) {
             return;
         }
-        let key = (room.name.clone(), user.clone());
-        let is_often = self.shared.rates.check_key(user).is_err();
+        let key = (room.name.clone(), person.user.clone());
+        let is_often = self.shared.rates.check_key(&person.user).is_err();
         if self.shared.rates.len() > REMEMBERED {
             self.shared.rates.retain_recent();
         }
         let mut later = self.shared.later.lock();
-        if is_often || later.told.contains_key(&key) {
-            later.told.entry(key).or_insert_with(|| (room.clone(), !is_here));
+        if is_often || later.often.contains_key(&key) {
+            let often = || Often { room: room.clone(), person: person.clone(), was_here: !is_here };
+            later.often.entry(key).or_insert_with(often);
             drop(later);
             self.shared.changed.notify_all();
         } else {
             drop(later);
-            self.lanes.announce(room, event(user, is_here), None);
+            self.lanes.announce(room, event(person.clone(), is_here), None);
         }
     }
 
     /// Another node, or the store of all nodes, says that this has happened.
     pub fn happened(&self, room: &Arc<Room>, event: Event) {
-        let is_coming_or_going = matches!(event, Event::Joined { .. } | Event::Left { .. });
+        let is_coming_or_going = matches!(event, Event::Joined(_) | Event::Left(_));
         if !is_coming_or_going || !self.is_counted(room) {
             self.lanes.announce(room, event, None);
         }
@@ -107,7 +120,7 @@ fn tell_later(watched: &Weak<Shared>, lanes: &Lanes, presence: Option<&dyn Prese
         vital::may_panic("attendance");
         let is_due = {
             let mut later = shared.later.lock();
-            let is_due = |later: &Later| !later.counts.is_empty() || !later.told.is_empty();
+            let is_due = |later: &Later| !later.counts.is_empty() || !later.often.is_empty();
             // Looks now and then whether anybody holds a handle still.
             is_due(&later) || (!shared.changed.wait_for(&mut later, LATER).timed_out() && is_due(&later))
         };
@@ -117,22 +130,21 @@ fn tell_later(watched: &Weak<Shared>, lanes: &Lanes, presence: Option<&dyn Prese
         }
         thread::sleep(LATER);
         let Some(shared) = watched.upgrade() else { return };
-        let Later { counts, told } = mem::take(&mut *shared.later.lock());
-        for ((_, user), (room, was_here)) in told {
-            let is_here = room.has(&user);
+        let Later { counts, often } = mem::take(&mut *shared.later.lock());
+        for Often { room, person, was_here } in often.into_values() {
+            let is_here = room.has(&person.user);
             if is_here != was_here {
-                lanes.announce(&room, event(&user, is_here), None);
+                lanes.announce(&room, event(person, is_here), None);
             }
         }
         for room in counts.into_values() {
-            let everywhere = presence.and_then(|presence| presence.users(&room.name).ok()).map(|users| users.len());
+            let everywhere = presence.and_then(|presence| presence.everybody(&room.name).ok()).map(|users| users.len());
             let users = everywhere.unwrap_or_else(|| room.user_count());
             lanes.announce(&room, Event::Members { users }, None);
         }
     }
 }
 
-fn event(user: &Arc<str>, is_here: bool) -> Event {
-    let user = user.clone();
-    if is_here { Event::Joined { user } } else { Event::Left { user } }
+fn event(person: Person, is_here: bool) -> Event {
+    if is_here { Event::Joined(person) } else { Event::Left(person) }
 }

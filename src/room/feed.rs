@@ -123,8 +123,8 @@ impl FeedThread {
             }
             Heard::Event { room, event } => {
                 self.tell_inboxes(Some(&room), &event);
-                if let (Some(witness), Event::Joined { user } | Event::Left { user }) = (witness, &event) {
-                    witness.came(&room, user, matches!(event, Event::Joined { .. }));
+                if let (Some(witness), Event::Joined(person) | Event::Left(person)) = (witness, &event) {
+                    witness.came(&room, &person.user, matches!(event, Event::Joined(_)));
                 }
                 let room = self.directory.lock().find(&room);
                 if let Some(room) = room {
@@ -236,6 +236,7 @@ impl FeedThread {
 mod tests {
     use super::*;
     use crate::{
+        event::Person,
         message::Message,
         metrics::messages::MessageMetrics,
         room::{command::Command, lane::Lane},
@@ -315,7 +316,7 @@ mod tests {
         fn new() -> Bench {
             let (log, directory) = (Arc::new(Leaky::default()), Arc::new(Mutex::new(Directory::default())));
             let room = directory.lock().room(&RoomName::channel("r"), 1);
-            room.enter(&"member".into(), 0);
+            room.enter(&Person::unnamed("member".into()), 0);
             let (sender, lane) = unbounded();
             let runner = Arc::new(Lane::new(0, lane.clone(), MessageMetrics::default()));
             let (lanes, stopping) = (Lanes::new(vec![(sender, runner)]), Arc::default());

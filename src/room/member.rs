@@ -2,8 +2,10 @@
 
 use super::encoder::Encoder;
 use crate::{
+    event::Person,
     message::{MessageId, RoomName},
     socket::outbound::Outbound,
+    store::presence::Present,
 };
 use parking_lot::Mutex;
 use std::{
@@ -19,7 +21,7 @@ pub struct Member {
     pub room: Arc<Room>,
     /// The lane that owns this member.
     pub(super) lane: usize,
-    pub user: Arc<str>,
+    pub person: Person,
     pub encoder: &'static dyn Encoder,
     pub outbound: Arc<Outbound>,
 }
@@ -49,8 +51,8 @@ pub struct Room {
 pub(super) struct Roster {
     /// Members by lane.
     lanes: Vec<usize>,
-    /// How many sockets each user has here.
-    users: BTreeMap<Arc<str>, usize>,
+    /// Who is here, with how many sockets.
+    users: BTreeMap<Arc<str>, Present>,
 }
 
 /// The next so many members of a room share a lane: most rooms wake one lane, the largest all. While a lane is at
@@ -81,15 +83,18 @@ impl Room {
     }
 
     /// Counts a user's socket in, and says which lane takes it and whether it is the user's first.
-    pub(super) fn enter(&self, user: &Arc<str>, home: usize) -> (usize, bool) {
+    pub(super) fn enter(&self, person: &Person, home: usize) -> (usize, bool) {
         let mut roster = self.roster.lock();
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let lane = (home + count / LANE_SHARE) % roster.lanes.len();
         roster.lanes[lane] += 1;
         self.lanes.fetch_or(1 << lane, Ordering::SeqCst);
-        let sockets = roster.users.entry(user.clone()).or_default();
-        *sockets += 1;
-        (lane, *sockets == 1)
+        let nobody_yet = || Present { person: person.clone(), sockets: 0 };
+        let present = roster.users.entry(person.user.clone()).or_insert_with(nobody_yet);
+        present.sockets += 1;
+        // The account may be called otherwise by now.
+        present.person.name.clone_from(&person.name);
+        (lane, present.sockets == 1)
     }
 
     /// Counts a socket out, and says whether it was the user's last.
@@ -101,8 +106,8 @@ impl Room {
             self.lanes.fetch_and(!(1 << lane), Ordering::SeqCst);
         }
         match roster.users.get_mut(user) {
-            Some(sockets) if *sockets > 1 => {
-                *sockets -= 1;
+            Some(present) if present.sockets > 1 => {
+                present.sockets -= 1;
                 false
             }
             _ => {
@@ -132,13 +137,8 @@ impl Room {
         self.count() <= SMALL_ROOM
     }
 
-    /// How many sockets each user has here, on this node.
-    pub(super) fn sockets_by_user(&self) -> BTreeMap<Arc<str>, usize> {
-        self.roster.lock().users.clone()
-    }
-
     /// Who is here on this node, in alphabetical order.
-    pub fn users(&self) -> Vec<Arc<str>> {
-        self.roster.lock().users.keys().cloned().collect()
+    pub(super) fn everybody(&self) -> Vec<Present> {
+        self.roster.lock().users.values().cloned().collect()
     }
 }

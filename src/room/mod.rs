@@ -37,7 +37,7 @@ pub mod witness;
 
 use crate::{
     entry::NewEntry,
-    event::Event,
+    event::{Event, Person},
     message::{MessageId, RoomName},
     metrics::messages::MessageMetrics,
     socket::{close::Close, frame, outbound::Outbound},
@@ -45,7 +45,7 @@ use crate::{
         error::StoreError,
         feed::Feed,
         log::{Appended, MessageLog},
-        presence::Presence,
+        presence::{Presence, Present},
     },
     vital,
 };
@@ -178,18 +178,18 @@ impl Rooms {
     pub fn join(
         &self,
         name: &RoomName,
-        user: Arc<str>,
+        person: Person,
         encoder: &'static dyn Encoder,
         outbound: Arc<Outbound>,
     ) -> Arc<Member> {
         let home = self.hasher.hash_one(name) as usize % self.lanes.count();
         let room = self.directory.lock().room(name, self.lanes.count());
-        let (lane, first) = room.enter(&user, home);
-        let member = Arc::new(Member { room, lane, user, encoder, outbound });
+        let (lane, first) = room.enter(&person, home);
+        let member = Arc::new(Member { room, lane, person, encoder, outbound });
         self.lanes.command(lane, Command::Join(member.clone()));
         match &self.others {
             Some(others) => others.presence_reports.changed(&member.room),
-            None if first => self.came_or_went(&member.room, &member.user, true),
+            None if first => self.came_or_went(&member.room, &member.person, true),
             None => {}
         }
         member
@@ -215,19 +215,19 @@ impl Rooms {
     /// Takes a socket out of its room.
     pub fn leave(&self, member: &Arc<Member>) {
         self.lanes.command(member.lane, Command::Leave(member.clone()));
-        let last = member.room.exit(&member.user, member.lane);
+        let last = member.room.exit(&member.person.user, member.lane);
         match &self.others {
             Some(others) => others.presence_reports.changed(&member.room),
-            None if last => self.came_or_went(&member.room, &member.user, false),
+            None if last => self.came_or_went(&member.room, &member.person, false),
             None => {}
         }
     }
 
     /// A user's first socket has come to a room, or its last has gone.
-    fn came_or_went(&self, room: &Arc<Room>, user: &Arc<str>, is_here: bool) {
-        self.attendance.changed(room, user, is_here);
+    fn came_or_went(&self, room: &Arc<Room>, person: &Person, is_here: bool) {
+        self.attendance.changed(room, person, is_here);
         if let Some(witness) = self.witness.get() {
-            witness.came(&room.name, user, is_here);
+            witness.came(&room.name, &person.user, is_here);
         }
     }
 
@@ -332,10 +332,10 @@ impl Rooms {
     }
 
     /// Who is in a room with how many sockets, on every node, in alphabetical order.
-    pub fn connections(&self, name: &RoomName) -> Result<Vec<(Arc<str>, usize)>, StoreError> {
+    pub fn connections(&self, name: &RoomName) -> Result<Vec<Present>, StoreError> {
         match &self.others {
             Some(others) => others.presence.everybody(name),
-            None => Ok(self.find(name).map_or_else(Vec::new, |room| room.sockets_by_user().into_iter().collect())),
+            None => Ok(self.find(name).map_or_else(Vec::new, |room| room.everybody())),
         }
     }
 
@@ -348,9 +348,9 @@ impl Rooms {
     }
 
     /// Who is in the room, on every node, in alphabetical order. If the other nodes can't be asked, who is here.
-    pub fn users(&self, room: &Room) -> Vec<Arc<str>> {
-        let everywhere = self.others.as_ref().and_then(|others| others.presence.users(&room.name).ok());
-        everywhere.unwrap_or_else(|| room.users())
+    pub fn everybody(&self, room: &Room) -> Vec<Present> {
+        let everywhere = self.others.as_ref().and_then(|others| others.presence.everybody(&room.name).ok());
+        everywhere.unwrap_or_else(|| room.everybody())
     }
 
     /// How many sockets are in the room, on every node.

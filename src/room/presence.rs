@@ -5,13 +5,13 @@ use crate::{
     message::RoomName,
     store::{
         error::StoreError,
-        presence::{Change, Known, Presence},
+        presence::{Known, Presence, Present},
     },
     vital,
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     io, mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -90,8 +90,8 @@ impl Drop for Reporter {
 struct Caller {
     presence: Arc<dyn Presence>,
     shared: Arc<Shared>,
-    /// What the other nodes know: each user's sockets here.
-    told: HashMap<RoomName, BTreeMap<Arc<str>, usize>>,
+    /// What the other nodes know: who is here, in alphabetical order.
+    told: HashMap<RoomName, Vec<Present>>,
 }
 
 impl Caller {
@@ -107,7 +107,7 @@ impl Caller {
                 (mem::take(&mut state.rooms), state.stop != Stop::No)
             };
             let failed: Vec<_> =
-                rooms.into_values().filter(|room| self.tell(&room.name, &room.sockets_by_user()).is_err()).collect();
+                rooms.into_values().filter(|room| self.tell(&room.name, &room.everybody()).is_err()).collect();
             if stop {
                 self.shared.state.lock().stop = Stop::Done;
                 self.shared.changed.notify_all();
@@ -130,18 +130,17 @@ impl Caller {
     }
 
     /// Tells how a room differs from what was told of it.
-    fn tell(&mut self, room: &RoomName, here: &BTreeMap<Arc<str>, usize>) -> Result<(), StoreError> {
-        let nobody = BTreeMap::new();
-        let told = self.told.get(room).unwrap_or(&nobody);
+    fn tell(&mut self, room: &RoomName, here: &[Present]) -> Result<(), StoreError> {
+        let told = self.told.get(room).map_or(&[][..], Vec::as_slice);
         let known = self.presence.tell_all(room, &differences(told, here))?;
         if known == Known::Anew && !told.is_empty() {
             // Those that had not changed were not told.
-            self.presence.tell_all(room, &differences(&nobody, here))?;
+            self.presence.tell_all(room, &differences(&[], here))?;
         }
         if here.is_empty() {
             self.told.remove(room);
         } else {
-            self.told.insert(room.clone(), here.clone());
+            self.told.insert(room.clone(), here.to_vec());
         }
         Ok(())
     }
@@ -159,15 +158,17 @@ impl Caller {
 }
 
 /// What has to be told for `told` to become `here`.
-fn differences(told: &BTreeMap<Arc<str>, usize>, here: &BTreeMap<Arc<str>, usize>) -> Vec<Change> {
-    let gone = told.keys().filter(|user| !here.contains_key(*user)).map(|user| (user, 0));
-    let new = here.iter().filter(|(user, sockets)| told.get(*user) != Some(sockets)).map(|(user, n)| (user, *n));
-    gone.chain(new).map(|(user, sockets)| Change { user: user.clone(), sockets }).collect()
+fn differences(told: &[Present], here: &[Present]) -> Vec<Present> {
+    let by_user = |users: &[Present], user: &str| users.binary_search_by(|other| (*other.person.user).cmp(user)).ok();
+    let gone = told.iter().filter(|present| by_user(here, &present.person.user).is_none());
+    let gone = gone.map(|present| Present { sockets: 0, ..present.clone() });
+    let new = here.iter().filter(|present| by_user(told, &present.person.user).map(|at| &told[at]) != Some(*present));
+    gone.chain(new.cloned()).collect()
 }
 
 impl dyn Presence {
     /// [`Presence::tell`], in parts of a size that no other caller has to wait long for.
-    fn tell_all(&self, room: &RoomName, changes: &[Change]) -> Result<Known, StoreError> {
+    fn tell_all(&self, room: &RoomName, changes: &[Present]) -> Result<Known, StoreError> {
         let (first, rest) = changes.split_at(changes.len().min(CHANGES));
         let known = self.tell(room, first)?;
         for part in rest.chunks(CHANGES) {

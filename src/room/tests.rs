@@ -110,9 +110,9 @@ impl Encoder for Plain {
 
     fn event(&self, _: &RoomName, event: &Event, out: &mut Vec<u8>) {
         let said = match event {
-            Event::Joined { user } => format!("+{user}"),
-            Event::Left { user } => format!("-{user}"),
-            Event::Typing { user } => format!("~{user}"),
+            Event::Joined(person) => format!("+{}", person.user),
+            Event::Left(person) => format!("-{}", person.user),
+            Event::Typing(person) => format!("~{}", person.user),
             Event::Notice { text, .. } => format!("!{text}"),
             Event::Disconnect { .. } | Event::Read { .. } | Event::Members { .. } | Event::Shut { .. } => return,
         };
@@ -129,7 +129,7 @@ impl Client {
     /// Joins; what happens is held until `release`.
     fn join(rooms: &Rooms, room: &RoomName, user: &str) -> Client {
         let (outbound, peer) = outbound(1 << 20, Duration::from_secs(20));
-        let member = rooms.join(room, user.into(), &Plain, outbound);
+        let member = rooms.join(room, Person::unnamed(user.into()), &Plain, outbound);
         Client { member, socket: WebSocket::from_raw_socket(peer, Role::Client, None) }
     }
 
@@ -142,7 +142,7 @@ impl Client {
     fn say(&self, rooms: &Rooms, text: &str, reference: Option<&str>) {
         let draft = Draft {
             reference: reference.map(Into::into),
-            ..Draft::new(self.member.room.name.clone(), self.member.user.clone(), text)
+            ..Draft::new(self.member.room.name.clone(), self.member.person.user.clone(), text)
         };
         rooms.post(&self.member, draft);
     }
@@ -253,8 +253,8 @@ fn a_sender_that_asks_gets_an_acknowledgement() {
     assert_eq!([alice.hear(), alice.hear()], ["hello", "ack r1"]);
 }
 
-fn names(users: &[Arc<str>]) -> Vec<&str> {
-    users.iter().map(|user| &**user).collect()
+fn users(room: &Room) -> Vec<String> {
+    room.everybody().into_iter().map(|present| present.person.user.to_string()).collect()
 }
 
 #[test]
@@ -264,11 +264,11 @@ fn a_user_joins_once_and_leaves_once_however_many_sockets_it_has() {
     let mut watcher = Client::live(&rooms, &room, "watcher");
     let first = Client::live(&rooms, &room, "alice");
     let second = Client::live(&rooms, &room, "alice");
-    assert_eq!(names(&first.member.room.users()), ["alice", "watcher"]);
+    assert_eq!(users(&first.member.room), ["alice", "watcher"]);
     rooms.leave(&first.member);
     rooms.leave(&second.member);
     assert_eq!([watcher.hear(), watcher.hear()], ["+alice", "-alice"]);
-    assert_eq!(names(&watcher.member.room.users()), ["watcher"]);
+    assert_eq!(users(&watcher.member.room), ["watcher"]);
 }
 
 #[test]

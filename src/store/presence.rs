@@ -1,30 +1,26 @@
 //! Who is in a room, when its members are spread over several nodes.
 
 use super::error::StoreError;
-use crate::message::RoomName;
-use std::sync::Arc;
+use crate::{event::Person, message::RoomName};
 
 /// Each node tells about its own users; what it told expires unless it goes on telling.
 pub trait Presence: Send + Sync {
     /// Tells how many sockets some of this node's users have in a room now. Without changes it renews what was told.
     ///
     /// Whoever came first or left last over all nodes is announced to all of them.
-    fn tell(&self, room: &RoomName, changes: &[Change]) -> Result<Known, StoreError>;
+    fn tell(&self, room: &RoomName, changes: &[Present]) -> Result<Known, StoreError>;
 
     /// Everybody in a room, in alphabetical order.
-    fn users(&self, room: &RoomName) -> Result<Vec<Arc<str>>, StoreError>;
-
-    /// Everybody in a room with the number of sockets, in alphabetical order.
-    fn everybody(&self, room: &RoomName) -> Result<Vec<(Arc<str>, usize)>, StoreError>;
+    fn everybody(&self, room: &RoomName) -> Result<Vec<Present>, StoreError>;
 
     /// How many sockets are in a room.
     fn sockets(&self, room: &RoomName) -> Result<usize, StoreError>;
 }
 
-/// A user's sockets in a room, on this node.
+/// A user's sockets in a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    pub user: Arc<str>,
+pub struct Present {
+    pub person: Person,
     pub sockets: usize,
 }
 

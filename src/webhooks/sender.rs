@@ -174,8 +174,8 @@ impl Sender {
         let asked = entries.iter().any(|entry| event::kind(entry) == Some("message.created"))
             && self.events.contains(&"message.created");
         let Some(chat) = self.chat.upgrade().filter(|_| asked && room.is_monitor()) else { return Ok(None) };
-        let here: HashSet<String> =
-            chat.rooms.connections(room)?.into_iter().map(|(user, _)| email_key(&user)).collect();
+        let here = chat.rooms.connections(room)?;
+        let here: HashSet<String> = here.iter().map(|present| email_key(&present.person.user)).collect();
         // One more, for the sender.
         let mut members = chat.accounts.members(room.local(), MAX_ABSENT + 1 + here.len())?;
         members.retain(|(_, email)| !here.contains(&email_key(email)));

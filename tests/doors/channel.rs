@@ -148,12 +148,13 @@ fn who_joins_and_who_leaves_is_told_to_the_others() {
     let server = Server::start();
     let mut alice = server.channel(ALICE, "garden");
     let bob = server.channel(BOB, "garden");
-    assert_eq!(alice.hear_frame(), json!({"type": "join", "user": BOB.email}));
+    assert_eq!(alice.hear_frame(), json!({"type": "join", "user": BOB.email, "name": "Bob Demo"}));
     bob.close();
-    assert_eq!(alice.hear_frame(), json!({"type": "leave", "user": BOB.email}));
+    assert_eq!(alice.hear_frame(), json!({"type": "leave", "user": BOB.email, "name": "Bob Demo"}));
     drop(server.channel(CAROL, "garden"));
-    assert_eq!(alice.hear_frame(), json!({"type": "join", "user": CAROL.email}));
-    assert_eq!(alice.hear_frame(), json!({"type": "leave", "user": CAROL.email}), "also of a connection that broke");
+    let carol = |kind: &str| json!({"type": kind, "user": CAROL.email, "name": "Carol Demo"});
+    assert_eq!(alice.hear_frame(), carol("join"));
+    assert_eq!(alice.hear_frame(), carol("leave"), "also of a connection that broke");
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn the_second_connection_of_a_user_is_no_second_join() {
     bob.close();
     assert_eq!(alice.hear_all_up_to_now(), Vec::<Value>::new());
     second.close();
-    assert_eq!(alice.hear_frame(), json!({"type": "leave", "user": BOB.email}));
+    assert_eq!(alice.hear_frame(), json!({"type": "leave", "user": BOB.email, "name": "Bob Demo"}));
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn typing_is_told_to_the_others_but_not_to_oneself() {
     let server = Server::start();
     let (mut alice, mut bob) = two(&server);
     alice.ask(json!({"type": "typing"}));
-    assert_eq!(bob.hear_frame(), json!({"type": "typing", "user": ALICE.email}));
+    assert_eq!(bob.hear_frame(), json!({"type": "typing", "user": ALICE.email, "name": "Alice Demo"}));
     assert_eq!(alice.hear_all_up_to_now(), Vec::<Value>::new());
 }
 
@@ -190,7 +191,33 @@ fn presence_names_everybody_once_and_only_those_of_this_room() {
     let _twice = server.channel(BOB, "garden");
     let _elsewhere = server.channel(CAROL, "lobby");
     alice.ask(json!({"type": "presence"}));
-    assert_eq!(alice.hear_frame(), json!({"type": "presence", "users": [ALICE.email, BOB.email]}));
+    let names = json!({ALICE.email: "Alice Demo", BOB.email: "Bob Demo"});
+    assert_eq!(alice.hear_frame(), json!({"type": "presence", "users": [ALICE.email, BOB.email], "names": names}));
+}
+
+#[test]
+fn who_is_called_otherwise_by_now_is_so_with_the_next_connection() {
+    let server = Server::start();
+    let (mut alice, bob) = two(&server);
+    let accounts = rusqlite::Connection::open(server.setup().data_dir().join("chat.db")).expect("the accounts");
+    accounts.busy_timeout(support::PATIENCE).expect("a time-out");
+    accounts.execute("UPDATE users SET name = 'Rob' WHERE email = ?1", [BOB.email]).expect("another name");
+    let again = server.channel(BOB, "garden");
+    alice.ask(json!({"type": "presence"}));
+    assert_eq!(alice.wait_for("presence")["names"][BOB.email], "Rob");
+    again.close();
+    bob.close();
+    assert_eq!(alice.wait_for("leave")["user"], BOB.email);
+}
+
+#[test]
+fn who_comes_by_the_propromo_door_is_named_to_the_others() {
+    let server = Server::start();
+    let mut alice = server.channel(ALICE, DEMO);
+    let bob = server.join(BOB, DEMO);
+    assert_eq!(alice.wait_for("join")["name"], "Bob Demo");
+    bob.close();
+    assert_eq!(alice.wait_for("leave")["name"], "Bob Demo");
 }
 
 #[test]

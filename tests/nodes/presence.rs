@@ -1,6 +1,6 @@
 //! Who is here, who types, and who listens, over all nodes.
 
-use crate::several::{Nodes, hear_type, node, say_until_stored};
+use crate::several::{NORA, Nodes, hear_type, node, say_until_stored};
 use serde_json::json;
 use support::{Client, Response, eventually, http::post_with, redis::Redis, server::Setup};
 
@@ -15,6 +15,30 @@ fn who_is_here_is_known_on_every_node() {
     assert_eq!(hear_type(&mut alice, "presence")["users"], json!(["alice", "bob"]));
     bob.close();
     assert_eq!(hear_type(&mut alice, "leave")["user"], "bob");
+}
+
+#[test]
+fn people_are_named_on_every_node() {
+    let redis = Redis::start();
+    let nodes = Nodes::start(3, &redis.url());
+    let accounts = rusqlite::Connection::open(nodes.servers[0].data_dir().join("chat.db")).expect("the accounts");
+    accounts.busy_timeout(support::PATIENCE).expect("a time-out");
+    let named = accounts.execute("UPDATE users SET name = 'Nora Ω \"=~'", []).expect("a name");
+    assert_eq!(named, 1);
+    let name = "Nora Ω \"=~";
+    let mut watcher = nodes.join(0, "names", "watcher");
+    say_until_stored(&mut watcher, "here");
+    let mut nora = nodes.join(1, "names", NORA.email);
+    assert_eq!(hear_type(&mut watcher, "join"), json!({"type": "join", "user": NORA.email, "name": name}));
+    nora.say(json!({"type": "typing"}).to_string());
+    assert_eq!(hear_type(&mut watcher, "typing"), json!({"type": "typing", "user": NORA.email, "name": name}));
+    watcher.say(json!({"type": "presence"}).to_string());
+    let here = hear_type(&mut watcher, "presence");
+    assert_eq!((&here["users"][0], &here["names"][NORA.email]), (&json!(NORA.email), &json!(name)));
+    let second = nodes.join(2, "names", NORA.email);
+    nora.close();
+    second.close();
+    assert_eq!(hear_type(&mut watcher, "leave"), json!({"type": "leave", "user": NORA.email, "name": name}));
 }
 
 #[test]

@@ -19,12 +19,14 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
         target.push_str(params.get("room"));
         let room = rooms::find(chat, params.get("room"))?;
         // Those who only listen at the rooms door have no name.
-        let here: Vec<_> = chat.rooms.connections(&room)?.into_iter().filter(|(user, _)| !user.is_empty()).collect();
+        let here: Vec<_> =
+            chat.rooms.connections(&room)?.into_iter().filter(|present| !present.person.user.is_empty()).collect();
         let mut users = Vec::with_capacity(here.len());
         for some in here.chunks(NAMES) {
-            let emails: Vec<&str> = some.iter().map(|(user, _)| &**user).collect();
-            for ((user, connections), name) in some.iter().zip(chat.accounts.display_names(&emails)?) {
-                users.push(Present { user, name: name.unwrap_or_else(|| user.to_string()), connections: *connections });
+            let emails: Vec<&str> = some.iter().map(|present| &*present.person.user).collect();
+            for (present, name) in some.iter().zip(chat.accounts.display_names(&emails)?) {
+                let (user, connections) = (&*present.person.user, present.sockets);
+                users.push(Listed { user, name: name.unwrap_or_else(|| user.to_owned()), connections });
             }
         }
         Ok(Reply::json(200, &Presence { users }))
@@ -33,11 +35,11 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
 
 #[derive(Serialize)]
 struct Presence<'a> {
-    users: Vec<Present<'a>>,
+    users: Vec<Listed<'a>>,
 }
 
 #[derive(Serialize)]
-struct Present<'a> {
+struct Listed<'a> {
     user: &'a str,
     /// What the account calls itself.
     name: String,

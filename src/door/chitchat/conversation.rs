@@ -10,6 +10,7 @@ use crate::{
         join::{self, Replay},
         session::{Conversation, Link},
     },
+    event::Person,
     message::{Draft, MessageId, RoomName},
     recheck::{Access, Pass},
     refusal::{Reason, Refusal},
@@ -77,9 +78,9 @@ impl Conversation for ChitchatConversation {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let room = RoomName::chitchat(self.id);
         let check = link.chat.recheck.current();
-        let user = self.token_name.clone().unwrap_or_else(|| LISTENER.into());
+        let person = Person::unnamed(self.token_name.clone().unwrap_or_else(|| LISTENER.into()));
         // Whoever has seen the `101` hears everything from then on, also what came before it had its place.
-        self.member = Some(join::enter(link, &room, &user, &ChitchatEncoder, Replay::Behind(self.seen))?);
+        self.member = Some(join::enter(link, &room, person, &ChitchatEncoder, Replay::Behind(self.seen))?);
         // A room that was deleted or closed before now has told its members; this one may have come too late.
         match link.chat.chat_rooms.find(RoomKey::Id(self.id)) {
             Ok(Some(room)) if room_mark(&room) == self.mark => {

@@ -198,7 +198,7 @@ impl Recipient {
                     What::Run(runs, at) => held.hold(&self.outbound, HeldItem::Messages(runs[*at].encoded(encoder))),
                     What::Event(event) => {
                         let frames = event.frames(encoder);
-                        if !frames.is_empty() && event.is_for(self.id, &self.member.user) {
+                        if !frames.is_empty() && event.is_for(self.id, &self.member.person.user) {
                             held.hold(&self.outbound, HeldItem::Other(frames));
                         }
                     }
@@ -215,7 +215,7 @@ impl Recipient {
             // Ids only grow: from now on everything is new.
             self.found = None;
         }
-        let is_for_me = |event: &Announcement| event.is_for(self.id, &self.member.user);
+        let is_for_me = |event: &Announcement| event.is_for(self.id, &self.member.person.user);
         if backlog.events > 0 && !backlog.from(from).filter_map(What::event).all(is_for_me) {
             return self.join_after(MessageId::BEFORE_ALL, backlog.from(from));
         }
@@ -232,7 +232,7 @@ impl Recipient {
                     frames.extend_from_slice(&new);
                     count += messages;
                 }
-                What::Event(event) if event.is_for(self.id, &self.member.user) => {
+                What::Event(event) if event.is_for(self.id, &self.member.person.user) => {
                     frames.extend_from_slice(&event.frames(self.encoder));
                 }
                 What::Event(_) => {}

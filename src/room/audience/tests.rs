@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    event::Person,
     message::{Message, RoomName},
     room::tests::Plain,
     socket::outbound::tests::outbound,
@@ -73,11 +74,11 @@ impl World {
         match *step {
             Step::Join => {
                 let (outbound, peer) = outbound(1 << 20, Duration::from_secs(20));
-                let (room, user) = (self.room.clone(), "user".into());
+                let (room, person) = (self.room.clone(), Person::unnamed("user".into()));
                 let socket = WebSocket::from_raw_socket(peer, Role::Client, None);
                 let (id, due) = (outbound.id(), Vec::new());
                 self.here.push(Listener { id, outbound: outbound.clone(), socket, live: false, found: 0, due });
-                self.audience.join(Arc::new(Member { room, lane: 0, user, encoder: &Plain, outbound }));
+                self.audience.join(Arc::new(Member { room, lane: 0, person, encoder: &Plain, outbound }));
             }
             Step::Release(who, ahead) => {
                 let found = self.put.saturating_add_signed(ahead);
@@ -121,7 +122,7 @@ impl World {
                     return;
                 }
                 self.sent += 1;
-                let event = Event::Typing { user: "somebody".into() };
+                let event = Event::Typing(Person::unnamed("somebody".into()));
                 self.audience.announce(&Arc::new(Announcement::new(self.room.clone(), event, None)));
                 self.here.iter_mut().for_each(|listener| listener.due.push((None, "~somebody".into())));
             }
@@ -172,7 +173,7 @@ fn an_event_is_told_to_some_at_a_time() {
             let member = Member {
                 room: room.clone(),
                 lane: 0,
-                user: "user".into(),
+                person: Person::unnamed("user".into()),
                 encoder: &Plain,
                 outbound: outbound.clone(),
             };
@@ -181,7 +182,7 @@ fn an_event_is_told_to_some_at_a_time() {
             peer
         })
         .collect();
-    audience.announce(&Arc::new(Announcement::new(room, Event::Typing { user: "somebody".into() }, None)));
+    audience.announce(&Arc::new(Announcement::new(room, Event::Typing(Person::unnamed("somebody".into())), None)));
     assert_eq!(audience.serve(9, &metrics), 0);
     assert!(audience.is_behind());
     assert_eq!(audience.serve(1, &metrics), 1);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     entry::Entry,
-    event::Event,
+    event::{Event, Person},
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
@@ -28,7 +28,7 @@ use crate::{
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use redis::{RedisResult, Value, cmd};
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, thread, time::Duration};
 
 const STORE: &str = "message log";
 
@@ -73,7 +73,7 @@ fn publish(redis: &Redis, waiting: &Receiver<Vec<u8>>) {
 impl Feed for RedisFeed {
     fn listen(&self) -> Box<dyn Ear> {
         let state = Subscribed::No { generation: None };
-        Box::new(Subscription { redis: self.redis.clone(), state, refused: false })
+        Box::new(Subscription { redis: self.redis.clone(), state, refused: false, names: Names::default() })
     }
 
     fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError> {
@@ -103,8 +103,10 @@ impl Feed for RedisFeed {
     }
 
     fn announce(&self, room: &RoomName, event: &Event) {
-        // Full: see `EVENTS`.
-        let _ = self.events.try_send(wire::write_event(room, &self.redis.node, event));
+        for frame in wire::write_event(room, &self.redis.node, event) {
+            // Full: see `EVENTS`.
+            let _ = self.events.try_send(frame);
+        }
     }
 
     fn presence(&self) -> Arc<dyn Presence> {
@@ -118,6 +120,29 @@ struct Subscription {
     state: Subscribed,
     /// Whether the last try to subscribe failed; said once.
     refused: bool,
+    names: Names,
+}
+
+/// What users are called whose events come next. As few as are published between a name and its event.
+#[derive(Default)]
+struct Names(VecDeque<(RoomName, Person)>);
+
+impl Names {
+    const MOST: usize = 64;
+
+    fn keep(&mut self, room: RoomName, person: Person) {
+        self.0.truncate(Self::MOST - 1);
+        self.0.push_front((room, person));
+    }
+
+    /// Puts the name into an event of somebody who was named.
+    fn put_into(&mut self, room: &RoomName, event: &mut Event) {
+        let (Event::Joined(person) | Event::Left(person) | Event::Typing(person)) = event else { return };
+        let place = self.0.iter().position(|(other, named)| other == room && named.user == person.user);
+        if let Some((_, named)) = place.and_then(|place| self.0.remove(place)) {
+            *person = named;
+        }
+    }
 }
 
 enum Subscribed {
@@ -157,7 +182,7 @@ impl Ear for Subscription {
                 }
             }
             Subscribed::Yes { generation, wire } => match wire.receive() {
-                Ok(answer) => heard(&self.redis.node, answer, wanted),
+                Ok(answer) => heard(&self.redis.node, answer, wanted, &mut self.names),
                 Err(_) => {
                     // Often the first to notice that Redis is gone.
                     self.redis.health.doubt(*generation, false);
@@ -179,7 +204,7 @@ fn subscribe(redis: &Redis, fleet: &Fleet) -> RedisResult<Wire> {
 }
 
 /// Reads `[message, channel, frame]`.
-fn heard(node: &str, answer: Value, wanted: &dyn Fn(&RoomName) -> bool) -> Heard {
+fn heard(node: &str, answer: Value, wanted: &dyn Fn(&RoomName) -> bool, names: &mut Names) -> Heard {
     let Value::Array(answer) = answer else { return Heard::Nothing };
     let [_, _, Value::BulkString(frame)] = &answer[..] else { return Heard::Nothing };
     match Frame::read(frame) {
@@ -188,9 +213,14 @@ fn heard(node: &str, answer: Value, wanted: &dyn Fn(&RoomName) -> bool) -> Heard
             None => Heard::Nothing,
         },
         // What has no room is for all.
-        Some(Frame::Event { room, node: from, event }) if room.as_str().is_empty() || wanted(&room) => {
+        Some(Frame::Named { room, person }) if wanted(&room) => {
+            names.keep(room, person);
+            Heard::Nothing
+        }
+        Some(Frame::Event { room, node: from, mut event }) if room.as_str().is_empty() || wanted(&room) => {
             // What happened on this node alone, it has done already; comings and goings are found out by Redis.
-            let echo = from == node.as_bytes() && !matches!(event, Event::Joined { .. } | Event::Left { .. });
+            let echo = from == node.as_bytes() && !matches!(event, Event::Joined(_) | Event::Left(_));
+            names.put_into(&room, &mut event);
             if echo { Heard::Nothing } else { Heard::Event { room, event } }
         }
         _ => Heard::Nothing,

@@ -8,10 +8,11 @@ use super::{
     shared::Redis,
 };
 use crate::{
+    event::Person,
     message::RoomName,
     store::{
         error::StoreError,
-        presence::{Change, Known, Presence},
+        presence::{Known, Presence, Present},
     },
 };
 use redis::{Value, cmd};
@@ -31,8 +32,8 @@ impl RedisPresence {
         RedisPresence { redis }
     }
 
-    /// Each user of a room with the number of its sockets.
-    fn all(&self, room: &RoomName) -> Result<Vec<(Arc<str>, usize)>, Failure> {
+    /// Everybody in a room.
+    fn all(&self, room: &RoomName) -> Result<Vec<Present>, Failure> {
         let here = Keys(room).here();
         let Value::Array(fields) = self.redis.read_one(Call::command(&here, cmd("HGETALL").arg(&here)))? else {
             return Err(Failure::Unreadable);
@@ -43,12 +44,12 @@ impl RedisPresence {
 }
 
 impl Presence for RedisPresence {
-    fn tell(&self, room: &RoomName, changes: &[Change]) -> Result<Known, StoreError> {
+    fn tell(&self, room: &RoomName, changes: &[Present]) -> Result<Known, StoreError> {
         let keys = Keys(room);
         let call = Call::script(&script::PRESENCE, &[&keys.nodes(), &keys.here()], |command| {
             command.arg(&self.redis.node).arg(LIFE_MILLIS).arg(&self.redis.channel).arg(room.as_str());
-            for Change { user, sockets } in changes {
-                command.arg(&**user).arg(*sockets);
+            for Present { person: Person { user, name }, sockets } in changes {
+                command.arg(&**user).arg(*sockets).arg(name.as_deref().unwrap_or_default());
             }
         });
         match self.redis.read_one(call) {
@@ -58,26 +59,25 @@ impl Presence for RedisPresence {
         }
     }
 
-    fn everybody(&self, room: &RoomName) -> Result<Vec<(Arc<str>, usize)>, StoreError> {
+    fn everybody(&self, room: &RoomName) -> Result<Vec<Present>, StoreError> {
         let mut users = self.all(room).map_err(failed(STORE, "say who is in a room"))?;
-        users.sort_unstable();
+        users.sort_unstable_by(|a, b| a.person.user.cmp(&b.person.user));
         Ok(users)
-    }
-
-    fn users(&self, room: &RoomName) -> Result<Vec<Arc<str>>, StoreError> {
-        Ok(self.everybody(room)?.into_iter().map(|(user, _)| user).collect())
     }
 
     fn sockets(&self, room: &RoomName) -> Result<usize, StoreError> {
         let users = self.all(room).map_err(failed(STORE, "say who is in a room"))?;
-        Ok(users.into_iter().map(|(_, sockets)| sockets).sum())
+        Ok(users.into_iter().map(|present| present.sockets).sum())
     }
 }
 
-/// Reads a user and `node=sockets node=sockets …`.
-fn read_user(field: &[Value; 2]) -> Option<(Arc<str>, usize)> {
+/// Reads a user and `node=sockets node=sockets … ~name`, the name in hexadecimal digits. Nodes that don't know of names
+/// pass it over, since it has no `=`, and leave it out when they write.
+fn read_user(field: &[Value; 2]) -> Option<Present> {
     let [Value::BulkString(user), Value::BulkString(nodes)] = field else { return None };
     let nodes = std::str::from_utf8(nodes).ok()?;
     let sockets = nodes.split(' ').filter_map(|node| node.split_once('=')?.1.parse::<usize>().ok()).sum();
-    Some((std::str::from_utf8(user).ok()?.into(), sockets))
+    let name = nodes.split(' ').find_map(|part| base16ct::lower::decode_vec(part.strip_prefix('~')?).ok());
+    let name = name.and_then(|name| Some(std::str::from_utf8(&name).ok()?.into()));
+    Some(Present { person: Person { user: std::str::from_utf8(user).ok()?.into(), name }, sockets })
 }

@@ -11,13 +11,15 @@
 //! entries   4 | room length (2) | room | entry id before (8) | { entry id (8) | 0: message, 1: change (1)
 //!             | length (4) | body or change }…
 //! event     2 | room length (2) | room (none: all) | what (1) | node (16) | user, or what else there is to say
+//! named     the same, what: 8 | user | 0 | name. Goes before an event of this user: nodes that don't know of names pass it
+//!           over, and understand the event
 //! beat      3
 //! ```
 
 use super::id::{EntryId, Tail};
 use crate::{
     entry::{Change, ChangeKind, Entry, NewChange, NewChangeKind, Reach},
-    event::Event,
+    event::{Event, Person},
     message::{Draft, Message, MessageId, RoomName},
 };
 use std::{borrow::Cow, sync::Arc};
@@ -165,8 +167,20 @@ pub(super) fn read_change(id: MessageId, change: &[u8]) -> Option<Change> {
 
 /// A frame of the feed channel.
 pub(super) enum Frame<'a> {
-    Stored { room: RoomName, frames: StoredFrames<'a> },
-    Event { room: RoomName, node: &'a [u8], event: Event },
+    Stored {
+        room: RoomName,
+        frames: StoredFrames<'a>,
+    },
+    Event {
+        room: RoomName,
+        node: &'a [u8],
+        event: Event,
+    },
+    /// What the user of the next event is called.
+    Named {
+        room: RoomName,
+        person: Person,
+    },
     Beat,
 }
 
@@ -194,9 +208,9 @@ impl<'a> Frame<'a> {
                 let node = split(&mut rest, NODE_NAME)?;
                 let user: Arc<str> = text(rest)?.into();
                 let event = match what {
-                    0 => Event::Joined { user },
-                    1 => Event::Left { user },
-                    2 => Event::Typing { user },
+                    0 => Event::Joined(Person::unnamed(user)),
+                    1 => Event::Left(Person::unnamed(user)),
+                    2 => Event::Typing(Person::unnamed(user)),
                     3 => Event::Shut { deleted: false },
                     4 => Event::Shut { deleted: true },
                     5 => {
@@ -209,6 +223,13 @@ impl<'a> Frame<'a> {
                         let (id, room) = rest.split_once(' ')?;
                         let room = RoomName::from_store(room);
                         Event::Read { account: account.parse().ok()?, room, id: MessageId::parse(id)? }
+                    }
+                    NAMED_USER => {
+                        let (user, name) = user.split_once(END_OF_USER)?;
+                        return Some(Frame::Named {
+                            room,
+                            person: Person { user: user.into(), name: Some(name.into()) },
+                        });
                     }
                     _ => return None,
                 };
@@ -239,12 +260,22 @@ impl StoredFrames<'_> {
     }
 }
 
-/// A frame that tells what happens in a room.
-pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<u8> {
-    let (what, user) = match event {
-        Event::Joined { user } => (0, Cow::from(&**user)),
-        Event::Left { user } => (1, Cow::from(&**user)),
-        Event::Typing { user } => (2, Cow::from(&**user)),
+/// The `what` of a frame that names a user.
+const NAMED_USER: u8 = 8;
+const END_OF_USER: char = '\0';
+
+/// The frames that tell what happens in a room, to be published one after the other.
+pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<Vec<u8>> {
+    let name = match event {
+        Event::Joined(Person { user, name })
+        | Event::Left(Person { user, name })
+        | Event::Typing(Person { user, name }) => name.as_ref().map(|name| format!("{user}{END_OF_USER}{name}")),
+        _ => None,
+    };
+    let (what, said) = match event {
+        Event::Joined(Person { user, .. }) => (0, Cow::from(&**user)),
+        Event::Left(Person { user, .. }) => (1, Cow::from(&**user)),
+        Event::Typing(Person { user, .. }) => (2, Cow::from(&**user)),
         Event::Shut { deleted } => (3 + u8::from(*deleted), Cow::from("")),
         // Never told to others, who would not know what to do with it.
         Event::Members { .. } => (u8::MAX, Cow::from("")),
@@ -252,12 +283,17 @@ pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<u8>
         Event::Disconnect { account } => (6, Cow::from(account.to_string())),
         Event::Read { account, room, id } => (7, Cow::from(format!("{account} {id} {}", room.as_str()))),
     };
+    let named = name.map(|name| event_frame(room, node, NAMED_USER, &name));
+    named.into_iter().chain([event_frame(room, node, what, &said)]).collect()
+}
+
+fn event_frame(room: &RoomName, node: &str, what: u8, said: &str) -> Vec<u8> {
     let mut out = vec![EVENT];
     out.extend_from_slice(&(room.as_str().len() as u16).to_be_bytes());
     out.extend_from_slice(room.as_str().as_bytes());
     out.push(what);
     out.extend_from_slice(node.as_bytes());
-    out.extend_from_slice(user.as_bytes());
+    out.extend_from_slice(said.as_bytes());
     out
 }
 
@@ -324,7 +360,7 @@ mod tests {
         fn an_event_is_read_as_it_is_written(room in ".*", user in ".*", deleted: bool) {
             let room = RoomName::channel(&room);
             let events = [
-                Event::Typing { user: user.as_str().into() },
+                Event::Typing(Person::unnamed(user.as_str().into())),
                 Event::Shut { deleted },
                 Event::Notice { text: user.as_str().into(), at: 7 },
                 Event::Disconnect { account: -7 },
@@ -332,9 +368,26 @@ mod tests {
             ];
             for event in events {
                 let written = write_event(&room, NODE, &event);
+                prop_assert_eq!(written.len(), 1);
                 let read = matches!(
-                    Frame::read(&written),
+                    Frame::read(&written[0]),
                     Some(Frame::Event { room: r, node, event: e }) if r == room && node == NODE.as_bytes() && e == event
+                );
+                prop_assert!(read);
+            }
+        }
+
+        #[test]
+        fn a_name_goes_before_an_event_that_is_written_as_without_it(room in ".*", user in "[^\0]*", name in ".*") {
+            let room = RoomName::channel(&room);
+            let person = Person { user: user.as_str().into(), name: Some(name.as_str().into()) };
+            for event in [Event::Joined, Event::Left, Event::Typing] {
+                let written = write_event(&room, NODE, &event(person.clone()));
+                let unnamed = write_event(&room, NODE, &event(Person::unnamed(person.user.clone())));
+                prop_assert_eq!(&written[1..], unnamed);
+                let read = matches!(
+                    Frame::read(&written[0]),
+                    Some(Frame::Named { room: r, person: p }) if r == room && p == person
                 );
                 prop_assert!(read);
             }

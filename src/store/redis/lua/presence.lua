@@ -1,15 +1,27 @@
 -- Notes who of one node's users are in a room, and publishes who came first or left last over all nodes.
 --
--- KEYS: when each node's users expire (Unix ms by this server's clock), who is here (user: node=sockets ...).
--- ARGV: node, milliseconds until it expires, feed channel, room; then for each change the user and how many sockets
---       it has on this node now.
+-- KEYS: when each node's users expire (Unix ms by this server's clock), who is here (user: node=sockets ... ~name; the
+--       name, if there is one, in hexadecimal digits).
+-- ARGV: node, milliseconds until it expires, feed channel, room; then for each change the user, how many sockets it has
+--       on this node now, and its name.
 -- Returns 1 if the node's users were known here, 0 if they have to be told anew.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local me, life, channel, room = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
-local function tell(what, user)
-  redis.call('PUBLISH', channel, struct.pack('>BI2', 2, #room) .. room .. struct.pack('B', what) .. me .. user)
+local function publish(what, said)
+  redis.call('PUBLISH', channel, struct.pack('>BI2', 2, #room) .. room .. struct.pack('B', what) .. me .. said)
+end
+
+-- The name comes first, in a frame of its own: nodes that don't know of names pass that over.
+local function tell(what, user, name)
+  if name ~= '' then publish(8, user .. '\0' .. name) end
+  publish(what, user)
+end
+
+local function name_of(entries)
+  local digits = string.match(entries or '', '~(%x*)') or ''
+  return (string.gsub(digits, '%x%x', function(byte) return string.char(tonumber(byte, 16)) end))
 end
 
 local function without(entries, gone)
@@ -20,8 +32,11 @@ local function without(entries, gone)
   return left
 end
 
-local function write(user, entries)
+local function write(user, entries, name)
   if #entries > 0 then
+    if name ~= '' then
+      entries[#entries + 1] = '~' .. string.gsub(name, '.', function(c) return string.format('%02x', string.byte(c)) end)
+    end
     redis.call('HSET', KEYS[2], user, table.concat(entries, ' '))
   else
     redis.call('HDEL', KEYS[2], user)
@@ -32,20 +47,21 @@ local known, dead = renew(KEYS[1], me, now, life)
 if dead then
   local here = redis.call('HGETALL', KEYS[2])
   for i = 1, #here, 2 do
-    local left = without(here[i + 1], dead)
-    write(here[i], left)
-    if #left == 0 then tell(1, here[i]) end
+    local left, name = without(here[i + 1], dead), name_of(here[i + 1])
+    if #left == 0 then tell(1, here[i], name) end
+    write(here[i], left, name)
   end
 end
 
-for i = 5, #ARGV, 2 do
-  local user, sockets = ARGV[i], ARGV[i + 1]
+for i = 5, #ARGV, 3 do
+  local user, sockets, name = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local before = redis.call('HGET', KEYS[2], user)
   local after = without(before, { [me] = true })
   if sockets ~= '0' then after[#after + 1] = me .. '=' .. sockets end
-  write(user, after)
-  if not before and #after > 0 then tell(0, user) end
-  if before and #after == 0 then tell(1, user) end
+  if name == '' then name = name_of(before) end
+  if not before and #after > 0 then tell(0, user, name) end
+  if before and #after == 0 then tell(1, user, name) end
+  write(user, after, name)
 end
 
 -- Nothing stays behind when all nodes have gone.

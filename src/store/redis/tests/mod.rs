@@ -2,16 +2,15 @@
 
 mod import;
 mod names;
+mod presence;
 
 use super::{RedisStores, address::Deployment, ledger::RedisLedger, log::RedisLog, server::ANSWER};
 use crate::{
-    event::Event,
     message::{Draft, MessageId, RoomName},
     store::{
         feed::{Ear, Heard, Stored},
         ledger::{Ledger, SignedPart},
         log::{Appended, MessageLog},
-        presence::{Change, Known},
         suite::{self, entry_texts, fresh_room, say, texts},
     },
 };
@@ -256,61 +255,4 @@ fn a_password_is_in_no_error() {
     let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None, Duration::MAX).unwrap();
     let error = stores.log.probe().unwrap_err();
     assert!(!format!("{error:?}").contains("wrong-secret"));
-}
-
-fn change(user: &str, sockets: usize) -> Change {
-    Change { user: user.into(), sockets }
-}
-
-#[test]
-fn who_is_here_is_told_once_over_all_nodes() {
-    let redis = Redis::start();
-    let (one, other) = (stores(&redis), stores(&redis));
-    let feed = one.log.feed().unwrap();
-    let (here, there) = (feed.presence(), other.log.feed().unwrap().presence());
-    let mut ear = feed.listen();
-    hear(&mut *ear);
-    let room = fresh_room();
-    let user = |name: &str| -> Arc<str> { name.into() };
-    assert_eq!(here.tell(&room, &[change("alice", 2), change("bob", 1)]).unwrap(), Known::Anew);
-    there.tell(&room, &[change("alice", 1)]).unwrap();
-    assert_eq!(there.users(&room).unwrap(), [user("alice"), user("bob")]);
-    assert_eq!(there.sockets(&room).unwrap(), 4);
-    here.tell(&room, &[change("alice", 0)]).unwrap();
-    assert_eq!(here.tell(&room, &[]).unwrap(), Known::Before);
-    there.tell(&room, &[change("alice", 0)]).unwrap();
-    for expected in [
-        Event::Joined { user: user("alice") },
-        Event::Joined { user: user("bob") },
-        Event::Left { user: user("alice") },
-    ] {
-        assert!(matches!(hear(&mut *ear), Heard::Event { event, .. } if event == expected), "{expected:?}");
-    }
-    assert_eq!(here.users(&room).unwrap(), [user("bob")]);
-}
-
-#[test]
-fn a_node_that_died_is_forgotten_and_its_users_have_left() {
-    let redis = Redis::start();
-    let (one, other) = (stores(&redis), stores(&redis));
-    let feed = one.log.feed().unwrap();
-    let (here, there) = (feed.presence(), other.log.feed().unwrap().presence());
-    let room = fresh_room();
-    here.tell(&room, &[change("alice", 1)]).unwrap();
-    there.tell(&room, &[change("bob", 1)]).unwrap();
-    let mut ear = feed.listen();
-    hear(&mut *ear);
-    // As if the other node had not told anything for half a minute.
-    let nodes = super::keys::Keys(&room).nodes();
-    let mut fields = redis::cmd("HGETALL");
-    fields.arg(&nodes);
-    let fields: Vec<(String, u64)> = redis.ask(fields).unwrap();
-    let newest = fields.iter().max_by_key(|(_, expires)| *expires).unwrap();
-    let mut expire = redis::cmd("HSET");
-    expire.arg(&nodes).arg(&newest.0).arg(1);
-    redis.ask::<()>(expire).unwrap();
-    here.tell(&room, &[]).unwrap();
-    assert!(matches!(hear(&mut *ear), Heard::Event { event: Event::Left { user }, .. } if &*user == "bob"));
-    assert_eq!(here.users(&room).unwrap(), [Arc::<str>::from("alice")]);
-    assert_eq!(there.tell(&room, &[]).unwrap(), Known::Anew, "it has to tell its users anew");
 }
