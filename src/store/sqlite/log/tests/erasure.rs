@@ -1,0 +1,139 @@
+//! What is trimmed, forgotten or deleted, and where nothing of it is left.
+
+use super::*;
+
+/// Whether any file of the log has these bytes.
+fn holds(dir: &Path, text: &str) -> bool {
+    let mut files = vec![dir.to_owned()];
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(&path).unwrap().map(|file| file.unwrap().path()));
+        } else if std::fs::read(&path).is_ok_and(|bytes| bytes.windows(text.len()).any(|at| at == text.as_bytes())) {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn a_deleted_text_is_in_no_file_soon() {
+    let log = open();
+    let (room, doomed) = (fresh_room(), fresh_room());
+    let long = "a secret that is longer than a page of the tables ".repeat(200);
+    let ids = say(&*log, &room, &["a secret in the tables", &long]);
+    say(&*log, &doomed, &["a secret of a room"]);
+    finish(&log);
+    assert!(holds(log.dir(), "a secret in the tables") && holds(log.dir(), "a secret that is longer"));
+    let later = say(&*log, &room, &["a secret in the journal"])[0];
+    assert!(holds(log.dir(), "a secret in the journal"));
+    for id in [ids[0], ids[1], later] {
+        make(&*log, change(&room, id, ALICE, NewChangeKind::Delete)).unwrap();
+    }
+    log.forget(&doomed).unwrap();
+    // Nobody asks for it, and new messages keep coming.
+    let begun = Instant::now();
+    while holds(log.dir(), "a secret") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "a deleted text is still in {:?}", log.dir());
+        say(&*log, &room, &["chatter"]);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_room_that_is_forgotten_is_empty_at_once_and_its_texts_leave_the_journal() {
+    let log = open();
+    let (room, other) = (fresh_room(), fresh_room());
+    let first = say(&*log, &room, &["in the tables"])[0];
+    log.settle().unwrap();
+    let held = hold(log.dir());
+    let second = say(&*log, &room, &["in the journal"])[0];
+    say(&*log, &other, &["kept"]);
+    log.forget(&room).unwrap();
+    say(&*log, &room, &["anew"]);
+    let seen = || {
+        assert_eq!(texts(&log.history(&room, None, 9).unwrap()), ["anew"]);
+        assert!(log.since(&room, first, 9).unwrap().is_none() && log.since(&room, second, 9).unwrap().is_none());
+    };
+    seen();
+    let killed = copy_of_killed(log.dir());
+    held.execute_batch("ROLLBACK").unwrap();
+    finish(&log);
+    seen();
+    for log in [&*log, &open_in(killed.path(), None)] {
+        finish(log);
+        assert_eq!(texts(&log.history(&room, None, 9).unwrap()), ["anew"]);
+        assert_eq!(texts(&log.history(&other, None, 9).unwrap()), ["kept"]);
+    }
+    assert_eq!(rows(log.dir(), "messages"), 2);
+    let journal = std::fs::read_dir(log.dir().join("journal")).unwrap();
+    let journal: Vec<u8> = journal.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+    assert!(!String::from_utf8_lossy(&journal).contains("in the journal"));
+}
+
+#[test]
+fn a_room_is_trimmed_to_its_newest_messages() {
+    let log = open_keeping(Some(20));
+    let room = fresh_room();
+    let ids: Vec<_> = (0..50).flat_map(|_| say(&*log, &room, &["x"; 10])).collect();
+    finish(&log);
+    let kept: Vec<_> = log.history(&room, None, 1000).unwrap().into_iter().map(|message| message.id).collect();
+    assert!((20..=22).contains(&kept.len()), "{} kept", kept.len());
+    assert!(ids.ends_with(&kept));
+}
+
+#[test]
+fn a_room_of_more_messages_than_a_slice_is_trimmed_too() {
+    let log = open_keeping(Some(1000));
+    let room = fresh_room();
+    say(&*log, &room, &["x"; 20_000]);
+    finish(&log);
+    assert_eq!(log.history(&room, None, usize::MAX).unwrap().len(), 1000);
+}
+
+#[test]
+fn a_room_that_was_full_before_a_restart_is_trimmed_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = fresh_room();
+    say(&open_in(dir.path(), None), &room, &["x"; 100]);
+    let log = open_in(dir.path(), Some(10));
+    say(&log, &room, &["y"]);
+    finish(&log);
+    assert_eq!(log.history(&room, None, 1000).unwrap().len(), 10);
+}
+
+#[test]
+fn trimming_one_room_leaves_the_others_alone() {
+    let log = open_keeping(Some(10));
+    let (busy, quiet) = (fresh_room(), fresh_room());
+    say(&*log, &quiet, &["q"; 10]);
+    say(&*log, &busy, &["b"; 500]);
+    finish(&log);
+    assert_eq!(log.history(&quiet, None, 1000).unwrap().len(), 10);
+}
+
+#[test]
+fn since_the_newest_trimmed_message_nothing_is_missing_and_since_an_older_one_there_is() {
+    let log = open_keeping(Some(10));
+    let room = fresh_room();
+    let ids = say(&*log, &room, &["x"; 30]);
+    finish(&log);
+    let kept = log.history(&room, None, 1000).unwrap();
+    let newest_trimmed = ids[ids.len() - kept.len() - 1];
+    let kept: Vec<_> = kept.into_iter().map(Entry::Message).collect();
+    assert!(log.since(&room, newest_trimmed, 1000).unwrap().unwrap() == kept);
+    assert!(log.since(&room, ids[0], 1000).unwrap().is_none());
+}
+
+#[test]
+fn a_forgotten_rooms_messages_are_deleted_from_the_file() {
+    let log = open();
+    let room = fresh_room();
+    say(&*log, &room, &["x"; 5000]);
+    log.forget(&room).unwrap();
+    finish(&log);
+    let rows: i64 = Connection::open(log.dir().join("log.db"))
+        .unwrap()
+        .query_row("SELECT (SELECT count(*) FROM messages) + (SELECT count(*) FROM rooms)", (), |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 0);
+}

@@ -1,0 +1,170 @@
+//! Turns, failures, and who comes and goes.
+
+use super::*;
+use uuid::Uuid;
+
+fn leading() -> Queue {
+    let queue = Queue::default();
+    queue.lead(Instant::now() + Duration::from_secs(60));
+    assert!(queue.wants_look(), "who begins to lead looks at the log");
+    queue
+}
+
+fn room(name: &str) -> RoomName {
+    RoomName::channel(name)
+}
+
+fn id(n: u128) -> MessageId {
+    MessageId(Uuid::from_u128(n))
+}
+
+/// The next turn, if there is one now.
+fn turn(queue: &Queue) -> Option<Turn> {
+    queue.state.lock().next(Instant::now()).ok()
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed { since: unix_millis(), pause: None }
+}
+
+#[test]
+fn a_room_is_in_one_hand_at_a_time() {
+    let queue = leading();
+    queue.stored(&room("a"), id(1));
+    let first = turn(&queue).unwrap();
+    queue.stored(&room("a"), id(2));
+    assert!(turn(&queue).is_none());
+    queue.done(first, &Outcome::Told { more: false });
+    let again = turn(&queue).expect("something came in meanwhile");
+    queue.done(again, &Outcome::Told { more: false });
+    assert!(turn(&queue).is_none());
+    assert_eq!(queue.metrics().rooms, 0);
+}
+
+#[test]
+fn a_room_that_fails_waits_while_others_go_on() {
+    let queue = leading();
+    queue.stored(&room("a"), id(1));
+    queue.done(turn(&queue).unwrap(), &failed());
+    assert!(turn(&queue).is_none());
+    queue.stored(&room("b"), id(2));
+    assert_eq!(turn(&queue).unwrap().room, room("b"));
+}
+
+#[test]
+fn an_endpoint_that_is_down_is_tried_by_one_at_a_time() {
+    let queue = leading();
+    for n in 0..MANY_FAILURES + 5 {
+        queue.stored(&room(&n.to_string()), id(n.into()));
+    }
+    for _ in 0..MANY_FAILURES {
+        queue.done(turn(&queue).expect("not many have failed"), &failed());
+    }
+    assert!(turn(&queue).is_none(), "the endpoint is down");
+    queue.state.lock().gate.opens = Some(Instant::now());
+    let one = turn(&queue).expect("it is tried again");
+    assert!(turn(&queue).is_none(), "but by one only");
+    queue.worked(Some(id(9)));
+    queue.done(one, &Outcome::Told { more: false });
+    let mut others = 0;
+    while turn(&queue).is_some() {
+        others += 1;
+    }
+    assert_eq!(others, MANY_FAILURES + 4, "and then by all at once");
+}
+
+#[test]
+fn one_room_that_fails_for_ever_does_not_make_the_endpoint_down() {
+    let queue = leading();
+    queue.stored(&room("bad"), id(1));
+    for _ in 0..100 {
+        queue.done(turn(&queue).expect("its turn"), &failed());
+        let mut state = queue.state.lock();
+        state.hurry(Instant::now());
+    }
+    queue.stored(&room("good"), id(2));
+    assert!(queue.state.lock().gate.opens.is_none());
+}
+
+#[test]
+fn an_endpoint_that_is_gone_is_not_tried_until_it_is_said() {
+    let queue = leading();
+    queue.stored(&room("a"), id(1));
+    queue.done(turn(&queue).unwrap(), &Outcome::Gone);
+    queue.stored(&room("b"), id(2));
+    assert!(turn(&queue).is_none() && queue.metrics().gone);
+    assert!(queue.resume() && !queue.metrics().gone);
+    assert!(turn(&queue).is_some() && turn(&queue).is_some());
+}
+
+#[test]
+fn all_is_told_only_up_to_what_was_heard_of() {
+    let queue = leading();
+    assert_eq!(queue.all_told(), None);
+    queue.stored(&room("a"), id(5));
+    let a = turn(&queue).unwrap();
+    // Read from the log before its turn was known: another room may have something older that is not known either.
+    queue.worked(Some(id(8)));
+    assert_eq!(queue.all_told(), None, "a room is in work");
+    queue.done(a, &Outcome::Told { more: false });
+    assert_eq!(queue.all_told(), Some(id(5)));
+    queue.missed();
+    assert_eq!(queue.all_told(), None, "the log is to be looked at first");
+}
+
+#[test]
+fn who_comes_and_goes_before_it_is_told_makes_no_event() {
+    let queue = leading();
+    let (alice, bob) = ("alice".into(), "bob".into());
+    queue.came(&room("a"), &alice, true);
+    queue.came(&room("a"), &bob, true);
+    queue.came(&room("a"), &alice, false);
+    queue.came(&room("a"), &"".into(), true);
+    let comings = turn(&queue).unwrap().comings;
+    assert_eq!(comings.iter().map(|coming| &*coming.user).collect::<Vec<_>>(), ["bob"]);
+}
+
+#[test]
+fn who_comes_or_goes_is_told_behind_what_was_stored_before() {
+    let queue = leading();
+    queue.came(&room("a"), &"alice".into(), true);
+    queue.stored(&room("a"), id(5));
+    queue.came(&room("a"), &"bob".into(), false);
+    let comings = turn(&queue).unwrap().comings;
+    assert_eq!(comings.iter().map(|coming| coming.after).collect::<Vec<_>>(), [None, Some(id(5))]);
+}
+
+#[test]
+fn comings_and_rooms_are_bounded() {
+    let queue = leading();
+    for n in 0..MAX_COMINGS + 7 {
+        queue.came(&room("a"), &n.to_string().into(), true);
+    }
+    assert_eq!(queue.metrics().dropped, 7);
+    for n in 0..MAX_ROOMS + 7 {
+        queue.stored(&room(&n.to_string()), id(n as u128));
+    }
+    assert_eq!(queue.metrics().rooms, MAX_ROOMS);
+    assert!(!queue.wants_look(), "there is no room for more yet");
+    assert!(queue.state.lock().more);
+}
+
+#[test]
+fn who_does_not_lead_sends_and_keeps_nothing() {
+    let queue = leading();
+    queue.stored(&room("a"), id(1));
+    queue.follow();
+    queue.stored(&room("b"), id(2));
+    assert!(turn(&queue).is_none());
+    assert_eq!(queue.metrics().rooms, 0);
+    queue.lead(Instant::now() + Duration::from_secs(60));
+    assert!(queue.wants_look());
+}
+
+#[test]
+fn delays_grow_up_to_five_minutes() {
+    for (failures, seconds) in [(1, 1.0), (2, 2.0), (5, 16.0), (20, 300.0), (u32::MAX, 300.0)] {
+        let delay = delay(failures).as_secs_f64();
+        assert!((0.8 * seconds..=1.2 * seconds).contains(&delay), "{failures}: {delay}");
+    }
+}
