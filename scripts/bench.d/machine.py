@@ -1,5 +1,6 @@
 """The machine that measures: what it is, which cores who may use."""
 
+import contextlib
 import os
 import platform
 import re
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -32,6 +34,16 @@ def file_system() -> str:
 def on_cores(cores: list[int]):
     """For Popen's preexec_fn: the child stays on these cores."""
     return lambda: os.sched_setaffinity(0, cores)
+
+
+@contextlib.contextmanager
+def only_on(cores: list[int]) -> Iterator[None]:
+    """This process stays on these cores for a while."""
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, CORES)
 
 
 def busy() -> float:
