@@ -21,7 +21,8 @@ pub struct Route {
     /// `/chats/:id/token`: a `:name` takes any one segment, everything else only itself.
     pub pattern: &'static str,
     pub answer: Answer,
-    /// The answer waits for nothing: no store, no password, nobody else.
+    /// The answer is made by the thread that read the request. It waits for no password, reads no pages from a store,
+    /// and needs little of a stack.
     pub at_once: bool,
 }
 
@@ -32,7 +33,7 @@ impl Route {
         Route { methods, pattern, answer, at_once: false }
     }
 
-    /// The same, whose answer waits for nothing.
+    /// The same, answered by the thread that read the request.
     pub const fn at_once(self) -> Route {
         Route { at_once: true, ..self }
     }

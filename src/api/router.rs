@@ -49,9 +49,10 @@ pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     routes.flat_map(|route| route.methods.iter().map(|method| (method.as_str(), route.pattern)))
 }
 
-/// Whether the endpoint of a request that came in on `LISTEN` waits for nothing.
+/// Whether a request that came in on `LISTEN` is answered by the thread that read it.
 pub fn is_at_once(method: Method, segments: &[String]) -> bool {
-    let tables = PUBLIC.iter().copied().chain(OF_DOORS.iter().map(|(_, endpoints)| *endpoints));
+    let of_doors = OF_DOORS.iter().map(|(_, endpoints)| endpoints);
+    let tables = PUBLIC.iter().chain(of_doors).chain(BACKENDS).copied();
     matches!(find(method, segments, tables), Found::Endpoint(_, route, _) if route.at_once)
 }
 
@@ -270,11 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_computes_and_nothing_else_is_at_once() {
+    fn only_tickets_and_messages_are_at_once() {
         let of_doors = OF_DOORS.iter().map(|(_, endpoints)| endpoints);
-        let tables = PUBLIC.iter().chain(of_doors).chain(ADMIN).flat_map(|endpoints| endpoints.routes);
+        let tables = PUBLIC.iter().chain(of_doors).chain(SESSIONS).chain(BACKENDS).chain(HOOKS).chain(ADMIN);
+        let tables = tables.flat_map(|endpoints| endpoints.routes);
         let at_once: Vec<_> = tables.filter(|route| route.at_once).map(|route| route.pattern).collect();
-        assert_eq!(at_once, ["/ws_ticket", "/token/ws"]);
+        let messages = "/api/v1/rooms/:room/messages";
+        assert_eq!(at_once, ["/ws_ticket", "/token/ws", "/stream", "/stream/:name", messages]);
+        assert!(!is_at_once(Method::Get, &segments("/api/v1/rooms/lobby/messages")), "pages are read elsewhere");
         assert!(is_at_once(Method::Post, &segments("/ws_ticket")));
         assert!(!is_at_once(Method::Put, &segments("/ws_ticket")) && !is_at_once(Method::Get, &segments("/auth")));
     }

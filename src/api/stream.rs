@@ -15,7 +15,10 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 pub const ENDPOINTS: Endpoints = Endpoints {
-    routes: &[Route::new(&[Method::Post], "/stream", publish), Route::new(&[Method::Post], "/stream/:name", publish)],
+    routes: &[
+        Route::new(&[Method::Post], "/stream", publish).at_once(),
+        Route::new(&[Method::Post], "/stream/:name", publish).at_once(),
+    ],
     refused: bearer::refused,
 };
 

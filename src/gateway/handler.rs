@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-/// Whether what is asked by this method, at this path, is answered at once.
+/// Whether what is asked by this method, at this path, is answered by the thread that asks.
 pub type AtOnce = fn(Method, &[String]) -> bool;
 
 /// Answers requests; a clone answers the same.
@@ -27,13 +27,12 @@ impl Handler {
         Handler { answer: Arc::new(answer), at_once: |_, _| false }
     }
 
-    /// The same, with a rule by which method and path tell what is answered at once: without waiting for a store, a
-    /// password or anybody else.
+    /// The same, with a rule by which method and path tell what is answered by the thread that asks.
     pub fn with_at_once(self, at_once: AtOnce) -> Handler {
         Handler { at_once, ..self }
     }
 
-    /// Whether the endpoint of this method and path waits for nothing.
+    /// Whether the thread that asks for this method and path answers itself.
     pub fn is_at_once(&self, method: Method, segments: &[String]) -> bool {
         (self.at_once)(method, segments)
     }

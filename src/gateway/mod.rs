@@ -1,5 +1,5 @@
 //! Passes plain requests on to tiny_http and its answers back, over a bounded pool of kept connections. What is
-//! answered without waiting for anything is answered here: waking two more threads would take longer than the answer.
+//! answered in no time, tickets and messages, is answered here: waking two more threads would take longer than the answer.
 //!
 //! tiny_http gets what was understood, written anew: one length, no folded lines, no headers that nobody asked for.
 //! So there is nothing left that the two could read differently (RFC 9112 §11.2). The size of the pool is also how many

@@ -133,9 +133,14 @@ impl Log {
 
     /// Has a message stored and delivered, or its author told that it can't be. Waits while the queue is full.
     pub fn post(&self, post: Post) {
-        if let Some(post) = self.post_at_once(post)
-            && let Some(Task::Post(post)) = self.send(Task::Post(post))
-        {
+        if let Some(post) = self.post_at_once(post) {
+            self.post_with_others(post);
+        }
+    }
+
+    /// The same, for one of many: the log thread stores them together.
+    pub fn post_with_others(&self, post: Post) {
+        if let Some(Task::Post(post)) = self.send(Task::Post(post)) {
             post.not_stored();
         }
     }
@@ -168,7 +173,7 @@ impl Log {
 
     /// Stores on this thread, unless that has to wait or does not pay: then it gives the post back.
     fn post_at_once(&self, post: Post) -> Option<Post> {
-        if matches!(post.author, Author::Outsider(_)) || !self.tasks.is_empty() || !post.room.is_small() {
+        if !self.tasks.is_empty() || !post.room.is_small() {
             return Some(post);
         }
         let Some(mut writer) = self.writer.try_lock() else { return Some(post) };

@@ -278,7 +278,7 @@ impl Rooms {
             .map(|entry| {
                 let room = self.directory.lock().room(entry.room(), self.lanes.count());
                 let (answer, appended) = bounded(1);
-                self.log.post(Post { author: Author::Outsider(answer), room, entry });
+                self.log.post_with_others(Post { author: Author::Outsider(answer), room, entry });
                 appended
             })
             .collect();

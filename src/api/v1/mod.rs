@@ -23,7 +23,7 @@ use crate::http::head::Method;
 pub const ENDPOINTS: Endpoints = Endpoints {
     routes: &[
         Route::new(&[Method::Post], "/api/v1/tokens", tokens::create),
-        Route::new(&[Method::Post], "/api/v1/rooms/:room/messages", messages::publish),
+        Route::new(&[Method::Post], "/api/v1/rooms/:room/messages", messages::publish).at_once(),
         Route::new(&[Method::Get], "/api/v1/rooms/:room/messages", messages::list),
         Route::new(&[Method::Patch], "/api/v1/rooms/:room/messages/:id", changes::edit),
         Route::new(&[Method::Delete], "/api/v1/rooms/:room/messages/:id", changes::delete),
