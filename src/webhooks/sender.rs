@@ -11,6 +11,7 @@ use crate::{
     likeness::email_key,
     message::{MessageId, RoomName},
     metrics::webhooks::WebhookMetrics,
+    socket::wakeups::Wakeups,
     store::{error::StoreError, log::is_full_page, outage::Outages, outbox::Outbox},
     vital,
 };
@@ -57,6 +58,9 @@ impl From<StoreError> for Stop {
 impl Sender {
     /// Runs until the queue is stopped.
     pub fn run(self) {
+        // Whoever chats goes first.
+        let mut wakeups = Wakeups::default();
+        wakeups.patient(true);
         while let Some(mut turn) = self.queue.turn() {
             vital::may_panic("webhook");
             let outcome = match self.tell(&mut turn) {
