@@ -4,7 +4,9 @@ use crate::request_id::RequestId;
 use std::{
     fmt,
     io::{self, IsTerminal},
+    net::IpAddr,
     panic, thread,
+    time::Duration,
 };
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
@@ -85,6 +87,31 @@ fn text_request(line: &mut String, request: &RequestId) {
 fn json_request(line: &mut String, request: &RequestId) {
     if let Some(end) = line.rfind('}') {
         line.insert_str(end, &format!(",\"request\":\"{}\"", request.as_str()));
+    }
+}
+
+/// One request or handshake that was answered.
+pub struct Access<'a> {
+    pub method: &'static str,
+    /// Its pattern, or the name of its door: what stands in paths and queries may be secret.
+    pub endpoint: &'a str,
+    pub status: u16,
+    /// Of the answer's body.
+    pub bytes: usize,
+    pub time: Duration,
+    pub client: IpAddr,
+}
+
+impl Access<'_> {
+    /// Writes its line, at `info` if `ACCESS_LOG` says so.
+    pub fn log(&self, at_info: bool) {
+        let Access { method, endpoint, status, bytes, time, client } = self;
+        let seconds = time.as_secs_f64();
+        if at_info {
+            tracing::info!(method, endpoint, status, bytes, seconds, %client, "answered");
+        } else {
+            tracing::debug!(method, endpoint, status, bytes, seconds, %client, "answered");
+        }
     }
 }
 

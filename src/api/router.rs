@@ -15,6 +15,7 @@ use crate::{
         reply::Reply,
         request::Request,
     },
+    logging::Access,
     refusal::{Reason, Refusal},
 };
 use std::{sync::Arc, time::Instant};
@@ -73,7 +74,8 @@ pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     }
     let time = begun.elapsed();
     chat.metrics.answered(endpoint, reply.status, time);
-    tracing::debug!(method = request.method.as_str(), endpoint, status = reply.status, ?time, client = %request.client, "answered");
+    let (method, status, bytes) = (request.method.as_str(), reply.status, reply.body.len());
+    Access { method, endpoint, status, bytes, time, client: request.client }.log(chat.config.access_log);
     reply
 }
 

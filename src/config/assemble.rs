@@ -75,6 +75,7 @@ impl Settings {
             shutdown_spread: self.seconds(&SHUTDOWN_SPREAD)?,
             durability: self.get(&DURABILITY, value::durability)?,
             refusals_told: self.number(&LOG_REFUSALS)?,
+            access_log: self.get(&ACCESS_LOG, value::switch)?,
             journal_max: self.number(&JOURNAL_MAX)?,
             store_max: match self.number(&STORE_MAX)? {
                 0 => ceilings::most_of_the_disk(&self.data_dir()?),

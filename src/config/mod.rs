@@ -96,6 +96,8 @@ pub struct Config {
     pub durability: Durability,
     /// Refusals of a reason and an address that have a line each, a minute; 0: all.
     pub refusals_told: u64,
+    /// Whether each request has a line at `info`.
+    pub access_log: bool,
     /// What may wait in the journal of the embedded store, in bytes.
     pub journal_max: u64,
     /// What messages may take in the embedded store, in bytes.

@@ -168,6 +168,7 @@ settings! {
     STORE_MAX: Form::Bytes(0..=1024 * 1024 * 1024 * MIB), "0", "what messages and their search index may take in the embedded store, a half each; before that the oldest messages of the largest rooms are deleted (0: four fifths of what was free on the disk at the start, with what they took then)";
     LOG_LEVEL: Form::LogFilter, "info", "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,propromo_chat::door=debug`";
     LOG_REFUSALS: Form::Count(0..=1_000_000), "10", "refusals of one reason and one address (IPv6: a /64) that have a line each a minute, as far as there are at most 1,000 in all; the others are in one line with their count (0: each has its own)";
+    ACCESS_LOG: Form::Switch, "false", "whether each request and handshake on `LISTEN` has a line at `info`: method, endpoint, status, bytes, seconds, client; otherwise it has one at `debug`";
     LOG_FORMAT: Form::Word(logging::FORMATS), "text", "`text` or `json`, on standard error";
 }
 

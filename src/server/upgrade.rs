@@ -10,9 +10,10 @@ use crate::{
         session::{self, Rest},
     },
     http::{head::Head, reply::Reply},
+    logging::Access,
     refusal::{Reason, Refusal},
 };
-use std::{net::TcpStream, sync::Arc};
+use std::{net::TcpStream, sync::Arc, time::Instant};
 
 /// What opens WebSockets on a listener's connections.
 pub trait Upgrades: Send + Sync {
@@ -56,9 +57,16 @@ impl Upgrades for Doors {
 
     fn open(&self, head: &Head, segments: &[String]) -> Result<Session, Reply> {
         let door = self.door(segments).ok_or_else(|| NoDoors.refuse(segments, &Reason::NotFound.into()))?;
-        match handshake::prepare(&self.chat, door, head, segments) {
+        let begun = Instant::now();
+        let opening = handshake::prepare(&self.chat, door, head, segments);
+        let answered = |status, bytes| {
+            let (method, client, time) = (head.method.as_str(), head.client, begun.elapsed());
+            Access { method, endpoint: door.name(), status, bytes, time, client }.log(self.chat.config.access_log);
+        };
+        match opening {
             Ok(opening) => {
                 self.chat.metrics.handshake(door.name(), "ok");
+                answered(101, 0);
                 let (chat, request) = (self.chat.clone(), head.id.clone());
                 Ok(Box::new(move |stream, early| {
                     let rest = {
@@ -74,7 +82,9 @@ impl Upgrades for Doors {
             Err(refusal) => {
                 self.chat.metrics.handshake(door.name(), refusal.reason.word());
                 let answer = |refusal| self.refuse(segments, &refusal);
-                Err(self.chat.metrics.refuse(refusal, head.client, door.name(), answer))
+                let reply = self.chat.metrics.refuse(refusal, head.client, door.name(), answer);
+                answered(reply.status, reply.body.len());
+                Err(reply)
             }
         }
     }

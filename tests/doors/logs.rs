@@ -161,3 +161,38 @@ fn an_id_that_could_forge_a_line_is_replaced_even_if_a_proxy_sends_it() {
     assert_eq!(id_of(&answer), logged_id(&server, "not_found"));
     assert!(id_of(&answer).bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'));
 }
+
+#[test]
+fn each_request_and_handshake_has_a_line_if_that_is_wanted_and_none_has_a_secret() {
+    let server = with_json().env("ACCESS_LOG", "true").env("PUBLIC_ROOM_CHANGES", "creator").start();
+    let health = server.get("/healthz");
+    assert_eq!(server.get("/nowhere/secret-path?secret-query").status, 404);
+    assert_eq!(server.refused("/chat/demo?auth=secret-token", &[]).status, 401);
+    let token = server.token(ALICE);
+    let opened = server.enter(&token, DEMO);
+    let answered = |status: u16| {
+        let is_it =
+            move |line: &Value| line["message"] == "answered" && line["status"] == status && line["endpoint"] != "";
+        move |line: &Value| is_it(line) && line["client"] == "127.0.0.1" && line["seconds"].is_f64()
+    };
+    let mut seen = Vec::new();
+    eventually("all are logged", || {
+        seen = lines(&server);
+        [200, 404, 401, 101].iter().all(|status| seen.iter().any(answered(*status)))
+    });
+    let of = |answer: &Response| seen.iter().find(|line| line["request"] == id_of(answer)).expect("a line");
+    assert_eq!(of(&health)["endpoint"], "/healthz");
+    assert_eq!(of(&health)["bytes"], health.body.len());
+    assert_eq!(of(&opened.opened)["method"], "GET");
+    let log = server.log();
+    assert!(!log.contains("secret-") && !log.contains(&token), "{log}");
+}
+
+#[test]
+fn requests_have_no_line_unless_that_is_wanted() {
+    let server = with_json().start();
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.get("/nowhere").status, 404);
+    logged_id(&server, "not_found");
+    assert!(lines(&server).iter().all(|line| line["message"] != "answered"), "{}", server.log());
+}
