@@ -71,7 +71,8 @@ fn done_again_it_takes_only_what_is_new() {
     set(&from, DEMO, 3, "fourth");
     let (done, told) = import(&setup, &from);
     assert!(done && told.contains("messages: 1 of 2 rooms taken over, 4 were there already"), "{told}");
-    let mut alice = setup.start().join(ALICE, DEMO);
+    let server = setup.start();
+    let mut alice = server.join(ALICE, DEMO);
     let texts: Vec<_> = (0..4).map(|_| alice.hear_message().text).collect();
     assert_eq!(texts, ["first", "second", "third", "fourth"]);
 }
