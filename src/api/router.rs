@@ -54,7 +54,8 @@ pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
 pub fn is_at_once(method: Method, segments: &[String]) -> bool {
     let of_doors = OF_DOORS.iter().map(|(_, endpoints)| endpoints);
     let tables = PUBLIC.iter().chain(of_doors).chain(BACKENDS).copied();
-    matches!(find(method, segments, tables), Found::Endpoint(_, route, _) if route.at_once)
+    let mut routes = tables.flat_map(|endpoints| endpoints.routes).filter(|route| route.at_once);
+    routes.any(|route| route.takes(method) && route.params(segments).is_some())
 }
 
 /// Answers a request that came in on `LISTEN`.
@@ -73,7 +74,7 @@ pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
         reply = reply.with("Strict-Transport-Security", format!("max-age={}", life.as_secs()));
     }
     let time = begun.elapsed();
-    chat.metrics.answered(endpoint, reply.status, time);
+    chat.metrics.answered(request.method, endpoint, reply.status, time);
     let (method, status, bytes) = (request.method.as_str(), reply.status, reply.body.len());
     Access { method, endpoint, status, bytes, time, client: request.client }.log(chat.config.access_log);
     reply
@@ -96,8 +97,10 @@ fn answer(
     let refuse = |refusal: Refusal, endpoint, in_words: fn(Refusal) -> Reply| {
         chat.metrics.refuse(refusal, request.client, endpoint, in_words)
     };
-    let refused = neighbours(&request.segments, tables.clone()).map_or(Reply::from as fn(_) -> _, |near| near.refused);
-    match find(request.method, &request.segments, tables) {
+    let refused = || {
+        neighbours(&request.segments, tables.clone()).map_or(Reply::from as fn(_) -> _, |endpoints| endpoints.refused)
+    };
+    match find(request.method, &request.segments, tables.clone()) {
         Found::Endpoint(endpoints, route, params) => {
             let answer = uncompressed(request).and_then(|()| (route.answer)(chat, request, &params));
             (route.pattern, answer.unwrap_or_else(|refusal| refuse(refusal, route.pattern, endpoints.refused)))
@@ -107,12 +110,12 @@ fn answer(
             let reply = if request.method == Method::Options {
                 Reply::empty(204)
             } else {
-                refuse(Reason::MethodNotAllowed.into(), pattern, refused)
+                refuse(Reason::MethodNotAllowed.into(), pattern, refused())
             };
             (pattern, reply.with("Allow", allow))
         }
         Found::Nothing => {
-            let reply = refuse(Reason::NotFound.into(), NOWHERE, refused);
+            let reply = refuse(Reason::NotFound.into(), NOWHERE, refused());
             (NOWHERE, if chats_page::preferred(request) { small_page::not_found() } else { reply })
         }
     }

@@ -9,9 +9,10 @@ mod told;
 pub mod webhooks;
 
 use crate::{
+    http::head::Method,
     refusal::Reason,
     socket::close::Close,
-    store::{log::Backlog, usage::Usage},
+    store::{log::Backlog, outage, usage::Usage},
 };
 use histogram::Histogram;
 use messages::MessageMetrics;
@@ -82,8 +83,10 @@ pub struct Metrics {
     sessions: Family<Labels<1>, Counter>,
     /// Read marks that moved forward.
     pub read_marks: Counter,
-    requests: Family<Labels<2>, Counter>,
+    requests: Family<Labels<3>, Counter>,
     request_times: Family<Labels<1>, Histogram>,
+    /// What stores can't do at the moment.
+    outages: Family<Labels<1>, Gauge>,
     looks: Mutex<Vec<Look>>,
     told: Told,
     /// Refusals without a line of their own.
@@ -144,6 +147,7 @@ impl Metrics {
             read_marks: Counter::default(),
             requests: Family::default(),
             request_times: Family::default(),
+            outages: Family::default(),
             looks: Mutex::default(),
             told: Told::new(refusals_told),
             refusals_summed: Counter::default(),
@@ -212,7 +216,9 @@ impl Metrics {
         registry.register("logins", "Logins with email and password, by result", self.logins.clone());
         registry.register("read_marks", "Read marks that moved forward", self.read_marks.clone());
         registry.register("sessions", "Sessions of browsers, by what became of them", self.sessions.clone());
-        registry.register("http_requests", "Plain requests answered, by endpoint and status", self.requests.clone());
+        let help = "Plain requests answered, by endpoint, method and status";
+        registry.register("http_requests", help, self.requests.clone());
+        registry.register("outages", "Things that a store can't do at the moment, by store", self.outages.clone());
         let help = "Answering a plain request, by endpoint";
         registry.register_with_unit("http_request", help, Unit::Seconds, self.request_times.clone());
         let help = "Large answers that clients are being sent, equal ones once";
@@ -225,10 +231,11 @@ impl Metrics {
         );
     }
 
-    /// A plain request to `endpoint` (the pattern of its path) was answered with `status`, after `time`.
-    pub fn answered(&self, endpoint: &'static str, status: u16, time: Duration) {
+    /// A plain request by `method` to `endpoint` (the pattern of its path) was answered with `status`, after `time`.
+    pub fn answered(&self, method: Method, endpoint: &'static str, status: u16, time: Duration) {
         let endpoint = ("endpoint", Cow::from(endpoint));
-        self.requests.get_or_create(&[endpoint.clone(), ("status", status.to_string().into())]).inc();
+        let (method, status) = (("method", method.as_str().into()), ("status", status.to_string().into()));
+        self.requests.get_or_create(&[endpoint.clone(), method, status]).inc();
         self.request_times.get_or_create(&[endpoint]).observe(time);
     }
 
@@ -286,6 +293,9 @@ impl Metrics {
     /// All metrics as OpenMetrics text, which Prometheus reads.
     pub fn render(&self) -> String {
         self.looks.lock().iter().for_each(|look| look(self));
+        for (store, count) in outage::all() {
+            self.outages.get_or_create(&[("store", store.into())]).set(count as i64);
+        }
         let mut page = String::new();
         if let Err(error) = text::encode(&mut page, &self.registry) {
             tracing::error!(%error, "the metrics can't be written");
@@ -309,7 +319,7 @@ mod tests {
         rooms.stored.inc_by(3);
         let _open = metrics.connected("propromo");
         drop(metrics.connected("channel"));
-        metrics.answered("/login", 404, Duration::from_millis(3));
+        metrics.answered(Method::Put, "/login", 404, Duration::from_millis(3));
         metrics.refused(Reason::NotFound);
         metrics.handshake("propromo", "token_used");
         metrics.closed(Close::TOO_LARGE);
@@ -320,7 +330,7 @@ mod tests {
             "propromo_chat_messages_total{result=\"stored\"} 3",
             "propromo_chat_connections{door=\"propromo\"} 1",
             "propromo_chat_connections{door=\"channel\"} 0",
-            "propromo_chat_http_requests_total{endpoint=\"/login\",status=\"404\"} 1",
+            "propromo_chat_http_requests_total{endpoint=\"/login\",method=\"PUT\",status=\"404\"} 1",
             "propromo_chat_http_request_seconds_bucket{le=\"0.005\",endpoint=\"/login\"} 1",
             "propromo_chat_refusals_total{reason=\"not_found\"} 1",
             "propromo_chat_handshakes_total{door=\"propromo\",result=\"token_used\"} 1",

@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -11,6 +12,14 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct KnownOutage(pub String);
+
+/// How many things each store of this process can't do at the moment.
+static ALL: Mutex<BTreeMap<&'static str, usize>> = Mutex::new(BTreeMap::new());
+
+/// How many things each store can't do at the moment.
+pub fn all() -> Vec<(&'static str, usize)> {
+    ALL.lock().iter().map(|(store, count)| (*store, *count)).collect()
+}
 
 /// Keeps a store that is away from filling the log: however many calls fail for the same reason,
 /// they are one event.
@@ -31,6 +40,7 @@ struct Outage {
 
 impl Outages {
     pub fn new(store: &'static str) -> Outages {
+        ALL.lock().entry(store).or_default();
         Outages { store, any: AtomicBool::new(false), open: Mutex::new(Vec::new()) }
     }
 
@@ -45,6 +55,7 @@ impl Outages {
                 tracing::warn!(%cause, "the {} can't {what}; it is tried again, and logged when it works", self.store);
                 open.push(Outage { what, since: Instant::now(), failed: 1 });
                 self.any.store(true, Ordering::Release);
+                *ALL.lock().entry(self.store).or_default() += 1;
             }
         }
     }
@@ -59,13 +70,27 @@ impl Outages {
             let Outage { since, failed, .. } = open.swap_remove(at);
             let seconds = since.elapsed().as_secs();
             tracing::info!(seconds, failed, "the {} can {what} again", self.store);
+            self.forget(1);
         }
         self.any.store(!open.is_empty(), Ordering::Release);
+    }
+
+    fn forget(&self, outages: usize) {
+        if let Some(count) = ALL.lock().get_mut(self.store) {
+            *count = count.saturating_sub(outages);
+        }
     }
 
     /// Whether it failed when it was last tried.
     pub fn is_on(&self, what: &'static str) -> bool {
         self.any.load(Ordering::Acquire) && self.open.lock().iter().any(|outage| outage.what == what)
+    }
+}
+
+impl Drop for Outages {
+    fn drop(&mut self) {
+        let left = self.open.get_mut().len();
+        self.forget(left);
     }
 }
 

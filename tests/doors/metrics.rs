@@ -149,9 +149,9 @@ fn the_metrics_are_those_of_what_was_done() {
         // Three for connections, one for a ticket, one that begins a session.
         (r#"propromo_chat_logins_total{result="ok"}"#, 5.0),
         (r#"propromo_chat_logins_total{result="wrong_credentials"}"#, 1.0),
-        (r#"propromo_chat_http_requests_total{endpoint="/login",status="200"}"#, 3.0),
-        (r#"propromo_chat_http_requests_total{endpoint="/login",status="401"}"#, 1.0),
-        (r#"propromo_chat_http_requests_total{endpoint="none",status="404"}"#, 1.0),
+        (r#"propromo_chat_http_requests_total{endpoint="/login",method="POST",status="200"}"#, 3.0),
+        (r#"propromo_chat_http_requests_total{endpoint="/login",method="POST",status="401"}"#, 1.0),
+        (r#"propromo_chat_http_requests_total{endpoint="none",method="GET",status="404"}"#, 1.0),
         (r#"propromo_chat_http_request_seconds_count{endpoint="/login"}"#, 4.0),
         ("propromo_chat_members_dropped_total", 0.0),
         ("propromo_chat_send_queue_bytes", 0.0),
@@ -360,7 +360,7 @@ fn prometheus_own_tool_finds_nothing_wrong_with_either_format() {
 fn prometheus_own_tool_can_read_the_alerts() {
     let path = repository().join("docs/alerts.yml");
     let said = promtool(&["check", "rules", path.to_str().expect("a path")], "");
-    assert!(said.contains("SUCCESS: 11 rules found"), "{said}");
+    assert!(said.contains("SUCCESS: 12 rules found"), "{said}");
 }
 
 #[test]
