@@ -31,6 +31,7 @@ export class OpenRoom extends Room {
   #count = 0;
   #held = null; // live frames, while the events before them are being read
   #entered = false;
+  #answered = () => {}; // the server has answered what one entered with: one is in, or refused
   #watchdog;
   /** The passphrase and the key to change the room, of who made it; kept as long as the page. */
   secret = '';
@@ -151,6 +152,7 @@ export class OpenRoom extends Room {
 
   async #opened() {
     const live = (this.#held = []);
+    const answered = new Promise((resolve) => (this.#answered = resolve));
     this.connection.send(this.#frame('join', ''));
     clearInterval(this.#watchdog);
     this.#watchdog = setInterval(() => this.#checkEchoes(), ECHOED / 2);
@@ -158,6 +160,7 @@ export class OpenRoom extends Room {
     const [events, room] = await Promise.all([
       request('GET', `/chats/events/${this.#id}`, { bearer }).catch(() => null),
       request('GET', this.path, { bearer }).catch(() => null),
+      answered,
     ]);
     if (this.#held !== live) return; // left, or lost, in the meantime
     // Without the events, what was stored before the connection broke would be said again.
@@ -186,6 +189,7 @@ export class OpenRoom extends Room {
   }
 
   #received(frame) {
+    if (frame.event_type === 'error' || (frame.event_type === 'join' && frame.name === this.me)) this.#answered();
     if (frame.event_type === 'error') return this.#refused(frame);
     if (this.#held) this.#held.push(frame);
     else this.#arrived([frame]);

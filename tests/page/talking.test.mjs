@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HASH, here, unique } from './setting.mjs';
+import { PATIENCE } from './visitor.mjs';
 
 test('after logging in one sees the own chats and the token', async () => {
   const alice = await here.visitor('alice', { room: null });
@@ -162,6 +163,32 @@ test('a name that somebody has in an open room is refused, and another works', a
   await bob.page.getByText('The name “Robin” is taken.').waitFor();
   await bob.enterAs('Robin Two');
   await bob.connected();
+  await Promise.all([alice.leave(), bob.leave()]);
+});
+
+test('a name is refused also if that is said long after all else', async () => {
+  const [alice, bob] = await Promise.all(['alice', 'bob'].map((name) => here.visitor(name)));
+  let held = [];
+  await bob.page.routeWebSocket(/\/chats\/1\/ws/, (socket) => {
+    socket.connectToServer().onMessage((message) => (held ? held.push(message) : socket.send(message)));
+    bob.says = socket;
+  });
+  await bob.reload();
+  await Promise.all([alice, bob].map((visitor) => visitor.page.evaluate(() => (location.hash = '#open/1'))));
+  await alice.enterAs('Wren');
+  await alice.connected();
+  const told = [];
+  bob.page.on('requestfinished', (request) => told.push(new URL(request.url()).pathname));
+  await bob.enterAs('Wren');
+  const isTold = () => held.length && told.includes('/chats/events/1') && told.filter((path) => path === '/chats/1').length > 1;
+  for (let tries = 0; !isTold(); tries += 1) {
+    assert.ok(tries < PATIENCE / 50, `the page has asked: ${told}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await bob.page.evaluate(() => new Promise(requestAnimationFrame)); // the page has taken in what it was told
+  for (const message of held) bob.says.send(message);
+  held = null;
+  await bob.page.getByText('The name “Wren” is taken.').waitFor();
   await Promise.all([alice.leave(), bob.leave()]);
 });
 
