@@ -103,7 +103,7 @@ impl Chat {
         let stores = Stores::open(&config, &apply_times)?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
-        let rooms = Rooms::start(stores.log.clone(), cores).map_err(threads)?;
+        let rooms = Rooms::start(stores.log.clone(), cores, config.store_patience).map_err(threads)?;
         let history_age = config.history_max_age.map(|age| HistoryAge::start(stores.log.clone(), age));
         let history_age = history_age.transpose().map_err(threads)?;
         let sessions = Sessions::start(config.limits.memory_budget).map_err(threads)?;
@@ -272,8 +272,9 @@ impl Stores {
                 let wrong = |expected| StartError(format!("CHAT_STORAGE_URL should be {expected}"));
                 let deployment = Deployment::parse(url).map_err(wrong)?;
                 let threads = |error| StartError(format!("can't start the threads of the Redis store: {error}"));
-                let redis = RedisStores::open(deployment, config.history_max, config.clock_leeway).map_err(threads)?;
-                let RedisStores { log, ledger, names, outbox } = redis;
+                let redis =
+                    RedisStores::open(deployment, config.history_max, config.clock_leeway, config.store_patience);
+                let RedisStores { log, ledger, names, outbox } = redis.map_err(threads)?;
                 let outbox = config.webhooks.as_ref().map(|_| outbox as Arc<dyn Outbox>);
                 let search = Arc::new(LookingThrough::of(log.clone()));
                 let names: Option<Arc<dyn SharedNames>> = Some(names);

@@ -90,6 +90,8 @@ reasons! {
     Muted "muted" 403 "You may say nothing in this room for now.";
     RateLimited "rate_limited" 429 "Too many attempts; wait and try again.";
     Unavailable "unavailable" 503 "A part of the server can't be reached at the moment; try again.";
+    /// The answer of the store was lost, and it could not be found out in time what became of the message.
+    Unknown "unknown" 503 "The message may or may not have been stored; look before you send it again.";
     ClockSkew "clock_skew" 503 "This server's clock is wrong, so it can't tell which tokens were used; try again.";
     Overloaded "overloaded" 503 "The server has all the connections it may have; try again.";
     /// Who has an account may still say something.

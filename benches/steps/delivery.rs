@@ -60,7 +60,7 @@ struct CrowdedRoom {
 
 impl CrowdedRoom {
     fn with(count: u64) -> CrowdedRoom {
-        let rooms = Rooms::start(Arc::new(Forgetful), 1).unwrap();
+        let rooms = Rooms::start(Arc::new(Forgetful), 1, Duration::from_secs(10)).unwrap();
         let flusher = Flusher::start(usize::MAX).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let draft = draft("delivery");

@@ -35,7 +35,7 @@ fn publish(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply,
         .map_err(|_| Refusal::new(Reason::BadRequest, "The body must be UTF-8: it goes out as a text frame."))?;
     let draft =
         Draft { extra: kept.map(note_kept_for_late), kept: kept.is_some(), ..Draft::new(room, PUBLISHER.into(), text) };
-    let listeners = chat.rooms.publish(draft).ok_or(Reason::Unavailable)?;
+    let listeners = chat.rooms.publish(draft)?;
     Ok(Reply::json(202, &serde_json::json!({ "listeners": listeners })))
 }
 

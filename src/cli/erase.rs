@@ -183,11 +183,10 @@ fn in_redis(settings: &Settings, task: &Task) -> Result<u64, Failure> {
 
 fn erase(log: &dyn MessageLog, search: &dyn Search, task: &Task, progress: &mut Progress) -> Result<u64, Failure> {
     let submit = |entries: Vec<_>| {
-        let appended = log.append(&entries).unwrap_or_else(|error| {
+        log.append(&entries).unwrap_or_else(|error| {
             error.log("what is to be erased is still there");
             vec![Appended::NotStored; entries.len()]
-        });
-        appended.into_iter().map(Some).collect()
+        })
     };
     let eraser = Eraser { log, search, submit: &submit, by: OPERATORS };
     Ok(eraser.run(task, &mut |erased| progress.show(format_args!("{erased} messages erased so far")))?)

@@ -152,7 +152,7 @@ impl Target {
                 let deployment = Deployment::parse(&url)
                     .map_err(|expected| Failure::Usage(format!("CHAT_STORAGE_URL should be {expected}")))?;
                 check::check(&deployment).map_err(|fault| Failure::Failed(fault.to_string()))?;
-                let stores = RedisStores::open(deployment, None, Duration::MAX).map_err(|error| {
+                let stores = RedisStores::open(deployment, None, Duration::MAX, Duration::ZERO).map_err(|error| {
                     Failure::Failed(format!("can't start the threads of {}: {error}", without_password(&url)))
                 })?;
                 Ok(Target::Redis(stores))

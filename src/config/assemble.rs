@@ -47,6 +47,7 @@ impl Settings {
                 .filter(|&days| days > 0)
                 .map(|days| Duration::from_secs(days * 24 * 60 * 60)),
             clock_leeway: self.seconds(&CLOCK_LEEWAY)?,
+            store_patience: self.seconds(&STORE_PATIENCE)?,
             edit_window: self.get(&EDIT_WINDOW, value::edit_window)?,
             limits: self.limits()?,
             rooms: RoomSettings {

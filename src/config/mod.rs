@@ -69,6 +69,8 @@ pub struct Config {
     pub read_marks: usize,
     /// How far clocks may be apart.
     pub clock_leeway: Duration,
+    /// How long it is asked what became of a message whose store gave no answer.
+    pub store_patience: Duration,
     /// How long a message may be edited by who said it.
     pub edit_window: EditWindow,
     pub limits: Limits,

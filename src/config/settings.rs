@@ -111,6 +111,7 @@ settings! {
     SESSIONS_PER_ACCOUNT: Form::Count(1..=1000), "20", "browsers in which one account stays logged in; with more, the one that was not used for longest is logged out";
     ROOM_TOKEN_TTL: LIFE, "1h", "life of a token for a closed room";
     CLOCK_LEEWAY: Form::Seconds(0..=300), "10s", "how far ahead of this machine's clock a token may begin (`nbf`, `iat`; its end is exact), and how far clocks of nodes and stores may be apart before it is told; 300 seconds from the store's nobody is let in";
+    STORE_PATIENCE: Form::Seconds(1..=300), "10s", "how long it is asked what became of a message if the store's answer was lost, before its sender hears `unknown`";
     HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to whoever joins a room";
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
     HISTORY_MAX_AGE: Form::Count(0..=36_500), "0", "days after which messages are deleted, everywhere and within an hour (0: never)";

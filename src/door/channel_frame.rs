@@ -14,6 +14,7 @@ use crate::{
     entry::{Change, Unchangeable},
     event::{Event, Person},
     message::{Message, MessageId, RoomName},
+    refusal::Reason,
     room::encoder::Encoder,
     store::{presence::Present, search::Found},
 };
@@ -225,6 +226,11 @@ impl Encoder for ChannelEncoder {
     fn not_stored(&self, reference: Option<&str>, out: &mut Vec<u8>) {
         let sentence = "Your message could not be stored; send it again.";
         out.extend_from_slice(error("unavailable", sentence, reference).as_bytes());
+    }
+
+    fn unknown(&self, reference: Option<&str>, out: &mut Vec<u8>) {
+        let reason = Reason::Unknown;
+        out.extend_from_slice(error(reason.word(), reason.sentence(), reference).as_bytes());
     }
 
     fn event(&self, _: &RoomName, event: &Event, out: &mut Vec<u8>) {

@@ -153,6 +153,11 @@ impl Encoder for PropromoEncoder {
         );
     }
 
+    fn unknown(&self, _: Option<&str>, out: &mut Vec<u8>) {
+        let reason = Reason::Unknown;
+        out.extend_from_slice(json::refusal(reason.word(), reason.sentence()).as_bytes());
+    }
+
     /// This door's clients know messages only.
     fn event(&self, _: &RoomName, _: &Event, _: &mut Vec<u8>) {}
 }

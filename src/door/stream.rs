@@ -152,6 +152,8 @@ impl Encoder for StreamEncoder {
 
     fn not_stored(&self, _: Option<&str>, _: &mut Vec<u8>) {}
 
+    fn unknown(&self, _: Option<&str>, _: &mut Vec<u8>) {}
+
     /// Nothing but the feed.
     fn event(&self, _: &RoomName, _: &Event, _: &mut Vec<u8>) {}
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// The counts; a clone counts to the same ones.
 #[derive(Clone, Debug)]
 pub struct MessageMetrics {
-    /// The three below, by what became of a message.
+    /// The four below, by what became of a message.
     pub messages: Family<[(&'static str, Cow<'static, str>); 1], Counter>,
     /// Messages that got an id, those too that are not to be kept.
     pub stored: Counter,
@@ -15,6 +15,8 @@ pub struct MessageMetrics {
     pub repeated: Counter,
     /// Messages that could not be stored; their senders were told.
     pub not_stored: Counter,
+    /// Messages of which nobody could find out in time what became of them; their senders were told that.
+    pub unknown: Counter,
     /// How long storing a batch takes.
     pub append: Histogram,
     /// Messages handed to sockets, one for each member.
@@ -28,7 +30,9 @@ impl Default for MessageMetrics {
         let messages = Family::default();
         let result = |word: &'static str| messages.get_or_create_owned(&[("result", word.into())]);
         let (stored, repeated, not_stored) = (result("stored"), result("repeated"), result("not_stored"));
+        let unknown = result("unknown");
         let (append, delivery) = (Histogram::default(), Histogram::default());
-        MessageMetrics { messages, stored, repeated, not_stored, append, deliveries: Counter::default(), delivery }
+        let deliveries = Counter::default();
+        MessageMetrics { messages, stored, repeated, not_stored, unknown, append, deliveries, delivery }
     }
 }

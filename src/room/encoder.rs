@@ -27,5 +27,8 @@ pub trait Encoder: Send + Sync {
     /// To the sender alone: its message could not be stored.
     fn not_stored(&self, reference: Option<&str>, out: &mut Vec<u8>);
 
+    /// To the sender alone: nobody knows whether its message is stored.
+    fn unknown(&self, reference: Option<&str>, out: &mut Vec<u8>);
+
     fn event(&self, room: &RoomName, event: &Event, out: &mut Vec<u8>);
 }

@@ -5,18 +5,18 @@
 //! member of a small room goes there itself: a few people who talk need no other thread to be woken.
 
 use super::{
-    command::Reply,
     inboxes,
     lanes::Lanes,
-    member::{Member, Room},
+    member::Room,
+    outcomes::Outcomes,
+    post::{Author, Post},
     run::Run,
     witness::Witnessed,
 };
 use crate::{
-    entry::{NewEntry, Unchangeable},
+    entry::NewEntry,
     message::RoomName,
     metrics::messages::MessageMetrics,
-    socket::frame,
     store::{
         log::{Appended, MessageLog},
         outage::Outages,
@@ -32,7 +32,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// What the log can't do during an outage; its senders are told.
@@ -58,36 +58,6 @@ pub(super) enum Task {
     Stop,
 }
 
-/// An entry on its way into the log.
-pub(super) struct Post {
-    pub author: Author,
-    pub room: Arc<Room>,
-    pub entry: NewEntry,
-}
-
-/// Who has to know what became of a message.
-pub(super) enum Author {
-    /// Hears its own message as everybody does; if it can't be stored, that instead.
-    Member(Arc<Member>),
-    /// Waits for the answer.
-    Outsider(Sender<Appended>),
-}
-
-impl Post {
-    /// Tells the author, and nobody else.
-    pub fn not_stored(&self) {
-        match &self.author {
-            Author::Member(member) => {
-                let mut out = Vec::new();
-                frame::text(&mut out, |out| member.encoder.not_stored(self.entry.reference(), out));
-                member.outbound.send(&out.into());
-            }
-            // Fails if nobody waits any more.
-            Author::Outsider(answer) => drop(answer.try_send(Appended::NotStored)),
-        }
-    }
-}
-
 /// Who hears of what is stored, besides the members.
 pub(super) struct Listeners {
     pub witness: Witnessed,
@@ -99,6 +69,7 @@ pub(super) struct Log {
     tasks: Sender<Task>,
     writer: Arc<Mutex<Writer>>,
     pulse: Arc<Pulse>,
+    outcomes: Outcomes,
 }
 
 impl Log {
@@ -109,11 +80,13 @@ impl Log {
         delivers: bool,
         metrics: MessageMetrics,
         listeners: Listeners,
+        patience: Duration,
     ) -> io::Result<(Log, thread::JoinHandle<()>)> {
         let (tasks, waiting) = bounded(LOG_QUEUE);
         let outages = Outages::new("message log");
         let (batch, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let pulse = Arc::<Pulse>::default();
+        let outcomes = Outcomes::start(store.clone(), lanes.clone(), metrics.clone(), patience)?;
         let writer = Writer {
             store,
             lanes,
@@ -121,13 +94,14 @@ impl Log {
             outages,
             metrics,
             listeners,
+            outcomes: outcomes.clone(),
             pulse: pulse.clone(),
             entries: batch,
             senders,
             open: true,
         };
         let writer = Arc::new(Mutex::new(writer));
-        let log = Log { tasks, writer: writer.clone(), pulse };
+        let log = Log { tasks, writer: writer.clone(), pulse, outcomes };
         Ok((log, vital::spawn("log", move || run(&writer, &waiting))?))
     }
 
@@ -153,7 +127,8 @@ impl Log {
     /// Waits until what was posted before is stored and given to the lanes; `false` if that takes longer.
     pub fn settle(&self, until: Instant) -> bool {
         let (told, stored) = bounded(1);
-        self.tasks.send_deadline(Task::Settle(told), until).is_ok() && stored.recv_deadline(until).is_ok()
+        let is_settled = |()| self.outcomes.settle(until);
+        self.tasks.send_deadline(Task::Settle(told), until).is_ok() && stored.recv_deadline(until).is_ok_and(is_settled)
     }
 
     /// How many messages wait to be stored.
@@ -219,6 +194,7 @@ struct Writer {
     outages: Outages,
     metrics: MessageMetrics,
     listeners: Listeners,
+    outcomes: Outcomes,
     pulse: Arc<Pulse>,
     /// The batch: entries are apart, so that the store sees nothing else. Empty while nobody is here.
     entries: Vec<NewEntry>,
@@ -306,7 +282,10 @@ impl Writer {
         let posts = posts.map(|((author, room), entry)| Post { author, room, entry });
         match stored {
             Ok(outcomes) => {
-                self.outages.worked(STORE);
+                match outcomes.iter().any(|outcome| matches!(outcome, Appended::Open(_))) {
+                    true => self.outages.failed(STORE, &"its answer was lost"),
+                    false => self.outages.worked(STORE),
+                }
                 self.deliver(posts.zip(outcomes), idle);
             }
             Err(error) => {
@@ -321,7 +300,7 @@ impl Writer {
     /// Tells the authors, and unless the feed does so, sorts the batch by room and gives it to the lanes.
     fn deliver(&self, stored: impl Iterator<Item = (Post, Appended)>, idle: impl Fn() -> bool) {
         let mut runs: Vec<Run> = Vec::new();
-        let mut replies = Vec::new();
+        let (mut replies, mut open) = (Vec::new(), Vec::new());
         let (mut new, mut repeated, mut not_stored) = (0, 0, 0);
         for (Post { author, room, entry }, outcome) in stored {
             let (id, is_new) = match outcome {
@@ -332,8 +311,17 @@ impl Writer {
                     not_stored += 1;
                     continue;
                 }
-                Appended::Refused(why) => {
-                    replies.extend(refused(author, why, &entry));
+                Appended::Unknown => {
+                    Post { author, room, entry }.unknown();
+                    self.metrics.unknown.inc();
+                    continue;
+                }
+                Appended::Open(place) => {
+                    open.push((place, Post { author, room, entry }));
+                    continue;
+                }
+                Appended::Refused(_) => {
+                    replies.extend(Post::reply(&author, &entry, outcome));
                     continue;
                 }
             };
@@ -342,17 +330,7 @@ impl Writer {
             } else {
                 repeated += 1
             }
-            match author {
-                Author::Member(member) => {
-                    if let Some(reference) = entry.reference() {
-                        let mut out = Vec::new();
-                        frame::text(&mut out, |out| member.encoder.ack(reference, id, out));
-                        replies.push(Reply { to: member, frames: out.into() });
-                    }
-                }
-                // Fails if nobody waits any more.
-                Author::Outsider(answer) => drop(answer.try_send(outcome)),
-            }
+            replies.extend(Post::reply(&author, &entry, outcome));
             if self.delivers && is_new {
                 if let Some(witness) = self.listeners.witness.get().filter(|_| entry.is_kept()) {
                     witness.stored(&room.name, id);
@@ -368,25 +346,12 @@ impl Writer {
         self.metrics.stored.inc_by(new);
         self.metrics.repeated.inc_by(repeated);
         self.metrics.not_stored.inc_by(not_stored);
+        if !open.is_empty() {
+            self.outcomes.find_out(open);
+        }
         if !runs.is_empty() || !replies.is_empty() {
             // With nothing else to store, this thread may as well deliver.
             self.lanes.deliver(runs, replies, idle());
-        }
-    }
-}
-
-/// Tells whoever asked for a change, and nobody else, that it is not made.
-fn refused(author: Author, why: Unchangeable, entry: &NewEntry) -> Option<Reply> {
-    match author {
-        Author::Member(member) => {
-            let mut out = Vec::new();
-            frame::text_if_any(&mut out, |out| member.encoder.unchanged(why, entry.reference(), out));
-            Some(Reply { to: member, frames: out.into() })
-        }
-        Author::Outsider(answer) => {
-            // Fails if nobody waits any more.
-            let _ = answer.try_send(Appended::Refused(why));
-            None
         }
     }
 }

@@ -26,6 +26,8 @@ pub mod log;
 pub mod member;
 pub mod mentions;
 pub mod names;
+mod outcomes;
+mod post;
 mod presence;
 pub mod read_marks;
 pub mod run;
@@ -40,6 +42,7 @@ use crate::{
     event::{Event, Person},
     message::{MessageId, RoomName},
     metrics::messages::MessageMetrics,
+    refusal::Reason,
     socket::{close::Close, frame, outbound::Outbound},
     store::{
         error::StoreError,
@@ -57,9 +60,10 @@ use encoder::Encoder;
 use feed::{Disconnect, FeedThread, Read, Shut};
 use inboxes::Inboxes;
 use lanes::Lanes;
-use log::{Author, Listeners, Log, Post, Task};
+use log::{Listeners, Log, Task};
 use member::{Member, Room};
 use parking_lot::Mutex;
+use post::{Author, Post};
 use presence::Reporter;
 use std::{
     hash::{BuildHasher, RandomState},
@@ -116,8 +120,9 @@ struct Others {
 }
 
 impl Rooms {
-    /// Starts the log thread and `lanes` lanes; if the log has a feed, what follows that too.
-    pub fn start(store: Arc<dyn MessageLog>, lanes: usize) -> io::Result<Rooms> {
+    /// Starts the log thread and `lanes` lanes; if the log has a feed, what follows that too. `patience`: for how long is asked
+    /// what became of messages if the store's answer was lost.
+    pub fn start(store: Arc<dyn MessageLog>, lanes: usize, patience: Duration) -> io::Result<Rooms> {
         let (metrics, witness) = (MessageMetrics::default(), Witnessed::default());
         let lanes: io::Result<Vec<_>> = (0..lanes.clamp(1, MAX_LANES))
             .map(|index| {
@@ -141,7 +146,8 @@ impl Rooms {
             None => None,
         };
         let listeners = Listeners { witness: witness.clone(), inboxes: inboxes.shared() };
-        let (log, log_thread) = Log::start(store, lanes.clone(), others.is_none(), metrics.clone(), listeners)?;
+        let delivers = others.is_none();
+        let (log, log_thread) = Log::start(store, lanes.clone(), delivers, metrics.clone(), listeners, patience)?;
         Ok(Rooms {
             log,
             log_thread: Mutex::new(Some(log_thread)),
@@ -251,28 +257,29 @@ impl Rooms {
     }
 
     /// Says something in a room from outside. Answers how many members hear it, once it is stored;
-    /// nothing if it could not be stored.
-    pub fn publish(&self, entry: impl Into<NewEntry>) -> Option<usize> {
+    /// a reason if it is not stored, or that is not known.
+    pub fn publish(&self, entry: impl Into<NewEntry>) -> Result<usize, Reason> {
         let entry = entry.into();
         let room = self.directory.lock().room(entry.room(), self.lanes.count());
         let members = self.members(&room);
         match self.submit(entry) {
-            Some(Appended::NotStored | Appended::Refused(_)) | None => None,
-            Some(Appended::Stored(_) | Appended::StoredAlone(_) | Appended::Repeated(_)) => Some(members),
+            Appended::NotStored | Appended::Refused(_) => Err(Reason::Unavailable),
+            Appended::Open(_) | Appended::Unknown => Err(Reason::Unknown),
+            Appended::Stored(_) | Appended::StoredAlone(_) | Appended::Repeated(_) => Ok(members),
         }
     }
 
-    /// Has something appended from outside, and waits for what becomes of it; `None` if that is not known in time.
-    pub fn submit(&self, entry: impl Into<NewEntry>) -> Option<Appended> {
+    /// Has something appended from outside, and waits for what becomes of it, for as long as a caller does.
+    pub fn submit(&self, entry: impl Into<NewEntry>) -> Appended {
         let entry = entry.into();
         let room = self.directory.lock().room(entry.room(), self.lanes.count());
         let (answer, appended) = bounded(1);
         self.log.post(Post { author: Author::Outsider(answer), room, entry });
-        appended.recv_timeout(PUBLISH_WAIT).ok()
+        appended.recv_timeout(PUBLISH_WAIT).unwrap_or(Appended::Unknown)
     }
 
     /// Has several things appended from outside, one after the other, and waits for what becomes of each.
-    pub fn submit_all(&self, entries: Vec<NewEntry>) -> Vec<Option<Appended>> {
+    pub fn submit_all(&self, entries: Vec<NewEntry>) -> Vec<Appended> {
         let answers: Vec<_> = entries
             .into_iter()
             .map(|entry| {
@@ -283,7 +290,7 @@ impl Rooms {
             })
             .collect();
         let until = Instant::now() + PUBLISH_WAIT;
-        answers.into_iter().map(|appended| appended.recv_deadline(until).ok()).collect()
+        answers.into_iter().map(|appended| appended.recv_deadline(until).unwrap_or(Appended::Unknown)).collect()
     }
 
     /// The rooms in which somebody is, on this node.

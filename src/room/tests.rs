@@ -15,6 +15,9 @@ use std::{
 use tungstenite::protocol::{Role, WebSocket};
 use uuid::Uuid;
 
+/// How long is asked what became of a message.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Keeps all messages of all rooms in memory; fails while it is told to.
 #[derive(Default)]
 struct MemoryLog {
@@ -108,6 +111,10 @@ impl Encoder for Plain {
         out.extend_from_slice(b"not stored");
     }
 
+    fn unknown(&self, _: Option<&str>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"unknown");
+    }
+
     fn event(&self, _: &RoomName, event: &Event, out: &mut Vec<u8>) {
         let said = match event {
             Event::Joined(person) => format!("+{}", person.user),
@@ -163,7 +170,7 @@ impl Client {
 
 fn rooms(lanes: usize) -> (Rooms, Arc<MemoryLog>) {
     let log = Arc::new(MemoryLog::default());
-    (Rooms::start(log.clone(), lanes).unwrap(), log)
+    (Rooms::start(log.clone(), lanes, PATIENCE).unwrap(), log)
 }
 
 #[test]
@@ -298,12 +305,12 @@ fn a_publisher_hears_how_many_listen_and_whether_it_is_stored() {
     let room = RoomName::stream("feed");
     let mut listeners: Vec<_> = (0..3).map(|_| Client::live(&rooms, &room, "listener")).collect();
     let draft = Draft { kept: false, ..Draft::new(room, "p".into(), "block") };
-    assert_eq!(rooms.publish(draft.clone()), Some(3));
+    assert_eq!(rooms.publish(draft.clone()), Ok(3));
     for listener in &mut listeners {
         assert_eq!(listener.hear(), "block");
     }
     log.broken.store(true, Ordering::SeqCst);
-    assert_eq!(rooms.publish(draft), None);
+    assert_eq!(rooms.publish(draft), Err(Reason::Unavailable));
 }
 
 #[test]
@@ -364,7 +371,7 @@ fn in_one_batch(rooms: &Rooms, log: &MemoryLog, first: &Client, said: impl FnOnc
 #[test]
 fn a_reader_may_take_its_time_while_many_small_rooms_are_busy() {
     let log = Arc::new(MemoryLog::default());
-    let rooms = Rooms::start(log.clone(), 2).unwrap();
+    let rooms = Rooms::start(log.clone(), 2, PATIENCE).unwrap();
     let live = |room: &str, user: &str| Client::live(&rooms, &RoomName::channel(room), user);
     let mut alone: Vec<Client> = (0..8).map(|n| live(&format!("small {n}"), "ann")).collect();
     let audience: Vec<Client> = (0..17).map(|n| live("large", &n.to_string())).collect();

@@ -71,7 +71,7 @@ pub trait Tasks: Send + Sync {
 }
 
 /// Takes entries to the log, in their order, and says what became of each.
-pub type Submit<'a> = &'a dyn Fn(Vec<NewEntry>) -> Vec<Option<Appended>>;
+pub type Submit<'a> = &'a dyn Fn(Vec<NewEntry>) -> Vec<Appended>;
 
 /// Does it.
 pub struct Eraser<'a> {
@@ -149,10 +149,10 @@ impl Eraser<'_> {
         let mut erased = 0;
         for outcome in (self.submit)(mem::take(waiting)) {
             match outcome {
-                Some(Appended::Stored(_) | Appended::StoredAlone(_) | Appended::Repeated(_)) => erased += 1,
+                Appended::Stored(_) | Appended::StoredAlone(_) | Appended::Repeated(_) => erased += 1,
                 // Somebody else was faster.
-                Some(Appended::Refused(_)) => {}
-                Some(Appended::NotStored) | None => {
+                Appended::Refused(_) => {}
+                Appended::NotStored | Appended::Open(_) | Appended::Unknown => {
                     let (store, what) = ("message log", "erase messages");
                     return Err(StoreError { store, what, source: NotTaken.into() });
                 }

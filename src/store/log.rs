@@ -76,8 +76,20 @@ pub trait MessageLog: Send + Sync {
     /// an id like the others and leaves no trace. A change that may not be made is refused in its place, and costs
     /// nobody else anything.
     ///
+    /// If the answer of one that is elsewhere is lost, its entries are [open](Appended::Open) until it is
+    /// [found out](Self::find_out) what became of them.
+    ///
     /// Called from one thread only.
     fn append(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError>;
+
+    /// What became of an open batch. Called by another thread than that which appends, again and again until it is known, or
+    /// nobody wants to know any more ([`leave_open`](Self::leave_open)).
+    fn find_out(&self, _batch: u64) -> Result<FoundOut, StoreError> {
+        Ok(FoundOut::Nothing)
+    }
+
+    /// Nobody will ask again what became of this batch.
+    fn leave_open(&self, _batch: u64) {}
 
     /// Up to `limit` messages as they are now, without the deleted, oldest first: the newest ones, or those just before
     /// `before`. Fewer if they are long: see [`is_full_page`].
@@ -154,7 +166,32 @@ pub enum Appended {
     Refused(Unchangeable),
     /// The same sender's `reference` had made this message before.
     Repeated(MessageId),
-    /// Its room could not be reached, though another's could. If the connection broke it may be stored all the same;
-    /// with a `reference` it can be sent again.
+    /// No store holds it, and nobody will ever see it.
     NotStored,
+    /// The answer was lost: [`MessageLog::find_out`] tells what became of it.
+    Open(Open),
+    /// It could not be found out.
+    Unknown,
+}
+
+/// An entry whose answer was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// As the log knows it.
+    pub batch: u64,
+    /// Which of the batch's entries it is.
+    pub place: usize,
+}
+
+/// What became of a batch whose answer was lost.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FoundOut {
+    /// It was carried out: what became of each of its entries.
+    Done(Vec<Appended>),
+    /// Nothing of it is stored, and nothing will be.
+    Nothing,
+    /// It may still be carried out: to be asked again.
+    Undecided,
+    /// The store has lost what it was to tell by.
+    Lost,
 }

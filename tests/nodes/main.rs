@@ -9,6 +9,7 @@ mod migrate;
 mod names;
 mod oldest;
 mod outages;
+mod outcomes;
 mod postgres;
 mod presence;
 mod reads;

@@ -26,12 +26,14 @@ fn a_redis_that_stands_still_costs_nothing_and_chat_goes_on_with_it() {
     while standing.elapsed() < Duration::from_secs(20) {
         let said = Instant::now();
         alice.say(message("lost", "lost"));
-        assert_eq!(hear_type(&mut alice, "error")["code"], "unavailable");
+        // The first may be carried out when it goes on, for all that is known; then it is known that nothing is.
+        let code = if waits.is_empty() { "unknown" } else { "unavailable" };
+        assert_eq!(hear_type(&mut alice, "error")["code"], code);
         waits.push(said.elapsed());
         let answer = log_in(&nodes.servers[0]);
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    // The first waits for 5 s; after it each is refused at once, though a busy machine may take its time for one or two.
+    // The first waits for 5 s, and then for what became of it; after it each is refused at once, though a busy machine may take its time for one or two.
     let late = waits[1..].iter().filter(|wait| **wait > Duration::from_secs(3)).count();
     assert!(late * 4 < waits.len(), "{waits:?}");
     assert_eq!(nodes.servers[0].get("/readyz").status, 503);

@@ -73,9 +73,10 @@ fn make(
     let reach = if caller.may(Scope::Moderate) { Reach::Any } else { Reach::Own };
     let by = format!("{BOT}{}", caller.name).into();
     match chat.rooms.submit(NewChange { room, of, by, kind, reach, reference: None }) {
-        Some(Appended::Stored(change) | Appended::StoredAlone(change) | Appended::Repeated(change)) => Ok((of, change)),
-        Some(Appended::Refused(why)) => Err(refused(why)),
-        Some(Appended::NotStored) | None => Err(Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1))),
+        Appended::Stored(change) | Appended::StoredAlone(change) | Appended::Repeated(change) => Ok((of, change)),
+        Appended::Refused(why) => Err(refused(why)),
+        Appended::NotStored => Err(Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1))),
+        Appended::Open(_) | Appended::Unknown => Err(Reason::Unknown.into()),
     }
 }
 

@@ -81,11 +81,12 @@ pub fn say(chat: &Chat, room: RoomName, bot: &str, said: Said) -> Result<Reply, 
     let reference = reference.map(String::into_boxed_str);
     let draft = Draft { name, reply_to, reference, ..Draft::new(room, format!("{BOT}{bot}").into(), text) };
     let (status, id) = match chat.rooms.submit(draft) {
-        Some(Appended::Stored(id) | Appended::StoredAlone(id)) => (201, id),
-        Some(Appended::Repeated(id)) => (200, id),
-        Some(Appended::NotStored | Appended::Refused(_)) | None => {
+        Appended::Stored(id) | Appended::StoredAlone(id) => (201, id),
+        Appended::Repeated(id) => (200, id),
+        Appended::NotStored | Appended::Refused(_) => {
             return Err(Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1)));
         }
+        Appended::Open(_) | Appended::Unknown => return Err(Reason::Unknown.into()),
     };
     let mut out = br#"{"id":"#.to_vec();
     json::id(&mut out, id);

@@ -89,7 +89,7 @@ pub(super) fn open_redis(url: &str) -> Result<RedisStores, Failure> {
     let deployment =
         Deployment::parse(url).map_err(|expected| Failure::Usage(format!("CHAT_STORAGE_URL should be {expected}")))?;
     check::check(&deployment).map_err(|fault| Failure::Failed(fault.to_string()))?;
-    RedisStores::open(deployment, None, Duration::MAX)
+    RedisStores::open(deployment, None, Duration::MAX, Duration::ZERO)
         .map_err(|error| Failure::Failed(format!("can't start the threads of the Redis store: {error}")))
 }
 

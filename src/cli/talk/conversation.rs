@@ -271,7 +271,7 @@ impl TerminalChat {
     }
 
     fn refused(&mut self, code: &str, message: &str, reference: Option<&str>) {
-        if matches!(code, "rate_limited" | "unavailable" | "overloaded") {
+        if matches!(code, "rate_limited" | "unavailable" | "overloaded" | "unknown") {
             self.outbox.hesitate(Instant::now());
             return self.tell_once(&format!("{message} It is tried again."));
         }

@@ -144,6 +144,11 @@ impl Encoder for ChitchatEncoder {
         out.extend_from_slice(error::frame(&refusal.field("msg", "was not stored")).as_bytes());
     }
 
+    fn unknown(&self, _: Option<&str>, out: &mut Vec<u8>) {
+        let refusal = Refusal::from(Reason::Unknown);
+        out.extend_from_slice(error::frame(&refusal.field("msg", "may or may not have been stored")).as_bytes());
+    }
+
     /// Joins and leaves are messages here, with a place in the log: the engine's own events say nothing.
     fn event(&self, _: &RoomName, _: &Event, _: &mut Vec<u8>) {}
 }

@@ -6,7 +6,8 @@
 //!
 //! - A write that has returned outlives a killed process; with `sync` it is told to the disk too, and outlives a power
 //!   failure.
-//! - A write that failed leaves nothing: the file is cut to what it was before anything else is written.
+//! - A write that failed leaves nothing: the file is cut to what it was before anything else is written. Until that is
+//!   done, what failed may come back with a crash.
 //! - Each record has a checksum of its own (`record`), so what a crash tore or a disk spoilt costs that record alone.
 
 mod record;
@@ -55,6 +56,20 @@ struct Current {
     untidy: bool,
     /// The keys of its first and its last record, if it has any.
     keys: Option<(i64, i64)>,
+}
+
+/// A batch that is not in the journal.
+#[derive(Debug)]
+pub struct NotWritten {
+    pub cause: io::Error,
+    /// It is there for now, and a crash would bring it back, until the journal is [tidy](Journal::tidy).
+    pub is_left: bool,
+}
+
+impl From<io::Error> for NotWritten {
+    fn from(cause: io::Error) -> NotWritten {
+        NotWritten { cause, is_left: false }
+    }
 }
 
 /// A segment that gets nothing more.
@@ -113,7 +128,7 @@ impl Journal {
     }
 
     /// Writes these, all or none, behind what is there. Their keys are greater than all before.
-    pub fn append<'r>(&mut self, records: impl IntoIterator<Item = &'r Record>) -> io::Result<()> {
+    pub fn append<'r>(&mut self, records: impl IntoIterator<Item = &'r Record>) -> Result<(), NotWritten> {
         if self.current.as_ref().is_some_and(|current| current.length >= SEGMENT) {
             self.seal();
         }
@@ -142,12 +157,22 @@ impl Journal {
     pub fn probe(&mut self) -> io::Result<()> {
         let sync = self.sync;
         let current = self.current()?;
-        current.write(&record::nothing(current.marker), sync)
+        current.write(&record::nothing(current.marker), sync).map_err(|failed| failed.cause)
+    }
+
+    /// Makes sure that a write that failed has left nothing.
+    pub fn tidy(&mut self) -> io::Result<()> {
+        let sync = self.sync;
+        self.current.as_mut().filter(|current| current.untidy).map_or(Ok(()), |current| current.tidy(sync))
     }
 
     /// Lets what comes go to another segment, so that the one up to now can be removed as a whole. Does nothing if
     /// the segment has no records.
     pub fn seal(&mut self) {
+        // What a failed write has left is cut off only where the next one goes.
+        if self.tidy().is_err() {
+            return;
+        }
         if let Some(Current { path, keys: Some((first, last)), .. }) =
             self.current.take_if(|current| current.keys.is_some())
         {
@@ -217,22 +242,25 @@ impl Current {
     }
 
     /// Writes behind what counts.
-    fn write(&mut self, bytes: &[u8], sync: bool) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8], sync: bool) -> Result<(), NotWritten> {
         if self.untidy {
-            self.tidy()?;
+            self.tidy(sync)?;
         }
         let written = self.file.write_all_at(bytes, self.length);
         let written = written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
-        if written.is_err() {
+        written.map_err(|cause| {
             self.untidy = true;
             // Else it is done before the next write.
-            let _ = self.tidy();
-        }
-        written
+            NotWritten { cause, is_left: self.tidy(sync).is_err() }
+        })
     }
 
-    fn tidy(&mut self) -> io::Result<()> {
+    fn tidy(&mut self, sync: bool) -> io::Result<()> {
         self.file.set_len(self.length)?;
+        if sync {
+            // Else the old length could come back after a power failure, and what failed with it.
+            self.file.sync_data()?;
+        }
         self.untidy = false;
         Ok(())
     }

@@ -196,6 +196,48 @@ fn a_newer_programs_journal_is_refused_and_left_as_it_is() {
     assert_eq!(fs::read(&path).unwrap(), head);
 }
 
+/// A file on which writes succeed, and nothing else does.
+fn nowhere() -> File {
+    OpenOptions::new().write(true).open("/dev/null").unwrap()
+}
+
+impl Journal {
+    /// Has the next writes fail and leave something that can't be cut off, until the file is given back.
+    pub fn give_away_file(&mut self) -> File {
+        // Else a write is all that is asked of the file.
+        self.sync = true;
+        let current = self.current().unwrap();
+        std::mem::replace(&mut current.file, nowhere())
+    }
+
+    pub fn give_back_file(&mut self, file: File) {
+        self.current().unwrap().file = file;
+    }
+}
+
+#[test]
+fn what_failed_and_can_not_be_cut_off_stays_known_as_such_and_is_not_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path(), false).unwrap();
+    journal.append([&message(1, "a", None)]).unwrap();
+    let file = journal.give_away_file();
+    assert!(journal.append([&message(2, "lost", None)]).unwrap_err().is_left);
+    journal.tidy().unwrap_err();
+    // This one was not even begun.
+    assert!(!journal.append([&message(3, "lost too", None)]).unwrap_err().is_left);
+    journal.seal();
+    assert!(!journal.has_sealed(), "what failed would come back from there");
+    // As it would be, had the first file failed.
+    let current = journal.current.as_ref().unwrap();
+    let mut bytes = Vec::new();
+    record::write(&message(2, "lost", None), current.marker, &mut bytes);
+    file.write_all_at(&bytes, current.length).unwrap();
+    assert_eq!(read(dir.path()).unwrap().records.len(), 2, "a crash now would bring it back");
+    journal.give_back_file(file);
+    journal.tidy().unwrap();
+    assert_eq!(read(dir.path()).unwrap().records.len(), 1);
+}
+
 #[test]
 fn after_a_write_that_failed_the_next_one_stands_where_it_should_have() {
     let dir = tempfile::tempdir().unwrap();

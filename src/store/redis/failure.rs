@@ -29,6 +29,16 @@ pub(super) enum Failure {
 pub(super) type Answer = Result<Value, Failure>;
 
 impl Failure {
+    /// Whether the command may have been carried out, or may yet be: its answer is what is missing. A refusal is an
+    /// answer.
+    pub fn leaves_open(&self) -> bool {
+        match self {
+            Failure::Redis(error) => error.code().is_none(),
+            Failure::Broken(_) | Failure::Unreadable => true,
+            Failure::Away(_) | Failure::NoConnection(_) | Failure::Skewed(_) => false,
+        }
+    }
+
     /// Whether another try, over a new connection, may help at once.
     pub fn is_broken_connection(&self) -> bool {
         match self {

@@ -77,11 +77,20 @@ impl Fleet {
 
     /// A key that this master has, for trying whether it can be written to.
     pub fn probe_key(&self, master: usize) -> String {
+        self.key_of(master, "probe")
+    }
+
+    /// As [`probe_key`](Self::probe_key), for what shows that data is still there.
+    pub fn sign_key(&self, master: usize) -> String {
+        self.key_of(master, "sign")
+    }
+
+    fn key_of(&self, master: usize, what: &str) -> String {
         // One in so many keys is a master's; a master without slots is none.
         (0..SLOTS * 16)
-            .map(|n| format!("propromo:{{{n}}}:probe"))
+            .map(|n| format!("propromo:{{{n}}}:{what}"))
             .find(|key| self.place(key.as_bytes()) == master)
-            .unwrap_or_else(|| "propromo:{0}:probe".into())
+            .unwrap_or_else(|| format!("propromo:{{0}}:{what}"))
     }
 }
 

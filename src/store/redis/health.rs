@@ -9,8 +9,12 @@ use crate::vital;
 use parking_lot::{Condvar, Mutex};
 use redis::{RedisResult, Value, cmd};
 use std::{
+    collections::HashMap,
     io, mem,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -30,6 +34,10 @@ const TRY_ANSWER: Duration = Duration::from_secs(1);
 pub(super) struct Health {
     deployment: Deployment,
     channel: String,
+    /// As other nodes know this one.
+    node: String,
+    /// How often Redis has lost data.
+    losses: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -50,10 +58,17 @@ pub(super) struct Watch {
 
 impl Health {
     /// Tries Redis once, and from then on in a thread of its own. Redis may be away at the start as at any time.
-    pub fn watch(deployment: Deployment, channel: String) -> io::Result<(Arc<Health>, Watch)> {
+    pub fn watch(deployment: Deployment, channel: String, node: String) -> io::Result<(Arc<Health>, Watch)> {
         let state = State { fleet: Err("not tried yet".into()), doubted: false, stopping: false };
-        let health = Arc::new(Health { deployment, channel, state: Mutex::new(state), changed: Condvar::new() });
-        let mut watcher = Watcher { health: health.clone(), wires: Vec::new(), generation: 0, away_since: None };
+        let (losses, state) = (AtomicU64::new(0), Mutex::new(state));
+        let health = Arc::new(Health { deployment, channel, node, losses, state, changed: Condvar::new() });
+        let mut watcher = Watcher {
+            health: health.clone(),
+            wires: Vec::new(),
+            signs: Signs::default(),
+            generation: 0,
+            away_since: None,
+        };
         watcher.try_again();
         let thread = vital::spawn("redis-watch", move || watcher.run())?;
         Ok((health.clone(), Watch { health, thread: Some(thread) }))
@@ -62,6 +77,11 @@ impl Health {
     /// What commands go to; else why Redis can't be used.
     pub fn fleet(&self) -> Result<Arc<Fleet>, Arc<str>> {
         self.state.lock().fleet.clone()
+    }
+
+    /// How often it was noticed that Redis had lost data that it had answered for.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     /// An error with the fleet of this generation: it is to be looked at now. After a time-out nobody else shall wait
@@ -107,6 +127,7 @@ struct Watcher {
     health: Arc<Health>,
     /// One to each master, for beats.
     wires: Vec<Wire>,
+    signs: Signs,
     generation: u64,
     away_since: Option<Instant>,
 }
@@ -141,6 +162,18 @@ impl Watcher {
             }
             master.server.read_clock(wire)?;
         }
+        self.look_for_losses(fleet)
+    }
+
+    /// Leaves a sign on each master, and looks whether the one before it is still there.
+    fn look_for_losses(&mut self, fleet: &Fleet) -> RedisResult<()> {
+        if self.signs.leave(&self.health.node, fleet, &mut self.wires)? {
+            tracing::error!(
+                redis = %self.health.deployment,
+                "Redis has lost data: it was emptied, or is back with an older state; its newest messages may be gone"
+            );
+            self.health.losses.fetch_add(1, Ordering::AcqRel);
+        }
         Ok(())
     }
 
@@ -152,11 +185,12 @@ impl Watcher {
             wires.iter().try_for_each(|wire| wire.patience(BEAT_ANSWER))?;
             Ok((fleet, wires))
         });
+        let formed = formed.and_then(|(fleet, wires)| {
+            self.wires = wires;
+            self.look_for_losses(&fleet).map(|()| fleet)
+        });
         let fleet = match formed {
-            Ok((fleet, wires)) => {
-                self.wires = wires;
-                Ok(Arc::new(fleet))
-            }
+            Ok(fleet) => Ok(Arc::new(fleet)),
             Err(error) => Err(Arc::<str>::from(sentence(&error))),
         };
         self.tell(&fleet);
@@ -206,5 +240,35 @@ impl Watcher {
                 );
             }
         }
+    }
+}
+
+/// What the watch leaves on each master once a second, so that it knows a Redis that has lost data: which was emptied, was
+/// set back, or followed a master only up to some time ago.
+#[derive(Default)]
+struct Signs {
+    count: u64,
+    /// The last sign that was answered, by its key.
+    left: HashMap<String, (u64, Instant)>,
+}
+
+/// How long a sign of a node that is gone stays.
+const SIGN_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Signs {
+    /// Leaves the next sign; whether the last one is not there any more.
+    fn leave(&mut self, node: &str, fleet: &Fleet, wires: &mut [Wire]) -> RedisResult<bool> {
+        self.count += 1;
+        let mut lost = false;
+        for (index, wire) in wires.iter_mut().enumerate() {
+            let key = format!("{}:{node}", fleet.sign_key(index));
+            let sign = cmd("SET").arg(&key).arg(self.count).arg("EX").arg(SIGN_KEPT.as_secs()).arg("GET").to_owned();
+            let before: Option<u64> = redis::from_redis_value(wire.ask(&sign.get_packed_command())?)?;
+            if let Some((last, when)) = self.left.insert(key, (self.count, Instant::now())) {
+                // After so long it would be gone anyway.
+                lost |= when.elapsed() < SIGN_KEPT / 2 && before.is_none_or(|before| before < last);
+            }
+        }
+        Ok(lost)
     }
 }

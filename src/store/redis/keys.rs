@@ -54,6 +54,12 @@ impl Keys<'_> {
         self.key(&format!("ref:{}", base16ct::lower::encode_string(&digest[..16])))
     }
 
+    /// What tells how a node's last batch for the room ended. `slot` changes whenever an answer was lost, so nothing later
+    /// is written over what is to be looked up.
+    pub fn outcome(&self, node: &str, slot: u64) -> String {
+        self.key(&format!("did:{node}:{slot}"))
+    }
+
     /// The tag is never empty, whatever the room's name: that begins with a letter, never with `}`.
     pub fn key(&self, what: &str) -> String {
         format!("propromo:{{{}}}:{what}", self.0.as_str())

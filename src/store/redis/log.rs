@@ -1,33 +1,38 @@
 //! The message log in Redis: a stream a room. A batch is one round trip, a room's share of it one atomic script.
 
 use super::{
+    appended::read_appended,
     call::Call,
-    failure::{Answer, Failure, failed},
+    failure::{Failure, failed},
     feed::RedisFeed,
     fleet::Fleet,
-    id::{EntryId, Tail},
+    id::Tail,
     keys::Keys,
+    outcome::{Batch, OpenBatches},
     read, rooms, script,
     shared::Redis,
     wire,
 };
 use crate::{
-    entry::{Entry, NewEntry, Unchangeable},
+    entry::{Entry, NewEntry},
     message::{Draft, Message, MessageId, RoomName},
     store::{
         error::StoreError,
         feed::Feed,
-        log::{Appended, MessageLog},
+        log::{Appended, FoundOut, MessageLog, Open},
     },
 };
 use redis::Value;
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 pub(super) const STORE: &str = "message log";
 
 /// How long a sender's reference is remembered, seconds.
 pub(super) const REMEMBER: u32 = 24 * 60 * 60;
+
+/// How much longer than it is asked for Redis notes how a batch ended.
+const NOTED_LONGER: Duration = Duration::from_secs(30);
 
 /// Old entries that one script deletes: for it everybody else waits.
 const DELETED_AT_A_TIME: i64 = 500;
@@ -39,25 +44,38 @@ pub struct RedisLog {
     pub(super) redis: Arc<Redis>,
     /// Messages kept a room; 0 keeps all.
     keep: u64,
+    /// Seconds for which it is noted how a batch ended.
+    noted: u64,
+    open: OpenBatches,
     feed: Arc<RedisFeed>,
 }
 
 impl RedisLog {
-    pub(super) fn new(redis: Arc<Redis>, history_max: Option<u64>, feed: Arc<RedisFeed>) -> RedisLog {
-        RedisLog { redis, keep: history_max.unwrap_or(0), feed }
+    pub(super) fn new(
+        redis: Arc<Redis>,
+        history_max: Option<u64>,
+        patience: Duration,
+        feed: Arc<RedisFeed>,
+    ) -> RedisLog {
+        let noted = (patience + NOTED_LONGER).as_secs();
+        RedisLog { redis, keep: history_max.unwrap_or(0), noted, open: OpenBatches::default(), feed }
     }
 
-    /// The call that appends these entries, all of one room.
-    fn append_call(&self, fleet: &Fleet, room: &RoomName, entries: &[&NewEntry]) -> Call {
+    /// The call that appends these entries, all of one room, and what is to be known of it if its answer is lost.
+    fn append_call(&self, fleet: &Fleet, room: &RoomName, entries: &[&NewEntry]) -> (Call, Batch) {
         let keys = Keys(room);
+        let (mark, key) = self.open.begin(&self.redis.node, room);
+        let (deadline, losses) = (fleet.deadline(key.as_bytes()), self.redis.health.losses());
+        let batch = Batch { mark, room: room.clone(), key, deadline, entries: entries.len(), losses };
         let references: Vec<String> =
             entries.iter().filter_map(|entry| reference(entry)).map(|digest| keys.reference(&digest)).collect();
         let own = [keys.log(), keys.head(), keys.changes(), keys.became(), keys.changed()];
-        let all: Vec<&str> = own.iter().chain(&references).map(String::as_str).collect();
+        let all: Vec<&str> = own.iter().chain([&batch.key]).chain(&references).map(String::as_str).collect();
         let mixed = entries.iter().any(|entry| matches!(entry, NewEntry::Change(_)));
-        Call::script(&script::APPEND, &all, |command| {
-            command.arg(fleet.deadline(own[0].as_bytes())).arg(&self.redis.channel).arg(room.as_str());
+        let call = Call::script(&script::APPEND, &all, |command| {
+            command.arg(deadline).arg(&self.redis.channel).arg(room.as_str());
             command.arg(self.keep).arg(REMEMBER).arg(&Tail::of(room).to_bytes()).arg(if mixed { "4" } else { "1" });
+            command.arg(&mark.to_be_bytes()).arg(self.noted);
             let mut body = Vec::new();
             for entry in entries {
                 body.clear();
@@ -67,7 +85,8 @@ impl RedisLog {
                 }
                 command.arg(action(entry)).arg(&body[..]);
             }
-        })
+        });
+        (call, batch)
     }
 }
 
@@ -83,18 +102,25 @@ impl MessageLog for RedisLog {
             });
             rooms[place].1.push(index);
         }
-        let calls: Vec<Call> = rooms
+        let (calls, batches): (Vec<Call>, Vec<Batch>) = rooms
             .iter()
             .map(|(room, share)| {
                 let share: Vec<&NewEntry> = share.iter().map(|index| &entries[*index]).collect();
                 self.append_call(&fleet, room, &share)
             })
-            .collect();
+            .unzip();
         let mut appended = vec![Appended::NotStored; entries.len()];
         let mut failure = None;
-        for ((room, share), answer) in rooms.iter().zip(self.redis.health.run(&fleet, &calls)) {
+        let answers = batches.into_iter().zip(self.redis.health.run(&fleet, &calls));
+        for ((room, share), (batch, answer)) in rooms.iter().zip(answers) {
             match read_appended(room, share.len(), answer) {
                 Ok(outcomes) => share.iter().zip(outcomes).for_each(|(index, outcome)| appended[*index] = outcome),
+                Err(error) if error.leaves_open() => {
+                    for (place, index) in share.iter().enumerate() {
+                        appended[*index] = Appended::Open(Open { batch: batch.mark, place });
+                    }
+                    self.open.open(batch);
+                }
                 Err(error) => drop(failure.get_or_insert(error)),
             }
         }
@@ -104,6 +130,14 @@ impl MessageLog for RedisLog {
             }
             _ => Ok(appended),
         }
+    }
+
+    fn find_out(&self, batch: u64) -> Result<FoundOut, StoreError> {
+        self.open.find_out(&self.redis, batch)
+    }
+
+    fn leave_open(&self, batch: u64) {
+        self.open.close(batch);
     }
 
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
@@ -202,42 +236,4 @@ fn reference(entry: &NewEntry) -> Option<[u8; 32]> {
 pub(super) fn reference_digest(sender: &str, reference: &str) -> [u8; 32] {
     let length = (sender.len() as u64).to_be_bytes();
     Sha256::new_with_prefix(length).chain_update(sender).chain_update(reference).finalize().into()
-}
-
-/// What the append script says of `count` entries.
-fn read_appended(room: &RoomName, count: usize, answer: Answer) -> Result<Vec<Appended>, Failure> {
-    let Value::BulkString(bytes) = answer? else { return Err(Failure::Unreadable) };
-    let Some((outcomes, rest)) = bytes.split_at_checked(9 * count) else { return Err(Failure::Unreadable) };
-    let (outcomes, _) = outcomes.as_chunks::<9>();
-    let (tails, rest) = rest.as_chunks::<8>();
-    if !rest.is_empty() {
-        return Err(Failure::Unreadable);
-    }
-    let (own, mut tails) = (Tail::of(room), tails.iter());
-    let outcomes = outcomes.iter().map(|[outcome, id @ ..]| {
-        let entry = EntryId::from_bytes(*id);
-        match *outcome {
-            0 => Ok(Appended::Stored(own.message_id(entry))),
-            1 => Ok(Appended::Repeated(own.message_id(entry))),
-            3 => Ok(Appended::StoredAlone(own.message_id(entry))),
-            refused @ 16.. => Ok(Appended::Refused(unchangeable(refused).ok_or(Failure::Unreadable)?)),
-            _ => {
-                let tail = tails.next().ok_or(Failure::Unreadable)?;
-                Ok(Appended::Repeated(Tail::from_bytes(*tail).message_id(entry)))
-            }
-        }
-    });
-    outcomes.collect()
-}
-
-/// The script's numbers for why a change may not be made.
-fn unchangeable(number: u8) -> Option<Unchangeable> {
-    match number {
-        16 => Some(Unchangeable::NoSuchMessage),
-        17 => Some(Unchangeable::NotYours),
-        18 => Some(Unchangeable::TooLate),
-        19 => Some(Unchangeable::Unchanged),
-        20 => Some(Unchangeable::TooManyEmoji),
-        _ => None,
-    }
 }

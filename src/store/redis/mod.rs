@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `propromo:{ROOM}:log` | stream of the room's messages, trimmed to about `HISTORY_MAX` |
 //! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept; `forgotten`: up to where the room was deleted; `imported`: the last message taken over from an embedded installation; `told`: up to where webhooks have told of it |
+//! | `propromo:{ROOM}:did:NODE:N` | how a node's last batch for the room ended, for as long as that may be asked |
 //! | `propromo:{ROOM}:ref:DIGEST` | the message that a sender's reference made; for a day |
 //! | `propromo:{ROOM}:nodes`, `…:here` | presence: when each node's word expires, and who is here |
 //! | `propromo:{ROOM}:name-nodes`, `…:names` | the rooms door: when each node's claims expire, and who has which name |
 //! | `propromo:spent:DIGEST` | a spent token's mark, until the token has expired |
 //! | `propromo:{webhooks}:leader`, `…:since` | which node sends webhooks, while it says so; since when webhooks are sent |
 //! | `propromo:{N}:probe` | written to find out whether that works |
+//! | `propromo:{N}:sign:NODE` | written by each node each second, so that it notices if data was lost; for a day |
 //!
 //! The braces are a cluster's hash tag: all keys of a room are on one server, so one script may use them. Everything
 //! that is stored is published on one channel, `propromo:feed:DB`, by the script that stores it.
@@ -17,6 +19,7 @@
 //! [`health`] knows whether Redis can be used, [`fleet`] which servers there are, [`call`] sends commands to them.
 
 pub mod address;
+mod appended;
 mod call;
 pub mod check;
 mod failure;
@@ -31,6 +34,7 @@ mod log;
 mod names;
 pub mod original;
 mod outbox;
+mod outcome;
 mod presence;
 mod read;
 mod rooms;
@@ -57,12 +61,17 @@ pub struct RedisStores {
 
 impl RedisStores {
     /// Gets ready to use Redis, which need not be there yet. `history_max`: messages kept a room; `None` keeps all.
-    /// `leeway`: how far apart clocks may be before it is told.
-    pub fn open(deployment: Deployment, history_max: Option<u64>, leeway: Duration) -> io::Result<RedisStores> {
+    /// `leeway`: how far apart clocks may be before it is told. `patience`: how long it may be asked what became of a batch.
+    pub fn open(
+        deployment: Deployment,
+        history_max: Option<u64>,
+        leeway: Duration,
+        patience: Duration,
+    ) -> io::Result<RedisStores> {
         let redis = Arc::new(Redis::new(deployment)?);
         let feed = Arc::new(RedisFeed::start(redis.clone())?);
         Ok(RedisStores {
-            log: Arc::new(RedisLog::new(redis.clone(), history_max, feed)),
+            log: Arc::new(RedisLog::new(redis.clone(), history_max, patience, feed)),
             ledger: Arc::new(RedisLedger::new(redis.clone(), leeway)),
             names: Arc::new(RedisNames::new(redis.clone())),
             outbox: Arc::new(RedisOutbox::new(redis)),

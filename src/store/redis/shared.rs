@@ -22,8 +22,9 @@ pub(super) struct Redis {
 impl Redis {
     pub fn new(deployment: Deployment) -> io::Result<Redis> {
         let channel = feed_channel(&deployment);
-        let (health, watch) = Health::watch(deployment, channel.clone())?;
-        Ok(Redis { health, channel, node: format!("{:016x}", rand::random::<u64>()), _watch: watch })
+        let node = format!("{:016x}", rand::random::<u64>());
+        let (health, watch) = Health::watch(deployment, channel.clone(), node.clone())?;
+        Ok(Redis { health, channel, node, _watch: watch })
     }
 
     pub fn fleet(&self) -> Result<Arc<Fleet>, Failure> {

@@ -1,10 +1,10 @@
 -- Appends messages and changes of one room and publishes them, all or none.
 --
 -- KEYS: the room's stream, its head, its changes (a stream too), what messages have become (a hash), which those are (a
---       sorted set), then a key for each message with a reference.
+--       sorted set), where it is noted how this ended, then a key for each message with a reference.
 -- ARGV: deadline (Unix ms by this server's clock), feed channel, room, messages kept (0: all), seconds for which a
 --       reference is remembered, the end of this room's ids (8 bytes), the kind of frame to publish (4 if there are
---       changes, else 1); then for each entry what to do with it, and its body: `keep`, `once`, `pass` or, for a message
+--       changes, else 1), the mark of this batch (8 bytes), seconds for which it is noted how it ended; then for each entry what to do with it, and its body: `keep`, `once`, `pass` or, for a message
 --       that answers another, `keep>` and `once>`; `change`.
 -- Returns 9 bytes an entry, and after them 8 bytes for each 2 (the rest of its id). The first of the 9 says what became
 -- of it, then that entry's id follows:
@@ -143,9 +143,9 @@ local function tell(is_change, body)
 end
 
 local reply, tails = {}, {}
-local reference = 6
+local reference = 7
 local stored, changed = false, false
-for i = 8, #ARGV, 2 do
+for i = 10, #ARGV, 2 do
   local action, body = ARGV[i], ARGV[i + 1]
   local first
   if action == 'change' then
@@ -202,6 +202,9 @@ for i = 8, #ARGV, 2 do
   end
   reply[#reply + 1] = first
 end
+local answer = table.concat(reply) .. table.concat(tails)
+-- Whoever loses the answer finds it here.
+redis.call('SET', KEYS[6], ARGV[8] .. answer, 'EX', ARGV[9])
 if #feed > 3 then
   if stored and keep ~= '0' and redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', keep) > 0 then
     -- What became of messages that are not kept any more.
@@ -228,4 +231,4 @@ if #feed > 3 then
   redis.call('HSET', KEYS[2], 'last', string.format('%.0f-%.0f', ms, seq))
   redis.call('PUBLISH', channel, table.concat(feed))
 end
-return table.concat(reply) .. table.concat(tails)
+return answer

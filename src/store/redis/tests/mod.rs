@@ -36,7 +36,7 @@ impl<S> Deref for Opened<S> {
 }
 
 fn stores(redis: &Redis) -> RedisStores {
-    RedisStores::open(Deployment::parse(&redis.url()).unwrap(), None, Duration::MAX).unwrap()
+    RedisStores::open(Deployment::parse(&redis.url()).unwrap(), None, Duration::MAX, PATIENCE).unwrap()
 }
 
 fn log() -> Opened<RedisLog> {
@@ -140,7 +140,8 @@ fn what_was_missed_can_be_read() {
 #[test]
 fn about_as_many_messages_are_kept_as_the_setting_says() {
     let redis = Redis::start();
-    let stores = RedisStores::open(Deployment::parse(&redis.url()).unwrap(), Some(200), Duration::MAX).unwrap();
+    let stores =
+        RedisStores::open(Deployment::parse(&redis.url()).unwrap(), Some(200), Duration::MAX, PATIENCE).unwrap();
     let room = fresh_room();
     for _ in 0..20 {
         say(&*stores.log, &room, &["m"; 50]);
@@ -235,7 +236,7 @@ fn users_acls_and_databases_are_respected() {
     acl.arg(&["SETUSER", "chat", "on", ">p@ss/word", "~propromo:*", "&propromo:*", "+@all", "-@admin", "-@dangerous"]);
     redis.ask::<()>(acl).unwrap();
     let url = format!("redis://chat:p%40ss%2Fword@127.0.0.1:{}/3", redis.port);
-    let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None, Duration::MAX).unwrap();
+    let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None, Duration::MAX, PATIENCE).unwrap();
     let mut ear = stores.log.feed().unwrap().listen();
     hear(&mut *ear);
     let room = fresh_room();
@@ -252,7 +253,7 @@ fn a_password_is_in_no_error() {
     password.arg("SET").arg("requirepass").arg("right");
     redis.ask::<()>(password).unwrap();
     let url = format!("redis://:wrong-secret@127.0.0.1:{}", redis.port);
-    let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None, Duration::MAX).unwrap();
+    let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None, Duration::MAX, PATIENCE).unwrap();
     let error = stores.log.probe().unwrap_err();
     assert!(!format!("{error:?}").contains("wrong-secret"));
 }

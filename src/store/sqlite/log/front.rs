@@ -10,8 +10,8 @@ use crate::{
     entry::{NewChange, NewChangeKind, NewEntry, Unchangeable},
     message::{Draft, MessageId, RoomName},
     store::{
-        journal::{Changed, Journal, Outcome, Record, What},
-        log::Appended,
+        journal::{Changed, Journal, NotWritten, Outcome, Record, What},
+        log::{Appended, FoundOut, Open},
     },
 };
 use rusqlite::Connection;
@@ -32,6 +32,8 @@ pub(super) struct Front {
     /// Looks for what entries refer to.
     tables: Connection,
     probed: Option<Instant>,
+    /// Counts the batches that left something in the journal though they failed.
+    failures: u64,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -41,7 +43,7 @@ type Marks<'e> = HashMap<(&'e RoomName, &'e str, &'e str), MessageId>;
 
 impl Front {
     pub fn new(journal: Journal, ids: Ids, tail: Arc<Tail>, tables: Connection) -> Front {
-        Front { journal, ids, tail, tables, probed: None }
+        Front { journal, ids, tail, tables, probed: None, failures: 0 }
     }
 
     /// Journals entries, all or none, and puts them into the tail.
@@ -60,7 +62,9 @@ impl Front {
             });
         }
         if !batch.records.is_empty() {
-            self.journal.append(batch.records.iter().map(|record| &**record))?;
+            if let Err(failed) = self.journal.append(batch.records.iter().map(|record| &**record)) {
+                return self.failed(failed, appended);
+            }
             let is_deleting = batch.changed.values().any(|now| now.state.is_none());
             batch.move_to(&self.tail);
             // What was said is not to stay in segments for longer than it must.
@@ -69,6 +73,32 @@ impl Front {
             }
         }
         Ok(appended)
+    }
+
+    /// What becomes of a batch that was not written as it should have been.
+    fn failed(
+        &mut self,
+        NotWritten { cause, is_left }: NotWritten,
+        appended: Vec<Appended>,
+    ) -> Result<Vec<Appended>, Failure> {
+        if !is_left {
+            return Err(cause.into());
+        }
+        let error = &cause as &dyn Error;
+        tracing::warn!(error, "a batch of messages failed, and can't be taken out of the journal yet");
+        self.failures += 1;
+        let batch = self.failures;
+        let each = |(place, outcome)| match outcome {
+            Appended::Stored(_) | Appended::StoredAlone(_) => Appended::Open(Open { batch, place }),
+            outcome => outcome,
+        };
+        Ok(appended.into_iter().enumerate().map(each).collect())
+    }
+
+    /// What became of a batch that failed: nothing, as soon as what it has left is cut off.
+    pub fn find_out(&mut self) -> Result<FoundOut, Failure> {
+        self.journal.tidy()?;
+        Ok(FoundOut::Nothing)
     }
 
     pub fn forget(&mut self, room: &RoomName) -> Result<(), Failure> {
@@ -98,7 +128,7 @@ impl Front {
         let (key, half) = self.ids.next(unix_millis());
         let mut batch = Batch::default();
         batch.add(Record { key, tail: half, room: room.clone(), what }, None);
-        self.journal.append(batch.records.iter().map(|record| &**record))?;
+        self.journal.append(batch.records.iter().map(|record| &**record)).map_err(|failed| failed.cause)?;
         batch.move_to(&self.tail);
         self.tail.settle_soon();
         Ok(())

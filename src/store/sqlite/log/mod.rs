@@ -60,7 +60,7 @@ use crate::{
     store::{
         error::StoreError,
         journal::{Journal, Replay},
-        log::{Appended, Backlog, MessageLog},
+        log::{Appended, Backlog, FoundOut, MessageLog},
         outage::Outages,
         usage::{Fill, Usage},
     },
@@ -283,6 +283,10 @@ impl MessageLog for SqliteLog {
             self.tail.wait_for_room(PATIENCE).map_err(unable("store messages"))?;
         }
         self.front.lock().append(entries).map_err(unable("store messages"))
+    }
+
+    fn find_out(&self, _: u64) -> Result<FoundOut, StoreError> {
+        self.front.lock().find_out().map_err(unable("take back messages that failed"))
     }
 
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {

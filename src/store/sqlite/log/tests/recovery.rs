@@ -265,3 +265,20 @@ fn a_panic_while_writing_breaks_nothing() {
     log.settle().unwrap();
     assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["before", "after"]);
 }
+
+#[test]
+fn what_failed_and_can_not_be_taken_back_yet_is_open_until_it_is() {
+    let (log, room) = (open(), RoomName::channel("r"));
+    let one = [draft(&room, "lost").into(), draft(&room, "lost too").into()];
+    say(&*log, &room, &["before"]);
+    let file = log.front.lock().journal.give_away_file();
+    let open = log.append(&one).unwrap();
+    let [Appended::Open(first), Appended::Open(second)] = open[..] else { panic!("{open:?}") };
+    assert_eq!((first.batch, first.place, second.place), (second.batch, 0, 1));
+    log.find_out(first.batch).unwrap_err();
+    log.append(&one).unwrap_err();
+    log.front.lock().journal.give_back_file(file);
+    assert_eq!(log.find_out(first.batch).unwrap(), FoundOut::Nothing);
+    say(&*log, &room, &["after"]);
+    assert_eq!(texts(&log.history(&room, None, 10).unwrap()), ["before", "after"]);
+}

@@ -1,0 +1,162 @@
+//! What became of messages whose store gave no answer: asked for beside the log thread, which goes on meanwhile.
+//!
+//! Their authors hear nothing until it is known, or nobody waits any more. Then they hear one thing: who is stored hears
+//! its echo as everybody does.
+
+use super::{lanes::Lanes, post::Post};
+use crate::{
+    metrics::messages::MessageMetrics,
+    store::log::{Appended, FoundOut, MessageLog, Open},
+    vital,
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How often it is asked.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// Lost answers that may wait to be looked after. There is one at a time while a store is away, and then none: it is known
+/// to be.
+const QUEUE: usize = 64;
+
+/// The way to the thread that finds out.
+#[derive(Clone)]
+pub(super) struct Outcomes(Sender<Task>);
+
+enum Task {
+    FindOut(Vec<(Open, Post)>),
+    /// Say so when nothing is open any more.
+    Settle(Sender<()>),
+}
+
+impl Outcomes {
+    /// Starts the thread, which ends with the last of these. `patience`: how long it is asked for each.
+    pub fn start(
+        store: Arc<dyn MessageLog>,
+        lanes: Lanes,
+        metrics: MessageMetrics,
+        patience: Duration,
+    ) -> io::Result<Outcomes> {
+        let (tasks, waiting) = bounded(QUEUE);
+        let mut thread = Thread { store, lanes, metrics, patience, open: Vec::new(), settling: Vec::new() };
+        vital::spawn("log-outcomes", move || thread.run(&waiting))?;
+        Ok(Outcomes(tasks))
+    }
+
+    /// Has the authors of these told as soon as it is known what became of them.
+    pub fn find_out(&self, open: Vec<(Open, Post)>) {
+        if let Err(TrySendError::Full(Task::FindOut(open)) | TrySendError::Disconnected(Task::FindOut(open))) =
+            self.0.try_send(Task::FindOut(open))
+        {
+            open.iter().for_each(|(_, post)| post.unknown());
+        }
+    }
+
+    /// Waits until everybody knows; `false` if that takes longer.
+    pub fn settle(&self, until: Instant) -> bool {
+        let (told, settled) = bounded(1);
+        self.0.send_deadline(Task::Settle(told), until).is_ok() && settled.recv_deadline(until).is_ok()
+    }
+}
+
+/// Messages that were appended together to one room.
+struct Batch {
+    id: u64,
+    until: Instant,
+    /// With the place of each in what was appended.
+    posts: Vec<(usize, Post)>,
+}
+
+struct Thread {
+    store: Arc<dyn MessageLog>,
+    lanes: Lanes,
+    metrics: MessageMetrics,
+    patience: Duration,
+    open: Vec<Batch>,
+    settling: Vec<Sender<()>>,
+}
+
+impl Thread {
+    fn run(&mut self, waiting: &Receiver<Task>) {
+        loop {
+            vital::may_panic("log-outcomes");
+            let next = match self.open.is_empty() {
+                true => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => waiting.recv_timeout(ASK_EVERY),
+            };
+            match next {
+                Ok(Task::FindOut(open)) => self.add(open),
+                Ok(Task::Settle(told)) => self.settling.push(told),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let open = std::mem::take(&mut self.open);
+            self.open = open.into_iter().filter_map(|batch| self.ask(batch)).collect();
+            if self.open.is_empty() {
+                for told in self.settling.drain(..) {
+                    // Fails if nobody waits any more.
+                    let _ = told.try_send(());
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, open: Vec<(Open, Post)>) {
+        let until = Instant::now() + self.patience;
+        for (Open { batch: id, place }, post) in open {
+            match self.open.iter_mut().rev().find(|batch| batch.id == id) {
+                Some(batch) => batch.posts.push((place, post)),
+                None => self.open.push(Batch { id, until, posts: vec![(place, post)] }),
+            }
+        }
+    }
+
+    /// Tells the authors, if it is known by now, or never will be; else gives the batch back.
+    fn ask(&self, batch: Batch) -> Option<Batch> {
+        let outcomes = match self.store.find_out(batch.id) {
+            Ok(FoundOut::Done(outcomes)) => outcomes,
+            Ok(FoundOut::Nothing) => vec![Appended::NotStored; batch.places()],
+            Ok(FoundOut::Lost) => Vec::new(),
+            // The store says itself why it can't tell.
+            Ok(FoundOut::Undecided) | Err(_) if Instant::now() < batch.until => return Some(batch),
+            Ok(FoundOut::Undecided) | Err(_) => {
+                self.store.leave_open(batch.id);
+                Vec::new()
+            }
+        };
+        let mut replies = Vec::new();
+        for (place, post) in &batch.posts {
+            let outcome = outcomes.get(*place).copied().unwrap_or(Appended::Unknown);
+            match outcome {
+                Appended::NotStored => {
+                    self.metrics.not_stored.inc();
+                    post.not_stored();
+                    continue;
+                }
+                Appended::Unknown | Appended::Open(_) => {
+                    self.metrics.unknown.inc();
+                    post.unknown();
+                    continue;
+                }
+                Appended::Stored(_) | Appended::StoredAlone(_) => drop(self.metrics.stored.inc()),
+                Appended::Repeated(_) => drop(self.metrics.repeated.inc()),
+                Appended::Refused(_) => {}
+            }
+            replies.extend(Post::reply(&post.author, &post.entry, outcome));
+        }
+        if !replies.is_empty() {
+            self.lanes.deliver(Vec::new(), replies, false);
+        }
+        None
+    }
+}
+
+impl Batch {
+    fn places(&self) -> usize {
+        self.posts.iter().map(|(place, _)| place + 1).max().unwrap_or(0)
+    }
+}
