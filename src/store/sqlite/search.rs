@@ -23,15 +23,18 @@ use crate::{
     },
     vital,
 };
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded, select};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use std::{
     collections::VecDeque,
     error::Error,
-    fs,
+    fs, mem,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -48,7 +51,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often is looked for what the log keeps no more.
 const SWEEP: Duration = Duration::from_secs(300);
 
-/// How long somebody waits for the index to be up to date.
+/// How long somebody waits for the index to be up to date while nothing of it gets done.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Entries of one transaction.
@@ -56,6 +59,9 @@ const BATCH: usize = 500;
 
 /// How long the thread rests after a transaction, in multiples of the time that this took.
 const REST: u32 = 15;
+
+/// The same while somebody waits for it.
+const REST_WHILE_AWAITED: u32 = 2;
 
 /// What can't be done during an outage.
 const FOLLOW: &str = "follow the log";
@@ -68,7 +74,17 @@ pub struct SqliteSearch {
     stop: Option<Sender<()>>,
     /// Who waits for the index, and is to be told.
     wanted: Sender<Sender<Result<(), StoreError>>>,
+    work: Arc<Work>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread and those who wait for it know of each other.
+#[derive(Default)]
+struct Work {
+    /// Transactions so far.
+    done: AtomicU64,
+    /// How many wait.
+    awaited: AtomicUsize,
 }
 
 impl SqliteSearch {
@@ -96,10 +112,11 @@ impl SqliteSearch {
         let readers = database::pool(path, Tuning { query_only: true, ..writing })?;
         let (stop, stopped) = bounded(0);
         let (wanted, asked) = bounded(0);
-        let follower = Follower { log: log.clone(), file, stopped, asked, erased: false };
+        let work = Arc::new(Work::default());
+        let follower = Follower { log: log.clone(), file, stopped, asked, work: work.clone(), erased: false };
         let thread = vital::spawn("search", move || follower.run())
             .map_err(|cause| StoreOpenError::Thread { name: "search", cause })?;
-        Ok(SqliteSearch { log, readers, stop: Some(stop), wanted, thread: Some(thread) })
+        Ok(SqliteSearch { log, readers, stop: Some(stop), wanted, work, thread: Some(thread) })
     }
 
     /// The numbers and the rest of the ids of messages that the index has for a query, newest first.
@@ -157,10 +174,36 @@ impl Search for SqliteSearch {
     }
 
     fn catch_up(&self) -> Result<(), StoreError> {
-        const WHAT: &str = "follow the log in time";
-        let (answer, caught_up) = bounded(1);
-        self.wanted.send_timeout(answer, PATIENCE).map_err(|_| failed(STORE, WHAT)("it is busy"))?;
-        caught_up.recv_timeout(PATIENCE).map_err(|_| failed(STORE, WHAT)("it is busy"))?
+        self.work.awaited.fetch_add(1, Ordering::SeqCst);
+        let caught_up = self.ask_and_wait();
+        self.work.awaited.fetch_sub(1, Ordering::SeqCst);
+        caught_up.unwrap_or_else(|| Err(failed(STORE, "follow the log in time")("it is busy")))
+    }
+}
+
+impl SqliteSearch {
+    /// Waits as long as the thread gets on: to take out many messages takes minutes. `None`: it does not.
+    fn ask_and_wait(&self) -> Option<Result<(), StoreError>> {
+        let (mut answer, caught_up) = bounded(1);
+        let mut done = self.work.done.load(Ordering::SeqCst);
+        let mut gets_on = || {
+            let before = mem::replace(&mut done, self.work.done.load(Ordering::SeqCst));
+            before != done
+        };
+        while let Err(unsent) = self.wanted.send_timeout(answer, PATIENCE) {
+            let SendTimeoutError::Timeout(unheard) = unsent else { return None };
+            answer = unheard;
+            if !gets_on() {
+                return None;
+            }
+        }
+        loop {
+            match caught_up.recv_timeout(PATIENCE) {
+                Ok(result) => return Some(result),
+                Err(RecvTimeoutError::Timeout) if gets_on() => {}
+                Err(_) => return None,
+            }
+        }
     }
 }
 
@@ -209,6 +252,7 @@ struct Follower {
     file: Connection,
     stopped: Receiver<()>,
     asked: Receiver<Sender<Result<(), StoreError>>>,
+    work: Arc<Work>,
     /// Whether something was taken out since the WAL was last emptied.
     erased: bool,
 }
@@ -254,7 +298,8 @@ impl Follower {
 
     /// Rests after work that began then; whether to go on.
     fn rest(&self, begun: Instant) -> bool {
-        self.stopped.recv_timeout(begun.elapsed() * REST) == Err(RecvTimeoutError::Timeout)
+        let rest = if self.work.awaited.load(Ordering::SeqCst) > 0 { REST_WHILE_AWAITED } else { REST };
+        self.stopped.recv_timeout(begun.elapsed() * rest) == Err(RecvTimeoutError::Timeout)
     }
 
     /// Takes in all up to `last`, which was the log's last id before, or as much as there is room for; whether that is all.
@@ -365,6 +410,7 @@ impl Follower {
             let tx = self.file.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&tx)?;
             tx.commit()?;
+            self.work.done.fetch_add(1, Ordering::SeqCst);
             Ok(result)
         };
         change().map_err(failed::<rusqlite::Error>(STORE, FOLLOW))
