@@ -176,6 +176,10 @@ impl Chat {
             metrics.log_queue.set(chat.rooms.waiting() as i64);
             metrics.journal(chat.log.backlog());
             metrics.store(chat.log.usage());
+            // While they can't be read nothing is known of them.
+            if let Some(Ok(waiting)) = chat.tasks.as_ref().map(|tasks| tasks.waiting()) {
+                metrics.erasures.set(waiting.len() as i64);
+            }
         });
         Ok(chat)
     }

@@ -1,7 +1,7 @@
 //! `check`: reads the settings, tries the stores, and says in plain words what is wrong and what to do.
 
 use super::{
-    ask,
+    ask, erase,
     failure::{Failure, say},
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     },
 };
 use clap::Command;
+use jiff::Timestamp;
 use rustix::{
     fs::{Access, access},
     io::Errno,
@@ -172,6 +173,26 @@ fn stores(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     match settings.storage()? {
         Storage::Embedded => directory(&settings.data_dir()?, findings),
         Storage::Redis(url) => redis(&url, findings),
+    }
+    erasures(settings, findings)
+}
+
+/// What commands have asked to be erased or set aside, and was not done.
+fn erasures(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
+    // In a database of others nothing is looked for that the first start makes.
+    let is_there = matches!(settings.database()?, Database::Sqlite(path) if path.exists());
+    // Whether it can be read has been said.
+    let waiting = || erase::tasks(settings).ok()??.waiting().ok();
+    let Some(waiting) = is_there.then(waiting).flatten() else { return Ok(()) };
+    if let Some(first) = waiting.first() {
+        let since =
+            Timestamp::from_second(first.since).map_or_else(|_| first.since.to_string(), |time| time.to_string());
+        findings.notes.push(format!(
+            "{} that a command has asked to be erased or set aside wait{} for the server, the first since {since}; a server that \
+             runs does it within seconds, once nobody is in the room any more",
+            if waiting.len() == 1 { "1 thing".to_owned() } else { format!("{} things", waiting.len()) },
+            if waiting.len() == 1 { "s" } else { "" }
+        ));
     }
     Ok(())
 }

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub memory_budget: Gauge,
     /// Messages that wait to be stored.
     pub log_queue: Gauge,
+    /// What commands have asked to be erased or set aside, and is not done.
+    pub erasures: Gauge,
     /// Connections to PostgreSQL, and how many there may be.
     pub database_connections: Gauge,
     pub database_connections_max: Gauge,
@@ -125,6 +127,7 @@ impl Metrics {
             log_queue: Gauge::default(),
             database_connections: Gauge::default(),
             database_connections_max: Gauge::default(),
+            erasures: Gauge::default(),
             journal: Gauge::default(),
             journal_max: Gauge::default(),
             store: Gauge::default(),
@@ -190,6 +193,8 @@ impl Metrics {
         let help = "Connections to PostgreSQL that there may be";
         registry.register("database_connections_max", help, self.database_connections_max.clone());
         registry.register_with_unit("append", "Storing a batch of messages", Unit::Seconds, rooms.append.clone());
+        let help = "What commands have asked to be erased or set aside, and is not done yet";
+        registry.register("erasures_waiting", help, self.erasures.clone());
         let help = "Messages in the journal that are not in the tables behind it yet, as they take in memory";
         registry.register_with_unit("journal", help, Unit::Bytes, self.journal.clone());
         let help = "How much that may be";

@@ -383,3 +383,23 @@ fn each_panel_of_the_dashboard_asks_something_and_has_a_place_of_its_own() {
         }
     }
 }
+
+#[test]
+fn what_waits_to_be_erased_is_shown_and_told_by_check() {
+    let server = server();
+    let mut alice = server.channel(ALICE, "lobby");
+    alice.post("still here");
+    let shown = || Page::of(&server).value("propromo_chat_erasures_waiting");
+    let told = || String::from_utf8_lossy(&server.setup().run(&["check"]).stdout).into_owned();
+    assert!(shown().abs() < 0.5 && !told().contains("to be erased"));
+    // As `monitor remove` leaves it: the server waits until nobody is in the room.
+    let file = rusqlite::Connection::open(server.data_dir().join("chat.db")).expect("the accounts");
+    file.busy_timeout(support::PATIENCE).expect("a time-out");
+    file.execute("INSERT INTO tasks (kind, about, since) VALUES ('room', 'channel:lobby', 0)", []).expect("a task");
+    assert!((shown() - 1.0).abs() < 0.5);
+    let note = told();
+    assert!(note.contains("note: 1 thing that") && note.contains("since 1970-01-01T00:00:00Z"), "{note}");
+    alice.close();
+    eventually("it is done", || shown().abs() < 0.5);
+    assert!(!told().contains("to be erased"));
+}
