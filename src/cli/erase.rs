@@ -14,14 +14,16 @@ use crate::{
     message::RoomName,
     store::{
         erasure::{Eraser, FAREWELL, OPERATORS, Standing, Task, Tasks},
+        error::StoreError,
         log::{Appended, MessageLog},
         postgres::tasks::PostgresTasks,
+        said::{Place, Walk},
         search::{LookingThrough, Search},
         sqlite::{
             data_dir::DataDir,
             error::StoreOpenError,
             log::{LogOptions, SqliteLog},
-            saved::SavedLog,
+            saved::{SavedLog, said_by},
             search::SqliteSearch,
             tasks::SqliteTasks,
         },
@@ -101,7 +103,7 @@ pub fn run(settings: &Settings, task: &Task) -> Result<u64, Failure> {
     match tasks(settings)? {
         Some(tasks) => {
             let id = tasks.ask(task)?;
-            follow(settings, &*tasks, id)
+            follow(settings, &*tasks, task, id)
         }
         None => in_redis(settings, task),
     }
@@ -110,7 +112,7 @@ pub fn run(settings: &Settings, task: &Task) -> Result<u64, Failure> {
 /// Goes on with what was begun: the account or monitor is gone, and its task was left by this number, or is still to be done.
 pub fn go_on(settings: &Settings, task: &Task, left: Option<i64>) -> Result<u64, Failure> {
     match (tasks(settings)?, left) {
-        (Some(tasks), Some(id)) => follow(settings, &*tasks, id),
+        (Some(tasks), Some(id)) => follow(settings, &*tasks, task, id),
         _ => {
             thread::sleep(FAREWELL);
             in_redis(settings, task)
@@ -138,17 +140,17 @@ pub fn has_messages(settings: &Settings, room: &RoomName) -> Result<bool, Failur
 }
 
 /// Sees to it that a task is done: by the server that has the messages, or here if there is none.
-fn follow(settings: &Settings, tasks: &dyn Tasks, id: i64) -> Result<u64, Failure> {
+fn follow(settings: &Settings, tasks: &dyn Tasks, task: &Task, id: i64) -> Result<u64, Failure> {
     let data_dir = settings.data_dir()?;
-    let mut progress = Progress::new();
+    let mut erasing = Erasing::of(task, |email| said_by(&data_dir.join("log.db"), email).ok());
     loop {
         match tasks.standing(id)? {
             None => return Ok(0),
             Some(Standing { erased, done: true }) => return Ok(erased),
-            Some(Standing { erased, .. }) => progress.show(format_args!("{erased} messages erased so far")),
+            Some(Standing { erased, .. }) => erasing.show(erased),
         }
         match DataDir::claim(&data_dir) {
-            Ok(_claim) => work_off(&data_dir, tasks, &mut progress)?,
+            Ok(_claim) => work_off(&data_dir, tasks, &mut erasing)?,
             Err(StoreOpenError::InUse { .. }) => thread::sleep(LOOK),
             Err(error) => return Err(error.into()),
         }
@@ -156,7 +158,7 @@ fn follow(settings: &Settings, tasks: &dyn Tasks, id: i64) -> Result<u64, Failur
 }
 
 /// Does all that waits, where no server runs.
-fn work_off(data_dir: &Path, tasks: &dyn Tasks, progress: &mut Progress) -> Result<(), Failure> {
+fn work_off(data_dir: &Path, tasks: &dyn Tasks, erasing: &mut Erasing) -> Result<(), Failure> {
     let file = data_dir.join("log.db");
     let stores = if file.exists() {
         let log = Arc::new(SqliteLog::open(&file, LogOptions::of_command())?);
@@ -166,7 +168,7 @@ fn work_off(data_dir: &Path, tasks: &dyn Tasks, progress: &mut Progress) -> Resu
     };
     for asked in tasks.waiting()? {
         let erased = match &stores {
-            Some((search, log)) => erase(&**log, search, &asked.task, progress)?,
+            Some((search, log)) => erase(&**log, search, &asked.task, erasing)?,
             None => 0,
         };
         tasks.note(asked.id, Standing { erased, done: true })?;
@@ -178,10 +180,21 @@ fn in_redis(settings: &Settings, task: &Task) -> Result<u64, Failure> {
     let Storage::Redis(url) = settings.storage()? else { return Ok(0) };
     let log = open_redis(&url)?.log;
     let search = LookingThrough::of(log.clone());
-    erase(&*log, &search, task, &mut Progress::new())
+    let count = |email: &str| {
+        let mut all = 0;
+        let mut walk = Walk { log: &*log, sender: email, place: Place::Start, until: None };
+        walk.on(|_, _| {
+            all += 1;
+            Ok::<_, StoreError>(true)
+        })
+        .ok()?;
+        Some(all)
+    };
+    let mut erasing = Erasing::of(task, count);
+    erase(&*log, &search, task, &mut erasing)
 }
 
-fn erase(log: &dyn MessageLog, search: &dyn Search, task: &Task, progress: &mut Progress) -> Result<u64, Failure> {
+fn erase(log: &dyn MessageLog, search: &dyn Search, task: &Task, erasing: &mut Erasing) -> Result<u64, Failure> {
     let submit = |entries: Vec<_>| {
         log.append(&entries).unwrap_or_else(|error| {
             error.log("what is to be erased is still there");
@@ -189,7 +202,30 @@ fn erase(log: &dyn MessageLog, search: &dyn Search, task: &Task, progress: &mut 
         })
     };
     let eraser = Eraser { log, search, submit: &submit, by: OPERATORS };
-    Ok(eraser.run(task, &mut |erased| progress.show(format_args!("{erased} messages erased so far")))?)
+    Ok(eraser.run(task, &mut |erased| erasing.show(erased))?)
+}
+
+/// How far a task is, for whoever sits at a terminal.
+struct Erasing {
+    progress: Progress,
+    /// About how many messages there are to erase, if that is known.
+    all: Option<u64>,
+}
+
+impl Erasing {
+    /// `count` says how many messages an account has said; it is not asked if nobody sees the answer.
+    fn of(task: &Task, count: impl FnOnce(&str) -> Option<u64>) -> Erasing {
+        let progress = Progress::new();
+        let all = match task {
+            Task::Sender(email) if progress.is_shown() => count(email),
+            Task::Sender(_) | Task::Room(_) | Task::SetAside(_) => None,
+        };
+        Erasing { progress, all }
+    }
+
+    fn show(&mut self, erased: u64) {
+        self.progress.bar(erased, self.all, "messages erased");
+    }
 }
 
 fn answer(question: &str) -> Result<String, Failure> {

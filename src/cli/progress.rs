@@ -9,6 +9,9 @@ use std::{
 /// Between two lines.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Columns of a bar.
+const BAR: usize = 30;
+
 /// Takes its line away when it is dropped. Where standard error is no terminal it says nothing.
 pub struct Progress {
     is_terminal: bool,
@@ -19,6 +22,16 @@ pub struct Progress {
 impl Progress {
     pub fn new() -> Progress {
         Progress { is_terminal: io::stderr().is_terminal(), shown: None }
+    }
+
+    /// Whether somebody sees it.
+    pub fn is_shown(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// A bar that says how much of all is done, and what that is: `things done`. `all`: `None` if that is not known.
+    pub fn bar(&mut self, done: u64, all: Option<u64>, what: &str) {
+        self.show(bar(done, all, what));
     }
 
     /// Puts this in place of what was said before, if that is not too short a time ago.
@@ -43,8 +56,36 @@ impl Drop for Progress {
     }
 }
 
+fn bar(done: u64, all: Option<u64>, what: &str) -> String {
+    let Some(all) = all.filter(|all| *all > 0) else { return format!("{done} {what} so far") };
+    // There may be more by now than were counted.
+    let all = all.max(done);
+    let share = |of: usize| (u128::from(done) * of as u128 / u128::from(all)) as usize;
+    format!("[{:<BAR$}] {:>3} %, {done} of {all} {what}", "#".repeat(share(BAR)), share(100))
+}
+
 /// Nothing is lost if nobody can read it.
 fn write(line: fmt::Arguments<'_>) {
     let mut out = io::stderr().lock();
     let _ = out.write_fmt(line).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_grows_with_what_is_done() {
+        let shown = |done, all| bar(done, all, "messages erased");
+        assert_eq!(shown(0, Some(4)), format!("[{}]   0 %, 0 of 4 messages erased", " ".repeat(30)));
+        assert_eq!(shown(2, Some(4)), format!("[{}{}]  50 %, 2 of 4 messages erased", "#".repeat(15), " ".repeat(15)));
+        assert_eq!(shown(4, Some(4)), format!("[{}] 100 %, 4 of 4 messages erased", "#".repeat(30)));
+    }
+
+    #[test]
+    fn more_than_was_counted_is_no_more_than_all() {
+        assert!(bar(u64::MAX, Some(3), "messages erased").contains("] 100 %,"));
+        assert_eq!(bar(7, Some(0), "messages erased"), "7 messages erased so far");
+        assert_eq!(bar(7, None, "messages erased"), "7 messages erased so far");
+    }
 }

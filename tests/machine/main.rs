@@ -10,6 +10,7 @@ mod docs_page;
 mod documents;
 mod durability;
 mod erasure;
+mod erasure_terminal;
 mod keys;
 mod keys_command;
 mod keys_script;

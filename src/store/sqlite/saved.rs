@@ -14,6 +14,7 @@ use super::{
     },
 };
 use crate::{
+    likeness::same_email,
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
@@ -115,8 +116,30 @@ impl SavedLog {
     }
 }
 
+/// About how many messages an account has said where accounts speak: what is in the journal alone is left out.
+pub fn said_by(log: &Path, email: &str) -> Result<u64, SavedError> {
+    let tables = database::look_into(log, log::VERSION)?;
+    let read = || -> rusqlite::Result<u64> {
+        let mut senders = tables.prepare(
+            "SELECT sender, rooms.name, count(*) FROM messages JOIN rooms ON rooms.id = room
+             WHERE deleted IS NULL AND rooms.name IS NOT NULL GROUP BY 1, 2",
+        )?;
+        let mut rows = senders.query(())?;
+        let mut all = 0;
+        while let Some(row) = rows.next()? {
+            let room = RoomName::from_store(row.get_ref(1)?.as_str()?);
+            let is_theirs = same_email(row.get_ref(0)?.as_str()?, email);
+            if is_theirs && (room.is_of_accounts() || room.is_removed()) {
+                all += row.get::<_, i64>(2)?.unsigned_abs();
+            }
+        }
+        Ok(all)
+    };
+    Ok(read().map_err(failed(log::STORE, "count what somebody has said"))?)
+}
+
 /// The marks of tokens in a `ledger.db` that may still be valid at `now`.
-pub fn saved_marks(path: &Path, now: SystemTime) -> Result<Vec<Mark>, MarksError> {
+pub fn saved_marks(path: &Path, now: SystemTime) -> Result<Vec<Mark>, SavedError> {
     let connection = database::look_into(path, ledger::VERSION)?;
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let read = || -> rusqlite::Result<Vec<Mark>> {
@@ -132,7 +155,7 @@ pub fn saved_marks(path: &Path, now: SystemTime) -> Result<Vec<Mark>, MarksError
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum MarksError {
+pub enum SavedError {
     #[error(transparent)]
     Open(#[from] StoreOpenError),
     #[error(transparent)]
