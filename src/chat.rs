@@ -19,7 +19,7 @@ use crate::{
     metrics::{Metrics, histogram::Histogram},
     recheck::Recheck,
     refusal::Refusal,
-    room::{Rooms, history_age::HistoryAge, names::Names, read_marks::ReadMarks},
+    room::{Bounds, Rooms, attendance::Telling, history_age::HistoryAge, names::Names, read_marks::ReadMarks},
     socket::{memory, sessions::Sessions},
     start_error::StartError,
     store::{
@@ -103,7 +103,10 @@ impl Chat {
         let stores = Stores::open(&config, &apply_times)?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
-        let rooms = Rooms::start(stores.log.clone(), cores, config.store_patience).map_err(threads)?;
+        let limits = &config.limits;
+        let telling = Telling { users: limits.announce_users, rate: limits.announce_rate };
+        let bounds = Bounds { telling, inbox_rooms: limits.inbox_rooms, patience: config.store_patience };
+        let rooms = Rooms::start(stores.log.clone(), cores, bounds).map_err(threads)?;
         let history_age = config.history_max_age.map(|age| HistoryAge::start(stores.log.clone(), age));
         let history_age = history_age.transpose().map_err(threads)?;
         let sessions = Sessions::start(config.limits.memory_budget).map_err(threads)?;
@@ -174,6 +177,7 @@ impl Chat {
             metrics.frames.set(memory::held() as i64);
             metrics.memory_budget.set(i64::try_from(chat.sessions.flusher().budget()).unwrap_or(i64::MAX));
             metrics.log_queue.set(chat.rooms.waiting() as i64);
+            metrics.read_marks_waiting.set(chat.read_marks.waiting() as i64);
             metrics.journal(chat.log.backlog());
             metrics.store(chat.log.usage());
             // While they can't be read nothing is known of them.

@@ -47,9 +47,6 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     refused,
 };
 
-/// The most rooms there can be. Beyond, a new one takes the place of one that was never used.
-const MAX_ROOMS: u64 = 10_000;
-
 /// How often a change starts again because another one came first.
 const ATTEMPTS: usize = 5;
 
@@ -88,7 +85,7 @@ fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, 
         None => wanted,
     };
     let fields = wanted.hashed(|password| hash(chat, request, password))?;
-    let create = || chat.chat_rooms.create(&fields, Timestamp::now(), MAX_ROOMS);
+    let create = || chat.chat_rooms.create(&fields, Timestamp::now(), chat.config.rooms.most);
     let created = match create()? {
         Created::Full if idle_rooms::make_place(chat)? => create()?,
         created => created,

@@ -51,12 +51,12 @@ fn sweep(chat: &Chat, idle: Duration, unused: Duration) -> Result<(), StoreError
         let Some(last) = rooms.last() else { return Ok(()) };
         after = last.id;
         for room in &rooms {
-            let over = match last_event(chat, room)? {
-                None => room.updated_at < ago(unused),
-                Some(event) => room.updated_at.max(event) < ago(idle),
+            let (over, why) = match last_event(chat, room)? {
+                None => (room.updated_at < ago(unused), "unused"),
+                Some(event) => (room.updated_at.max(event) < ago(idle), "idle"),
             };
             if over && !is_entered(chat, room) {
-                remove(chat, room)?;
+                remove(chat, room, why)?;
             }
         }
     }
@@ -70,7 +70,7 @@ pub fn make_place(chat: &Chat) -> Result<bool, Refusal> {
         let rooms = chat.chat_rooms.untouched(ago(SPARED), *after, PAGE)?;
         for room in &rooms {
             *after = room.id;
-            if last_event(chat, room)?.is_none() && !is_entered(chat, room) && remove(chat, room)? {
+            if last_event(chat, room)?.is_none() && !is_entered(chat, room) && remove(chat, room, "made_place")? {
                 return Ok(true);
             }
         }
@@ -93,9 +93,10 @@ fn is_entered(chat: &Chat, room: &ChatRoom) -> bool {
     here || chat.names.users(&[room.id]).iter().any(|users| !users.is_empty())
 }
 
-fn remove(chat: &Chat, room: &ChatRoom) -> Result<bool, StoreError> {
+fn remove(chat: &Chat, room: &ChatRoom, why: &'static str) -> Result<bool, StoreError> {
     let removed = room_end::remove(chat, room)?;
     if removed {
+        chat.metrics.room_removed(why);
         tracing::info!(room = room.id, "a room that nobody uses was removed");
     }
     Ok(removed)

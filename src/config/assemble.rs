@@ -53,6 +53,7 @@ impl Settings {
             rooms: RoomSettings {
                 idle: Some(self.seconds(&ROOM_IDLE)?).filter(|idle| !idle.is_zero()),
                 unused: self.seconds(&ROOM_UNUSED)?,
+                most: self.number(&MAX_ROOMS)?,
                 listed: self.size(&ROOMS_LISTED)?,
             },
             origins: self.optional(&ORIGIN_ALLOWLIST, value::origins)?.unwrap_or_default(),
@@ -252,6 +253,9 @@ impl Settings {
             search_rate: self.rate(&SEARCH_RATE)?,
             handshake_rate: self.rate(&HANDSHAKE_RATE)?,
             room_rate: self.rate(&ROOM_RATE)?,
+            announce_users: self.size(&ANNOUNCE_USERS)?,
+            announce_rate: self.rate(&ANNOUNCE_RATE)?,
+            inbox_rooms: self.size(&INBOX_ROOMS)?,
             max_connections: self.size(&MAX_CONNECTIONS)?,
             max_connections_per_address: self.size(&MAX_CONNECTIONS_PER_ADDRESS)?,
             max_unauthenticated: self.size(&MAX_UNAUTHENTICATED)?,

@@ -170,6 +170,12 @@ pub struct Limits {
     pub handshake_rate: Option<std::num::NonZeroU32>,
     /// New rooms a minute of one address; `None`: no limit.
     pub room_rate: Option<std::num::NonZeroU32>,
+    /// Users of a room up to which each coming and going is told.
+    pub announce_users: usize,
+    /// Comings and goings a second of one account that are told at once; `None`: no limit.
+    pub announce_rate: Option<std::num::NonZeroU32>,
+    /// Rooms of an account of which its inbox tells.
+    pub inbox_rooms: usize,
     pub max_connections: usize,
     /// Connections of one address; 0: no limit but that for all.
     pub max_connections_per_address: usize,
@@ -204,6 +210,8 @@ pub struct RoomSettings {
     pub idle: Option<Duration>,
     /// If nothing was ever said.
     pub unused: Duration,
+    /// How many there may be.
+    pub most: u64,
     /// Rooms in one answer.
     pub listed: usize,
 }

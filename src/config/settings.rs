@@ -116,6 +116,9 @@ settings! {
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
     HISTORY_MAX_AGE: Form::Count(0..=36_500), "0", "days after which messages are deleted, everywhere and within an hour (0: never)";
     READ_MARKS: Form::Count(1..=100_000), "1000", "rooms of one account of which is kept how far it has read them; those read longest ago give way";
+    INBOX_ROOMS: Form::Count(1..=10_000), "500", "rooms of one account of which `/inbox` and `/rooms` tell, chats first";
+    ANNOUNCE_USERS: Form::Count(0..=100_000), "200", "users of a room up to which each coming and going is told; where there are more, all hear once a second how many there are";
+    ANNOUNCE_RATE: Form::Rate(Per::Second), "10/s", "comings and goings of one account that are told at once, in bursts of twenty times that; more are told once a second, if they made a difference (0: no limit)";
     EDIT_WINDOW: Form::Window, "0", "how long a message may be edited by who said it (0: for ever, -1: never)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
     ANONYMOUS_RATE: Form::Rate(Per::Second), "50/s", "what the people of one address (IPv6: a /64) say at the rooms door, where nobody has an account: messages, one of more than 1 KiB counting for each that it has begun; in bursts of five times that (0: no limit)";
@@ -127,6 +130,7 @@ settings! {
     ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";
     ROOM_IDLE: Form::Seconds(0..=315_360_000), "7d", "a room of the rooms door in which nobody is, and nothing was said for so long, is deleted (0: never)";
     ROOM_UNUSED: Form::Seconds(1..=315_360_000), "6h", "the same for one in which nothing was ever said";
+    MAX_ROOMS: Form::Count(1..=1_000_000), "10000", "rooms of the rooms door; one that was never used makes place for a new one, and if there is none, no more can be made";
     ROOMS_LISTED: Form::Count(1..=10_000), "200", "rooms in one answer of `GET /chats`; `Link` leads to the next ones";
     MAX_CONNECTIONS: Form::Count(1..=1_000_000), "10000", "connections in all; more are answered 503, or closed if the server speaks TLS";
     MAX_CONNECTIONS_PER_ADDRESS: Form::Count(0..=1_000_000), "1000", "connections of one address (IPv6: a /64); more are answered 503. Name your proxies in `TRUSTED_PROXIES`, or all that they pass on counts as one address (0: no limit)";

@@ -3,7 +3,6 @@
 use crate::{
     chat::Chat,
     message::{MessageId, RoomName},
-    room::inboxes::MOST,
     store::{
         accounts::{Monitor, UserId},
         error::StoreError,
@@ -11,7 +10,7 @@ use crate::{
 };
 use std::collections::HashMap;
 
-/// At most 500 rooms, chats first.
+/// At most `INBOX_ROOMS`, chats first.
 pub struct OwnRooms {
     /// Oldest first.
     pub monitors: Vec<Monitor>,
@@ -26,10 +25,14 @@ impl OwnRooms {
     pub fn of(chat: &Chat, account: UserId) -> Result<OwnRooms, StoreError> {
         let marks: HashMap<RoomName, MessageId> = chat.read_marks.store().of_account(account)?.into_iter().collect();
         let mut monitors = chat.accounts.monitors_of(account)?;
-        monitors.truncate(MOST);
+        let most = chat.config.limits.inbox_rooms;
+        let left_out = &chat.rooms.metrics().inbox_rooms_left_out;
+        left_out.inc_by(monitors.len().saturating_sub(most) as u64);
+        monitors.truncate(most);
         let mut read: Vec<&RoomName> = marks.keys().filter(|room| !room.is_monitor()).collect();
         read.sort_unstable();
-        read.truncate(MOST - monitors.len());
+        left_out.inc_by(read.len().saturating_sub(most - monitors.len()) as u64);
+        read.truncate(most - monitors.len());
         let asked: Vec<(UserId, &str)> = read.iter().map(|room| (account, room.local())).collect();
         let memberships = chat.accounts.memberships(&asked)?;
         let open =

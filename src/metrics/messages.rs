@@ -21,18 +21,46 @@ pub struct MessageMetrics {
     pub append: Histogram,
     /// Messages handed to sockets, one for each member.
     pub deliveries: Counter,
+    /// Comings and goings, by how they are told.
+    pub attendance: Family<[(&'static str, Cow<'static, str>); 1], Counter>,
+    /// The three below, one for each coming and going.
+    pub told_at_once: Counter,
+    pub told_later: Counter,
+    pub told_as_count: Counter,
+    /// Messages that an inbox hears of, by how they are told.
+    pub inbox_news: Family<[(&'static str, Cow<'static, str>); 1], Counter>,
+    /// The two below, one for each time that a room has something new.
+    pub news_at_once: Counter,
+    pub news_later: Counter,
+    /// Rooms of accounts that have more than an inbox tells of.
+    pub inbox_rooms_left_out: Counter,
     /// From storing (with other nodes: from hearing that it is stored) to having sent to the last member of a lane.
     pub delivery: Histogram,
 }
 
 impl Default for MessageMetrics {
     fn default() -> MessageMetrics {
-        let messages = Family::default();
+        let (messages, attendance, inbox_news) = (Family::default(), Family::default(), Family::default());
         let result = |word: &'static str| messages.get_or_create_owned(&[("result", word.into())]);
-        let (stored, repeated, not_stored) = (result("stored"), result("repeated"), result("not_stored"));
-        let unknown = result("unknown");
-        let (append, delivery) = (Histogram::default(), Histogram::default());
-        let deliveries = Counter::default();
-        MessageMetrics { messages, stored, repeated, not_stored, unknown, append, deliveries, delivery }
+        let told = |word: &'static str| attendance.get_or_create_owned(&[("told", word.into())]);
+        let news = |word: &'static str| inbox_news.get_or_create_owned(&[("told", word.into())]);
+        MessageMetrics {
+            stored: result("stored"),
+            repeated: result("repeated"),
+            not_stored: result("not_stored"),
+            unknown: result("unknown"),
+            append: Histogram::default(),
+            deliveries: Counter::default(),
+            told_at_once: told("at_once"),
+            told_later: told("later"),
+            told_as_count: told("counted"),
+            news_at_once: news("at_once"),
+            news_later: news("later"),
+            inbox_rooms_left_out: Counter::default(),
+            delivery: Histogram::default(),
+            messages,
+            attendance,
+            inbox_news,
+        }
     }
 }

@@ -83,8 +83,10 @@ pub struct Metrics {
     refusals: Family<Labels<1>, Counter>,
     logins: Family<Labels<1>, Counter>,
     sessions: Family<Labels<1>, Counter>,
-    /// Read marks that moved forward.
+    /// Read marks that moved forward, and those that wait to be stored.
     pub read_marks: Counter,
+    pub read_marks_waiting: Gauge,
+    rooms_removed: Family<Labels<1>, Counter>,
     requests: Family<Labels<3>, Counter>,
     request_times: Family<Labels<1>, Histogram>,
     /// What stores can't do at the moment.
@@ -148,6 +150,8 @@ impl Metrics {
             logins: Family::default(),
             sessions: Family::default(),
             read_marks: Counter::default(),
+            read_marks_waiting: Gauge::default(),
+            rooms_removed: Family::default(),
             requests: Family::default(),
             request_times: Family::default(),
             outages: Family::default(),
@@ -155,6 +159,9 @@ impl Metrics {
             told: Told::new(refusals_told),
             refusals_summed: Counter::default(),
         };
+        for why in ["unused", "idle", "made_place"] {
+            let _ = metrics.rooms_removed.get_or_create(&[("why", why.into())]);
+        }
         let mut registry = Registry::default();
         metrics.register(registry.sub_registry_with_prefix("propromo_chat"), rooms, dropped, apply);
         registry.register_collector(Box::new(Process::new()));
@@ -192,6 +199,10 @@ impl Metrics {
         registry.register("database_connections", help, self.database_connections.clone());
         let help = "Connections to PostgreSQL that there may be";
         registry.register("database_connections_max", help, self.database_connections_max.clone());
+        registry.register("attendance", "Comings and goings in rooms, by how they are told", rooms.attendance.clone());
+        registry.register("inbox_news", "Batches of messages that inboxes hear of, by how", rooms.inbox_news.clone());
+        let help = "Rooms that inboxes and lists of rooms leave out, since their account has too many";
+        registry.register("inbox_rooms_left_out", help, rooms.inbox_rooms_left_out.clone());
         registry.register_with_unit("append", "Storing a batch of messages", Unit::Seconds, rooms.append.clone());
         let help = "What commands have asked to be erased or set aside, and is not done yet";
         registry.register("erasures_waiting", help, self.erasures.clone());
@@ -220,6 +231,9 @@ impl Metrics {
         registry.register("refusals_summed", help, self.refusals_summed.clone());
         registry.register("logins", "Logins with email and password, by result", self.logins.clone());
         registry.register("read_marks", "Read marks that moved forward", self.read_marks.clone());
+        registry.register("read_marks_waiting", "Read marks that wait to be stored", self.read_marks_waiting.clone());
+        let help = "Rooms of the rooms door that were removed since nobody uses them, by why";
+        registry.register("rooms_removed", help, self.rooms_removed.clone());
         registry.register("sessions", "Sessions of browsers, by what became of them", self.sessions.clone());
         let help = "Plain requests answered, by endpoint, method and status";
         registry.register("http_requests", help, self.requests.clone());
@@ -269,6 +283,11 @@ impl Metrics {
     /// Someone gave email and password: `ok`, or the word of the refusal's reason.
     pub fn login(&self, result: &'static str) {
         self.logins.get_or_create(&[("result", result.into())]).inc();
+    }
+
+    /// A room of the rooms door that nobody uses is no more.
+    pub fn room_removed(&self, why: &'static str) {
+        self.rooms_removed.get_or_create(&[("why", why.into())]).inc();
     }
 
     /// So many sessions have come to this.

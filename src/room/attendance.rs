@@ -7,6 +7,7 @@ use super::{lanes::Lanes, member::Room};
 use crate::{
     event::{Event, Person},
     message::RoomName,
+    metrics::messages::MessageMetrics,
     store::presence::Presence,
     vital,
 };
@@ -21,19 +22,23 @@ use std::{
     time::Duration,
 };
 
-/// Users of a room from which on they are counted.
-const MANY: usize = 200;
-
-/// Comings and goings of one user that are told at once, a second, over all rooms, and how many may come in a burst:
-/// somebody who comes back is told of in each of its rooms.
-const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
-const BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
+/// Seconds' worth of comings and goings that may come in a burst: somebody who comes back is told of in each of its rooms.
+const BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// How long it takes until the rest is told.
 const LATER: Duration = Duration::from_secs(1);
 
 /// Users whose rate is remembered before those are forgotten who have not used it.
 const REMEMBERED: usize = 10_000;
+
+/// What is told one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling {
+    /// Users of a room up to which that is so; more are counted.
+    pub users: usize,
+    /// Comings and goings of one user that are told at once, a second, over all rooms; `None`: any number.
+    pub rate: Option<NonZeroU32>,
+}
 
 /// The handle by which rooms say who has come or gone.
 #[derive(Clone)]
@@ -43,7 +48,9 @@ pub(super) struct Attendance {
 }
 
 struct Shared {
-    rates: DefaultKeyedRateLimiter<Arc<str>>,
+    users: usize,
+    rates: Option<DefaultKeyedRateLimiter<Arc<str>>>,
+    metrics: MessageMetrics,
     later: Mutex<Later>,
     changed: Condvar,
 }
@@ -66,9 +73,15 @@ struct Often {
 
 impl Attendance {
     /// Starts the thread that tells later; it ends with the last handle. `presence`: whom the other nodes count.
-    pub fn start(lanes: Lanes, presence: Option<Arc<dyn Presence>>) -> io::Result<Attendance> {
-        let rates = RateLimiter::keyed(Quota::per_second(AT_ONCE).allow_burst(BURST));
-        let shared = Arc::new(Shared { rates, later: Mutex::default(), changed: Condvar::new() });
+    pub fn start(
+        lanes: Lanes,
+        presence: Option<Arc<dyn Presence>>,
+        Telling { users, rate }: Telling,
+        metrics: MessageMetrics,
+    ) -> io::Result<Attendance> {
+        let quota = |rate| Quota::per_second(rate).allow_burst(BURST.saturating_mul(rate));
+        let rates = rate.map(quota).map(RateLimiter::keyed);
+        let shared = Arc::new(Shared { users, rates, metrics, later: Mutex::default(), changed: Condvar::new() });
         let (watched, teller) = (Arc::downgrade(&shared), lanes.clone());
         vital::spawn("attendance", move || tell_later(&watched, &teller, presence.as_deref()))?;
         Ok(Attendance { lanes, shared })
@@ -80,18 +93,17 @@ impl Attendance {
             return;
         }
         let key = (room.name.clone(), person.user.clone());
-        let is_often = self.shared.rates.check_key(&person.user).is_err();
-        if self.shared.rates.len() > REMEMBERED {
-            self.shared.rates.retain_recent();
-        }
+        let is_often = self.shared.is_often(&person.user);
         let mut later = self.shared.later.lock();
         if is_often || later.often.contains_key(&key) {
             let often = || Often { room: room.clone(), person: person.clone(), was_here: !is_here };
             later.often.entry(key).or_insert_with(often);
             drop(later);
+            self.shared.metrics.told_later.inc();
             self.shared.changed.notify_all();
         } else {
             drop(later);
+            self.shared.metrics.told_at_once.inc();
             self.lanes.announce(room, event(person.clone(), is_here), None);
         }
     }
@@ -100,18 +112,34 @@ impl Attendance {
     pub fn happened(&self, room: &Arc<Room>, event: Event) {
         let is_coming_or_going = matches!(event, Event::Joined(_) | Event::Left(_));
         if !is_coming_or_going || !self.is_counted(room) {
+            if is_coming_or_going {
+                self.shared.metrics.told_at_once.inc();
+            }
             self.lanes.announce(room, event, None);
         }
     }
 
     /// Whether the room has many users: then they will be counted.
     fn is_counted(&self, room: &Arc<Room>) -> bool {
-        let many = room.user_count() > MANY;
+        let many = room.user_count() > self.shared.users;
         if many {
+            self.shared.metrics.told_as_count.inc();
             self.shared.later.lock().counts.insert(room.name.clone(), room.clone());
             self.shared.changed.notify_all();
         }
         many
+    }
+}
+
+impl Shared {
+    /// Counts a coming or going of this user, and says whether there are too many to tell each at once.
+    fn is_often(&self, user: &Arc<str>) -> bool {
+        let Some(rates) = &self.rates else { return false };
+        let is_often = rates.check_key(user).is_err();
+        if rates.len() > REMEMBERED {
+            rates.retain_recent();
+        }
+        is_often
     }
 }
 

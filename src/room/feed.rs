@@ -320,7 +320,9 @@ mod tests {
             let (sender, lane) = unbounded();
             let runner = Arc::new(Lane::new(0, lane.clone(), MessageMetrics::default()));
             let (lanes, stopping) = (Lanes::new(vec![(sender, runner)]), Arc::default());
-            let attendance = Attendance::start(lanes.clone(), None).unwrap();
+            let attendance =
+                Attendance::start(lanes.clone(), None, crate::room::tests::BOUNDS.telling, MessageMetrics::default())
+                    .unwrap();
             let thread = FeedThread {
                 feed: log.clone(),
                 directory,
@@ -331,7 +333,7 @@ mod tests {
                 disconnect: Arc::default(),
                 read: Arc::default(),
                 witness: Arc::default(),
-                inboxes: Arc::default(),
+                inboxes: Arc::new(inboxes::Shared::new(0, MessageMetrics::default())),
             };
             Bench { log, thread, room, lane, look: Look { due: false, last: Instant::now(), behind: Vec::new() } }
         }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     message::{Message, MessageId, RoomName},
+    metrics::messages::MessageMetrics,
     recheck::Subscription,
     socket::{frame, outbound::Outbound},
     store::{accounts::UserId, error::StoreError, log::MessageLog, outage::Outages},
@@ -26,9 +27,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-/// Rooms of one inbox.
-pub const MOST: usize = 500;
 
 /// How long news is collected.
 const COLLECT: Duration = Duration::from_millis(50);
@@ -65,8 +63,10 @@ pub struct Inboxes {
 }
 
 /// All inboxes, as those know them who store and hear of messages.
-#[derive(Default)]
 pub(super) struct Shared {
+    /// Rooms of one inbox.
+    most: usize,
+    metrics: MessageMetrics,
     table: RwLock<Table>,
     /// Inboxes in the table.
     open: AtomicUsize,
@@ -126,9 +126,9 @@ pub struct OpenInbox {
 }
 
 impl Inboxes {
-    /// Starts the thread that tells what is new.
-    pub fn start(log: Arc<dyn MessageLog>) -> io::Result<Inboxes> {
-        let shared = Arc::<Shared>::default();
+    /// Starts the thread that tells what is new. `most`: rooms of one inbox.
+    pub fn start(log: Arc<dyn MessageLog>, most: usize, metrics: MessageMetrics) -> io::Result<Inboxes> {
+        let shared = Arc::new(Shared::new(most, metrics));
         let teller = Teller { shared: shared.clone(), log, outages: Outages::new("message log") };
         vital::spawn("inboxes", move || teller.run())?;
         Ok(Inboxes { shared })
@@ -217,7 +217,12 @@ impl Drop for OpenInbox {
 
 impl Table {
     fn add(&mut self, inbox: &Arc<Inbox>, state: &mut State, room: RoomName, read: Option<MessageId>) {
-        if state.rooms.len() < MOST && !state.rooms.contains_key(&room) {
+        if state.rooms.contains_key(&room) {
+            return;
+        }
+        if state.rooms.len() >= inbox.shared.most {
+            inbox.shared.metrics.inbox_rooms_left_out.inc();
+        } else {
             self.rooms.entry(room.clone()).or_default().insert(inbox.account, inbox.clone());
             state.rooms.insert(room, Standing { read, said_read: read, ..Standing::default() });
         }
@@ -234,6 +239,11 @@ impl Table {
 }
 
 impl Shared {
+    pub(super) fn new(most: usize, metrics: MessageMetrics) -> Shared {
+        let (table, open, news, changed) = Default::default();
+        Shared { most, metrics, table, open, news, changed }
+    }
+
     /// Whether an inbox wants to hear of this room.
     pub(super) fn wants(&self, room: &RoomName) -> bool {
         self.open.load(Ordering::Relaxed) > 0 && self.table.read().rooms.contains_key(room)
@@ -267,12 +277,15 @@ impl Shared {
     /// Has a room told of, as soon as it is its turn.
     fn note(&self, room: &RoomName) {
         let mut news = self.news.lock();
-        if !news.due.contains_key(room) {
-            let now = Instant::now();
-            let at = news.told.get(room).map_or(now, |told| *told + PACE);
-            news.due.insert(room.clone(), at);
-            self.changed.notify_all();
+        if news.due.contains_key(room) {
+            self.metrics.news_later.inc();
+            return;
         }
+        let told = news.told.get(room).copied();
+        let count = if told.is_some() { &self.metrics.news_later } else { &self.metrics.news_at_once };
+        count.inc();
+        news.due.insert(room.clone(), told.map_or_else(Instant::now, |told| told + PACE));
+        self.changed.notify_all();
     }
 
     /// Waits for rooms whose turn it is; `None` at the end.

@@ -11,7 +11,7 @@
 //! With a log that other nodes write to as well, the log thread only stores. What it stored comes back through the
 //! log's feed, between the other nodes' messages, and [`feed`] hands it to the lanes.
 
-mod attendance;
+pub mod attendance;
 mod audience;
 mod audiences;
 mod command;
@@ -52,7 +52,7 @@ use crate::{
     },
     vital,
 };
-use attendance::Attendance;
+use attendance::{Attendance, Telling};
 use command::Command;
 use crossbeam_channel::bounded;
 use directory::Directory;
@@ -108,6 +108,16 @@ pub struct Rooms {
     others: Option<Others>,
 }
 
+/// How much is told of what happens in rooms, and how long is waited.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub telling: Telling,
+    /// Rooms of one inbox.
+    pub inbox_rooms: usize,
+    /// For how long is asked what became of messages if the store's answer was lost.
+    pub patience: Duration,
+}
+
 /// How this node is one of several.
 struct Others {
     feed: Arc<dyn Feed>,
@@ -120,9 +130,8 @@ struct Others {
 }
 
 impl Rooms {
-    /// Starts the log thread and `lanes` lanes; if the log has a feed, what follows that too. `patience`: for how long is asked
-    /// what became of messages if the store's answer was lost.
-    pub fn start(store: Arc<dyn MessageLog>, lanes: usize, patience: Duration) -> io::Result<Rooms> {
+    /// Starts the log thread and `lanes` lanes; if the log has a feed, what follows that too.
+    pub fn start(store: Arc<dyn MessageLog>, lanes: usize, bounds: Bounds) -> io::Result<Rooms> {
         let (metrics, witness) = (MessageMetrics::default(), Witnessed::default());
         let lanes: io::Result<Vec<_>> = (0..lanes.clamp(1, MAX_LANES))
             .map(|index| {
@@ -135,9 +144,10 @@ impl Rooms {
             .collect();
         let lanes = Lanes::new(lanes?);
         let directory = Arc::new(Mutex::new(Directory::default()));
-        let inboxes = Inboxes::start(store.clone())?;
+        let inboxes = Inboxes::start(store.clone(), bounds.inbox_rooms, metrics.clone())?;
         let feed = store.feed();
-        let attendance = Attendance::start(lanes.clone(), feed.as_ref().map(|feed| feed.presence()))?;
+        let presence = feed.as_ref().map(|feed| feed.presence());
+        let attendance = Attendance::start(lanes.clone(), presence, bounds.telling, metrics.clone())?;
         let others = match feed {
             Some(feed) => {
                 let (lanes, inboxes) = (lanes.clone(), inboxes.shared());
@@ -147,7 +157,8 @@ impl Rooms {
         };
         let listeners = Listeners { witness: witness.clone(), inboxes: inboxes.shared() };
         let delivers = others.is_none();
-        let (log, log_thread) = Log::start(store, lanes.clone(), delivers, metrics.clone(), listeners, patience)?;
+        let (log, log_thread) =
+            Log::start(store, lanes.clone(), delivers, metrics.clone(), listeners, bounds.patience)?;
         Ok(Rooms {
             log,
             log_thread: Mutex::new(Some(log_thread)),

@@ -112,6 +112,11 @@ impl ReadMarks {
         &*self.store
     }
 
+    /// How many wait to be stored.
+    pub fn waiting(&self) -> usize {
+        self.shared.state.lock().waiting.len()
+    }
+
     /// An account says by this socket that it has read a room up to this message; `false` if too many marks wait.
     pub fn mark(&self, account: UserId, room: &RoomName, id: MessageId, from: u64) -> bool {
         let mut state = self.shared.state.lock();

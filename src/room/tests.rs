@@ -15,8 +15,8 @@ use std::{
 use tungstenite::protocol::{Role, WebSocket};
 use uuid::Uuid;
 
-/// How long is asked what became of a message.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const BOUNDS: Bounds =
+    Bounds { telling: Telling { users: 200, rate: None }, inbox_rooms: 500, patience: Duration::from_secs(10) };
 
 /// Keeps all messages of all rooms in memory; fails while it is told to.
 #[derive(Default)]
@@ -170,7 +170,7 @@ impl Client {
 
 fn rooms(lanes: usize) -> (Rooms, Arc<MemoryLog>) {
     let log = Arc::new(MemoryLog::default());
-    (Rooms::start(log.clone(), lanes, PATIENCE).unwrap(), log)
+    (Rooms::start(log.clone(), lanes, BOUNDS).unwrap(), log)
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn in_one_batch(rooms: &Rooms, log: &MemoryLog, first: &Client, said: impl FnOnc
 #[test]
 fn a_reader_may_take_its_time_while_many_small_rooms_are_busy() {
     let log = Arc::new(MemoryLog::default());
-    let rooms = Rooms::start(log.clone(), 2, PATIENCE).unwrap();
+    let rooms = Rooms::start(log.clone(), 2, BOUNDS).unwrap();
     let live = |room: &str, user: &str| Client::live(&rooms, &RoomName::channel(room), user);
     let mut alone: Vec<Client> = (0..8).map(|n| live(&format!("small {n}"), "ann")).collect();
     let audience: Vec<Client> = (0..17).map(|n| live("large", &n.to_string())).collect();

@@ -20,7 +20,7 @@ fn is_about(frame: &Value, user: &str) -> bool {
 // Seen to fail with `MANY` of `room::attendance` without a bound: each coming and going is told to all.
 #[test]
 fn who_comes_and_goes_without_end_in_a_large_room_delays_nobody_in_another() {
-    let server = Server::start();
+    let server = Server::with().env("ADMIN_LISTEN", "127.0.0.1:0").start();
     let like = server.ticket(BOB);
     let mut crowd: Vec<_> = (0..MANY).map(|n| enter(&server, &like, &format!("user{n}"), "lobby")).collect();
     crowd[0].hear_all_up_to_now();
@@ -40,6 +40,8 @@ fn who_comes_and_goes_without_end_in_a_large_room_delays_nobody_in_another() {
     let heard = crowd[0].hear_all_up_to_now();
     assert!(!heard.iter().any(|frame| is_about(frame, "restless")), "{times} times in and out: {heard:?}");
     assert!(heard.len() <= 2 * seconds, "{} frames in {seconds} seconds", heard.len());
+    let counted = server.figure(r#"propromo_chat_attendance_total{told="counted"}"#);
+    assert!(counted >= times as f64, "{counted} of {times}");
 }
 
 // Seen to fail with `is_often` of `room::attendance` always false: each time is told.
@@ -66,4 +68,26 @@ fn who_comes_and_goes_often_is_told_of_once_a_second() {
     alice.wait_for("leave");
     alice.ask(json!({"type": "presence"}));
     assert_eq!(alice.wait_for("presence")["users"], json!([ALICE.email]));
+}
+
+#[test]
+fn who_is_told_one_by_one_and_how_often_is_a_setting() {
+    let setup = Server::with().env("ANNOUNCE_USERS", "2").env("ANNOUNCE_RATE", "1").env("ADMIN_LISTEN", "127.0.0.1:0");
+    let server = setup.start();
+    let like = server.ticket(CAROL);
+    let mut alice = server.channel(ALICE, "garden");
+    let mut bob = server.channel(BOB, "garden");
+    assert!(is_about(&alice.hear_frame(), BOB.email));
+    let third = enter(&server, &like, "third", "garden");
+    assert_eq!(alice.hear_frame(), json!({"type": "members", "count": 3}));
+    drop(third);
+    let left = |frame: Value| frame["type"] == "leave" || frame["count"] == 2;
+    assert!(left(alice.hear_frame()));
+    // A burst is twenty of them.
+    support::eventually("some are told later", || {
+        drop(enter(&server, &like, "restless", "lobby"));
+        server.figure(r#"propromo_chat_attendance_total{told="later"}"#) >= 1.0
+    });
+    bob.ask(json!({"type": "presence"}));
+    assert_eq!(bob.wait_for("presence")["users"], json!([ALICE.email, BOB.email]));
 }

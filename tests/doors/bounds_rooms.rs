@@ -58,7 +58,7 @@ fn the_list_of_10000_rooms_has_pages() {
 // What `idle_rooms::make_place` is for: without it 503 for everybody, for ever.
 #[test]
 fn where_10000_rooms_were_never_used_there_is_place_for_one_more() {
-    let server = Server::with().env("ROOM_RATE", "0").start();
+    let server = Server::with().env("ROOM_RATE", "0").env("ADMIN_LISTEN", "127.0.0.1:0").start();
     full(server.setup());
     let mut talker = Guest::join(&server, 2, "Ann");
     talker.event("send", "used");
@@ -72,12 +72,27 @@ fn where_10000_rooms_were_never_used_there_is_place_for_one_more() {
         fails(&ask(&server, "GET", &format!("/chats/{id}"), None, None), 404, 101, "id");
     }
     assert_eq!(ask(&server, "GET", "/chats/10000", None, None).status, 200);
+    assert!((server.figure(r#"propromo_chat_rooms_removed_total{why="made_place"}"#) - 3.0).abs() < 0.5);
+}
+
+// Without `MAX_ROOMS` each of them is made.
+#[test]
+fn there_are_no_more_rooms_than_there_may_be() {
+    let server = Server::with().env("MAX_ROOMS", "3").env("ROOM_RATE", "0").start();
+    for n in 0..2 {
+        public_room(&server, &format!("Room {n}"));
+    }
+    // Who has just made one has a while to use it.
+    let refused = ask(&server, "POST", "/chats", None, Some(json!({"title": "One more", "visibility": "public"})));
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(listed(&server, "/chats").0, [1, 2, 3]);
 }
 
 // What `idle_rooms::start` is for.
 #[test]
 fn a_room_that_nobody_uses_is_removed_and_one_that_is_used_is_not() {
-    let server = Server::with().env("ROOM_UNUSED", "1").env("ROOM_IDLE", "3600").start();
+    let setup = Server::with().env("ROOM_UNUSED", "1").env("ROOM_IDLE", "3600").env("ADMIN_LISTEN", "127.0.0.1:0");
+    let server = setup.start();
     let (empty, used, entered) =
         (public_room(&server, "Empty"), public_room(&server, "Used"), public_room(&server, "Entered"));
     let mut talker = Guest::join(&server, used, "Ann");
@@ -92,18 +107,21 @@ fn a_room_that_nobody_uses_is_removed_and_one_that_is_used_is_not() {
     assert!(is_there(entered), "somebody listens there");
     drop(listener);
     eventually("nobody listens there any more", || !is_there(entered));
+    eventually("both are counted", || server.figure(r#"propromo_chat_rooms_removed_total{why="unused"}"#) >= 2.0);
     assert!(is_there(used) && is_there(1));
 }
 
 // What the last event is looked at for in `idle_rooms::sweep`: a room in which somebody talks stays.
 #[test]
 fn a_room_in_which_nothing_is_said_for_long_is_removed() {
-    let server = Server::with().env("ROOM_UNUSED", "1").env("ROOM_IDLE", "2").start();
+    let setup = Server::with().env("ROOM_UNUSED", "1").env("ROOM_IDLE", "2").env("ADMIN_LISTEN", "127.0.0.1:0");
+    let server = setup.start();
     let (left, talks) = (public_room(&server, "Left"), public_room(&server, "Talks"));
     drop(Guest::join(&server, left, "Ann"));
     let mut talker = Guest::join(&server, talks, "Bob");
     let is_there = |id: i64| ask(&server, "GET", &format!("/chats/{id}"), None, None).status == 200;
     eventually_within(Duration::from_secs(120), "the room that was left is removed", || !is_there(left));
+    assert!(server.figure(r#"propromo_chat_rooms_removed_total{why="idle"}"#) >= 1.0);
     assert!(is_there(talks));
     talker.event("send", "still here");
     talker.hears("send", "Bob");

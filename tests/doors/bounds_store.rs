@@ -13,7 +13,6 @@ use support::{
     chats::{Guest, public_room},
     eventually, eventually_within,
     faults::Held,
-    http::{Connection, get},
 };
 
 const MIB: u64 = 1 << 20;
@@ -31,13 +30,6 @@ const FLOOD: usize = 600;
 fn server() -> Server {
     let setup = Server::with().env("STORE_MAX", STORE_MAX.to_string()).env("ADMIN_LISTEN", "127.0.0.1:0");
     setup.env("MESSAGE_RATE", "0").env("ANONYMOUS_RATE", "0").env("ROOM_RATE", "0").start()
-}
-
-fn figure(server: &Server, name: &str) -> f64 {
-    let answer = Connection::open(server.admin_address()).send(get("/metrics", &[])).response();
-    let page = answer.text();
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
 }
 
 /// What messages and their index take on the disk, and what is on the way there.
@@ -121,15 +113,15 @@ fn who_floods_many_rooms_loses_his_own_oldest_messages_and_nobody_else_any() {
     });
     let [most, beside] = most.map(AtomicU64::into_inner);
     assert!(most <= STORE_MAX + ON_TOP && beside <= BESIDE, "{most} bytes, and {beside}");
-    assert!(figure(&server, "propromo_chat_store_trimmed_messages_total") > 1000.0);
-    assert_eq!(figure(&server, "propromo_chat_store_max_bytes"), STORE_MAX as f64);
+    assert!(server.figure("propromo_chat_store_trimmed_messages_total") > 1000.0);
+    assert_eq!(server.figure("propromo_chat_store_max_bytes"), STORE_MAX as f64);
     server.logs(&["STORE_MAX", "largest rooms"]);
 
     let mut late = server.join(BOB, DEMO);
     for text in &said {
         assert_eq!(late.hear_message().text, *text);
     }
-    eventually("the tables have all", || figure(&server, "propromo_chat_journal_bytes") == 0.0);
+    eventually("the tables have all", || server.figure("propromo_chat_journal_bytes") == 0.0);
     let small = kept(&server, small);
     assert_eq!(small[1..], said, "behind that she had entered");
     // Of the flood the newest is left, in each room about as much.
@@ -161,8 +153,8 @@ fn when_room_gets_scarce_those_without_an_account_are_refused_first() {
     let sixteenth = STORE_MAX as usize / 2 / 16;
     let few = sixteenth * 136 / 10 / 16_600;
     assert_eq!(hears(&mut alice, few), few);
-    eventually("the tables have it", || figure(&server, "propromo_chat_journal_bytes") == 0.0);
-    assert_eq!(figure(&server, "propromo_chat_store_trimmed_messages_total"), 0.0);
+    eventually("the tables have it", || server.figure("propromo_chat_journal_bytes") == 0.0);
+    assert_eq!(server.figure("propromo_chat_store_trimmed_messages_total"), 0.0);
     // Nothing can be deleted, and there are more than 15.
     let held = Held::file(&server, "log.db");
     let more = sixteenth * 18 / 10 / 16_250;
@@ -180,7 +172,7 @@ fn when_room_gets_scarce_those_without_an_account_are_refused_first() {
         guest.hear()["event_type"] == "send"
     };
     eventually_within(Duration::from_secs(60), "the oldest have gone", may_talk_again);
-    assert!(figure(&server, "propromo_chat_store_trimmed_messages_total") > 0.0);
+    assert!(server.figure("propromo_chat_store_trimmed_messages_total") > 0.0);
     assert_eq!(hears(&mut alice, 1), 1);
     assert_eq!(server.get("/readyz").status, 200);
 }

@@ -108,7 +108,7 @@ fn a_channel_is_heard_of_once_something_was_read_in_it() {
 
 #[test]
 fn a_flood_in_a_room_costs_an_inbox_a_frame_a_second() {
-    let server = Server::with().env("MESSAGE_RATE", "0").start();
+    let server = Server::with().env("MESSAGE_RATE", "0").env("ADMIN_LISTEN", "127.0.0.1:0").start();
     let mut bob = server.channel(BOB, DEMO);
     let mut alice = inbox(&server, ALICE);
     let begun = Instant::now();
@@ -127,6 +127,30 @@ fn a_flood_in_a_room_costs_an_inbox_a_frame_a_second() {
     assert_eq!(last_news["unread"], 100, "counted to a hundred");
     let most = begun.elapsed().as_secs() + 2;
     assert!(frames <= most, "{frames} frames, though at most {most} were due");
+    let figure = |told: &str| server.figure(&format!("propromo_chat_inbox_news_total{{told=\"{told}\"}}"));
+    assert!(figure("at_once") >= 1.0 && figure("later") >= 1.0, "{} and {}", figure("at_once"), figure("later"));
+}
+
+#[test]
+fn an_inbox_has_no_more_rooms_than_it_may() {
+    let server = Server::with().env("INBOX_ROOMS", "1").env("ADMIN_LISTEN", "127.0.0.1:0").start();
+    let mut talkers = ["a", "b"].map(|name| server.channel(BOB, name));
+    let mut readers = ["a", "b"].map(|name| server.channel(CAROL, name));
+    for (talker, reader) in talkers.iter_mut().zip(&mut readers) {
+        reader.ask(json!({"type": "read", "id": talker.post("to be read")["id"]}));
+    }
+    eventually("both marks are stored", || server.figure("propromo_chat_read_marks_total") >= 2.0);
+    let listed = server.get_with_bearer("/rooms", &server.access(CAROL)).json()["rooms"].clone();
+    let names: Vec<_> = listed.as_array().expect("a list").iter().map(|room| room["room"].clone()).collect();
+    assert_eq!(names, ["channel:a"]);
+    assert!(server.figure("propromo_chat_inbox_rooms_left_out_total") >= 1.0);
+    let mut carol = inbox(&server, CAROL);
+    let [a, b] = &mut talkers;
+    b.post("not heard");
+    let heard = a.post("heard")["id"].clone();
+    let news = hears(&mut carol, "news", &heard);
+    assert_eq!(news["room"], "channel:a");
+    assert!(carol.hear_all_up_to_now().iter().all(|frame| frame["room"] != "channel:b"));
 }
 
 #[test]

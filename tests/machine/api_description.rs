@@ -618,6 +618,11 @@ fn every_frame_is_as_it_is_described() {
     }
     frames.hear("inbox", &mut inbox, 3);
 
+    let crowded = Server::with().env("ANNOUNCE_USERS", "1").start();
+    let mut dave = crowded.channel(CAROL, "garden");
+    let _other = crowded.channel(BOB, "garden");
+    frames.hear("channel", &mut dave, 1);
+
     assert!(server.setup().run(&["moderator", "add", DEMO, ALICE.email]).status.success());
     let mut alice = server.channel(ALICE, DEMO);
     frames.hear("channel", &mut alice, 1);

@@ -1,6 +1,6 @@
 //! What the tests of attacks share: a chat that must go on meanwhile, and what the server takes of the machine.
 
-use crate::{ALICE, BOB, Client, DEMO, Server, server::Setup};
+use crate::{ALICE, BOB, Client, Connection, DEMO, Server, http::get, server::Setup};
 use std::{thread, time::Duration};
 
 /// How long a message may take to be heard while the server is attacked. Its usual time is a millisecond; a machine
@@ -49,6 +49,15 @@ impl Server {
 
     pub fn threads(&self) -> usize {
         self.status("Threads:")
+    }
+
+    /// What `/metrics` says by this name and these labels; zero if nothing was counted. `ADMIN_LISTEN` must be set.
+    #[track_caller]
+    pub fn figure(&self, sample: &str) -> f64 {
+        let answer =
+            Connection::open(self.admin_address()).send(get("/metrics", &[("Connection", "close")])).response();
+        let figure = answer.text().lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok());
+        figure.unwrap_or_default()
     }
 
     /// A number in `/proc/PID/status`.
