@@ -15,6 +15,7 @@ use crate::{
         publishing::PublishLimit,
         rate::AddressLimit,
         signing::SigningLimits,
+        turns::Turns,
     },
     metrics::{Metrics, histogram::Histogram},
     recheck::Recheck,
@@ -37,7 +38,8 @@ use crate::{
         sessions::Sessions as AccountSessions,
         sqlite::{
             Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir,
-            log::LogOptions, outbox::SqliteOutbox, reads::SqliteReads, sessions::SqliteSessions, tasks::SqliteTasks,
+            database::READERS, log::LogOptions, outbox::SqliteOutbox, reads::SqliteReads, sessions::SqliteSessions,
+            tasks::SqliteTasks,
         },
     },
 };
@@ -82,6 +84,8 @@ pub struct Chat {
     pub room_limits: RoomLimits,
     /// What backends publish, by key.
     pub publish_limit: PublishLimit,
+    /// Reading what was said before.
+    pub turns: Turns,
     /// Lists of rooms that are being made.
     pub lists: MadeOnce<ListKey, Result<Reply, Refusal>>,
     /// Searches of an address.
@@ -132,6 +136,11 @@ impl Chat {
             posting_limit: PostingLimit::a_second(config.limits.anonymous_rate),
             signing_limits: SigningLimits::a_minute(config.limits.ticket_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
+            turns: Turns::new(match config.storage {
+                Storage::Embedded => READERS as usize,
+                // It answers in the order of the asks, many at a time.
+                Storage::Redis(_) => usize::MAX,
+            }),
             lists: MadeOnce::new(),
             room_limits: RoomLimits::new(&config.limits),
             publish_limit: PublishLimit::a_second(config.limits.publish_rate),
@@ -177,6 +186,7 @@ impl Chat {
             metrics.frames.set(memory::held() as i64);
             metrics.memory_budget.set(i64::try_from(chat.sessions.flusher().budget()).unwrap_or(i64::MAX));
             metrics.log_queue.set(chat.rooms.waiting() as i64);
+            metrics.history_waiting.set(chat.turns.waiting() as i64);
             metrics.read_marks_waiting.set(chat.read_marks.waiting() as i64);
             metrics.journal(chat.log.backlog());
             metrics.store(chat.log.usage());

@@ -21,6 +21,7 @@ use crate::{
         json_input,
     },
     http::{head::Method, reply::Reply, request::Request},
+    limits::turns::Claimant,
     message::RoomName,
     refusal::{Reason, Refusal},
     room::names::User,
@@ -150,7 +151,10 @@ fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
     let name = RoomName::chitchat(room.id);
     let events = match chat.config.history_on_join {
         0 => Vec::new(),
-        newest => chat.log.history(&name, None, newest)?,
+        newest => {
+            let _turn = chat.turns.wait(Claimant::of(request.client));
+            chat.log.history(&name, None, newest)?
+        }
     };
     let mut body = vec![b'['];
     for (n, event) in events.iter().enumerate() {

@@ -9,13 +9,14 @@ use crate::{
     chat::Chat,
     door::{channel_frame, join, own_rooms::OwnRooms},
     http::{head::Method, reply::Reply, request::Request},
+    limits::turns::Claimant,
     message::{MessageId, RoomName},
     refusal::{Reason, Refusal},
     room::{
         mentions::Named,
         unread::{Reader, last_messages},
     },
-    store::moderation::Rights,
+    store::{accounts::UserId, moderation::Rights},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -31,7 +32,7 @@ fn rooms(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     let account = chat.accounts.by_id(claims.user)?.ok_or(Reason::TokenRevoked)?;
     let reader = Reader { named: Named::of(&account.email, Some(&account.name)), email: account.email.into() };
     let OwnRooms { monitors, channels, marks } = OwnRooms::of(chat, account.id)?;
-    let look = |room: &RoomName| look(chat, room, marks.get(room).copied(), &reader);
+    let look = |room: &RoomName| look(chat, account.id, room, marks.get(room).copied(), &reader);
     let mut rooms = Vec::new();
     let names: Vec<RoomName> = monitors.iter().map(|monitor| RoomName::monitor(&monitor.monitor_hash)).collect();
     let asked: Vec<_> = names.iter().map(|room| (account.id, room)).collect();
@@ -48,7 +49,14 @@ fn rooms(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
 }
 
 /// What is new in a room for this reader.
-fn look(chat: &Chat, room: &RoomName, read: Option<MessageId>, reader: &Reader) -> Result<News, Refusal> {
+fn look(
+    chat: &Chat,
+    account: UserId,
+    room: &RoomName,
+    read: Option<MessageId>,
+    reader: &Reader,
+) -> Result<News, Refusal> {
+    let _turn = chat.turns.wait(Claimant::Account(account));
     let mut last = chat.log.history(room, None, 1)?.pop();
     let mut messages = Vec::new();
     if last.as_ref().is_some_and(|last| read.is_none_or(|read| read < last.id)) {

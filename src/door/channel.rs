@@ -19,6 +19,7 @@ use crate::{
     limits::{
         places::{AddressPlace, Place},
         rights::LiveRights,
+        turns::Claimant,
     },
     message::{Draft, Message, MessageId, RoomName},
     recheck::{Access, CheckNumber, Pass},
@@ -266,7 +267,8 @@ impl ChannelConversation {
             Some(after) => Replay::Since { after, or_say: &gone },
             None => Replay::Latest(link.chat.config.history_on_join),
         };
-        let member = join::enter(link, &room, person, &ChannelEncoder, replay)?;
+        let claimed = (Claimant::Account(account), replay);
+        let member = join::enter(link, &room, person, &ChannelEncoder, claimed)?;
         let rights = LiveRights::of(rights);
         let access = Access::Account { user: account, epoch, room: room.clone(), rights: rights.clone() };
         let _listening = link.chat.read_marks.listen(account, room, &link.outbound, channel_frame::read);
@@ -290,7 +292,7 @@ impl ChannelConversation {
             }
             Ok(Asked::Change(asked)) => change(link, member, rights, asked),
             Ok(Asked::Mute(asked)) => asked.obey(link, member, rights.is_moderator()),
-            Ok(Asked::History { before, limit }) => history(link, member, before, limit),
+            Ok(Asked::History { before, limit }) => history(link, member, Claimant::Account(account), before, limit),
             Ok(Asked::Search(asked)) => asked.answer(link, &member.room.name),
             Ok(Asked::Read { id }) => read(link, member, account, id),
             Ok(Asked::Typing) => {
@@ -350,13 +352,14 @@ fn read(link: &Link, member: &Member, account: UserId, id: MessageId) {
 }
 
 /// A page of history, oldest first; `more` says whether older messages are kept.
-fn history(link: &Link, member: &Member, before: Option<MessageId>, limit: usize) {
+fn history(link: &Link, member: &Member, claimant: Claimant, before: Option<MessageId>, limit: usize) {
+    let turn = link.chat.turns.wait(claimant);
     let Ok(page) = Page::read(link, &member.room.name, before, limit) else {
         let reason = Reason::Unavailable;
         return link.say(&channel_frame::error(reason.word(), "History can't be read at the moment; ask again.", None));
     };
     let frames = page.encoded(&member.room.name, link.outbound.limit());
-    drop(page);
+    drop((page, turn));
     // Fails only if the connection is gone, which its read loop finds out by itself.
     let _ = link.outbound.send_waiting(memory::counted(frames));
 }

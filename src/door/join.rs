@@ -6,6 +6,7 @@ use crate::{
     chat::Chat,
     entry::Entry,
     event::Person,
+    limits::turns::{Claimant, Turn},
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
     room::{encoder::Encoder, member::Member, run},
@@ -37,19 +38,19 @@ pub enum Replay<'a> {
 
 /// Joins `room` and replays: no gap and no double between history and live messages.
 ///
-/// The member must leave the room in the end.
+/// Pages are read in turn with others: `claimant` says whose turn it is. The member must leave the room in the end.
 pub fn enter(
     link: &Link,
     room: &RoomName,
     person: Person,
     encoder: &'static dyn Encoder,
-    replay: Replay,
+    (claimant, replay): (Claimant, Replay),
 ) -> Result<Arc<Member>, Close> {
     let rooms = &link.chat.rooms;
     let member = rooms.join(room, person, encoder, link.outbound.clone());
     // Its lane holds everything for it, and history is read, before it sees the `101`: what is said from then on
     // is live for it, and missed by nobody.
-    match replayed(link, &member, replay).and_then(|last| link.open().map(|()| last).map_err(gone)) {
+    match replayed(link, &member, claimant, replay).and_then(|last| link.open().map(|()| last).map_err(gone)) {
         Ok(last) => {
             rooms.release(&member, last);
             link.joined(&member);
@@ -63,16 +64,17 @@ pub fn enter(
 }
 
 /// Writes history to the member; answers the last id that it has now.
-fn replayed(link: &Link, member: &Member, replay: Replay) -> Result<Option<MessageId>, Close> {
+fn replayed(link: &Link, member: &Member, claimant: Claimant, replay: Replay) -> Result<Option<MessageId>, Close> {
     link.chat.rooms.follow(&member.room).map_err(unavailable)?;
     let newest = match replay {
         Replay::Latest(count) => count,
         Replay::AsNewestSays(count) => {
+            let _turn = link.chat.turns.wait(claimant);
             let newest = link.chat.log.history(&member.room.name, None, 1).map_err(unavailable)?;
             newest.first().map_or(0, count)
         }
         Replay::Since { after, or_say } => {
-            if let Some(last) = replayed_since(link, member, after)? {
+            if let Some(last) = replayed_since(link, member, claimant, after)? {
                 return Ok(Some(last));
             }
             link.say(or_say);
@@ -80,23 +82,24 @@ fn replayed(link: &Link, member: &Member, replay: Replay) -> Result<Option<Messa
         }
         Replay::Behind(None) => REPLAY_PAGE,
         Replay::Behind(Some(after)) => {
-            if let Some(last) = replayed_since(link, member, after)? {
+            if let Some(last) = replayed_since(link, member, claimant, after)? {
                 return Ok(Some(last));
             }
             REPLAY_PAGE
         }
     };
-    replayed_latest(link, member, newest)
+    replayed_latest(link, member, claimant, newest)
 }
 
 /// Writes the newest messages, so many.
-fn replayed_latest(link: &Link, member: &Member, count: usize) -> Result<Option<MessageId>, Close> {
+fn replayed_latest(link: &Link, member: &Member, claimant: Claimant, count: usize) -> Result<Option<MessageId>, Close> {
     let read = |before, limit| link.chat.log.history(&member.room.name, before, limit).map_err(unavailable);
     let mut last = None;
     if count == 0 {
         return Ok(last);
     }
     loop {
+        let mut turn = link.chat.turns.wait(claimant);
         let mut page = read(None, count)?;
         let (mut left, mut whole) = (count - page.len(), true);
         // Long messages are read a page at a time: the first of them is where the replay begins.
@@ -104,6 +107,9 @@ fn replayed_latest(link: &Link, member: &Member, count: usize) -> Result<Option<
             && is_full_page(&page)
             && let Some(first) = page.first()
         {
+            // Others have theirs in between.
+            drop(turn);
+            turn = link.chat.turns.wait(claimant);
             let older = read(Some(first.id), left)?;
             if older.is_empty() {
                 break;
@@ -112,26 +118,32 @@ fn replayed_latest(link: &Link, member: &Member, count: usize) -> Result<Option<
         }
         page.retain(|message| last.is_none_or(|last| message.id > last));
         let Some(newest) = page.last().map(|message| message.id) else { return Ok(last) };
-        let written = write(link, member, page.into_iter().map(Entry::Message).collect())?;
+        let written = write(link, member, page.into_iter().map(Entry::Message).collect(), turn)?;
         if whole && written == newest {
             return Ok(Some(written));
         }
         last = Some(written);
-        if let Some(last) = replayed_since(link, member, written)? {
+        if let Some(last) = replayed_since(link, member, claimant, written)? {
             return Ok(Some(last));
         }
         // What followed was trimmed meanwhile: it goes on with what is kept.
     }
 }
 
-fn replayed_since(link: &Link, member: &Member, after: MessageId) -> Result<Option<MessageId>, Close> {
+fn replayed_since(
+    link: &Link,
+    member: &Member,
+    claimant: Claimant,
+    after: MessageId,
+) -> Result<Option<MessageId>, Close> {
     let mut last = after;
     loop {
+        let turn = link.chat.turns.wait(claimant);
         let page = link.chat.log.since(&member.room.name, last, REPLAY_PAGE).map_err(unavailable)?;
         let Some(entries) = page else { return Ok(None) };
         let Some(newest) = entries.last().map(Entry::id) else { return Ok(Some(last)) };
         let whole = entries.len() < REPLAY_PAGE && !is_full_page(&entries);
-        last = write(link, member, entries)?;
+        last = write(link, member, entries, turn)?;
         if whole && last == newest {
             return Ok(Some(last));
         }
@@ -141,9 +153,8 @@ fn replayed_since(link: &Link, member: &Member, after: MessageId) -> Result<Opti
 /// Writes a page, or as much of it as its socket's queue has room for beside what else may come. Answers the last
 /// entry that was written.
 ///
-/// Whoever waits for the socket holds nothing but the frames in its queue, which are counted.
-fn write(link: &Link, member: &Member, page: Vec<Entry>) -> Result<MessageId, Close> {
-    link.open().map_err(gone)?;
+/// Whoever waits for the socket holds nothing but the frames in its queue, which are counted, and no turn.
+fn write(link: &Link, member: &Member, page: Vec<Entry>, turn: Turn<'_>) -> Result<MessageId, Close> {
     let most = link.outbound.limit() / 2;
     let (mut out, mut last) = (Vec::new(), MessageId::BEFORE_ALL);
     for entry in &page {
@@ -155,7 +166,8 @@ fn write(link: &Link, member: &Member, page: Vec<Entry>) -> Result<MessageId, Cl
         }
         last = entry.id();
     }
-    drop(page);
+    drop((page, turn));
+    link.open().map_err(gone)?;
     link.outbound.send_waiting(memory::counted(out)).map_err(gone)?;
     Ok(last)
 }

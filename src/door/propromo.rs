@@ -13,7 +13,7 @@ use crate::{
     config::doors::DoorName,
     event::{Event, Person},
     http::head::Head,
-    limits::rights::LiveRights,
+    limits::{rights::LiveRights, turns::Claimant},
     message::{Draft, Message, MessageId, RoomName},
     recheck::{Access, CheckNumber, Pass},
     refusal::{Reason, Refusal},
@@ -76,6 +76,7 @@ struct PropromoConversation {
 impl Conversation for PropromoConversation {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let replay = Replay::Latest(link.chat.config.history_on_join);
+        let replay = (Claimant::Account(self.account), replay);
         let member = join::enter(link, &self.room, self.person.clone(), &PropromoEncoder, replay)?;
         let (user, rights) = (self.account, self.rights.clone());
         let access = Access::Account { user, epoch: self.epoch.clone(), room: self.room.clone(), rights };

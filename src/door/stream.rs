@@ -14,6 +14,7 @@ use crate::{
     config::doors::DoorName,
     event::{Event, Person},
     http::head::Head,
+    limits::turns::Claimant,
     message::{Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
     room::{encoder::Encoder, member::Member},
@@ -107,6 +108,7 @@ struct Listener {
 impl Conversation for Listener {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let replay = Replay::AsNewestSays(kept_for_late);
+        let replay = (Claimant::of(link.client), replay);
         self.member = Some(join::enter(link, &self.stream, Person::unnamed(LISTENER.into()), &StreamEncoder, replay)?);
         Ok(())
     }

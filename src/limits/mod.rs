@@ -9,3 +9,4 @@ pub mod rate;
 pub mod rights;
 pub mod signing;
 mod table;
+pub mod turns;

@@ -86,6 +86,8 @@ pub struct Metrics {
     /// Read marks that moved forward, and those that wait to be stored.
     pub read_marks: Counter,
     pub read_marks_waiting: Gauge,
+    /// Who waits to read what was said before.
+    pub history_waiting: Gauge,
     rooms_removed: Family<Labels<1>, Counter>,
     requests: Family<Labels<3>, Counter>,
     request_times: Family<Labels<1>, Histogram>,
@@ -151,6 +153,7 @@ impl Metrics {
             sessions: Family::default(),
             read_marks: Counter::default(),
             read_marks_waiting: Gauge::default(),
+            history_waiting: Gauge::default(),
             rooms_removed: Family::default(),
             requests: Family::default(),
             request_times: Family::default(),
@@ -231,6 +234,8 @@ impl Metrics {
         registry.register("refusals_summed", help, self.refusals_summed.clone());
         registry.register("logins", "Logins with email and password, by result", self.logins.clone());
         registry.register("read_marks", "Read marks that moved forward", self.read_marks.clone());
+        let help = "Pages of history that wait to be read";
+        registry.register("history_waiting_pages", help, self.history_waiting.clone());
         registry.register("read_marks_waiting", "Read marks that wait to be stored", self.read_marks_waiting.clone());
         let help = "Rooms of the rooms door that were removed since nobody uses them, by why";
         registry.register("rooms_removed", help, self.rooms_removed.clone());

@@ -7,6 +7,7 @@ mod attacks_login;
 mod attacks_memory;
 mod attacks_places;
 mod attacks_slow;
+mod bounds_history;
 mod bounds_logins;
 mod bounds_rooms;
 mod bounds_store;

@@ -11,6 +11,7 @@ use crate::{
         session::{Conversation, Link},
     },
     event::Person,
+    limits::turns::Claimant,
     message::{Draft, MessageId, RoomName},
     recheck::{Access, Pass},
     refusal::{Reason, Refusal},
@@ -80,7 +81,8 @@ impl Conversation for ChitchatConversation {
         let check = link.chat.recheck.current();
         let person = Person::unnamed(self.token_name.clone().unwrap_or_else(|| LISTENER.into()));
         // Whoever has seen the `101` hears everything from then on, also what came before it had its place.
-        self.member = Some(join::enter(link, &room, person, &ChitchatEncoder, Replay::Behind(self.seen))?);
+        let replay = (Claimant::of(link.client), Replay::Behind(self.seen));
+        self.member = Some(join::enter(link, &room, person, &ChitchatEncoder, replay)?);
         // A room that was deleted or closed before now has told its members; this one may have come too late.
         match link.chat.chat_rooms.find(RoomKey::Id(self.id)) {
             Ok(Some(room)) if room_mark(&room) == self.mark => {

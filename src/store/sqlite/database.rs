@@ -181,10 +181,12 @@ pub(super) struct File {
     tuning: Tuning,
 }
 
-/// Four connections: SQLite reads from the page cache, so more would only queue for the cores.
+/// Connections of a pool: SQLite reads from the page cache, so more would only queue for the cores.
+pub const READERS: u32 = 4;
+
 pub(super) fn pool(path: &Path, tuning: Tuning) -> Result<Pool, StoreOpenError> {
     r2d2::Pool::builder()
-        .max_size(4)
+        .max_size(READERS)
         .min_idle(Some(1))
         .connection_timeout(Duration::from_secs(5))
         .test_on_check_out(false)

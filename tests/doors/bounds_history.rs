@@ -1,0 +1,67 @@
+//! Nobody keeps others from hearing what was said before, with however many connections.
+
+use std::{
+    io::Read,
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+use support::{
+    ALICE, CAROL, PATIENCE, Server, attack::without_message_rate, channel::ticket, eventually, ws::handshake,
+};
+
+const REPLAYS: usize = 100;
+const MESSAGES: usize = 4_000;
+
+/// Opens a path, and reads all that comes as fast as it can, without a look at it. Ends when all of it has come, or `over`.
+fn replay(server: &Server, path: &str, over: &AtomicBool) {
+    let mut stream = TcpStream::connect(server.address).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a read time-out");
+    std::io::Write::write_all(&mut stream, handshake(path, &[]).as_bytes()).expect("a handshake");
+    let mut some = vec![0; 64 << 10];
+    let mut most = MESSAGES * 50;
+    while !over.load(Ordering::Relaxed) && most > 0 {
+        match stream.read(&mut some) {
+            Ok(0) | Err(_) => return,
+            Ok(length) => most = most.saturating_sub(length),
+        }
+    }
+}
+
+#[test]
+fn a_hundred_replays_of_one_account_keep_nobody_from_reading() {
+    let setup = without_message_rate().env("TICKET_RATE", "0").env("ADMIN_LISTEN", "127.0.0.1:0");
+    let server = setup.start();
+    let mut owner = server.channel(CAROL, "mine");
+    let first = owner.post("the first")["id"].as_str().expect("an id").to_owned();
+    for _ in 0..MESSAGES / 200 {
+        (0..200).for_each(|_| owner.say("some more of what is said again and again"));
+        (0..200).for_each(|_| _ = owner.wait_for("message"));
+    }
+    let access = server.access(CAROL);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Also if it fails.
+        struct Over<'a>(&'a AtomicBool);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let _over = Over(&over);
+        for _ in 0..REPLAYS {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let path = format!("/channel/mine?since={first}&ticket={}", ticket(server.address, &access));
+                    replay(&server, &path, &over);
+                }
+            });
+        }
+        for n in 0..10 {
+            eventually("many of them wait", || server.figure("propromo_chat_history_waiting_pages") >= 10.0);
+            let mut alice = server.channel(ALICE, "garden");
+            alice.post(&format!("hello {n}"));
+        }
+    });
+    assert!(!server.log().contains("history can't be read"));
+}
