@@ -176,3 +176,41 @@ fn when_room_gets_scarce_those_without_an_account_are_refused_first() {
     assert_eq!(hears(&mut alice, 1), 1);
     assert_eq!(server.get("/readyz").status, 200);
 }
+
+#[test]
+fn a_store_that_is_full_says_so_takes_what_frees_room_and_goes_on_by_itself() {
+    // So small that what the journal may hold, 1 MiB, fills it.
+    const SMALL: u64 = 8 * MIB;
+    let setup = Server::with().env("STORE_MAX", SMALL.to_string()).env("ADMIN_LISTEN", "127.0.0.1:0");
+    let server = setup.env("MESSAGE_RATE", "0").start();
+    let mut alice = server.channel(ALICE, "garden");
+    let long = "x".repeat(16_000);
+    let says = |alice: &mut support::Client, count: u64| {
+        (0..count).for_each(|_| alice.say(&long));
+        (0..count).map(|_| alice.wait_for("message")["id"].clone()).last().expect("there are some")
+    };
+    // Less than 14 sixteenths of the half that is for messages: nothing has to go.
+    let sixteenth = SMALL / 2 / 16;
+    (0..13).for_each(|_| _ = says(&mut alice, sixteenth / 16_600));
+    eventually("the tables have it", || server.figure("propromo_chat_journal_bytes") == 0.0);
+    assert_eq!(server.figure("propromo_chat_store_trimmed_messages_total"), 0.0);
+    // Nothing can be deleted, and there are more than 16.
+    let held = Held::file(&server, "log.db");
+    let last = says(&mut alice, sixteenth * 36 / 10 / 16_250);
+    eventually("it is not ready", || server.get("/readyz").status == 503);
+    server.logs(&["not ready", "STORE_MAX"]);
+    assert!(server.figure("propromo_chat_store_bytes") >= (SMALL / 2) as f64);
+    alice.ask(json!({"type": "message", "text": "is there room?", "ref": "r-1"}));
+    assert_eq!(alice.wait_for("error")["code"], "unavailable");
+    let mut guest = Guest::open(&server, 1, "ann");
+    guest.event("send", "is there room?");
+    let refused = guest.hear();
+    assert!(refused["error"].as_str().is_some_and(|text| text.contains("without an account")), "{refused}");
+    // What frees room is taken.
+    alice.ask(json!({"type": "delete", "id": last}));
+    assert_eq!(alice.wait_for("deleted")["id"], last);
+    held.release();
+    eventually_within(Duration::from_secs(60), "the oldest have gone", || server.get("/readyz").status == 200);
+    assert!(server.figure("propromo_chat_store_trimmed_messages_total") > 0.0);
+    alice.post("there is");
+}
