@@ -31,7 +31,7 @@ fn listed(server: &Server, path: &str) -> (Vec<i64>, Option<String>) {
     (ids, answer.header("link").map(str::to_owned))
 }
 
-// Without `ROOMS_LISTED` the answer had all the rooms, and up to 6.7 MB.
+// Seen to fail with a million of `ROOMS_LISTED`: 1.6 MB, of all the rooms.
 #[test]
 fn the_list_of_10000_rooms_has_pages() {
     let server = Server::start();
@@ -55,7 +55,7 @@ fn the_list_of_10000_rooms_has_pages() {
     assert_eq!(ask(&server, "GET", "/chats?after=x", None, None).status, 400);
 }
 
-// What `idle_rooms::make_place` is for: without it 503 for everybody, for ever.
+// Seen to fail with `idle_rooms::make_place` finding none: 503 for everybody, for ever.
 #[test]
 fn where_10000_rooms_were_never_used_there_is_place_for_one_more() {
     let server = Server::with().env("ROOM_RATE", "0").env("ADMIN_LISTEN", "127.0.0.1:0").start();
@@ -75,7 +75,7 @@ fn where_10000_rooms_were_never_used_there_is_place_for_one_more() {
     assert!((server.figure(r#"propromo_chat_rooms_removed_total{why="made_place"}"#) - 3.0).abs() < 0.5);
 }
 
-// Without `MAX_ROOMS` each of them is made.
+// Seen to fail with any number of `MAX_ROOMS`: it is made.
 #[test]
 fn there_are_no_more_rooms_than_there_may_be() {
     let server = Server::with().env("MAX_ROOMS", "3").env("ROOM_RATE", "0").start();
@@ -88,19 +88,21 @@ fn there_are_no_more_rooms_than_there_may_be() {
     assert_eq!(listed(&server, "/chats").0, [1, 2, 3]);
 }
 
-// What `idle_rooms::start` is for.
+// Seen to fail with `idle_rooms::start` doing nothing: the empty one stays.
 #[test]
 fn a_room_that_nobody_uses_is_removed_and_one_that_is_used_is_not() {
-    let setup = Server::with().env("ROOM_UNUSED", "1").env("ROOM_IDLE", "3600").env("ADMIN_LISTEN", "127.0.0.1:0");
+    let setup = Server::with().env("ROOM_UNUSED", "5").env("ROOM_IDLE", "3600").env("ADMIN_LISTEN", "127.0.0.1:0");
     let server = setup.start();
-    let (empty, used, entered) =
-        (public_room(&server, "Empty"), public_room(&server, "Used"), public_room(&server, "Entered"));
+    let is_there = |id: i64| ask(&server, "GET", &format!("/chats/{id}"), None, None).status == 200;
+    let entered = public_room(&server, "Entered");
+    let listener = Guest::open(&server, entered, "");
+    let used = public_room(&server, "Used");
     let mut talker = Guest::join(&server, used, "Ann");
     talker.event("send", "used");
     talker.hears("send", "Ann");
     drop(talker);
-    let listener = Guest::open(&server, entered, "");
-    let is_there = |id: i64| ask(&server, "GET", &format!("/chats/{id}"), None, None).status == 200;
+    // Looked at behind the others.
+    let empty = public_room(&server, "Empty");
     eventually("the empty one is removed", || !is_there(empty));
     server.logs(&["a room that nobody uses was removed"]);
     assert!(is_there(used) && is_there(1));
@@ -111,17 +113,19 @@ fn a_room_that_nobody_uses_is_removed_and_one_that_is_used_is_not() {
     assert!(is_there(used) && is_there(1));
 }
 
-// What the last event is looked at for in `idle_rooms::sweep`: a room in which somebody talks stays.
+// Seen to fail with `is_entered` always false: the room in which somebody is goes as well; and with a sweep that asks for
+// nothing that was said: neither goes as `idle`.
 #[test]
 fn a_room_in_which_nothing_is_said_for_long_is_removed() {
-    let setup = Server::with().env("ROOM_UNUSED", "1").env("ROOM_IDLE", "2").env("ADMIN_LISTEN", "127.0.0.1:0");
+    let setup = Server::with().env("ROOM_UNUSED", "5").env("ROOM_IDLE", "5").env("ADMIN_LISTEN", "127.0.0.1:0");
     let server = setup.start();
-    let (left, talks) = (public_room(&server, "Left"), public_room(&server, "Talks"));
-    drop(Guest::join(&server, left, "Ann"));
-    let mut talker = Guest::join(&server, talks, "Bob");
     let is_there = |id: i64| ask(&server, "GET", &format!("/chats/{id}"), None, None).status == 200;
+    let talks = public_room(&server, "Talks");
+    let mut talker = Guest::join(&server, talks, "Bob");
+    let left = public_room(&server, "Left");
+    drop(Guest::join(&server, left, "Ann"));
     eventually_within(Duration::from_secs(120), "the room that was left is removed", || !is_there(left));
-    assert!(server.figure(r#"propromo_chat_rooms_removed_total{why="idle"}"#) >= 1.0);
+    eventually("it is counted", || server.figure(r#"propromo_chat_rooms_removed_total{why="idle"}"#) >= 1.0);
     assert!(is_there(talks));
     talker.event("send", "still here");
     talker.hears("send", "Bob");

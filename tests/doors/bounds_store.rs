@@ -191,7 +191,8 @@ fn a_store_that_is_full_says_so_takes_what_frees_room_and_goes_on_by_itself() {
     };
     // Less than 14 sixteenths of the half that is for messages: nothing has to go.
     let sixteenth = SMALL / 2 / 16;
-    (0..13).for_each(|_| _ = says(&mut alice, sixteenth / 16_600));
+    let few = sixteenth * 134 / 10 / 16_600;
+    (0..few / 10).for_each(|_| _ = says(&mut alice, 10));
     eventually("the tables have it", || server.figure("propromo_chat_journal_bytes") == 0.0);
     assert_eq!(server.figure("propromo_chat_store_trimmed_messages_total"), 0.0);
     // Nothing can be deleted, and there are more than 16.
