@@ -124,3 +124,70 @@ impl Audiences {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::{Event, Person},
+        room::{member::Room, tests::Plain},
+        socket::{flusher::Flusher, outbound::Outbound},
+    };
+    use std::{
+        io::Read,
+        net::{TcpListener, TcpStream},
+        time::Duration,
+    };
+
+    struct Bench {
+        audiences: Audiences,
+        flusher: Arc<Flusher>,
+        sockets: u64,
+    }
+
+    impl Bench {
+        fn room(&mut self, name: &str, members: usize) -> (Arc<Room>, Vec<TcpStream>) {
+            let room = Arc::new(Room::new(RoomName::channel(name), 1));
+            let peers = (0..members).map(|_| self.join(&room)).collect();
+            (room, peers)
+        }
+
+        fn join(&mut self, room: &Arc<Room>) -> TcpStream {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let stream = listener.accept().unwrap().0;
+            self.sockets += 1;
+            let outbound = Outbound::new(self.sockets, stream, 1 << 20, Duration::from_secs(20), self.flusher.clone());
+            let person = Person::unnamed("member".into());
+            room.enter(&person, 0);
+            let member = Arc::new(Member { room: room.clone(), lane: 0, person, encoder: &Plain, outbound });
+            self.audiences.obey(Command::Join(member.clone()));
+            self.audiences.obey(Command::Release(member, None));
+            peer
+        }
+
+        fn announce(&mut self, room: &Arc<Room>) {
+            let event = Event::Joined(Person::unnamed("newcomer".into()));
+            self.audiences.obey(Command::Announce(Arc::new(Announcement::new(room.clone(), event, None))));
+        }
+    }
+
+    // Seen to fail with a `SLICE` of all members: the crowd is through before it is the other room's turn.
+    #[test]
+    fn no_room_waits_until_all_of_a_large_one_are_told_what_happens_there() {
+        let flusher = Flusher::start(usize::MAX).unwrap();
+        let mut bench = Bench { audiences: Audiences::new(0, MessageMetrics::default()), flusher, sockets: 0 };
+        let (crowd, _crowd_peers) = bench.room("crowd", SLICE + 1);
+        let (small, mut peers) = bench.room("small", 1);
+        bench.announce(&crowd);
+        bench.announce(&small);
+        assert!(bench.audiences.serve());
+        assert_eq!(bench.audiences.on_the_way, 2, "a slice of the crowd is told");
+        assert!(bench.audiences.serve());
+        assert_eq!(bench.audiences.on_the_way, 1, "the small room is told");
+        peers[0].read_exact(&mut [0]).unwrap();
+        assert!(!bench.audiences.serve());
+        assert_eq!(bench.audiences.on_the_way, 0, "the rest of the crowd is told");
+    }
+}
