@@ -7,7 +7,11 @@ use std::{
     sync::{Arc, LazyLock},
     time::Duration,
 };
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{
+    Body,
+    http::Response,
+    tls::{Certificate, RootCerts, TlsConfig},
+};
 
 /// No answer is longer: an account's chats, some hundred bytes each, for as many as a database could hold of one.
 /// It is there so that a server that is none can't fill the memory.
@@ -116,23 +120,33 @@ impl Remote {
         if let Some(token) = bearer {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let mut response = request
-            .send(body.to_string())
-            .map_err(|e| format!("{url} can't be reached: {e}; is the server running, and the address right?"))?;
-        let status = response.status().as_u16();
-        if let (300..400, Some(place)) = (status, response.headers().get("location")) {
-            let place = String::from_utf8_lossy(place.as_bytes()).escape_debug().to_string();
-            return Err(format!("{url} sends us on to {place}; log in there, if you trust it"));
-        }
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let text = response
-            .body_mut()
-            .with_config()
-            .limit(MAX_ANSWER)
-            .read_to_string()
-            .map_err(|e| format!("the answer of {url} can't be read: {e}"))?;
-        Answer::read(url, status, retry_after.map(Duration::from_secs), &text)
+        answer(url, request.send(body.to_string()))
     }
+
+    /// Asks for JSON, as [`Remote::post`] does.
+    pub fn get(&self, path: &str, bearer: &str) -> Result<Answer, String> {
+        let url = self.address.http(path);
+        let request = self.agent.get(&url).header("accept", "application/json");
+        answer(url, request.header("authorization", format!("Bearer {bearer}")).call())
+    }
+}
+
+fn answer(url: String, response: Result<Response<Body>, ureq::Error>) -> Result<Answer, String> {
+    let mut response =
+        response.map_err(|e| format!("{url} can't be reached: {e}; is the server running, and the address right?"))?;
+    let status = response.status().as_u16();
+    if let (300..400, Some(place)) = (status, response.headers().get("location")) {
+        let place = String::from_utf8_lossy(place.as_bytes()).escape_debug().to_string();
+        return Err(format!("{url} sends us on to {place}; log in there, if you trust it"));
+    }
+    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let text = response
+        .body_mut()
+        .with_config()
+        .limit(MAX_ANSWER)
+        .read_to_string()
+        .map_err(|e| format!("the answer of {url} can't be read: {e}"))?;
+    Answer::read(url, status, retry_after.map(Duration::from_secs), &text)
 }
 
 impl Answer {

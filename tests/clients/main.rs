@@ -7,6 +7,7 @@ mod openapi;
 mod others;
 mod page;
 mod talk;
+mod talk_commands;
 mod talk_terminal;
 mod walkthroughs;
 mod webhooks;

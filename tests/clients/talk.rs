@@ -265,12 +265,42 @@ fn an_expired_login_is_renewed_in_a_pipe() {
 }
 
 #[test]
-fn people_are_listed_on_request() {
+fn each_line_of_a_pipe_is_a_message_whatever_it_looks_like() {
     let server = Server::start();
-    let _bob = server.join(BOB, DEMO);
     let mut alice = Piped::start(&server, ALICE, DEMO, &[]);
-    alice.say("/who");
-    assert!(alice.end().success());
-    let output = alice.output.lock().unwrap().clone();
-    assert!(output.contains("here (2): ") && output.contains(ALICE.email) && output.contains(BOB.email), "{output}");
+    let lines = ["/quit", "/who", "//help", "/delete", "after"];
+    // With a line that has nothing to say.
+    ["/quit", "/who", "", "//help", "/delete", "after"].iter().for_each(|line| alice.say(line));
+    assert!(alice.end().success(), "{}", alice.errors.lock().unwrap());
+    assert_eq!(said_in(&server, DEMO), lines);
+}
+
+#[test]
+fn a_name_that_is_nearly_a_rooms_begins_no_room_by_mistake() {
+    let server = Server::start();
+    let mut alice = Piped::start(&server, ALICE, "dmeo", &[]);
+    alice.say("for nobody");
+    alice.warns("did you mean “Demo”");
+    assert_eq!(alice.end().code(), Some(2));
+    let mut new = Piped::start(&server, ALICE, "dmeo", &["--new"]);
+    new.say("on purpose");
+    assert!(new.end().success());
+    // There is such a room now, so nothing is a mistake.
+    let mut again = Piped::start(&server, ALICE, "dmeo", &[]);
+    again.say("once more");
+    assert!(again.end().success(), "{}", again.errors.lock().unwrap());
+    assert_eq!(again.texts(), ["on purpose", "once more"]);
+    assert_eq!(said_in(&server, DEMO), [""; 0]);
+}
+
+#[test]
+fn a_room_may_be_called_by_its_title() {
+    let server = Server::start();
+    let mut alice = Piped::start(&server, ALICE, "PROPROMO", &[]);
+    alice.say("by its title");
+    assert!(alice.end().success(), "{}", alice.errors.lock().unwrap());
+    let hash = "$2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12";
+    let mut bob = Piped::start(&server, BOB, hash, &[]);
+    assert!(bob.end().success(), "{}", bob.errors.lock().unwrap());
+    assert_eq!(bob.texts(), ["by its title"]);
 }

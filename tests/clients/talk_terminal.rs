@@ -14,9 +14,18 @@ use support::{ALICE, BOB, Client, DEMO, PATIENCE, Person, Server, free_address, 
 use tungstenite::{Message, accept};
 
 /// A `talk` in a pseudo-terminal, logged in.
-fn at_terminal(server: &Server, person: Person, no_color: bool) -> PtySession {
+pub fn at_terminal(server: &Server, person: Person, no_color: bool) -> PtySession {
+    begin(server, person, DEMO, no_color)
+}
+
+/// The same in another room, without colours.
+pub fn in_room(server: &Server, person: Person, room: &str) -> PtySession {
+    begin(server, person, room, true)
+}
+
+fn begin(server: &Server, person: Person, room: &str, no_color: bool) -> PtySession {
     // The session begins without echo; a real terminal echoes, unless it is told not to.
-    let mut command = shell("stty echo; exec \"$@\"", server.setup(), &server.address.to_string(), person);
+    let mut command = shell("stty echo; exec \"$@\"", server.setup(), &server.address.to_string(), person, room);
     if no_color {
         command.env("NO_COLOR", "1");
     }
@@ -24,8 +33,8 @@ fn at_terminal(server: &Server, person: Person, no_color: bool) -> PtySession {
 }
 
 /// A shell's script in which `"$@"` is `talk`.
-fn shell(script: &str, setup: &Setup, url: &str, person: Person) -> Command {
-    let talk = setup.command(&["talk", url, person.email, DEMO]);
+fn shell(script: &str, setup: &Setup, url: &str, person: Person, room: &str) -> Command {
+    let talk = setup.command(&["talk", url, person.email, room]);
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).arg(talk.get_program()).args(talk.get_args());
     command.env_clear().envs(talk.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -41,15 +50,21 @@ fn log_in(command: Command, person: Person) -> PtySession {
     session
 }
 
+/// Types a line.
 #[track_caller]
-fn shows(session: &mut PtySession, text: &str) -> String {
+pub fn types(session: &mut PtySession, line: &str) {
+    session.send_line(line).expect("the terminal takes input");
+}
+
+#[track_caller]
+pub fn shows(session: &mut PtySession, text: &str) -> String {
     // The session takes each byte for a character.
     let bytes: String = text.bytes().map(char::from).collect();
     session.exp_string(&bytes).unwrap_or_else(|error| panic!("{text:?} is not shown: {error}"))
 }
 
 #[track_caller]
-fn ends(session: &mut PtySession) {
+pub fn ends(session: &mut PtySession) {
     session.exp_eof().expect("talk ends");
     let status = session.process_mut().wait().expect("talk can be waited for");
     assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
@@ -67,12 +82,13 @@ fn at_a_terminal_one_logs_in_talks_and_leaves() {
     let mut alice = at_terminal(&server, ALICE, false);
     let before = shows(&mut alice, "said before");
     assert!(!before.contains(ALICE.password), "the password is echoed: {before:?}");
-    assert!(before.contains(BOB.email) && before.contains("\x1b["), "{before:?}");
+    assert!(before.contains("Bob Demo") && before.contains("\x1b["), "{before:?}");
     shows(&mut alice, "2 people are here");
     alice.send_line("hello from a terminal").expect("the terminal takes input");
     hears(&mut bob, "hello from a terminal");
     alice.send_line("/who").expect("the terminal takes input");
     shows(&mut alice, "here (2): ");
+    shows(&mut alice, &format!("({})", BOB.email));
     alice.send_line("/quit").expect("the terminal takes input");
     ends(&mut alice);
 }
@@ -89,7 +105,7 @@ fn what_arrives_does_not_tear_the_line_that_is_typed() {
     bob.say("in between");
     let redrawn = shows(&mut alice, "in between");
     assert!(!redrawn.contains("\x1b[3"), "a colour: {redrawn:?}");
-    shows(&mut alice, "demo> half a li");
+    shows(&mut alice, "Demo> half a li");
     alice.send_line("ne").expect("the terminal takes input");
     hears(&mut bob, "half a line");
     alice.send_control('d').expect("the terminal takes input");
@@ -106,7 +122,7 @@ fn what_one_typed_oneself_is_not_shown_twice() {
     hears(&mut bob, "only once");
     bob.say("the answer");
     let between = shows(&mut alice, "the answer");
-    assert!(!between.contains(&format!("{}  only once", ALICE.email)), "{between:?}");
+    assert!(!between.contains("Alice Demo  only once"), "{between:?}");
     alice.send_control('c').expect("the terminal takes input");
     ends(&mut alice);
 }
@@ -116,10 +132,10 @@ fn at_a_terminal_a_lost_connection_is_marked_and_made_again() {
     let mut server = Server::with().env("LISTEN", free_address().to_string()).start();
     let mut alice = at_terminal(&server, ALICE, true);
     shows(&mut alice, "you are alone here");
-    shows(&mut alice, "● demo> ");
+    shows(&mut alice, "● Demo> ");
     server.kill9();
     shows(&mut alice, "offline");
-    shows(&mut alice, "○ demo> ");
+    shows(&mut alice, "○ Demo> ");
     alice.send_line("kept").expect("the terminal takes input");
     let server = server.setup().clone().start();
     shows(&mut alice, "connected again");
@@ -156,7 +172,7 @@ fn the_password_is_asked_on_the_terminal_while_messages_come_through_a_pipe() {
     let server = Server::start();
     let mut bob = server.join(BOB, DEMO);
     let script = "printf 'one\\ntwo\\n' | \"$@\"";
-    let mut alice = log_in(shell(script, server.setup(), &server.address.to_string(), ALICE), ALICE);
+    let mut alice = log_in(shell(script, server.setup(), &server.address.to_string(), ALICE, DEMO), ALICE);
     hears(&mut bob, "one");
     hears(&mut bob, "two");
     ends(&mut alice);
@@ -178,7 +194,7 @@ fn hostile_text_moves_nothing_on_a_terminal() {
 fn a_room_in_which_people_never_stop_talking_can_be_left() {
     let setup = Server::with();
     let address = babbling_server();
-    let mut alice = log_in(shell("exec \"$@\"", &setup, &address.to_string(), ALICE), ALICE);
+    let mut alice = log_in(shell("exec \"$@\"", &setup, &address.to_string(), ALICE, DEMO), ALICE);
     shows(&mut alice, "babble");
     alice.send_line("/quit").expect("the terminal takes input");
     ends(&mut alice);

@@ -6,15 +6,17 @@
 use super::{
     command::{self, Asked},
     entry::{Backoff, knock},
-    frame::{self, Heard, Said},
+    frame::{self, Heard},
     inbox::{Entered, Inbox, Input, Inputs, MAX_WAITING},
     keyboard::Signs,
     line::Lost,
-    outbox::Outbox,
+    outbox::{Outbox, What},
     phase::{Open, Phase},
+    rooms::Listed,
     screen::Screen,
-    seen::{Seen, Sight},
+    seen::Seen,
     session::{Denied, Session},
+    shown::Shown,
 };
 use crate::cli::failure::Failure;
 use rustix::{
@@ -36,6 +38,8 @@ const ECHO: Duration = Duration::from_secs(2);
 /// What was asked for on the command line.
 pub struct Wish {
     pub room: String,
+    /// The room that was perhaps meant, if in the one that was named nothing was ever said.
+    pub nearly: Option<Listed>,
     /// Go on after the end of the input.
     pub follow: bool,
     /// How long to wait at the end without any progress.
@@ -43,25 +47,36 @@ pub struct Wish {
 }
 
 pub struct TerminalChat {
-    session: Arc<Session>,
-    wish: Wish,
-    screen: Screen,
-    signs: Arc<Signs>,
+    pub(super) session: Arc<Session>,
+    pub(super) wish: Wish,
+    pub(super) screen: Screen,
+    pub(super) signs: Arc<Signs>,
     inputs: Inputs,
-    entering: Inbox<Entered>,
-    phase: Phase,
-    backoff: Backoff,
-    outbox: Outbox,
-    seen: Seen,
-    entered_before: bool,
-    who_is_asked: bool,
+    pub(super) entering: Inbox<Entered>,
+    pub(super) phase: Phase,
+    pub(super) backoff: Backoff,
+    pub(super) outbox: Outbox,
+    pub(super) seen: Seen,
+    pub(super) shown: Shown,
+    /// The account's rooms, as far as the server said.
+    pub(super) rooms: Vec<Listed>,
+    /// The room before and what it is called, for when this one can't be entered.
+    pub(super) came_from: Option<(String, String)>,
+    /// Somebody is asked whether another room was meant; nothing is said until they answer.
+    pub(super) asking: bool,
+    /// That question is to be put.
+    pub(super) doubtful: bool,
+    /// The message that goes if it is asked for again.
+    pub(super) deleting: Option<String>,
+    pub(super) entered_before: bool,
+    pub(super) who_is_asked: bool,
     /// Messages that the server does not take.
-    failed: usize,
+    pub(super) failed: usize,
     ending: bool,
     /// When the end began, or something was last confirmed.
-    progress: Instant,
+    pub(super) progress: Instant,
     /// The last trouble that was told, so that it is told once.
-    told: String,
+    pub(super) told: String,
 }
 
 impl TerminalChat {
@@ -72,6 +87,7 @@ impl TerminalChat {
         signs: Arc<Signs>,
         entering: Inbox<Entered>,
         inputs: Inputs,
+        rooms: Vec<Listed>,
     ) -> TerminalChat {
         let now = Instant::now();
         TerminalChat {
@@ -85,6 +101,12 @@ impl TerminalChat {
             backoff: Backoff::new(),
             outbox: Outbox::new(now),
             seen: Seen::default(),
+            shown: Shown::default(),
+            rooms,
+            came_from: None,
+            asking: false,
+            doubtful: false,
+            deleting: None,
             entered_before: false,
             who_is_asked: false,
             failed: 0,
@@ -104,6 +126,9 @@ impl TerminalChat {
                 self.lost(&lost);
                 false
             });
+            if std::mem::take(&mut self.doubtful) {
+                self.ask_about_slip()?;
+            }
             self.screen.flush()?;
             if let Some(outcome) = self.outcome() {
                 if let Phase::Open(open) = self.phase {
@@ -124,7 +149,16 @@ impl TerminalChat {
             let Ok(input) = self.inputs.typed.try_recv() else { break };
             match input {
                 Input::Line(_) if self.ending => {}
-                Input::Line(line) => self.obey(&line),
+                Input::Line(line) if self.screen.is_terminal() => {
+                    let was_moving = self.came_from.is_some();
+                    self.obey(&line);
+                    // Who goes to another room gets the next prompt there.
+                    if was_moving || self.came_from.is_none() {
+                        self.signs.obeyed();
+                    }
+                }
+                Input::Line(line) if line.trim().is_empty() => {}
+                Input::Line(line) => self.queue(What::Message { text: line, reply_to: None }),
                 Input::Typing => self.tell_typing(),
                 Input::Password(password) => self.go_in(Some(password)),
                 Input::End if self.wish.follow => {}
@@ -137,22 +171,40 @@ impl TerminalChat {
         Ok(())
     }
 
+    /// Does what a line at a terminal asks for. In a pipe, each is a message.
     fn obey(&mut self, line: &str) {
-        match Asked::read(line) {
+        if self.answered(line) {
+            return;
+        }
+        let asked = Asked::read(line);
+        if !matches!(asked, Asked::Delete(_) | Asked::Nothing) {
+            self.deleting = None;
+        }
+        match asked {
             Asked::Nothing => {}
-            Asked::Say(text) => self.say(text),
-            Asked::Unknown(word) if self.screen.is_terminal() => {
-                self.screen.aside(&format!("there is no command {word}; to say it, write /{word}"));
-            }
-            Asked::Unknown(_) => self.say(line),
+            Asked::Say(text) => self.queue(What::Message { text: text.to_owned(), reply_to: None }),
+            Asked::Reply(number, text) => self.reply(number, text),
+            Asked::Edit(number, text) => self.edit(number, text),
+            Asked::Delete(number) => self.delete(number),
+            Asked::Search(query) => self.search(query),
+            Asked::Rooms => self.list_rooms(),
+            Asked::Room(name) => self.go_to(name),
             Asked::Who => self.who(),
             Asked::Quit => self.end(),
             Asked::Help => command::HELP.lines().for_each(|line| self.screen.aside(line)),
+            Asked::Misused(name) => {
+                let help = command::HELP.lines().filter(|line| line.contains(name));
+                help.for_each(|line| self.screen.aside(line));
+            }
+            Asked::Unknown(word) => {
+                let nearest = command::nearest(word).map_or_else(String::new, |name| format!("did you mean {name}? "));
+                self.screen.aside(&format!("there is no command {word}; {nearest}to say it, write /{word}"));
+            }
         }
     }
 
-    fn say(&mut self, text: &str) {
-        self.outbox.push(text.to_owned());
+    pub(super) fn queue(&mut self, what: What) {
+        self.outbox.push(what);
         if !matches!(self.phase, Phase::Open(_)) {
             self.screen.aside("kept, and sent as soon as there is a connection");
         }
@@ -182,7 +234,7 @@ impl TerminalChat {
         self.progress = Instant::now();
         if self.screen.is_terminal() && !self.outbox.is_empty() {
             let waiting = messages(self.outbox.len());
-            self.screen.aside(&format!("waiting until {waiting} are confirmed; Ctrl-C leaves at once"));
+            self.screen.aside(&format!("waiting for the server to confirm {waiting}; Ctrl-C leaves at once"));
         }
     }
 
@@ -207,86 +259,22 @@ impl TerminalChat {
         let now = Instant::now();
         open.pulse(now)?;
         if open.ready
+            && self.wish.nearly.is_none()
             && let Some(draft) = self.outbox.next(now)
         {
-            open.say(&draft.text, &draft.reference)?;
+            let reference = &draft.reference;
+            let frame = match &draft.what {
+                What::Message { text, reply_to } => frame::message(text, reply_to.as_deref(), reference),
+                What::Delete { id, .. } => frame::delete(id, reference),
+                What::Edit { id: Some(id), text } => frame::edit(id, text, reference),
+                What::Edit { id: None, text } => {
+                    let last = self.shown.last(|known| self.screen.is_me(&known.user));
+                    frame::edit(last.map_or("", |known| &known.id), text, reference)
+                }
+            };
+            open.say(frame)?;
         }
         Ok(more)
-    }
-
-    fn said(&mut self, said: &Said) {
-        let on_its_way = self.outbox.on_its_way().filter(|text| self.screen.is_me(&said.user) && *text == said.text);
-        match self.seen.see(&said.id, on_its_way.is_some()) {
-            Sight::Again => {}
-            // It was typed there, and so is to be seen already.
-            Sight::Echo if self.screen.is_terminal() => {}
-            Sight::Echo | Sight::New => self.screen.message(said),
-        }
-    }
-
-    fn told(&mut self, heard: Heard) {
-        match heard {
-            Heard::Ack { reference, id } => self.confirmed(&reference, id),
-            Heard::Join { user } => self.screen.joined(&user),
-            Heard::Leave { user } => self.screen.left(&user),
-            Heard::Typing { user } => self.screen.typing(&user, Instant::now()),
-            Heard::Presence { users } => self.present(&users),
-            Heard::Error { code, message, reference } => self.refused(&code, &message, reference.as_deref()),
-            Heard::Message(_) | Heard::Other => {}
-        }
-    }
-
-    fn confirmed(&mut self, reference: &str, id: String) {
-        if !self.outbox.confirmed(reference) {
-            return;
-        }
-        self.progress = Instant::now();
-        self.told.clear();
-        self.seen.expect(id);
-    }
-
-    /// The answer to the question with which each connection begins, behind the history, or to `/who`.
-    fn present(&mut self, users: &[String]) {
-        let Phase::Open(open) = &mut self.phase else { return };
-        if !open.ready {
-            open.ready = true;
-            self.signs.connected.store(true, Ordering::Relaxed);
-            self.greet(users.len());
-        }
-        if std::mem::take(&mut self.who_is_asked) {
-            self.screen.people(users);
-        }
-    }
-
-    fn greet(&mut self, people: usize) {
-        self.told.clear();
-        if std::mem::replace(&mut self.entered_before, true) {
-            return self.screen.trouble("connected again");
-        }
-        if self.seen.last().is_none() {
-            self.screen.aside("nothing has been said here yet");
-        }
-        let who = if people == 1 { "you are alone here".to_owned() } else { format!("{people} people are here") };
-        self.screen.aside(&format!("{who}; /help shows what you can do"));
-    }
-
-    fn refused(&mut self, code: &str, message: &str, reference: Option<&str>) {
-        if matches!(code, "rate_limited" | "unavailable" | "overloaded" | "unknown") {
-            self.outbox.hesitate(Instant::now());
-            return self.tell_once(&format!("{message} It is tried again."));
-        }
-        match reference.and_then(|reference| self.outbox.take(reference)) {
-            Some(draft) => self.not_delivered(message, &draft.text),
-            None => self.screen.trouble(message),
-        }
-    }
-
-    fn not_delivered(&mut self, why: &str, text: &str) {
-        self.failed += 1;
-        self.progress = Instant::now();
-        let begins: String = text.chars().take(40).collect();
-        let more = if begins.len() < text.len() { " …" } else { "" };
-        self.screen.trouble(&format!("not delivered: “{begins}{more}”: {why}"));
     }
 
     fn lost(&mut self, lost: &Lost) {
@@ -301,8 +289,8 @@ impl TerminalChat {
         if lost.code == Some(TOO_BIG)
             && let Some(draft) = self.outbox.take_sent()
         {
-            let why = format!("the server takes no message as long as this one of {} bytes", draft.text.len());
-            return self.not_delivered(&why, &draft.text);
+            let why = format!("the server takes no message as long as this one of {} bytes", draft.what.text().len());
+            return self.not_delivered(&why, &draft.what);
         }
         self.outbox.disconnected();
         let why = if lost.why.is_empty() { "the server closed the connection" } else { &lost.why };
@@ -325,6 +313,10 @@ impl TerminalChat {
                 Denied::Expired
             }
             Entered::NoLogin(denied) => denied,
+            Entered::Rooms(rooms) => {
+                self.rooms_came(rooms);
+                return Ok(());
+            }
         };
         match denied {
             Denied::ForNow { why, wait } => {
@@ -337,12 +329,12 @@ impl TerminalChat {
                 self.screen.trouble("your login has expired; press Enter to give your password again");
             }
             Denied::Expired => return Err(Failure::Failed(format!("the login has expired; {}", self.unfinished()))),
-            Denied::ForGood(why) => return Err(Failure::Failed(why)),
+            Denied::ForGood(why) => return self.go_back(why),
         }
         Ok(())
     }
 
-    fn tell_once(&mut self, sentence: &str) {
+    pub(super) fn tell_once(&mut self, sentence: &str) {
         if self.told != sentence {
             self.screen.trouble(sentence);
             sentence.clone_into(&mut self.told);

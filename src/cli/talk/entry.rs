@@ -1,8 +1,10 @@
-//! Going in: each attempt on a thread of its own, since names, certificates and far servers take their time.
+//! Going in, and asking for rooms: each attempt on a thread of its own, since names, certificates and far servers take
+//! their time.
 
 use super::{
     inbox::{Entered, Inbox},
     line::Line,
+    rooms,
     session::{Denied, Session},
 };
 use rand::Rng;
@@ -27,6 +29,15 @@ pub fn knock(
     });
     if let Err(e) = started {
         at_home.send(Entered::Opened(Err(Denied::for_now(format!("no thread can be started: {e}")))));
+    }
+}
+
+/// Asks for the account's rooms.
+pub fn ask_for_rooms(session: Arc<Session>, inbox: Inbox<Entered>) {
+    let at_home = inbox.clone();
+    let asking = move || inbox.send(Entered::Rooms(rooms::rooms(&session)));
+    if let Err(e) = thread::Builder::new().name("rooms".into()).spawn(asking) {
+        at_home.send(Entered::Rooms(Err(Denied::for_now(format!("no thread can be started: {e}")))));
     }
 }
 

@@ -25,6 +25,22 @@ pub enum Heard {
     Presence {
         users: Vec<String>,
     },
+    Edited {
+        id: String,
+        change: String,
+        user: String,
+        text: String,
+    },
+    Deleted {
+        id: String,
+        change: String,
+        user: String,
+    },
+    /// Of a search, newest first.
+    Results {
+        messages: Vec<Said>,
+        more: bool,
+    },
     Error {
         code: String,
         message: String,
@@ -36,13 +52,19 @@ pub enum Heard {
 }
 
 /// A message of the room.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Said {
     pub id: String,
     pub user: String,
+    /// What its sender is called, as far as the server says.
+    #[serde(default)]
+    pub name: Option<String>,
     /// RFC 3339.
     pub timestamp: String,
     pub text: String,
+    /// The message that it answers.
+    #[serde(default)]
+    pub reply_to: Option<String>,
 }
 
 impl Heard {
@@ -52,8 +74,24 @@ impl Heard {
     }
 }
 
-pub fn message(text: &str, reference: &str) -> String {
-    json!({ "type": "message", "text": text, "ref": reference }).to_string()
+pub fn message(text: &str, reply_to: Option<&str>, reference: &str) -> String {
+    let mut frame = json!({ "type": "message", "text": text, "ref": reference });
+    if let Some(id) = reply_to {
+        frame["reply_to"] = id.into();
+    }
+    frame.to_string()
+}
+
+pub fn edit(id: &str, text: &str, reference: &str) -> String {
+    json!({ "type": "edit", "id": id, "text": text, "ref": reference }).to_string()
+}
+
+pub fn delete(id: &str, reference: &str) -> String {
+    json!({ "type": "delete", "id": id, "ref": reference }).to_string()
+}
+
+pub fn search(query: &str, limit: usize) -> String {
+    json!({ "type": "search", "query": query, "limit": limit }).to_string()
 }
 
 pub const PRESENCE: &str = r#"{"type":"presence"}"#;

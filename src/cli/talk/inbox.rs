@@ -1,6 +1,6 @@
 //! What other threads hand to the talk, and the bell that wakes it.
 
-use super::{line::Line, session::Denied};
+use super::{line::Line, rooms::Listed, session::Denied};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::{
     io::{self, Read, Write},
@@ -27,6 +27,8 @@ pub enum Entered {
     Opened(Result<Line, Denied>),
     /// The password, given again, did not help.
     NoLogin(Denied),
+    /// The account's rooms, or why they are not known.
+    Rooms(Result<Vec<Listed>, Denied>),
 }
 
 /// Where other threads put what the talk should see; each item wakes it.
@@ -79,8 +81,8 @@ pub fn inboxes() -> io::Result<(Inbox<Input>, Inbox<Entered>, Inputs)> {
     bell.set_nonblocking(true)?;
     let ringing = Arc::new(ringing);
     let (typing, typed) = bounded(MAX_WAITING);
-    // There is one attempt to connect at a time.
-    let (entering, entered) = bounded(1);
+    // There is one attempt to connect at a time, and one question for rooms.
+    let (entering, entered) = bounded(2);
     let (typing, entering) = (Inbox { queue: typing, bell: ringing.clone() }, Inbox { queue: entering, bell: ringing });
     Ok((typing, entering, Inputs { typed, entered, bell }))
 }

@@ -1,7 +1,11 @@
 //! What is typed, or comes through a pipe: read on a thread of its own, handed on line by line.
 
-use super::inbox::{Inbox, Input};
-use crossbeam_channel::TrySendError;
+use super::{
+    command,
+    inbox::{Inbox, Input},
+};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use parking_lot::Mutex;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::{
     Config, Context, Editor, completion::Completer, config::ColorMode, error::ReadlineError, highlight::Highlighter,
@@ -14,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 use zeroize::Zeroizing;
 
@@ -24,12 +29,43 @@ const MAX_LINE: u64 = 1 << 20;
 const REMEMBERED: usize = 100;
 
 /// What the talk lets the keyboard know.
-#[derive(Default)]
 pub struct Signs {
     pub connected: AtomicBool,
     /// The password is needed again.
     pub password_wanted: AtomicBool,
+    /// What the room is called that one is in.
+    pub room: Mutex<String>,
+    /// Names of rooms, to complete what is typed.
+    pub rooms: Mutex<Vec<String>>,
+    /// The line that leads to another room has been obeyed, so that the next prompt can name it.
+    obeyed: (Sender<()>, Receiver<()>),
 }
+
+impl Signs {
+    pub fn new(room: String, rooms: Vec<String>) -> Signs {
+        Signs {
+            connected: AtomicBool::new(false),
+            password_wanted: AtomicBool::new(false),
+            room: Mutex::new(room),
+            rooms: Mutex::new(rooms),
+            obeyed: bounded(1),
+        }
+    }
+
+    /// A line that may lead to another room has been obeyed.
+    pub fn obeyed(&self) {
+        // Full, if nobody waits: then nobody need be told.
+        let _ = self.obeyed.0.try_send(());
+    }
+
+    /// The room's name may change with what was just handed over; this waits until that was obeyed, but not for long.
+    fn wait(&self) {
+        let _ = self.obeyed.1.recv_timeout(PROMPT);
+    }
+}
+
+/// How long the next prompt waits for the name of the room.
+const PROMPT: Duration = Duration::from_secs(5);
 
 pub type Terminal = Editor<Helper, MemHistory>;
 
@@ -48,9 +84,9 @@ pub fn terminal(inbox: Inbox, signs: Arc<Signs>, colours: bool) -> rustyline::Re
 }
 
 /// Reads lines from a terminal until somebody has had enough (Ctrl-C, Ctrl-D) or the talk is over.
-pub fn read_terminal(mut editor: Terminal, inbox: &Inbox, signs: &Signs, room: &str) {
-    let prompt = format!("{CONNECTED} {room}> ");
+pub fn read_terminal(mut editor: Terminal, inbox: &Inbox, signs: &Signs) {
     loop {
+        let prompt = format!("{CONNECTED} {}> ", signs.room.lock());
         if signs.password_wanted.swap(false, Ordering::Relaxed) {
             match rpassword::prompt_password("Password: ") {
                 Ok(password) => inbox.send(Input::Password(Zeroizing::new(password))),
@@ -59,7 +95,10 @@ pub fn read_terminal(mut editor: Terminal, inbox: &Inbox, signs: &Signs, room: &
             continue;
         }
         match editor.readline(&prompt) {
-            Ok(text) => inbox.send(Input::Line(text)),
+            Ok(text) => {
+                inbox.send(Input::Line(text));
+                signs.wait();
+            }
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => return inbox.send(Input::Enough),
             Err(e) => return inbox.send(Input::Broken(format!("the terminal can't be read: {e}"))),
         }
@@ -155,10 +194,21 @@ impl Completer for Helper {
 
     fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let begun = &line[..position];
-        let fitting = super::command::ALL.iter().filter(|name| !begun.is_empty() && name.starts_with(begun));
-        Ok((0, fitting.map(|name| (*name).to_owned()).collect()))
+        if let Some(room) = begun.strip_prefix(TO_ROOM) {
+            let wanted = room.to_lowercase();
+            let rooms = self.signs.rooms.lock();
+            let fitting = rooms.iter().filter(|name| name.to_lowercase().starts_with(&wanted));
+            return Ok((TO_ROOM.len(), fitting.cloned().collect()));
+        }
+        if begun.is_empty() {
+            return Ok((0, Vec::new()));
+        }
+        Ok((0, command::beginning(begun).map(str::to_owned).collect()))
     }
 }
+
+/// Behind this, the names of rooms are completed.
+const TO_ROOM: &str = "/room ";
 
 impl Validator for Helper {}
 

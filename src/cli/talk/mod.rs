@@ -2,17 +2,21 @@
 
 mod command;
 mod conversation;
+mod doing;
 mod entry;
 mod frame;
 mod harmless;
+mod hearing;
 mod inbox;
 mod keyboard;
 mod line;
 mod outbox;
 mod phase;
+mod rooms;
 mod screen;
 mod seen;
 mod session;
+mod shown;
 
 use super::{ask, failure::Failure, login};
 use crate::config::value;
@@ -21,6 +25,7 @@ use conversation::{TerminalChat, Wish};
 use inbox::{Inbox, inboxes};
 use jiff::tz::TimeZone;
 use keyboard::{Restored, Signs};
+use rooms::{Meant, meant};
 use rustyline::ExternalPrinter;
 use screen::{Paper, Screen};
 use session::{Denied, Session};
@@ -44,10 +49,11 @@ pub fn command() -> Command {
              (echo alice-password; make 2>&1) | propromo-chat talk localhost:1993 alice@propromo.example demo --password-stdin\n  \
              propromo-chat talk localhost:1993 alice@propromo.example demo --password-stdin --follow <password-file | grep -i deploy\n\n\
              The password is asked on the terminal, also if standard input is a pipe. At a terminal, /help shows what you\n\
-             can do. In a pipe each line that comes in is a message, and each that is said in the room is printed, with what\n\
-             follows of a longer one indented. When the input ends and everything is confirmed, talk is done: exit code 0, or\n\
-             1 if something could not be delivered. A lost connection is made again by itself; nothing is lost or sent twice.\n\
-             A room that does not exist yet begins with its first message.\n\
+             can do. In a pipe each line that comes in is a message, also one such as /quit, and each that is said in the room\n\
+             is printed, with what follows of a longer one indented. When the input ends and everything is confirmed, talk is\n\
+             done: exit code 0, or 1 if something could not be delivered. A lost connection is made again by itself; nothing\n\
+             is lost or sent twice. A room that does not exist yet begins with its first message; if its name is nearly that\n\
+             of a room of yours, you are asked first, and a pipe needs --new.\n\
              Colours: only at a terminal, and not if NO_COLOR is set.",
         )
         .args(login::whereto())
@@ -56,7 +62,7 @@ pub fn command() -> Command {
                 .value_name("ROOM")
                 .required(true)
                 .value_parser(room)
-                .help("The room: a monitor's hash, or the name of any channel, such as lobby"),
+                .help("The room: a monitor's hash or title, or the name of any channel, such as lobby"),
         )
         .arg(
             Arg::new("password-stdin")
@@ -71,6 +77,12 @@ pub fn command() -> Command {
                 .help("Go on printing what is said after the end of standard input"),
         )
         .arg(
+            Arg::new("new")
+                .long("new")
+                .action(ArgAction::SetTrue)
+                .help("The room may be one in which nothing was ever said, however near its name is to another's"),
+        )
+        .arg(
             Arg::new("patience")
                 .long("patience")
                 .value_name("TIME")
@@ -83,11 +95,6 @@ pub fn command() -> Command {
 pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let remote = login::remote(matches)?;
     let email = matches.get_one::<String>("email").map_or("", String::as_str);
-    let wish = Wish {
-        room: matches.get_one::<String>("room").cloned().unwrap_or_default(),
-        follow: matches.get_flag("follow"),
-        patience: matches.get_one("patience").copied().unwrap_or_default(),
-    };
     let password = match matches.get_flag("password-stdin") {
         true => ask::password_line()?,
         false => ask::password(false)?,
@@ -97,18 +104,32 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Denied::ForNow { why, .. } | Denied::ForGood(why) => Failure::Failed(why),
         Denied::Expired => Failure::Failed("the server does not accept its own login".into()),
     })?;
+    // An old server has no list; then the name is taken as it is.
+    let rooms = rooms::rooms(&session).unwrap_or_default();
+    let typed = matches.get_one::<String>("room").cloned().unwrap_or_default();
+    let (room, title, nearly) = match meant(&typed, &rooms) {
+        Meant::Room(room) => (room.name.clone(), room.title.clone(), None),
+        Meant::Nearly(room) if !matches.get_flag("new") => (typed.clone(), typed, Some(room.clone())),
+        Meant::Nearly(_) | Meant::Another => (typed.clone(), typed, None),
+    };
+    let wish = Wish {
+        room,
+        nearly,
+        follow: matches.get_flag("follow"),
+        patience: matches.get_one("patience").copied().unwrap_or_default(),
+    };
     let (inbox, entering, inputs) =
         inboxes().map_err(|e| Failure::Failed(format!("the keyboard can't be listened to: {e}")))?;
-    let signs = Arc::new(Signs::default());
+    let signs = Arc::new(Signs::new(short(&title), rooms.iter().map(|room| room.title.clone()).collect()));
     let colours = colours();
     let _restored = Restored::at_the_end();
-    let paper = listen(inbox, &signs, colours, &wish.room)?;
+    let paper = listen(inbox, &signs, colours)?;
     let screen = Screen::new(paper, colours, email.to_owned(), TimeZone::system());
-    TerminalChat::new(session, wish, screen, signs, entering, inputs).run()
+    TerminalChat::new(session, wish, screen, signs, entering, inputs, rooms).run()
 }
 
 /// Starts to read what is typed, with an editor if somebody sits there.
-fn listen(inbox: Inbox, signs: &Arc<Signs>, colours: bool, room: &str) -> Result<Paper, Failure> {
+fn listen(inbox: Inbox, signs: &Arc<Signs>, colours: bool) -> Result<Paper, Failure> {
     let editor = match io::stdin().is_terminal() && io::stdout().is_terminal() {
         // Fails on a terminal that can do nothing but print; there one talks as in a pipe.
         true => keyboard::terminal(inbox.clone(), signs.clone(), colours)
@@ -119,8 +140,8 @@ fn listen(inbox: Inbox, signs: &Arc<Signs>, colours: bool, room: &str) -> Result
     let reader = thread::Builder::new().name("keyboard".into());
     let (started, paper) = match editor {
         Some((printer, editor)) => {
-            let (signs, room) = (signs.clone(), short(room));
-            let read = move || keyboard::read_terminal(editor, &inbox, &signs, &room);
+            let signs = signs.clone();
+            let read = move || keyboard::read_terminal(editor, &inbox, &signs);
             let printer: Box<dyn ExternalPrinter + Send> = Box::new(printer);
             (reader.spawn(read), Paper::Terminal(printer))
         }

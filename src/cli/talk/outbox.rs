@@ -32,9 +32,42 @@ pub struct Outbox {
     rested: Instant,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
-    pub text: String,
+    pub what: What,
     pub reference: String,
+}
+
+/// What a draft is to become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A message, perhaps the answer to one.
+    Message {
+        text: String,
+        reply_to: Option<String>,
+    },
+    /// Another text of a message: of one's last, whichever that is by then, without an id.
+    Edit {
+        id: Option<String>,
+        text: String,
+    },
+    Delete {
+        id: String,
+        text: String,
+    },
+}
+
+impl What {
+    /// The text that it is about.
+    pub fn text(&self) -> &str {
+        match self {
+            What::Message { text, .. } | What::Edit { text, .. } | What::Delete { text, .. } => text,
+        }
+    }
+
+    pub fn is_message(&self) -> bool {
+        matches!(self, What::Message { .. })
+    }
 }
 
 impl Outbox {
@@ -42,8 +75,13 @@ impl Outbox {
         Outbox { waiting: VecDeque::new(), sent: None, not_before: now, hesitation: HESITATION, rested: now }
     }
 
-    pub fn push(&mut self, text: String) {
-        self.waiting.push_back(Draft { text, reference: Uuid::now_v7().simple().to_string() });
+    pub fn push(&mut self, what: What) {
+        self.waiting.push_back(Draft { what, reference: Uuid::now_v7().simple().to_string() });
+    }
+
+    /// Whether a message waits, which will then be one's last.
+    pub fn has_message(&self) -> bool {
+        self.waiting.iter().any(|draft| draft.what.is_message())
     }
 
     pub fn len(&self) -> usize {
@@ -74,15 +112,16 @@ impl Outbox {
         })
     }
 
-    /// The text that is on its way.
+    /// The text of the message that is on its way.
     pub fn on_its_way(&self) -> Option<&str> {
-        self.sent.and(self.waiting.front()).map(|draft| draft.text.as_str())
+        let draft = self.sent.and(self.waiting.front())?;
+        draft.what.is_message().then(|| draft.what.text())
     }
 
-    /// The server has stored a message; `false` if it is none of those that wait.
-    pub fn confirmed(&mut self, reference: &str) -> bool {
+    /// The server has stored this: it is given back, unless it is none of those that wait.
+    pub fn confirmed(&mut self, reference: &str) -> Option<Draft> {
         self.hesitation = HESITATION;
-        self.take(reference).is_some()
+        self.take(reference)
     }
 
     /// The server will not take a message: it is given back.
@@ -113,12 +152,16 @@ mod tests {
     use super::*;
 
     fn sent(outbox: &mut Outbox, now: Instant) -> Option<(String, String)> {
-        outbox.next(now).map(|draft| (draft.text.clone(), draft.reference.clone()))
+        outbox.next(now).map(|draft| (draft.what.text().to_owned(), draft.reference.clone()))
+    }
+
+    fn message(text: &str) -> What {
+        What::Message { text: text.to_owned(), reply_to: None }
     }
 
     fn with(texts: &[&str], now: Instant) -> Outbox {
         let mut outbox = Outbox::new(now);
-        texts.iter().for_each(|text| outbox.push((*text).to_owned()));
+        texts.iter().for_each(|text| outbox.push(message(text)));
         outbox
     }
 
@@ -129,7 +172,7 @@ mod tests {
         let (text, reference) = sent(&mut outbox, now).unwrap();
         assert_eq!(text, "one");
         assert_eq!(sent(&mut outbox, now), None);
-        assert!(outbox.confirmed(&reference));
+        assert_eq!(outbox.confirmed(&reference).unwrap().what, message("one"));
         assert_eq!(sent(&mut outbox, now).unwrap().0, "two");
     }
 
@@ -165,7 +208,7 @@ mod tests {
         let now = Instant::now();
         let mut outbox = with(&["one"], now);
         sent(&mut outbox, now);
-        assert!(!outbox.confirmed("something else"));
+        assert_eq!(outbox.confirmed("something else"), None);
         assert_eq!(outbox.len(), 1);
     }
 

@@ -75,9 +75,9 @@ impl Open {
         may
     }
 
-    /// Sends a message, which ends the sign of typing for those who see it.
-    pub fn say(&mut self, text: &str, reference: &str) -> Result<(), Lost> {
+    /// Sends something that was said or changed, which ends the sign of typing for those who see it.
+    pub fn say(&mut self, frame: String) -> Result<(), Lost> {
         self.told_typing = None;
-        self.line.send(frame::message(text, reference))
+        self.line.send(frame)
     }
 }

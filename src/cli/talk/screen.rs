@@ -4,7 +4,7 @@ use super::{
     frame::Said,
     harmless::{line, paragraph},
 };
-use crate::cli::failure::Failure;
+use crate::{cli::failure::Failure, likeness::skeleton, room::mentions::Named};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use rustyline::ExternalPrinter;
 use std::{
@@ -15,6 +15,17 @@ use std::{
 
 /// Whoever goes on writing is mentioned again after this time.
 const TYPING_AGAIN: Duration = Duration::from_secs(60);
+
+/// What a message carries at a terminal besides what was said.
+#[derive(Default)]
+pub struct Mark {
+    /// Under which it can be named.
+    pub number: Option<usize>,
+    /// What it answers, in a few words.
+    pub answers: Option<String>,
+    /// Its reader is called by name.
+    pub calls: bool,
+}
 
 /// Where it is shown.
 pub enum Paper {
@@ -28,6 +39,8 @@ pub struct Screen {
     paper: Paper,
     colours: bool,
     me: String,
+    /// What people are called, as far as they have said something.
+    names: HashMap<String, String>,
     zone: TimeZone,
     /// The day of the last message that was shown.
     day: Option<Date>,
@@ -39,7 +52,8 @@ pub struct Screen {
 
 impl Screen {
     pub fn new(paper: Paper, colours: bool, me: String, zone: TimeZone) -> Screen {
-        Screen { paper, colours, me, zone, day: None, typing: HashMap::new(), pending: String::new() }
+        let (names, typing) = (HashMap::new(), HashMap::new());
+        Screen { paper, colours, me, names, zone, day: None, typing, pending: String::new() }
     }
 
     pub fn is_terminal(&self) -> bool {
@@ -51,13 +65,25 @@ impl Screen {
         user.eq_ignore_ascii_case(&self.me)
     }
 
+    /// Whether a text calls who talks here by name.
+    pub fn calls_me(&self, text: &str) -> bool {
+        Named::of(&self.me, self.names.get(&self.me).map(String::as_str)).is_in(text)
+    }
+
+    /// Takes note of what somebody is called.
+    pub fn meet(&mut self, said: &Said) {
+        if let Some(name) = said.name.as_ref().filter(|name| self.names.get(&said.user) != Some(name)) {
+            self.names.insert(said.user.clone(), name.clone());
+        }
+    }
+
     /// Shows a message, with the time at which it was said in this machine's zone.
-    pub fn message(&mut self, said: &Said) {
+    pub fn message(&mut self, said: &Said, mark: &Mark) {
         self.typing.remove(&said.user);
         let when = said.timestamp.parse::<Timestamp>().ok().map(|when| when.to_zoned(self.zone.clone()));
         if !self.is_terminal() {
             let when = when.map_or_else(|| line(&said.timestamp), |when| when.strftime("%F %T").to_string());
-            let (when, name) = (self.dim(&when), self.name(&said.user));
+            let (when, name) = (self.dim(&when), self.coloured_name(&said.user, &line(&said.user)));
             self.pending += &format!("{when} {name}: {}\n", paragraph(&said.text, "    "));
             return;
         }
@@ -66,9 +92,32 @@ impl Screen {
         {
             self.aside(&when.strftime("%A, %-d %B %Y").to_string());
         }
-        let when = when.map_or_else(|| "--:--".to_owned(), |when| when.strftime("%H:%M").to_string());
-        let (when, name) = (self.dim(&when), self.name(&said.user));
-        self.pending += &format!("{when} {name}  {}\n", paragraph(&said.text, "      "));
+        let mut head = when.map_or_else(|| "--:--".to_owned(), |when| when.strftime("%H:%M").to_string());
+        if let Some(number) = mark.number {
+            head += &format!(" #{number}");
+        }
+        let (head, name) = (self.dim(&head), self.name(&said.user));
+        let answers = mark.answers.as_ref().map_or_else(String::new, |what| self.dim(&format!(" ↳ {}", line(what))));
+        let bell = if mark.calls { BELL } else { "" };
+        self.pending += &format!("{head} {name}{answers}  {}\n{bell}", paragraph(&said.text, "      "));
+    }
+
+    /// Messages that a search found, or of another day than the last one, begin with their day.
+    pub fn forget_day(&mut self) {
+        self.day = None;
+    }
+
+    /// Somebody has changed a message.
+    pub fn edited(&mut self, user: &str, which: &str, text: &str) {
+        if self.is_terminal() {
+            let who = if self.is_me(user) { "you".into() } else { self.plain_name(user) };
+            self.aside(&format!("{who} changed {which}: {}", paragraph(text, "      ")));
+        }
+    }
+
+    pub fn deleted(&mut self, user: &str, which: &str) {
+        let who = if self.is_me(user) { "you".into() } else { self.plain_name(user) };
+        self.aside(&format!("{who} deleted {which}"));
     }
 
     pub fn joined(&mut self, user: &str) {
@@ -82,7 +131,7 @@ impl Screen {
 
     fn came_or_went(&mut self, user: &str, what: &str) {
         if self.is_terminal() && !self.is_me(user) {
-            self.aside(&format!("{} {what}", line(user)));
+            self.aside(&format!("{} {what}", self.plain_name(user)));
         }
     }
 
@@ -90,13 +139,17 @@ impl Screen {
         self.typing.retain(|_, since| now.duration_since(*since) < TYPING_AGAIN);
         if self.is_terminal() && !self.is_me(user) && !self.typing.contains_key(user) {
             self.typing.insert(user.to_owned(), now);
-            self.aside(&format!("{} is writing …", line(user)));
+            self.aside(&format!("{} is writing …", self.plain_name(user)));
         }
     }
 
     /// The answer to `/who`.
     pub fn people(&mut self, users: &[String]) {
-        let names: Vec<_> = users.iter().map(|user| self.name(user)).collect();
+        let name = |user: &String| match self.names.get(user) {
+            Some(_) if !self.is_shared(user) => format!("{} ({})", self.name(user), line(user)),
+            _ => self.name(user),
+        };
+        let names: Vec<_> = users.iter().map(name).collect();
         let here = format!("here ({}): {}", users.len(), names.join(", "));
         self.pending += &format!("{here}\n");
     }
@@ -144,15 +197,37 @@ impl Screen {
         }
     }
 
+    /// What somebody is called, in their colour.
     fn name(&self, user: &str) -> String {
-        if self.is_me(user) {
-            return self.coloured(BOLD, &line(user));
+        self.coloured_name(user, &self.plain_name(user))
+    }
+
+    /// A name that others have too, or could be taken for an address, stands with the address.
+    fn plain_name(&self, user: &str) -> String {
+        match self.names.get(user) {
+            Some(name) if self.is_shared(user) => format!("{} ({})", line(name), line(user)),
+            Some(name) => line(name),
+            None => line(user),
         }
-        // Any spread will do (FNV-1a), but the same name has the same colour every day.
+    }
+
+    fn is_shared(&self, user: &str) -> bool {
+        let Some(name) = self.names.get(user) else { return false };
+        let looks = skeleton(name);
+        looks.is_empty()
+            || name.contains('@')
+            || self.names.iter().any(|(other, called)| other != user && skeleton(called) == looks)
+    }
+
+    fn coloured_name(&self, user: &str, name: &str) -> String {
+        if self.is_me(user) {
+            return self.coloured(BOLD, name);
+        }
+        // Any spread will do (FNV-1a), but the same account has the same colour every day.
         let hash = user
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-        self.coloured(NAMES[(hash % NAMES.len() as u64) as usize], &line(user))
+        self.coloured(NAMES[(hash % NAMES.len() as u64) as usize], name)
     }
 
     fn dim(&self, text: &str) -> String {
@@ -163,6 +238,9 @@ impl Screen {
         if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
+
+/// What makes a terminal ring (ECMA-48 §8.3.3).
+const BELL: &str = "\x07";
 
 /// Colours as ECMA-48 §8.3.117 numbers them; those of names are of the sixteen that every palette, dark or light,
 /// makes readable. Yellow is kept for trouble.
@@ -193,13 +271,13 @@ mod tests {
     }
 
     fn said(user: &str, timestamp: &str, text: &str) -> Said {
-        Said { id: "1".into(), user: user.into(), timestamp: timestamp.into(), text: text.into() }
+        Said { id: "1".into(), user: user.into(), timestamp: timestamp.into(), text: text.into(), ..Said::default() }
     }
 
     #[test]
     fn a_pipe_gets_a_line_a_message_with_local_time() {
         let mut screen = screen(Paper::Plain, false);
-        screen.message(&said("bob@x", "2026-01-02T23:04:05.678Z", "hi\n2026 carol: hello"));
+        screen.message(&said("bob@x", "2026-01-02T23:04:05.678Z", "hi\n2026 carol: hello"), &Mark::default());
         assert_eq!(screen.pending, "2026-01-03 01:04:05 bob@x: hi\n    2026 carol: hello\n");
     }
 
@@ -215,9 +293,33 @@ mod tests {
     #[test]
     fn a_terminal_shows_the_day_once() {
         let mut screen = terminal(false);
-        screen.message(&said("bob@x", "2026-01-02T12:04:05Z", "one"));
-        screen.message(&said("bob@x", "2026-01-02T12:05:05Z", "two"));
+        screen.message(&said("bob@x", "2026-01-02T12:04:05Z", "one"), &Mark::default());
+        screen.message(&said("bob@x", "2026-01-02T12:05:05Z", "two"), &Mark::default());
         assert_eq!(screen.pending, "· Friday, 2 January 2026\n14:04 bob@x  one\n14:05 bob@x  two\n");
+    }
+
+    #[test]
+    fn a_terminal_shows_names_numbers_and_answers_and_rings() {
+        let mut screen = terminal(false);
+        let hello = Said { name: Some("Bob".into()), ..said("bob@x", "", "hello @me") };
+        screen.meet(&hello);
+        let mark = Mark { number: Some(12), answers: Some("#7".into()), calls: screen.calls_me(&hello.text) };
+        screen.message(&hello, &mark);
+        screen.edited("bob@x", "#12", "hi\nyou");
+        screen.deleted("me@x", "#7");
+        let shown = "--:-- #12 Bob ↳ #7  hello @me\n\x07· Bob changed #12: hi\n      you\n· you deleted #7\n";
+        assert_eq!(screen.pending, shown);
+        assert!(!screen.calls_me("hello Me"));
+    }
+
+    #[test]
+    fn who_has_anothers_name_or_one_like_an_address_is_told_by_the_address() {
+        let mut screen = terminal(false);
+        for (user, name) in [("bob@x", "Bob"), ("eve@x", "Вob"), ("mallory@x", "me@x"), ("ann@x", "Ann")] {
+            screen.meet(&Said { name: Some(name.into()), ..said(user, "", "") });
+        }
+        let names = ["bob@x", "eve@x", "mallory@x", "ann@x", "carl@x"].map(|user| screen.plain_name(user));
+        assert_eq!(names, ["Bob (bob@x)", "Вob (eve@x)", "me@x (mallory@x)", "Ann", "carl@x"]);
     }
 
     #[test]
@@ -228,7 +330,7 @@ mod tests {
         screen.typing("bob@x", now);
         screen.typing("me@x", now);
         assert_eq!(screen.pending, "· bob@x is writing …\n");
-        screen.message(&said("bob@x", "", "said"));
+        screen.message(&said("bob@x", "", "said"), &Mark::default());
         screen.pending.clear();
         screen.typing("bob@x", now);
         assert_eq!(screen.pending, "· bob@x is writing …\n");
@@ -240,7 +342,7 @@ mod tests {
         for (colours, ours) in [(false, 0), (true, 6)] {
             let mut screen = terminal(colours);
             screen.joined(hostile);
-            screen.message(&said(hostile, hostile, hostile));
+            screen.message(&said(hostile, hostile, hostile), &Mark::default());
             assert_eq!(screen.pending.matches('\x1b').count(), ours, "{:?}", screen.pending);
             assert!(!screen.pending.contains('\x07'));
         }

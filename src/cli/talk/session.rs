@@ -2,7 +2,7 @@
 
 use crate::cli::remote::{Answer, Remote};
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -66,6 +66,17 @@ impl Session {
                 self.try_ticket()
             }
             (ticket, _) => ticket,
+        }
+    }
+
+    /// What the server answers at this path to who has logged in.
+    pub fn get(&self, path: &str) -> Result<Value, Denied> {
+        let access_token = self.access_token.lock().clone();
+        let answer = self.remote.get(path, &access_token).map_err(Denied::for_now)?;
+        match answer.status {
+            200 => Ok(answer.body),
+            401 => Err(Denied::Expired),
+            status => Err(Denied::by_status(status, answer.refusal(), answer.retry_after)),
         }
     }
 
