@@ -70,8 +70,9 @@ export class Talk {
       ui.peopleButton.focus();
       page.paint();
     });
-    document.addEventListener('pointerdown', ({ target }) => {
-      // Where it stands in the way of the messages, it goes when one turns to them.
+    document.addEventListener('click', ({ target }) => {
+      // Where it stands in the way of the messages, it goes when one turns to them. Not before: what moves away under a finger
+      // that is still down is not pressed.
       if (wide.matches || !this.#peopleOpen || target.closest('#people, #peopleButton, dialog')) return;
       this.#peopleOpen = false;
       page.paint();

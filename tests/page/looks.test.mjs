@@ -54,6 +54,50 @@ test('on a phone one sees the rooms or the room, and nothing sticks out', async 
   await alice.leave();
 });
 
+// A window of 1280 by 800 at 200 % has 640 by 400 px; 320 px are those at 400 % (WCAG 2.2, 1.4.10).
+test('nothing is scrolled sideways at 320 px or at 200 %, whatever is open', async () => {
+  for (const viewport of [{ width: 320, height: 640 }, { width: 640, height: 400 }]) {
+    const alice = await here.visitor('alice', { viewport });
+    const { page } = alice;
+    const fits = async (what) => {
+      const out = await page.evaluate(() => {
+        const wide = [document.documentElement, ...document.querySelectorAll('#rooms, .lists, #log, #people, #searchPanel, dialog')];
+        return wide.filter((node) => node.scrollWidth > node.clientWidth).map((node) => node.id || node.className || node.tagName);
+      });
+      assert.deepEqual(out, [], `${what} at ${viewport.width} px`);
+    };
+    await alice.say(unique(`https://example.org/${'long'.repeat(60)} and \`${'code'.repeat(40)}\` at ${viewport.width}`));
+    await alice.item(`at ${viewport.width}`).waitFor();
+    await fits('the room');
+    const tools = page.locator('.message-tools');
+    // Again, if the message was drawn anew under the mouse, as it is when it is confirmed.
+    for (let tries = 0; tries < 300 && !(await tools.isVisible()); tries++) {
+      await page.mouse.move(0, 0);
+      await alice.item(`at ${viewport.width}`).hover();
+      await page.waitForTimeout(100);
+    }
+    const { x } = await tools.boundingBox();
+    assert.ok(x >= 0, `what can be done sticks out at ${viewport.width} px`);
+    await alice.act(`at ${viewport.width}`, 'React');
+    await fits('reactions');
+    await page.keyboard.press('Escape');
+    await alice.act(`at ${viewport.width}`, 'Delete');
+    await fits('a question');
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: /here$/ }).click();
+    await fits('people');
+    await page.getByRole('button', { name: 'Search this room' }).click();
+    await fits('the search');
+    await page.getByRole('button', { name: 'Close' }).click();
+    await page.getByRole('link', { name: 'All rooms' }).click();
+    await page.locator('#newRoom').waitFor();
+    await fits('rooms');
+    await page.locator('#newRoom').click();
+    await fits('a new room');
+    await alice.leave();
+  }
+});
+
 test('axe finds nothing to complain about in a room with all kinds of messages', async () => {
   const alice = await here.stranger();
   await alice.audit('login');

@@ -100,14 +100,21 @@ export class Visitor {
     return this.page.evaluate(() => document.activeElement.id);
   }
 
-  /** Fails if axe finds anything to complain about, in light or dark. */
+  /** Fails if axe finds anything to complain about, in light or dark, in the page's colours or those that a system forces. */
   async audit(what) {
     const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-    for (const [colorScheme, rules] of [['dark', `{ runOnly: ['color-contrast'] }`], ['light', '{}']]) {
-      await this.page.emulateMedia({ colorScheme });
-      const { violations } = await this.page.evaluate(`${axe}; axe.run(${rules})`);
+    await this.page.evaluate(`if (!globalThis.axe) { ${axe}; }`);
+    const contrast = `{ runOnly: ['color-contrast'] }`;
+    for (const [colorScheme, forcedColors, rules] of [
+      ['dark', 'none', contrast],
+      ['dark', 'active', contrast],
+      ['light', 'active', contrast],
+      ['light', 'none', '{}'],
+    ]) {
+      await this.page.emulateMedia({ colorScheme, forcedColors });
+      const { violations } = await this.page.evaluate(`axe.run(${rules})`);
       const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
-      assert.deepEqual(found, [], `${what}, ${colorScheme}`);
+      assert.deepEqual(found, [], `${what}, ${colorScheme}, forced colours: ${forcedColors}`);
     }
   }
 
