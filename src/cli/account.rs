@@ -128,7 +128,8 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
             }
             let password_hash = &new_hash(matches)?;
             store.add_account(&NewAccount { name, email: email(), password_hash, monitors: &monitors })?;
-            say(format_args!("account {} added", email()))
+            say(format_args!("account {} added", email()))?;
+            if monitors.is_empty() { say(what_follows(&store, email())?) } else { Ok(()) }
         }
         "list" => {
             for AccountSummary { email, name, monitors, .. } in store.accounts()? {
@@ -145,6 +146,16 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
         }
         _ => remove(&store, email(), matches, settings),
     }
+}
+
+/// An account without a monitor can't log in on the page: what to do about it.
+fn what_follows(store: &SqliteAccounts, email: &str) -> Result<String, Failure> {
+    let known = store.monitors()?;
+    let first = match known.first() {
+        Some(monitor) => format!("`propromo-chat monitor join '{}' {email}`", column(&monitor.monitor_hash)),
+        None => format!("`propromo-chat monitor add HASH` and `propromo-chat monitor join HASH {email}`"),
+    };
+    Ok(format!("it is in no monitor yet, and sees only rooms that are open to everybody; {first} lets it into a chat"))
 }
 
 fn remove(store: &SqliteAccounts, email: &str, matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {

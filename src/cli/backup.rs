@@ -1,6 +1,9 @@
 //! `backup`: a copy of the embedded store that a server can be started on, made while this one runs.
 
-use super::failure::{Failure, say};
+use super::{
+    failure::{Failure, say},
+    progress::Progress,
+};
 use crate::{
     config::{
         settings::JWT_PRIVATE_KEY,
@@ -78,7 +81,10 @@ fn copied(target: &Path, databases: &[(PathBuf, &str)], secret: Option<&Path>) -
         tempfile::Builder::new().prefix(".backup-").permissions(Permissions::from_mode(0o700)).tempdir_in(parent);
     let unfinished = unfinished.map_err(|error| failed("there can be no new directory beside", error))?;
     let mut copied = Vec::new();
-    for (from, name) in databases {
+    let mut progress = Progress::new();
+    for (at, (from, name)) in databases.iter().enumerate() {
+        let size = fs::metadata(from).map_or(0, |file| file.len() >> 20);
+        progress.begin(format_args!("copying {name}, {size} MiB ({} of {})", at + 1, databases.len()));
         let to = unfinished.path().join(name);
         if *name == LOG {
             log::copy::copy(from, &to)?

@@ -3,6 +3,7 @@
 use super::{
     ask, erase,
     failure::{Failure, say},
+    owners,
 };
 use crate::{
     config::{
@@ -29,6 +30,7 @@ use jiff::Timestamp;
 use rustix::{
     fs::{Access, access},
     io::Errno,
+    process::geteuid,
 };
 use std::{
     fs::{self, OpenOptions},
@@ -171,7 +173,12 @@ fn stores(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
         Database::Postgres(url) => far_accounts(&url, findings),
     }
     match settings.storage()? {
-        Storage::Embedded => directory(&settings.data_dir()?, findings),
+        Storage::Embedded => {
+            directory(&settings.data_dir()?, findings);
+            if geteuid().is_root() {
+                owners(&settings.data_dir()?, findings);
+            }
+        }
         Storage::Redis(url) => redis(&url, findings),
     }
     erasures(settings, findings)
@@ -284,6 +291,18 @@ fn unusable_directory(path: &Path) -> Option<String> {
             "this user can't make files in {}: {e}; `chown -R` it to the user that the server runs as",
             path.display()
         )),
+    }
+}
+
+/// What of the data directory is not its owner's.
+fn owners(directory: &Path, findings: &mut Findings) {
+    let inside = FILES.iter().chain([&SECRET_FILE, &"journal", &"search.db"]).map(|name| directory.join(name));
+    findings.wrong.extend(owners::strangers(directory, inside));
+    if owners::is_roots(directory) {
+        findings.notes.push(format!(
+            "you are root, who may do anything, and {} is root's: if the server runs as another user, check as that one",
+            directory.display()
+        ));
     }
 }
 

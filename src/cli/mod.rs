@@ -17,9 +17,11 @@ pub mod login;
 pub mod migrate;
 pub mod moderator;
 pub mod monitor;
+mod owners;
 mod progress;
 mod remote;
 pub mod serve;
+mod shell;
 pub mod talk;
 pub mod token;
 
@@ -66,17 +68,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// The command line with every setting.
 fn command() -> Command {
+    commands().args(settings::arguments())
+}
+
+/// The one table of commands, without the settings, which most of them take.
+fn commands() -> Command {
     Command::new("propromo-chat")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A chat server for teams that watch software projects")
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .disable_help_subcommand(true)
         // Or `--origin-required serve` would take `serve` for true or false.
         .subcommand_precedence_over_arg(true)
-        .args(settings::arguments())
         .subcommand(serve::command())
         .subcommand(check::command())
         .subcommand(config::command())
@@ -91,6 +97,7 @@ fn command() -> Command {
         .subcommand(migrate::command())
         .subcommand(import::command())
         .subcommand(keys::command())
+        .subcommands(shell::commands())
 }
 
 const EXAMPLES: &str = "\
@@ -101,7 +108,7 @@ Examples:
   propromo-chat talk http://localhost:1993 ann@example.org lobby
 
 Every setting is a flag, an environment variable, or a line in ./.env or in a settings file (`propromo-chat config
-init` writes one): see `propromo-chat serve --help`.
+init` writes one): see `propromo-chat help serve`.
 Exit codes: 0 done, 1 failed, 2 the command line or a setting is wrong.";
 
 fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
@@ -111,6 +118,12 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     if name == keys::NAME {
         let arguments = of_command.get_many::<OsString>(keys::ARGUMENTS).unwrap_or_default();
         return keys::run(&arguments.cloned().collect::<Vec<_>>());
+    }
+    if name == shell::COMPLETIONS {
+        return shell::complete(of_command, commands());
+    }
+    if name == shell::MAN {
+        return shell::man(of_command, commands());
     }
     if name == login::NAME {
         return login::run(of_command);

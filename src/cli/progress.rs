@@ -42,6 +42,12 @@ impl Progress {
         }
     }
 
+    /// Says what begins now, and takes a while: at once.
+    pub fn begin(&mut self, line: impl fmt::Display) {
+        self.shown = None;
+        self.show(line);
+    }
+
     /// Takes the line away, so that something else can be said.
     pub fn clear(&mut self) {
         if self.shown.take().is_some() {

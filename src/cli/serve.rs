@@ -91,6 +91,13 @@ fn prepare_accounts(config: &Config) -> Result<(), Failure> {
     if config.demo {
         return Ok(store.seed_demo()?);
     }
+    if store.accounts()?.is_empty() {
+        tracing::info!(
+            "there are no accounts yet in {}; make the first with `propromo-chat account add EMAIL`, with the same settings; \
+             this server may go on running",
+            path.display()
+        );
+    }
     for DemoAccount { email, .. } in demo::ACCOUNTS {
         if store.by_email(email)?.is_some() {
             tracing::warn!(

@@ -20,4 +20,5 @@ mod proxies;
 mod release;
 mod security_document;
 mod settings_file;
+mod shell;
 mod systemd;
