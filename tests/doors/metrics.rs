@@ -399,6 +399,11 @@ fn what_waits_to_be_erased_is_shown_and_told_by_check() {
     assert!((shown() - 1.0).abs() < 0.5);
     let note = told();
     assert!(note.contains("note: 1 thing that") && note.contains("since 1970-01-01T00:00:00Z"), "{note}");
+    // What comes after it is done, and it still waits: she is there.
+    file.execute("INSERT INTO tasks (kind, about, since) VALUES ('room', 'channel:nobody', 0)", []).expect("a task");
+    eventually("the other is done", || (shown() - 1.0).abs() < 0.5);
+    alice.ask(serde_json::json!({"type": "history"}));
+    assert_eq!(alice.wait_for("history")["messages"][0]["text"], "still here");
     alice.close();
     eventually("it is done", || shown().abs() < 0.5);
     assert!(!told().contains("to be erased"));
