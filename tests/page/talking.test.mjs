@@ -43,7 +43,7 @@ test('two people talk, and see each other and that the other writes', async () =
   await alice.say(question);
   await bob.message(question).waitFor();
   await bob.field.pressSequentially('Ve');
-  await alice.page.getByText(/bob@propromo\.example.* is writing/).waitFor();
+  await alice.page.getByText(/Bob Demo.* is writing/).waitFor();
   await bob.say(answer);
   await alice.message(answer).waitFor();
   await alice.page.locator('#people').getByText('Bob Demo').waitFor();
