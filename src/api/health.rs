@@ -6,14 +6,19 @@ use crate::{
     http::{head::Method, reply::Reply, request::Request},
     metrics::{self, prometheus},
     refusal::Refusal,
-    store::error::StoreError,
+    store::{error::StoreError, outage::KnownOutage},
 };
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 use std::{
     mem,
     sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
 };
+
+/// How long a store may take to say that it works. Who asks for readiness waits for a second, as a rule.
+const PATIENCE: Duration = Duration::from_millis(800);
 
 pub const ENDPOINTS: Endpoints = Endpoints {
     routes: &[Route::new(&[Method::Get], "/healthz", healthz), Route::new(&[Method::Get], "/readyz", readyz)],
@@ -33,7 +38,87 @@ fn readyz(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusa
     if chat.draining.load(Ordering::Relaxed) {
         return Ok(Reply::json(503, &Readiness { ready: false, draining: true, away: Vec::new() }));
     }
-    Ok(readiness([chat.accounts.probe(), chat.chat_rooms.probe(), chat.ledger.probe(), chat.log.probe()]))
+    let probes: [(&'static str, Probe); 4] = [
+        ("account store", |chat| chat.accounts.probe()),
+        ("room store", |chat| chat.chat_rooms.probe()),
+        ("token ledger", |chat| chat.ledger.probe()),
+        ("message log", |chat| chat.log.probe()),
+    ];
+    Ok(readiness(within(PATIENCE, chat, probes)))
+}
+
+type Probe = fn(&Chat) -> Result<(), StoreError>;
+
+/// Asks all stores at once. One that gives no answer in time counts as away. No store is asked twice at a time, however
+/// many want to know: they hear of the same answer.
+fn within(patience: Duration, chat: &Arc<Chat>, probes: [(&'static str, Probe); 4]) -> Vec<Result<(), StoreError>> {
+    static STORES: [Asked; 4] = [const { Asked { standing: Mutex::new(Standing::NEW), changed: Condvar::new() } }; 4];
+    let until = Instant::now() + patience;
+    let asked = probes.into_iter().zip(&STORES).map(|((store, probe), asked)| (store, asked, asked.ask(chat, probe)));
+    let asked: Vec<_> = asked.collect();
+    asked.into_iter().map(|(store, asked, before)| asked.answer(store, before, until)).collect()
+}
+
+/// One store that is asked, and what it has answered last.
+struct Asked {
+    standing: Mutex<Standing>,
+    changed: Condvar,
+}
+
+struct Standing {
+    is_asked: bool,
+    answers: u64,
+    /// What it can't do and why, and whether that was logged before.
+    fault: Option<(&'static str, String, bool)>,
+}
+
+impl Standing {
+    const NEW: Standing = Standing { is_asked: false, answers: 0, fault: None };
+}
+
+impl Asked {
+    /// Asks, unless somebody is waiting for an answer already; how many there were before.
+    fn ask(&'static self, chat: &Arc<Chat>, probe: Probe) -> u64 {
+        let mut standing = self.standing.lock();
+        if !mem::replace(&mut standing.is_asked, true) {
+            let chat = chat.clone();
+            let probe = move || {
+                let mut told = Told { asked: self, fault: Some(("answer", "its probe ended early".into(), false)) };
+                told.fault = probe(&chat).err().map(|error| (error.what, error.source.to_string(), error.is_known()));
+            };
+            // Who can't be asked gives no answer.
+            standing.is_asked = thread::Builder::new().name("probe".into()).spawn(probe).is_ok();
+        }
+        standing.answers
+    }
+
+    fn answer(&self, store: &'static str, before: u64, until: Instant) -> Result<(), StoreError> {
+        let mut standing = self.standing.lock();
+        while standing.answers == before {
+            if self.changed.wait_until(&mut standing, until).timed_out() && standing.answers == before {
+                return Err(StoreError { store, what: "answer", source: "it is silent".into() });
+            }
+        }
+        match &standing.fault {
+            None => Ok(()),
+            Some((what, said, true)) => Err(StoreError { store, what, source: KnownOutage(said.clone()).into() }),
+            Some((what, said, false)) => Err(StoreError { store, what, source: said.clone().into() }),
+        }
+    }
+}
+
+/// Tells all who wait, also if the probe panics.
+struct Told {
+    asked: &'static Asked,
+    fault: Option<(&'static str, String, bool)>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let mut standing = self.asked.standing.lock();
+        *standing = Standing { is_asked: false, answers: standing.answers + 1, fault: self.fault.take() };
+        self.asked.changed.notify_all();
+    }
 }
 
 fn metrics(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {

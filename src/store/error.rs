@@ -17,10 +17,15 @@ pub struct StoreError {
 }
 
 impl StoreError {
+    /// Whether it follows from an outage that was logged when it began.
+    pub fn is_known(&self) -> bool {
+        self.source.is::<KnownOutage>()
+    }
+
     /// Logs that this had a consequence, unless it follows from an outage that was logged when it began.
     pub fn log(&self, consequence: &'static str) {
         let error: &dyn Error = self;
-        if self.source.is::<KnownOutage>() {
+        if self.is_known() {
             tracing::debug!(error, "{consequence}");
         } else {
             tracing::warn!(error, "{consequence}");

@@ -11,6 +11,7 @@ use support::{
     postgres::{self, OWNER, PASSWORD},
     redis::Redis,
     server::Setup,
+    tls::Certified,
 };
 
 /// Longer than any answer takes, and as long as a start waits for its stores.
@@ -218,6 +219,29 @@ fn tls_where_there_is_none_and_none_where_there_is_are_told() {
     ]);
     is_wrong(&with_redis(&format!("redis://127.0.0.1:{port}")), &["it speaks TLS there; use rediss://"]);
     is_wrong(&with_redis(&format!("rediss://localhost:{port}")), &["its certificate is not believed", "?ca="]);
+}
+
+#[test]
+fn postgresql_in_the_place_of_redis_is_told() {
+    let cluster = postgres::Cluster::shared();
+    is_wrong(&with_redis(&format!("redis://127.0.0.1:{}", cluster.port())), &["it is PostgreSQL", "DATABASE_URL"]);
+}
+
+#[test]
+fn a_redis_that_asks_for_a_certificate_is_shown_one() {
+    let made = tempfile::tempdir().expect("a directory");
+    let own = Certified::make(made.path(), "redis");
+    let (cert, key) = (own.certificate.display().to_string(), own.key.display().to_string());
+    let port = free_address().port();
+    let tls = ["--tls-port", &port.to_string(), "--tls-cert-file", &cert, "--tls-key-file", &key];
+    let asking = ["--tls-ca-cert-file", &cert, "--tls-auth-clients", "yes"];
+    let _secure = Redis::with(&[&tls[..], &asking[..]].concat());
+    let url = format!("rediss://localhost:{port}?ca={cert}");
+    let (code, told) = check(&with_redis(&format!("{url}&cert={cert}&key={key}")));
+    assert!(code == Some(0) && told.contains("takes messages and tokens"), "{told}");
+    is_wrong(&with_redis(&url), &["asks for a certificate", "cert=", "key="]);
+    let (code, told) = check(&with_redis(&format!("{url}&cert={cert}")));
+    assert!(code == Some(2) && told.contains("both cert and key"), "{told}");
 }
 
 #[test]

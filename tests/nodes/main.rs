@@ -14,6 +14,7 @@ mod outcomes;
 mod postgres;
 mod presence;
 mod reads;
+mod rights;
 mod search;
 mod sentinel;
 mod several;

@@ -118,6 +118,42 @@ fn without_the_database_logins_are_refused_those_inside_talk_on_and_then_all_is_
     assert!(!log.contains(PASSWORD) && !log.contains(ALICE.password));
 }
 
+#[test]
+fn on_a_hot_standby_no_node_is_ready_and_check_says_why() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let server = starts_on(&database);
+    assert_eq!(server.get("/readyz").status, 200);
+    let signal = cluster.data().join("standby.signal");
+    cluster.stop();
+    std::fs::write(&signal, "").expect("the test's directory is writable");
+    cluster.run();
+    eventually("it is not ready", || server.get("/readyz").json()["away"] == json!(["room store"]));
+    server.logs(&["hot standby"]);
+    let told = String::from_utf8(with(database.url()).run(&["check"]).stdout).expect("text");
+    assert!(told.contains("takes no writes: it is a hot standby") && !told.contains("all is well"), "{told}");
+    cluster.stop();
+    std::fs::remove_file(&signal).expect("it is there");
+    cluster.run();
+    eventually("it is ready again", || server.get("/readyz").status == 200);
+}
+
+#[test]
+fn a_database_that_hangs_does_not_keep_those_waiting_who_ask_for_readiness() {
+    let cluster = Cluster::start();
+    let server = starts_on(&cluster.database());
+    assert_eq!(server.get("/readyz").status, 200);
+    cluster.pause();
+    let asked = Instant::now();
+    let ready = server.get("/readyz");
+    let waited = asked.elapsed();
+    assert_eq!(ready.status, 503);
+    // It answers within a second; a busy machine may take its time. The database itself is waited for much longer.
+    assert!(waited < std::time::Duration::from_secs(5), "{waited:?}");
+    cluster.resume();
+    eventually("it is ready again", || server.get("/readyz").status == 200);
+}
+
 // Seen to fail with connections that stay usable after a failure of theirs (`Connection::run`): the next login gets the
 // dead one. Panics can be ordered only in debug builds.
 #[cfg(debug_assertions)]

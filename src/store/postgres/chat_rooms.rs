@@ -18,6 +18,12 @@ use std::time::{Duration, SystemTime};
 
 const STORE: &str = "room store";
 
+/// Whether it takes no writes; fails if it can't be read.
+const PROBE: &str = "
+    SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, EXISTS (SELECT FROM chat.rooms)";
+
+const READ_ONLY: &str = "the database takes no writes: it is a hot standby, or set to read only";
+
 /// The columns of [`room`].
 macro_rules! columns {
     () => {
@@ -200,8 +206,11 @@ impl ChatRooms for PostgresChatRooms {
     }
 
     fn probe(&self) -> Result<(), StoreError> {
-        self.database.read(STORE, "be read", |session| session.query("SELECT FROM chat.rooms LIMIT 1", &[]))?;
-        Ok(())
+        let rows = self.database.read(STORE, "be read", |session| session.query(PROBE, &[]))?;
+        match rows.first().map(|row| row.get(0)) {
+            Some(true) => Err(StoreError { store: STORE, what: "be written", source: READ_ONLY.into() }),
+            _ => Ok(()),
+        }
     }
 }
 

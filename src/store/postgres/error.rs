@@ -15,6 +15,11 @@ pub enum OpenError {
          up to {latest}); start that one, or restore a backup from before it"
     )]
     TooNew { url: String, version: i32, latest: i32 },
+    #[error(
+        "the database {url} takes no writes: it is a hot standby, or set to read only, so no room can be made and no session \
+         begun; name the primary"
+    )]
+    ReadOnly { url: String },
     #[error("can't bring the schema chat in {url} up to date: {cause}")]
     Migration { url: String, cause: String },
 }

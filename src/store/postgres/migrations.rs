@@ -34,7 +34,15 @@ pub(super) fn migrate(connection: &mut Connection, url: &str) -> Result<(), Open
 
 /// Finds out whether [`migrate`] would succeed, and takes all back.
 pub(super) fn rehearse(connection: &mut Connection, url: &str) -> Result<(), OpenError> {
-    run(connection, url, |transaction| transaction.rollback())
+    let is_read_only = connection.run(PATIENCE, |session| {
+        let asked = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
+        Ok(session.client.query_typed_one(asked, &[])?.get(0))
+    });
+    match is_read_only {
+        Ok(false) => run(connection, url, |transaction| transaction.rollback()),
+        Ok(true) => Err(OpenError::ReadOnly { url: url.to_owned() }),
+        Err(failure) => Err(OpenError::Unusable { url: url.to_owned(), cause: failure.to_string() }),
+    }
 }
 
 type Ending = fn(Transaction<'_>) -> Result<(), postgres::Error>;

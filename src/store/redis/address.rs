@@ -3,7 +3,7 @@
 //! | form | what |
 //! |---|---|
 //! | `redis://[user[:password]@]host[:6379][/db]` | one server |
-//! | `rediss://…[?ca=/path/of/ca.pem]` | the same over TLS; `ca`: who signed its certificate, if no public authority did |
+//! | `rediss://…[?ca=/path/of/ca.pem]` | the same over TLS; `ca`: who signed its certificate, if no public authority did; `cert` and `key`: what this client shows |
 //! | `redis+unix:///path/of/socket[?db=N&user=…&pass=…]` | one server on this machine |
 //! | `redis+cluster://[user[:password]@]host[:6379],host…` | a cluster; any of its servers will do to find the others |
 //! | `redis+sentinel://[user[:password]@]host[:26379],host…/name[/db]` | the master that these sentinels call `name` |
@@ -13,7 +13,9 @@
 
 use crate::redact::without_password;
 use percent_encoding::percent_decode_str;
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates,
+};
 use std::{fmt, path::PathBuf};
 
 const PORT: u16 = 6379;
@@ -49,6 +51,19 @@ pub(super) enum Host {
 struct Tls {
     /// PEM text of the authorities to believe; `None`: those that this machine believes.
     authorities: Option<Vec<u8>>,
+    /// What this client shows, as PEM text: its certificate with those that lead to an authority, and its key.
+    own: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Tls {
+    fn read([ca, cert, key]: [Option<&str>; 3]) -> Result<Tls, String> {
+        let own = match (cert, key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some((pem_file("cert", cert)?, pem_file("key", key)?)),
+            _ => return Err("rediss:// with both cert and key, or neither".into()),
+        };
+        Ok(Tls { authorities: ca.map(ca_file).transpose()?, own })
+    }
 }
 
 impl Deployment {
@@ -61,7 +76,8 @@ impl Deployment {
         let query: Vec<(String, String)> = form_urlencoded::parse(all.as_bytes()).into_owned().collect();
         let parameter = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
         for (name, _) in &query {
-            let known = ["ca", "db", "user", "pass", "sentinel_user", "sentinel_pass"].contains(&name.as_str());
+            let known =
+                ["ca", "cert", "key", "db", "user", "pass", "sentinel_user", "sentinel_pass"].contains(&name.as_str());
             if !known && all.contains('@') {
                 // Behind the last `@` stands the host: what is before it is a password, or part of one.
                 return Err(
@@ -72,11 +88,11 @@ impl Deployment {
                 return Err(format!("a Redis URL with parameters it knows; {} is none of them", name.escape_debug()));
             }
         }
-        let tls = match (base, parameter("ca")) {
-            ("redis", None) => None,
-            ("redis", Some(_)) => return Err("rediss://, if it names a CA file".into()),
-            ("rediss", None) => Some(Tls::default()),
-            ("rediss", Some(path)) => Some(Tls { authorities: Some(ca_file(path)?) }),
+        let files = ["ca", "cert", "key"].map(parameter);
+        let tls = match base {
+            "redis" if files.iter().all(Option::is_none) => None,
+            "redis" => return Err("rediss://, if it names a CA file or a certificate".into()),
+            "rediss" => Some(Tls::read(files)?),
             _ => return Err("a redis:// or rediss:// URL".into()),
         };
         let (user_info, place) = rest.rsplit_once('@').map_or((None, rest), |(user, place)| (Some(user), place));
@@ -140,13 +156,12 @@ impl Deployment {
             (Host::Tcp(host, port), Some(tls)) => {
                 let (host, port) = (host.clone(), *port);
                 let info = info(ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None })?;
-                match &tls.authorities {
-                    None => Client::open(info),
-                    Some(pem) => {
-                        let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) };
-                        Client::build_with_tls(info, certificates)
-                    }
+                if tls.authorities.is_none() && tls.own.is_none() {
+                    return Client::open(info);
                 }
+                let own = tls.own.clone();
+                let client_tls = own.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+                Client::build_with_tls(info, TlsCertificates { client_tls, root_cert: tls.authorities.clone() })
             }
         }
     }
@@ -172,6 +187,14 @@ fn ca_file(path: &str) -> Result<Vec<u8>, String> {
     let pem = std::fs::read(path).map_err(|error| format!("a URL whose CA file can be read ({path}: {error})"))?;
     if !pem.windows(27).any(|line| line == b"-----BEGIN CERTIFICATE-----") {
         return Err(format!("a URL whose CA file holds a certificate in PEM form; {path} holds none"));
+    }
+    Ok(pem)
+}
+
+fn pem_file(what: &str, path: &str) -> Result<Vec<u8>, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("a URL whose {what} file can be read ({path}: {error})"))?;
+    if !pem.windows(11).any(|line| line == b"-----BEGIN ") {
+        return Err(format!("a URL whose {what} file is in PEM form; {path} is not"));
     }
     Ok(pem)
 }
@@ -284,6 +307,8 @@ mod tests {
             "redis+sentinel://a",
             "redis+unix://",
             "rediss://h?ca=/there/is/no/such/file",
+            "redis://h?cert=/etc/cert.pem&key=/etc/key.pem",
+            "rediss://h?cert=/there/is/no/such/file",
         ] {
             assert!(Deployment::parse(url).is_err(), "{url}");
         }

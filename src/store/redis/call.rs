@@ -2,7 +2,7 @@
 
 use super::{
     address::Host,
-    failure::{Answer, Failure},
+    failure::{Answer, Failure, is_forbidden},
     fleet::Fleet,
     health::Health,
     script::Script,
@@ -96,8 +96,9 @@ impl Health {
         match &answer {
             Err(Failure::Redis(error)) => {
                 // `LATE` comes from our scripts: the server's clock was set, so it has to be read again.
-                let healthy =
-                    error.code().is_some_and(|code| matches!(code, "ERR" | "NOSCRIPT" | "NOPERM" | "WRONGTYPE"));
+                // What is forbidden is found out with all other rights, and then nobody tries any more.
+                let healthy = !is_forbidden(error)
+                    && error.code().is_some_and(|code| matches!(code, "ERR" | "NOSCRIPT" | "WRONGTYPE"));
                 if !healthy {
                     self.doubt(fleet.generation, error.is_timeout());
                 }

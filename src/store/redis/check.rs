@@ -2,17 +2,17 @@
 
 use super::{
     address::{Deployment, Host, Layout},
+    failure::is_forbidden,
     fleet::Fleet,
-    script,
+    rights,
     server::Wire,
     shared::feed_channel,
-    wire::BEAT,
 };
-use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, cmd};
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 use std::{
     error::Error,
-    io::{Read, Write},
-    net::{TcpStream, ToSocketAddrs},
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
     time::Duration,
 };
 
@@ -43,36 +43,11 @@ pub fn check(deployment: &Deployment) -> Result<Vec<String>, Fault> {
             let (major, minor) = OLDEST;
             return Err(fault(format!("{host} is Redis {version}; Redis {major}.{minor} or later is needed")));
         }
-        rights(deployment, wire, &fleet.probe_key(index)).map_err(|error| fault(explained(deployment, &error)))?;
+        rights::try_all(&feed_channel(deployment), wire, &fleet.probe_key(index))
+            .map_err(|error| fault(explained(deployment, &error)))?;
         doubts.extend(info.doubts(&host));
     }
     Ok(doubts)
-}
-
-/// Fails if the user of the URL may not do all that the stores do: each command that they use is given once, on keys
-/// that are named as theirs and stand beside `probe_key`.
-fn rights(deployment: &Deployment, wire: &mut Wire, probe_key: &str) -> RedisResult<()> {
-    let channel = feed_channel(deployment);
-    let key = |what: &str| format!("{}:{what}", probe_key.trim_end_matches(":probe"));
-    let (log, head, mark) = (key("log"), key("head"), key("ref:probe"));
-    wire.ask(&cmd("PUBLISH").arg(&channel).arg(BEAT).get_packed_command())?;
-    wire.ask(&cmd("SUBSCRIBE").arg(&channel).get_packed_command())?;
-    wire.ask(&cmd("UNSUBSCRIBE").arg(&channel).get_packed_command())?;
-    wire.ask(&cmd("SCRIPT").arg("LOAD").arg(script::PROBE.code).get_packed_command())?;
-    let probe =
-        cmd("EVALSHA").arg(script::PROBE.hash()).arg(3).arg(&[&log, &head, &mark]).arg(&channel).arg(BEAT).to_owned();
-    wire.ask(&probe.get_packed_command())?;
-    for command in [
-        cmd("XRANGE").arg(&log).arg("-").arg("+"),
-        cmd("XREVRANGE").arg(&log).arg("+").arg("-"),
-        cmd("HMGET").arg(&head).arg("last"),
-        cmd("HGET").arg(&head).arg("last"),
-        cmd("HGETALL").arg(&head),
-        cmd("SCAN").arg("0").arg("MATCH").arg(&head).arg("COUNT").arg(1),
-    ] {
-        wire.ask(&command.get_packed_command())?;
-    }
-    Ok(())
 }
 
 /// What a server tells of itself, if its user may ask.
@@ -146,14 +121,10 @@ fn explained(deployment: &Deployment, error: &RedisError) -> String {
         (_, "MISCONF") => "it can't save its data, so it takes no writes; its own log says why, often a full disk",
         (_, "OOM") => "its memory is full; raise maxmemory, or lower HISTORY_MAX",
         (_, "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN") => "it is not ready; try again in a moment",
-        // Within scripts 7.0 and later say it in words of their own.
-        (_, "NOPERM") => "its user may not do what is needed; docs/DEPLOYMENT.md has the ACL line",
         (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => {
             "it is one server of a cluster; use redis+cluster://"
         }
-        _ if said.contains("executing the script can't") || said.contains("NOPERM") => {
-            "its user may not do what is needed; docs/DEPLOYMENT.md has the ACL line"
-        }
+        _ if is_forbidden(error) => "its user may not do what is needed; docs/DEPLOYMENT.md has the ACL line",
         _ if said.contains("cluster support disabled") => "it is no cluster; use redis://",
         _ if said.contains("unknown command 'SENTINEL'") => {
             "it is no sentinel; they usually listen on port 26379, or use redis://"
@@ -169,6 +140,9 @@ fn explained(deployment: &Deployment, error: &RedisError) -> String {
 fn unreachable(deployment: &Deployment, error: &RedisError) -> String {
     let said = said(error);
     let tls = deployment.uses_tls();
+    if said.contains("CertificateRequired") {
+        return "it asks for a certificate of its clients; name yours with rediss://…?cert=/path/of/cert.pem&key=/path/of/key.pem".into();
+    }
     if ["certificate", "UnknownIssuer", "NotValidForName"].iter().any(|word| said.contains(word)) {
         return format!(
             "its certificate is not believed: {said}; name the host as its certificate does, and with \
@@ -185,6 +159,7 @@ fn unreachable(deployment: &Deployment, error: &RedisError) -> String {
         return format!("{said}; is the path of its socket right, and may this user open it?");
     }
     match (tls, deployment.hosts().iter().find_map(tongue)) {
+        (_, Some(Tongue::Postgres)) => "it is PostgreSQL; that is named by DATABASE_URL".into(),
         (false, Some(Tongue::Tls)) => "it speaks TLS there; use rediss://".into(),
         (true, Some(Tongue::Plain)) => "it does not speak TLS there; use redis://, or the port of its tls-port".into(),
         _ if error.is_timeout() => format!(
@@ -198,25 +173,41 @@ fn unreachable(deployment: &Deployment, error: &RedisError) -> String {
 enum Tongue {
     Plain,
     Tls,
+    Postgres,
 }
 
 /// What a server speaks, by what it says to a plain command.
 fn tongue(host: &Host) -> Option<Tongue> {
     let Host::Tcp(name, port) = host else { return None };
     let address = (name.as_str(), *port).to_socket_addrs().ok()?.next()?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.write_all(b"PING\r\n").ok()?;
-    let mut first = [0];
-    match stream.read(&mut first) {
+    match first_byte(address, b"PING\r\n") {
         // `+PONG`, or `-NOAUTH` and the like.
-        Ok(1) if matches!(first[0], b'+' | b'-') => Some(Tongue::Plain),
-        // An alert (RFC 8446 §5.1), or nothing but the end: Redis never ends a plain connection so.
-        Ok(1) if first[0] == 0x15 => Some(Tongue::Tls),
-        Ok(0) => Some(Tongue::Tls),
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Some(Tongue::Tls),
+        Ok(Some(b'+' | b'-')) => Some(Tongue::Plain),
+        // An alert (RFC 8446 §5.1), or nothing but the end: Redis never ends a plain connection so, but others do.
+        Ok(Some(0x15)) => Some(Tongue::Tls),
+        Ok(None) => Some(ended_by(address)),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Some(ended_by(address)),
         _ => None,
     }
+}
+
+/// Who ends a connection at the first plain command.
+fn ended_by(address: SocketAddr) -> Tongue {
+    // PostgreSQL's `SSLRequest` is answered by one letter: yes or no.
+    const SSL_REQUEST: &[u8] = &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+    match first_byte(address, SSL_REQUEST) {
+        Ok(Some(b'S' | b'N')) => Tongue::Postgres,
+        _ => Tongue::Tls,
+    }
+}
+
+/// The first byte of the answer; `None` if the connection ends without one.
+fn first_byte(address: SocketAddr, asked: &[u8]) -> io::Result<Option<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(asked)?;
+    let mut first = [0];
+    Ok((stream.read(&mut first)? == 1).then_some(first[0]))
 }
 
 /// The error with its causes, without the library's own names for it.

@@ -49,6 +49,13 @@ impl Failure {
     }
 }
 
+/// Whether the user of the URL may not do what was asked.
+pub(super) fn is_forbidden(error: &RedisError) -> bool {
+    // Within scripts 7.0 and later say it in words of their own.
+    let in_a_script = |said: &str| said.contains("executing the script can't") || said.contains("NOPERM");
+    error.code() == Some("NOPERM") || error.detail().is_some_and(in_a_script)
+}
+
 /// What went wrong; the system's own words for a time-out are `Resource temporarily unavailable`.
 pub(super) fn sentence(error: &RedisError) -> String {
     if error.is_timeout() { "Redis does not answer".to_owned() } else { error.to_string() }

@@ -4,7 +4,7 @@
 //! Only the watch thread goes on trying. When Redis takes commands again it forms a new [`Fleet`], with new
 //! connections, and everything goes on.
 
-use super::{address::Deployment, failure::sentence, fleet::Fleet, server::Wire, wire::BEAT};
+use super::{address::Deployment, failure::sentence, fleet::Fleet, rights, server::Wire, wire::BEAT};
 use crate::vital;
 use parking_lot::{Condvar, Mutex};
 use redis::{RedisResult, Value, cmd};
@@ -21,6 +21,9 @@ use std::{
 
 /// How often a healthy Redis is asked for its time, and every feed hears that it still works.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// Of so many beats one tries all rights: they may be taken away at any time.
+const RIGHTS_EVERY: u64 = 3;
 
 /// How long the answer may take before Redis counts as away. Commands on their way may wait longer, up to
 /// [`server::ANSWER`].
@@ -66,6 +69,7 @@ impl Health {
             health: health.clone(),
             wires: Vec::new(),
             signs: Signs::default(),
+            beats: 0,
             generation: 0,
             away_since: None,
         };
@@ -128,6 +132,7 @@ struct Watcher {
     /// One to each master, for beats.
     wires: Vec<Wire>,
     signs: Signs,
+    beats: u64,
     generation: u64,
     away_since: Option<Instant>,
 }
@@ -162,7 +167,17 @@ impl Watcher {
             }
             master.server.read_clock(wire)?;
         }
+        self.beats += 1;
+        if self.beats.is_multiple_of(RIGHTS_EVERY) {
+            self.try_rights(fleet)?;
+        }
         self.look_for_losses(fleet)
+    }
+
+    /// Fails unless each master lets its user do all that the stores do. A node that may do half of it must do nothing.
+    fn try_rights(&mut self, fleet: &Fleet) -> RedisResult<()> {
+        let mut wires = self.wires.iter_mut().enumerate();
+        wires.try_for_each(|(index, wire)| rights::try_all(&self.health.channel, wire, &fleet.probe_key(index)))
     }
 
     /// Leaves a sign on each master, and looks whether the one before it is still there.
@@ -187,6 +202,7 @@ impl Watcher {
         });
         let formed = formed.and_then(|(fleet, wires)| {
             self.wires = wires;
+            self.try_rights(&fleet)?;
             self.look_for_losses(&fleet).map(|()| fleet)
         });
         let fleet = match formed {

@@ -37,6 +37,7 @@ mod outbox;
 mod outcome;
 mod presence;
 mod read;
+mod rights;
 mod rooms;
 mod script;
 mod server;

@@ -55,12 +55,12 @@ mod tests {
     #[test]
     fn the_check_tries_every_command_that_is_used() {
         let call = "redis.call('";
-        let probe = words(include_str!("lua/probe.lua"), call);
+        let probe = words(include_str!("lua/probe.lua"), "try('");
         for (file, script) in files("src/store/redis/lua", ".lua") {
             let missing: Vec<_> = words(&script, call).difference(&probe).copied().collect();
             assert!(missing.is_empty(), "lua/probe.lua does not try {missing:?} of {file}");
         }
-        let check = words(include_str!("check.rs"), "cmd(\"");
+        let check = words(include_str!("rights.rs"), "cmd(\"");
         // Those have users of their own, or are only for clusters, or may be forbidden; all that are set are tried.
         let others = BTreeSet::from(["SENTINEL", "CLUSTER", "ASKING", "INFO", "SET", "TIME", "SPUBLISH", "SSUBSCRIBE"]);
         for (file, code) in files("src/store/redis", ".rs") {
@@ -68,7 +68,7 @@ mod tests {
             let missing: Vec<_> = used.difference(&check).filter(|word| !others.contains(*word)).collect();
             // An original chat's Redis is another one.
             let other = ["tests.rs", "original.rs"].iter().any(|name| file.ends_with(name));
-            assert!(other || missing.is_empty(), "check.rs does not try {missing:?} of {file}");
+            assert!(other || missing.is_empty(), "rights.rs does not try {missing:?} of {file}");
         }
     }
 }

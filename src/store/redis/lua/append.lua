@@ -22,6 +22,22 @@ local function parse(id)
   return tonumber(ms), tonumber(seq)
 end
 
+-- All or none: who may not do one of these does none of them. What comes after the first write can't be refused for
+-- another reason than a missing right.
+local channel, kind = ARGV[2], ARGV[7]
+local may = redis.acl_check_cmd
+if may then
+  local all = may('PUBLISH', channel, '') and may('SET', KEYS[6], '') and may('HSET', KEYS[2], 'last', '')
+    and may('XTRIM', KEYS[1], 'MAXLEN', '0')
+  if kind == '4' then
+    all = all and may('HDEL', KEYS[4], '') and may('XDEL', KEYS[1], '0-1') and may('ZADD', KEYS[5], '0', '')
+  end
+  if not all then return redis.error_reply('NOPERM this user may not do all that storing a message needs') end
+else
+  -- Before 7.0 only doing it shows it; this is what tells nobody anything.
+  redis.call('PUBLISH', channel, '\3')
+end
+
 local head = redis.call('HMGET', KEYS[2], 'last', 'forgotten')
 local last = head[1]
 local ms, seq = 0, 0
@@ -40,7 +56,7 @@ end
 local gone_ms, gone_seq = -1, 0
 if head[2] then gone_ms, gone_seq = parse(head[2]) end
 
-local channel, room, keep, remember, tail, kind = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local room, keep, remember, tail = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 -- 12 bits of sequence go into an id; beyond them the time runs ahead, as it does when the clock goes back.
 local function next_id()
