@@ -98,6 +98,7 @@ const ELSEWHERE: &[&str] = &[
     "unavailable",           // tests/doors/store_failure.rs
     "store_full",            // tests/doors/bounds_store.rs
     "clock_skew",            // tests/nodes
+    "unknown",               // tests/nodes/outcomes.rs
     "overloaded",            // tests/doors/attacks_places.rs
     "request_timeout",       // tests/doors/attacks_slow.rs
     "internal",              // tests/doors/faults.rs
