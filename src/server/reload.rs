@@ -43,6 +43,7 @@ impl Reload {
             tracing::info!("the webhook endpoint, which was gone, is tried again");
         }
         tell_systemd(&[NotifyState::Ready]);
+        tracing::info!("reloaded");
     }
 
     /// Signs with the keys that were read again; those before stay good for the tokens that they signed. Gives what was
