@@ -11,7 +11,6 @@ use crate::{
     likeness::email_key,
     message::{MessageId, RoomName},
     metrics::webhooks::WebhookMetrics,
-    socket::wakeups::Wakeups,
     store::{error::StoreError, log::is_full_page, outage::Outages, outbox::Outbox},
     vital,
 };
@@ -58,9 +57,6 @@ impl From<StoreError> for Stop {
 impl Sender {
     /// Runs until the queue is stopped.
     pub fn run(self) {
-        // Whoever chats goes first.
-        let mut wakeups = Wakeups::default();
-        wakeups.patient(true);
         while let Some(mut turn) = self.queue.turn() {
             vital::may_panic("webhook");
             let outcome = match self.tell(&mut turn) {
