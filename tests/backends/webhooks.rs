@@ -14,7 +14,6 @@ use std::{
 };
 use support::{
     ALICE, BOB, Client, DEMO, PATIENCE, Server, eventually, free_address,
-    http::get,
     receiver::{BROKEN, GONE, Received, Receiver, TAKEN},
     server::Setup,
 };
@@ -37,11 +36,8 @@ fn texts(received: &[Received]) -> Vec<&str> {
 /// What is counted, by the end of the line's name.
 #[track_caller]
 fn figure(server: &Server, name: &str) -> f64 {
-    let answer = support::Connection::open(server.admin_address()).send(get("/metrics", &[])).response();
-    let page = answer.text();
-    let name = format!("propromo_chat_{name} ");
-    let line = page.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("no {name} in {page}"));
-    line.parse().expect("a number")
+    let name = format!("propromo_chat_{name}");
+    server.sample(&name).unwrap_or_else(|| panic!("/metrics has no {name}"))
 }
 
 #[test]

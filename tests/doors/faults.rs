@@ -4,7 +4,7 @@ use rustix::process::geteuid;
 use serde_json::{Value, json};
 use std::process::Command;
 use support::{
-    ALICE, BOB, Client, Connection, DEMO, HASHED_SEGMENT, Server, chats, eventually,
+    ALICE, BOB, Client, DEMO, HASHED_SEGMENT, Server, chats, eventually,
     faults::{self, Limit, SMALL_JOURNAL, hold_log},
     http::get,
     redis::Redis,
@@ -111,14 +111,6 @@ fn a_disk_that_fills_up_in_the_middle_of_a_flood_loses_nothing_that_was_echoed()
     assert_eq!(late.hear_message().text, "the last");
 }
 
-/// What `/metrics` says of a store.
-#[track_caller]
-fn outages(server: &Server, store: &str) -> Option<u64> {
-    let page = Connection::open(server.admin_address()).send(get("/metrics", &[("Connection", "close")])).response();
-    let name = format!("propromo_chat_outages{{store=\"{store}\"}} ");
-    page.text().lines().find_map(|line| line.strip_prefix(&name)?.parse().ok())
-}
-
 // Seen to fail with a line at each failure in `Outages::failed`.
 #[test]
 fn a_held_database_is_an_outage_of_two_lines_however_many_messages_it_refuses() {
@@ -133,11 +125,12 @@ fn a_held_database_is_an_outage_of_two_lines_however_many_messages_it_refuses() 
     for _ in 0..50 {
         is_told_that_it_is_not_stored(&mut alice);
     }
-    assert!(outages(&server, "message log") >= Some(1));
+    let outages = || server.sample("propromo_chat_outages{store=\"message log\"}");
+    assert!(outages() >= Some(1.0));
     held.release();
     say_until_stored(&mut alice, "after");
     server.logs(&["can store messages again"]);
-    eventually("no outage is left", || outages(&server, "message log") == Some(0));
+    eventually("no outage is left", || outages() == Some(0.0));
     assert_eq!(server.log().matches("can't store messages").count(), 1, "{}", server.log());
 }
 

@@ -238,9 +238,7 @@ fn a_refused_client_may_try_again_on_the_same_connection() {
 
 /// Counted in `/metrics`, and lines in the log, for a reason.
 fn reported(server: &Server, reason: &str) -> (usize, usize) {
-    let page = Connection::open(server.admin_address()).send(get("/metrics", &[("Connection", "close")])).response();
-    let sample = format!("propromo_chat_refusals_total{{reason=\"{reason}\"}} ");
-    let counted = page.text().lines().find_map(|line| line.strip_prefix(&sample)?.parse().ok()).unwrap_or(0);
+    let counted = server.figure(&format!("propromo_chat_refusals_total{{reason=\"{reason}\"}}")) as usize;
     let word = format!("refused reason=\"{reason}\" client=127.0.0.1 at=\"");
     (counted, server.log().lines().filter(|line| line.contains(&word)).count())
 }

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 use support::{
-    ALICE, BOB, Client, Connection, DEMO, HASHED_SEGMENT, Server, eventually,
+    ALICE, BOB, Client, DEMO, HASHED_SEGMENT, Server, eventually,
     faults::{self, Held, SMALL_JOURNAL, hold_log},
-    http::get,
 };
 
 #[test]
@@ -44,12 +43,7 @@ fn a_database_that_is_held_delays_nobody() {
     for said in &said[401..] {
         assert_eq!(late.hear_message(), *said);
     }
-    let figure = |name: &str| -> f64 {
-        let answer = Connection::open(server.admin_address()).send(get("/metrics", &[])).response();
-        let page = answer.text();
-        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
-    };
+    let figure = |name: &str| server.sample(name).unwrap_or_else(|| panic!("/metrics has no {name}"));
     assert!(figure("propromo_chat_journal_bytes") > 100_000.0);
     assert_eq!(figure("propromo_chat_journal_max_bytes"), 67_108_864.0);
     assert!(figure("propromo_chat_journal_lag_seconds") > 0.0);

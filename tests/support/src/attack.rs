@@ -54,10 +54,15 @@ impl Server {
     /// What `/metrics` says by this name and these labels; zero if nothing was counted. `ADMIN_LISTEN` must be set.
     #[track_caller]
     pub fn figure(&self, sample: &str) -> f64 {
+        self.sample(sample).unwrap_or_default()
+    }
+
+    /// The same; `None` if it is not there.
+    #[track_caller]
+    pub fn sample(&self, sample: &str) -> Option<f64> {
         let answer =
             Connection::open(self.admin_address()).send(get("/metrics", &[("Connection", "close")])).response();
-        let figure = answer.text().lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok());
-        figure.unwrap_or_default()
+        answer.text().lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// A number in `/proc/PID/status`.
