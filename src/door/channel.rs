@@ -1,4 +1,4 @@
-//! The channel doors: tickets and two steps, `/channel/[:room]`. JSON text frames with a `type`.
+//! The channel door: clients with a ticket or with two tokens, at `/channel/[:room]`. JSON text frames with a `type`.
 
 use super::{
     channel_change::{AskedChange, What},
@@ -38,7 +38,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-/// The room of a path that names none.
+/// The room of a path that names no room.
 const DEFAULT_ROOM: &str = "lobby";
 
 pub struct Channel;
@@ -85,7 +85,7 @@ impl Door for Channel {
         Ok(admission)
     }
 
-    /// A ticket that is missing is as wrong as any other to these clients.
+    /// These clients expect the same status for a missing ticket as for a wrong one.
     fn status(&self, reason: Reason) -> u16 {
         match reason {
             Reason::TokenMissing => 401,
@@ -95,9 +95,9 @@ impl Door for Channel {
 }
 
 impl Channel {
-    /// Someone without a token may say who it is in its first message, if there is a place to wait in.
+    /// Lets in a client without a token, if a place to wait in is free. Its first message must bring the token.
     ///
-    /// A token that was announced and left empty was lost on the way: its client would wait for ever.
+    /// A token parameter that is there but empty was lost on the way: its client would never send a first message.
     fn admit_stranger(&self, chat: &Arc<Chat>, head: &Head, place: Destination) -> Result<Admission, Refusal> {
         if !chat.config.first_message_auth || presented::is_empty(head) {
             return Err(Reason::TokenMissing.into());
@@ -121,7 +121,7 @@ struct Destination {
     since: Option<MessageId>,
 }
 
-/// The channel of a path, without the token that may stand in its second segment.
+/// The channel of a path, without the token that may be the second segment.
 fn channel(segments: &[String], presented: Option<&Presented>) -> Result<String, Refusal> {
     let name = match (segments, presented.is_some_and(|presented| presented.in_path)) {
         ([_] | [_, _], true) | ([_], false) => DEFAULT_ROOM,
@@ -147,7 +147,8 @@ fn since(head: &Head) -> Result<Option<MessageId>, Refusal> {
     }
 }
 
-/// The room behind a channel's name, the name of this token's owner and what it may do there, if it may enter.
+/// The room of a channel, the name of the token's owner, and the owner's rights there. Refuses an owner that may not
+/// enter.
 fn room(chat: &Chat, claims: &Claims, channel: &str) -> Result<(RoomName, Option<Arc<str>>, Rights), Refusal> {
     join::admit_current(chat, claims)?;
     let Entrant { membership, name, rights } = chat.accounts.entrant(claims.user, channel)?;
@@ -162,12 +163,12 @@ struct ChannelConversation {
 
 /// How far a client has come.
 enum Stage {
-    /// No token yet; it must come as first message.
+    /// No token yet: the first message must bring it.
     Stranger {
         _waiting: (Place, AddressPlace),
         until: Instant,
     },
-    /// The first of two tokens was right; this user's access token must follow.
+    /// The first of two tokens was valid; the access token of this user must follow.
     SecondStep {
         user: UserId,
         until: Instant,
@@ -191,7 +192,7 @@ struct Invited {
     epoch: Option<String>,
     person: Person,
     rights: Rights,
-    /// Before that was found out.
+    /// Asked for before the account's access was looked up.
     check: CheckNumber,
 }
 
@@ -240,7 +241,7 @@ impl Conversation for ChannelConversation {
 }
 
 impl ChannelConversation {
-    /// The first message of someone who has not said yet who it is. Anything but the right token ends it.
+    /// Reads the first message of a client without an identity. Anything but a valid token ends the connection.
     fn identify(&mut self, link: &Link, expected: Option<UserId>, text: &str) -> Result<(), Close> {
         let claims = match access_token(link, expected, text) {
             Ok(claims) => claims,
@@ -249,7 +250,7 @@ impl ChannelConversation {
         let check = link.chat.recheck.current();
         let (room, name, rights) =
             room(&link.chat, &claims, &self.place.channel).map_err(|no| turned_away(link, no.reason))?;
-        // Gives a stranger's place back before anybody can know that it is free.
+        // Frees a stranger's place before the client can know that it is free.
         self.stage = Stage::Out;
         link.say("authentication successful");
         let (account, person) = (claims.user, Person { user: claims.email.as_str().into(), name });
@@ -307,7 +308,7 @@ impl ChannelConversation {
     }
 }
 
-/// The access token in a first message: of anybody, or of the user that the first token named.
+/// The access token in a first message: of any user, or of the user that the first token named.
 fn access_token(link: &Link, expected: Option<UserId>, text: &str) -> Result<Claims, Reason> {
     let token = channel_frame::first_message_token(text, expected.is_none()).ok_or(Reason::TokenMissing)?;
     let verified = link.chat.config.keys.verify(&token, |kind| kind == Kind::Access, SystemTime::now());
@@ -318,7 +319,7 @@ fn access_token(link: &Link, expected: Option<UserId>, text: &str) -> Result<Cla
     }
 }
 
-/// Why a client is closed whose first message was not the right one.
+/// The close for a client whose first message did not identify it.
 fn turned_away(link: &Link, reason: Reason) -> Close {
     link.chat.metrics.refuse(reason.into(), link.client, Channel.name(), |_| match reason {
         Reason::Unavailable => Close::UNAVAILABLE,
@@ -326,7 +327,7 @@ fn turned_away(link: &Link, reason: Reason) -> Close {
     })
 }
 
-/// Has the log make a change, if it may be made.
+/// Hands a change to the log, with the reach that the member's rights allow.
 fn change(link: &Link, member: &Arc<Member>, rights: &LiveRights, AskedChange { of, what, reference }: AskedChange) {
     let reach = if rights.is_moderator() && what == What::Delete { Reach::Any } else { Reach::Own };
     let kind = match what {
@@ -340,7 +341,7 @@ fn change(link: &Link, member: &Arc<Member>, rights: &LiveRights, AskedChange { 
     link.chat.rooms.post(member, NewChange { room, of, by, kind, reach, reference });
 }
 
-/// Keeps that an account has read the room up to a message of it.
+/// Notes that an account has read the room up to a message.
 fn read(link: &Link, member: &Member, account: UserId, id: MessageId) {
     let room = &member.room.name;
     let (code, sentence) = match link.chat.log.message(room, id) {
@@ -351,7 +352,7 @@ fn read(link: &Link, member: &Member, account: UserId, id: MessageId) {
     link.say(&channel_frame::error(code, sentence, None));
 }
 
-/// A page of history, oldest first; `more` says whether older messages are kept.
+/// Sends a page of history, oldest first. `more` says whether older messages are kept.
 fn history(link: &Link, member: &Member, claimant: Claimant, before: Option<MessageId>, limit: usize) {
     let turn = link.chat.turns.wait(claimant);
     let Ok(page) = Page::read(link, &member.room.name, before, limit) else {
@@ -360,7 +361,7 @@ fn history(link: &Link, member: &Member, claimant: Claimant, before: Option<Mess
     };
     let frames = page.encoded(&member.room.name, link.outbound.limit());
     drop((page, turn));
-    // Fails only if the connection is gone, which its read loop finds out by itself.
+    // Fails only if the connection is gone; its read loop finds that out by itself.
     let _ = link.outbound.send_waiting(memory::counted(frames));
 }
 
@@ -382,7 +383,8 @@ impl Page {
         Ok(Page { messages, more })
     }
 
-    /// The page as one frame; what is too much for the member's queue, since much of it has to be escaped, is left out.
+    /// The page as one frame of at most `most` bytes. Escaping can make a page too long for the member's queue; the
+    /// rest is left out.
     fn encoded(&self, room: &RoomName, most: usize) -> Vec<u8> {
         let mut from = 0;
         loop {

@@ -1,4 +1,4 @@
-//! The frames of the channel protocol that change messages, and those that tell of a change.
+//! The frames of the channel protocol that ask for changes of messages, and those that report them.
 
 use super::{
     channel_fields::{FrameError, bad, id, reference, string},
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use unicode_properties::UnicodeEmoji;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Bytes of an emoji: families with skin tones have fewer.
+/// Most bytes of an emoji: families with skin tones have fewer.
 const MAX_EMOJI: usize = 32;
 
 /// A change that a client asks for.
@@ -31,7 +31,7 @@ pub enum What {
 }
 
 impl AskedChange {
-    /// Reads a frame of this type; `None` if the type is none of a change.
+    /// Reads a frame of type `kind`; `None` if that is no type of a change.
     pub fn parse(kind: &str, object: &Map<String, Value>) -> Option<Result<AskedChange, FrameError>> {
         let what = match kind {
             "edit" => edit(object),
@@ -67,11 +67,11 @@ fn is_emoji(text: &str) -> bool {
     let (Some(cluster), None, Some(first)) = (clusters.next(), clusters.next(), text.chars().next()) else {
         return false;
     };
-    // Digits count as emoji, since they begin those of keys.
+    // Digits count as emoji because keycaps begin with them.
     cluster.len() <= MAX_EMOJI && first.is_emoji_char() && (!first.is_ascii() || cluster.ends_with(KEYCAP))
 }
 
-/// What a message is besides what it was from the beginning: appended to the fields of its frame.
+/// Appends the fields that a message has only sometimes: name, reply, edit, reactions, bot.
 pub fn write_state(message: &Message, out: &mut Vec<u8>) {
     if let Some(name) = &message.name {
         out.extend_from_slice(br#","name":"#);
@@ -102,7 +102,7 @@ pub fn write_state(message: &Message, out: &mut Vec<u8>) {
     }
 }
 
-/// `edited`, `deleted` or `reacted`. Of an edit whose message is deleted by now nothing is left to say.
+/// Appends `edited`, `deleted` or `reacted`. Appends nothing for an edit whose message has been deleted since.
 pub fn write(room: &RoomName, change: &Change, out: &mut Vec<u8>) {
     let kind: &[u8] = match &change.kind {
         ChangeKind::Edited(None) => return,
@@ -138,7 +138,7 @@ pub fn write(room: &RoomName, change: &Change, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Why a change is not made, as a code and a sentence.
+/// The code and the sentence for a change that is not made.
 pub fn refused(why: Unchangeable) -> FrameError {
     let (code, sentence) = match why {
         Unchangeable::NoSuchMessage => ("no_such_message", "There is no message of this id in this room (any more)."),

@@ -1,9 +1,9 @@
-//! What frames of the channel protocol have in common: fields, and what is wrong with them.
+//! What the frames of the channel protocol have in common: fields, and errors about them.
 
 use crate::message::MessageId;
 use serde_json::{Map, Value};
 
-/// Bytes of a client's own mark for a message.
+/// Most bytes of a client's own mark for a message.
 const MAX_REFERENCE: usize = 128;
 
 /// A frame that can't be understood.
@@ -11,11 +11,11 @@ const MAX_REFERENCE: usize = 128;
 pub struct FrameError {
     pub code: &'static str,
     pub sentence: &'static str,
-    /// The client's own mark, if the frame has one that can be read.
+    /// The client's own mark, if the frame has a valid one.
     pub reference: Option<Box<str>>,
 }
 
-/// `error {code, message}`, with the `ref` of the message it is about, if any.
+/// `error {code, message}`, with the `ref` of the message that it is about, if any.
 pub fn error(code: &str, message: &str, reference: Option<&str>) -> String {
     let mut frame = serde_json::json!({ "type": "error", "code": code, "message": message });
     if let Some(reference) = reference {
@@ -40,7 +40,7 @@ pub fn reference(object: &Map<String, Value>) -> Result<Option<Box<str>>, FrameE
     }
 }
 
-/// The id in a field, if it is there.
+/// The id in a field, if the field is there.
 pub fn id(object: &Map<String, Value>, field: &'static str) -> Result<Option<MessageId>, FrameError> {
     match object.get(field) {
         None | Some(Value::Null) => Ok(None),

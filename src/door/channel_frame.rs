@@ -1,4 +1,4 @@
-//! The frames of the channel protocol: what clients ask, what the server says.
+//! The frames of the channel protocol: what clients ask and what the server says.
 
 pub use super::channel_fields::error;
 
@@ -20,7 +20,7 @@ use crate::{
 };
 use serde_json::{Map, Value};
 
-/// Messages of a page of history, if the client names no number, and at most.
+/// Messages in a page of history: without a `limit`, and at most.
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 200;
 
@@ -40,19 +40,19 @@ pub enum Asked {
 }
 
 impl Asked {
-    /// Reads a text frame. One that does not even begin as a JSON object is a message as it stands.
+    /// Reads a text frame. A text that does not begin as a JSON object is a message as it stands.
     pub fn parse(text: &str) -> Result<Asked, FrameError> {
         let Some(json) = begun_object(text) else {
             return Ok(Asked::Message { text: text.into(), reference: None, reply_to: None });
         };
-        // Published as it stands it would show everybody what a broken frame holds: a token, perhaps.
+        // A broken frame is never published as a text: it may hold a token.
         let object = json_input::object(json).ok_or(bad("A frame that begins with `{` must be a JSON object."))?;
         let marked = |error| FrameError { reference: reference(&object).ok().flatten(), ..error };
         Asked::of(&object).map_err(marked)
     }
 
-    /// Whether others would hear of it: nothing that somebody may ask for who is muted. One's own words may still be taken
-    /// back.
+    /// Whether other members would notice it. A muted member may ask for nothing of this kind, but may still delete its
+    /// own messages.
     pub fn is_heard_by_others(&self) -> bool {
         match self {
             Asked::Message { .. } | Asked::Typing => true,
@@ -109,8 +109,7 @@ impl Asked {
     }
 }
 
-/// The access token of a first message: `{"type":"jwt","token":…}`, or where `auth` is allowed also
-/// `{"type":"auth","payload":…}`.
+/// The access token of a first message: `{"type":"jwt","token":…}`, or with `auth` also `{"type":"auth","payload":…}`.
 pub fn first_message_token(text: &str, auth: bool) -> Option<String> {
     let object = json_input::object(begun_object(text)?)?;
     let token = match object.get("type")?.as_str()? {
@@ -121,7 +120,7 @@ pub fn first_message_token(text: &str, auth: bool) -> Option<String> {
     token.as_str().map(str::to_owned)
 }
 
-/// The text from the brace on, if it begins like an object; some write a byte order mark before it.
+/// The text from the brace on, if it begins like an object. Some clients write a byte order mark before it.
 fn begun_object(text: &str) -> Option<&str> {
     let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     text.starts_with('{').then_some(text)
@@ -156,28 +155,28 @@ pub fn history(room: &RoomName, messages: &[Message], more: bool, out: &mut Vec<
     channel_message::write_page(room.local(), messages, more, out);
 }
 
-/// A message for backends, who name rooms over all doors.
+/// A message for backends; they name rooms in full, with the door.
 pub fn message(room: &RoomName, message: &Message) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.text.len() + 256);
     channel_message::write(room.as_str(), message, &mut out);
     out
 }
 
-/// `{messages, more, next?}`: what a backend has found.
+/// `{messages, more, next?}`: what a search of a backend found.
 pub fn found(room: &RoomName, found: &Found) -> Vec<u8> {
     let mut out = br#"{"messages":"#.to_vec();
     channel_message::write_found(room.as_str(), found, &mut out);
     out
 }
 
-/// `{messages, more}` for backends, who name rooms over all doors.
+/// `{messages, more}` for backends; they name rooms in full, with the door.
 pub fn messages(room: &RoomName, messages: &[Message], more: bool) -> Vec<u8> {
     let mut out = br#"{"messages":"#.to_vec();
     channel_message::write_page(room.as_str(), messages, more, &mut out);
     out
 }
 
-/// `notice {text, timestamp}`, for who is in no room.
+/// `notice {text, timestamp}`, for a client that is in no room.
 pub fn notice(text: &str, at: u64) -> String {
     let mut out = Vec::new();
     write_notice(text, at, &mut out);

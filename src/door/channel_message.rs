@@ -1,9 +1,9 @@
-//! Messages as frames of the channel protocol have them, and backends.
+//! Messages in the form that frames of the channel protocol and backends share.
 
 use super::{channel_change, json};
 use crate::{message::Message, store::search::Found};
 
-/// One message.
+/// Appends one message.
 pub fn write(room: &str, message: &Message, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"type":"message","id":"#);
     json::id(out, message.id);
@@ -19,13 +19,13 @@ pub fn write(room: &str, message: &Message, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// A list of messages and the end of the object that it is in.
+/// Appends a list of messages and closes the object around it.
 pub fn write_page(room: &str, messages: &[Message], more: bool, out: &mut Vec<u8>) {
     write_list(room, messages, out);
     out.extend_from_slice(if more { br#","more":true}"# } else { br#","more":false}"# });
 }
 
-/// The same of what was found, with where to go on.
+/// Appends what a search found, with the id to go on from, and closes the object around it.
 pub fn write_found(room: &str, found: &Found, out: &mut Vec<u8>) {
     write_list(room, &found.messages, out);
     match found.next {

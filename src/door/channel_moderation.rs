@@ -1,4 +1,4 @@
-//! What moderators do by the channel protocol, and what somebody hears who is muted.
+//! What moderators ask for in the channel protocol, and what a muted member hears.
 
 use super::{
     channel_fields::{self, FrameError, bad, reference, string},
@@ -30,7 +30,7 @@ pub struct AskedMute {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum What {
-    /// For so many seconds; `None`: until it is taken back.
+    /// For this many seconds; with `None` until it is taken back.
     Mute {
         seconds: Option<u64>,
     },
@@ -38,7 +38,7 @@ pub enum What {
 }
 
 impl AskedMute {
-    /// Reads a frame of this type; `None` if the type is none of these.
+    /// Reads a frame of type `kind`; `None` if that is no type of moderation.
     pub fn parse(kind: &str, object: &Map<String, Value>) -> Option<Result<AskedMute, FrameError>> {
         let what = match kind {
             "mute" => seconds(object).map(|seconds| What::Mute { seconds }),
@@ -52,7 +52,7 @@ impl AskedMute {
         }))
     }
 
-    /// Does it, if the member may, and says what became of it.
+    /// Carries it out, if the member may ask for it, and reports the outcome.
     pub fn obey(&self, link: &Link, member: &Member, is_moderator: bool) {
         let outcome = if is_moderator { self.carried_out(link, member) } else { Err(NOT_A_MODERATOR) };
         match outcome {
@@ -125,19 +125,19 @@ fn unavailable(error: StoreError) -> FrameError {
     FrameError { code: "unavailable", ..bad("That can't be done at the moment; try again.") }
 }
 
-/// A time as frames have it; `null` for none.
+/// A time as frames write it; `null` for `None`.
 fn time(millis: Option<u64>) -> Value {
     let time = millis.and_then(|millis| Timestamp::from_millisecond(i64::try_from(millis).ok()?).ok());
     time.map_or(Value::Null, |time| format!("{time:.3}").into())
 }
 
-/// What somebody hears who is muted, as an object's fields: `until`, a time or nothing, beside word and sentence.
+/// What a muted client hears: adds `until` (a time or `null`) to an object with the word and the sentence.
 pub fn said_to(muted: Muted, mut frame: Value) -> String {
     frame["until"] = time(muted.until);
     frame.to_string()
 }
 
-/// The error of the channel protocol for that.
+/// The same as an error of the channel protocol.
 pub fn error(muted: Muted, reference: Option<&str>) -> String {
     let mut frame = json!({"type": "error", "code": Reason::Muted.word(), "message": Reason::Muted.sentence()});
     if let Some(reference) = reference {

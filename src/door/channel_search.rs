@@ -13,10 +13,10 @@ use crate::{
 };
 use serde_json::{Map, Value};
 
-/// What a client looks for.
+/// What a client searches for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct AskedSearch {
-    /// As it was sent: it comes back in the answer.
+    /// The query as it was sent: the answer repeats it.
     text: Box<str>,
     query: Query,
     before: Option<MessageId>,
@@ -31,7 +31,7 @@ impl AskedSearch {
         Ok(AskedSearch { text: text.into(), query, before: id(object, "before")?, limit })
     }
 
-    /// Looks for it, and says what was found.
+    /// Searches, and sends what was found.
     pub fn answer(&self, link: &Link, room: &RoomName) {
         let chat = &link.chat;
         if let Err(refusal) = chat.search_limits.check(link.client) {
@@ -50,7 +50,7 @@ impl AskedSearch {
                 return link.say(&channel_fields::error(Reason::Unavailable.word(), sentence, None));
             }
         };
-        // Fails only if the connection is gone, which its read loop finds out by itself.
+        // Fails only if the connection is gone; its read loop finds that out by itself.
         let _ = link.outbound.send_waiting(memory::counted(self.encoded(room, found, link.outbound.limit())));
     }
 
@@ -61,7 +61,8 @@ impl AskedSearch {
         channel_message::write_found(room.local(), found, out);
     }
 
-    /// The answer as one frame; what is too much for the member's queue, since much of it has to be escaped, is left out.
+    /// The answer as one frame of at most `most` bytes. Escaping can make it too long for the member's queue; the rest
+    /// is left out.
     fn encoded(&self, room: &RoomName, mut found: Found, most: usize) -> Vec<u8> {
         loop {
             let mut out = Vec::new();

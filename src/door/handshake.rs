@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4.2): everything is checked first, the token is spent last.
+//! The opening handshake (RFC 6455 §4.2): everything else is checked first, and the token is spent last.
 
 use super::{
     entry::{Admission, Door},
@@ -15,9 +15,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use std::sync::Arc;
 use tungstenite::handshake::derive_accept_key;
 
-/// Judges a handshake at `door`. On success the token has been spent; a refusal spends nothing.
+/// Checks a handshake at `door`. On success the token has been spent; a refusal spends nothing.
 pub fn prepare(chat: &Arc<Chat>, door: &dyn Door, head: &Head, segments: &[String]) -> Result<Opening, Refusal> {
-    // Before anything that costs work.
+    // First, because everything below costs work.
     chat.handshake_limits.check(head.client)?;
     let key = key(head)?;
     let mut origins = head.header_values("origin");
@@ -35,7 +35,7 @@ pub fn prepare(chat: &Arc<Chat>, door: &dyn Door, head: &Head, segments: &[Strin
     Ok(Opening { response, conversation, door: door.name(), client: head.client })
 }
 
-/// The client's key, from a handshake as RFC 6455 §4.2.1 wants it.
+/// The client's key, from a handshake as RFC 6455 §4.2.1 requires it.
 fn key(head: &Head) -> Result<&str, Refusal> {
     if head.header("sec-websocket-version").map(str::trim) != Some("13") {
         return Err(Refusal::new(Reason::UpgradeRequired, "This server speaks version 13 of WebSocket (RFC 6455)."));

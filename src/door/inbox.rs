@@ -1,4 +1,5 @@
-//! The inbox, `/inbox`: one WebSocket that tells an account what is new in all its rooms. It is in none of them.
+//! The inbox, `/inbox`: one WebSocket that tells an account what is new in all its rooms. It is a member of none of
+//! them.
 
 use super::{
     channel_frame::{self, Asked},
@@ -27,7 +28,7 @@ use crate::{
 use serde_json::json;
 use std::sync::Arc;
 
-/// Characters of a message that an inbox shows.
+/// Most characters that an inbox shows of a message.
 const SHOWN: usize = 140;
 
 pub struct Inbox;
@@ -59,7 +60,7 @@ impl Door for Inbox {
             .spent_whole(Box::new(Reading { invited: Some(Invited { account, claims, rooms, check }), open: None })))
     }
 
-    /// A ticket that is missing is as wrong as any other, as at the channel door.
+    /// These clients expect the same status for a missing ticket as for a wrong one, as at the channel door.
     fn status(&self, reason: Reason) -> u16 {
         match reason {
             Reason::TokenMissing => 401,
@@ -68,12 +69,12 @@ impl Door for Inbox {
     }
 }
 
-/// Whose inbox it will be.
+/// The account whose inbox it will be.
 struct Invited {
     account: Account,
     claims: Claims,
     rooms: OwnRooms,
-    /// Before that was found out.
+    /// Asked for before the account's rooms were looked up.
     check: CheckNumber,
 }
 
@@ -93,13 +94,13 @@ impl Conversation for Reading {
         let listening = link.chat.read_marks.listen_everywhere(account.id, link.outbound.id(), open.reading());
         let access = Access::Inbox { user: account.id, epoch: claims.epoch, rooms: open.subscription() };
         let pass = link.recheck(check, access);
-        // Whatever comes meanwhile is told, too.
+        // The inbox is open already, so it also hears what happens meanwhile.
         let caught_up = open.catch_up(&*link.chat.log).map_err(join::unavailable);
         self.open = Some((open, listening, pass));
         caught_up
     }
 
-    /// It only listens; a `ping` is answered as elsewhere.
+    /// An inbox only listens; it answers a `ping`.
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
         link.say(&match Asked::parse(text) {
             Ok(Asked::Ping) => r#"{"type":"pong"}"#.to_owned(),

@@ -1,4 +1,4 @@
-//! Taking a place in a room, the same at every door: join, replay what was said before, go live.
+//! Entering a room, the same at every door: join, replay the history, go live.
 
 use super::session::Link;
 use crate::{
@@ -22,23 +22,23 @@ use std::{io, sync::Arc};
 /// Messages read from the store at a time.
 const REPLAY_PAGE: usize = 1000;
 
-/// Which messages a newcomer hears first.
+/// Which messages a newcomer gets first.
 #[derive(Clone, Copy, Debug)]
 pub enum Replay<'a> {
-    /// So many of the last ones.
+    /// This many of the newest.
     Latest(usize),
-    /// So many of the last ones as this reads from the newest.
+    /// As many of the newest as this function reads from the newest one.
     AsNewestSays(fn(&Message) -> usize),
-    /// All after this one; or, if they are not all kept any more, this text and then the latest
-    /// `HISTORY_ON_JOIN`.
+    /// All after this one. If not all of them are kept any more: this text, then the newest `HISTORY_ON_JOIN`.
     Since { after: MessageId, or_say: &'a str },
-    /// All that came after this one, which was the last (`None`: the room was empty) a moment ago.
+    /// All after this one, which was the newest a moment ago (`None`: the room was empty).
     Behind(Option<MessageId>),
 }
 
-/// Joins `room` and replays: no gap and no double between history and live messages.
+/// Joins `room` and replays the history, with no gap and no double between history and live messages.
 ///
-/// Pages are read in turn with others: `claimant` says whose turn it is. The member must leave the room in the end.
+/// Pages are read in turn with others: `claimant` says whose turn it is. The caller must make the member leave in the
+/// end.
 pub fn enter(
     link: &Link,
     room: &RoomName,
@@ -48,8 +48,8 @@ pub fn enter(
 ) -> Result<Arc<Member>, Close> {
     let rooms = &link.chat.rooms;
     let member = rooms.join(room, person, encoder, link.outbound.clone());
-    // Its lane holds everything for it, and history is read, before it sees the `101`: what is said from then on
-    // is live for it, and missed by nobody.
+    // The client sees the `101` only after its lane holds live messages for it and the history is read. So it misses
+    // nothing that is said after the `101`.
     match replayed(link, &member, claimant, replay).and_then(|last| link.open().map(|()| last).map_err(gone)) {
         Ok(last) => {
             rooms.release(&member, last);
@@ -63,7 +63,7 @@ pub fn enter(
     }
 }
 
-/// Writes history to the member; answers the last id that it has now.
+/// Writes history to the member. Returns the last id that the member has now.
 fn replayed(link: &Link, member: &Member, claimant: Claimant, replay: Replay) -> Result<Option<MessageId>, Close> {
     link.chat.rooms.follow(&member.room).map_err(unavailable)?;
     let newest = match replay {
@@ -91,7 +91,7 @@ fn replayed(link: &Link, member: &Member, claimant: Claimant, replay: Replay) ->
     replayed_latest(link, member, claimant, newest)
 }
 
-/// Writes the newest messages, so many.
+/// Writes the newest `count` messages.
 fn replayed_latest(link: &Link, member: &Member, claimant: Claimant, count: usize) -> Result<Option<MessageId>, Close> {
     let read = |before, limit| link.chat.log.history(&member.room.name, before, limit).map_err(unavailable);
     let mut last = None;
@@ -102,12 +102,12 @@ fn replayed_latest(link: &Link, member: &Member, claimant: Claimant, count: usiz
         let mut turn = link.chat.turns.wait(claimant);
         let mut page = read(None, count)?;
         let (mut left, mut whole) = (count - page.len(), true);
-        // Long messages are read a page at a time: the first of them is where the replay begins.
+        // Pages of long messages hold fewer: reads backwards to the message where the replay begins.
         while left > 0
             && is_full_page(&page)
             && let Some(first) = page.first()
         {
-            // Others have theirs in between.
+            // Others get their turns in between.
             drop(turn);
             turn = link.chat.turns.wait(claimant);
             let older = read(Some(first.id), left)?;
@@ -126,7 +126,7 @@ fn replayed_latest(link: &Link, member: &Member, claimant: Claimant, count: usiz
         if let Some(last) = replayed_since(link, member, claimant, written)? {
             return Ok(Some(last));
         }
-        // What followed was trimmed meanwhile: it goes on with what is kept.
+        // What followed was trimmed meanwhile: goes on with what is kept.
     }
 }
 
@@ -150,10 +150,10 @@ fn replayed_since(
     }
 }
 
-/// Writes a page, or as much of it as its socket's queue has room for beside what else may come. Answers the last
-/// entry that was written.
+/// Writes a page, or as much of it as fits into half of the socket's queue; the other half is for what else may come.
+/// Returns the last entry that was written.
 ///
-/// Whoever waits for the socket holds nothing but the frames in its queue, which are counted, and no turn.
+/// While it waits for the socket it holds no turn, and only the frames in the queue, which are counted.
 fn write(link: &Link, member: &Member, page: Vec<Entry>, turn: Turn<'_>) -> Result<MessageId, Close> {
     let most = link.outbound.limit() / 2;
     let (mut out, mut last) = (Vec::new(), MessageId::BEFORE_ALL);
@@ -176,7 +176,7 @@ fn gone(_: io::Error) -> Close {
     Close::SLOW
 }
 
-/// Why a socket is closed whose history can't be read.
+/// Logs that history can't be read, and returns the close for it.
 pub fn unavailable(error: StoreError) -> Close {
     error.log("history can't be read");
     Close::UNAVAILABLE
@@ -184,18 +184,18 @@ pub fn unavailable(error: StoreError) -> Close {
 
 /// Refuses a token that was issued before its account's password was changed or its access revoked.
 pub fn admit_current(chat: &Chat, claims: &Claims) -> Result<(), Refusal> {
-    // Of an account that is gone something else is said.
+    // An account that no longer exists gets another refusal later.
     let ended = chat.accounts.epoch(claims.user)?.is_some_and(|epoch| epoch.ended(claims.epoch.as_deref()));
     if ended { Err(Reason::TokenRevoked.into()) } else { Ok(()) }
 }
 
-/// Who the owner of `claims` is in the room of this monitor, if it may enter.
+/// What the owner of `claims` is in the room of this monitor. Refuses an owner that may not enter.
 pub fn admit_to_monitor(chat: &Chat, claims: &Claims, monitor: &str) -> Result<Entrant, Refusal> {
     admit_current(chat, claims)?;
     let entrant = chat.accounts.entrant(claims.user, monitor)?;
     match entrant.membership {
         Membership::Member => Ok(entrant),
-        // The same answer, so that nobody can find out which monitors there are.
+        // The same answer for all, so that nobody can find out which monitors exist.
         Membership::NotAMember | Membership::NoSuchMonitor | Membership::NoAccount => Err(Reason::RoomDenied.into()),
     }
 }

@@ -1,4 +1,4 @@
-//! Writing the JSON of frames straight into the buffer that is sent, without values in between.
+//! JSON of frames, written straight into the buffer that is sent, without values in between.
 
 use crate::message::MessageId;
 use std::io::Write;
@@ -21,23 +21,22 @@ pub fn timestamp(out: &mut Vec<u8>, id: MessageId) {
     time(out, id.millis());
 }
 
-/// The time of an id, as a text.
+/// The time of an id as a text: RFC 3339, UTC, milliseconds.
 pub fn time_of(id: MessageId) -> String {
     format!("{:.3}", moment(id.millis()))
 }
 
-/// The same of Unix milliseconds.
+/// Appends a time in Unix milliseconds, quoted, in the same form.
 pub fn time(out: &mut Vec<u8>, millis: u64) {
     write!(out, "\"{:.3}\"", moment(millis)).expect("writing into memory can't fail");
 }
 
 fn moment(millis: u64) -> jiff::Timestamp {
-    // 48 bits of milliseconds reach beyond the years that RFC 3339 can write.
+    // 48 bits of milliseconds go beyond the years that RFC 3339 can write.
     jiff::Timestamp::from_millisecond(millis as i64).unwrap_or(jiff::Timestamp::MAX)
 }
 
-/// `{"success":false,"reason":word,"message":sentence}`: how the Propromo door and refused handshakes
-/// say that something was turned down.
+/// `{"success":false,"reason":word,"message":sentence}`: how the Propromo door and refused handshakes report a refusal.
 pub fn refusal(word: &str, sentence: &str) -> String {
     serde_json::json!({ "success": false, "reason": word, "message": sentence }).to_string()
 }

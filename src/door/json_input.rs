@@ -1,10 +1,10 @@
-//! JSON as clients write it, where that is more than serde_json reads.
+//! JSON as clients write it, where serde_json accepts less.
 
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
-/// The object that `text` is. A lone half of a surrogate pair is U+FFFD: JavaScript's `JSON.stringify` writes one
-/// (`"\ud83d"`) for a text that was cut inside an emoji, and serde_json refuses the whole object for it.
+/// Parses `text` as an object. A lone surrogate becomes U+FFFD: JavaScript's `JSON.stringify` writes one (`"\ud83d"`)
+/// for a text that was cut inside an emoji, and serde_json refuses the whole object for it.
 pub fn object(text: &str) -> Option<Map<String, Value>> {
     match serde_json::from_str(text) {
         Ok(object) => Some(object),
@@ -15,15 +15,15 @@ pub fn object(text: &str) -> Option<Map<String, Value>> {
     }
 }
 
-/// A whole number, however it is written: `10`, `10.0` and `1e1` are one number to JSON (RFC 8259 §6).
+/// A whole number in any notation: `10`, `10.0` and `1e1` are one number in JSON (RFC 8259 §6).
 pub fn whole(value: &Value) -> Option<i64> {
-    // All whole numbers up to this one are told apart by a double (RFC 8259 §6).
+    // Up to this number a double is exact for all whole numbers (RFC 8259 §6).
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let of_float = |number: f64| (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64);
     value.as_i64().or_else(|| value.as_f64().and_then(of_float))
 }
 
-/// The text with each escape of a lone surrogate replaced. A backslash outside of strings is no JSON anyway.
+/// Replaces each escape of a lone surrogate. A backslash outside of a string is not JSON anyway.
 fn mended(text: &str) -> Cow<'_, str> {
     let mut mended = String::new();
     let (mut copied, mut at) = (0, 0);
@@ -39,7 +39,7 @@ fn mended(text: &str) -> Cow<'_, str> {
                 6
             }
             Some(_) => 6,
-            // Two characters, the second of which may be a backslash, or of several bytes in what is no JSON.
+            // Two characters. The second may be a backslash, or have several bytes in a text that is not JSON.
             None => escape.char_indices().nth(2).map_or(escape.len(), |(end, _)| end),
         };
     }
@@ -53,7 +53,7 @@ fn mended(text: &str) -> Cow<'_, str> {
 /// The UTF-16 code unit of an escape `\uXXXX` at the start of `text`.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
-    // `from_str_radix` alone would take a sign.
+    // `from_str_radix` alone would accept a sign.
     digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
 }
 

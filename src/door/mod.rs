@@ -1,7 +1,7 @@
-//! The doors: who may open a WebSocket, and what is said on it. One file a kind of client.
+//! The doors: who may open a WebSocket, and what is said on it. One file for each kind of client.
 //!
-//! A door decides everything that can be decided without spending the token; `door::handshake`
-//! spends it last, directly before the `101`, and then lets the door's conversation run.
+//! A door checks everything that can be checked without spending the token. `door::handshake` spends it last, directly
+//! before the `101`, and then lets the door's conversation run.
 
 pub mod channel;
 mod channel_change;
@@ -25,6 +25,6 @@ pub mod stream;
 
 use entry::Door;
 
-/// Every door, in the order in which they are asked whether a path is theirs.
+/// Every door, in the order in which they are asked for a path.
 pub const DOORS: &[&dyn Door] =
     &[&propromo::Propromo, &channel::Channel, &inbox::Inbox, &chitchat::Chitchat, &stream::Stream];

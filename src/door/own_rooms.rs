@@ -10,11 +10,11 @@ use crate::{
 };
 use std::collections::HashMap;
 
-/// At most `INBOX_ROOMS`, chats first.
+/// At most `INBOX_ROOMS` rooms, chats first.
 pub struct OwnRooms {
     /// Oldest first.
     pub monitors: Vec<Monitor>,
-    /// By name.
+    /// Sorted by name.
     pub channels: Vec<RoomName>,
     /// How far the account has read, in all rooms.
     pub marks: HashMap<RoomName, MessageId>,
@@ -41,7 +41,7 @@ impl OwnRooms {
         Ok(OwnRooms { monitors, channels, marks })
     }
 
-    /// All of them, with how far the account has read.
+    /// All of these rooms, with how far the account has read.
     pub fn with_marks(&self) -> Vec<(RoomName, Option<MessageId>)> {
         let monitors = self.monitors.iter().map(|monitor| RoomName::monitor(&monitor.monitor_hash));
         let rooms = monitors.chain(self.channels.iter().cloned());

@@ -1,4 +1,4 @@
-//! Where a request shows its token: every place of the protocol's section 1, judged as one.
+//! Where a request presents its token: every place that section 1 of the protocol lists, judged together.
 
 use crate::{
     auth::token::has_token_shape,
@@ -7,21 +7,21 @@ use crate::{
 };
 use std::fmt;
 
-/// The query parameters that carry a token. Which one is used says nothing about the token.
+/// The query parameters that carry a token. The name says nothing about the kind of token.
 const PARAMETERS: [&str; 4] = ["auth", "ticket", "token", "t"];
 
-/// A token as a request presents it; nothing about it has been verified.
+/// A token as a request presents it, not verified.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Presented {
     pub token: String,
-    /// The path's second segment is the token (`/channel/<JWT>/`), so it is no room's name.
+    /// Whether the path's second segment is the token (`/channel/<JWT>/`), and so not a room's name.
     pub in_path: bool,
 }
 
 /// The token that `head` presents, if any.
 ///
-/// The same token in two places is one token. Refuses two different ones: which of them was meant decides who
-/// comes in where, and that is not ours to guess.
+/// The same token in two places is one token. Two different tokens are refused: they may let in different people, and
+/// the server must not guess.
 pub fn presented(head: &Head) -> Result<Option<Presented>, Refusal> {
     let mut query = Vec::new();
     for name in PARAMETERS {
@@ -36,21 +36,21 @@ pub fn presented(head: &Head) -> Result<Option<Presented>, Refusal> {
     .find()
 }
 
-/// Whether a query parameter for a token is there, but empty.
+/// Whether a query parameter for a token is there but empty.
 pub fn is_empty(head: &Head) -> bool {
     let values = PARAMETERS.iter().filter_map(|name| head.query_values(name).ok()).flatten();
     values.into_iter().any(|value| value.is_empty())
 }
 
 /// What the `101` must name as `Sec-WebSocket-Protocol`, if the client offers any: browsers close a socket whose server
-/// chose none of theirs. Every character of it is a token character (RFC 9110 §5.6.2).
+/// chose none. Every character of it is a token character (RFC 9110 §5.6.2).
 pub fn subprotocol(head: &Head) -> Option<&str> {
     Offer::read(head.header_values(PROTOCOLS)).chosen()
 }
 
 const PROTOCOLS: &str = "sec-websocket-protocol";
 
-/// All that may carry a token, decoded: query values, header lines, path segments.
+/// Everything that may carry a token, decoded: query values, header lines, path segments.
 struct TokenSources<'a> {
     query: &'a [String],
     authorization: &'a [&'a str],
@@ -77,22 +77,22 @@ impl TokenSources<'_> {
     }
 }
 
-/// What a client offers as `Sec-WebSocket-Protocol` (RFC 6455 §4.1): in browsers the only header a page can set.
+/// What a client offers as `Sec-WebSocket-Protocol` (RFC 6455 §4.1), the only header that a page can set in browsers.
 #[derive(Default)]
 struct Offer<'a> {
     tokens: Vec<&'a str>,
     /// A bare token.
     bare: Option<&'a str>,
-    /// `bearer.<token>`, whole.
+    /// The whole `bearer.<token>`.
     prefixed: Option<&'a str>,
-    /// The first that is only a name.
+    /// The first entry that is only a name.
     name: Option<&'a str>,
 }
 
 impl<'a> Offer<'a> {
     fn read(lines: impl Iterator<Item = &'a str>) -> Offer<'a> {
         let mut offer = Offer::default();
-        // Whatever is no token character could end up in our answer's head; such an entry is not looked at.
+        // Other characters could get into the head of our answer, so such entries are ignored.
         let entries = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|entry| is_rfc_token(entry));
         for entry in entries {
             match entry.strip_prefix("bearer.") {
@@ -112,14 +112,14 @@ impl<'a> Offer<'a> {
         offer
     }
 
-    /// The offered protocol to echo. A name means nothing to this server, but who offers one expects an answer to it.
+    /// The offered protocol to echo. A name means nothing to this server, but a client that offers one expects it back.
     fn chosen(&self) -> Option<&'a str> {
-        // `bearer.<token>` itself only where the client offered no real name beside it.
+        // `bearer.<token>` itself only if the client offered no real name beside it.
         self.bare.or(self.name).or(self.prefixed)
     }
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether this is a token in the sense of RFC 9110 §5.6.2.
 fn is_rfc_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -1,4 +1,4 @@
-//! The Propromo door: `/chat/:monitor_id?auth=`. Plain text in, one JSON object a message out.
+//! The Propromo door: `/chat/:monitor_id?auth=`. Plain text in, one JSON object for each message out.
 
 use super::{
     channel_moderation,
@@ -68,7 +68,7 @@ struct PropromoConversation {
     epoch: Option<String>,
     person: Person,
     rights: Arc<LiveRights>,
-    /// Before it was found out that the account may enter.
+    /// Asked for before the account's access was looked up.
     check: CheckNumber,
     joined: Option<(Arc<Member>, Pass)>,
 }
@@ -110,7 +110,7 @@ impl Conversation for PropromoConversation {
     }
 }
 
-/// Pings that a browser can send, since its WebSocket has none of its own.
+/// The answer to a ping that a page sends as text, since a browser's WebSocket cannot send ping frames.
 pub(crate) fn application_ping(text: &str) -> Option<&'static str> {
     const PING: &str = r#"propromo.chat({event:"ping",action:"pong"})"#;
     const PONG: &str = r#"propromo.chat({event:"pong",action:"ping"})"#;
@@ -122,7 +122,7 @@ pub(crate) fn application_ping(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Messages as the Propromo apps know them; of events they hear nothing.
+/// Messages as the Propromo apps know them; these apps do not hear events.
 pub struct PropromoEncoder;
 
 impl Encoder for PropromoEncoder {
@@ -144,7 +144,7 @@ impl Encoder for PropromoEncoder {
         out.push(b'}');
     }
 
-    /// The echo is the receipt.
+    /// The echo is the acknowledgement.
     fn ack(&self, _: &str, _: MessageId, _: &mut Vec<u8>) {}
 
     fn not_stored(&self, _: Option<&str>, out: &mut Vec<u8>) {

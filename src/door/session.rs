@@ -32,39 +32,39 @@ use tungstenite::{
     protocol::{Role, WebSocket, WebSocketConfig},
 };
 
-/// tungstenite's own buffer, which every open socket holds: some chat messages. What a longer one needs beyond it is
-/// allocated for that message.
+/// The size of tungstenite's own buffer, which every open socket holds: a few chat messages. A longer message gets
+/// more, for as long as it is read.
 const READ_BUFFER: usize = 1024;
 
-/// How often is looked for what one says that was dropped.
+/// How often the input of a dropped client is checked.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How long a close waits for the echoes of what was said before it.
+/// How long a close waits for the echoes of what was said before.
 const ECHOES: Duration = Duration::from_secs(1);
 
-/// Why a client is closed that doesn't say in time who it is.
+/// The reason of the close for a client that does not identify itself in time.
 const AUTH_DEADLINE: &str = "auth_deadline";
 
-/// What a door says and hears on one open socket. Runs on the connection's threads, one after the other.
+/// What a door says and hears on one open socket. Runs on the connection's two threads, one after the other.
 pub trait Conversation: Send {
-    /// The token is spent: join the room, replay its history.
+    /// The token has been spent: joins the room and replays its history.
     ///
-    /// The `101` goes out before the first thing that is said, and at the latest when this is over. Whoever
-    /// joins before that ([`Link::open`]) misses nothing that happens after the client has seen the `101`.
+    /// The `101` goes out before the first thing that is said, or when this returns. A client that joins before the
+    /// `101` ([`Link::open`]) misses nothing that happens after it has seen the `101`.
     fn opened(&mut self, link: &Link) -> Result<(), Close>;
 
     /// A text message has arrived.
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close>;
 
-    /// The text that tells this client that something was refused.
+    /// The text that tells this client about a refusal.
     fn error(&self, reason: Reason, sentence: &str) -> String;
 
-    /// When the client must have done what it is asked for (a second token), if anything.
+    /// When the client must have done what is required of it (send a second token), if anything.
     fn deadline(&self) -> Option<Instant> {
         None
     }
 
-    /// The socket is closed, or about to be; leave the room.
+    /// The socket is closed, or about to be: leaves the room.
     fn closed(&mut self, link: &Link);
 }
 
@@ -81,48 +81,48 @@ pub struct Link {
 }
 
 impl Link {
-    /// Sends the `101`, unless that is done. Fails if the socket is closed.
+    /// Sends the `101` unless it was sent before. Fails if the socket is closed.
     pub fn open(&self) -> io::Result<()> {
         self.response.take().map_or(Ok(()), |response| self.outbound.open(response))
     }
 
-    /// Has this client's access checked again from now on, until the pass is dropped. It had access after `check` was
-    /// asked for.
+    /// Has this client's access rechecked until the pass is dropped. The caller asked for `check` before it looked up
+    /// the access.
     pub fn recheck(&self, check: CheckNumber, access: Access) -> Pass {
         self.chat.recheck.enter(&self.outbound, self.client, check, access)
     }
 
-    /// This client hears a room from now on.
+    /// Notes that this client is a member of a room from now on.
     pub fn joined(&self, member: &Arc<Member>) {
-        // Nobody takes a second seat.
+        // No conversation joins twice.
         let _ = self.seat.set(member.clone());
     }
 
     /// Sends one text message to this client alone.
     pub fn say(&self, text: &str) {
-        // If it fails the connection is gone, which its read loop finds out by itself.
+        // Fails only if the connection is gone; its read loop finds that out by itself.
         let _ = self.open();
         self.outbound.send(&frame::text_of(text));
     }
 }
 
-/// An accepted handshake: the token is spent, the `101` is about to be written.
+/// An accepted handshake: the token has been spent, the `101` is about to be written.
 pub struct Opening {
     /// The whole `101` response.
     pub response: Vec<u8>,
     pub conversation: Box<dyn Conversation>,
-    /// At which door.
+    /// The door's name.
     pub door: &'static str,
-    /// Whom the log names if the rest goes wrong.
+    /// The address that the log names if something fails later.
     pub client: IpAddr,
 }
 
-/// What a connection's first thread leaves to be done on a fresh one.
+/// What a connection's first thread leaves to a fresh one.
 pub type Rest = Box<dyn FnOnce() + Send>;
 
-/// Joins and writes the `101`. What is left is to read until the connection ends: to be done on a thread that has
-/// done nothing else, since the stack that this took is never given back. `early` is what came in behind the request
-/// head. Nothing is left of a connection that is gone already.
+/// Joins and writes the `101`. Returns the rest, which reads until the connection ends, or `None` if the connection is
+/// gone. The rest needs a fresh thread, since the stack that this part used is never given back. `early` is what came
+/// in behind the request head.
 pub fn open(chat: &Arc<Chat>, stream: TcpStream, opening: Opening, early: Vec<u8>) -> Option<Rest> {
     let outbound = chat.sessions.open(stream, &chat.config.limits);
     let response = Cell::new(Some(opening.response.into()));
@@ -134,7 +134,7 @@ pub fn open(chat: &Arc<Chat>, stream: TcpStream, opening: Opening, early: Vec<u8
     Some(Box::new(move || talking.until_closed(opened, early)))
 }
 
-/// A conversation that is told its end, also when a panic ends it: or its room would keep a dead member.
+/// A conversation that learns of its end even after a panic; otherwise its room would keep a dead member.
 struct Talking {
     link: Link,
     conversation: Box<dyn Conversation>,
@@ -174,7 +174,7 @@ impl Drop for Talking {
     }
 }
 
-/// Reads until one side closes. The answer is what this end still has to say about it.
+/// Reads until one side closes. Returns the close that this end still has to send, if any.
 fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8>) -> Option<Close> {
     let limits = &link.chat.config.limits;
     let config = WebSocketConfig::default()
@@ -218,7 +218,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
             Err(error) => return close_for(&error),
         };
         if link.outbound.is_closing() && !message.is_close() {
-            // It was closed by another thread; its own word is out already.
+            // Another thread has closed it, and its close frame is out already.
             return Some(Close::NORMAL);
         }
         if let Some(rate) = &rate
@@ -248,7 +248,7 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
     }
 }
 
-/// Bursts of five seconds' worth are let through.
+/// The bound for messages a second; allows bursts of five seconds' worth.
 fn message_rate(limits: &Limits) -> Option<DefaultDirectRateLimiter> {
     let a_second = limits.message_rate?;
     Some(RateLimiter::direct(Quota::per_second(a_second).allow_burst(a_second.saturating_mul(BURST))))
@@ -260,7 +260,7 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// The close frame that RFC 6455 §7.4.1 has for an error; none where the connection is gone already.
+/// The close for an error (RFC 6455 §7.4.1); `None` if the connection is gone.
 fn close_for(error: &Error) -> Option<Close> {
     match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
@@ -271,15 +271,15 @@ fn close_for(error: &Error) -> Option<Close> {
     }
 }
 
-/// Sends the close frame, gives it and what waits before it some time, then closes.
+/// Sends the close frame, waits a while until it and what is queued before it are out, then closes.
 ///
-/// Unread input would turn the close into a reset (RFC 9293 §3.10.4) that may overtake the close
-/// frame, so what still comes in is read for a moment.
+/// Unread input would turn the close into a reset (RFC 9293 §3.10.4) that may overtake the close frame, so input is
+/// read for a moment.
 ///
-/// Not inlined, or the thread would hold the room for `sink` all its life.
+/// Not inlined, because the thread would then hold the stack space of `sink` all its life.
 #[inline(never)]
 fn goodbye(outbound: &Arc<Outbound>, close: Option<Close>, stall: Duration) {
-    // One that was dropped for not reading may begin again, and see why it was.
+    // A client that was dropped because it did not read may begin to read again, and then see why.
     let until = Instant::now() + if close.is_some() { GOODBYE } else { stall };
     if let Some(close) = close {
         outbound.close(close);
@@ -302,17 +302,17 @@ fn goodbye(outbound: &Arc<Outbound>, close: Option<Close>, stall: Duration) {
     }
 }
 
-/// Reads what still comes in from one that was dropped, until then; only after that this end may say that it ends.
+/// Reads and ignores input of a dropped client until `until`. Only after that the socket may be shut for writing.
 ///
-/// Its socket is shut for reading, so that its thread would wake. Linux answers what arrives in one that is shut for
-/// writing as well with a reset, and throws away what the client has not received: the answer to a ping, which lies before
-/// it, would cost a client the close frame.
+/// The socket is already shut for reading, to wake its thread. If it is also shut for writing, Linux answers any input
+/// with a reset and throws away what the client has not received. So the client's answer to an earlier ping would cost
+/// it the close frame.
 #[inline(never)]
 fn forget_input(mut stream: &TcpStream, until: Instant) {
     let mut sink = [0; 1024];
     while Instant::now() < until {
         match stream.read(&mut sink) {
-            // Nothing at the moment: a socket that is shut for reading never waits.
+            // Nothing at the moment: reading never waits on a socket that is shut for reading.
             Ok(0) => thread::sleep(LOOK_AGAIN),
             Ok(_) => {}
             Err(_) => return,

@@ -1,6 +1,6 @@
-//! The stream door: passive listeners of a feed, `/?t=` and `/stream[/:name]?t=`.
+//! The stream door, for clients that only listen to a feed: `/?t=` and `/stream[/:name]?t=`.
 //!
-//! What a publisher posts goes out word for word, one text frame a post; see `api::stream`.
+//! What a publisher posts goes out word for word, one text frame for each post; see `api::stream`.
 
 use super::{
     entry::{Admission, Door},
@@ -22,10 +22,10 @@ use crate::{
 };
 use std::{sync::Arc, time::SystemTime};
 
-/// The stream of a path that names none.
+/// The stream of a path that names no stream.
 const DEFAULT_STREAM: &str = "default";
 
-/// How all listeners are called: they have no names.
+/// The name of every listener: listeners have no names of their own.
 const LISTENER: &str = "listener";
 
 pub struct Stream;
@@ -59,7 +59,7 @@ impl Door for Stream {
         Ok(Admission { spend: Some(spend), conversation })
     }
 
-    /// These clients expect one status for whatever is wrong with a token.
+    /// These clients expect one status for every fault of a token.
     fn status(&self, reason: Reason) -> u16 {
         match reason {
             Reason::TokenMissing | Reason::TokenUsed => 401,
@@ -71,11 +71,11 @@ impl Door for Stream {
 /// Who may listen.
 pub enum Access<'a> {
     Anybody,
-    /// Whoever has a token that was signed with this secret.
+    /// Clients with a token that was signed with this secret.
     ByToken(&'a str),
 }
 
-/// Who may listen to streams; refuses if nobody may, since the door is shut.
+/// Who may listen to streams. Refuses if nobody may.
 pub fn access(chat: &Chat) -> Result<Access<'_>, Refusal> {
     let settings = &chat.config.stream;
     match &settings.jwt_secret {
@@ -129,7 +129,7 @@ impl Conversation for Listener {
     }
 }
 
-/// What a kept message notes beside its text: how many of the last ones late joiners hear.
+/// The note beside a kept message: how many of the newest messages late joiners get.
 pub fn note_kept_for_late(count: usize) -> Box<str> {
     count.to_string().into()
 }
@@ -156,6 +156,6 @@ impl Encoder for StreamEncoder {
 
     fn unknown(&self, _: Option<&str>, _: &mut Vec<u8>) {}
 
-    /// Nothing but the feed.
+    /// Listeners hear nothing but the feed.
     fn event(&self, _: &RoomName, _: &Event, _: &mut Vec<u8>) {}
 }

@@ -1,4 +1,4 @@
-//! One client in one room of the rooms door: which name it has, what it says.
+//! One client in one room of the rooms door: the name it has, and what it says.
 
 use super::{
     error::{self, about},
@@ -28,17 +28,17 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// How the engine calls those who only listen: names are this door's own matter.
+/// The engine's name for a client that only listens: names are this door's own matter.
 const LISTENER: &str = "";
 
-/// What a client who is turned away after the handshake is closed with.
+/// The close for a client that is turned away after the handshake.
 const CHANGED: Close = Close::policy("room_changed");
 
 pub struct ChitchatConversation {
     id: i64,
-    /// What was true of the room's password when the client was let in.
+    /// The mark of the room's password when the client was let in.
     mark: Option<String>,
-    /// In a closed room: the name on the token, the only one to be used.
+    /// In a closed room: the name in the token, the only one that the client may use.
     token_name: Option<Arc<str>>,
     /// The room's last event when the client was let in.
     seen: Option<MessageId>,
@@ -48,14 +48,14 @@ pub struct ChitchatConversation {
     name: Option<Named>,
 }
 
-/// A name that this client has.
+/// A name that this client holds.
 struct Named {
     holding: Holding,
-    /// Whether its `join` was asked for: a first `send` takes a name without it.
+    /// Whether the client sent a `join` for it: a first `send` takes a name without one.
     announced: bool,
 }
 
-/// Why something that was asked is not done.
+/// Why a request is not carried out.
 enum No {
     /// The client is told, and stays.
     Refused(Refusal),
@@ -80,10 +80,12 @@ impl Conversation for ChitchatConversation {
         let room = RoomName::chitchat(self.id);
         let check = link.chat.recheck.current();
         let person = Person::unnamed(self.token_name.clone().unwrap_or_else(|| LISTENER.into()));
-        // Whoever has seen the `101` hears everything from then on, also what came before it had its place.
+        // A client that has seen the `101` hears everything from then on, also what came before the client had its
+        // place.
         let replay = (Claimant::of(link.client), Replay::Behind(self.seen));
         self.member = Some(join::enter(link, &room, person, &ChitchatEncoder, replay)?);
-        // A room that was deleted or closed before now has told its members; this one may have come too late.
+        // If the room was deleted or closed before now, its members were told, and this client may have come too late
+        // for that.
         match link.chat.chat_rooms.find(RoomKey::Id(self.id)) {
             Ok(Some(room)) if room_mark(&room) == self.mark => {
                 let access = Access::ChatRoom { id: self.id, mark: self.mark.clone() };
@@ -113,7 +115,7 @@ impl Conversation for ChitchatConversation {
     fn closed(&mut self, link: &Link) {
         self.pass = None;
         if let Some(named) = self.name.take() {
-            // Fails if the room was shut: then nobody is left to hear it.
+            // Fails only if the room was shut: then nobody is left to hear it.
             let _ = self.give_up(link, named);
         }
         if let Some(member) = self.member.take() {
@@ -143,7 +145,7 @@ impl ChitchatConversation {
         }
     }
 
-    /// Enters under a name, giving up the one it had.
+    /// Enters under a name, and gives up the previous one.
     fn join(&mut self, link: &Link, asked: &Asked) -> Result<(), No> {
         self.forget_lost_name()?;
         match &mut self.name {
@@ -192,8 +194,7 @@ impl ChitchatConversation {
         }
     }
 
-    /// A name that another node's member has taken meanwhile is held no longer; nothing is said of it, since that one
-    /// is there.
+    /// Forgets a name that a member of another node has taken. No `leave` is sent, because that member is there.
     fn forget_lost_name(&mut self) -> Result<(), No> {
         if let Some(named) = &self.name
             && !named.holding.holds()?
@@ -203,7 +204,7 @@ impl ChitchatConversation {
         Ok(())
     }
 
-    /// Says that a name has left, and only then gives it back: whoever takes it next comes later in the log.
+    /// Announces that a name has left, then gives it back: its next holder comes later in the log.
     fn give_up(&self, link: &Link, named: Named) -> Result<(), No> {
         named.holding.part(|holding| {
             let text = format!("{} has left the room.", holding.name());

@@ -1,9 +1,9 @@
-//! What the rooms door's clients know an error by: its number, its text, the field that is wrong.
+//! Errors as clients of the rooms door know them: a number, a text, and the field that is wrong.
 
 use crate::refusal::{Reason, Refusal};
 use serde::Serialize;
 
-/// An error, as it stands in answers and frames.
+/// An error, as answers and frames show it.
 #[derive(Serialize)]
 struct Fault<'a> {
     code: u16,
@@ -11,19 +11,19 @@ struct Fault<'a> {
     field: &'a str,
 }
 
-/// The body of an answer that fails.
+/// The body of a failed answer.
 pub fn body(refusal: &Refusal) -> String {
     serde_json::json!({ "status": false, "error": Fault::of(refusal) }).to_string()
 }
 
-/// The frame that tells one client that what it asked was refused.
+/// The frame that tells one client that its request was refused.
 pub fn frame(refusal: &Refusal) -> String {
     #[derive(Serialize)]
     struct Frame<'a> {
         event_type: &'static str,
         #[serde(flatten)]
         fault: Fault<'a>,
-        /// That API's own pages print these two of every frame.
+        /// The pages of the original API print these two of every frame.
         name: &'static str,
         msg: &'a str,
     }
@@ -39,7 +39,7 @@ pub fn status(reason: Reason) -> u16 {
     }
 }
 
-/// A refusal that is about one field, which the answer names.
+/// A refusal about one field, which the answer names.
 pub fn about(reason: Reason, field: &'static str) -> Refusal {
     Refusal::from(reason).field(field, reason.sentence())
 }
@@ -55,7 +55,7 @@ impl<'a> Fault<'a> {
     }
 }
 
-/// The number of a reason. What chitchat has no number for has that of its HTTP status.
+/// The number of a reason. A reason without a number of its own has that of its HTTP status.
 fn code(reason: Reason) -> u16 {
     match reason {
         Reason::RoomNotFound => 101,
@@ -68,7 +68,7 @@ fn code(reason: Reason) -> u16 {
         Reason::EventUnreadable => 303,
         Reason::NotYours => 304,
         other => match other.status() {
-            // Those mean a token here.
+            // To these clients 401 and 403 mean a wrong token.
             401 | 403 => 304,
             status => status,
         },

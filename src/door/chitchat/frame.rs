@@ -1,4 +1,4 @@
-//! The frames of the rooms door: `join`, `send`, `leave`, one JSON object each, in both directions.
+//! The frames of the rooms door: `join`, `send` and `leave`, one JSON object each, in both directions.
 
 use super::error::{self, about};
 use crate::{
@@ -11,9 +11,9 @@ use crate::{
 };
 use serde_json::{Map, Value};
 
-/// Characters of a name.
+/// Most characters of a name.
 const MAX_NAME: usize = 70;
-/// Bytes of a color: its name, or any notation of CSS.
+/// Most bytes of a color: its name, or any CSS notation.
 const MAX_COLOR: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +45,12 @@ pub struct Asked {
     pub kind: Kind,
     pub name: String,
     pub color: Option<String>,
-    /// Empty unless something is to be said.
+    /// What the client says; empty for `join` and `leave`.
     pub text: String,
 }
 
 impl Asked {
-    /// Reads a frame that was sent to `room`. The time in it is the client's, and is not looked at.
+    /// Reads a frame that was sent to `room`. The time in it is the client's and is ignored.
     pub fn parse(room: i64, frame: &str) -> Result<Asked, Refusal> {
         let object = json_input::object(frame).ok_or(Reason::EventUnreadable)?;
         let kind = string(&object, "event_type")?.and_then(Kind::of).ok_or(unreadable("event_type"))?;
@@ -70,7 +70,7 @@ impl Asked {
     }
 }
 
-/// Whether a frame is meant for this room. Clients that know it by its title send no number, or 0.
+/// Whether a frame is for this room. Clients that know the room by its title send no number, or 0.
 fn means(room_id: Option<&Value>, room: i64) -> bool {
     match room_id {
         Some(id @ Value::Number(_)) => json_input::whole(id).is_some_and(|id| id == room || id == 0),
@@ -78,7 +78,7 @@ fn means(room_id: Option<&Value>, room: i64) -> bool {
     }
 }
 
-/// Whether somebody can be called this.
+/// Whether a text is allowed as a name.
 pub fn is_name(name: &str) -> bool {
     !skeleton(name).is_empty() && name.chars().count() <= MAX_NAME && !name.contains(char::is_control)
 }
@@ -95,7 +95,7 @@ fn unreadable(field: &'static str) -> Refusal {
     about(Reason::EventUnreadable, field)
 }
 
-/// What the log keeps of an event beside name and text.
+/// What the log keeps of an event besides name and text.
 pub fn note(kind: Kind, color: &str) -> Box<str> {
     format!("{} {color}", kind.word()).into()
 }
@@ -117,7 +117,7 @@ pub fn write_event(room: &RoomName, message: &Message, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","msg":"#);
     json::string(out, &message.text);
     out.extend_from_slice(br#","room_id":"#);
-    // The number of a room is its local name.
+    // The local name of a room is its number.
     out.extend_from_slice(room.local().as_bytes());
     out.extend_from_slice(br#","time":"#);
     json::timestamp(out, message.id);
@@ -136,7 +136,7 @@ impl Encoder for ChitchatEncoder {
         write_event(room, message, out);
     }
 
-    /// The echo is the receipt.
+    /// The echo is the acknowledgement.
     fn ack(&self, _: &str, _: MessageId, _: &mut Vec<u8>) {}
 
     fn not_stored(&self, _: Option<&str>, out: &mut Vec<u8>) {
@@ -149,7 +149,7 @@ impl Encoder for ChitchatEncoder {
         out.extend_from_slice(error::frame(&refusal.field("msg", "may or may not have been stored")).as_bytes());
     }
 
-    /// Joins and leaves are messages here, with a place in the log: the engine's own events say nothing.
+    /// Here joins and leaves are messages with a place in the log, so the engine's own events say nothing.
     fn event(&self, _: &RoomName, _: &Event, _: &mut Vec<u8>) {}
 }
 

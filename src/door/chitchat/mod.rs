@@ -1,5 +1,5 @@
-//! The rooms door, for clients of the chitchat room API: `/chats/:id/ws`. Anybody makes a room, anybody
-//! enters one under a name of their own; closed rooms want a token. `api::chats` has the plain requests.
+//! The rooms door, for clients of the chitchat room API: `/chats/:id/ws`. Anybody can make a room, and enter one under
+//! any free name. Closed rooms require a token. `api::chats` has the plain requests.
 
 mod conversation;
 pub mod error;
@@ -36,7 +36,7 @@ impl Door for Chitchat {
     }
 
     fn owns(&self, segments: &[String]) -> bool {
-        // `/chats/events/ws` are the events of a room called `ws`; no room can be called `events`.
+        // `/chats/events/ws` is the list of events of a room called `ws`; no room can be called `events`.
         matches!(segments, [first, room, last] if first == "chats" && room != "events" && last == "ws")
     }
 
@@ -66,12 +66,12 @@ impl Door for Chitchat {
     }
 }
 
-/// The room that a path's segment names. Without its token a hidden one is not there.
+/// The room that a segment of the path names. A hidden room is found only with its token.
 pub fn find(chat: &Chat, segment: &str, token: Option<&str>) -> Result<ChatRoom, Refusal> {
     match chat.chat_rooms.find(room::key(segment))? {
         Some(room) if !room.is_hidden() => Ok(room),
         room => {
-            // Looked at whether there is such a room or not: a refusal tells nothing by the time that it takes.
+            // The token is checked whether the room exists or not, so the time of a refusal reveals nothing.
             let member = token.and_then(|token| token::member(chat, token).ok());
             room.filter(|room| member.is_some_and(|member| token::admits(&member, room).is_ok())).ok_or_else(not_found)
         }

@@ -1,4 +1,5 @@
-//! Room tokens: what opens a closed room. They may be used again, and die with the room's password.
+//! Room tokens, which open closed rooms. A token can be used again, until the room's password changes or the token
+//! expires.
 
 use crate::{
     auth::token::{Claims, Kind, Member, RoomGrant, Signed, room_mark},
@@ -9,21 +10,22 @@ use crate::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::time::SystemTime;
 
-/// A token with which `name` enters a closed room; there is none for a public one.
+/// A token with which `name` enters a closed room; `None` for a public room.
 pub fn issue(chat: &Chat, room: &ChatRoom, name: &str) -> Option<Signed> {
     let password_hash = room.fields.access.password_hash()?;
     let grant = RoomGrant { room: &room.id.to_string(), name, password_hash, ttl: chat.config.tokens.room };
     Some(chat.config.keys.sign_room(&grant, SystemTime::now()))
 }
 
-/// Whom a token lets into a closed room; a public one refuses it like any other token that isn't its own.
+/// The member that a token lets into a closed room. A public room refuses it, as it refuses every token that is not its
+/// own.
 pub fn entrant(chat: &Chat, room: &ChatRoom, token: &str) -> Result<Member, Refusal> {
     let claims = member(chat, token)?;
     admits(&claims, room)?;
     claims.member.ok_or(Reason::TokenWrongKind.into())
 }
 
-/// What a room token says, whatever the room.
+/// The claims of a room token, of any room.
 pub fn member(chat: &Chat, token: &str) -> Result<Claims, Refusal> {
     let keys = &chat.config.keys;
     let verified = keys.verify(token, |kind| kind == Kind::Room, SystemTime::now()).map_err(|refusal| {
@@ -37,7 +39,7 @@ pub fn member(chat: &Chat, token: &str) -> Result<Claims, Refusal> {
     Ok(verified.claims)
 }
 
-/// Whether it is of this room, and of its password as it is now.
+/// Checks that a token is for this room and for its present password.
 pub fn admits(claims: &Claims, room: &ChatRoom) -> Result<(), Refusal> {
     if claims.room != Some(room.id.to_string()) {
         return Err(Reason::TokenWrongRoom.into());
@@ -49,7 +51,7 @@ pub fn admits(claims: &Claims, room: &ChatRoom) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `alg` of a token's header (RFC 7515 §4.1.1): only good for saying what is wrong with it.
+/// `alg` of a token's header (RFC 7515 §4.1.1). It is not trusted: it only serves to say what is wrong with the token.
 fn declared_algorithm(token: &str) -> Option<String> {
     let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
     let header: serde_json::Value = serde_json::from_slice(&header).ok()?;

@@ -1,5 +1,4 @@
-//! What clients ask of a room (its title, description, visibility, password), checked once, and how a
-//! room is shown to them.
+//! What clients ask of a room (title, description, visibility, password), and how a room is shown to them.
 
 use super::error::about;
 use crate::{
@@ -13,19 +12,19 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
-/// Characters of a title.
+/// Fewest and most characters of a title.
 const TITLE: std::ops::RangeInclusive<usize> = 2..=70;
-/// Characters of a description.
+/// Most characters of a description.
 const MAX_DESCRIPTION: usize = 70;
-/// Characters of a password.
+/// Fewest characters of a password.
 const MIN_PASSWORD: usize = 8;
-/// Bytes of a password: bcrypt sees no more, so a longer one would promise too much.
+/// Most bytes of a password: bcrypt ignores the rest, so a longer password would be weaker than it looks.
 pub const MAX_PASSWORD: usize = 72;
 
-/// Titles that would hide an endpoint, or be hidden by one.
+/// Titles that would hide an endpoint, or that an endpoint would hide.
 const RESERVED: [&str; 2] = ["all", "events"];
 
-/// The room that a path's segment names: by its number, else by its title.
+/// The room that a segment of the path names: by number if it has only digits, else by title.
 pub fn key(segment: &str) -> RoomKey<'_> {
     match id(segment) {
         Some(id) => RoomKey::Id(id),
@@ -34,11 +33,11 @@ pub fn key(segment: &str) -> RoomKey<'_> {
 }
 
 fn id(text: &str) -> Option<i64> {
-    // Only digits: Rust would also take a sign.
+    // Rust's parser would also accept a sign.
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// What a request body asks of a room, field by field; each field that is there is right by itself.
+/// The fields that a request body sets. Each is valid by itself.
 pub struct Asked {
     title: Option<String>,
     description: Option<String>,
@@ -53,7 +52,7 @@ enum Visibility {
     Hidden,
 }
 
-/// A room as it shall be; only its password is not hashed yet.
+/// The room that is asked for, complete but for the hash of its password.
 pub struct Wanted {
     title: String,
     description: String,
@@ -62,7 +61,7 @@ pub struct Wanted {
     creator: Option<[u8; 32]>,
 }
 
-/// What keeps a room closed.
+/// How a room is closed.
 enum Lock {
     None,
     /// The password stays; this is its hash.
@@ -71,7 +70,7 @@ enum Lock {
 }
 
 impl Asked {
-    /// Reads a JSON object; fields that no room has are ignored.
+    /// Reads a JSON object and ignores unknown fields.
     pub fn read(body: &[u8]) -> Result<Asked, Refusal> {
         let object = std::str::from_utf8(body).ok().and_then(json_input::object).ok_or(Reason::RoomUnreadable)?;
         Ok(Asked {
@@ -82,7 +81,7 @@ impl Asked {
         })
     }
 
-    /// The room that is asked for: a new one, or `current` with what is asked changed.
+    /// The room that is asked for: a new one, or `current` with the asked changes.
     pub fn of(self, current: Option<&RoomFields>) -> Result<Wanted, Refusal> {
         let title = self.title.or_else(|| current.map(|room| room.title.clone())).ok_or(invalid("title"))?;
         let described = self.description.or_else(|| current.map(|room| room.description.clone()));
@@ -91,7 +90,7 @@ impl Asked {
         let kept = current.and_then(|room| room.access.password_hash());
         let lock = match (visibility, self.password, kept) {
             (Visibility::Public, None, _) => Lock::None,
-            // A room that everybody can enter although it has a password is hardly what was meant.
+            // A public room has no use for a password, so this is probably a mistake.
             (Visibility::Public, Some(_), _) => return Err(invalid("visibility")),
             (_, Some(new), _) => Lock::New(password(new)?),
             (_, None, Some(hash)) => Lock::Kept(hash.to_owned()),
@@ -107,13 +106,13 @@ impl Wanted {
         &self.title
     }
 
-    /// Who made this room can prove it with the key that has this SHA-256.
+    /// Sets the SHA-256 of the creator's key. The creator proves with the key that the room is theirs.
     pub fn made_by(mut self, key: [u8; 32]) -> Wanted {
         self.creator = Some(key);
         self
     }
 
-    /// Hashes the password, if there is a new one, and gives what the store keeps.
+    /// Hashes a new password and returns what the store keeps.
     pub fn hashed(self, hash: impl FnOnce(&str) -> Result<String, Refusal>) -> Result<RoomFields, Refusal> {
         let Wanted { title, description, visibility, lock, creator } = self;
         let password_hash = match lock {
@@ -141,7 +140,7 @@ impl Visibility {
     }
 }
 
-/// The text of a field; `null` is as good as absent.
+/// The text of a field; `null` counts as absent.
 fn text<'a>(object: &'a Map<String, Value>, field: &'static str) -> Result<Option<&'a str>, Refusal> {
     match object.get(field) {
         None | Some(Value::Null) => Ok(None),
@@ -155,7 +154,7 @@ fn title(text: &str) -> Result<String, Refusal> {
     let sound = TITLE.contains(&text.chars().count())
         && !text.contains(char::is_control)
         && !skeleton(text).is_empty()
-        // Such a title could not be told from a number.
+        // A path could not tell such a title from a number.
         && !text.nfkc().all(|c| c.is_ascii_digit())
         && !RESERVED.iter().any(|reserved| skeleton(text) == skeleton(reserved));
     if sound { Ok(text.to_owned()) } else { Err(invalid("title")) }
@@ -185,7 +184,7 @@ fn invalid(field: &'static str) -> Refusal {
     about(Reason::RoomInvalid, field)
 }
 
-/// A room as clients see it: never its password, nor the hash of it.
+/// A room as clients see it: without its password and its password's hash.
 #[derive(Serialize)]
 pub struct Shown<'a> {
     title: &'a str,
@@ -200,7 +199,7 @@ pub struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// `users`: those whom the asker may see.
+    /// `users` are those that the client may see.
     pub fn new(room: &'a ChatRoom, users: Vec<User>) -> Shown<'a> {
         Shown {
             title: &room.fields.title,

@@ -11,7 +11,7 @@ fn made(body: Value, current: Option<&RoomFields>) -> Result<RoomFields, Refusal
     Asked::read(body.to_string().as_bytes())?.of(current)?.hashed(hash)
 }
 
-/// The number and the field that a client is told.
+/// The reason and the field that a client is told.
 fn fault(body: Value, current: Option<&RoomFields>) -> (Reason, &'static str) {
     let Err(refusal) = made(body, current) else { panic!("accepted") };
     (refusal.reason, refusal.detail.first().map_or("", |(field, _)| field))
