@@ -1,7 +1,7 @@
-//! Who comes and goes, told to those who are there: bounded, whoever comes and goes however often.
+//! Reports who comes and goes to those who are there. The cost is bounded, however often users come and go.
 //!
-//! - In a room with many users nobody is told of each: a second later all hear how many there are.
-//! - Who comes and goes often is told of at most once a second in a room, and only if it made a difference.
+//! - In a room with many users nobody hears of each: a second later all hear how many there are.
+//! - A user who comes and goes often is reported at most once a second in a room, and only if something has changed.
 
 use super::{lanes::Lanes, member::Room};
 use crate::{
@@ -22,25 +22,26 @@ use std::{
     time::Duration,
 };
 
-/// Seconds' worth of comings and goings that may come in a burst: somebody who comes back is told of in each of its rooms.
+/// How many seconds' worth of comings and goings may be reported in a burst: a user who comes back is reported in each
+/// of their rooms.
 const BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
-/// How long it takes until the rest is told.
+/// How long the rest is collected before it is reported.
 const LATER: Duration = Duration::from_secs(1);
 
-/// Users whose rate is remembered before those are forgotten who have not used it.
+/// With more users than this, those whose rate is no longer in use are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// What is told one by one.
+/// Which comings and goings are reported one by one.
 #[derive(Clone, Copy, Debug)]
 pub struct Telling {
-    /// Users of a room up to which that is so; more are counted.
+    /// Rooms with more users than this are reported as a count.
     pub users: usize,
-    /// Comings and goings of one user that are told at once, a second, over all rooms; `None`: any number.
+    /// How many comings and goings of one user are reported at once, per second over all rooms; `None`: any number.
     pub rate: Option<NonZeroU32>,
 }
 
-/// The handle by which rooms say who has come or gone.
+/// The handle by which rooms report who has come or gone.
 #[derive(Clone)]
 pub(super) struct Attendance {
     lanes: Lanes,
@@ -55,24 +56,24 @@ struct Shared {
     changed: Condvar,
 }
 
-/// What is told in a second. As much as has come and gone in one.
+/// What is reported a second later: at most what has come and gone within a second.
 #[derive(Default)]
 struct Later {
-    /// Rooms that hear how many users they have.
+    /// Rooms that will hear how many users they have.
     counts: HashMap<RoomName, Arc<Room>>,
-    /// Users, by room, whose comings and goings are told now and then.
+    /// Users, by room, whose comings and goings are collected.
     often: HashMap<(RoomName, Arc<str>), Often>,
 }
 
 struct Often {
     room: Arc<Room>,
     person: Person,
-    /// Whether it was told last that they are there.
+    /// Whether the last report said that the user is here.
     was_here: bool,
 }
 
 impl Attendance {
-    /// Starts the thread that tells later; it ends with the last handle. `presence`: whom the other nodes count.
+    /// Starts the thread that reports later; it ends with the last handle. `presence` counts the users of all nodes.
     pub fn start(
         lanes: Lanes,
         presence: Option<Arc<dyn Presence>>,
@@ -87,7 +88,7 @@ impl Attendance {
         Ok(Attendance { lanes, shared })
     }
 
-    /// A user's first socket has come to the room, or its last has gone, on this node, which has no others.
+    /// A user's first socket has come to the room, or the last has gone. Only for a node that has no others.
     pub fn changed(&self, room: &Arc<Room>, person: &Person, is_here: bool) {
         if self.is_counted(room) {
             return;
@@ -108,7 +109,7 @@ impl Attendance {
         }
     }
 
-    /// Another node, or the store of all nodes, says that this has happened.
+    /// Reports an event that came from another node or from the store of all nodes.
     pub fn happened(&self, room: &Arc<Room>, event: Event) {
         let is_coming_or_going = matches!(event, Event::Joined(_) | Event::Left(_));
         if !is_coming_or_going || !self.is_counted(room) {
@@ -119,7 +120,7 @@ impl Attendance {
         }
     }
 
-    /// Whether the room has many users: then they will be counted.
+    /// Whether the room has many users. If so, has them counted.
     fn is_counted(&self, room: &Arc<Room>) -> bool {
         let many = room.user_count() > self.shared.users;
         if many {
@@ -132,7 +133,7 @@ impl Attendance {
 }
 
 impl Shared {
-    /// Counts a coming or going of this user, and says whether there are too many to tell each at once.
+    /// Counts a coming or going of this user. Returns whether there are too many to report each at once.
     fn is_often(&self, user: &Arc<str>) -> bool {
         let Some(rates) = &self.rates else { return false };
         let is_often = rates.check_key(user).is_err();
@@ -149,7 +150,7 @@ fn tell_later(watched: &Weak<Shared>, lanes: &Lanes, presence: Option<&dyn Prese
         let is_due = {
             let mut later = shared.later.lock();
             let is_due = |later: &Later| !later.counts.is_empty() || !later.often.is_empty();
-            // Looks now and then whether anybody holds a handle still.
+            // The time-out lets the thread notice when nobody holds a handle any more.
             is_due(&later) || (!shared.changed.wait_for(&mut later, LATER).timed_out() && is_due(&later))
         };
         drop(shared);

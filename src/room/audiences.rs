@@ -1,6 +1,6 @@
-//! A lane's members by room, and which room is served when.
+//! A lane's members by room, and the order in which rooms are served.
 //!
-//! A large room is served a slice at a time, in turn with the others: no room waits until another is through.
+//! Large rooms are served a slice at a time, in turn with the others, so no room waits until another one is finished.
 
 use super::{
     audience::{Announcement, Audience},
@@ -14,19 +14,20 @@ use std::{
     sync::Arc,
 };
 
-/// The most members that are served before it is another room's turn, and before what came in meanwhile is taken.
+/// How many members are served before the next room has its turn, and before new commands are taken.
 const SLICE: usize = 128;
 
-/// Messages and events that may be on their way at a time. More wait in the channel; when that is full, their senders do.
+/// How many messages and events may be on their way at a time. More wait in the channel; when that is full, their
+/// senders wait.
 const ON_THE_WAY: usize = 16 << 10;
 
 pub(super) struct Audiences {
     /// The lane's number.
     index: usize,
     rooms: HashMap<RoomName, Audience>,
-    /// Rooms with something on its way, in turn. Some may have become empty meanwhile.
+    /// Rooms with something on its way, in turn. Some may be empty by now.
     turns: VecDeque<RoomName>,
-    /// Messages and events that some member of their room has not been sent.
+    /// How many messages and events some member of their room has not been sent.
     on_the_way: usize,
     metrics: MessageMetrics,
 }
@@ -47,7 +48,7 @@ impl Audiences {
         batch.runs.iter().map(members).sum::<usize>() + batch.replies.len()
     }
 
-    /// Does what the lane is told. Messages and events are only put on their way: [`serve`](Self::serve) sends them.
+    /// Carries out a command. Messages and events are only queued: [`serve`](Self::serve) sends them.
     pub fn obey(&mut self, command: Command) {
         match command {
             Command::Deliver(batch) => self.dispatch(&batch),
@@ -68,7 +69,7 @@ impl Audiences {
         }
     }
 
-    /// Serves some members of the room whose turn it is. Answers `false` when everybody has been sent everything.
+    /// Serves some members of the room whose turn it is. Returns `false` when every member has been sent everything.
     pub fn serve(&mut self) -> bool {
         let Some(name) = self.turns.pop_front() else { return false };
         self.in_room(&name, |audience, metrics| audience.serve(SLICE, metrics));
@@ -80,7 +81,7 @@ impl Audiences {
         !self.turns.is_empty()
     }
 
-    /// Lets a room do something that tells how many messages have been sent to all of its members by it.
+    /// Runs `what` in a room. `what` returns how many messages and events have now reached every member.
     fn in_room(&mut self, name: &RoomName, what: impl FnOnce(&mut Audience, &MessageMetrics) -> usize) {
         if let Some(audience) = self.rooms.get_mut(name) {
             self.on_the_way -= what(audience, &self.metrics);

@@ -1,4 +1,4 @@
-//! What a lane is told.
+//! The commands that lanes take.
 
 use super::{
     audience::Announcement,
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 
-/// What a lane is told.
+/// A command to a lane.
 pub(super) enum Command {
     Deliver(Batch),
     Announce(Arc<Announcement>),
@@ -22,18 +22,18 @@ pub(super) enum Command {
         farewell: Bytes,
         close: Close,
     },
-    /// Say so when what came before is sent.
+    /// Send a word when everything before this has been sent.
     Settle(Sender<()>),
 }
 
-/// What was stored in one go.
+/// What was stored together.
 #[derive(Clone)]
 pub(super) struct Batch {
     pub runs: Arc<[Run]>,
     pub replies: Arc<[Reply]>,
 }
 
-/// Frames for one member alone, in their place among the messages.
+/// Frames for one member alone, at their place among the messages.
 pub(super) struct Reply {
     pub to: Arc<Member>,
     pub frames: Bytes,

@@ -1,4 +1,4 @@
-//! The rooms that somebody holds: its members, and messages on their way.
+//! The rooms that exist: those with members, and those with messages on their way.
 
 use super::{member::Room, weak_table::WeakTable};
 use crate::message::RoomName;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 /// Rooms by name.
 ///
-/// Weak, because a message may outlive its author's membership: whoever joins meanwhile must find
-/// the same room, or would not hear that message.
+/// References are weak. A message may outlive its author's membership, and a newcomer must find the same room, or it
+/// would not hear that message.
 #[derive(Default)]
 pub(super) struct Directory(WeakTable<RoomName, Room>);
 
 impl Directory {
-    /// The room of this name, made if nobody holds it.
+    /// The room of this name; made if it does not exist.
     pub fn room(&mut self, name: &RoomName, lanes: usize) -> Arc<Room> {
         self.find(name).unwrap_or_else(|| {
             let room = Arc::new(Room::new(name.clone(), lanes));

@@ -1,4 +1,4 @@
-//! How one door says what happens in a room. Doors implement it; rooms only frame and send it.
+//! The words of one door for what happens in a room. Doors implement it; rooms only frame and send it.
 
 use crate::{
     entry::{Change, Unchangeable},
@@ -8,20 +8,20 @@ use crate::{
 
 /// A door's words for the members that came in through it.
 ///
-/// Each method appends the text of one frame to `out`; one that appends nothing says nothing.
+/// Each method appends the text of one frame to `out`. If it appends nothing, no frame is sent.
 pub trait Encoder: Send + Sync {
     /// The door's name; members with the same name hear the same bytes.
     fn name(&self) -> &'static str;
 
     fn message(&self, room: &RoomName, message: &Message, out: &mut Vec<u8>);
 
-    /// A change of a message; doors whose clients know no changes say nothing.
+    /// A change of a message. Doors whose clients know no changes append nothing.
     fn change(&self, _: &RoomName, _: &Change, _: &mut Vec<u8>) {}
 
-    /// To whoever asked for it alone: a change is not made.
+    /// To the author alone: the change is not made.
     fn unchanged(&self, _: Unchangeable, _reference: Option<&str>, _: &mut Vec<u8>) {}
 
-    /// To the sender alone: the message that its `reference` made is stored.
+    /// To the sender alone: the message with this `reference` is stored.
     fn ack(&self, reference: &str, id: MessageId, out: &mut Vec<u8>);
 
     /// To the sender alone: its message could not be stored.

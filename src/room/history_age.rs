@@ -1,4 +1,4 @@
-//! `HISTORY_MAX_AGE`: what is older is deleted, in every room, within an hour.
+//! `HISTORY_MAX_AGE`: deletes older messages in every room, within an hour.
 
 use crate::{
     store::{error::StoreError, log::MessageLog, outage::Outages},
@@ -11,22 +11,22 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// How often is looked for what is too old.
+/// How often old messages are looked for.
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
-/// Rooms looked at, at a time.
+/// How many rooms are listed at a time.
 const ROOMS: usize = 500;
 
 /// What can't be done during an outage.
 const WORK: &str = "delete old messages";
 
-/// The thread that deletes what is too old; it ends when this is dropped.
+/// The handle to the thread that deletes old messages; the thread ends when this is dropped.
 pub struct HistoryAge {
     _stop: Sender<()>,
 }
 
 impl HistoryAge {
-    /// Begins at once.
+    /// Starts the thread, which begins at once.
     pub fn start(log: Arc<dyn MessageLog>, age: Duration) -> io::Result<HistoryAge> {
         let (stop, stopped) = bounded(0);
         vital::spawn("history-age", move || run(&*log, age, &stopped))?;
@@ -48,7 +48,7 @@ fn run(log: &dyn MessageLog, age: Duration, stopped: &Receiver<()>) {
     }
 }
 
-/// Deletes what is from before this Unix millisecond, in all rooms.
+/// Deletes messages from before this Unix time (in milliseconds) in all rooms.
 fn delete(log: &dyn MessageLog, before: u64, stopped: &Receiver<()>) -> Result<(), StoreError> {
     let mut after = None;
     loop {

@@ -1,8 +1,8 @@
-//! Inboxes: what tells an account what is new in its rooms, though it is in none of them.
+//! Inboxes: they tell an account what is new in its rooms, though it is a member of none of them.
 //!
-//! On the way of a message there is one look into a table for each room of a batch, while any inbox is open, and nothing else. A room
-//! that somebody wants to hear of is noted; a thread reads it once for all its inboxes, at most once a second, and tells each
-//! the last new message and how many there are.
+//! A message costs only one look-up for each room of a batch, and only while an inbox is open. A room that an inbox
+//! wants to hear of is noted. A thread reads each noted room once for all its inboxes, at most once a second, and sends
+//! each inbox the newest message and the number of unread ones.
 
 use super::{
     read_marks::Reading,
@@ -28,20 +28,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long news is collected.
+/// How long news is collected before a room is read.
 const COLLECT: Duration = Duration::from_millis(50);
 
-/// How often a room is told of: a flood costs an inbox one frame in this time.
+/// How often a room may be reported: a flood of messages costs an inbox one frame in this time.
 const PACE: Duration = Duration::from_secs(1);
 
 /// What can't be done while the log is away.
 const STORE: &str = "tell what is new";
 
-/// How a door says what is new.
+/// A door's frames for what is new.
 pub trait InboxEncoder: Sync {
     fn news(&self, room: &RoomName, news: &News) -> String;
 
-    /// The account has read up to there (`None`: nothing yet), and so many messages are new now.
+    /// The account has read up to `read` (`None`: nothing yet), and `unread` messages are new.
     fn read(&self, room: &RoomName, read: Option<MessageId>, unread: usize) -> String;
 
     fn notice(&self, text: &str, at: u64) -> String;
@@ -49,11 +49,11 @@ pub trait InboxEncoder: Sync {
 
 /// What is new in a room.
 pub struct News<'a> {
-    /// The last message that is new.
+    /// The newest of the new messages.
     pub message: &'a Message,
     pub unread: usize,
     pub mentions: usize,
-    /// Whether the account is named in what has come since it was told last.
+    /// Whether a message since the last report names the account.
     pub mention: bool,
 }
 
@@ -62,31 +62,31 @@ pub struct Inboxes {
     shared: Arc<Shared>,
 }
 
-/// All inboxes, as those know them who store and hear of messages.
+/// All inboxes, as seen by the threads that store and receive messages.
 pub(super) struct Shared {
-    /// Rooms of one inbox.
+    /// Most rooms of one inbox.
     most: usize,
     metrics: MessageMetrics,
     table: RwLock<Table>,
-    /// Inboxes in the table.
+    /// How many inboxes are in the table.
     open: AtomicUsize,
     news: Mutex<NewsIn>,
     changed: Condvar,
 }
 
-/// Taken before the state of an inbox.
+/// Locked before the state of an inbox.
 #[derive(Default)]
 struct Table {
     accounts: HashMap<UserId, Arc<Inbox>>,
     rooms: HashMap<RoomName, HashMap<UserId, Arc<Inbox>>>,
 }
 
-/// In which rooms something is new.
+/// The rooms in which something is new.
 #[derive(Default)]
 struct NewsIn {
-    /// When each is to be told of.
+    /// When each room is to be reported.
     due: HashMap<RoomName, Instant>,
-    /// When each was told of, as long as that matters.
+    /// When each room was last reported, as long as that matters.
     told: HashMap<RoomName, Instant>,
     stopping: bool,
 }
@@ -106,27 +106,27 @@ struct State {
     rooms: HashMap<RoomName, Standing>,
 }
 
-/// What an inbox has said of a room.
+/// What an inbox has been sent about a room.
 #[derive(Default)]
 struct Standing {
     read: Option<MessageId>,
     said_read: Option<MessageId>,
     said_unread: usize,
-    /// The last message that it has said.
+    /// The last message that it was sent.
     said: Option<MessageId>,
 }
 
-/// An inbox that may have rooms added.
+/// An inbox to which read marks may add rooms.
 struct Handle(Arc<Inbox>);
 
-/// One socket of an inbox, until dropped.
+/// One socket of an inbox, until it is dropped.
 pub struct OpenInbox {
     inbox: Arc<Inbox>,
     outbound: Arc<Outbound>,
 }
 
 impl Inboxes {
-    /// Starts the thread that tells what is new. `most`: rooms of one inbox.
+    /// Starts the thread that reports what is new. `most` bounds the rooms of one inbox.
     pub fn start(log: Arc<dyn MessageLog>, most: usize, metrics: MessageMetrics) -> io::Result<Inboxes> {
         let shared = Arc::new(Shared::new(most, metrics));
         let teller = Teller { shared: shared.clone(), log, outages: Outages::new("message log") };
@@ -134,8 +134,8 @@ impl Inboxes {
         Ok(Inboxes { shared })
     }
 
-    /// From now on the socket hears what is new in these rooms, of which the account has read so much, until the answer is
-    /// dropped. What is unread already, [`OpenInbox::catch_up`] tells.
+    /// Reports to the socket what is new in these rooms from now on, until the returned value is dropped. Each room
+    /// comes with the account's read mark. [`OpenInbox::catch_up`] reports what is unread already.
     pub fn open(
         &self,
         account: UserId,
@@ -173,21 +173,21 @@ impl Drop for Inboxes {
 }
 
 impl OpenInbox {
-    /// What is to be told of access that is lost.
+    /// Hears of access that the account loses.
     pub fn subscription(&self) -> Arc<dyn Subscription> {
         self.inbox.clone()
     }
 
-    /// What is to be told of read marks.
+    /// Hears of the account's read marks.
     pub fn reading(&self) -> Arc<dyn Reading> {
         Arc::new(Handle(self.inbox.clone()))
     }
 
-    /// Tells this socket what is unread, room by room.
+    /// Reports to this socket what is unread, room by room.
     pub fn catch_up(&self, log: &dyn MessageLog) -> Result<(), StoreError> {
         for room in self.inbox.rooms() {
             let Some(read) = self.inbox.state.lock().rooms.get(&room).map(|standing| standing.read) else { continue };
-            // One message is enough where all is read.
+            // Where everything is read, one message is enough to see it.
             let newest = log.history(&room, None, 1)?.pop().map(|message| message.id);
             if newest.is_none() || newest <= read {
                 continue;
@@ -256,13 +256,13 @@ impl Shared {
         }
     }
 
-    /// Anything may have been stored by other nodes.
+    /// Other nodes may have stored anything.
     pub(super) fn missed(&self) {
         let rooms: Vec<RoomName> = self.table.read().rooms.keys().cloned().collect();
         rooms.iter().for_each(|room| self.note(room));
     }
 
-    /// The operators say something to all who are in this room, or in any.
+    /// Sends a notice of the operators to the inboxes that have this room, or to all.
     pub(super) fn notice(&self, room: Option<&RoomName>, text: &str, at: u64) {
         let inboxes: Vec<Arc<Inbox>> = {
             let table = self.table.read();
@@ -274,7 +274,7 @@ impl Shared {
         }
     }
 
-    /// Has a room told of, as soon as it is its turn.
+    /// Has a room reported as soon as its pace allows.
     fn note(&self, room: &RoomName) {
         let mut news = self.news.lock();
         if news.due.contains_key(room) {
@@ -288,7 +288,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits for rooms whose turn it is; `None` at the end.
+    /// Waits for rooms that are due; `None` when it is time to stop.
     fn due(&self) -> Option<Vec<RoomName>> {
         let mut news = self.news.lock();
         loop {
@@ -315,7 +315,7 @@ impl Shared {
 }
 
 impl Inbox {
-    /// Tells all sockets what has changed in a room, whose last messages these are.
+    /// Reports to all sockets what has changed in a room. `messages` are its newest.
     fn tell(&self, room: &RoomName, messages: &[Message]) {
         let mut state = self.state.lock();
         let Some(standing) = state.rooms.get_mut(room) else { return };
@@ -336,8 +336,8 @@ impl Inbox {
         frames.iter().for_each(|frame| state.say(frame));
     }
 
-    /// Tells a socket that is new here what is unread in a room, whose last messages these are, unless it has heard of later ones
-    /// meanwhile.
+    /// Reports to a new socket what is unread in a room, unless it has heard of later messages meanwhile. `messages`
+    /// are the room's newest.
     fn tell_alone(&self, room: &RoomName, messages: &[Message], outbound: &Arc<Outbound>) {
         let mut state = self.state.lock();
         let Some(standing) = state.rooms.get_mut(room) else { return };
@@ -362,7 +362,7 @@ impl State {
 }
 
 impl Reading for Handle {
-    /// A channel in which the account has read something is one of its rooms from then on.
+    /// If the account reads something in a channel, the channel becomes one of its rooms.
     fn read(&self, room: &RoomName, id: MessageId) {
         let mut table = self.0.shared.table.write();
         let mut state = self.0.state.lock();

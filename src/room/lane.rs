@@ -1,14 +1,14 @@
-//! A lane: one thread that delivers to its share of all members; whoever holds the writer (`log`) helps out when that
-//! is less work than waking it.
+//! A lane: one thread that delivers to its share of all members. The holder of the writer (`log`) delivers in its place
+//! when that is less work than waking it.
 //!
-//! The contract, for whoever changes this file, [`audiences`](super::audiences) or [`audience`](super::audience):
+//! The contract, to be kept by changes of this file, [`audiences`](super::audiences) and [`audience`](super::audience):
 //!
-//! 1. A lane never blocks except on its own channel, and while the writer delivers a few messages in its place: no
-//!    store, no waiting send.
+//! 1. A lane never blocks except on its own channel, and while the writer delivers a few messages in its place. It
+//!    reads no store and waits for no socket.
 //! 2. A member gets a room's messages in the log's order, each once.
-//! 3. What waits is joined: one send a member for all that the lane knows of when it comes to that member.
+//! 3. What waits is joined: each member gets one send with all that the lane has for it at that moment.
 //! 4. Joins, releases and leaves keep their place among the messages of their room.
-//! 5. What is held for a newcomer is bounded as its socket's queue is, and so is what is taken from the channel.
+//! 5. What is held for a newcomer is bounded like its socket's queue, and so is what is taken from the channel.
 
 use super::{
     audiences::Audiences,
@@ -18,17 +18,17 @@ use crate::{metrics::messages::MessageMetrics, vital};
 use crossbeam_channel::{Receiver, Select, TryRecvError};
 use parking_lot::Mutex;
 
-/// The most commands that are taken at a time: what is to be sent must not wait for all of a flood.
+/// How many commands are taken at a time: sending must not wait for all of a flood.
 const TAKEN: usize = 64;
 
-/// The most members to whom the writer delivers by itself: about a quarter of a millisecond, for which the
-/// next messages wait to be stored.
+/// To how many members the writer delivers by itself at most. That takes about a quarter of a millisecond, for which
+/// the next messages wait to be stored.
 const AT_ONCE: usize = 128;
 
 pub(super) struct Lane {
     commands: Receiver<Command>,
-    /// Commands are taken from the channel under this lock only, and whoever has it does all that they ask for: who
-    /// holds it and finds the channel empty knows that all earlier ones are done.
+    /// Commands are taken from the channel only under this lock, and carried out before it is released. So if its
+    /// holder finds the channel empty, all earlier commands have been carried out.
     audiences: Mutex<Audiences>,
 }
 
@@ -37,14 +37,14 @@ impl Lane {
         Lane { commands, audiences: Mutex::new(Audiences::new(index, metrics)) }
     }
 
-    /// Runs until no sender is left.
+    /// Runs until all senders are gone.
     pub fn run(&self) {
         let mut told = true;
         while told {
             self.wait();
             vital::may_panic("lane");
             let mut audiences = self.audiences.lock();
-            // What comes in while some members are served is taken to the others with the same send.
+            // What comes in while some members are served goes to the others with the same send.
             loop {
                 told &= self.take(&mut audiences);
                 if !audiences.serve() {
@@ -54,7 +54,7 @@ impl Lane {
         }
     }
 
-    /// Takes what waits, as much as may be on its way. `false` if no sender is left.
+    /// Takes waiting commands, as long as more may be on their way. `false` if all senders are gone.
     fn take(&self, audiences: &mut Audiences) -> bool {
         for _ in 0..TAKEN {
             if audiences.is_full() {
@@ -69,21 +69,20 @@ impl Lane {
         true
     }
 
-    /// Waits until there is a command, and leaves it where it is.
+    /// Waits for a command, and leaves it in the channel.
     fn wait(&self) {
         let mut select = Select::new();
         select.recv(&self.commands);
         select.ready();
     }
 
-    /// Whether it has nothing to do, at this moment.
+    /// Whether it has nothing to do at this moment.
     pub fn is_idle(&self) -> bool {
         self.commands.is_empty() && !self.audiences.is_locked()
     }
 
-    /// Delivers on the caller's thread, which saves the time that it takes to wake the lane's. Answers `false`, and
-    /// does nothing, if the lane is at work already or there are many to deliver to: that is for
-    /// [`Command::Deliver`].
+    /// Delivers on the caller's thread, which saves waking the lane's. Returns `false`, and does nothing, if the lane
+    /// is busy or the batch is for many members: then use [`Command::Deliver`].
     pub fn deliver_now(&self, batch: &Batch) -> bool {
         let Some(mut audiences) = self.audiences.try_lock() else { return false };
         if !self.commands.is_empty() || audiences.members_of(batch) > AT_ONCE {

@@ -1,4 +1,4 @@
-//! The lanes as seen from outside: who hands them messages and events.
+//! The lanes as the rest of the server uses them: it hands them messages and events.
 
 use super::{
     audience::Announcement,
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Sender, bounded};
 use std::{sync::Arc, time::Instant};
 
-/// A handle to every lane. Sending waits while a lane's queue is full; a lane waits for nothing but its queue.
+/// A handle to all lanes. Sending waits while a lane's queue is full; a lane waits for nothing but its queue.
 #[derive(Clone)]
 pub(super) struct Lanes(Arc<[(Sender<Command>, Arc<Lane>)]>);
 
@@ -26,13 +26,13 @@ impl Lanes {
     }
 
     pub fn command(&self, lane: usize, command: Command) {
-        // A lane lives as long as its senders; this one is such a sender.
+        // Can't fail: a lane lives as long as its senders, and this is one.
         let _ = self.0[lane].0.send(command);
     }
 
-    /// Gives stored messages to the lanes that have members of their rooms, and replies to those of their members.
+    /// Hands stored messages to the lanes with members of their rooms, and replies to the lanes of their members.
     ///
-    /// A caller that is `idle` delivers by itself where that is less work than waking a lane.
+    /// An `idle` caller delivers by itself where that is less work than waking a lane.
     pub fn deliver(&self, runs: Vec<Run>, replies: Vec<Reply>, idle: bool) {
         let wanted = runs.iter().fold(0, |lanes, run| lanes | run.room.lanes())
             | replies.iter().fold(0, |lanes, reply| lanes | 1 << reply.to.lane);
@@ -45,12 +45,12 @@ impl Lanes {
         }
     }
 
-    /// Whether the lanes that have members of a room have nothing to do.
+    /// Whether all lanes with members of a room have nothing to do.
     pub fn are_idle(&self, room: &Room) -> bool {
         self.those_of(room.lanes()).all(|lane| self.0[lane].1.is_idle())
     }
 
-    /// Tells everybody in the room, except the socket `except`.
+    /// Sends an event to all members of the room, except the socket `except`.
     pub fn announce(&self, room: &Arc<Room>, event: Event, except: Option<u64>) {
         let announcement = Arc::new(Announcement::new(room.clone(), event, except));
         for lane in self.those_of(room.lanes()) {
@@ -58,14 +58,14 @@ impl Lanes {
         }
     }
 
-    /// Closes the sockets of all who are in the room, after saying farewell.
+    /// Sends a farewell to all members of the room, and closes their sockets.
     pub fn close(&self, room: &Arc<Room>, farewell: &Bytes, close: Close) {
         for lane in self.those_of(room.lanes()) {
             self.command(lane, Command::Close { room: room.clone(), farewell: farewell.clone(), close });
         }
     }
 
-    /// Waits until every lane has done all that it was given before, at most until then; whether they have.
+    /// Waits until every lane has done all that it was given before, at most until `until`. Returns whether they have.
     pub fn settle(&self, until: Instant) -> bool {
         let (told, settled) = bounded(self.count());
         for (lane, _) in self.0.iter() {

@@ -1,8 +1,9 @@
 //! The log's writer: the only place where a room's order is decided, by one thread at a time.
 //!
-//! That is the log thread. It takes what waits, stores it in one transaction, and hands it to the lanes: stored before
-//! shown, so an echo is a receipt. It never waits for more to come. When nobody holds the writer and nothing waits, a
-//! member of a small room goes there itself: a few people who talk need no other thread to be woken.
+//! Usually that is the log thread. It takes what waits, stores it in one transaction, and hands it to the lanes.
+//! Storing comes before showing, so an echo means that the message is stored. The thread never waits for more to come.
+//! When nobody holds the writer and nothing waits, the thread of a small room's member does this itself: when a few
+//! people talk, no other thread has to be woken.
 
 use super::{
     inboxes,
@@ -35,30 +36,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What the log can't do during an outage; its senders are told.
+/// What the log can't do during an outage. The senders are told.
 const STORE: &str = "store messages";
 
-/// Messages that may wait for the log thread; senders beyond that wait themselves.
+/// How many messages may wait for the log thread; with more, their senders wait.
 const LOG_QUEUE: usize = 1024;
 
-/// The most messages stored in one transaction. Larger batches would not overlap storing and sending.
+/// How many messages are stored in one transaction at most. With larger batches storing and sending would not overlap.
 const BATCH: usize = 256;
 
-/// So many rooms in a batch are many: one or two large rooms that are busy are not.
+/// A batch for this many rooms is for many rooms; one or two busy large rooms are not many.
 const MANY_ROOMS: usize = 4;
 
-/// What the log thread is given.
+/// A task of the log thread.
 pub(super) enum Task {
     Post(Post),
-    /// Delete a room's messages, those too that were posted before.
+    /// Delete a room's messages, also those that were posted before.
     Forget(RoomName),
-    /// Say so when what was posted before is stored, and on its way to the lanes.
+    /// Send a word when what was posted before is stored and handed to the lanes.
     Settle(Sender<()>),
-    /// Store what was posted before, and end.
+    /// Store what was posted before, and stop.
     Stop,
 }
 
-/// Who hears of what is stored, besides the members.
+/// Those who hear what is stored, besides the members.
 pub(super) struct Listeners {
     pub witness: Witnessed,
     pub inboxes: Arc<inboxes::Shared>,
@@ -73,7 +74,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Starts the log thread. If it `delivers`, what is stored goes to the lanes; if not, the log's feed does that.
+    /// Starts the log thread. If it `delivers`, it hands what is stored to the lanes; otherwise the log's feed does.
     pub fn start(
         store: Arc<dyn MessageLog>,
         lanes: Lanes,
@@ -105,26 +106,26 @@ impl Log {
         Ok((log, vital::spawn("log", move || run(&writer, &waiting))?))
     }
 
-    /// Has a message stored and delivered, or its author told that it can't be. Waits while the queue is full.
+    /// Has a message stored and delivered, or its author told that it can't be stored. Waits while the queue is full.
     pub fn post(&self, post: Post) {
         if let Some(post) = self.post_at_once(post) {
             self.post_with_others(post);
         }
     }
 
-    /// The same, for one of many: the log thread stores them together.
+    /// The same for one of many messages: the log thread stores them together.
     pub fn post_with_others(&self, post: Post) {
         if let Some(Task::Post(post)) = self.send(Task::Post(post)) {
             post.not_stored();
         }
     }
 
-    /// Puts an task behind those that wait; gives it back if the log thread has stopped.
+    /// Queues a task; returns it if the log thread has stopped.
     pub fn send(&self, task: Task) -> Option<Task> {
         self.tasks.send(task).err().map(|refused| refused.0)
     }
 
-    /// Waits until what was posted before is stored and given to the lanes; `false` if that takes longer.
+    /// Waits until what was posted before is stored and handed to the lanes; `false` if that takes until after `until`.
     pub fn settle(&self, until: Instant) -> bool {
         let (told, stored) = bounded(1);
         let is_settled = |()| self.outcomes.settle(until);
@@ -136,25 +137,25 @@ impl Log {
         self.tasks.len()
     }
 
-    /// Which batch is being dealt with, if one is: the same one for long means that the writer hangs.
+    /// The number of the batch in work, if any: if it stays the same for long, the writer hangs.
     pub fn batch_in_work(&self) -> Option<u64> {
         Some(self.pulse.beats.load(Ordering::Relaxed)).filter(|count| count % 2 == 1)
     }
 
-    /// Whether messages of many rooms are stored together, at present.
+    /// Whether batches are for many rooms at present.
     pub fn is_for_many_rooms(&self) -> bool {
         self.pulse.rooms.load(Ordering::Relaxed) >= MANY_ROOMS
     }
 
-    /// Stores on this thread, unless that has to wait or does not pay: then it gives the post back.
+    /// Stores on this thread. Returns the post if that would have to wait, or would not pay.
     fn post_at_once(&self, post: Post) -> Option<Post> {
         if !self.tasks.is_empty() || !post.room.is_small() {
             return Some(post);
         }
         let Some(mut writer) = self.writer.try_lock() else { return Some(post) };
-        // Only the holder of the writer takes tasks from the queue: all earlier ones are done now. While nothing can be stored, which may
-        // take seconds to find out, messages had better wait together than one after the other; and so they had while the
-        // room's lane is at work, which would not deliver this one sooner.
+        // Only the holder of the writer takes tasks from the queue, so all earlier ones are done now. While nothing can
+        // be stored, which may take seconds to find out, messages should wait together rather than one after the other.
+        // So they should while the room's lane is busy, since it would not deliver this one any sooner.
         if !writer.open || writer.outages.is_on(STORE) || !self.tasks.is_empty() || !writer.lanes.are_idle(&post.room) {
             return Some(post);
         }
@@ -167,12 +168,12 @@ impl Log {
     }
 }
 
-/// What can be seen from outside while somebody holds the writer.
+/// What other threads can see while the writer is held.
 #[derive(Default)]
 struct Pulse {
-    /// Counts up at the begin and at the end of each batch.
+    /// Counts up at the start and at the end of each batch.
     beats: AtomicU64,
-    /// How many rooms a batch has been for: the most lately, less a quarter with each batch.
+    /// How many rooms recent batches were for: the maximum, less a quarter with each batch.
     rooms: AtomicUsize,
 }
 
@@ -196,10 +197,10 @@ struct Writer {
     listeners: Listeners,
     outcomes: Outcomes,
     pulse: Arc<Pulse>,
-    /// The batch: entries are apart, so that the store sees nothing else. Empty while nobody is here.
+    /// The batch. Entries are kept apart because the store gets only them. Empty while nobody holds the writer.
     entries: Vec<NewEntry>,
     senders: Vec<(Author, Arc<Room>)>,
-    /// Until it is stopped.
+    /// `false` once it was stopped.
     open: bool,
 }
 
@@ -208,7 +209,7 @@ fn run(writer: &Mutex<Writer>, waiting: &Receiver<Task>) {
     loop {
         let mut select = Select::new();
         select.recv(waiting);
-        // Leaves the task where it is until this thread holds the writer.
+        // Leaves the task in the queue until this thread holds the writer.
         select.ready();
         vital::may_panic("log");
         let mut writer = writer.lock();
@@ -226,7 +227,7 @@ impl Writer {
         self.pulse.beat();
     }
 
-    /// Deals with what waits, a batch of it.
+    /// Takes a batch of the waiting tasks, and carries it out.
     fn clear(&mut self, waiting: &Receiver<Task>) {
         let mut settled = Vec::new();
         let mut forgotten = None;
@@ -270,7 +271,7 @@ impl Writer {
         self.entries.push(entry);
     }
 
-    /// Stores and delivers the batch. `idle` tells whether nothing more waits.
+    /// Stores and delivers the batch. `idle` returns whether nothing more waits.
     fn store(&mut self, idle: impl Fn() -> bool) {
         if self.entries.is_empty() {
             return;
@@ -297,7 +298,7 @@ impl Writer {
         (self.senders, self.entries) = (senders, entries);
     }
 
-    /// Tells the authors, and unless the feed does so, sorts the batch by room and gives it to the lanes.
+    /// Tells the authors. Unless the feed delivers, also sorts the batch by room and hands it to the lanes.
     fn deliver(&self, stored: impl Iterator<Item = (Post, Appended)>, idle: impl Fn() -> bool) {
         let mut runs: Vec<Run> = Vec::new();
         let (mut replies, mut open) = (Vec::new(), Vec::new());
@@ -350,7 +351,7 @@ impl Writer {
             self.outcomes.find_out(open);
         }
         if !runs.is_empty() || !replies.is_empty() {
-            // With nothing else to store, this thread may as well deliver.
+            // With nothing else to store, this thread can deliver too.
             self.lanes.deliver(runs, replies, idle());
         }
     }

@@ -1,4 +1,4 @@
-//! A member: one open socket in one room, and the room as all threads share it.
+//! A member (one open socket in one room), and the room as all threads share it.
 
 use super::encoder::Encoder;
 use crate::{
@@ -19,7 +19,7 @@ use std::{
 /// The handle through which a lane reaches one socket.
 pub struct Member {
     pub room: Arc<Room>,
-    /// The lane that owns this member.
+    /// The number of the lane that owns this member.
     pub(super) lane: usize,
     pub person: Person,
     pub encoder: &'static dyn Encoder,
@@ -27,42 +27,42 @@ pub struct Member {
 }
 
 impl Member {
-    /// Its number among the members of all rooms: the socket's.
+    /// The number of its socket, unique among the members of all rooms.
     pub fn id(&self) -> u64 {
         self.outbound.id()
     }
 }
 
-/// A room somebody is in.
+/// A room with members, or with messages on their way.
 pub struct Room {
     pub name: RoomName,
-    /// A bit for each lane that has members of it. Set before the member's history is read, so a
-    /// message whose batch did not see the bit is in that history.
+    /// One bit for each lane that has members of it. The bit is set before the member's history is read: if a batch did
+    /// not see the bit, its messages are in that history.
     lanes: AtomicU64,
-    /// How many are on the roster.
+    /// How many sockets are on the roster.
     count: AtomicUsize,
     pub(super) roster: Mutex<Roster>,
-    /// The last message that the feed has given to the lanes; `None` until that is known. See `room::feed`.
+    /// The last message that the feed has handed to the lanes; `None` until that is known. See `room::feed`.
     pub(super) position: Mutex<Option<MessageId>>,
 }
 
 /// Who is in a room.
 #[derive(Default)]
 pub(super) struct Roster {
-    /// Members by lane.
+    /// How many members each lane has.
     lanes: Vec<usize>,
-    /// Who is here, with how many sockets.
+    /// The users who are here, with how many sockets each.
     users: BTreeMap<Arc<str>, Present>,
 }
 
-/// The next so many members of a room share a lane: most rooms wake one lane, the largest all. While a lane is at
-/// work more messages come in, to be joined into its next sends; two lanes that take turns on a busy core send twice
-/// as often, and use half as much processor time again.
+/// How many consecutive members of a room share a lane, so that most rooms wake one lane and the largest wake all.
+/// While a lane works, more messages come in and are joined into its next sends. Two lanes that take turns on a busy
+/// core send twice as often, and use one and a half times the processor time.
 const LANE_SHARE: usize = 1024;
 
-/// Members of rooms up to this size take the writer themselves (`log`), and wait for their turn when they are woken
-/// (`socket::wakeups`). In larger ones others wait for what a reader brings, and it does better to read on: what
-/// comes in meanwhile is stored and sent together.
+/// In rooms of up to this many members, members take the writer themselves (`log`) and wait for their turn when they
+/// are woken (`socket::wakeups`). In larger rooms a reader does better to read on: what comes in meanwhile is stored
+/// and sent together, and many wait for it.
 const SMALL_ROOM: usize = 16;
 
 impl Room {
@@ -77,12 +77,12 @@ impl Room {
         }
     }
 
-    /// A bit for each lane that has members.
+    /// One bit for each lane that has members.
     pub(super) fn lanes(&self) -> u64 {
         self.lanes.load(Ordering::SeqCst)
     }
 
-    /// Counts a user's socket in, and says which lane takes it and whether it is the user's first.
+    /// Counts a user's socket in. Returns the lane that takes it, and whether it is the user's first.
     pub(super) fn enter(&self, person: &Person, home: usize) -> (usize, bool) {
         let mut roster = self.roster.lock();
         let count = self.count.fetch_add(1, Ordering::Relaxed);
@@ -92,12 +92,12 @@ impl Room {
         let nobody_yet = || Present { person: person.clone(), sockets: 0 };
         let present = roster.users.entry(person.user.clone()).or_insert_with(nobody_yet);
         present.sockets += 1;
-        // The account may be called otherwise by now.
+        // The account's name may have changed.
         present.person.name.clone_from(&person.name);
         (lane, present.sockets == 1)
     }
 
-    /// Counts a socket out, and says whether it was the user's last.
+    /// Counts a socket out. Returns whether it was the user's last.
     pub(super) fn exit(&self, user: &str, lane: usize) -> bool {
         let mut roster = self.roster.lock();
         self.count.fetch_sub(1, Ordering::Relaxed);
@@ -132,12 +132,12 @@ impl Room {
         self.roster.lock().users.contains_key(user)
     }
 
-    /// Whether it is so small, on this node, that its members do more themselves.
+    /// Whether it is so small, on this node, that its members store and deliver by themselves.
     pub fn is_small(&self) -> bool {
         self.count() <= SMALL_ROOM
     }
 
-    /// Who is here on this node, in alphabetical order.
+    /// The users who are here, on this node, in alphabetical order.
     pub(super) fn everybody(&self) -> Vec<Present> {
         self.roster.lock().users.values().cloned().collect()
     }

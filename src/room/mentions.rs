@@ -1,19 +1,20 @@
-//! Whether a text names somebody: `@` and the account's name, or what stands before the `@` of its email address.
+//! Mentions in a text: `@` and the account's name, or `@` and the local part of its email address.
 
-/// Whom a text may mean, in lower case.
+/// The names of an account, in lower case.
 pub struct Named(Vec<String>);
 
 impl Named {
-    /// An account of this email address and name.
+    /// The names of the account with this email address and name.
     pub fn of(email: &str, name: Option<&str>) -> Named {
         let local = email.split('@').next().unwrap_or_default();
         let names = [Some(local), name].into_iter().flatten().map(|name| name.trim().to_lowercase());
         Named(names.filter(|name| !name.is_empty()).collect())
     }
 
-    /// Whether this one is named: no letter, digit or `_` may stand before the `@`, or go on behind the name.
+    /// Whether the text names the account. There must be no letter, digit or `_` directly before the `@` or after the
+    /// name.
     pub fn is_in(&self, text: &str) -> bool {
-        // Most texts have none.
+        // Most texts have no `@`.
         if !text.contains('@') {
             return false;
         }

@@ -4,12 +4,12 @@
 //! Rooms::post ─▶ log (order, one transaction a batch) ─▶ lanes ─▶ Outbound of each member
 //! ```
 //!
-//! Joining without gap or double: [`Rooms::join`] puts the newcomer into its lane, which holds live
-//! frames for it; the connection's thread reads and writes history, then [`Rooms::release`] names the
-//! last id it wrote, and the lane lets go of what is newer.
+//! Joining leaves no gap and doubles nothing. [`Rooms::join`] puts the newcomer into its lane, which holds live frames
+//! for it. The connection's thread reads and writes history. Then [`Rooms::release`] names the last id that was
+//! written, and the lane sends what is newer.
 //!
-//! With a log that other nodes write to as well, the log thread only stores. What it stored comes back through the
-//! log's feed, between the other nodes' messages, and [`feed`] hands it to the lanes.
+//! If other nodes write to the log too, the log thread only stores. What it stored comes back through the log's feed,
+//! between the other nodes' messages, and [`feed`] hands it to the lanes.
 
 pub mod attendance;
 mod audience;
@@ -77,19 +77,19 @@ use std::{
 };
 use witness::{Witness, Witnessed};
 
-/// Commands that may wait for a lane: batches of messages, joins and leaves.
+/// How many commands (batches of messages, joins, leaves) may wait for a lane.
 const LANE_QUEUE: usize = 1024;
 
 /// How long a publisher waits for its message to be stored.
 const PUBLISH_WAIT: Duration = Duration::from_secs(10);
 
-/// How long the end waits until the other nodes know who has left.
+/// How long the shutdown waits until the other nodes know who has left.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
-/// How often is looked whether what was stored has come back.
+/// How often `settle` checks whether what was stored has come back.
 const HEAR_BACK: Duration = Duration::from_millis(5);
 
-/// The most lanes there can be: a room keeps one bit for each.
+/// The most lanes: a room keeps one bit for each.
 const MAX_LANES: usize = 64;
 
 /// The handle to all rooms.
@@ -102,23 +102,23 @@ pub struct Rooms {
     hasher: RandomState,
     metrics: MessageMetrics,
     witness: Witnessed,
-    /// Who hears of rooms without being in them.
+    /// The inboxes, which hear of rooms without being in them.
     pub inboxes: Inboxes,
-    /// `None`: there are no other nodes.
+    /// `None` if there are no other nodes.
     others: Option<Others>,
 }
 
-/// How much is told of what happens in rooms, and how long is waited.
+/// Bounds of what is reported about rooms, and of waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub telling: Telling,
-    /// Rooms of one inbox.
+    /// Most rooms of one inbox.
     pub inbox_rooms: usize,
-    /// For how long is asked what became of messages if the store's answer was lost.
+    /// For how long the store is asked for the outcome of messages whose answer was lost.
     pub patience: Duration,
 }
 
-/// How this node is one of several.
+/// What a node needs if it is one of several.
 struct Others {
     feed: Arc<dyn Feed>,
     presence: Arc<dyn Presence>,
@@ -130,7 +130,7 @@ struct Others {
 }
 
 impl Rooms {
-    /// Starts the log thread and `lanes` lanes; if the log has a feed, what follows that too.
+    /// Starts the log thread and `lanes` lanes, and, if the log has a feed, the threads that follow it.
     pub fn start(store: Arc<dyn MessageLog>, lanes: usize, bounds: Bounds) -> io::Result<Rooms> {
         let (metrics, witness) = (MessageMetrics::default(), Witnessed::default());
         let lanes: io::Result<Vec<_>> = (0..lanes.clamp(1, MAX_LANES))
@@ -173,12 +173,12 @@ impl Rooms {
         })
     }
 
-    /// Which batch is being stored, if one is: the same one for long means that this is stuck.
+    /// The number of the batch that is being stored, if any: if it stays the same for long, storing hangs.
     pub fn batch_in_work(&self) -> Option<u64> {
         self.log.batch_in_work()
     }
 
-    /// What was counted since the start.
+    /// The counts since the start.
     pub fn metrics(&self) -> &MessageMetrics {
         &self.metrics
     }
@@ -188,10 +188,10 @@ impl Rooms {
         self.log.waiting()
     }
 
-    /// Puts a socket into a room; from now on its lane holds the room's messages for it.
+    /// Puts a socket into a room. From now on its lane holds the room's messages for it.
     ///
-    /// The caller calls [`follow`](Self::follow), replays history, then calls [`release`](Self::release), and in the end
-    /// [`leave`](Self::leave).
+    /// The caller then calls [`follow`](Self::follow), replays history, calls [`release`](Self::release), and in the
+    /// end [`leave`](Self::leave).
     pub fn join(
         &self,
         name: &RoomName,
@@ -212,24 +212,24 @@ impl Rooms {
         member
     }
 
-    /// Makes sure that what other nodes store from now on is delivered. To be called between joining and reading
-    /// history, so that what was stored before is found there.
+    /// Makes sure that what other nodes store from now on is delivered. Call it between joining and reading history, so
+    /// that the history has what was stored before.
     pub fn follow(&self, room: &Room) -> Result<(), StoreError> {
         let Some(others) = &self.others else { return Ok(()) };
         if room.position.lock().is_none() {
             let newest = others.feed.newest(std::slice::from_ref(&room.name))?;
-            // Meanwhile the feed thread or another newcomer may have found it out.
+            // The feed thread or another newcomer may have set it meanwhile.
             room.position.lock().get_or_insert(newest.first().copied().unwrap_or(MessageId::BEFORE_ALL));
         }
         Ok(())
     }
 
-    /// Ends the holding: history was written up to `last` (`None`: the room had none).
+    /// Sends what was held for the member. History was written up to `last` (`None`: the room had none).
     pub fn release(&self, member: &Arc<Member>, last: Option<MessageId>) {
         self.lanes.command(member.lane, Command::Release(member.clone(), last));
     }
 
-    /// Takes a socket out of its room.
+    /// Removes a socket from its room.
     pub fn leave(&self, member: &Arc<Member>) {
         self.lanes.command(member.lane, Command::Leave(member.clone()));
         let last = member.room.exit(&member.person.user, member.lane);
@@ -248,27 +248,27 @@ impl Rooms {
         }
     }
 
-    /// Has somebody hear of all that is stored, and of who comes and goes. To be said once.
+    /// Has `witness` hear of all that is stored, and of who comes and goes. Call it once.
     pub fn on_news(&self, witness: Arc<dyn Witness>) {
-        // It was said before: the first stays.
+        // Fails on a second call: the first witness stays.
         let _ = self.witness.set(witness);
     }
 
-    /// Hands a member's message or change to the log. The member hears it as everybody does, or that it is not
-    /// stored. Waits while the log's queue is full.
+    /// Hands a member's message or change to the log. The member hears it like everybody else, or is told that it is
+    /// not stored. Waits while the log's queue is full.
     pub fn post(&self, author: &Arc<Member>, entry: impl Into<NewEntry>) {
         let entry = entry.into();
         self.log.post(Post { author: Author::Member(author.clone()), room: author.room.clone(), entry });
     }
 
-    /// Whether whoever reads for a member of this room may take its time: few wait for a message, and so many rooms are
-    /// busy that it will wait for others anyway.
+    /// Whether the thread that reads for a member of this room may take its time. That is so if few wait for a message,
+    /// and so many rooms are busy that it will wait for others anyway.
     pub fn is_patient(&self, room: &Room) -> bool {
         room.is_small() && self.log.is_for_many_rooms()
     }
 
-    /// Says something in a room from outside. Answers how many members hear it, once it is stored;
-    /// a reason if it is not stored, or that is not known.
+    /// Publishes an entry in a room from outside. Returns how many members hear it once it is stored; fails if it is
+    /// not stored, or if that is not known.
     pub fn publish(&self, entry: impl Into<NewEntry>) -> Result<usize, Reason> {
         let entry = entry.into();
         let room = self.directory.lock().room(entry.room(), self.lanes.count());
@@ -280,7 +280,7 @@ impl Rooms {
         }
     }
 
-    /// Has something appended from outside, and waits for what becomes of it, for as long as a caller does.
+    /// Appends an entry from outside, and returns the outcome. Waits for it as long as a publisher waits.
     pub fn submit(&self, entry: impl Into<NewEntry>) -> Appended {
         let entry = entry.into();
         let room = self.directory.lock().room(entry.room(), self.lanes.count());
@@ -289,7 +289,7 @@ impl Rooms {
         appended.recv_timeout(PUBLISH_WAIT).unwrap_or(Appended::Unknown)
     }
 
-    /// Has several things appended from outside, one after the other, and waits for what becomes of each.
+    /// Appends entries from outside, one after the other, and returns the outcome of each.
     pub fn submit_all(&self, entries: Vec<NewEntry>) -> Vec<Appended> {
         let answers: Vec<_> = entries
             .into_iter()
@@ -304,13 +304,13 @@ impl Rooms {
         answers.into_iter().map(|appended| appended.recv_deadline(until).unwrap_or(Appended::Unknown)).collect()
     }
 
-    /// The rooms in which somebody is, on this node.
+    /// The rooms that have members on this node.
     pub fn occupied(&self) -> Vec<RoomName> {
         let rooms = self.directory.lock().all();
         rooms.into_iter().filter(|room| room.count() > 0).map(|room| room.name.clone()).collect()
     }
 
-    /// Has all who are in this room, or in any, hear a notice of the operators, on every node.
+    /// Sends a notice of the operators to all members of this room, or of all rooms, on every node.
     pub fn notify(&self, room: Option<&RoomName>, text: Arc<str>, at: u64) {
         self.inboxes.shared().notice(room, &text, at);
         let event = Event::Notice { text, at };
@@ -326,30 +326,30 @@ impl Rooms {
         }
     }
 
-    /// Tells the other nodes to close all that an account has open; see [`on_disconnect`](Self::on_disconnect).
+    /// Has the other nodes close all that an account has open; see [`on_disconnect`](Self::on_disconnect).
     pub fn tell_disconnect(&self, account: i64) {
         if let Some(others) = &self.others {
             others.feed.announce(&RoomName::from_store(""), &Event::Disconnect { account });
         }
     }
 
-    /// What is done when another node says that all of this account is to be closed. To be said once.
+    /// Sets what to do when another node has all connections of an account closed. Call it once.
     pub fn on_disconnect(&self, disconnect: impl Fn(i64) + Send + Sync + 'static) {
         if let Some(others) = &self.others {
-            // It was said before: the first stays.
+            // Fails on a second call: the first stays.
             let _ = others.disconnect.set(Box::new(disconnect));
         }
     }
 
-    /// What is done when an account has read something on another node. To be said once.
+    /// Sets what to do when an account has read something on another node. Call it once.
     pub fn on_read(&self, read: impl Fn(i64, &RoomName, MessageId) + Send + Sync + 'static) {
         if let Some(others) = &self.others {
-            // It was said before: the first stays.
+            // Fails on a second call: the first stays.
             let _ = others.read.set(Box::new(read));
         }
     }
 
-    /// Who is in a room with how many sockets, on every node, in alphabetical order.
+    /// The users in a room, each with the number of their sockets, on every node, in alphabetical order.
     pub fn connections(&self, name: &RoomName) -> Result<Vec<Present>, StoreError> {
         match &self.others {
             Some(others) => others.presence.everybody(name),
@@ -357,7 +357,7 @@ impl Rooms {
         }
     }
 
-    /// Tells everybody in the room, on every node, except the socket `except`.
+    /// Sends an event to all members of the room, on every node, except the socket `except`.
     pub fn announce(&self, room: &Arc<Room>, event: Event, except: Option<u64>) {
         if let Some(others) = &self.others {
             others.feed.announce(&room.name, &event);
@@ -365,63 +365,65 @@ impl Rooms {
         self.lanes.announce(room, event, except);
     }
 
-    /// Who is in the room, on every node, in alphabetical order. If the other nodes can't be asked, who is here.
+    /// The users in the room, on every node, in alphabetical order. If the other nodes can't be asked, the users on
+    /// this one.
     pub fn everybody(&self, room: &Room) -> Vec<Present> {
         let everywhere = self.others.as_ref().and_then(|others| others.presence.everybody(&room.name).ok());
         everywhere.unwrap_or_else(|| room.everybody())
     }
 
-    /// How many sockets are in the room, on every node.
+    /// How many sockets are in the room, on every node. If the other nodes can't be asked, how many are here.
     fn members(&self, room: &Room) -> usize {
         let everywhere = self.others.as_ref().and_then(|others| others.presence.sockets(&room.name).ok());
         everywhere.unwrap_or_else(|| room.count())
     }
 
-    /// Closes the sockets of all who are in a room, after telling them why.
+    /// Closes the sockets of all members of a room, after a farewell that says why.
     ///
-    /// A newcomer whose [`join`](Self::join) comes later is not closed: it must look by itself whether it
-    /// still may come in.
+    /// A newcomer whose [`join`](Self::join) comes later is not closed: it must check by itself whether it still may
+    /// enter.
     pub fn close(&self, name: &RoomName, farewell: &str, close: Close) {
         let Some(room) = self.find(name) else { return };
         self.lanes.close(&room, &frame::text_of(farewell), close);
     }
 
-    /// Tells the other nodes that a room has ended, so that each closes its own members; see [`on_shut`](Self::on_shut).
+    /// Tells the other nodes that a room has ended, so that each closes its own members; see
+    /// [`on_shut`](Self::on_shut).
     pub fn tell_shut(&self, name: &RoomName, deleted: bool) {
         if let Some(others) = &self.others {
             others.feed.announce(name, &Event::Shut { deleted });
         }
     }
 
-    /// What is done about a room that another node has shut: it is given the room, and whether that was deleted. To be
-    /// said once.
+    /// Sets what to do when another node has shut a room: `shut` gets the room, and whether it was deleted. Call it
+    /// once.
     pub fn on_shut(&self, shut: impl Fn(&RoomName, bool) + Send + Sync + 'static) {
         if let Some(others) = &self.others {
-            // It was said before: the first stays.
+            // Fails on a second call: the first stays.
             let _ = others.shut.set(Box::new(shut));
         }
     }
 
     /// Deletes a room's messages, after what was posted before is stored.
     pub fn forget(&self, name: &RoomName) {
-        // Fails only if the log thread has stopped; what is left then is never shown.
+        // Fails only if the log thread has stopped; the messages are then never shown.
         let _ = self.log.send(Task::Forget(name.clone()));
     }
 
-    /// The room of this name, if somebody is in it or was a moment ago.
+    /// The room of this name, if it has members or had some a moment ago.
     pub fn find(&self, name: &RoomName) -> Option<Arc<Room>> {
         self.directory.lock().find(name)
     }
 
-    /// Waits until whatever was posted before (in this room, if one is given) is stored, or refused, and sent to its
-    /// members; at most until then. So a close frame does not overtake the echoes that are receipts.
+    /// Waits until everything that was posted before (in this room, if one is given) is stored or refused, and sent to
+    /// its members; at most until `until`. So a close frame does not overtake the echoes, which acknowledge messages.
     ///
-    /// Answers whether it is.
+    /// Returns whether that is done.
     pub fn settle(&self, room: Option<&Arc<Room>>, until: Instant) -> bool {
         self.log.settle(until) && self.has_heard_back(room, until) && self.lanes.settle(until)
     }
 
-    /// Waits until what is stored has come back through the feed.
+    /// Waits until what is stored has come back through the feed. Returns whether it has.
     fn has_heard_back(&self, room: Option<&Arc<Room>>, until: Instant) -> bool {
         let Some(others) = &self.others else { return true };
         let rooms = room.map_or_else(|| self.directory.lock().all(), |room| vec![room.clone()]);
@@ -435,13 +437,13 @@ impl Rooms {
                 return false;
             }
             behind = rooms.iter().zip(&newest).any(is_behind);
-            // Also once none is: a position is set a moment before the lanes are told.
+            // Also when no room is behind: a position is set a moment before the lanes get the messages.
             thread::sleep(HEAR_BACK);
         }
         true
     }
 
-    /// Stores what waits and takes no more.
+    /// Stores what waits, then stops the log thread.
     pub fn stop(&self) {
         // Fails only if the log thread has stopped already.
         let _ = self.log.send(Task::Stop);

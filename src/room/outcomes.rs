@@ -1,7 +1,7 @@
-//! What became of messages whose store gave no answer: asked for beside the log thread, which goes on meanwhile.
+//! Finds out the outcome of messages when the store's answer was lost, beside the log thread, which goes on meanwhile.
 //!
-//! Their authors hear nothing until it is known, or nobody waits any more. Then they hear one thing: who is stored hears
-//! its echo as everybody does.
+//! The authors hear nothing until the outcome is known, or the time for that is over. Then each is told once. If the
+//! message is stored, the author hears its echo like everybody else.
 
 use super::{lanes::Lanes, post::Post};
 use crate::{
@@ -16,25 +16,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it is asked.
+/// How often the store is asked.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
-/// Lost answers that may wait to be looked after. There is one at a time while a store is away, and then none: it is known
-/// to be.
+/// How many lost answers may wait. While a store is away there is one at a time, and then none, because the outage is
+/// known.
 const QUEUE: usize = 64;
 
-/// The way to the thread that finds out.
+/// The way to the thread that asks for outcomes.
 #[derive(Clone)]
 pub(super) struct Outcomes(Sender<Task>);
 
 enum Task {
     FindOut(Vec<(Open, Post)>),
-    /// Say so when nothing is open any more.
+    /// Send a word when no outcome is open any more.
     Settle(Sender<()>),
 }
 
 impl Outcomes {
-    /// Starts the thread, which ends with the last of these. `patience`: how long it is asked for each.
+    /// Starts the thread, which ends with the last handle. `patience`: for how long the store is asked about each
+    /// batch.
     pub fn start(
         store: Arc<dyn MessageLog>,
         lanes: Lanes,
@@ -47,7 +48,7 @@ impl Outcomes {
         Ok(Outcomes(tasks))
     }
 
-    /// Has the authors of these told as soon as it is known what became of them.
+    /// Has the authors of these posts told as soon as their outcome is known.
     pub fn find_out(&self, open: Vec<(Open, Post)>) {
         if let Err(TrySendError::Full(Task::FindOut(open)) | TrySendError::Disconnected(Task::FindOut(open))) =
             self.0.try_send(Task::FindOut(open))
@@ -56,18 +57,18 @@ impl Outcomes {
         }
     }
 
-    /// Waits until everybody knows; `false` if that takes longer.
+    /// Waits until all authors have been told; `false` if that takes until after `until`.
     pub fn settle(&self, until: Instant) -> bool {
         let (told, settled) = bounded(1);
         self.0.send_deadline(Task::Settle(told), until).is_ok() && settled.recv_deadline(until).is_ok()
     }
 }
 
-/// Messages that were appended together to one room.
+/// Messages that were appended to one room together.
 struct Batch {
     id: u64,
     until: Instant,
-    /// With the place of each in what was appended.
+    /// The posts, each with its place among what was appended.
     posts: Vec<(usize, Post)>,
 }
 
@@ -115,13 +116,13 @@ impl Thread {
         }
     }
 
-    /// Tells the authors, if it is known by now, or never will be; else gives the batch back.
+    /// Tells the authors if the outcome is known, or never will be; otherwise returns the batch.
     fn ask(&self, batch: Batch) -> Option<Batch> {
         let outcomes = match self.store.find_out(batch.id) {
             Ok(FoundOut::Done(outcomes)) => outcomes,
             Ok(FoundOut::Nothing) => vec![Appended::NotStored; batch.places()],
             Ok(FoundOut::Lost) => Vec::new(),
-            // The store says itself why it can't tell.
+            // The store logs by itself why it can't tell.
             Ok(FoundOut::Undecided) | Err(_) if Instant::now() < batch.until => return Some(batch),
             Ok(FoundOut::Undecided) | Err(_) => {
                 self.store.leave_open(batch.id);

@@ -1,4 +1,4 @@
-//! What is on its way into the log, and how its author hears what became of it.
+//! An entry on its way into the log, and how its author is told the outcome.
 
 use super::{
     command::Reply,
@@ -16,21 +16,21 @@ pub(super) struct Post {
     pub entry: NewEntry,
 }
 
-/// Who has to know what became of a message.
+/// Who must be told the outcome of an entry.
 pub(super) enum Author {
-    /// Hears its own message as everybody does; if it can't be stored, that instead.
+    /// Hears its own message like everybody else, or that it can't be stored.
     Member(Arc<Member>),
-    /// Waits for the answer.
+    /// Waits for the outcome.
     Outsider(Sender<Appended>),
 }
 
 impl Post {
-    /// Tells the author, and nobody else.
+    /// Tells the author, and nobody else, that the entry is not stored.
     pub fn not_stored(&self) {
         self.tell(Appended::NotStored, |encoder, out| encoder.not_stored(self.entry.reference(), out));
     }
 
-    /// As [`not_stored`](Self::not_stored): nobody knows whether it is.
+    /// Tells the author, and nobody else, that nobody knows whether the entry is stored.
     pub fn unknown(&self) {
         self.tell(Appended::Unknown, |encoder, out| encoder.unknown(self.entry.reference(), out));
     }
@@ -47,7 +47,8 @@ impl Post {
         }
     }
 
-    /// Has the author hear of something that became of its entry, with what is sent to everybody.
+    /// Tells an outsider the outcome, or returns the frames for a member: they go out in order with what all members
+    /// get.
     pub fn reply(author: &Author, entry: &NewEntry, outcome: Appended) -> Option<Reply> {
         let member = match author {
             Author::Member(member) => member,

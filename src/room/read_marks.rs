@@ -1,7 +1,7 @@
-//! How far people have read: collected, stored a batch at a time, and then told to the same account's other connections,
-//! on every node.
+//! Read marks: how far accounts have read. They are collected, stored in batches, and then sent to the other
+//! connections of the same account, on every node.
 //!
-//! Nothing of this is on the way of a message: a connection's thread leaves its mark here and goes on.
+//! A message never waits for this: a connection's thread leaves its mark here and goes on.
 
 use crate::{
     event::Event,
@@ -25,16 +25,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long marks are collected. Who reads on has the later one stored in place of the earlier.
+/// How long marks are collected. A later mark of the same account and room replaces the earlier one.
 const COLLECT: Duration = Duration::from_millis(200);
 
-/// How long it waits before it tries again what could not be stored.
+/// How long a failed batch waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Marks that may wait; more are refused.
+/// How many marks may wait; more are refused.
 const WAITING: usize = 65_536;
 
-/// Marks stored in one transaction.
+/// How many marks are stored in one transaction.
 const BATCH: usize = 500;
 
 /// What can't be done while the store is away.
@@ -55,10 +55,10 @@ struct Shared {
 
 type Listeners = Mutex<HashMap<UserId, HashMap<u64, Listener>>>;
 
-/// Whose mark it is, and of which room.
+/// The account and the room of a mark.
 type Place = (UserId, RoomName);
 
-/// The newest mark, and the socket that it came from.
+/// The newest mark, and the number of the socket that it came from.
 type Newest = (MessageId, u64);
 
 #[derive(Default)]
@@ -68,11 +68,11 @@ struct State {
     stopped: bool,
 }
 
-/// Who is told what an account has read elsewhere.
+/// Who hears what an account has read elsewhere.
 enum Listener {
     /// A socket that is in this room.
     Room { room: RoomName, outbound: Arc<Outbound>, say: Say },
-    /// Whoever wants to know it of all rooms.
+    /// Hears of marks in all rooms.
     Everywhere(Arc<dyn Reading>),
 }
 
@@ -84,7 +84,7 @@ pub trait Reading: Send + Sync {
 /// A door's frame for a mark.
 pub type Say = fn(&RoomName, MessageId) -> String;
 
-/// Being told, until dropped.
+/// Listens to an account's marks until it is dropped.
 pub struct Listening {
     shared: Arc<Shared>,
     account: UserId,
@@ -92,7 +92,8 @@ pub struct Listening {
 }
 
 impl ReadMarks {
-    /// Starts the thread. `feed`: how other nodes are told; `most`: marks of one account; `stored` counts those that move.
+    /// Starts the thread. `feed` is the way to other nodes, `most` bounds the marks of one account, `stored` counts
+    /// marks that move.
     pub fn start(
         store: Arc<dyn Reads>,
         feed: Option<Arc<dyn Feed>>,
@@ -107,7 +108,7 @@ impl ReadMarks {
         Ok(ReadMarks { shared, store })
     }
 
-    /// Where they are kept.
+    /// The store of all marks.
     pub fn store(&self) -> &dyn Reads {
         &*self.store
     }
@@ -117,7 +118,8 @@ impl ReadMarks {
         self.shared.state.lock().waiting.len()
     }
 
-    /// An account says by this socket that it has read a room up to this message; `false` if too many marks wait.
+    /// Notes that an account has read a room up to a message. The mark comes from socket `from`. `false` if too many
+    /// marks wait.
     pub fn mark(&self, account: UserId, room: &RoomName, id: MessageId, from: u64) -> bool {
         let mut state = self.shared.state.lock();
         let is_full = state.waiting.len() >= WAITING;
@@ -134,13 +136,14 @@ impl ReadMarks {
         true
     }
 
-    /// From now on the socket is told what its account has read in this room by others.
+    /// From now on the socket hears of marks that its account sets elsewhere in this room.
     pub fn listen(&self, account: UserId, room: RoomName, outbound: &Arc<Outbound>, say: Say) -> Listening {
         let listener = Listener::Room { room, outbound: outbound.clone(), say };
         self.add(account, outbound.id(), listener)
     }
 
-    /// From now on `reading` is told what the account reads in any room. `id`: the socket for which it hears.
+    /// From now on `reading` hears of marks that the account sets elsewhere in any room. `id` is the socket for which
+    /// it listens.
     pub fn listen_everywhere(&self, account: UserId, id: u64, reading: Arc<dyn Reading>) -> Listening {
         self.add(account, id, Listener::Everywhere(reading))
     }
@@ -150,12 +153,12 @@ impl ReadMarks {
         Listening { shared: self.shared.clone(), account, id }
     }
 
-    /// Another node says that this account has read a room up to this message.
+    /// Another node reports that this account has read a room up to this message.
     pub fn heard(&self, account: UserId, room: &RoomName, id: MessageId) {
         self.shared.tell(account, room, id, None);
     }
 
-    /// Stores what waits, and no more; waits for that for `patience` at most.
+    /// Stores the waiting marks and stops the thread. Waits for that for at most `patience`.
     pub fn stop(&self, patience: Duration) {
         let until = Instant::now() + patience;
         let mut state = self.shared.state.lock();
@@ -185,7 +188,7 @@ impl Drop for Listening {
 }
 
 impl Shared {
-    /// Tells the account's sockets in this room, except the one that it came from.
+    /// Tells all who listen for the account's marks in this room, except the socket that the mark came from.
     fn tell(&self, account: UserId, room: &RoomName, id: MessageId, except: Option<u64>) {
         let (mut told, mut everywhere) = (Vec::new(), Vec::new());
         if let Some(of_account) = self.listeners.lock().get(&account) {

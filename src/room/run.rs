@@ -14,13 +14,13 @@ use std::{sync::Arc, time::Instant};
 pub struct Run {
     pub room: Arc<Room>,
     pub entries: Vec<Entry>,
-    /// When they were stored, or heard of.
+    /// When they were stored, or when this node heard of them.
     pub stored: Instant,
-    /// What each door makes of them; as many entries as there are doors into this room.
+    /// The frames of each door that has members in this room.
     encoded: Mutex<Vec<(&'static str, Arc<Encoded>)>>,
 }
 
-/// Whole frames, joined, and where each ends. There is none for an entry of which this door says nothing.
+/// Whole frames, joined, and where each ends. An entry that this door does not show has none.
 pub struct Encoded {
     pub frames: Bytes,
     pub ends: Vec<(MessageId, usize)>,
@@ -35,7 +35,7 @@ impl Run {
         Run { room, entries, stored: Instant::now(), encoded: Mutex::default() }
     }
 
-    /// The frames in this door's words; encoded by the first lane that needs them.
+    /// The frames of this door; encoded by the first lane that needs them.
     pub fn encoded(&self, encoder: &dyn Encoder) -> Arc<Encoded> {
         let mut all = self.encoded.lock();
         if let Some((_, encoded)) = all.iter().find(|(name, _)| *name == encoder.name()) {
@@ -47,7 +47,7 @@ impl Run {
     }
 }
 
-/// What a frame holds besides the message's text, roughly.
+/// Roughly how many bytes a frame has besides the message's text.
 const OVERHEAD: usize = 192;
 
 impl Encoded {
@@ -65,7 +65,7 @@ impl Encoded {
         Encoded { frames: memory::counted(frames), ends }
     }
 
-    /// The frames of entries newer than `last`, and how many there are.
+    /// The frames of entries newer than `last`, and their number.
     pub fn after(&self, last: MessageId) -> (Bytes, usize) {
         let old = self.ends.partition_point(|(id, _)| *id <= last);
         let start = if old == 0 { 0 } else { self.ends[old - 1].1 };
@@ -73,7 +73,7 @@ impl Encoded {
     }
 }
 
-/// Appends the frame in which a door tells of an entry, if it does.
+/// Appends the frame of a door for an entry, if the door shows the entry.
 pub fn say(encoder: &dyn Encoder, room: &Room, entry: &Entry, out: &mut Vec<u8>) {
     match entry {
         Entry::Message(message) => frame::text(out, |out| encoder.message(&room.name, message, out)),

@@ -1,4 +1,4 @@
-//! Rooms as a whole, over real sockets and a log in memory.
+//! Rooms as a whole, with real sockets and a log in memory.
 
 use super::*;
 use crate::{
@@ -18,12 +18,12 @@ use uuid::Uuid;
 pub const BOUNDS: Bounds =
     Bounds { telling: Telling { users: 200, rate: None }, inbox_rooms: 500, patience: Duration::from_secs(10) };
 
-/// Keeps all messages of all rooms in memory; fails while it is told to.
+/// Keeps all messages of all rooms in memory. Fails on demand.
 #[derive(Default)]
 struct MemoryLog {
     messages: Mutex<Vec<(RoomName, Message)>>,
     broken: AtomicBool,
-    /// Held by a test that wants to look between storing and delivering.
+    /// Held by a test that checks something between storing and delivering.
     pause: Mutex<()>,
 }
 
@@ -91,7 +91,7 @@ impl MessageLog for MemoryLog {
     }
 }
 
-/// Says the text of messages, and events by their name.
+/// Encodes messages as their text, and events as their name.
 pub(super) struct Plain;
 
 impl Encoder for Plain {
@@ -133,7 +133,7 @@ struct Client {
 }
 
 impl Client {
-    /// Joins; what happens is held until `release`.
+    /// Joins; messages are held for it until `release`.
     fn join(rooms: &Rooms, room: &RoomName, user: &str) -> Client {
         let (outbound, peer) = outbound(1 << 20, Duration::from_secs(20));
         let member = rooms.join(room, Person::unnamed(user.into()), &Plain, outbound);
@@ -158,7 +158,7 @@ impl Client {
         self.socket.read().unwrap().into_text().unwrap().to_string()
     }
 
-    /// All that is heard up to this text.
+    /// All frames up to this text.
     fn hear_until(&mut self, last: &str) -> Vec<String> {
         let mut heard = Vec::new();
         while heard.last().is_none_or(|text| text != last) {
@@ -358,7 +358,8 @@ fn what_was_posted_before_the_stop_is_stored() {
     assert_eq!(log.messages.lock().len(), 500);
 }
 
-/// What is `said` is stored together, behind a message of somebody in a large room: so nobody else gets the writer meanwhile.
+/// Has what is `said` stored together, behind a message of a member of a large room, so that no other thread gets the
+/// writer meanwhile.
 fn in_one_batch(rooms: &Rooms, log: &MemoryLog, first: &Client, said: impl FnOnce()) {
     let _paused = log.pause.lock();
     first.say(rooms, "first", None);

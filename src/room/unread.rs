@@ -1,4 +1,4 @@
-//! What is unread in a room: of its last messages, those of others behind the reader's mark.
+//! Counts what is unread in a room: messages of others, newer than the reader's mark, among the room's newest.
 
 use super::mentions::Named;
 use crate::{
@@ -6,17 +6,17 @@ use crate::{
     store::{error::StoreError, log::MessageLog},
 };
 
-/// Messages of a room that are looked at: unread ones are counted to so many.
+/// How many messages of a room are read; unread ones are counted up to this number.
 const COUNTED: usize = 100;
 
-/// The room's last messages, oldest first: as many as are counted, or at least all behind `read`.
+/// The room's newest messages, oldest first: as many as are counted, or fewer if they reach back to `read`.
 pub fn last_messages(
     log: &dyn MessageLog,
     room: &RoomName,
     read: Option<MessageId>,
 ) -> Result<Vec<Message>, StoreError> {
     let mut page = log.history(room, None, COUNTED)?;
-    // A page of long messages has fewer; those before them are read, too, as long as they count.
+    // A page of long messages has fewer; older pages are read too, as long as they count.
     while page.len() < COUNTED
         && let Some(first) = page.first().map(|message| message.id)
         && read.is_none_or(|read| read < first)
@@ -31,7 +31,7 @@ pub fn last_messages(
     Ok(page)
 }
 
-/// Somebody who reads, as far as that decides what is new.
+/// What decides which messages are new for an account.
 pub struct Reader {
     pub email: Box<str>,
     pub named: Named,
@@ -41,12 +41,12 @@ pub struct Reader {
 pub struct Unread<'a> {
     pub count: usize,
     pub mentions: usize,
-    /// The last message that is new.
+    /// The newest of the new messages.
     pub newest: Option<&'a Message>,
 }
 
 impl Reader {
-    /// Of these messages, what is new for one who has read up to `read`.
+    /// What is new among these messages for a reader whose mark is `read`.
     pub fn unread<'a>(&self, messages: &'a [Message], read: Option<MessageId>) -> Unread<'a> {
         let (mut count, mut mentions, mut newest) = (0, 0, None);
         for message in messages.iter().filter(|message| read.is_none_or(|read| read < message.id)) {

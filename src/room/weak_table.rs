@@ -1,4 +1,4 @@
-//! A table that holds nothing alive.
+//! A table of weak references: it keeps nothing alive.
 
 use std::{
     collections::HashMap,
@@ -6,11 +6,11 @@ use std::{
     sync::{Arc, Weak},
 };
 
-/// What somebody else holds, by key. Entries of what is gone are swept out as the table grows: it is at most about twice as
-/// large as what is held.
+/// Values that others hold, by key. Entries of dropped values are swept out as the table grows, so it has at most about
+/// twice as many entries as there are values.
 pub(super) struct WeakTable<K, V> {
     entries: HashMap<K, Weak<V>>,
-    /// Entries after the last sweep.
+    /// The number of entries after the last sweep.
     swept: usize,
 }
 
@@ -41,7 +41,7 @@ impl<K: Eq + Hash, V> WeakTable<K, V> {
         self.entries.values().filter_map(Weak::upgrade)
     }
 
-    /// How many entries there are, those of what is gone included.
+    /// How many entries there are, including those of dropped values.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len()

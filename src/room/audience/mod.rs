@@ -1,8 +1,8 @@
 //! A room's members in one lane, and what they have not been sent.
 //!
-//! They are served in turn, without end: whoever is next is sent all that it has not been sent, in one go, also
-//! what came in while those before it were served. So in a busy room a member is served as often as there is time
-//! for, and a message waits for half of a turn, not for the end of one and then another.
+//! Members are served in turn, without end. The next member gets everything that it has not been sent in one go, also
+//! what came in while the members before it were served. So in a busy room each member is served as often as time
+//! allows, and on average a message waits for half of a turn.
 
 use super::{
     encoder::Encoder,
@@ -24,10 +24,10 @@ mod tests;
 
 #[derive(Default)]
 pub(super) struct Audience {
-    /// It is in the lane's list of rooms to be served.
+    /// Whether it is in the lane's list of rooms to serve.
     pub has_turn: bool,
     recipients: Vec<Recipient>,
-    /// The recipient that is served next, or one behind the last.
+    /// The recipient to serve next, or one past the last.
     next: usize,
     backlog: Backlog,
 }
@@ -36,19 +36,19 @@ pub(super) struct Audience {
 struct Recipient {
     id: u64,
     member: Arc<Member>,
-    /// The member's, here since each send needs them: one place in memory less to wait for.
+    /// Copies of the member's own, since each send needs them: one access to memory less.
     encoder: &'static dyn Encoder,
     outbound: Arc<Outbound>,
-    /// How far into the backlog it has been sent.
+    /// How much of the backlog it has been sent.
     heard: u64,
     /// `Some` until the newcomer's history is written.
     held: Option<Held>,
-    /// The last message that the newcomer found in its history. What is stored can be read before it is
-    /// delivered, so older messages may still arrive here.
+    /// The last message of the newcomer's history. Messages can be read before they are delivered, so older ones may
+    /// still arrive here.
     found: Option<MessageId>,
 }
 
-/// What a newcomer will hear when its history is written.
+/// What a newcomer will hear once its history is written.
 #[derive(Default)]
 struct Held {
     items: Vec<HeldItem>,
@@ -65,12 +65,12 @@ impl Audience {
         self.recipients.len()
     }
 
-    /// Whether somebody has not been sent everything.
+    /// Whether some member has not been sent everything.
     pub fn is_behind(&self) -> bool {
         !self.backlog.items.is_empty()
     }
 
-    /// Holds what comes from now on for a newcomer.
+    /// Adds a newcomer, and holds for it what comes from now on.
     pub fn join(&mut self, member: Arc<Member>) {
         let (id, encoder, outbound) = (member.id(), member.encoder, member.outbound.clone());
         let (heard, held) = (self.backlog.end(), Some(Held::default()));
@@ -78,21 +78,21 @@ impl Audience {
         self.recipients.push(Recipient { id, member, encoder, outbound, heard, held, found: None });
     }
 
-    /// Puts a run of messages on its way.
+    /// Queues a run of messages.
     pub fn put(&mut self, runs: &Arc<[Run]>, at: usize) {
         let waiting = std::mem::take(&mut self.backlog.at_end);
         self.backlog.items.push_back(Item { what: What::Run(runs.clone(), at), waiting });
     }
 
-    /// Puts an event on its way, between the messages.
+    /// Queues an event, between the messages.
     pub fn announce(&mut self, announcement: &Arc<Announcement>) {
         let waiting = std::mem::take(&mut self.backlog.at_end);
         self.backlog.items.push_back(Item { what: What::Event(announcement.clone()), waiting });
         self.backlog.events += 1;
     }
 
-    /// Serves so many members. This and each of the following answers how many messages and events have reached the last
-    /// of the members by it.
+    /// Serves at most `most` members. Returns how many messages and events have now reached every member; so do all
+    /// functions below that return a number.
     pub fn serve(&mut self, most: usize, metrics: &MessageMetrics) -> usize {
         let mut joined = Joined::default();
         let (mut sent, mut finished) = (0, 0);
@@ -114,13 +114,13 @@ impl Audience {
         finished
     }
 
-    /// Frames for one member alone, behind all that came before.
+    /// Sends frames to one member alone, behind all that came before.
     pub fn reply(&mut self, to: u64, frames: &Bytes, metrics: &MessageMetrics) -> usize {
         let Some(place) = self.find(to) else { return 0 };
         self.catch_up(place, frames, metrics)
     }
 
-    /// Lets go of what was held for a newcomer whose history ended with `last`.
+    /// Sends a newcomer what was held for it. Its history ended with `last`.
     pub fn release(&mut self, id: u64, last: Option<MessageId>, metrics: &MessageMetrics) -> usize {
         let Some(place) = self.find(id) else { return 0 };
         let finished = self.catch_up(place, &Bytes::new(), metrics);
@@ -142,7 +142,7 @@ impl Audience {
         finished
     }
 
-    /// Takes a member out, after what came before it left.
+    /// Removes a member, after what came before it left.
     pub fn leave(&mut self, id: u64, metrics: &MessageMetrics) -> usize {
         let Some(place) = self.find(id) else { return 0 };
         let finished = self.catch_up(place, &Bytes::new(), metrics);
@@ -151,8 +151,8 @@ impl Audience {
         finished
     }
 
-    /// Tells everybody, also those for whom something is held, and closes them, behind all that came before. Each leaves
-    /// when its own thread notices.
+    /// Sends a farewell to all members, also to those for whom messages are held, and closes them, behind all that came
+    /// before. Each leaves when its own thread notices.
     pub fn close(&mut self, farewell: &Bytes, close: Close, metrics: &MessageMetrics) -> usize {
         let finished = self.serve(usize::MAX, metrics);
         for recipient in &self.recipients {
@@ -162,14 +162,14 @@ impl Audience {
         finished
     }
 
-    /// Sends one member what it has not been sent, and these frames behind it.
+    /// Sends one member what it has not been sent, and `frames` behind it.
     fn catch_up(&mut self, place: usize, frames: &Bytes, metrics: &MessageMetrics) -> usize {
         let (sent, finished) = self.bring(place, frames, &mut Joined::default(), metrics);
         metrics.deliveries.inc_by(sent as u64);
         finished
     }
 
-    /// The same, and answers how many messages it was sent as well; they are not counted yet.
+    /// The same. Also returns how many messages it was sent; they are not counted in the metrics yet.
     fn bring(&mut self, place: usize, frames: &Bytes, joined: &mut Joined, metrics: &MessageMetrics) -> (usize, usize) {
         let recipient = &mut self.recipients[place];
         let heard = recipient.heard;
@@ -188,7 +188,7 @@ impl Audience {
 }
 
 impl Recipient {
-    /// What this member has not been sent, and how many messages that is; nothing if it is held.
+    /// What this member has not been sent, and how many messages that is. For a newcomer it is held instead.
     fn due(&mut self, backlog: &Backlog, joined: &mut Joined) -> (Bytes, usize) {
         let from = std::mem::replace(&mut self.heard, backlog.end());
         let encoder = self.encoder;
@@ -212,7 +212,7 @@ impl Recipient {
             if run.entries.first().is_some_and(|entry| entry.id() <= found) {
                 return self.join_after(found, backlog.from(from));
             }
-            // Ids only grow: from now on everything is new.
+            // Ids only grow: everything from here on is new.
             self.found = None;
         }
         let is_for_me = |event: &Announcement| event.is_for(self.id, &self.member.person.user);
@@ -222,7 +222,7 @@ impl Recipient {
         joined.get(self, from, backlog)
     }
 
-    /// The frames of messages newer than `last` and of events that are for this member, and how many messages there are.
+    /// The frames of messages newer than `last` and of events for this member, and the number of messages.
     fn join_after<'a>(&self, last: MessageId, whats: impl Iterator<Item = &'a What>) -> (Bytes, usize) {
         let (mut frames, mut count) = (Vec::new(), 0);
         for what in whats {
@@ -241,7 +241,7 @@ impl Recipient {
         (memory::counted(frames), count)
     }
 
-    /// Behind what is held, if anything is.
+    /// Holds frames behind what is held, or sends them.
     fn hear(&mut self, frames: &Bytes) {
         match &mut self.held {
             Some(held) if !frames.is_empty() => held.hold(&self.outbound, HeldItem::Other(frames.clone())),
@@ -262,7 +262,7 @@ impl Held {
             HeldItem::Messages(encoded) => encoded.frames.len(),
             HeldItem::Other(frames) => frames.len(),
         };
-        // History that is on its way to the newcomer counts as well.
+        // History that is on its way to the newcomer counts too.
         if self.bytes + outbound.waiting() > outbound.limit() {
             self.items.clear();
             outbound.drop_member();
@@ -272,26 +272,27 @@ impl Held {
     }
 }
 
-/// Runs that somebody has not been sent, in order.
+/// Runs and events that some member has not been sent, in order.
 #[derive(Default)]
 struct Backlog {
     items: VecDeque<Item>,
-    /// How many runs came before these.
+    /// How many items came before these.
     gone: u64,
-    /// Members that have been sent everything.
+    /// How many members have been sent everything.
     at_end: usize,
-    /// How many of these are events: who hears which differs, so those sends are joined one by one.
+    /// How many of the items are events. Not every member hears the same events, so such sends are joined for each
+    /// member.
     events: usize,
 }
 
 struct Item {
     what: What,
-    /// Members that have been sent everything up to here, and this not.
+    /// How many members have been sent everything before this item, but not this item.
     waiting: usize,
 }
 
 enum What {
-    /// The batch, and which of its runs this is.
+    /// The batch, and the index of the run in it.
     Run(Arc<[Run]>, usize),
     Event(Arc<Announcement>),
 }
@@ -310,9 +311,9 @@ impl What {
 pub(super) struct Announcement {
     pub room: Arc<Room>,
     pub event: Event,
-    /// The socket that shall not hear of it.
+    /// The socket that does not hear it.
     pub except: Option<u64>,
-    /// What each door says of it.
+    /// The frame of each door.
     said: Mutex<Vec<(&'static str, Bytes)>>,
 }
 
@@ -325,7 +326,7 @@ impl Announcement {
         self.except != Some(id) && !self.event.is_of(user)
     }
 
-    /// The frame in this door's words, or nothing; made once.
+    /// The frame of this door, or nothing; encoded once.
     fn frames(&self, encoder: &dyn Encoder) -> Bytes {
         let mut said = self.said.lock();
         if let Some((_, frames)) = said.iter().find(|(name, _)| *name == encoder.name()) {
@@ -346,14 +347,14 @@ impl Backlog {
         self.items.range((place - self.gone) as usize..).map(|item| &item.what)
     }
 
-    /// One more member has got to the end, from this place. Forgets what all have; answers how many messages and events
-    /// that is.
+    /// One more member has reached the end, from place `from`. Forgets what all members have been sent, and returns how
+    /// many messages and events that is.
     fn heard(&mut self, from: u64, metrics: &MessageMetrics) -> usize {
         let Some(item) = self.items.get_mut((from - self.gone) as usize) else { return 0 };
         item.waiting -= 1;
         self.at_end += 1;
         let mut finished = 0;
-        // Nobody is further behind than the first of these.
+        // No member is further behind than the first item.
         while let Some(item) = self.items.pop_front_if(|item| item.waiting == 0) {
             finished += match &item.what {
                 What::Run(runs, at) => {
@@ -371,8 +372,8 @@ impl Backlog {
     }
 }
 
-/// Joined frames up to the end of the backlog: most members that are served one after the other have got to the same place,
-/// and speak through the same door.
+/// Joined frames up to the end of the backlog. Most members that are served one after the other have reached the same
+/// place and use the same door.
 #[derive(Default)]
 struct Joined(Vec<(&'static str, u64, Bytes, usize)>);
 

@@ -1,4 +1,4 @@
-//! Whatever happens in which order, each member hears what it should, once and in order.
+//! In whatever order things happen, each member hears what it should, once and in order.
 
 use super::*;
 use crate::{
@@ -12,14 +12,15 @@ use std::{net::TcpStream, time::Duration};
 use tungstenite::protocol::{Role, WebSocket};
 use uuid::Uuid;
 
-/// What may happen to an audience. Numbers pick one of those who are there.
+/// What may happen to an audience. Numbers pick one of the members.
 #[derive(Clone, Debug)]
 enum Step {
     Join,
-    /// Its history ended so many messages after the newest that has come here: what is stored can be read before.
+    /// The history ended this many messages after the newest that has come here: messages can be read before they are
+    /// delivered.
     Release(usize, isize),
     Leave(usize),
-    /// A batch of so many messages.
+    /// A batch of this many messages.
     Put(usize),
     Reply(usize),
     Announce,
@@ -39,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Somebody in the audience, and what it is to hear.
+/// A member of the audience, and what it should hear.
 struct Listener {
     id: u64,
     outbound: Arc<crate::socket::outbound::Outbound>,
@@ -47,7 +48,7 @@ struct Listener {
     live: bool,
     /// The last message of its history.
     found: usize,
-    /// With the number of the message, if it is one.
+    /// With the number of the message, if it is a message.
     due: Vec<(Option<usize>, String)>,
 }
 
@@ -56,14 +57,15 @@ struct World {
     audience: Audience,
     here: Vec<Listener>,
     gone: Vec<Listener>,
-    /// Messages put; messages and events that the audience was there for, and that have reached the last of it.
+    /// The number of messages put; the messages and events put while the audience had members; and those that reached
+    /// all of them.
     put: usize,
     sent: usize,
     finished: usize,
     metrics: MessageMetrics,
 }
 
-/// The id of the message with this number; they are counted from 1.
+/// The id of the message with this number; numbers begin at 1.
 fn id(number: usize) -> MessageId {
     MessageId(Uuid::from_u128(number as u128))
 }
