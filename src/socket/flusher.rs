@@ -1,6 +1,6 @@
-//! One thread that writes out what sockets did not take at once, when they take it.
+//! One thread that writes what sockets did not take at once, as soon as they take it.
 //!
-//! Only sockets with something waiting are watched, so a healthy server's flusher sleeps.
+//! It watches only sockets with something waiting, so on a healthy server it sleeps.
 
 use super::{memory, outbound::Outbound};
 use crate::vital;
@@ -27,29 +27,29 @@ use std::{
 /// How often stalled members are looked for.
 const STALL_CHECK: Duration = Duration::from_millis(250);
 
-/// Who has less waiting is not dropped for the sake of memory: it reads, and little would be won.
+/// A member with less waiting than this is not dropped to save memory: it reads, and dropping it would free little.
 const WORTH_IT: usize = 4096;
 
-/// What tells the flusher that there is too much: no socket has this number.
+/// The number that tells the flusher that too much waits; no socket has it.
 const TOO_MUCH: u64 = 0;
 
 /// Watches sockets that would block.
 pub struct Flusher {
     epoll: OwnedFd,
-    /// Bytes that frames may take which wait for sockets.
+    /// How many bytes the frames that wait for sockets may take.
     budget: usize,
-    /// Wakes the flusher when they take more, unless that has been said already.
+    /// Wakes the flusher when they take more. `said` is true from then until the flusher has looked.
     too_much: OwnedFd,
     said: AtomicBool,
-    /// Bounded by the number of open sockets.
+    /// By number; bounded by the number of open sockets.
     watched: Mutex<HashMap<u64, Arc<Outbound>>>,
-    /// Members that were dropped because they don't read.
+    /// Members that were dropped because they do not read.
     pub dropped: Counter,
 }
 
 impl Flusher {
-    /// Starts the flusher's thread, which lives as long as the process. `budget`: bytes that may wait for all sockets
-    /// together.
+    /// Starts the flusher's thread, which lives as long as the process. `budget` is how many bytes may wait for all
+    /// sockets together.
     pub fn start(budget: usize) -> io::Result<Arc<Flusher>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let too_much = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -69,7 +69,7 @@ impl Flusher {
 
     /// How many bytes wait, and for how many sockets.
     pub fn waiting(&self) -> (usize, usize) {
-        // Not under the table's lock, which comes after a queue's.
+        // Not under the table's lock: a queue's lock must be taken before it.
         let all: Vec<_> = self.watched.lock().values().cloned().collect();
         let waiting = all.iter().map(|outbound| outbound.waiting()).filter(|bytes| *bytes > 0);
         waiting.fold((0, 0), |(bytes, sockets), more| (bytes + more, sockets + 1))
@@ -80,7 +80,7 @@ impl Flusher {
         self.budget
     }
 
-    /// Has the flusher drop members if all that waits is too much. Called when something more waits.
+    /// Has the flusher drop members if too much waits in all. Called when more waits.
     pub(super) fn look_at_memory(&self) {
         if memory::held() > self.budget && !self.said.swap(true, Ordering::Relaxed) {
             // Never fails: the counter is far from full.
@@ -88,7 +88,7 @@ impl Flusher {
         }
     }
 
-    /// Watches `outbound` until it has nothing waiting. Called with its queue's lock held.
+    /// Watches `outbound` until nothing waits for it. Called with its queue's lock held.
     pub(super) fn watch(&self, outbound: &Arc<Outbound>) {
         let flags = epoll::EventFlags::OUT | epoll::EventFlags::ONESHOT;
         let data = epoll::EventData::new_u64(outbound.id());
@@ -99,12 +99,12 @@ impl Flusher {
             other => other,
         };
         if let Err(error) = watched {
-            // The stall check still finds it, and drops it.
+            // The stall check still finds the socket, and drops the member.
             tracing::warn!(%error, "a socket can't be watched");
         }
     }
 
-    /// Lets go of a socket. Called with its queue's lock held, by one who holds another handle to it.
+    /// Stops watching a socket. Called with its queue's lock held, by a caller that holds another handle to it.
     pub(super) fn forget(&self, id: u64) {
         self.watched.lock().remove(&id);
     }
@@ -139,7 +139,7 @@ impl Flusher {
         }
     }
 
-    /// Drops members, first those for whom most waits, until an eighth of the budget is free again.
+    /// Drops members, those with most waiting first, until an eighth of the budget is free again.
     fn relieve(&self) {
         let _ = read(&self.too_much, &mut [0; 8]);
         let all: Vec<_> = self.watched.lock().values().cloned().collect();
@@ -161,7 +161,7 @@ impl Flusher {
             );
         }
         self.said.store(false, Ordering::Relaxed);
-        // What came in meanwhile is looked at again when more waits.
+        // What came in meanwhile is checked when more waits.
     }
 
     fn flush(&self, id: u64) {

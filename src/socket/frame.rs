@@ -1,4 +1,4 @@
-//! Server frames (RFC 6455 §5.2): never masked, never fragmented, encoded once and shared.
+//! Frames of the server (RFC 6455 §5.2): never masked, never fragmented, encoded once and shared.
 
 use super::{close::Close, memory};
 use bytes::Bytes;
@@ -8,11 +8,10 @@ const TEXT: u8 = FINAL | 0x1;
 const CLOSE: u8 = FINAL | 0x8;
 const PING: u8 = FINAL | 0x9;
 
-/// Room for the header of a frame whose length is not known yet: the form for 126 to 65,535 bytes,
-/// which most messages need.
+/// Room for the header of a frame of unknown length. Most messages have 126 to 65,535 bytes and need this form.
 const USUAL_HEADER: usize = 4;
 
-/// Appends a text frame whose payload is what `write` appends.
+/// Appends a text frame; `write` appends its payload.
 pub fn text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[TEXT, 126, 0, 0]);
@@ -34,7 +33,7 @@ pub fn text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// The same; no frame if nothing is appended.
+/// The same, but no frame if `write` appends nothing.
 pub fn text_if_any(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     text(out, write);
@@ -43,7 +42,7 @@ pub fn text_if_any(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// One text frame by itself.
+/// One text frame on its own.
 pub fn text_of(payload: &str) -> Bytes {
     let mut out = Vec::with_capacity(payload.len() + USUAL_HEADER);
     text(&mut out, |out| out.extend_from_slice(payload.as_bytes()));
@@ -66,15 +65,15 @@ pub fn ping() -> Bytes {
     Bytes::from_static(&[PING, 0])
 }
 
-/// Whether these bytes begin with a close frame.
+/// Whether the bytes begin with a close frame.
 pub fn is_close(bytes: &[u8]) -> bool {
     bytes.first() == Some(&CLOSE)
 }
 
 /// The first frame boundary at or after `sent`, in bytes that hold whole server frames.
 ///
-/// A member that is dropped may have got half a frame; the other half must follow before the close
-/// frame, or the close frame would be read as payload.
+/// A dropped member may have been sent half a frame. The other half must follow before the close frame, or the close
+/// frame would be read as payload.
 pub fn boundary(frames: &[u8], sent: usize) -> usize {
     let mut at = 0;
     while at < sent && at + 2 <= frames.len() {

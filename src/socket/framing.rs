@@ -1,30 +1,30 @@
-//! What tungstenite leaves unchecked in a client's frames: lengths that are not in their shortest form, and messages in
-//! endless fragments.
+//! Checks what tungstenite leaves unchecked in a client's frames: lengths that are not in their shortest form, and
+//! messages in endless fragments.
 
 use super::close::Close;
 
-/// Frames of one message. Who sends 16 KiB in ordinary fragments needs a few; empty ones would cost work for ever
-/// without ever reaching the bound of a message.
+/// Most frames of one message. A client that sends 16 KiB in ordinary fragments needs a few. Empty fragments would cost
+/// work for ever and never reach the bound of a message.
 const MAX_FRAGMENTS: u32 = 1024;
 
-/// Bytes of the longest header, without the mask.
+/// Bytes of the longest header, without its mask.
 const MAX_HEADER: usize = 10;
 
-/// Follows the frames (RFC 6455 §5.2) in what a client sends, on its way to tungstenite.
+/// Follows the frames (RFC 6455 §5.2) in what a client sends, before tungstenite reads it.
 #[derive(Default)]
 pub struct Framing {
-    /// A header, as far as it has arrived.
+    /// The header so far.
     header: [u8; MAX_HEADER],
     arrived: usize,
-    /// Bytes of mask and payload that are still to come.
+    /// How many bytes of mask and payload are still to come.
     rest: u64,
-    /// Frames of the current message.
+    /// How many frames the current message has so far.
     fragments: u32,
     fault: Option<Close>,
 }
 
 impl Framing {
-    /// How many of these bytes may be read on; what is in front of a fault may.
+    /// How many of these bytes may be passed on: all, or those before a fault.
     pub fn check(&mut self, bytes: &[u8]) -> usize {
         let (mut at, mut sound) = (0, 0);
         while at < bytes.len() {
@@ -52,12 +52,12 @@ impl Framing {
         if self.fault.is_some() { sound } else { bytes.len() }
     }
 
-    /// Why nothing more may be read.
+    /// Why no more bytes may be passed on, if so.
     pub fn fault(&self) -> Option<Close> {
         self.fault
     }
 
-    /// As far as it can be told yet.
+    /// The length of the header, as far as it is known yet.
     fn header_length(&self) -> usize {
         match (self.arrived, self.header[1] & 0x7f) {
             (0 | 1, _) => 2,
@@ -67,7 +67,7 @@ impl Framing {
         }
     }
 
-    /// A header is complete: how many bytes belong to its frame.
+    /// Begins a frame whose header is complete. Returns how many bytes it still has.
     fn begin(&mut self) -> Result<u64, Close> {
         let [first, second, long @ ..] = self.header;
         let mask = if second & 0x80 == 0 { 0 } else { 4 };
@@ -76,14 +76,14 @@ impl Framing {
             127 => (u64::from_be_bytes(long), 1 << 16),
             short => (short.into(), 0),
         };
-        // "The minimal number of bytes MUST be used", and "the most significant bit MUST be 0".
+        // "The minimal number of bytes MUST be used", and "the most significant bit MUST be 0" (RFC 6455 §5.2).
         if length < shortest || length > i64::MAX as u64 {
             return Err(Close::PROTOCOL);
         }
         match first & 0x0f {
             0 => self.fragments += 1,
             1..8 => self.fragments = 1,
-            // Control frames may come in between.
+            // Control frames may come between fragments.
             _ => {}
         }
         if self.fragments > MAX_FRAGMENTS {
@@ -102,7 +102,7 @@ mod tests {
         coding::{Data, OpCode},
     };
 
-    /// A masked frame, in the shortest form.
+    /// A masked frame in the shortest form.
     fn frame(opcode: OpCode, last: bool, length: usize) -> Vec<u8> {
         let mut frame = Frame::message(vec![b'x'; length], opcode, last);
         frame.header_mut().mask = Some([1, 2, 3, 4]);
@@ -115,7 +115,7 @@ mod tests {
         frame(OpCode::Data(Data::Text), true, length)
     }
 
-    /// What is let through of bytes that arrive in pieces, and the fault in the rest.
+    /// How many bytes pass when they arrive in pieces, and the fault in the rest.
     fn checked(bytes: &[u8], piece: usize) -> (usize, Option<Close>) {
         let mut framing = Framing::default();
         let sound = bytes.chunks(piece).map(|piece| framing.check(piece)).sum();
@@ -169,7 +169,7 @@ mod tests {
         fn how_bytes_are_cut_decides_nothing(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1..50usize) {
             let (whole, pieces) = (checked(&bytes, bytes.len().max(1)), checked(&bytes, piece));
             prop_assert_eq!(whole.1, pieces.1);
-            // A header that came in two pieces has been let through in part.
+            // The first piece of a header that came in two pieces has been passed on already.
             prop_assert!(whole.0 <= pieces.0 && pieces.0 < whole.0 + MAX_HEADER);
         }
     }

@@ -1,15 +1,15 @@
-//! How much memory the frames take that sockets wait for.
+//! The memory that frames take while they wait for sockets.
 //!
-//! A frame that goes to many members is one piece of memory, however many wait for it. So it is counted where it is
-//! made and where the last of them has let it go, and not where it waits.
+//! A frame for many members is one piece of memory, however many wait for it. So it is counted when it is made, and
+//! until the last member releases it, not where it waits.
 
 use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of all frames that somebody still holds, in this process.
+/// The bytes of all frames in this process that are still held.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes frames that are counted until nobody holds them any more.
+/// Makes frames that count until they are dropped everywhere.
 pub fn counted(frames: Vec<u8>) -> Bytes {
     if frames.is_empty() {
         return Bytes::new();
@@ -18,7 +18,7 @@ pub fn counted(frames: Vec<u8>) -> Bytes {
     Bytes::from_owner(Counted(frames))
 }
 
-/// What all frames take now that somebody still holds.
+/// How many bytes all held frames take now.
 pub fn held() -> usize {
     HELD.load(Ordering::Relaxed)
 }

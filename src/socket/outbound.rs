@@ -1,15 +1,14 @@
-//! Everything that is written to one socket passes here, in one order.
+//! The writing side of a socket: everything that is written to it passes here, in one order.
 //!
-//! The contract, for whoever changes this file:
+//! The contract, to be kept by changes of this file:
 //!
 //! 1. [`Outbound::send`] never blocks and never waits for the network: lanes call it for each member.
-//! 2. Frames are never interleaved or reordered: whoever writes holds the queue's lock, and writes
-//!    past the queue only while it is empty.
+//! 2. Frames are never interleaved or reordered. Only the holder of the queue's lock writes, and it writes past the
+//!    queue only while the queue is empty.
 //! 3. Nothing goes out before the `101`, which [`Outbound::open`] sends; nothing follows a close frame.
-//! 4. What waits is bounded: past the limit, or without progress for too long, the member is dropped
-//!    (1013) and nobody else notices. So are those for whom most waits, if all together is too much (`flusher`).
-//! 5. The lock is held across non-blocking system calls only. Lock order: this queue, then the
-//!    flusher's table.
+//! 4. What waits is bounded. A member past the limit, or without progress for too long, is dropped (1013), and no other
+//!    member notices. If too much waits in all, members with most waiting are dropped too (`flusher`).
+//! 5. The lock is held across non-blocking system calls only. Lock order: this queue, then the flusher's table.
 
 use super::{close::Close, flusher::Flusher, frame, memory};
 use crate::request_id::RequestId;
@@ -35,7 +34,7 @@ use std::{
 const SLOW_READER: &str = "slow_reader";
 const MEMORY_BUDGET: &str = "memory_budget";
 
-/// The most that is still sent to one that is dropped for the sake of memory.
+/// How much is still sent to a member that is dropped to save memory.
 const MOST_LEFT: usize = 64 << 10;
 
 /// How long a waiting thread sleeps at a time.
@@ -45,32 +44,32 @@ const POLL: Duration = Duration::from_millis(100);
 pub struct Outbound {
     id: u64,
     stream: TcpStream,
-    /// Bytes that may wait.
+    /// How many bytes may wait.
     limit: usize,
-    /// How long what waits may make no progress.
+    /// How long waiting bytes may make no progress.
     stall: Duration,
     queue: Mutex<Queue>,
-    /// Follows the queue's stage, to be read without its lock.
+    /// Follows the queue's stage, for readers without its lock.
     closing: AtomicBool,
     flusher: Arc<Flusher>,
-    /// The request that opened it, for the log: others than its own thread write here.
+    /// The request that opened the socket, for the log: other threads write here too.
     request: Option<RequestId>,
 }
 
 struct Queue {
     stage: Stage,
-    /// The `101` is not sent yet, which everything else must follow.
+    /// Whether the `101` is still to be sent; everything else must follow it.
     held: bool,
-    /// What the socket did not take yet; the first `begun` bytes of the first chunk are sent.
+    /// What the socket did not take yet. The first `begun` bytes of the first chunk have been sent.
     waiting: VecDeque<Bytes>,
     begun: usize,
-    /// Bytes in `waiting` that are not sent.
+    /// How many bytes of `waiting` have not been sent.
     bytes: usize,
-    /// Since when nothing could be sent; meaningless while nothing waits.
+    /// Since when nothing could be sent; without meaning while nothing waits.
     progress: Instant,
-    /// The flusher watches this socket.
+    /// Whether the flusher watches this socket.
     armed: bool,
-    /// For not reading. Nothing that the client says reaches its connection's thread from then on.
+    /// Whether it was dropped for not reading. From then on the connection's thread ignores what the client says.
     dropped: bool,
 }
 
@@ -79,7 +78,7 @@ enum Stage {
     Open,
     /// A close frame is queued or sent.
     Closing,
-    /// Nothing will be written any more.
+    /// Nothing is written any more.
     Gone,
 }
 
@@ -115,12 +114,12 @@ impl Outbound {
         self.limit
     }
 
-    /// From now on everything waits, a close frame too, for [`open`](Self::open).
+    /// Lets everything wait, close frames too, until [`open`](Self::open).
     pub fn hold(&self) {
         self.queue.lock().held = true;
     }
 
-    /// Sends the `101`, before all that waits for it. Fails as [`send_waiting`](Self::send_waiting) does.
+    /// Sends the `101`, then all that waits for it. Fails as [`send_waiting`](Self::send_waiting) does.
     pub fn open(self: &Arc<Self>, response: Bytes) -> io::Result<()> {
         {
             let mut queue = self.queue.lock();
@@ -152,20 +151,20 @@ impl Outbound {
         }
     }
 
-    /// Drops a member for whom much waits, because all that waits is too much for this process.
+    /// Drops a member for which much waits, because too much waits in this process.
     pub(super) fn drop_for_memory(&self) {
         let mut queue = self.queue.lock();
         if queue.stage == Stage::Open && queue.bytes > 0 {
             self.drop_slow(&mut queue, MEMORY_BUDGET);
         }
-        // The other half of a long frame would be kept until that is read: then there is no goodbye.
+        // A long frame that was sent in part would stay in memory until the member reads it, so it gets no goodbye.
         if queue.bytes > MOST_LEFT {
             self.give_up(&mut queue);
             let _ = self.stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Sends whole frames, or lets them wait. Never blocks; after a close frame it does nothing.
+    /// Sends whole frames, or lets them wait. Never blocks. Does nothing after a close frame.
     pub fn send(self: &Arc<Self>, frames: &Bytes) {
         let mut queue = self.queue.lock();
         if queue.stage == Stage::Open {
@@ -173,13 +172,13 @@ impl Outbound {
         }
     }
 
-    /// Sends whole frames and waits until the socket has taken them: for a connection's own thread,
-    /// which writes history faster than a queue should hold.
+    /// Sends whole frames, and waits until the socket has taken them. For a connection's own thread, which writes
+    /// history faster than the queue should grow.
     ///
     /// Fails if the socket is closed, or makes no progress for the stall time.
     pub fn send_waiting(self: &Arc<Self>, frames: Bytes) -> io::Result<()> {
         self.send(&frames);
-        // The queue alone holds them, so that they are gone once the member is dropped.
+        // Only the queue holds them now, so they are freed if the member is dropped.
         drop(frames);
         self.drain(None)
     }
@@ -199,7 +198,7 @@ impl Outbound {
         }
     }
 
-    /// Whether this end has said goodbye: what the client says from then on does not count.
+    /// Whether this end has sent its close frame: what the client says afterwards does not count.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -209,7 +208,7 @@ impl Outbound {
         self.queue.lock().dropped
     }
 
-    /// Waits until nothing waits, at most until then. Fails as [`send_waiting`](Self::send_waiting) does.
+    /// Waits until nothing waits, at most until `until`. Fails as [`send_waiting`](Self::send_waiting) does.
     pub fn drain_until(&self, until: Instant) -> io::Result<()> {
         self.drain(Some(until))
     }
@@ -219,7 +218,7 @@ impl Outbound {
             let patience = {
                 let mut queue = self.queue.lock();
                 self.write_out(&mut queue)?;
-                // Who was dropped is not waited for: nothing more is for it, and its thread holds more than the queue.
+                // Nothing waits for a dropped member: it gets no more, and its thread holds more memory than the queue.
                 if queue.stage == Stage::Gone || (queue.dropped && until.is_none()) {
                     return Err(io::ErrorKind::NotConnected.into());
                 }
@@ -232,7 +231,7 @@ impl Outbound {
             if patience.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            // Also bounded because another thread may write meanwhile, and this one would not see it.
+            // Bounded too, since another thread may write meanwhile, which this one would not notice.
             let wait = Timespec { tv_sec: 0, tv_nsec: patience.min(POLL).subsec_nanos().into() };
             match poll(&mut [PollFd::new(&self.stream, PollFlags::OUT)], Some(&wait)) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -241,20 +240,20 @@ impl Outbound {
         }
     }
 
-    /// Gives the socket up: nothing is written any more, and a thread that blocks in read wakes.
+    /// Gives the socket up: nothing is written any more, and a thread that blocks in `read` wakes.
     pub fn cut(&self) {
         let mut queue = self.queue.lock();
         self.give_up(&mut queue);
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// The flusher says that the socket takes bytes again.
+    /// Called by the flusher when the socket takes bytes again.
     pub(super) fn flush(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
         if self.write_out(&mut queue).is_err() {
             let _ = self.stream.shutdown(Shutdown::Both);
         }
-        // Under the queue's lock, or a send in between would wait for ever.
+        // Under the queue's lock, because otherwise a send in between would wait for ever.
         queue.armed = queue.bytes > 0;
         if queue.armed {
             self.flusher.watch(self);
@@ -263,7 +262,7 @@ impl Outbound {
         }
     }
 
-    /// The flusher asks now and then; a member without progress is dropped.
+    /// Called by the flusher now and then: drops a member without progress.
     pub(super) fn drop_if_stalled(&self) {
         let mut queue = self.queue.lock();
         if queue.bytes > 0 && queue.progress.elapsed() >= self.stall {
@@ -277,7 +276,7 @@ impl Outbound {
         }
     }
 
-    /// Writes past the empty queue, or joins it.
+    /// Writes at once if the queue is empty, and queues what the socket does not take.
     fn push(self: &Arc<Self>, queue: &mut Queue, frames: &Bytes) {
         let mut sent = 0;
         if queue.bytes == 0 && !queue.held {
@@ -331,12 +330,12 @@ impl Outbound {
         Ok(())
     }
 
-    /// Forgets what waits, except the frame that is half sent, and says goodbye with 1013.
+    /// Forgets what waits, except a frame that is sent in part, and sends the close frame 1013.
     fn drop_slow(&self, queue: &mut Queue, reason: &'static str) {
         let _request = self.request.as_ref().map(RequestId::enter);
         tracing::info!(socket = self.id, waiting = queue.bytes, reason, "member dropped");
         self.flusher.dropped.inc();
-        // A copy, or the whole chunk would be kept for the sake of half a frame.
+        // A copy, since otherwise the whole chunk would stay in memory for half a frame.
         let half = queue
             .waiting
             .pop_front()
@@ -354,11 +353,11 @@ impl Outbound {
         queue.stage = Stage::Closing;
         queue.dropped = true;
         queue.progress = Instant::now();
-        // Its own thread blocks in read: this end of file is how it learns.
+        // Its own thread blocks in `read`, and learns of the drop by this end of file.
         let _ = self.stream.shutdown(Shutdown::Read);
     }
 
-    /// The connection is broken; its reading thread will see the same.
+    /// The connection is broken; its reading thread will find that out too.
     fn lost(&self, queue: &mut Queue) {
         self.give_up(queue);
         let _ = self.stream.shutdown(Shutdown::Read);
@@ -371,7 +370,7 @@ impl Outbound {
         queue.begun = 0;
     }
 
-    /// Ends the writing side: the flusher lets go of the socket.
+    /// Ends the writing side, and stops the flusher's watch.
     pub(super) fn retire(&self) {
         let mut queue = self.queue.lock();
         self.give_up(&mut queue);
@@ -388,7 +387,7 @@ pub(crate) mod tests {
         protocol::{Role, WebSocket},
     };
 
-    /// An outbound queue and the socket at its other end.
+    /// An outbound queue, and the socket at the other end.
     pub(crate) fn outbound(limit: usize, stall: Duration) -> (Arc<Outbound>, TcpStream) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -399,7 +398,7 @@ pub(crate) mod tests {
         (Outbound::new(id, stream, limit, stall, Flusher::start(usize::MAX).unwrap()), peer)
     }
 
-    /// All that comes until the end of file.
+    /// All bytes until the end of file.
     fn read_all(mut peer: &TcpStream) -> Vec<u8> {
         let mut all = Vec::new();
         peer.read_to_end(&mut all).unwrap();
@@ -462,8 +461,8 @@ pub(crate) mod tests {
     #[test]
     fn a_member_without_progress_is_dropped() {
         let (outbound, peer) = outbound(64 << 20, Duration::from_millis(50));
-        // More than the kernel's buffers take, so the rest of this one frame waits for ever: first for
-        // the goodbye behind it, then the socket is cut.
+        // More than the kernel's buffers take, so the rest of this one frame never gets out. First the goodbye waits
+        // behind it, then the socket is cut.
         outbound.send(&frame::text_of(&"x".repeat(32 << 20)));
         while outbound.queue.lock().stage != Stage::Gone {
             std::thread::yield_now();

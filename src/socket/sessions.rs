@@ -1,4 +1,4 @@
-//! All open sockets of this process, so that shutdown can close them.
+//! All open sockets of this process, so that the shutdown can close them.
 
 use super::{close::Close, flusher::Flusher, outbound::Outbound};
 use crate::config::Limits;
@@ -15,19 +15,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The pause between two groups of sockets that are closed at a shutdown.
+/// The pause between two groups of sockets that the shutdown closes.
 const CLOSE_STEP: Duration = Duration::from_millis(20);
 
 /// Every open WebSocket.
 pub struct Sessions {
     next: AtomicU64,
-    /// Bounded by `MAX_CONNECTIONS`.
+    /// By number; bounded by `MAX_CONNECTIONS`.
     open: Mutex<HashMap<u64, Arc<Outbound>>>,
     flusher: Arc<Flusher>,
 }
 
 impl Sessions {
-    /// Starts the flusher. `budget`: bytes that may wait for all sockets together.
+    /// Starts the flusher. `budget` is how many bytes may wait for all sockets together.
     pub fn start(budget: usize) -> io::Result<Sessions> {
         Ok(Sessions { next: AtomicU64::new(1), open: Mutex::default(), flusher: Flusher::start(budget)? })
     }
@@ -37,12 +37,12 @@ impl Sessions {
         self.open.lock().len()
     }
 
-    /// What writes out later what sockets don't take at once.
+    /// The flusher of all sockets.
     pub fn flusher(&self) -> &Flusher {
         &self.flusher
     }
 
-    /// Takes a socket on; nothing goes out before its `101`.
+    /// Adds a socket. Nothing goes out before its `101`.
     pub fn open(&self, stream: TcpStream, limits: &Limits) -> Arc<Outbound> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let outbound = Outbound::new(id, stream, limits.send_queue, limits.send_stall, self.flusher.clone());
@@ -51,16 +51,16 @@ impl Sessions {
         outbound
     }
 
-    /// Lets a socket go.
+    /// Removes a socket.
     pub fn closed(&self, outbound: &Outbound) {
         outbound.retire();
         self.open.lock().remove(&outbound.id());
     }
 
-    /// Sends a close frame to every socket, evenly over `spread`, and returns when all are queued. Before each group of
-    /// sockets `settle` is called.
+    /// Sends a close frame to every socket, evenly over `spread`, and returns when all are queued. Calls `settle`
+    /// before each group of sockets.
     ///
-    /// Spread, because clients that are all closed at once all come back at once.
+    /// Spread, because clients that are closed at the same moment all come back at the same moment.
     pub fn close_all(&self, close: Close, spread: Duration, mut settle: impl FnMut()) {
         let started = Instant::now();
         let all = self.all();
@@ -74,7 +74,7 @@ impl Sessions {
         }
     }
 
-    /// Ends every socket at once, without another word.
+    /// Ends every socket at once, without a close frame.
     pub fn cut_all(&self) {
         for outbound in self.all() {
             outbound.cut();

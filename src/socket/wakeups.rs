@@ -1,27 +1,29 @@
-//! How the kernel wakes a thread that reads.
+//! The way in which the kernel wakes a thread that reads.
 
 use preempt_rt::sched::{Pid, Scheduler, SchedulerParams, get_scheduler, set_scheduler};
 
-/// Whether this thread, when it is woken, may put off another that is at work. It may again when this is dropped.
+/// Makes this thread patient: when it is woken, it does not preempt a thread that works. Dropping this ends the
+/// patience.
 ///
-/// Where hundreds of small rooms are busy, each message wakes a thread for some microseconds. Those that send, store
-/// and deliver for many get more done if such a thread lets them go on for their time slice.
+/// With hundreds of busy small rooms, each message wakes a thread for a few microseconds. Threads that send, store and
+/// deliver for many get more done if such a thread waits until their time slice ends.
 #[derive(Default)]
 pub struct Wakeups {
-    /// This has made it so.
+    /// Whether this has made the thread patient.
     patient: bool,
 }
 
 impl Wakeups {
-    /// A patient thread waits for its turn (`SCHED_BATCH`, sched(7)). Its share of the processor stays the same.
+    /// Makes the thread patient, or not. A patient thread waits for its turn (`SCHED_BATCH`, sched(7)); its share of
+    /// the processor stays the same.
     pub fn patient(&mut self, patient: bool) {
-        // Another policy was chosen by whoever started the server, and stays.
+        // If the operator started the server with another policy, that policy stays.
         if patient == self.patient || patient && !is_normal() {
             return;
         }
         self.patient = patient;
         let policy = if patient { Scheduler::SCHED_BATCH } else { Scheduler::SCHED_NORMAL };
-        // Where that is forbidden all goes on, only with more work.
+        // Where that is forbidden, the server works as well, only with more effort.
         let _ = set_scheduler(Pid::current_thread(), policy, SchedulerParams { priority: 0 });
     }
 }

@@ -14,10 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Reads block in the kernel, writes join the queue.
+/// Reads block in the kernel, writes go to the queue.
 pub struct Wire<'a> {
     pub outbound: &'a Arc<Outbound>,
-    /// When the client must have done what it is asked for, if anything.
+    /// When the client must have done what is required of it, if anything.
     pub deadline: Option<Instant>,
     /// When something was last read.
     pub heard: Instant,
@@ -25,19 +25,19 @@ pub struct Wire<'a> {
     timeout: Option<Duration>,
     /// Checks what is read.
     framing: Framing,
-    /// Until when one that was closed by another thread may answer; `None` until that is noticed.
+    /// How long a socket that another thread has closed may still answer; `None` until that is noticed.
     closing: Option<Instant>,
 }
 
 impl<'a> Wire<'a> {
-    /// `early` is what came in behind the request head; what must not be read of it is cut off.
+    /// `early` is what came in behind the request head. What must not be read of it is cut off.
     pub fn new(outbound: &'a Arc<Outbound>, deadline: Option<Instant>, early: &mut Vec<u8>) -> Wire<'a> {
         let mut framing = Framing::default();
         early.truncate(framing.check(early));
         Wire { outbound, deadline, heard: Instant::now(), timeout: None, framing, closing: None }
     }
 
-    /// What is wrong with what was read, once a read has failed with [`io::ErrorKind::InvalidData`].
+    /// The fault in the input, once a read has failed with [`io::ErrorKind::InvalidData`].
     pub fn fault(&self) -> Option<Close> {
         self.framing.fault()
     }
@@ -47,7 +47,7 @@ impl<'a> Wire<'a> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Lets the next read wait until there is something to do: a ping, a drop, a deadline.
+    /// Bounds the wait of the next read by the next thing to do: a ping, a drop, a deadline.
     pub fn wait_at_most(&mut self, limits: &Limits) {
         let silent = self.heard.elapsed();
         let mut wait = limits.ping_interval;
@@ -57,7 +57,7 @@ impl<'a> Wire<'a> {
         if let Some(deadline) = self.deadline {
             wait = wait.min(deadline.saturating_duration_since(Instant::now()));
         }
-        // A zero time-out would mean none.
+        // A zero time-out would mean none at all.
         let wait = wait.max(Duration::from_millis(1));
         let set = self.timeout.is_some_and(|set| set.abs_diff(wait) < Duration::from_millis(1));
         if !set && self.outbound.stream().set_read_timeout(Some(wait)).is_ok() {
@@ -75,7 +75,7 @@ impl Read for Wire<'_> {
         if self.fault().is_some() {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        // Nor one that was closed, and answers with anything but its close frame.
+        // Nor may a client that was closed, and answers with anything but its close frame.
         if self.outbound.is_closing() {
             let until = *self.closing.get_or_insert_with(|| Instant::now() + GOODBYE);
             if Instant::now() >= until {
@@ -83,13 +83,14 @@ impl Read for Wire<'_> {
             }
         }
         let n = match self.outbound.stream().read(buf) {
-            // A process that was stopped goes on (signal(7)): as good as a time-out, after which it reads again.
+            // A stopped process that continues is interrupted here (signal(7)). That counts as a time-out, after which
+            // it reads again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(io::ErrorKind::WouldBlock.into()),
             read => read,
         }?;
         self.heard = Instant::now();
         match self.framing.check(&buf[..n]) {
-            // No bytes at all would be the end of the connection.
+            // Zero bytes would mean the end of the connection.
             0 if n > 0 => Err(io::ErrorKind::InvalidData.into()),
             sound => Ok(sound),
         }
@@ -97,7 +98,7 @@ impl Read for Wire<'_> {
 }
 
 impl Write for Wire<'_> {
-    /// Takes one whole frame: tungstenite's write buffer is off, so it writes each frame by itself.
+    /// Takes one whole frame: tungstenite's write buffer is off, so it writes frames one by one.
     fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
         let bytes = Bytes::copy_from_slice(frame);
         if frame::is_close(frame) {
