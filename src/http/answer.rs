@@ -1,20 +1,20 @@
-//! Answers that the connection thread gives by itself, and how any answer says what becomes of the connection.
+//! Answers that the connection thread gives by itself, and the `Connection` header of every answer.
 
 use super::reply::Reply;
 use std::{borrow::Cow, time::SystemTime};
 
-/// What becomes of the connection after an answer (RFC 9112 §9.3).
+/// What happens to the connection after an answer (RFC 9112 §9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
-    /// Kept, as HTTP/1.1 does by default.
+    /// Kept, which is the default of HTTP/1.1.
     Kept,
-    /// Kept, and said so: the client asked, and an HTTP/1.0 client would not know it otherwise.
+    /// Kept, with a header that says so: the client asked, and an HTTP/1.0 client needs it.
     KeptAsAsked,
     Closed,
 }
 
 impl Persistence {
-    /// The option that the `Connection` header has to carry.
+    /// The option for the `Connection` header.
     pub fn option(self) -> Option<&'static str> {
         match self {
             Persistence::Kept => None,
@@ -24,7 +24,7 @@ impl Persistence {
     }
 }
 
-/// The bytes of an answer; a HEAD request gets no body, but is told its length (RFC 9110 §9.3.2).
+/// The bytes of an answer. A HEAD request gets no body, but the body's length (RFC 9110 §9.3.2).
 pub fn encode(reply: &Reply, persistence: Persistence, to_head_request: bool) -> Vec<u8> {
     let phrase = tiny_http::StatusCode(reply.status).default_reason_phrase();
     let mut bytes = format!("HTTP/1.1 {} {phrase}\r\n", reply.status).into_bytes();
@@ -38,7 +38,7 @@ pub fn encode(reply: &Reply, persistence: Persistence, to_head_request: bool) ->
     for (name, value) in reply.headers.iter().filter(|(name, value)| is_fit(name, value)) {
         header(name, value);
     }
-    // Whoever sends Upgrade lists it in Connection (RFC 9110 §7.8).
+    // A sender of `Upgrade` must list it in `Connection` (RFC 9110 §7.8).
     let offers_upgrade = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
     let connection: Option<Cow<str>> = match persistence.option() {
         Some(option) if offers_upgrade => Some(format!("{option}, upgrade").into()),
@@ -64,8 +64,8 @@ pub fn is_bodiless(status: u16) -> bool {
     matches!(status, 100..=199 | 204 | 304)
 }
 
-/// Whether a header can be sent; if not, it is left out, and the log says so. With a line break in it, whoever chose the
-/// value would write headers and bodies of their own.
+/// Whether a header can be sent. If not, it is left out and logged: with a line break in the value, its author could
+/// write headers and bodies of their own.
 pub fn is_fit(name: &str, value: &str) -> bool {
     let fit = value.bytes().all(|byte| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic());
     if !fit {
@@ -74,7 +74,7 @@ pub fn is_fit(name: &str, value: &str) -> bool {
     fit
 }
 
-/// The `Server` header of every answer; no version, which would only help a scanner.
+/// The `Server` header of every answer. It names no version, which would only help scanners.
 pub const SERVER: &str = "propromo-chat";
 
 #[cfg(test)]

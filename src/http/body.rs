@@ -1,6 +1,6 @@
-//! The fields of a request body: URL-encoded form, multipart form or JSON object.
+//! The fields of a request body: URL-encoded form, multipart form, or JSON object.
 //!
-//! A body may hold a password: nothing of it is ever repeated in an error.
+//! A body may hold a password, so errors never repeat any of it.
 
 use super::{multipart, parameters::Parameterized, request::Request};
 use crate::refusal::{Reason, Refusal};
@@ -8,30 +8,30 @@ use percent_encoding::percent_decode;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::{borrow::Cow, fmt};
 
-/// More fields than any endpoint has; a body with more is no honest one.
+/// More fields than any endpoint has; a body with more is malicious or broken.
 const MAX_FIELDS: usize = 32;
 
-/// The fields of one body, each name once.
+/// The fields of one body, each name at most once.
 pub struct Fields {
     fields: Vec<(String, Value)>,
 }
 
-/// What is under a name.
+/// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field<'a> {
-    /// Not sent, empty, or JSON's `null`: forms send what was left blank, too.
+    /// Not sent, empty, or `null` in JSON: forms also send what was left blank.
     Absent,
     Text(&'a str),
-    /// A JSON number, list, …: never guessed into text.
+    /// A JSON number, list and so on; never converted to text.
     NotText,
 }
 
 impl Fields {
-    /// Decodes the body: as JSON if it is an object, whatever it is called, else as its `Content-Type` says.
+    /// Decodes the body: as JSON if it is an object, whatever its label, otherwise as its `Content-Type` says.
     ///
-    /// Many clients label JSON as nothing, as text, or as a form (`curl -d '{…}'`), and no form begins like an object.
-    /// Refuses with `unsupported_media_type` what is none of the three or not in UTF-8, and with
-    /// `invalid_fields` what can't be read or has a name twice.
+    /// Many clients send JSON without a label, or label it as text or as a form (`curl -d '{…}'`); no form begins like
+    /// an object. Refuses with `unsupported_media_type` a body that is none of the three or is not UTF-8, and with
+    /// `invalid_fields` a body that can't be read or has a name twice.
     pub fn read(request: &Request) -> Result<Fields, Refusal> {
         let body = &request.body;
         Fields::of(match Format::of(request)? {
@@ -45,7 +45,7 @@ impl Fields {
         })
     }
 
-    /// Those of these names in the query, as text; none may stand there twice.
+    /// The query parameters with these names, as text. Refuses a name that is there twice.
     pub fn of_query(request: &Request, names: &[&str]) -> Result<Fields, Refusal> {
         let mut fields = Pairs::new();
         for name in names {
@@ -61,7 +61,7 @@ impl Fields {
         }
         let repeated = fields.iter().enumerate().any(|(i, (name, _))| fields[..i].iter().any(|(n, _)| n == name));
         if repeated {
-            // Two readers of one body might take different ones of the two.
+            // Two readers of one body might pick different values.
             return Err(unreadable("has a field twice"));
         }
         Ok(Fields { fields })
@@ -76,7 +76,7 @@ impl Fields {
         }
     }
 
-    /// The first of `names` that is there: the names that different clients have for one thing.
+    /// The first of `names` that has a value: different clients have different names for the same thing.
     pub fn any(&self, names: &[&str]) -> Field<'_> {
         names.iter().map(|name| self.get(name)).find(|field| *field != Field::Absent).unwrap_or(Field::Absent)
     }
@@ -116,7 +116,7 @@ impl Format {
             "application/json" => Ok(Format::Json),
             "application/x-www-form-urlencoded" => Ok(Format::UrlEncoded),
             "multipart/form-data" => match label.get("boundary") {
-                // 1 to 70 characters (RFC 2046 §5.1.1).
+                // A boundary has 1 to 70 characters (RFC 2046 §5.1.1).
                 Some(boundary) if (1..=70).contains(&boundary.len()) => {
                     Ok(Format::Multipart { boundary: boundary.to_owned() })
                 }
@@ -129,7 +129,7 @@ impl Format {
 
 type Pairs = Vec<(String, Value)>;
 
-/// Whether a charset is UTF-8 by any name that the Encoding Standard (§4.2) has for it, or ASCII, which is part of it.
+/// Whether a charset is UTF-8, by any name in the Encoding Standard (§4.2), or its subset ASCII.
 fn is_utf_8(charset: &str) -> bool {
     const NAMES: [&str; 9] = [
         "utf-8",
@@ -145,13 +145,13 @@ fn is_utf_8(charset: &str) -> bool {
     NAMES.iter().any(|name| name.eq_ignore_ascii_case(charset.trim_ascii()))
 }
 
-/// The body behind a byte order mark, which RFC 8259 §8.1 lets a reader pass over.
+/// The body without a byte order mark, which RFC 8259 §8.1 lets a reader ignore.
 fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }
 
-/// The URL Standard's form parser, except that what is no UTF-8 is refused, not replaced: a password
-/// must not match with a character that was never sent.
+/// The URL Standard's form parser, except that it refuses what is not UTF-8 instead of replacing it: a password must
+/// not match with a character that was never sent.
 fn url_encoded(body: &[u8]) -> Result<Pairs, Refusal> {
     body.split(|&b| b == b'&')
         .filter(|pair| !pair.is_empty())

@@ -1,19 +1,19 @@
-//! Takes a chunked body (RFC 9112 §7.1) apart, each part of it bounded.
+//! Decodes a chunked body (RFC 9112 §7.1); each part of it is bounded.
 
 use crate::refusal::{Reason, Refusal};
 
-/// Bytes of one line: a chunk's size with its extensions, or a trailer.
+/// Most bytes of one line: a chunk's size with its extensions, or a trailer.
 const MAX_LINE: usize = 1024;
-/// Bytes of all lines, beside what the chunks themselves pay for.
+/// Most bytes of all lines, besides those that the content pays for.
 const MAX_FRAMING: usize = 16 * 1024;
-/// Bytes of framing that each byte of content pays for: `1 CR LF x CR LF` is the most wasteful honest chunk.
+/// How many bytes of framing each byte of content pays for: `1 CR LF x CR LF` is the most wasteful honest chunk.
 const FRAMING_PER_BYTE: usize = 5;
 
-/// Decodes one body, fed as it arrives.
+/// Decodes one body while it arrives.
 pub struct Decoder {
     state: State,
     body: Vec<u8>,
-    /// Bytes of content that were taken out before.
+    /// How many bytes of content were taken out before.
     taken_out: usize,
     max_body: usize,
     framing: usize,
@@ -28,13 +28,13 @@ enum State {
 }
 
 impl Decoder {
-    /// For a body of at most `max_body` bytes.
+    /// A decoder for a body of at most `max_body` bytes.
     pub fn new(max_body: usize) -> Decoder {
         Decoder { state: State::Size, body: Vec::new(), taken_out: 0, max_body, framing: 0 }
     }
 
-    /// Takes what it can of `input` and says how many bytes that was; the rest must be offered again with more behind
-    /// it. Takes nothing behind the body's end.
+    /// Takes what it can of `input`, and returns how many bytes that was. Offer the rest again, with more behind it.
+    /// Takes nothing behind the end of the body.
     pub fn feed(&mut self, input: &[u8]) -> Result<usize, Refusal> {
         let mut taken = 0;
         loop {
@@ -69,12 +69,12 @@ impl Decoder {
         matches!(self.state, State::Done)
     }
 
-    /// Bytes of content so far.
+    /// How many bytes of content have arrived.
     pub fn received(&self) -> usize {
         self.taken_out + self.body.len()
     }
 
-    /// The content since this was asked last.
+    /// The content since the last call.
     pub fn take(&mut self) -> Vec<u8> {
         self.taken_out += self.body.len();
         std::mem::take(&mut self.body)
@@ -93,7 +93,7 @@ impl Decoder {
             },
             State::ContentEnd if line.is_empty() => Ok(State::Size),
             State::ContentEnd => Err(malformed("A chunk of the body is longer than its size says.")),
-            // Trailers are dropped: nothing here has a use for them, and as headers they could undo checks.
+            // Trailers are dropped: nothing needs them, and as headers they could undo checks.
             State::Trailers if line.is_empty() => Ok(State::Done),
             State::Trailers => Ok(State::Trailers),
             State::Content(_) | State::Done => unreachable!("only lines come here"),
@@ -101,10 +101,10 @@ impl Decoder {
     }
 }
 
-/// The line at the start of `input`, without its CR LF; `None` if it isn't all there yet.
+/// The line at the start of `input`, without its CR LF; `None` if it is not complete yet.
 fn line(input: &[u8]) -> Result<Option<&[u8]>, Refusal> {
     let window = &input[..input.len().min(MAX_LINE)];
-    // A lone CR, a lone LF or any other control character is refused at once: readers differ about them.
+    // A lone CR, a lone LF and other control characters are refused at once, because readers treat them differently.
     let Some(end) = window.iter().position(|&byte| byte.is_ascii_control() && byte != b'\t') else {
         return if input.len() < MAX_LINE {
             Ok(None)
@@ -119,7 +119,7 @@ fn line(input: &[u8]) -> Result<Option<&[u8]>, Refusal> {
     }
 }
 
-/// The size at the start of a chunk's first line; extensions are ignored (RFC 9112 §7.1.1).
+/// The size on the first line of a chunk; extensions are ignored (RFC 9112 §7.1.1).
 fn size(line: &[u8]) -> Result<usize, Refusal> {
     let digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
     let hex = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -137,7 +137,7 @@ mod tests {
 
     type BodyAndRest = (Vec<u8>, Vec<u8>);
 
-    /// Decodes `input` as it might arrive, in pieces; what follows the body is the second part of the answer.
+    /// Decodes `input` as if it arrived in pieces. The second part of the result is what follows the body.
     fn decode(input: &[u8], piece: usize, max_body: usize) -> Result<Option<BodyAndRest>, Refusal> {
         let mut decoder = Decoder::new(max_body);
         let mut waiting = Vec::new();

@@ -1,13 +1,13 @@
-//! Whose request it is, behind proxies.
+//! The address of the client behind proxies, and whether the client uses TLS.
 
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
-/// The client's address: the last hop that no proxy of ours vouches for.
+/// The client's address: the last hop that none of our proxies vouches for.
 ///
-/// `forwarded_for` are all `X-Forwarded-For` values, in the order of the request. Anybody can write that header;
-/// only what a proxy in `trusted` appended is believed, so it is read from the right, beginning at `peer`, and
-/// an entry that is no address ends the walk at the last good one.
+/// `forwarded_for` are all values of `X-Forwarded-For`, in the order of the request. Anybody can write that header.
+/// Only what a proxy in `trusted` appended is believed, so it is read from the right, beginning with `peer`. The walk
+/// ends before an entry that is not an address.
 pub fn client<'a>(peer: IpAddr, forwarded_for: impl DoubleEndedIterator<Item = &'a str>, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     let mut client = peer.to_canonical();
@@ -23,7 +23,7 @@ pub fn client<'a>(peer: IpAddr, forwarded_for: impl DoubleEndedIterator<Item = &
     client
 }
 
-/// Whether a proxy of ours says that the client speaks TLS with it: `X-Forwarded-Proto`, or `proto` of `Forwarded`
+/// Whether one of our proxies says that the client uses TLS with it: `X-Forwarded-Proto`, or `proto` of `Forwarded`
 /// (RFC 7239 §5.4).
 pub fn is_secure<'a>(
     peer: IpAddr,
@@ -35,7 +35,7 @@ pub fn is_secure<'a>(
     if !trusted.iter().any(|net| net.contains(&peer)) {
         return false;
     }
-    // What the client itself has written in front of it concerns its own cookie only.
+    // What the client itself wrote before it affects only the client's own cookie.
     let first = |value: &'a str| value.split(',').next().unwrap_or_default();
     let proto = protos.next().map(|value| first(value).trim());
     let proto = proto.or_else(|| {

@@ -1,13 +1,13 @@
-//! Cookies (RFC 6265), of which there is one.
+//! The one cookie of this server (RFC 6265).
 
-/// The cookie of a session.
+/// The name of the session cookie.
 pub const SESSION: &str = "propromo_session";
 
-/// Bytes of a value that is looked at.
+/// Longer values, in bytes, are ignored.
 const MAX: usize = 256;
 
-/// What is ours in a `Cookie` header. The rest belongs to other programs on this host: it may hold anything, and is
-/// nobody's business here.
+/// Our part of a `Cookie` header. The rest belongs to other programs on this host: it may hold anything, and this
+/// server does not use it.
 pub fn ours(header: &str) -> Option<String> {
     let is_value = |value: &str| {
         (1..=MAX).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
@@ -18,7 +18,7 @@ pub fn ours(header: &str) -> Option<String> {
     (!ours.is_empty()).then(|| ours.join("; "))
 }
 
-/// The values in what [`ours`] has left.
+/// The values in what [`ours`] returned.
 pub fn values(header: &str) -> impl Iterator<Item = &str> {
     header.split("; ").filter_map(|pair| pair.split_once('=')).map(|(_, value)| value)
 }

@@ -11,12 +11,12 @@ use std::net::IpAddr;
 #[derive(Clone, Debug)]
 pub struct Head {
     pub method: Method,
-    /// The path as it was sent, still percent-encoded; begins with `/`, but for [`WHOLE_SERVER`].
+    /// The path as it was sent, still percent-encoded. It begins with `/`, except for [`WHOLE_SERVER`].
     pub path: String,
     /// The query as it was sent, without the `?`.
     pub query: Option<String>,
-    /// Names in lower case, values as sent without surrounding white space, in order; of cookies there are only ours. What is no UTF-8 in a value is
-    /// U+FFFD: a value is opaque to who does not read it (RFC 9110 §5.5).
+    /// Names in lower case, values without surrounding white space, in order. Cookies of other programs are left out.
+    /// Bytes of a value that are not UTF-8 become U+FFFD (RFC 9110 §5.5 treats them as opaque).
     pub headers: Vec<(String, String)>,
     /// How the body is delimited.
     pub body: BodyLength,
@@ -26,11 +26,11 @@ pub struct Head {
     pub upgrade: bool,
     /// `Expect: 100-continue`.
     pub expects_continue: bool,
-    /// Whose request this is, behind `TRUSTED_PROXIES`.
+    /// The client's address, behind `TRUSTED_PROXIES`.
     pub client: IpAddr,
-    /// Whether that client speaks TLS, with us or with a proxy of ours.
+    /// Whether the client uses TLS, with this server or with one of our proxies.
     pub secure: bool,
-    /// What it is called in the log.
+    /// The id of the request in the log.
     pub id: RequestId,
 }
 
@@ -40,7 +40,7 @@ pub const WHOLE_SERVER: &str = "*";
 /// How a request body is delimited (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// Bytes; zero when the request has no body.
+    /// This many bytes; zero if the request has no body.
     Known(u64),
     Chunked,
 }
@@ -55,46 +55,46 @@ pub enum Method {
     Patch,
     Delete,
     Options,
-    /// These are known, so that they are refused as methods that are not allowed (RFC 9110 §9.1), and allowed nowhere.
+    /// Known, so that they are refused as methods that are not allowed (RFC 9110 §9.1); no endpoint allows them.
     Trace,
     Query,
 }
 
 impl Head {
-    /// The first value of a header, by its lower-case name.
+    /// The first value of a header. `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// All values of a header, by its lower-case name, in order.
+    /// All values of a header, in order. `name` is in lower case.
     pub fn header_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// The path's segments, each percent-decoded (RFC 3986 §2.1) after splitting, so `%2F` stays
-    /// inside its segment. `/chat/a%2Fb` gives `["chat", "a/b"]`; a trailing slash gives no empty segment.
+    /// The path's segments. Each is percent-decoded (RFC 3986 §2.1) after splitting, so `%2F` stays inside its segment:
+    /// `/chat/a%2Fb` gives `["chat", "a/b"]`. A trailing slash gives no empty segment.
     ///
-    /// Refuses broken escapes, bytes that are no UTF-8, and NUL.
+    /// Refuses broken escapes, bytes that are not UTF-8, and NUL.
     pub fn segments(&self) -> Result<Vec<String>, Refusal> {
         segments(&self.path)
     }
 
-    /// All values of a query parameter, decoded (`+` is a space only in forms: here it stays `+`).
+    /// All values of a query parameter, decoded. `+` is a space only in forms: here it stays `+`.
     ///
-    /// Refuses a value that can't be decoded. What stands under other names is not looked at.
+    /// Refuses a value that can't be decoded. Other parameters are not decoded.
     pub fn query_values(&self, name: &str) -> Result<Vec<String>, Refusal> {
         query_values(self.query.as_deref(), name)
     }
 }
 
 impl Method {
-    /// The method of this name, which is case-sensitive (RFC 9110 §9.1).
+    /// The method with this name; names are case-sensitive (RFC 9110 §9.1).
     pub fn from_name(name: &str) -> Option<Method> {
         use Method::*;
         [Get, Head, Post, Put, Patch, Delete, Options, Trace, Query].into_iter().find(|method| method.as_str() == name)
     }
 
-    /// Its name on the wire.
+    /// The name of the method on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Method::Get => "GET",
@@ -112,7 +112,7 @@ impl Method {
 
 /// The decoded segments of a path; see [`Head::segments`].
 ///
-/// `.` and `..` are segments like any other: nothing here is a file's path.
+/// `.` and `..` are ordinary segments: no path here is the path of a file.
 pub fn segments(path: &str) -> Result<Vec<String>, Refusal> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -128,7 +128,7 @@ pub fn query_values(query: Option<&str>, name: &str) -> Result<Vec<String>, Refu
     pairs.filter(|(key, _)| decode(key).is_ok_and(|key| key == name)).map(|(_, value)| decode(value)).collect()
 }
 
-/// Percent-decodes text that must be well-formed, UTF-8, and free of NUL.
+/// Percent-decodes text that must be well-formed, UTF-8, and without NUL.
 pub(super) fn decode(text: &str) -> Result<String, Refusal> {
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|&b| b == b'%') {

@@ -10,10 +10,10 @@ use futures_util::{FutureExt, stream};
 use multer::{Constraints, Multipart, SizeLimit, bytes::Bytes};
 use std::{convert::Infallible, future::ready};
 
-/// The names and texts of at most `most` parts and one, or what is wrong with the body.
+/// The names and texts of the fields, or what is wrong with the body. Stops after `most` + 1 fields.
 ///
-/// Multer is written for streams that make it wait; ours is in memory and always ready, so one poll of each step
-/// finishes it, and a step that would wait is a body that ends too early.
+/// Multer is written for streams that it must wait for. This one is in memory and always ready, so one poll completes
+/// each step; if a step would wait, the body ends too early.
 pub fn fields(body: &[u8], boundary: String, most: usize) -> Result<Vec<(String, String)>, &'static str> {
     const BROKEN: &str = "is not complete multipart form data";
     let whole = stream::once(ready(Ok::<_, Infallible>(body.to_vec())));
@@ -41,8 +41,8 @@ pub fn fields(body: &[u8], boundary: String, most: usize) -> Result<Vec<(String,
     Ok(fields)
 }
 
-/// What a part holds (RFC 2045 §6). RFC 7578 §4.7 wants no encodings any more; mail's libraries, and curl's `;encoder=`,
-/// write them all the same.
+/// Decodes the content of a part (RFC 2045 §6). RFC 7578 §4.7 deprecates encodings, but mail libraries and curl's
+/// `;encoder=` still use them.
 fn decoded(bytes: Bytes, encoding: &str) -> Result<Vec<u8>, &'static str> {
     match encoding.to_ascii_lowercase().as_str() {
         "" | "7bit" | "8bit" | "binary" => Ok(bytes.into()),
@@ -60,7 +60,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// RFC 2045 §6.7; white space at a line's end would be some relay's, and forms pass none.
+/// Decodes quoted-printable (RFC 2045 §6.7). White space at the end of a line stays: no relay adds any to forms.
 fn quoted_printable(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -71,7 +71,7 @@ fn quoted_printable(text: &[u8]) -> Option<Vec<u8>> {
             continue;
         }
         rest = match rest {
-            // The line was only broken to keep it short.
+            // A soft line break, which only keeps lines short.
             [b'\r', b'\n', after @ ..] | [b'\n', after @ ..] => after,
             [high, low, after @ ..] => {
                 let digit = |b: u8| char::from(b).to_digit(16);
@@ -88,7 +88,7 @@ fn quoted_printable(text: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// The text of the one part with these header lines.
+    /// The text of a single part with these header lines.
     fn text_of(headers: &str, content: &str) -> Result<String, &'static str> {
         let body = format!("--XYZ\r\n{headers}\r\n\r\n{content}\r\n--XYZ--\r\n");
         let fields = fields(body.as_bytes(), "XYZ".to_owned(), 8)?;

@@ -1,15 +1,15 @@
-//! What header fields say of credentials and of what a client accepts.
+//! Header fields about credentials, and about what a client accepts.
 
-/// The credentials of `Authorization: Bearer …` (RFC 6750 §2.1); other schemes carry no token.
+/// The credentials of `Authorization: Bearer …` (RFC 6750 §2.1). Other schemes carry no token.
 pub fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, credentials) = authorization.split_once(' ')?;
     let credentials = credentials.trim_matches([' ', '\t']);
-    // Schemes have no case (RFC 9110 §11.1).
+    // Schemes are case-insensitive (RFC 9110 §11.1).
     (scheme.eq_ignore_ascii_case("bearer") && !credentials.is_empty()).then_some(credentials)
 }
 
-/// The members of `Accept` or `Accept-Encoding` with their weights (RFC 9110 §12.4.2). One with a weight that is no number
-/// is left out.
+/// The members of `Accept` or `Accept-Encoding` with their weights (RFC 9110 §12.4.2). A member whose weight is not a
+/// number is left out.
 pub fn weighted<'a>(fields: impl Iterator<Item = &'a str>) -> impl Iterator<Item = (&'a str, f32)> {
     fields.flat_map(|field| field.split(',')).filter_map(|member| {
         let mut parts = member.split(';').map(str::trim);

@@ -1,16 +1,16 @@
 //! A header's value with parameters, such as `multipart/form-data; boundary=XYZ` (RFC 9110 §5.6.6).
 
-/// A value, and what is said about it.
+/// A value and its parameters.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Parameterized {
-    /// In lower case: media types and dispositions have no case.
+    /// In lower case: media types and dispositions are case-insensitive.
     pub value: String,
-    /// Names in lower case, values as they are meant, without quotes.
+    /// Names in lower case, values decoded and without quotes.
     parameters: Vec<(String, String)>,
 }
 
 impl Parameterized {
-    /// Reads a whole value; `None` if it is no such thing.
+    /// Parses a whole header value; `None` if it does not have this form.
     pub fn parse(text: &str) -> Option<Parameterized> {
         let (value, mut rest) = text.split_at(text.find(';').unwrap_or(text.len()));
         let value = value.trim_matches(WHITE).to_ascii_lowercase();
@@ -20,7 +20,7 @@ impl Parameterized {
         let mut parameters = Vec::new();
         while !rest.is_empty() {
             rest = rest.strip_prefix(';')?.trim_start_matches(WHITE);
-            // Nothing between two semicolons, or behind the last one, is allowed.
+            // Empty parameters, between semicolons or at the end, are allowed.
             if rest.is_empty() || rest.starts_with(';') {
                 continue;
             }
@@ -35,7 +35,7 @@ impl Parameterized {
         Some(Parameterized { value, parameters })
     }
 
-    /// The first parameter of this name, in lower case.
+    /// The value of the first parameter with this name. `name` is in lower case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -48,7 +48,7 @@ fn parameter_value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([';', ' ', '\t']).unwrap_or(text.len());
         let (token, rest) = text.split_at(end);
-        // Browsers leave more than token characters unquoted in none of these; other programs do.
+        // More than token characters are accepted without quotes: browsers quote such values, other programs don't.
         return (!token.contains('"')).then(|| (token.to_owned(), rest));
     };
     let mut value = String::new();
@@ -63,7 +63,7 @@ fn parameter_value(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether a byte is a token character (RFC 9110 §5.6.2).
 fn is_token_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }

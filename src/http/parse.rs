@@ -1,4 +1,4 @@
-//! Reads a request head and refuses whatever two readers could understand differently (RFC 9112 §11.2).
+//! Parses a request head, and refuses everything that two readers could understand differently (RFC 9112 §11.2).
 
 use super::{
     client_address, cookie,
@@ -11,17 +11,18 @@ use crate::{
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// Header lines in one request; more are refused with 431.
+/// Most header lines in one request; more are refused with 431.
 pub const MAX_HEADERS: usize = 64;
 
 impl Head {
-    /// Parses the head at the start of `bytes`: it and its length in bytes, or `None` if it isn't all there yet.
+    /// Parses the head at the start of `bytes`. Returns it with its length in bytes, or `None` if it is not complete
+    /// yet.
     ///
-    /// `peer` is the other end of the connection, `trusted` the proxies whose `X-Forwarded-For` is believed.
-    /// Its size is for the caller to bound. A refusal means that nothing after `bytes` can be understood
-    /// either: the connection must be closed.
+    /// `peer` is the other end of the connection, `trusted` the proxies whose `X-Forwarded-For` is believed. The caller
+    /// bounds the size of the head. After a refusal nothing behind `bytes` can be understood either: close the
+    /// connection.
     pub fn parse(bytes: &[u8], peer: IpAddr, trusted: &[IpNet]) -> Result<Option<(Head, usize)>, Refusal> {
-        // One empty line before the request is an old client's habit (RFC 9112 §2.2); httparse would skip any number.
+        // Old clients send one empty line before a request (RFC 9112 §2.2). httparse would skip any number of them.
         let skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
         let bytes = &bytes[skipped..];
         if matches!(bytes.first(), Some(b'\r' | b'\n')) && bytes != b"\r" {
@@ -90,7 +91,7 @@ impl Head {
     }
 }
 
-/// The value of a header that stands there once, whatever the case of `name`.
+/// The value of a header that is there once, in any case of `name`.
 fn one<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let mut found = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
     found.next().filter(|_| found.next().is_none())
@@ -112,7 +113,7 @@ fn unreadable(error: httparse::Error) -> Refusal {
     }
 }
 
-/// httparse takes a lone LF for a line's end, which others don't (RFC 9112 §2.2 allows either).
+/// httparse accepts a lone LF as the end of a line; others do not (RFC 9112 §2.2 allows both).
 fn has_bare_line_end(head: &[u8]) -> bool {
     let mut before = 0;
     head.iter().any(|&byte| {
@@ -122,7 +123,7 @@ fn has_bare_line_end(head: &[u8]) -> bool {
     })
 }
 
-/// The path and query of a request target (RFC 9112 §3.2). An absolute target's host replaces `Host` (§3.2.2).
+/// The path and query of a request target (RFC 9112 §3.2). The host of an absolute target replaces `Host` (§3.2.2).
 fn target(target: &str, headers: &mut Vec<(String, String)>) -> Result<(String, Option<String>), Refusal> {
     if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(malformed("The address holds characters that must be percent-encoded."));
@@ -146,7 +147,7 @@ fn target(target: &str, headers: &mut Vec<(String, String)>) -> Result<(String, 
     Ok((path.to_owned(), query.map(str::to_owned)))
 }
 
-/// Cuts `http://authority/path?query` into its authority and the rest.
+/// Splits `http://authority/path?query` into the authority and the rest.
 fn absolute(target: &str) -> Result<(&str, &str), Refusal> {
     let without_scheme = ["http://", "https://"].into_iter().find_map(|scheme| {
         let (start, rest) = target.split_at_checked(scheme.len())?;
@@ -156,14 +157,14 @@ fn absolute(target: &str) -> Result<(&str, &str), Refusal> {
         return Err(malformed("The address must begin with a slash."));
     };
     let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    // An empty host is an error there (RFC 9110 §4.2.1), though not in `Host`.
+    // Here an empty host is an error (RFC 9110 §4.2.1); in `Host` it is not.
     if authority.is_empty() {
         return Err(malformed("The address names no host."));
     }
     Ok((authority, rest))
 }
 
-/// Exactly one `Host` of a possible form in HTTP/1.1, at most one in 1.0 (RFC 9112 §3.2).
+/// Checks `Host`: exactly one in HTTP/1.1, at most one in 1.0, with a valid form (RFC 9112 §3.2).
 fn host(headers: &[(String, String)], minor: u8) -> Result<(), Refusal> {
     let mut hosts = values(headers, "host");
     match (hosts.next(), hosts.next()) {
@@ -177,7 +178,7 @@ fn host(headers: &[(String, String)], minor: u8) -> Result<(), Refusal> {
     }
 }
 
-/// How the body ends (RFC 9112 §6.3), or that two readers could disagree about it.
+/// How the body ends (RFC 9112 §6.3). Refuses what two readers could understand differently.
 fn body_length(headers: &[(String, String)], minor: u8) -> Result<BodyLength, Refusal> {
     let mut lengths = values(headers, "content-length");
     let mut codings = values(headers, "transfer-encoding");
@@ -185,11 +186,11 @@ fn body_length(headers: &[(String, String)], minor: u8) -> Result<BodyLength, Re
         (None, None) => Ok(BodyLength::Known(0)),
         (Some(_), Some(_)) => Err(malformed("The request has both Content-Length and Transfer-Encoding.")),
         (Some(length), None) => {
-            // Equal ones could be merged (RFC 9110 §8.6), but nobody honest sends two.
+            // Equal lengths could be merged (RFC 9110 §8.6), but no honest client sends two.
             if lengths.next().is_some() {
                 return Err(malformed("The request has more than one Content-Length."));
             }
-            // `parse` alone would take "+5".
+            // `parse` alone would accept "+5".
             let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
             match length.parse() {
                 Ok(length) if digits => Ok(BodyLength::Known(length)),
@@ -220,7 +221,7 @@ fn expects_continue(headers: &[(String, String)], minor: u8) -> Result<bool, Ref
     Ok(expected && minor == 1)
 }
 
-/// Whether any value of a list header (RFC 9110 §5.6.1) holds `token`, whatever its case.
+/// Whether any value of a list header (RFC 9110 §5.6.1) holds `token`, in any case.
 fn lists(headers: &[(String, String)], name: &str, token: &str) -> bool {
     values(headers, name).any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
 }

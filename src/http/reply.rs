@@ -1,4 +1,4 @@
-//! What an endpoint answers.
+//! The answers of endpoints.
 
 pub use super::request::Request;
 
@@ -6,15 +6,15 @@ use crate::refusal::{Reason, Refusal};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
-/// What the page may load and do: its own files and this server, nothing inline, in nobody's frame.
+/// What a page may load and do: use its own files and this server, nothing inline, and not inside a frame.
 ///
-/// `'self'` in `connect-src` covers `ws:` and `wss:` to this server (CSP Level 3 §6.7.2.8); naming those
-/// schemes would allow every server.
+/// `'self'` in `connect-src` covers `ws:` and `wss:` to this server (CSP Level 3 §6.7.2.8). Naming those schemes would
+/// allow every server.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
 
-/// An answer to a plain request. The gateway adds what delimits it, and drops the body for HEAD.
+/// An answer to a plain request. The gateway adds its length, and drops the body for HEAD.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
@@ -23,12 +23,12 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Any content. Unlike the other constructors, this one says nothing about caching.
+    /// Any content. Unlike the other constructors, this one sets nothing about caching.
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
         Reply::bare(status, body.into()).with("Content-Type", content_type)
     }
 
-    /// JSON that nobody may keep: most of it holds tokens.
+    /// JSON that must not be cached, because most of it holds tokens.
     pub fn json(status: u16, body: &(impl Serialize + ?Sized)) -> Reply {
         match serde_json::to_vec(body) {
             Ok(body) => Reply::new(status, "application/json", body).with("Cache-Control", "no-store"),
@@ -43,12 +43,12 @@ impl Reply {
         Reply::new(status, "text/plain; charset=utf-8", body.into()).with("Cache-Control", "no-store")
     }
 
-    /// A page that nobody may keep, under the policy of the home page.
+    /// A page that must not be cached, under the home page's policy.
     pub fn html(status: u16, body: impl Into<String>) -> Reply {
         Reply::page(status, body.into()).with("Cache-Control", "no-store")
     }
 
-    /// A page under the policy of the home page; what may be kept of it is for the caller to say.
+    /// A page under the home page's policy. The caller decides about caching.
     pub fn page(status: u16, body: impl Into<Vec<u8>>) -> Reply {
         Reply::new(status, "text/html; charset=utf-8", body).with("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     }
@@ -58,7 +58,7 @@ impl Reply {
         Reply::bare(status, Vec::new())
     }
 
-    /// Adds a header; `value` must be fit for one (no line break), which holds for all we make ourselves.
+    /// Adds a header. `value` must not contain a line break, which holds for all values of ours.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         let value = value.into();
         debug_assert!(!value.contains(['\r', '\n', '\0']), "{name} would be split");
@@ -66,7 +66,7 @@ impl Reply {
         self
     }
 
-    /// The first value of a header, whatever the case of its name.
+    /// The first value of a header, in any case of its name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
@@ -87,7 +87,7 @@ impl From<Refusal> for Reply {
 }
 
 impl Reply {
-    /// The usual body of a refusal, with a status that this endpoint's clients expect.
+    /// The usual body of a refusal, with the status that this endpoint's clients expect.
     pub fn refused(status: u16, refusal: &Refusal) -> Reply {
         let body = Refused {
             success: false,
@@ -112,15 +112,15 @@ impl Reply {
         self
     }
 
-    /// Adds the headers that go with a refusal.
+    /// Adds the headers of a refusal.
     fn refusing(mut self, refusal: &Refusal) -> Reply {
         if let Some(wait) = refusal.retry_after {
             self = self.with("Retry-After", whole_seconds(wait).to_string());
         }
         match self.status {
-            // A 401 must name a way to authenticate (RFC 9110 §15.5.2); browsers open no dialog for this one.
+            // A 401 must name a way to authenticate (RFC 9110 §15.5.2). Browsers open no dialog for this one.
             401 => self.with("WWW-Authenticate", "Bearer"),
-            // RFC 9110 §15.5.22, RFC 6455 §4.4.
+            // Both are required with a 426 (RFC 9110 §15.5.22, RFC 6455 §4.4).
             426 => self.with("Upgrade", "websocket").with("Sec-WebSocket-Version", "13"),
             _ => self,
         }
@@ -136,7 +136,8 @@ struct Refused<'a> {
     detail: BTreeMap<&'static str, &'static str>,
 }
 
-/// Rounded up, and at least 1: who comes back when told must not be too early (RFC 9110 §10.2.3).
+/// The seconds of `Retry-After`, rounded up and at least 1, so that a client that obeys is not too early (RFC 9110
+/// §10.2.3).
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }

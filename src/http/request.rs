@@ -1,10 +1,10 @@
-//! A plain request, whole, as endpoints see it.
+//! A complete plain request, as endpoints see it.
 
 use super::head::{self, Head, Method};
 use crate::refusal::{Reason, Refusal};
 use std::net::IpAddr;
 
-/// The headers that an endpoint may look at; all others stay outside.
+/// The headers that endpoints may read; all others are dropped.
 pub const PASSED_ON: &[&str] = &[
     "accept",
     "accept-encoding",
@@ -26,12 +26,12 @@ pub const PASSED_ON: &[&str] = &[
     "x-forwarded-for",
 ];
 
-/// Those of them that only tell what a client would like. What is in none of the forms they can have is left out, as if
-/// it had not been sent; any other decides who may do what, and leaving that out could let somebody in.
+/// Those headers that only express a wish. If a value is not ASCII, the header is left out, as if it had not been sent.
+/// The other headers decide who may do what, and leaving one out could let somebody in.
 const WISHES: &[&str] =
     &["accept", "accept-encoding", "accept-language", "if-modified-since", "if-none-match", "user-agent"];
 
-/// Those of a request's headers; refused with `bad_request` if one that decides something is not ASCII.
+/// The headers of a request that endpoints get. Refuses with `bad_request` if one that decides something is not ASCII.
 pub fn passed_on(head: &Head) -> Result<Vec<&(String, String)>, Refusal> {
     let mut headers: Vec<_> = head.headers.iter().filter(|(name, _)| PASSED_ON.contains(&name.as_str())).collect();
     headers.retain(|(name, value)| value.is_ascii() || !WISHES.contains(&name.as_str()));
@@ -44,9 +44,9 @@ pub fn passed_on(head: &Head) -> Result<Vec<&(String, String)>, Refusal> {
     Ok(headers)
 }
 
-/// A plain request, whole.
+/// A complete plain request.
 ///
-/// It may hold a password or a token, so there is no `Debug`.
+/// It may hold a password or a token, so it has no `Debug`.
 pub struct Request {
     pub method: Method,
     pub path: String,
@@ -57,12 +57,12 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub client: IpAddr,
-    /// Whether that client speaks TLS, with us or with a proxy of ours.
+    /// Whether the client uses TLS, with this server or with one of our proxies.
     pub secure: bool,
 }
 
 impl Request {
-    /// The request with this head, whose path has these segments and of whose headers these are passed on, and body.
+    /// Builds the request from its head, the segments of its path, the headers that endpoints get, and its body.
     pub fn of(head: &Head, segments: Vec<String>, headers: &[&(String, String)], body: &[u8]) -> Request {
         let length = ("content-length".to_owned(), body.len().to_string());
         Request {
@@ -77,12 +77,12 @@ impl Request {
         }
     }
 
-    /// The first value of a header, by its lower-case name.
+    /// The first value of a header. `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// All values of a header, by its lower-case name, in the order in which they were sent.
+    /// All values of a header, in the order in which they were sent. `name` is in lower case.
     pub fn header_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -92,7 +92,7 @@ impl Request {
         head::query_values(self.query.as_deref(), name)
     }
 
-    /// Whether a proxy says that it passes the request on for somebody else.
+    /// Whether a proxy says that it forwards the request for another client.
     pub fn forwarded(&self) -> bool {
         self.header("x-forwarded-for").is_some() || self.header("forwarded").is_some()
     }
@@ -100,7 +100,7 @@ impl Request {
 
 #[cfg(test)]
 impl Request {
-    /// A request without query, headers and body; `path` needs no decoding.
+    /// A request without query, headers and body. `path` must not need decoding.
     pub(crate) fn bare(method: Method, path: &str) -> Request {
         Request {
             method,
