@@ -1,7 +1,7 @@
 //! tiny_http on a private socket: it gets complete, bounded requests, and hands them to the router.
 //!
-//! It never faces the network: it reads heads of any size, knows no time-outs, and stops accepting for good when one
-//! accept fails. [`crate::gateway`] is the only client it ever has.
+//! It never faces the network: it reads heads of any size, has no time-outs, and stops accepting for good when one
+//! accept fails. [`crate::gateway`] is its only client.
 
 use super::handler::{Handler, or_500};
 use crate::{
@@ -31,24 +31,24 @@ use std::{
     thread,
 };
 
-/// In which header the gateway tells whose request it is; clients can't set it.
+/// The header in which the gateway passes the client's address on; clients can't set it.
 pub const CLIENT_HEADER: &str = "x-propromo-client";
-/// And in which whether that client speaks TLS.
+/// The header that says that the client uses TLS; clients can't set it.
 pub const SECURE_HEADER: &str = "x-propromo-secure";
 
-/// What the gateway sends first on a connection; nobody's request, and answered with an empty 204.
+/// What the gateway sends first on a connection. It is no client's request, and is answered with an empty 204.
 ///
-/// tiny_http counts a thread as waiting until it has woken up, so of several connections that come at once some may be
-/// given to a thread that is taken, and then nobody ever reads them. An answer says that this one has its thread.
+/// tiny_http counts a thread as free until it has woken up. So when several connections arrive at once, some may be
+/// given to a busy thread, and nobody would ever read them. The answer shows that this connection has its own thread.
 pub const GREETING: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-/// Stack of a handler thread: room for password hashing, JSON and SQLite, in debug builds too.
+/// The stack of a handler thread: enough for password hashing, JSON and SQLite, in debug builds too.
 const HANDLER_STACK: usize = 1024 * 1024;
 
-/// One running tiny_http with its handler threads; they end when it is dropped.
+/// A running tiny_http with its handler threads. They end when this is dropped.
 pub struct Backend {
     server: Arc<tiny_http::Server>,
-    /// The socket's file, which has no name any more.
+    /// The file of the socket, which has no name any more.
     socket: OwnedFd,
     handlers: usize,
     stopping: Arc<AtomicBool>,
@@ -61,12 +61,13 @@ impl Backend {
             tempfile::Builder::new().prefix("propromo-chat-").permissions(Permissions::from_mode(0o700)).tempdir()?;
         let path = directory.path().join("http");
         let listener = UnixListener::bind(&path)?;
-        // From now on it is found by this descriptor alone: by nobody else, and nothing is left behind if we are killed.
+        // From now on only this descriptor leads to the socket. So no other process finds it, and nothing is left
+        // behind after a kill.
         let socket = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         directory.close()?;
         let server = Arc::new(tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?);
         let stopping = Arc::new(AtomicBool::new(false));
-        // Made before the threads, so that those there are end if one can't be started.
+        // Made before the threads: if one can't be started, dropping this ends the others.
         let backend = Backend { server, socket, handlers, stopping };
         for _ in 0..handlers {
             let (server, stopping, handler) = (backend.server.clone(), backend.stopping.clone(), handler.clone());
@@ -78,12 +79,12 @@ impl Backend {
         Ok(backend)
     }
 
-    /// A new connection to it.
+    /// Opens a new connection to it.
     pub fn connect(&self) -> io::Result<UnixStream> {
         UnixStream::connect(format!("/proc/self/fd/{}", self.socket.as_raw_fd()))
     }
 
-    /// One that accepts no more.
+    /// The same backend, which no longer accepts connections.
     #[cfg(test)]
     pub fn deaf(mut self) -> Backend {
         self.socket = std::fs::File::open("/dev/null").unwrap().into();
@@ -100,14 +101,14 @@ impl Drop for Backend {
     }
 }
 
-/// What a handler thread does.
+/// Runs on each handler thread.
 fn handle(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) {
     while !stopping.load(Ordering::Acquire) {
         let mut received = match server.recv() {
             Ok(received) => received,
             Err(_) if stopping.load(Ordering::Acquire) => return,
             Err(error) => {
-                // tiny_http accepts no more, but still serves what is connected; the gateway starts another.
+                // tiny_http accepts no more connections, but still serves the open ones. The gateway starts another.
                 tracing::error!(%error, "the inner HTTP server can't accept connections");
                 continue;
             }
@@ -117,12 +118,12 @@ fn handle(server: &tiny_http::Server, stopping: &AtomicBool, handler: &Handler) 
             Ok(None) => Reply { status: 204, headers: Vec::new(), body: Vec::new() },
             Err(refusal) => Reply::from(refusal),
         });
-        // An error means that the gateway has given up on this request; nobody is left to be told.
+        // Fails if the gateway has given up on this request: then nobody waits for the answer.
         let _ = received.respond(response(reply));
     }
 }
 
-/// The request as the router sees it, and its id; `None` for a greeting.
+/// The request as the router sees it, with its id; `None` for a greeting.
 fn read(received: &mut tiny_http::Request) -> Result<Option<(Request, RequestId)>, Refusal> {
     let method = Method::from_name(received.method().as_str()).ok_or(Reason::NotImplemented)?;
     let (path, query) = match received.url().split_once('?') {
@@ -148,7 +149,7 @@ fn read(received: &mut tiny_http::Request) -> Result<Option<(Request, RequestId)
     Ok(Some((Request { method, segments: head::segments(&path)?, path, query, headers, body, client, secure }, id)))
 }
 
-/// The reply as tiny_http sends it: with its length, never chunked, however long it is.
+/// The reply in tiny_http's form: with its length and never chunked, whatever its size.
 fn response(reply: Reply) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
     let mut headers = Vec::with_capacity(reply.headers.len() + 1);
     headers.push(("Server", answer::SERVER.to_owned()));

@@ -1,4 +1,4 @@
-//! What answers plain requests, whichever thread asks.
+//! The handler that answers plain requests, on any thread.
 
 use crate::{
     http::{head::Method, reply::Reply, request::Request},
@@ -11,10 +11,10 @@ use std::{
     sync::Arc,
 };
 
-/// Whether what is asked by this method, at this path, is answered by the thread that asks.
+/// Whether the calling thread itself answers requests with this method and path (as segments).
 pub type AtOnce = fn(Method, &[String]) -> bool;
 
-/// Answers requests; a clone answers the same.
+/// Answers requests. Clones share the same endpoints.
 #[derive(Clone)]
 pub struct Handler {
     answer: Arc<dyn Fn(Request) -> Reply + Send + Sync>,
@@ -22,22 +22,22 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// One that may have to wait for something with any request.
+    /// A handler whose every request may have to wait for something.
     pub fn new(answer: impl Fn(Request) -> Reply + Send + Sync + 'static) -> Handler {
         Handler { answer: Arc::new(answer), at_once: |_, _| false }
     }
 
-    /// The same, with a rule by which method and path tell what is answered by the thread that asks.
+    /// Sets the rule for requests that the calling thread answers itself.
     pub fn with_at_once(self, at_once: AtOnce) -> Handler {
         Handler { at_once, ..self }
     }
 
-    /// Whether the thread that asks for this method and path answers itself.
+    /// Whether the calling thread answers requests with this method and path itself.
     pub fn is_at_once(&self, method: Method, segments: &[String]) -> bool {
         (self.at_once)(method, segments)
     }
 
-    /// Answers a request, also if its endpoint panics.
+    /// Answers a request, even if its endpoint panics.
     pub fn answer(&self, request: Request, id: &RequestId) -> Reply {
         let _request = id.enter();
         let reply = or_500(|| {
@@ -48,7 +48,7 @@ impl Handler {
     }
 }
 
-/// What `answer` says; 500 if it panics.
+/// The result of `answer`, or a 500 if it panics.
 pub fn or_500(answer: impl FnOnce() -> Reply) -> Reply {
     catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
         tracing::error!("an endpoint panicked; its request is answered with 500");

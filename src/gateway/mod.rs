@@ -1,9 +1,9 @@
-//! Passes plain requests on to tiny_http and its answers back, over a bounded pool of kept connections. What is
-//! answered in no time, tickets and messages, is answered here: waking two more threads would take longer than the answer.
+//! Passes plain requests to tiny_http and its answers back, over a bounded pool of kept connections. Requests that need
+//! no time (tickets, messages) are answered here: waking two more threads would take longer than the answer.
 //!
-//! tiny_http gets what was understood, written anew: one length, no folded lines, no headers that nobody asked for.
-//! So there is nothing left that the two could read differently (RFC 9112 §11.2). The size of the pool is also how many
-//! endpoints run at a time; past it, requests wait a while, and are then refused.
+//! tiny_http gets a request that is rewritten from what was understood: one length, no folded lines, no unknown
+//! headers. So the two parsers can't disagree about it (RFC 9112 §11.2). The size of the pool also bounds how many
+//! endpoints run at a time. Further requests wait a while, and are then refused.
 
 pub mod backend;
 pub mod handler;
@@ -30,43 +30,43 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Connections to tiny_http, and with them endpoints that run at a time. However many passwords wait for their turn,
-/// [`KEPT`] are left.
+/// The number of connections to tiny_http, and so of endpoints that run at a time. However many passwords wait for
+/// their turn, [`KEPT`] connections are left.
 pub const POOL_SIZE: usize = KEPT + password::WAITING;
-/// Connections that are made at the start; the others when they are needed.
+/// How many connections are made at the start; the others are made when they are needed.
 const KEPT: usize = 32;
 /// How long a request waits for a connection of the pool.
 const POOL_DEADLINE: Duration = Duration::from_secs(5);
-/// How long an endpoint may take; longer than the waits that it bounds itself.
+/// How long an endpoint may take: longer than all waits that endpoints bound by themselves.
 const REPLY_DEADLINE: Duration = Duration::from_secs(30);
-/// How long a new connection may stay without a thread that reads it.
+/// How long a new connection may wait for a thread that reads it.
 const GREETING_DEADLINE: Duration = Duration::from_secs(5);
-/// Bytes of an answer.
+/// Most bytes of an answer.
 const MAX_REPLY: usize = 32 * 1024 * 1024;
-/// Header lines of an answer.
+/// Most header lines of an answer.
 const MAX_REPLY_HEADERS: usize = 64;
 
-/// The way to tiny_http and back.
+/// The connections to tiny_http, with the requests that this answers itself.
 pub struct Gateway {
     handler: Handler,
     size: usize,
     backend: Mutex<Arc<Backend>>,
-    /// The connections that are free; `None` is one that has to be made first.
+    /// The free connections; `None` is one that must be opened first.
     free: Mutex<Vec<Option<Link>>>,
     freed: Condvar,
     pool_deadline: Duration,
 }
 
 impl Gateway {
-    /// Starts tiny_http on a new private socket, with `size` handler threads, and connects to it, [`KEPT`] times at
-    /// most: so that requests are answered even when descriptors have run out.
+    /// Starts tiny_http on a new private socket, with `size` handler threads. Opens up to [`KEPT`] connections at once,
+    /// so that requests are answered even when the process has no descriptors left.
     pub fn start(size: usize, handler: Handler) -> io::Result<Gateway> {
         Gateway::with_deadline(size, POOL_DEADLINE, handler)
     }
 
     fn with_deadline(size: usize, pool_deadline: Duration, handler: Handler) -> io::Result<Gateway> {
         let backend = Arc::new(Backend::start(size, handler.clone())?);
-        // The last is taken first.
+        // The last one is taken first.
         let mut free: Vec<_> = (KEPT..size).map(|_| None).collect();
         for _ in free.len()..size {
             free.push(Some(Link::open(&backend, backend.connect()?)?));
@@ -81,14 +81,14 @@ impl Gateway {
         })
     }
 
-    /// Has a request answered; the answer is complete, and says `persistence`.
+    /// Answers a request. The answer is complete, and its head says `persistence`.
     ///
-    /// It is taken in whole before anything goes to the client: who reads slowly must not hold a connection that
-    /// others wait for.
+    /// The whole answer is read before any of it goes to the client: a client that reads slowly must not hold a
+    /// connection that others wait for.
     pub fn exchange(&self, head: &Head, body: &[u8], persistence: Persistence) -> Result<Vec<u8>, Refusal> {
         let (segments, headers) = (head.segments()?, passed_on(head)?);
         let to_head = head.method == Method::Head;
-        // Of what needs no connection neither more may run at a time: signing can be dear.
+        // Requests that need no connection take a place too: signing can be expensive, so it must be bounded as well.
         let mut place = self.link()?;
         if self.handler.is_at_once(head.method, &segments) {
             let request = Request::of(head, segments, &headers, body);
@@ -101,17 +101,17 @@ impl Gateway {
         })
     }
 
-    /// How many endpoints can run at a time, and how many do.
+    /// How many endpoints can run at a time, and how many run now.
     pub fn workers(&self) -> (usize, usize) {
         (self.size, self.size - self.free.lock().len())
     }
 
-    /// Waits for a connection of the pool.
+    /// Takes a connection from the pool, or waits for one.
     fn link(&self) -> Result<PooledLink<'_>, Refusal> {
         let deadline = Instant::now() + self.pool_deadline;
         let mut free = self.free.lock();
         loop {
-            // The one given back last is taken first: its thread at the other end is the warmest.
+            // The one that was returned last comes first: the caches of its thread are the warmest.
             if let Some(link) = free.pop() {
                 return Ok(PooledLink { gateway: self, link });
             }
@@ -124,10 +124,11 @@ impl Gateway {
         }
     }
 
-    /// A new connection; to a new tiny_http, if the one there is has stopped accepting. One at a time, see [`GREETING`].
+    /// Opens a connection, to a new tiny_http if the present one has stopped accepting. One at a time; see
+    /// [`GREETING`].
     fn connect(&self) -> io::Result<Link> {
         let mut backend = self.backend.lock();
-        // If it accepts but gives no answer it is busy, and another one would only make that worse.
+        // If it accepts but does not answer, it is busy, and another one would make that worse.
         if let Ok(stream) = backend.connect() {
             return Link::open(&backend, stream);
         }
@@ -137,7 +138,7 @@ impl Gateway {
     }
 }
 
-/// A connection from the pool, or the right to open one; given back when dropped.
+/// A connection from the pool, or the right to open one. Dropping it returns it.
 struct PooledLink<'a> {
     gateway: &'a Gateway,
     link: Option<Link>,
@@ -145,7 +146,7 @@ struct PooledLink<'a> {
 
 impl PooledLink<'_> {
     fn exchange(&mut self, request: &[u8], to_head: bool, persistence: Persistence) -> io::Result<Vec<u8>> {
-        // Taken out, so that whatever goes wrong leaves no connection on which an old answer may still come.
+        // Taken out: after an error, an old answer could still arrive on this connection, so it is not returned.
         let mut link = match self.link.take() {
             Some(link) => link,
             None => self.gateway.connect()?,
@@ -166,7 +167,7 @@ impl Drop for PooledLink<'_> {
 /// One connection to tiny_http.
 struct Link {
     stream: UnixStream,
-    /// The one it leads to has to live as long.
+    /// Keeps alive the backend that it leads to.
     _backend: Arc<Backend>,
 }
 
@@ -187,7 +188,7 @@ impl Link {
         let mut end = None;
         while end.is_none_or(|end| answer.len() < end) {
             let length = match self.stream.read(&mut chunk) {
-                // With a time-out it is also interrupted when the process was stopped and goes on (signal(7)).
+                // With a time-out, a read is also interrupted when a stopped process continues (signal(7)).
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 length => length?,
             };
@@ -209,7 +210,7 @@ impl Link {
     }
 }
 
-/// Once the head of the answer is complete: says `persistence` in it, and returns where the answer ends.
+/// Adds `persistence` to the head of the answer once the head is complete, and returns where the answer ends.
 fn relay_head(answer: &mut Vec<u8>, to_head: bool, persistence: Persistence) -> io::Result<Option<usize>> {
     let mut slots = [httparse::EMPTY_HEADER; MAX_REPLY_HEADERS];
     let mut response = httparse::Response::new(&mut slots);
@@ -232,7 +233,8 @@ fn relay_head(answer: &mut Vec<u8>, to_head: bool, persistence: Persistence) -> 
     Ok(Some(end))
 }
 
-/// Takes out the length that tiny_http states of an answer without a body (RFC 9110 §8.6); where the head ends now.
+/// Removes the length that tiny_http states for an answer without a body (RFC 9110 §8.6). Returns where the head ends
+/// now.
 fn without_length(answer: &mut Vec<u8>, head: usize) -> usize {
     const LENGTH: &[u8] = b"\r\ncontent-length:";
     let is_length = |bytes: &[u8]| bytes.eq_ignore_ascii_case(LENGTH);
@@ -242,8 +244,8 @@ fn without_length(answer: &mut Vec<u8>, head: usize) -> usize {
     head - length
 }
 
-/// A request as tiny_http gets it. Nothing in it could end a line early: [`Head::parse`] lets no control character
-/// through in a path, a query or a header.
+/// A request in tiny_http's form. Nothing in it can end a line early: [`Head::parse`] refuses control characters in a
+/// path, a query or a header.
 fn encode(head: &Head, headers: &[&(String, String)], body: &[u8]) -> Vec<u8> {
     let mut request = Vec::with_capacity(512 + body.len());
     let mut push = |parts: &[&str]| parts.iter().for_each(|part| request.extend_from_slice(part.as_bytes()));

@@ -27,12 +27,12 @@ fn ok(body: impl Into<Vec<u8>>) -> Reply {
     Reply { status: 200, headers: vec![("Content-Type", "text/plain".to_owned())], body: body.into() }
 }
 
-/// A request as tiny_http gets it.
+/// A request in tiny_http's form.
 fn encoded(head: &Head, body: &[u8]) -> Vec<u8> {
     encode(head, &passed_on(head).unwrap(), body)
 }
 
-/// Head and body of an answer.
+/// The head and the body of an answer.
 fn parts(answer: Vec<u8>) -> (String, Vec<u8>) {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     (String::from_utf8(answer[..end].to_vec()).unwrap(), answer[end + 4..].to_vec())
@@ -116,7 +116,7 @@ fn a_panicking_endpoint_costs_only_its_request() {
     assert_eq!(exchange(&gateway, &get("/"), b"").1, b"fine");
 }
 
-/// All that differs is which thread answers.
+/// Only the answering thread differs.
 #[test]
 fn what_waits_for_nothing_is_answered_where_it_was_read() {
     let handler = |request: Request| {
@@ -229,7 +229,7 @@ proptest! {
         body in prop::collection::vec(any::<u8>(), 0..60),
     ) {
         let mut request = format!("{method} {path}{} HTTP/1.1\r\n", query.as_ref().map(|q| format!("?{q}")).unwrap_or_default());
-        // Of cookies only ours are read.
+        // Only our own cookie is read.
         let headers: Vec<_> = headers.into_iter().filter(|(name, _)| !["host", "cookie"].contains(name)).collect();
         request.push_str("Host: chat.example\r\n");
         for (name, value) in &headers {
