@@ -1,4 +1,4 @@
-//! The accept loop: counts connections, hands each to a thread, and goes on whatever the system runs out of.
+//! The accept loop: counts connections, hands each to a thread, and keeps running whatever the system runs out of.
 
 use super::{listen::Listener, shutdown::StopSignal, threads::Threads, turned_away::TurnedAway};
 use crate::{
@@ -26,27 +26,27 @@ use std::{
 
 /// How long nothing is accepted after the system has run out of something.
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// How often the same trouble is logged.
+/// How often the same trouble is logged at most.
 const LOG_AGAIN: Duration = Duration::from_secs(60);
 
-/// Accepts connections on some listeners.
+/// Accepts connections on one or more listeners.
 pub struct Acceptor {
     listeners: Vec<Listener>,
     max_connections: usize,
     connections: Arc<AtomicUsize>,
-    /// Those of one address, and whose addresses are not their clients'.
+    /// The places of each address. The connections of `proxies` take none here.
     by_address: AddressPlaces,
     proxies: Vec<IpNet>,
     threads: Threads<Accepted>,
     turned_away: TurnedAway,
-    /// Given up to be able to accept, and turn away, a connection when there are no more descriptors; else it would
-    /// wait without an answer, and the listener would report it over and over.
+    /// A descriptor in reserve. Without any descriptor left, it is closed for a moment, to accept one connection and
+    /// turn it away. Otherwise that connection would wait without an answer, and `poll` would report it over and over.
     spare: Option<File>,
     trouble: Trouble,
     heartbeat: Option<Heartbeat>,
-    /// Connections that are turned away.
+    /// Connections that were turned away.
     refused: Counter,
-    /// Those among them whose address has as many as one may.
+    /// Those among them whose address had reached its limit.
     refused_by_address: Counter,
 }
 
@@ -56,25 +56,25 @@ struct Accepted {
     permit: Permits,
 }
 
-/// What a connection takes while it lasts: one of all, and one of its address, unless it is a proxy's.
+/// What a connection takes while it lasts: one of all places, and one of its address, unless it is a proxy's.
 type Permits = (Permit, Option<AddressPlace>);
 
-/// Something to be done regularly, from the accept loop, as a sign that it is alive.
+/// A regular task of the accept loop, which shows that the loop is alive.
 pub struct Heartbeat {
     pub every: Duration,
     pub beat: Box<dyn FnMut() + Send>,
 }
 
 impl Acceptor {
-    /// Serves at most `max_connections` at a time; more are turned away. The rest that `serve` may leave is done on
-    /// another thread, which counts as the same connection.
+    /// Serves at most `max_connections` at a time; more are turned away. The rest that `serve` may return runs on
+    /// another thread, and counts as the same connection.
     pub fn new(
         listeners: Vec<impl Into<Listener>>,
         max_connections: usize,
         turned_away: TurnedAway,
         serve: impl Fn(TcpStream, IpAddr) -> Option<Rest> + Send + Sync + 'static,
     ) -> io::Result<Acceptor> {
-        // Their stacks stay small: what needs much of one was done on the first thread.
+        // These threads' stacks stay small: what needs much stack was done on the first thread.
         let rests = Threads::new(|(rest, _permit): (Rest, Permits)| rest());
         let serve = move |Accepted { stream, peer, permit }: Accepted| {
             if let Some(rest) = serve(stream, peer)
@@ -83,7 +83,7 @@ impl Acceptor {
                 rest();
             }
         };
-        // A connection that is gone again between poll and accept must not block the loop.
+        // A client that is gone between `poll` and `accept` must not block the loop.
         let listeners: Vec<Listener> = listeners.into_iter().map(Into::into).collect();
         listeners.iter().try_for_each(Listener::set_nonblocking)?;
         Ok(Acceptor {
@@ -102,20 +102,20 @@ impl Acceptor {
         })
     }
 
-    /// Serves no more of one address than these places. For the connections of `proxies` whoever reads their requests
-    /// takes the places.
+    /// Bounds the connections of each address by these places. For connections of `proxies`, the reader of their
+    /// requests takes the places.
     pub fn with_places_by_address(mut self, places: AddressPlaces, proxies: Vec<IpNet>) -> Acceptor {
         (self.by_address, self.proxies) = (places, proxies);
         self
     }
 
-    /// Does `heartbeat` as long as the loop runs.
+    /// Runs `heartbeat` as long as the loop runs.
     pub fn with_heartbeat(mut self, heartbeat: Option<Heartbeat>) -> Acceptor {
         self.heartbeat = heartbeat;
         self
     }
 
-    /// Shows how many connections there are and may be, and how many were refused.
+    /// Shows in the metrics how many connections there are, how many there may be, and how many were refused.
     pub fn with_metrics(mut self, metrics: &Metrics) -> Acceptor {
         self.refused = metrics.sockets_refused.clone();
         self.refused_by_address = metrics.sockets_refused_by_address.clone();
@@ -125,7 +125,7 @@ impl Acceptor {
         self
     }
 
-    /// Accepts until `stop` is given, then closes the listener. What is connected goes on.
+    /// Accepts until `stop` is given, then closes the listeners. Open connections go on.
     pub fn run(mut self, stop: &StopSignal) {
         let mut last_beat = Instant::now();
         loop {
@@ -151,7 +151,7 @@ impl Acceptor {
     fn wait(&self, stop: &StopSignal, wait: Option<Duration>) -> Result<Event, Errno> {
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
         fds.extend(self.listeners.iter().map(|listener| listener.poll(PollFlags::IN)));
-        // A wait that is too long for a Timespec is as good as none.
+        // A wait that is too long for a Timespec counts as endless.
         let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
         match poll(&mut fds, wait.as_ref()) {
             Ok(_) if !fds[0].revents().is_empty() => Ok(Event::Stop),
@@ -167,7 +167,7 @@ impl Acceptor {
         match self.listeners[listener].accept() {
             Ok((stream, peer)) => self.hand_over(stream, peer),
             Err(error) => match Errno::from_io_error(&error) {
-                // The client has gone, or another error of that one connection (accept(2)).
+                // The client is gone, or only this one connection has failed (accept(2)).
                 Some(
                     Errno::AGAIN
                     | Errno::INTR
@@ -214,13 +214,13 @@ impl Acceptor {
         }
     }
 
-    /// Without descriptors: gives up the spare one for a moment.
+    /// Without descriptors left: closes the spare one for a moment, to turn one connection away.
     fn turn_one_away(&mut self, listener: usize, errno: Errno, stop: &StopSignal) {
         self.trouble.log("no descriptors left; connections are turned away", Some(&errno.into()));
         self.refused.inc();
         let had_spare = self.spare.take().is_some();
         if let Ok((stream, _)) = self.listeners[listener].accept() {
-            // Not held for its answer to be read: the descriptor is needed back.
+            // Not held until the client has read the answer: its descriptor is needed.
             self.turned_away.at_once(&stream);
         }
         self.spare = spare();
@@ -237,17 +237,17 @@ impl Acceptor {
 
 enum Event {
     Stop,
-    /// On these listeners.
+    /// Connections wait on these listeners.
     Connections(Vec<usize>),
     Nothing,
 }
 
-/// One of the connections there may be, until dropped.
+/// One of the connections that are allowed, until it is dropped.
 struct Permit(Arc<AtomicUsize>);
 
 impl Permit {
     fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Permit> {
-        // Only the accept loop adds, so nothing can come between these two.
+        // Only the accept loop adds, so nothing can come between these two steps.
         if count.load(Ordering::Acquire) >= max {
             return None;
         }
@@ -262,7 +262,7 @@ impl Drop for Permit {
     }
 }
 
-/// Logs what goes wrong when it begins and then once in a while: a flood of connections must not become one of lines.
+/// Logs trouble when it begins and then from time to time: a flood of connections must not cause a flood of lines.
 #[derive(Default)]
 struct Trouble {
     last: Option<(&'static str, Instant)>,
@@ -297,7 +297,7 @@ mod tests {
         thread,
     };
 
-    /// Runs an acceptor during `test`, and sees that it stops.
+    /// Runs an acceptor during `test`, and checks that it stops.
     fn with_acceptor(
         max_connections: usize,
         serve: impl Fn(TcpStream, IpAddr) + Send + Sync + 'static,
@@ -353,7 +353,7 @@ mod tests {
             assert!(answer(address).starts_with("HTTP/1.1 503 "));
             leave.send(()).unwrap();
             drop(inside);
-            // The place is free a moment after the connection's end.
+            // The place becomes free a moment after the connection's end.
             let again = (0..1000).any(|_| {
                 let _client = TcpStream::connect(address).unwrap();
                 is_in.recv_timeout(Duration::from_millis(20)).is_ok()
@@ -397,13 +397,14 @@ mod tests {
             |_, _| panic!("as asked"),
             None,
             |address| {
-                // Each is either served, and closed by the panic, or turned away because the last is not done yet.
+                // Each is either served, and closed by the panic, or turned away because the previous one is not done
+                // yet.
                 assert!((0..1000).filter(|_| answer(address).is_empty()).nth(3).is_some());
             },
         );
     }
 
-    /// Runs itself again with few descriptors, since the limit is the whole process's.
+    /// Runs itself again in a process with few descriptors, since the limit holds for a whole process.
     #[test]
     fn running_out_of_descriptors_is_answered_and_survived() {
         const AGAIN: &str = "PROPROMO_TEST_FEW_DESCRIPTORS";
@@ -427,7 +428,7 @@ mod tests {
                 let all_others: Vec<File> = std::iter::from_fn(spare).collect();
                 client.connect(&address.into()).unwrap();
                 let mut told = String::new();
-                // Reset once all was read: there is no descriptor to hold the connection with.
+                // Reset once all was read: no descriptor is left to hold the connection.
                 let _ = (&client).read_to_string(&mut told);
                 assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
                 drop(all_others);

@@ -1,4 +1,4 @@
-//! Large answers on their way to clients, who may read slowly: equal ones are kept once, and all together are bounded.
+//! Large answers that clients are being sent, perhaps slowly: equal ones are kept once, and their total is bounded.
 
 use parking_lot::Mutex;
 use std::{
@@ -10,25 +10,25 @@ use std::{
     },
 };
 
-/// Bytes of an answer from which on it is large. A smaller one is taken by the socket's own buffer.
+/// How many bytes make an answer large. The socket's own buffer takes smaller ones.
 const LARGE: usize = 16 * 1024;
 
-/// What all of them may take at least: one of the largest that there are, and some others.
+/// The least bound for their total: room for one of the largest answers and some others.
 const LEAST: usize = 64 << 20;
 
-/// The part of `MEMORY_BUDGET` that they may take.
+/// They may take this part of `MEMORY_BUDGET`: an eighth.
 const SHARE: usize = 8;
 
-/// The large answers that somebody is being sent.
+/// The large answers that clients are being sent.
 pub struct Answers {
     most: usize,
     held: Arc<AtomicUsize>,
     hasher: RandomState,
-    /// By their hash. Those that nobody is sent any more are swept out when there are twice as many as there were.
+    /// The bodies by their hash. Entries of dropped bodies are swept out when the table has doubled.
     bodies: Mutex<(HashMap<u64, Weak<Body>>, usize)>,
 }
 
-/// An answer, to be sent.
+/// An answer on its way to a client.
 pub struct Answer {
     head: Vec<u8>,
     body: Option<Arc<Body>>,
@@ -40,7 +40,7 @@ struct Body {
 }
 
 impl Answers {
-    /// `budget`: bytes that may wait for all clients.
+    /// `budget`: how many bytes may wait for all clients together.
     pub fn new(budget: usize) -> Answers {
         Answers {
             most: (budget / SHARE).max(LEAST),
@@ -50,12 +50,12 @@ impl Answers {
         }
     }
 
-    /// Bytes of all that are kept.
+    /// How many bytes all kept answers take.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Keeps an answer until it is sent; `None`: there are too many.
+    /// Keeps an answer until it is sent; `None` if the kept answers take too much already.
     pub fn keep(&self, mut answer: Vec<u8>) -> Option<Answer> {
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |end| end + 4);
         if answer.len() - end < LARGE {
@@ -82,7 +82,7 @@ impl Answers {
 }
 
 impl Answer {
-    /// What is to be sent, one after the other.
+    /// The parts to send, in this order.
     pub fn parts(&self) -> [&[u8]; 2] {
         [&self.head, self.body.as_ref().map_or(&[], |body| &body.bytes)]
     }

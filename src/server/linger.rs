@@ -1,4 +1,4 @@
-//! Closing a connection without losing its answer.
+//! Closes a connection without losing its last answer.
 
 use std::{
     io::Read,
@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a connection that is being closed may still send, so that it sees the answer before the end.
+/// How long a client may still send while its connection is being closed, so that it reads the answer before the end.
 const LINGER: Duration = Duration::from_secs(1);
-/// Bytes that are taken from it meanwhile.
+/// How many bytes are read meanwhile at most.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// Closes a connection in which more may be on its way (RFC 9112 §9.6): closed with bytes unread, TCP would reset it,
-/// and the client would lose the answer.
+/// Closes a connection on which more input may be on its way (RFC 9112 §9.6). If it were closed with unread bytes, TCP
+/// would reset it, and the client would lose the answer.
 pub fn linger(mut stream: &TcpStream) {
     let until = Instant::now() + LINGER;
     if stream.shutdown(Shutdown::Write).is_err() {

@@ -18,13 +18,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The address of everybody who comes through a Unix socket: no other connection has it. It is a proxy's.
+/// The peer address of all connections through a Unix socket; no other connection has it. They come from a proxy.
 pub const UNIX_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// Connections that may wait to be accepted; the kernel's `somaxconn` may allow fewer.
+/// How many connections may wait to be accepted; the kernel's `somaxconn` may allow fewer.
 const BACKLOG: i32 = 4096;
 
-/// The name (`FileDescriptorName=` of a socket unit) of a socket for metrics and health.
+/// The name (`FileDescriptorName=` of a socket unit) of the socket for metrics and health.
 const ADMIN: &str = "admin";
 
 /// The sockets of a server.
@@ -32,15 +32,15 @@ pub struct Listeners {
     /// At least one.
     pub main: Vec<Listener>,
     pub admin: Option<Listener>,
-    /// Whether systemd has opened those of `main` in the place of `LISTEN`.
+    /// Whether systemd opened the sockets of `main`, instead of `LISTEN`.
     pub inherited: bool,
 }
 
 impl Listeners {
-    /// Binds `listen` and `admin`, or takes over the sockets that systemd has opened in their place
-    /// (`sd_listen_fds(3)`): the one that is named `admin`, and all others for the doors.
+    /// Binds `listen` and `admin`, or takes the sockets that systemd opened instead (sd_listen_fds(3)): the one that is
+    /// named `admin`, and all others for the doors.
     ///
-    /// Must be called before there are other threads: it removes what systemd has put into the environment.
+    /// Call it before the process has other threads: it removes systemd's variables from the environment.
     pub fn open(listen: &[Listen], mode: u32, admin: Option<SocketAddr>) -> Result<Listeners, StartError> {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
@@ -75,15 +75,15 @@ impl Listeners {
     }
 }
 
-/// A socket that listens.
+/// A listening socket.
 pub enum Listener {
     Tcp(TcpListener),
     Unix(UnixSocket),
 }
 
 impl Listener {
-    /// The next connection, and whose it is. One of a Unix socket is served as any other stream; it has no delay to turn
-    /// off.
+    /// The next connection and its peer address. A connection through a Unix socket is served like any other stream; it
+    /// has no delay to turn off.
     pub fn accept(&self) -> io::Result<(TcpStream, IpAddr)> {
         match self {
             Listener::Tcp(listener) => listener.accept().map(|(stream, peer)| (stream, peer.ip())),
@@ -116,7 +116,7 @@ impl Listener {
         }
     }
 
-    /// Where it is, as it is told at the start.
+    /// Its address, as the server reports it at the start.
     pub fn address(&self, encrypted: bool) -> io::Result<Address> {
         Ok(match self {
             Listener::Tcp(listener) => Address::Tcp(listener.local_addr()?, encrypted),
@@ -131,9 +131,9 @@ impl From<TcpListener> for Listener {
     }
 }
 
-/// Where something is served.
+/// The address of a listener.
 pub enum Address {
-    /// Also whether TLS is spoken there.
+    /// With `true` if it speaks TLS.
     Tcp(SocketAddr, bool),
     Unix(PathBuf),
 }
@@ -148,16 +148,16 @@ impl Display for Address {
     }
 }
 
-/// A Unix socket, whose file goes with it.
+/// A Unix socket. Dropping it removes its file.
 pub struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and number of the file, so that another server's, in the same place, is let be.
+    /// The device and the inode of the file, so that the file of another server in the same place is not removed.
     file: (u64, u64),
 }
 
 impl UnixSocket {
-    /// Takes the place of a socket on which nobody listens any more: a killed server leaves it behind.
+    /// Binds a socket. Replaces one on which nobody listens any more: a killed server leaves it behind.
     fn bind(path: &Path, mode: u32) -> Result<UnixSocket, StartError> {
         UnixSocket::try_bind(path, mode).map_err(|error| {
             let advice = match error.kind() {
@@ -181,7 +181,7 @@ impl UnixSocket {
             },
             Err(_) => {}
         }
-        // As `UnixListener::bind`, but for the connections that may wait.
+        // As `UnixListener::bind`, but with our own backlog.
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&socket2::SockAddr::unix(path)?)?;
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
@@ -213,10 +213,10 @@ fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
 
 fn try_bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Else a restart would have to wait for the last connections' TIME_WAIT.
+    // Otherwise a restart would have to wait for the TIME_WAIT of the last connections.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // `[::]` takes IPv4 too, whatever the system's default.
+        // `[::]` accepts IPv4 too, whatever the system's default.
         socket.set_only_v6(false)?;
     }
     socket.bind(&address.into())?;
@@ -233,7 +233,7 @@ mod tests {
     fn a_unix_socket_takes_the_place_of_one_that_nobody_listens_on() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("chat.sock");
-        // Left behind, as by a server that was killed.
+        // Left behind, as by a killed server.
         drop(UnixListener::bind(&path).unwrap());
         let socket = UnixSocket::bind(&path, 0o600).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -251,7 +251,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("chat.sock");
         let old = UnixSocket::bind(&path, 0o600).unwrap();
-        // Moved, not removed: the file's number must not be given again.
+        // Renamed, not removed: the inode must not be used again.
         fs::rename(&path, directory.path().join("old.sock")).unwrap();
         let new = UnixSocket::bind(&path, 0o600).unwrap();
         drop(old);
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_address_of_all_interfaces_takes_both_protocols() {
-        // A machine without IPv6 has nothing to show here.
+        // A machine without IPv6 can't run this test.
         let Ok(listener) = try_bind((Ipv6Addr::UNSPECIFIED, 0).into()) else { return };
         let port = listener.local_addr().unwrap().port();
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());

@@ -56,14 +56,14 @@ use turned_away::TurnedAway;
 use upgrade::{Doors, NoDoors, Upgrades};
 use watchdog::tell_systemd;
 
-/// Connections to the admin address; and how many of its requests are answered at a time.
+/// How many connections the admin address takes, and how many of their requests are answered at a time.
 const ADMIN_CONNECTIONS: usize = 64;
 const ADMIN_POOL_SIZE: usize = 2;
 
-/// How long the end waits until it is stored how far people have read.
+/// How long the shutdown waits until read marks are stored.
 const READS_WAIT: Duration = Duration::from_secs(2);
 
-/// A server with its sockets bound and its stores open.
+/// A server with bound sockets and open stores.
 pub struct Server {
     chat: Arc<Chat>,
     /// At least one.
@@ -76,7 +76,7 @@ pub struct Server {
     stop: StopSignal,
 }
 
-/// Some addresses, and what is served there.
+/// Some addresses, and the service there.
 struct Listening {
     service: Arc<Service>,
     acceptor: Acceptor,
@@ -85,12 +85,12 @@ struct Listening {
 impl Server {
     /// Binds the sockets, opens the stores, and starts everything but accepting.
     ///
-    /// Must be called before the process has other threads: it takes systemd's variables out of the environment.
+    /// Call it before the process has other threads: it removes systemd's variables from the environment.
     pub fn bind(config: Config) -> Result<Server, StartError> {
         shutdown::outlive_large_files()?;
         let need = Need::of_connections(config.tls.is_some());
         let max_connections = ceilings::affordable(config.limits.max_connections, need);
-        // Before the stores: that the port is in use is what goes wrong most often.
+        // Before the stores: a port in use is the most frequent error.
         let listeners = Listeners::open(&config.listen, config.socket_mode, config.admin_listen)?;
         let encrypted = config.tls.is_some();
         let addresses =
@@ -160,8 +160,8 @@ impl Server {
         Ok(Server { chat, addresses, main, admin: admin.transpose()?, tls, webhooks, stopper, stop })
     }
 
-    /// Serves until SIGTERM or SIGINT, then lets everything come to its end. At SIGHUP the keys
-    /// are what `sources` then give, and the certificate is read again.
+    /// Serves until SIGTERM or SIGINT, then lets everything end in order. At SIGHUP reads keys from `sources`, and the
+    /// certificate from its files, again.
     pub fn run(self, sources: Sources) -> Result<(), StartError> {
         let Server { chat, addresses, main, admin, tls, webhooks, stopper, stop } = self;
         let webhooks = webhooks.map(Arc::new);
@@ -177,7 +177,7 @@ impl Server {
             admin_thread = Some(thread.map_err(failed("start a thread"))?);
         }
 
-        // A script may have closed our standard output; that is no reason not to serve.
+        // A script may have closed our standard output; the server runs all the same.
         let mut stdout = io::stdout().lock();
         for address in addresses {
             let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
@@ -188,7 +188,7 @@ impl Server {
 
         vital::run(|| main.acceptor.with_heartbeat(watchdog::heartbeat(&chat)).run(&stop));
         tell_systemd(&[NotifyState::Stopping]);
-        // Only a panic could make this fail, and it ends here as well.
+        // Fails only after a panic, and a panic ends the process anyway.
         let _ = admin_thread.map(|thread| thread.join());
         shutdown::drain(&chat, &services, tls.as_deref());
         chat.rooms.stop();
@@ -201,15 +201,15 @@ impl Server {
     }
 }
 
-/// How much is served at a time on one address.
+/// How much one address serves at a time.
 struct Capacity {
     connections: usize,
-    /// Of one address; 0: any number.
+    /// Connections of one client address; 0: any number.
     by_address: usize,
     requests: usize,
 }
 
-/// What answers on one address.
+/// What answers the requests of one address.
 struct Answering {
     handler: Handler,
     upgrades: Box<dyn Upgrades>,

@@ -1,37 +1,37 @@
-//! How long a transfer may take: a grace, and then no slower than a minimum rate, which grows with what is to be moved.
+//! How long a transfer may take: a grace, and then a minimum rate, which grows with the size.
 
 use std::time::{Duration, Instant};
 
-/// Bytes a second below which a client is taken for one that only wants to hold a connection.
+/// Bytes per second. A client that is slower probably only wants to hold a connection.
 const MIN_RATE: u64 = 8 * 1024;
 
-/// Whatever its size, a transfer of known length may take no longer than this and its grace.
+/// A transfer of known size may take at most this and its grace, whatever the size.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The allowance of one transfer.
+/// The time that one transfer may take.
 ///
-/// A deadline alone would cut off large transfers, and a time-out for each read or write alone would let a client
-/// hold a connection for hours, a byte at a time.
+/// A deadline alone would cut off large transfers. A time-out for each read or write alone would let a client hold a
+/// connection for hours, with one byte at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     started: Instant,
     grace: Duration,
-    /// Bytes a second.
+    /// Bytes per second.
     rate: u64,
 }
 
 impl Pace {
-    /// Starts now.
+    /// Starts now, at the minimum rate.
     pub fn start(grace: Duration) -> Pace {
         Pace { started: Instant::now(), grace, rate: MIN_RATE }
     }
 
-    /// Starts now to move so many bytes: a large answer is held by nobody for long.
+    /// Starts now, for a transfer of `size` bytes: no client holds a large answer for long.
     pub fn of(size: usize, grace: Duration) -> Pace {
         Pace { rate: MIN_RATE.max(size as u64 / LONGEST.as_secs()), ..Pace::start(grace) }
     }
 
-    /// The time left after `moved` bytes, or `None` if the transfer is too slow.
+    /// How much time is left after `moved` bytes; `None` if the transfer is too slow.
     pub fn left(&self, moved: usize) -> Option<Duration> {
         let earned = Duration::from_millis(moved as u64 * 1000 / self.rate);
         (self.grace + earned).checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())

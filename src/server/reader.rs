@@ -1,4 +1,4 @@
-//! Reads requests off a connection, one after the other, each part bounded in size and time.
+//! Reads requests from a connection one after the other. Each part is bounded in size and time.
 
 use super::{pace::Pace, tls::HANDSHAKE_RECORD};
 use crate::{
@@ -16,26 +16,26 @@ use std::{
     time::Duration,
 };
 
-/// Bytes asked of the kernel at a time.
+/// How many bytes are asked of the kernel at a time.
 const READ_SIZE: usize = 8 * 1024;
 
-/// The reading half of a connection, with what has arrived and is not used yet.
+/// The reading side of a connection, with the bytes that have arrived and are not used yet.
 pub struct Reader<'a> {
     stream: &'a TcpStream,
     peer: IpAddr,
     limits: &'a Limits,
     trusted: &'a [IpNet],
     buffer: Vec<u8>,
-    /// The time-out that the socket has now, so that it is not set again for each request.
+    /// The present time-out of the socket, so that it is not set again for each request.
     timeout: Option<Duration>,
 }
 
-/// Why no request can be read any more.
+/// Why no further request can be read.
 #[derive(Debug)]
 pub enum End {
-    /// The client is gone, or has asked for nothing in time: there is nobody to answer.
+    /// The client is gone, or sent no request in time: there is nobody to answer.
     Quiet,
-    /// The client shall be told before the connection is closed.
+    /// The client gets this answer before the connection is closed.
     Refused(Refusal),
 }
 
@@ -50,15 +50,16 @@ impl<'a> Reader<'a> {
         Reader { stream, peer, limits, trusted, buffer: Vec::new(), timeout: None }
     }
 
-    /// The next request's head. Waits `idle_http` for it to begin, and `head_deadline` from then on for its end.
+    /// Reads the head of the next request. Waits `idle_http` for its first byte, and `head_deadline` from then on for
+    /// its end.
     pub fn head(&mut self) -> Result<Head, End> {
         if self.buffer.is_empty() {
-            // A connection that waits should cost next to nothing.
+            // A waiting connection should cost next to nothing.
             self.buffer = Vec::new();
             self.receive(self.limits.idle_http, End::Quiet)?;
         }
         if self.buffer.first() == Some(&HANDSHAKE_RECORD) {
-            // At once: its length need not bring the line end at which the head is judged.
+            // At once: a TLS record may never contain the line end after which a head is parsed.
             let sentence =
                 "This port speaks plain HTTP: use http:// or ws:// in the address, or set TLS_CERT and TLS_KEY.";
             return Err(Refusal::new(Reason::BadRequest, sentence).into());
@@ -77,16 +78,16 @@ impl<'a> Reader<'a> {
                 return Err(Refusal::from(Reason::HeadTooLarge).into());
             }
             let before = self.buffer.len();
-            // What arrives does not extend the time here: a head is small, and slow ones are an old attack.
+            // Arriving bytes do not extend the time here: heads are small, and sending them slowly is an old attack.
             let left = pace.left(0).ok_or(too_slow())?;
             self.receive(left, too_slow())?;
-            // Only a line's end can complete the head, or make it wrong in a way that is worth finding early;
-            // parsing at each byte would let a client buy much work with few bytes.
+            // Only the end of a line can complete a head, or make it wrong in a way that is worth finding early.
+            // Parsing after each byte would let a client cause much work with few bytes.
             unparsed = self.buffer[before..].contains(&b'\n');
         }
     }
 
-    /// The body of the request whose head was read last. After an error the connection must be closed.
+    /// Reads the body of the request whose head was read last. After an error, close the connection.
     pub fn body(&mut self, head: &Head) -> Result<Vec<u8>, End> {
         match head.body {
             BodyLength::Known(0) => Ok(Vec::new()),
@@ -98,7 +99,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The same body, to be read as it comes, of at most `most` bytes. What is left of it must be read before the next head.
+    /// The same body, of at most `most` bytes, to be read as it arrives. Read all of it before the next head.
     pub fn streamed(&mut self, head: &Head, most: usize) -> Result<Streamed<'_, 'a>, End> {
         let left = match head.body {
             BodyLength::Known(length) => match usize::try_from(length) {
@@ -149,7 +150,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Sends `100 Continue` (RFC 9110 §10.1.1) to a client that waits for it before it sends the body.
+    /// Sends `100 Continue` (RFC 9110 §10.1.1) if the client waits for it before it sends the body.
     fn invite(&mut self, head: &Head) -> Result<(), End> {
         if head.expects_continue {
             let mut stream = self.stream;
@@ -158,10 +159,10 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Waits for more bytes; `late` is the end if none arrive in time.
+    /// Waits for more bytes. `late` is the end if none arrive in time.
     fn receive(&mut self, wait: Duration, late: impl Into<End>) -> Result<(), End> {
         if self.timeout != Some(wait) {
-            // The socket takes no zero, and its time has a granularity of microseconds.
+            // The socket refuses a zero, and counts in microseconds.
             let wait = wait.max(Duration::from_millis(1));
             self.stream.set_read_timeout(Some(wait)).map_err(|_| End::Quiet)?;
             self.timeout = Some(wait);
@@ -185,7 +186,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A body that is read as it comes.
+/// A body that is read as it arrives.
 pub struct Streamed<'r, 'a> {
     reader: &'r mut Reader<'a>,
     left: Left,
@@ -200,12 +201,12 @@ enum Left {
 }
 
 impl Streamed<'_, '_> {
-    /// Why it could not be read to its end, if that was so. Then the connection must be closed.
+    /// Why it could not be read to its end, if so. Then close the connection.
     pub fn end(self) -> Option<End> {
         self.end
     }
 
-    /// Takes what has arrived of it; nothing at its end.
+    /// The bytes of it that have arrived; empty at its end.
     fn part(&mut self, most: usize) -> Result<Vec<u8>, End> {
         loop {
             match &mut self.left {
@@ -219,7 +220,7 @@ impl Streamed<'_, '_> {
                     }
                 }
                 Left::Chunked(decoder) => {
-                    // No more content than framing and content together.
+                    // Framing and content together bound the content.
                     let offered = self.reader.buffer.len().min(most);
                     let taken = decoder.feed(&self.reader.buffer[..offered])?;
                     self.reader.buffer.drain(..taken);

@@ -1,4 +1,4 @@
-//! What SIGHUP does: takes again, from their files, things that change while the server runs.
+//! The work of SIGHUP: reads again, from their files, what may change while the server runs.
 
 use super::{tls::Tls, watchdog::tell_systemd};
 use crate::{
@@ -9,15 +9,15 @@ use crate::{
 use sd_notify::NotifyState;
 use std::sync::Arc;
 
-/// Where to read again what the settings name.
+/// How to read again what the settings name.
 pub struct Sources {
-    /// The keys that sign and verify tokens, as they are now.
+    /// Reads the keys that sign and verify tokens.
     pub keys: Box<dyn Fn() -> Result<Keyring, SettingError> + Send>,
-    /// The keys of backends, as they are now.
+    /// Reads the keys of backends.
     pub api_keys: Box<dyn Fn() -> Result<ApiKeys, SettingError> + Send>,
 }
 
-/// All that can be taken again.
+/// Everything that can be reloaded.
 pub struct Reload {
     pub config: Config,
     pub sources: Sources,
@@ -26,10 +26,11 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// Each part by itself: what can't be used stays as it was, and is logged.
+    /// Reloads each part independently. A part that can't be used stays as it was, and is logged. Also tries a webhook
+    /// endpoint again that was gone.
     pub fn all(&self) {
         tracing::info!("reloading");
-        // With its time, as Type=notify-reload wants it (sd_notify(3)).
+        // With the time, as Type=notify-reload requires it (sd_notify(3)).
         match NotifyState::monotonic_usec_now() {
             Ok(now) => tell_systemd(&[NotifyState::Reloading, now]),
             Err(_) => tell_systemd(&[NotifyState::Reloading]),
@@ -46,8 +47,8 @@ impl Reload {
         tracing::info!("reloaded");
     }
 
-    /// Signs with the keys that were read again; those before stay good for the tokens that they signed. Gives what was
-    /// said of keys that can't be read.
+    /// Signs with the keys that were read again; the previous ones stay valid for the tokens that they signed. Returns
+    /// the error if keys can't be read.
     fn renew_keys(&self) -> Option<String> {
         let Config { keys, tokens, .. } = &self.config;
         match (self.sources.keys)() {
@@ -66,8 +67,8 @@ impl Reload {
         None
     }
 
-    /// Believes the keys that were read again, and no others: one that was taken out is refused from now on. An error that
-    /// has been `said` already, of a setting that both need, is not said again.
+    /// Accepts the API keys that were read again and no others: a key that was removed is refused from now on. An error
+    /// of a setting that both kinds of keys need is not logged again if it is `said`.
     fn renew_api_keys(&self, said: Option<&str>) {
         match (self.sources.api_keys)() {
             Ok(read) => {

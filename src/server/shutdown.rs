@@ -1,5 +1,5 @@
-//! Signals: on SIGTERM or SIGINT, after `DRAIN_DELAY`, no new connections, then every socket closed, then the end, by default in less than ten
-//! seconds; on SIGHUP the keys are read again.
+//! Signals. SIGTERM and SIGINT: after `DRAIN_DELAY` the server accepts no new connections, closes every socket, and
+//! ends, by default in less than ten seconds. SIGHUP: it reloads.
 
 use super::{connection::Service, tls::Tls};
 use crate::{chat::Chat, socket::close::Close, start_error::StartError, vital};
@@ -17,38 +17,38 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What is left after the sockets were told to close, at most. With the default `SHUTDOWN_SPREAD` of five seconds the end
-/// comes in eight: systemd and PROTOCOL.md section 9 allow ten, and storing what is left needs some of it.
+/// The time after `SHUTDOWN_SPREAD` until the end, at most. With the default spread of five seconds the end comes after
+/// eight. systemd and PROTOCOL.md section 9 allow ten, and storing what is left needs some of that.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long closing waits for messages that are on their way, as a part of `SHUTDOWN_SPREAD`: by default a second. If that
-/// is not enough, a store hangs.
+/// How long closing waits for messages on their way, as a part of `SHUTDOWN_SPREAD`: by default a second. If that is
+/// not enough, a store hangs.
 const SETTLE_PART: u32 = 5;
-/// But no less.
+/// The least value of that wait.
 const SETTLE_LEAST: Duration = Duration::from_secs(1);
-/// Part of it for each socket.
+/// How much of the spread each socket gets.
 const SPREAD_EACH: Duration = Duration::from_millis(1);
-/// How often is looked whether all are gone.
+/// How often the shutdown checks whether all are gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Makes a way to say stop, and to hear it.
+/// Makes a stop signal: one end gives it, the other end receives it.
 pub fn stop() -> io::Result<(Stopper, StopSignal)> {
     let (reader, writer) = io::pipe()?;
     Ok((Stopper(Arc::new(Mutex::new(Some(writer)))), StopSignal(reader)))
 }
 
-/// Says stop, once and for all.
+/// Gives the stop signal, once and for all.
 #[derive(Clone)]
 pub struct Stopper(Arc<Mutex<Option<PipeWriter>>>);
 
 impl Stopper {
-    /// `false` if it had been said before.
+    /// Gives the signal; `false` if it was given before.
     pub fn stop(&self) -> bool {
-        // The pipe's end is a state that everybody sees, whenever they look; a byte in it would be read by one.
+        // The end of the pipe is a state that all readers see at any time; a byte would reach only one of them.
         self.0.lock().take().is_some()
     }
 }
 
-/// Hears stop; readable, for `poll`, once it was said.
+/// Receives the stop signal: readable, for `poll`, once it was given.
 pub struct StopSignal(PipeReader);
 
 impl StopSignal {
@@ -56,7 +56,7 @@ impl StopSignal {
         self.0.try_clone().map(StopSignal)
     }
 
-    /// Waits for the signal, but not longer than `time`; `true` if it has come.
+    /// Waits for the signal, but not longer than `time`. `true` if it was given.
     pub fn wait_for(&self, time: Duration) -> bool {
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
         match Timespec::try_from(time) {
@@ -72,8 +72,8 @@ impl AsFd for StopSignal {
     }
 }
 
-/// Says stop `DRAIN_DELAY` after the first SIGTERM or SIGINT; at the second the process ends at once. Does `hangup` at each SIGHUP, unless
-/// it tells what it was made for: that the terminal is gone.
+/// Gives the stop signal `DRAIN_DELAY` after the first SIGTERM or SIGINT; the second one ends the process at once.
+/// Calls `hangup` at each SIGHUP. On a terminal SIGHUP means that the terminal is gone, and stops the server too.
 pub fn on_signals(stopper: Stopper, chat: Arc<Chat>, hangup: impl Fn() + Send + 'static) -> Result<(), StartError> {
     let failed = |error: io::Error| StartError(format!("can't watch for signals: {error}"));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
@@ -96,7 +96,7 @@ pub fn on_signals(stopper: Stopper, chat: Arc<Chat>, hangup: impl Fn() + Send + 
                 thread::sleep(delay);
                 stopper.stop();
             };
-            // This thread has to hear the second signal meanwhile.
+            // This thread must receive the second signal meanwhile.
             if delay.is_zero() || vital::spawn("drain-delay", stop.clone()).is_err() {
                 stop();
             }
@@ -105,25 +105,25 @@ pub fn on_signals(stopper: Stopper, chat: Arc<Chat>, hangup: impl Fn() + Send + 
     vital::spawn("signals", watch).map(drop).map_err(failed)
 }
 
-/// Makes a write past the limit for the size of files (`RLIMIT_FSIZE`) an error like that of a full disk, instead of the end
-/// of the process.
+/// Makes a write past the limit for file sizes (`RLIMIT_FSIZE`) fail like a write to a full disk, instead of ending the
+/// process.
 pub fn outlive_large_files() -> Result<(), StartError> {
     let failed = |error: io::Error| StartError(format!("can't handle SIGXFSZ: {error}"));
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop).map_err(failed)
 }
 
-/// Lets what is going on come to its end: requests are answered, sockets closed.
+/// Ends all work in order: answers requests, closes sockets.
 pub fn drain(chat: &Chat, services: &[Arc<Service>], tls: Option<&Tls>) {
     let (most, started) = (chat.config.shutdown_spread, Instant::now());
     services.iter().for_each(|service| service.stop());
     let open = chat.sessions.count();
     tracing::info!(sockets = open, "closing all sockets");
-    // What was taken up from a client is echoed before its socket is closed.
+    // What was accepted from a client is echoed before its socket is closed.
     let mut settles = true;
     let patience = SETTLE_LEAST.max(most / SETTLE_PART);
     let mut settle = || settles = settles && chat.rooms.settle(None, Instant::now() + patience);
     chat.sessions.close_all(Close::SHUTDOWN, spread(open, most), &mut settle);
-    // One that was being opened meanwhile has missed that; closing another twice changes nothing.
+    // Once more for sockets that were being opened meanwhile; closing a socket twice changes nothing.
     chat.sessions.close_all(Close::SHUTDOWN, Duration::ZERO, &mut settle);
     let deadline = started + most + PATIENCE;
     let is_done = || chat.sessions.count() == 0 && services.iter().all(|service| service.in_flight() == 0);
@@ -136,7 +136,8 @@ pub fn drain(chat: &Chat, services: &[Arc<Service>], tls: Option<&Tls>) {
     }
 }
 
-/// Over which time so many sockets are closed: clients that come back all at once would be a flood elsewhere.
+/// Over how long a time this many sockets are closed: if all clients came back at once, they would flood another
+/// server.
 fn spread(sockets: usize, most: Duration) -> Duration {
     SPREAD_EACH.saturating_mul(u32::try_from(sockets).unwrap_or(u32::MAX)).min(most)
 }

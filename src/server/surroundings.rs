@@ -1,4 +1,4 @@
-//! What the server depends on and does not do itself, for `/metrics`: room on its disk, the end of its certificate.
+//! What the server depends on, for `/metrics`: space on its disk, and the end of its certificate.
 
 use crate::{
     chat::Chat,
@@ -7,7 +7,7 @@ use crate::{
 };
 use std::time::UNIX_EPOCH;
 
-/// Has both looked at each time before the metrics are shown.
+/// Updates both each time before the metrics are shown.
 pub fn watch(chat: &Chat) {
     let (data_dir, identity) = (chat.config.data_dir.clone(), chat.config.tls.clone());
     chat.metrics.look(move |metrics: &Metrics| {
@@ -18,7 +18,7 @@ pub fn watch(chat: &Chat) {
     });
 }
 
-/// When the certificate that is shown now ends, in seconds since 1970.
+/// When the present certificate ends, in seconds since 1970.
 fn end(identity: &Identity) -> Option<i64> {
     let since = identity.until()?.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_secs()).ok()

@@ -1,4 +1,4 @@
-//! What several tests of this module build on.
+//! Shared parts of this module's tests.
 
 use crate::config::Limits;
 use std::{
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// Two ends of one connection: the client's and the server's.
+/// The two ends of one connection: the client's and the server's.
 pub fn connected() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The threads that connections run on: one each, reused while warm.
+//! The threads that connections run on: one for each connection, kept for a while and reused.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::{
@@ -12,34 +12,34 @@ use std::{
     time::Duration,
 };
 
-/// Stack of a connection thread. A signature check and SQLite take less than 48 KiB of it, in debug builds too.
+/// The stack of a connection thread. A signature check and SQLite take less than 48 KiB of it, even in debug builds.
 ///
-/// Only pages that are touched cost memory; ten thousand connections reserve 2.5 GiB of addresses.
+/// Only touched pages cost memory; ten thousand connections reserve 2.5 GiB of address space.
 pub const STACK_SIZE: usize = 256 * 1024;
-/// Threads that are kept for the next connections.
+/// How many idle threads are kept for the next connections.
 const MAX_IDLE: usize = 64;
-/// How long they are kept.
+/// How long an idle thread is kept.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// Serves connections, each on a thread of its own. `T` is what a thread gets.
+/// Serves connections, each on a thread of its own. `T` is the work that a thread gets.
 pub struct Threads<T> {
-    /// Holds nothing: a connection passes only to a thread that waits for one.
+    /// Without capacity: work passes only to a thread that waits for it.
     handover: (Sender<T>, Receiver<T>),
     idle: Arc<AtomicUsize>,
     serve: Arc<dyn Fn(T) + Send + Sync>,
 }
 
 impl<T: Send + 'static> Threads<T> {
-    /// `serve` may panic: that ends what it was given, and nobody else is concerned.
+    /// If `serve` panics, only that piece of work ends.
     pub fn new(serve: impl Fn(T) + Send + Sync + 'static) -> Threads<T> {
         Threads { handover: bounded(0), idle: Arc::new(AtomicUsize::new(0)), serve: Arc::new(serve) }
     }
 
-    /// Has `connection` served; gives it back if there can be no more threads.
+    /// Has `connection` served; returns it if no more threads can be started.
     pub fn run(&self, connection: T) -> Result<(), (T, io::Error)> {
         let Err(refused) = self.handover.0.try_send(connection) else { return Ok(()) };
         let connection = refused.into_inner();
-        // Handed over only once the thread is there: a closure that could not be spawned is gone with all it owns.
+        // Handed over only once the thread runs: a closure that can't be spawned is lost with everything it owns.
         let (first, receive_first) = bounded(1);
         let (waiting, idle, serve) = (self.handover.1.clone(), self.idle.clone(), self.serve.clone());
         let thread = thread::Builder::new().name("connection".to_owned()).stack_size(STACK_SIZE);
@@ -115,7 +115,7 @@ mod tests {
             who.recv_timeout(Duration::from_secs(60)).unwrap()
         };
         let first = thread_of_a_job();
-        // The thread is idle a moment after its job's end; until then others are started.
+        // The thread becomes idle a moment after its job; until then other threads are started.
         assert!((0..10_000).any(|_| thread_of_a_job() == first));
     }
 }

@@ -1,4 +1,4 @@
-//! Clients above the limit: told so at once, and closed without losing the answer; with TLS just closed.
+//! Clients above the limit: they are told at once, and closed without losing the answer. With TLS they are only closed.
 
 use crate::{
     http::{
@@ -16,24 +16,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the answer may take to be read before the connection is closed.
+/// How long the client has to read the answer before the connection is closed.
 const HELD: Duration = Duration::from_secs(1);
-/// Connections that are held meanwhile; more are closed at once.
+/// How many connections are held meanwhile; more are closed at once.
 const MAX_HELD: usize = 128;
-/// Bytes that are taken from each at the end.
+/// How many bytes are read from each at the end, at most.
 const MAX_DRAINED: usize = 64 * 1024;
 
-/// What becomes of connections that are not served.
+/// What happens to connections that are not served.
 pub enum TurnedAway {
-    /// They are answered 503, and held until that should be read. `None`: there is no thread to hold them.
+    /// They get a 503, and are held until the client should have read it. `None` if there is no thread to hold them.
     Told(Option<Sender<(TcpStream, Instant)>>),
-    /// They are closed. Who comes to speak TLS could not read an answer in the clear, and a handshake, to answer it
-    /// encrypted, is what there is no room for.
+    /// They are closed. A client that expects TLS can't read a plain answer, and there is no room for a handshake to
+    /// encrypt one.
     Closed,
 }
 
 impl TurnedAway {
-    /// Starts the thread that holds who was told; without one, connections are closed at once.
+    /// Starts the thread that holds connections. Without a thread, they are closed at once.
     pub fn told() -> TurnedAway {
         let (sender, held) = bounded(MAX_HELD);
         let thread = vital::spawn("turned-away", move || close(&held));
@@ -43,7 +43,7 @@ impl TurnedAway {
         TurnedAway::Told(thread.is_ok().then_some(sender))
     }
 
-    /// Tells the client that the server is full. Never blocks.
+    /// Answers that the server is full. Never blocks.
     pub fn add(&self, stream: TcpStream) {
         let TurnedAway::Told(held) = self else { return };
         if tell(&stream).is_err() {
@@ -59,7 +59,7 @@ impl TurnedAway {
         }
     }
 
-    /// The same for a connection that can't be held: whoever sends first and reads later may miss the answer.
+    /// The same for a connection that can't be held: a client that sends first and reads later may miss the answer.
     pub fn at_once(&self, stream: &TcpStream) {
         if matches!(self, TurnedAway::Told(_)) && tell(stream).is_ok() {
             drain(stream);
@@ -67,8 +67,8 @@ impl TurnedAway {
     }
 }
 
-/// Closes what is held, in the order of arrival. A request that arrives in a closed socket makes TCP reset it, and the
-/// client lose the answer; so it is left open, closed for writing, for the time in which the request should be here.
+/// Closes held connections in the order of arrival. A request that arrives on a closed socket makes TCP reset it, and
+/// the client loses the answer. So the socket stays open, closed for writing, until the request should have arrived.
 fn close(held: &Receiver<(TcpStream, Instant)>) {
     for (stream, due) in held {
         vital::may_panic("turned-away");
@@ -85,7 +85,7 @@ fn tell(mut stream: &TcpStream) -> io::Result<()> {
 }
 
 fn drain(stream: &TcpStream) {
-    // Never blocks: the socket is non-blocking since it was told.
+    // Never blocks: the socket has been non-blocking since the answer.
     let _ = io::copy(&mut stream.take(MAX_DRAINED as u64), &mut io::sink());
 }
 
@@ -99,7 +99,7 @@ mod tests {
         let turned_away = TurnedAway::told();
         let (mut client, server) = connected();
         turned_away.add(server);
-        // Sent after the answer, as a client that does not look would.
+        // Sent after the answer, as by a client that does not read first.
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();

@@ -1,4 +1,4 @@
-//! Which requests open a WebSocket, and at which door.
+//! Chooses the requests that open a WebSocket, and their doors.
 
 use crate::{
     api::cors,
@@ -15,26 +15,26 @@ use crate::{
 };
 use std::{net::TcpStream, sync::Arc, time::Instant};
 
-/// What opens WebSockets on a listener's connections.
+/// What opens WebSockets on the connections of a listener.
 pub trait Upgrades: Send + Sync {
-    /// Whether a WebSocket is opened at this path (its decoded segments).
+    /// Whether this path (as decoded segments) is a WebSocket.
     fn owns(&self, segments: &[String]) -> bool;
 
-    /// Judges a handshake at a path that it owns. Once there is a session the token is spent.
+    /// Checks a handshake at a path that it owns. If this returns a session, the token is spent.
     fn open(&self, head: &Head, segments: &[String]) -> Result<Session, Reply>;
 
-    /// The answer to a handshake that is refused, or can't be one, at this path.
+    /// The answer to a handshake at this path that is refused or invalid.
     fn refuse(&self, segments: &[String], refusal: &Refusal) -> Reply;
 
-    /// Adds to an answer what lets the page that asked read it, if it may.
+    /// Adds the headers that let the page read the answer, if it may.
     fn permit(&self, head: &Head, reply: &mut Reply);
 }
 
-/// Opens a WebSocket: takes the connection, and what came in behind the request head. What is left is to run it
+/// Opens a WebSocket. Takes the connection, and what came in behind the request head. Returns the rest, which runs it
 /// until it ends.
 pub type Session = Box<dyn FnOnce(TcpStream, Vec<u8>) -> Option<Rest> + Send>;
 
-/// Those of [`DOORS`] that are open.
+/// The [`DOORS`] that are open.
 pub struct Doors {
     chat: Arc<Chat>,
 }
@@ -101,7 +101,7 @@ impl Upgrades for Doors {
     }
 }
 
-/// For a listener without WebSockets.
+/// For listeners without WebSockets.
 pub struct NoDoors;
 
 impl Upgrades for NoDoors {

@@ -1,7 +1,7 @@
-//! One connection, on its own thread: reads requests one by one and routes each by itself.
+//! One connection, on its own thread: reads requests one by one and routes each on its own.
 //!
-//! Plain requests go through the gateway; an upgrade may follow them, and turns the rest of the connection into a
-//! WebSocket. That is opened here, and then runs on a thread of its own.
+//! Plain requests go through the gateway. An upgrade may follow them, and turns the connection into a WebSocket. It is
+//! opened here, and then runs on a thread of its own.
 
 use super::{
     answers::Answers,
@@ -37,22 +37,22 @@ use std::{
     time::Duration,
 };
 
-/// Where a request is refused that reaches no endpoint and no door, as the log names it.
+/// The names in the log for refusals that come from neither an endpoint nor a door.
 const CONNECTION: &str = "connection";
 const GATEWAY: &str = "gateway";
 
-/// What the connections of one listener have in common.
+/// What the connections of one listener share.
 pub struct Service {
     limits: Limits,
     trusted: Vec<IpNet>,
     gateway: Gateway,
     upgrades: Box<dyn Upgrades>,
     intake: Option<Box<dyn Intake>>,
-    /// Whether what comes in here was encrypted.
+    /// Whether these connections are encrypted.
     over_tls: bool,
     answers: Answers,
     metrics: Arc<Metrics>,
-    /// For what proxies pass on: whoever else connects has taken its place already.
+    /// Places for requests that proxies pass on; direct connections took theirs when they were accepted.
     by_address: AddressPlaces,
     in_flight: AtomicUsize,
     stopping: AtomicBool,
@@ -84,17 +84,17 @@ impl Service {
         }
     }
 
-    /// The same, which reads some large bodies as they come.
+    /// Adds an intake that reads some large bodies as they arrive.
     pub fn with_intake(self, intake: Option<Box<dyn Intake>>) -> Service {
         Service { intake, ..self }
     }
 
-    /// The same, for connections that come out of TLS.
+    /// Says whether the connections come out of TLS.
     pub fn over_tls(self, over_tls: bool) -> Service {
         Service { over_tls, ..self }
     }
 
-    /// Serves a connection until it ends, or has become a WebSocket: that is the rest.
+    /// Serves a connection until it ends. Returns the rest if it has become a WebSocket.
     pub fn serve(&self, stream: TcpStream, peer: IpAddr) -> Option<Rest> {
         self.set_up(&stream).ok()?;
         let mut reader = Reader::new(&stream, peer, &self.limits, &self.trusted);
@@ -138,7 +138,7 @@ impl Service {
             }
         };
         let early = reader.into_early();
-        // A session sets time-outs of its own.
+        // A session sets its own time-outs.
         stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(None)).ok()?;
         let rest = session(stream, early)?;
         Some(Box::new(move || {
@@ -147,7 +147,7 @@ impl Service {
         }))
     }
 
-    /// The place that a request of this client takes, if a proxy passed it on.
+    /// The place that a request of this client takes if a proxy passed it on.
     fn place(&self, peer: IpAddr, client: IpAddr) -> Result<Option<AddressPlace>, Refusal> {
         if client == peer.to_canonical() {
             return Ok(None);
@@ -159,17 +159,17 @@ impl Service {
         })
     }
 
-    /// Bytes of the large answers that clients are being sent.
+    /// How many bytes the large answers take that clients are being sent.
     pub fn answers(&self) -> usize {
         self.answers.held()
     }
 
-    /// From now on no connection is kept, and no WebSocket opened.
+    /// From now on no connection is kept, and no WebSocket is opened.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Requests that are being read further, answered or sent.
+    /// How many requests are being read, answered or sent.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
     }
@@ -180,11 +180,11 @@ impl Service {
     }
 
     fn set_up(&self, stream: &TcpStream) -> io::Result<()> {
-        // Elsewhere than on Linux it inherits this from the listener.
+        // On systems other than Linux the socket inherits this from the listener.
         stream.set_nonblocking(false)?;
-        // Not for the pair of sockets behind TLS, where nothing is delayed.
+        // Fails for the pair of sockets behind TLS, where nothing is delayed.
         let _ = stream.set_nodelay(true);
-        // For each write alone; the pace bounds the whole.
+        // Bounds each write; the pace bounds the whole answer.
         stream.set_write_timeout(Some(self.limits.send_stall))
     }
 
@@ -196,7 +196,7 @@ impl Service {
                 Err(reply) => self.reply(head, reply),
             });
         }
-        // The root is the home page as well as a door.
+        // The root is both the home page and a door.
         let reads = matches!(head.method, Method::Get | Method::Head);
         if reads && !segments.is_empty() && self.upgrades.owns(&segments) {
             let reply = self.refuse(head, &segments, Reason::UpgradeRequired.into());
@@ -235,12 +235,12 @@ impl Service {
         self.upgrades.open(head, segments)
     }
 
-    /// Reports a refusal that no door and no endpoint has made, and answers as is usual at this path.
+    /// Reports a refusal that comes from neither a door nor an endpoint, in the form that is usual at this path.
     fn refuse(&self, head: &Head, segments: &[String], refusal: Refusal) -> Reply {
         self.metrics.refuse(refusal, head.client, CONNECTION, |refusal| self.upgrades.refuse(segments, &refusal))
     }
 
-    /// An answer that is given without having read the body.
+    /// An answer to a request whose body was not read.
     fn reply(&self, head: &Head, reply: Reply) -> Next {
         let mut reply = reply.with(request_id::HEADER, head.id.as_str());
         self.upgrades.permit(head, &mut reply);
@@ -265,10 +265,10 @@ impl Service {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Ends the connection, after telling the client why if there is something to tell.
+    /// Ends the connection. If there is a refusal, sends it first.
     fn end(&self, stream: &TcpStream, peer: IpAddr, end: End, head: Option<&Head>) {
         let End::Refused(refusal) = end else { return };
-        // A request whose head could not be read has no id yet.
+        // A request with an unreadable head has no id yet.
         let id = head.map_or_else(RequestId::next, |head| head.id.clone());
         let _request = id.enter();
         let reply = self.metrics.refuse(refusal, peer, CONNECTION, Reply::from);
@@ -305,7 +305,7 @@ impl Service {
     }
 }
 
-/// What the endpoint gets in place of a large body, or why that is refused.
+/// What the endpoint gets in place of a large body, or why the body is refused.
 fn digested(intake: &dyn Intake, reader: &mut Reader, head: &Head) -> Result<Result<Vec<u8>, Refusal>, End> {
     let mut body = reader.streamed(head, intake.most())?;
     let digest = intake.digest(head, &mut body);
@@ -320,7 +320,7 @@ enum Next {
     Open(Session),
 }
 
-/// Counts a request while it is being dealt with, whatever becomes of it.
+/// Counts a request while it is in work, whatever its outcome.
 struct InFlight<'a>(&'a AtomicUsize);
 
 impl InFlight<'_> {

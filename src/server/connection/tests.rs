@@ -59,7 +59,7 @@ fn service(limits: Limits) -> Arc<Service> {
     Arc::new(Service::new(limits, vec![], gateway, Box::new(OneDoor), metrics, places))
 }
 
-/// Everything that the server sends, until it closes, to a client that sends `request` and nothing more.
+/// Everything that the server sends until it closes, to a client that sends `request` and nothing more.
 fn conversation(service: &Arc<Service>, request: &[u8]) -> String {
     let (mut client, server) = connected();
     let service = service.clone();

@@ -1,4 +1,4 @@
-//! The handshake: bounded in time like a request head, and polite to those who speak plain HTTP.
+//! The TLS handshake: bounded in time like a request head, with a readable answer for clients that speak plain HTTP.
 
 use crate::{
     config::Limits,
@@ -17,19 +17,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How a TLS record begins that holds a handshake message (RFC 8446 §5.1).
+/// The first byte of a TLS record with a handshake message (RFC 8446 §5.1).
 pub const HANDSHAKE_RECORD: u8 = 22;
 
 /// Why there is no connection.
 pub enum End {
-    /// The client is gone, or never began.
+    /// The client is gone, or never sent anything.
     Quiet,
     Refused(String),
 }
 
-/// Shakes hands with a client that must begin within `idle_http` and be done `head_deadline` later.
+/// Does the handshake with a client, which must begin within `idle_http` and finish `head_deadline` later.
 pub fn shake_hands(stream: &TcpStream, config: &Arc<ServerConfig>, limits: &Limits) -> Result<ServerConnection, End> {
-    // What is not set here was inherited from the listener, except on Linux.
+    // On systems other than Linux the socket inherits this from the listener.
     let first = stream.set_nonblocking(false).and_then(|()| first_byte(stream, limits.idle_http));
     match first {
         Ok(Some(HANDSHAKE_RECORD)) => {}
@@ -55,7 +55,7 @@ pub fn shake_hands(stream: &TcpStream, config: &Arc<ServerConfig>, limits: &Limi
             return Err(End::Quiet);
         }
         if let Err(error) = tls.process_new_packets() {
-            // It holds the alert that says why.
+            // It holds the alert with the reason.
             let _ = tls.write_tls(&mut &*stream);
             linger(stream);
             return Err(End::Refused(error.to_string()));
@@ -80,7 +80,7 @@ fn left(deadline: Instant) -> Result<Duration, End> {
     if left.is_zero() { Err(too_slow()) } else { Ok(left) }
 }
 
-/// What a read or write has moved; nothing, if it is to be tried again.
+/// How much a read or write has moved; `None` if it should be tried again.
 fn again(moved: io::Result<usize>) -> Result<Option<usize>, End> {
     match moved {
         Ok(moved) => Ok(Some(moved)),
@@ -96,7 +96,7 @@ fn too_slow() -> End {
     End::Refused("the handshake took too long".to_owned())
 }
 
-/// Tells who came with `http://` or `ws://` what to do, in a way that they can read.
+/// Answers a client that came with `http://` or `ws://`, in plain HTTP, with what to do.
 fn answer_plainly(mut stream: &TcpStream, limits: &Limits) {
     let refusal = Refusal::new(Reason::BadRequest, "This port speaks TLS: use https:// or wss:// in the address.");
     let bytes = answer::encode(&Reply::from(refusal), Persistence::Closed, false);

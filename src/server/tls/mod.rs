@@ -1,12 +1,12 @@
-//! TLS on `LISTEN`: shakes hands, and has what is inside served as if it were a plain connection.
+//! TLS on `LISTEN`: does the handshake, and has the decrypted stream served like a plain connection.
 //!
 //! ```text
 //! client ═══ TLS ═══▶ pump, a thread ◀─── pair of sockets ───▶ connection thread, lanes, flusher
 //! ```
 //!
-//! So nothing behind it knows of TLS, and a plain connection pays nothing for it: lanes write to sockets without ever
-//! blocking, and no lock is shared for the sake of a cipher's state. The price is a second thread, two more
-//! descriptors and about 60 KiB for each encrypted connection.
+//! Nothing behind the pump knows of TLS. Plain connections pay nothing for it, lanes write to sockets without ever
+//! blocking, and the state of a cipher needs no shared lock. The price is a second thread, two more descriptors and
+//! about 60 KiB for each encrypted connection.
 
 mod handshake;
 mod pump;
@@ -41,12 +41,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Stack of a pump. Its largest buffer is the pump's own, 8 KiB.
+/// The stack of a pump. Its largest buffer is the pump's own, of 8 KiB.
 const STACK_SIZE: usize = 128 * 1024;
-/// Bytes that the pair of sockets holds in each direction; the kernel doubles it for its own records. What waits
-/// beyond that waits in the member's queue, which is bounded and seen by whoever drops slow members.
+/// How many bytes the pair of sockets holds in each direction; the kernel doubles it for its own records. Further bytes
+/// wait in the member's queue, where they are bounded and slow members are found.
 const PAIR_BUFFER: usize = 64 * 1024;
-/// How often is looked whether all is sent, at the end.
+/// How often the shutdown checks whether everything is sent.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Terminates the TLS connections of one listener.
@@ -58,7 +58,7 @@ pub struct Tls {
     pumps: Arc<Pumps>,
 }
 
-/// The pumps that may still have something to send, by their inner ends. Bounded by `MAX_CONNECTIONS`.
+/// The pumps that may still have bytes to send, by their inner ends. Bounded by `MAX_CONNECTIONS`.
 #[derive(Default)]
 struct Pumps {
     next: AtomicU64,
@@ -74,17 +74,17 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(identity.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // A session is in the ticket that the client keeps, so that there is nothing to keep here.
+        // The client keeps the session in its ticket, so the server keeps none.
         config.ticketer = Ticketer::new().map_err(failed)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 1;
-        // Early data can be replayed by whoever sees it (RFC 8446 §8), and a login is no thing to replay.
+        // Anybody who sees early data can replay it (RFC 8446 §8), and a login must not be replayed.
         config.max_early_data_size = 0;
         Ok(Tls { config: Arc::new(config), identity, limits, metrics, pumps: Arc::default() })
     }
 
-    /// Has the connection inside `stream` served by `serve`, on this thread. Returns when all is sent, too, or with the
-    /// rest that `serve` leaves.
+    /// Has the decrypted connection served by `serve` on this thread. Returns when everything is sent, or with the rest
+    /// that `serve` returns.
     pub fn serve(
         &self,
         stream: TcpStream,
@@ -107,7 +107,7 @@ impl Tls {
             }
         };
         let rest = serve(inner, peer);
-        // Only once the pump has ended does the connection no longer count as one.
+        // The connection counts until the pump has ended.
         let ended = || _ = pump.join();
         match rest {
             Some(rest) => Some(Box::new(|| {
@@ -121,7 +121,7 @@ impl Tls {
         }
     }
 
-    /// Takes the certificate from its files again; logs how that went.
+    /// Reads the certificate from its files again, and logs the outcome.
     pub fn reload(&self) {
         match self.identity.reload() {
             Ok(()) => {
@@ -134,10 +134,10 @@ impl Tls {
         }
     }
 
-    /// Has every pump send what it was given, and waits for that, at most until then.
+    /// Lets every pump send what it was given, and waits for that until `deadline` at most.
     pub fn finish(&self, deadline: Instant) {
         for inner in self.pumps.open.lock().values() {
-            // What waits in it can still be read; then comes its end.
+            // What waits in it can still be read; then comes the end of file.
             let _ = inner.shutdown(Shutdown::Read);
         }
         while !self.pumps.open.lock().is_empty() && Instant::now() < deadline {
@@ -150,7 +150,7 @@ impl Tls {
     }
 
     fn start_pump(&self, outside: TcpStream, tls: ServerConnection) -> io::Result<(TcpStream, thread::JoinHandle<()>)> {
-        // A Unix socket has no delay to turn off.
+        // Fails for a Unix socket, which has no delay to turn off.
         let _ = outside.set_nodelay(true);
         outside.set_nonblocking(true)?;
         let (inside, inner) = UnixStream::pair()?;
@@ -163,12 +163,13 @@ impl Tls {
         let entry = Entry::new(&self.pumps, inside);
         let thread = thread::Builder::new().name("tls".to_owned()).stack_size(STACK_SIZE);
         let thread = thread.spawn(move || pump.run(|| drop(entry)))?;
-        // A stream socket is a stream socket: what differs (no peer address, no delay to turn off) is set up here.
+        // It is a stream socket like TCP's. It has no peer address and no delay to turn off, which is taken care of
+        // here.
         Ok((TcpStream::from(OwnedFd::from(inner)), thread))
     }
 }
 
-/// A pump's place among those that are waited for.
+/// The entry of a pump in the table of pumps, until it is dropped.
 struct Entry {
     pumps: Arc<Pumps>,
     id: u64,

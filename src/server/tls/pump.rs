@@ -1,14 +1,14 @@
 //! Moves bytes between the encrypted socket and the plain one behind it, on a thread of its own.
 //!
-//! The contract, for whoever changes this file:
+//! The contract, to be kept by changes of this file:
 //!
-//! 1. Nothing is read from one side while what came from it before waits for the other: so at most one read's worth is
-//!    held in each direction, and who doesn't read is felt where queues are bounded.
-//! 2. It never waits with something to do, and never runs with nothing to do: a side that is of no interest, or has hung
-//!    up, is not polled.
-//! 3. An end of one side becomes an end of the other, after all that came before it.
-//! 4. It ends: when both sides have ended; or after the server has hung up, when the client takes nothing for the stall
-//!    time, or has taken everything and does not hang up for [`LINGER`].
+//! 1. Nothing is read from one side while earlier bytes from it wait for the other. So at most one read's worth is
+//!    held in each direction, and a client that does not read is noticed where queues are bounded.
+//! 2. It never waits with something to do, and never runs with nothing to do. A side without interest, or one that has
+//!    hung up, is not polled.
+//! 3. The end of one side becomes the end of the other, after everything before it.
+//! 4. It ends when both sides have ended. After the server has hung up, it also ends when the client takes nothing for
+//!    the stall time, or has taken everything and does not hang up for [`LINGER`].
 
 use crate::vital;
 use rustix::{
@@ -24,42 +24,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes taken from the server at a time.
+/// How many bytes are read from the server at a time.
 const CHUNK: usize = 8 * 1024;
-/// Chunks that are encrypted before they are sent. rustls takes 64 KiB.
+/// How many chunks are encrypted before they are sent. rustls takes 64 KiB.
 const CHUNKS: usize = 4;
-/// How long a client may take to hang up once all is said.
+/// How long a client may take to hang up after it has been sent everything.
 const LINGER: Duration = Duration::from_secs(1);
 
 pub struct Pump {
     /// The client's socket, non-blocking.
     outside: TcpStream,
-    /// The server's, non-blocking.
+    /// The server's socket, non-blocking.
     inside: Arc<UnixStream>,
     tls: ServerConnection,
-    /// What the client has said and the server has not taken yet.
+    /// Bytes of the client that the server has not taken yet.
     inward: Vec<u8>,
-    /// How much of it is taken.
+    /// How much of `inward` the server has taken.
     taken: usize,
-    /// The client will say no more.
+    /// Whether the client will send no more.
     outside_ended: bool,
-    /// The server takes no more.
+    /// Whether the server takes no more.
     inside_deaf: bool,
-    /// The server will say no more.
+    /// Whether the server will send no more.
     inside_ended: bool,
-    /// The server has hung up altogether, and is not polled any more.
+    /// Whether the server has hung up in both directions; it is not polled any more.
     inside_gone: bool,
-    /// All is said to the client, the end too.
+    /// Whether the client has been sent everything, the end included.
     said_all: bool,
     stall: Duration,
-    /// When the client last took something, or the server hung up.
+    /// When the client last took something, or when the server hung up.
     progress: Instant,
 }
 
 impl Pump {
-    /// `stall` is how long a client may take nothing when the server has hung up.
+    /// `stall` is how long a client may take nothing after the server has hung up.
     pub fn new(outside: TcpStream, inside: Arc<UnixStream>, mut tls: ServerConnection, stall: Duration) -> Pump {
-        // The end, as a first request, may have come with the end of the handshake.
+        // The client's end may have come with the end of the handshake, like a first request.
         let outside_ended = tls.process_new_packets().is_ok_and(|state| state.peer_has_closed());
         Pump {
             outside,
@@ -77,10 +77,10 @@ impl Pump {
         }
     }
 
-    /// Runs until the connection ends. Calls `said_all` when nothing is left to be sent.
+    /// Runs until the connection ends. Calls `said_all` when nothing is left to send.
     pub fn run(mut self, said_all: impl FnOnce()) {
         let mut said_all = Some(said_all);
-        // Either side's failure is the end of both: dropped, they are closed.
+        // A failure of one side ends both: dropping the sockets closes them.
         while self.send().is_ok() {
             vital::may_panic("tls");
             if self.said_all
@@ -94,14 +94,14 @@ impl Pump {
         }
     }
 
-    /// Passes on what can be passed on.
+    /// Passes on everything that the other sides take now.
     fn send(&mut self) -> io::Result<()> {
         self.decrypted()?;
         self.write_inside();
         self.write_outside()
     }
 
-    /// Waits for more, and takes it; `false` if the client has had its time.
+    /// Waits for more bytes, and takes them; `false` if the client's time is over.
     fn receive(&mut self) -> io::Result<bool> {
         let Some(ready) = self.wait()? else { return Ok(false) };
         if ready.outside {
@@ -113,7 +113,7 @@ impl Pump {
         Ok(true)
     }
 
-    /// Waits until a side is ready; `None` if that took too long.
+    /// Waits until a side is ready; `None` if that takes too long.
     fn wait(&mut self) -> io::Result<Option<Ready>> {
         let sending = self.tls.wants_write();
         let (mut outer, mut inner) = (PollFlags::empty(), PollFlags::empty());
@@ -122,10 +122,11 @@ impl Pump {
         inner.set(PollFlags::IN, !self.inside_ended && !sending);
         inner.set(PollFlags::OUT, !self.inward.is_empty());
         let patience = self.patience();
-        // One that is too long for a Timespec is as good as none.
+        // A wait that is too long for a Timespec counts as endless.
         let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
         let mut fds = [PollFd::new(&self.outside, outer), PollFd::new(&*self.inside, inner)];
-        // Hanging up is told whether asked for or not; when it is known, and nothing is to be read, it must not be told.
+        // `poll` always reports a hang-up. Once it is known, and nothing is to be read, it would end every wait at
+        // once.
         let polled = if self.inside_gone && inner.is_empty() { &mut fds[..1] } else { &mut fds[..] };
         match poll(polled, timeout.as_ref()) {
             Ok(0) | Err(Errno::INTR) => {}
@@ -153,7 +154,7 @@ impl Pump {
         }))
     }
 
-    /// How long the client may still take; `None` while the server cares for that itself.
+    /// How long the client may still take; `None` while the server bounds that itself.
     fn patience(&self) -> Option<Duration> {
         let patience = if self.said_all { LINGER } else { self.stall };
         self.inside_gone.then(|| patience.saturating_sub(self.progress.elapsed()))
@@ -161,7 +162,8 @@ impl Pump {
 
     fn read_outside(&mut self) -> io::Result<()> {
         match self.tls.read_tls(&mut &self.outside) {
-            // Most clients end without a word (RFC 8446 §6.1 wants one); HTTP and WebSocket know their ends themselves.
+            // Most clients end without the alert that RFC 8446 §6.1 requires. HTTP and WebSocket have ends of their
+            // own.
             Ok(0) => self.outside_ended = true,
             Ok(_) => {}
             Err(error) if is_later(&error) => return Ok(()),
@@ -170,7 +172,7 @@ impl Pump {
         match self.tls.process_new_packets() {
             Ok(state) => self.outside_ended |= state.peer_has_closed(),
             Err(error) => {
-                // As far as it can be said: the alert.
+                // Sends the alert, if the socket takes it.
                 let _ = self.tls.write_tls(&mut &self.outside);
                 return Err(io::Error::other(error));
             }
@@ -178,7 +180,7 @@ impl Pump {
         Ok(())
     }
 
-    /// Takes what has been decrypted, if there is room.
+    /// Takes decrypted bytes, if all earlier ones are passed on.
     fn decrypted(&mut self) -> io::Result<()> {
         if !self.inward.is_empty() {
             return Ok(());
@@ -201,11 +203,11 @@ impl Pump {
                 Ok(length) => self.taken += length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // It has ended, and may still have something to say.
+                // The server has ended its reading side, but may still send.
                 Err(_) => self.inside_deaf = true,
             }
         }
-        // Given back: a connection that waits should cost next to nothing.
+        // The memory is released: a waiting connection should cost next to nothing.
         self.inward = Vec::new();
         self.taken = 0;
         if self.outside_ended && !self.inside_deaf {
@@ -222,7 +224,7 @@ impl Pump {
                 Ok(length) => self.tls.writer().write_all(&chunk[..length])?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                // Closed with something unread.
+                // The server closed its end with unread bytes.
                 Err(_) => return self.end_of_inside(),
             }
         }
