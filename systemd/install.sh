@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs propromo-chat as a systemd service, or a new version of it. What exists already (keys, settings, data) stays.
+# Installs or upgrades propromo-chat as a systemd service. Existing keys, settings and data stay.
 set -eu
 umask 022
 
@@ -54,7 +54,7 @@ units=$root/etc/systemd/system
 settings=$root/etc/propromo-chat
 state=$root/var/lib/propromo-chat
 
-# Under another name first: a program that runs can't be written to, but it can be replaced.
+# First under another name: a running program can't be overwritten, but it can be replaced.
 mkdir -p "$root$prefix/bin"
 install -m 0755 "$binary" "$root$prefix/bin/.propromo-chat.new"
 mv -f "$root$prefix/bin/.propromo-chat.new" "$root$prefix/bin/propromo-chat"
@@ -69,7 +69,7 @@ chmod 0700 "$state"
 if [ "$(id -u)" -eq 0 ]; then
     owner=$(awk -F: '$1 == "propromo-chat" { print $3 ":" $4 }' "$root/etc/passwd")
     chown "$owner" "$state"
-    # The server reads config.toml there, as its own user.
+    # The server reads config.toml there as its own user.
     chgrp "${owner#*:}" "$settings"
 fi
 [ -e "$settings/env" ] || install -m 0640 "$here/env" "$settings/env"
@@ -89,7 +89,7 @@ if [ -n "$root" ]; then
 elif [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     systemctl start propromo-chat.socket
-    # The socket stays open meanwhile, so nobody is refused.
+    # The socket stays open in the meantime, so nobody is refused.
     systemctl restart propromo-chat.service
     echo "propromo-chat runs; \`systemctl status propromo-chat\` says how it is"
 else

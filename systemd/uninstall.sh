@@ -1,5 +1,5 @@
 #!/bin/sh
-# Removes what install.sh has installed. Settings, keys, data and the user stay, unless --purge is given.
+# Removes what install.sh installed. Settings, keys, data and the user stay, unless --purge is given.
 set -eu
 
 usage() {
@@ -62,7 +62,7 @@ rm -f "$root$prefix/bin/propromo-chat" "$root/etc/sysusers.d/propromo-chat.conf"
 
 if $purge; then
     rm -rf "$root/etc/propromo-chat" "$root/var/lib/propromo-chat" "$units/propromo-chat.service.d" "$units/propromo-chat.socket.d"
-    # Below a --root it may be nobody's but root's to change.
+    # Below a --root, perhaps only root may change it.
     if [ "$(id -u)" -eq 0 ] && grep -q '^propromo-chat:' "$root/etc/passwd"; then
         userdel ${root:+--prefix "$root"} propromo-chat
     fi

@@ -1,2 +1,2 @@
-# Completion of propromo-chat in bash: the program knows its commands itself.
+# Completes propromo-chat in bash; the program itself knows its commands.
 eval "$(propromo-chat completions bash)"

@@ -1,2 +1,2 @@
-# Completion of propromo-chat in fish: the program knows its commands itself.
+# Completes propromo-chat in fish; the program itself knows its commands.
 propromo-chat completions fish | source
