@@ -1,12 +1,12 @@
 /** What went wrong, as a sentence. */
 export class ChatError extends Error {
-  /** Of the HTTP answer; 0 if there was none. */
+  /** The HTTP answer's status; 0 if there was none. */
   status: number;
   /** The server's word for it, such as `token_expired` or `too_late`. */
   code: string;
-  /** ms after which it may be tried again. */
+  /** Milliseconds after which you may try again. */
   retryAfter: number;
-  /** Trying again changes nothing. */
+  /** Trying again does not help. */
   final: boolean;
   /** What the server answered, if that was JSON. */
   answer: unknown;
@@ -17,9 +17,9 @@ export class ChatError extends Error {
 }
 
 export interface Options {
-  /** The account's email address, if it is known. */
+  /** The account's email address, if known. */
   email?: string;
-  /** For Node 20 and 21, which have none: such as that of the package `ws`. */
+  /** For Node 20 and 21, which have none: for example that of the package `ws`. */
   WebSocket?: unknown;
 }
 
@@ -40,11 +40,11 @@ export interface ListedChat {
 export class Chat {
   chats: ListedChat[];
   email: string;
-  /** `ticket(room)` gives a connection token that opens one WebSocket, for each connection another. */
+  /** `ticket(room)` returns a new connection token for each connection; a token opens one WebSocket. */
   constructor(server: string | URL, ticket: (room: string) => string | Promise<string>, options?: Options);
   /** Logs in with a password. */
   static login(server: string | URL, email: string, password: string, options?: Options): Promise<Chat>;
-  /** A room, by a monitor's hash or a channel's name. It is not opened yet. */
+  /** A room by a monitor's hash or a channel's name, not yet open. */
   room(name: string): Room;
 }
 
@@ -84,13 +84,13 @@ export interface RoomEvents {
   notice: [frame: { type: 'notice'; text: string; timestamp: string }];
   /** The connection's state has changed. */
   state: [state: State, error: Error | null];
-  /** The connection is gone, and with it the news of who is here. */
+  /** The connection is gone; who is here is now unknown. */
   lost: [];
-  /** What was heard before can't be continued; the latest messages follow. */
+  /** The room can't continue from what it heard; the latest messages follow. */
   reset: [];
-  /** What was missed has been heard. */
+  /** All missed messages have arrived. */
   ready: [];
-  /** The server refused something that no call waits for, or something that is sent again; `ref` if it had one. */
+  /** The server refused something that no call waits for, or that is sent again; `ref` if it had one. */
   problem: [error: ChatError, ref?: string];
 }
 
@@ -108,29 +108,29 @@ export interface Results {
   next?: string;
 }
 
-/** A room that comes back by itself. Each message is emitted once, in the room's order. */
+/** A room that reconnects by itself. It emits each message once, in the room's order. */
 export class Room {
   readonly connection: Connection;
   readonly state: State;
-  /** Messages that are not confirmed yet. */
+  /** The number of messages not yet confirmed. */
   readonly unconfirmed: number;
-  /** Calls `listener` each time; the function that is given back ends that. */
+  /** Calls `listener` each time; the returned function removes it. */
   on<Name extends keyof RoomEvents>(name: Name, listener: (...values: RoomEvents[Name]) => void): () => void;
   open(): void;
-  /** Ends the connection. What is not confirmed then never is: those calls fail. */
+  /** Ends the connection. Calls that are not yet confirmed fail. */
   close(): void;
-  /** Says something; resolves once it is stored. Without a connection it waits for the next. */
+  /** Sends a message; resolves once it is stored. Without a connection it waits for the next one. */
   send(text: string, about?: { ref?: string; replyTo?: string }): Promise<Stored>;
   edit(id: string, text: string): Promise<Stored>;
   delete(id: string): Promise<Stored>;
   react(id: string, emoji: string, on?: boolean): Promise<Stored>;
   history(page?: { before?: string; limit?: number }): Promise<{ messages: Message[]; more: boolean }>;
   /**
-   * Messages that have all words of `query`, newest first. Where there may be `more`, the same search goes on with `next` as
-   * `before`; it may be that only then something is found.
+   * Messages that have all words of `query`, newest first. Where there may be `more`, continue the same search with `next` as
+   * `before`; a page may be empty even if a later one is not.
    */
   search(query: string, page?: { before?: string; limit?: number }): Promise<Results>;
-  /** `false` without a connection. */
+  /** Returns `false` without a connection. */
   typing(): boolean;
 }
 
@@ -145,7 +145,7 @@ export interface Hooks {
   WebSocket?: unknown;
 }
 
-/** A WebSocket that comes back by itself. */
+/** A WebSocket that reconnects by itself. */
 export class Connection {
   readonly state: State;
   readonly error: Error | null;
@@ -153,11 +153,11 @@ export class Connection {
   constructor(hooks: Hooks);
   open(): void;
   close(): void;
-  /** Tries at once instead of waiting. */
+  /** Tries again at once instead of waiting. */
   retryNow(): void;
-  /** Gives this connection up and makes another. */
+  /** Drops this connection and makes another. */
   renew(later?: boolean): void;
-  /** Sends soon, in order; `false` if there is no connection to send on. */
+  /** Sends soon, in order; returns `false` without a connection. */
   send(frame: object): boolean;
 }
 

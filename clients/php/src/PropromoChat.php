@@ -7,11 +7,11 @@ namespace Propromo\Chat;
 /**
  * What a site does with a propromo-chat server: mint tokens for its users, say something in rooms, verify webhooks.
  *
- * Needs PHP 8.1 or later and nothing else. What travels is told by docs/PROTOCOL.md, section 11.
+ * Needs PHP 8.1 or later and nothing else. docs/PROTOCOL.md, section 11, describes the calls.
  */
 final class PropromoChat
 {
-    /** Seconds by which a webhook's time may differ from this machine's. */
+    /** Seconds by which a webhook's time may differ from this machine's clock. */
     public const TOLERANCE = 300;
 
     /**
@@ -29,10 +29,10 @@ final class PropromoChat
     }
 
     /**
-     * A token for a user whom the site has logged in itself.
+     * Makes a token for a user whom the site has logged in itself.
      *
      * @param string|int $user an account's id or email
-     * @param string|null $room monitor:HASH or channel:NAME; then the token opens no other
+     * @param string|null $room monitor:HASH or channel:NAME; the token then opens no other room
      * @param int|null $ttl seconds that it lives
      * @return array{token: string, kind: string, expires: int}
      * @throws ChatException
@@ -49,8 +49,8 @@ final class PropromoChat
     }
 
     /**
-     * Says something in a room, as bot:NAME, the key's name. A call that is repeated with the same $idempotencyKey says it
-     * once; without one each call has a key of its own, for the attempts of this call.
+     * Says something in a room, as bot:NAME, the key's name. Calls with the same $idempotencyKey say it once; without one
+     * each call makes its own key, for its attempts.
      *
      * @return array{id: string, timestamp: string}
      * @throws ChatException
@@ -72,12 +72,12 @@ final class PropromoChat
     }
 
     /**
-     * The event of a webhook, once it is sure that it comes from the server. Events may come again: `id` stays the same.
+     * Returns a webhook's event after checking that it comes from the server. Events may come again, with the same `id`.
      *
      * @param string $body the request's body, as it came
-     * @param array<string, string|list<string>> $headers names in any case; Laravel's $request->headers->all() will do
+     * @param array<string, string|list<string>> $headers names in any case, such as Laravel's $request->headers->all()
      * @return array{id: string, type: string, timestamp: string, data: array<string, mixed>}
-     * @throws ChatException it is not the server's, or older than five minutes
+     * @throws ChatException if it is not the server's, or older than five minutes
      */
     public function verifyWebhook(string $body, array $headers): array
     {
