@@ -1,4 +1,4 @@
-//! The keys with which backends call `/api/v1`: who may do what, and how a secret is recognised.
+//! The keys with which backends call `/api/v1`: what each may do, and how a secret is recognised.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::RwLock;
@@ -6,25 +6,25 @@ use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr, sync::Arc};
 use subtle::ConstantTimeEq;
 
-/// Bytes of the shortest secret.
+/// Fewest bytes of a secret.
 pub const MIN_SECRET: usize = 32;
-/// Bytes of the longest; more than any program would make.
+/// Most bytes of a secret: more than any program would generate.
 const MAX_SECRET: usize = 512;
-/// Characters of the longest name.
+/// Most characters of a name.
 const MAX_NAME: usize = 32;
-/// Each is compared with what a request presents.
+/// Most keys: a presented secret is compared with each.
 const MAX_KEYS: usize = 1000;
 
-/// What a key may be used for.
+/// A use for which a key is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Make tokens for users.
     Tokens,
-    /// Say something in rooms.
+    /// Send messages to rooms.
     Publish,
-    /// Read what is said, and who is there.
+    /// Read messages, and who is present.
     Read,
-    /// Delete, mute, disconnect, notify.
+    /// Delete messages, mute, disconnect, send notices.
     Moderate,
 }
 
@@ -49,10 +49,10 @@ impl FromStr for Scope {
     }
 }
 
-/// Whose key it is, and what it may be used for. The secret itself is not kept.
+/// The owner of a key, and its scopes. The secret itself is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Goes to the log, and into the names of bots.
+    /// Appears in the log and in the names of bots.
     pub name: Arc<str>,
     scopes: Arc<[Scope]>,
 }
@@ -63,7 +63,7 @@ impl Caller {
     }
 }
 
-/// What is wrong with a line. Says nothing of what stands there: it may be a secret in the wrong place.
+/// What is wrong with a line. Never quotes the line: it may be a secret in the wrong place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyLineError {
     #[error("it should have three parts, NAME SCOPE[,SCOPE…] SECRET, with white space between them")]
@@ -82,7 +82,7 @@ pub enum KeyLineError {
     TooMany,
 }
 
-/// The keys that are taken. A clone shares them, also after [`ApiKeys::renew`].
+/// The accepted keys. Clones share them, also after [`ApiKeys::renew`].
 #[derive(Clone, Default)]
 pub struct ApiKeys(Arc<RwLock<Vec<Key>>>);
 
@@ -92,10 +92,10 @@ struct Key {
 }
 
 impl ApiKeys {
-    /// Reads one key a line; empty lines and those that begin with `#` are passed over. Fails with the number of the
-    /// first line that is wrong, from 1.
+    /// Reads one key per line; ignores empty lines and lines that begin with `#`. Fails with the number of the first
+    /// wrong line, counted from 1.
     ///
-    /// An environment file makes one line of all, with `\n` for line ends: no secret holds a backslash.
+    /// An environment file puts all keys on one line, with `\n` for line ends: no secret holds a backslash.
     pub fn parse(text: &str) -> Result<ApiKeys, (usize, KeyLineError)> {
         let unfolded = text.replace("\\n", "\n");
         let mut keys: Vec<Key> = Vec::new();
@@ -122,12 +122,12 @@ impl ApiKeys {
         Ok(ApiKeys(Arc::new(RwLock::new(keys))))
     }
 
-    /// Whether there is none: then there is no API.
+    /// Whether there are no keys: then there is no API.
     pub fn is_empty(&self) -> bool {
         self.0.read().is_empty()
     }
 
-    /// Who presents this secret. Each key is compared to the end, so that the time it takes says nothing.
+    /// The caller with this secret. Each key is compared to the end, so that the time reveals nothing.
     pub fn caller(&self, secret: &str) -> Option<Caller> {
         let digest: [u8; 32] = Sha256::digest(secret).into();
         let keys = self.0.read();
@@ -140,7 +140,7 @@ impl ApiKeys {
         found.cloned()
     }
 
-    /// Takes the keys that were read again in place of those before; whether they are others.
+    /// Replaces the keys by those in `read`. Returns whether they differ.
     pub fn renew(&self, read: ApiKeys) -> bool {
         let read = std::mem::take(&mut *read.0.write());
         let mut keys = self.0.write();
@@ -151,7 +151,7 @@ impl ApiKeys {
     }
 }
 
-/// A new line for `API_KEYS`.
+/// Makes a new line for `API_KEYS`.
 pub fn generate(name: &str, scopes: &str) -> Result<String, KeyLineError> {
     let line = format!("{name} {scopes} {}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 36]>()));
     Key::parse(&line).map(|_| line)
@@ -166,7 +166,7 @@ impl Key {
             return Err(KeyLineError::Name);
         }
         let scopes = scopes.split(',').map(str::parse).collect::<Result<Vec<Scope>, _>>()?;
-        // What a header can carry (RFC 6750 §2.1).
+        // The characters that a header can carry (RFC 6750 §2.1).
         let fit = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
         if !(MIN_SECRET..=MAX_SECRET).contains(&secret.len()) || !secret.bytes().all(fit) {
             return Err(KeyLineError::Secret);

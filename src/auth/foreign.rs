@@ -1,7 +1,7 @@
-//! Tokens of another backend (stream door): HS256 with its secret, and little else is asked of them.
+//! Tokens of another backend (stream door): HS256 with its secret. Only a few of their claims are checked.
 //!
-//! jwt-simple refuses secrets of less than 12 bytes, and tokens whose claims have other types than it expects. Neither
-//! is ours to choose, and nothing but the end of such a token concerns us.
+//! jwt-simple refuses secrets of less than 12 bytes, and tokens whose claims have unexpected types. Neither is ours to
+//! choose, and only the expiry of such a token matters here.
 
 use super::token::{signed_part, unix_seconds};
 use crate::{
@@ -14,11 +14,11 @@ use serde_json::{Map, Value};
 use sha2::Sha256;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Bytes of a secret below which it is worth a warning: as many as its hash gives (RFC 7518 §3.2).
+/// Secrets with fewer bytes than this deserve a warning: it is the output size of the hash (RFC 7518 §3.2).
 pub const GOOD_SECRET: usize = 32;
 
-/// The part of the token to be spent, and when it expires. Only `exp` is required; an `nbf` that is a number may be
-/// `leeway` ahead. `iat` is not judged: RFC 7519 §4.1.6 gives it no such meaning.
+/// The part of the token that is spent, and the token's expiry. Only `exp` is required. An `nbf` that is a number may
+/// be `leeway` ahead. `iat` is not checked: RFC 7519 §4.1.6 does not give it that meaning.
 pub fn verify_foreign(
     secret: &[u8],
     token: &str,
@@ -30,7 +30,7 @@ pub fn verify_foreign(
     let (header, payload) = signed.split_once('.').ok_or(Reason::TokenMalformed)?;
 
     let header = object(header)?;
-    // An extension that must be understood, and is not (RFC 7515 §4.1.11).
+    // An extension that must be understood, but is not (RFC 7515 §4.1.11).
     if header.contains_key("crit") {
         return Err(Reason::TokenMalformed.into());
     }
@@ -54,7 +54,7 @@ pub fn verify_foreign(
     if claims.get("nbf").and_then(seconds).is_some_and(|from| from > now.saturating_add(leeway.as_secs())) {
         return Err(Reason::TokenNotYetValid.into());
     }
-    // No mark of a spent token has to be kept for longer than to the year 2106.
+    // No mark of a spent token needs to be kept beyond the year 2106.
     Ok((mark, UNIX_EPOCH + Duration::from_secs(expires.min(u32::MAX.into()))))
 }
 
@@ -63,8 +63,8 @@ fn object(part: &str) -> Result<Map<String, Value>, Reason> {
     serde_json::from_slice(&json).map_err(|_| Reason::TokenMalformed)
 }
 
-/// A NumericDate (RFC 7519 §2), which may have a fraction: the whole seconds of it.
+/// The whole seconds of a NumericDate (RFC 7519 §2), which may have a fraction.
 fn seconds(value: &Value) -> Option<u64> {
-    // A cast takes what is below 0 for 0, and what is too large for the largest.
+    // The cast turns numbers below 0 into 0, and too large ones into the largest.
     value.as_u64().or_else(|| value.as_f64().map(|seconds| seconds as u64))
 }

@@ -1,4 +1,4 @@
-//! Who may do what: keys, tokens, passwords, origins.
+//! Authentication: keys, tokens, passwords, origins.
 
 pub mod api_keys;
 pub mod foreign;

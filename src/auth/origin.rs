@@ -1,14 +1,13 @@
-//! Which pages may open a WebSocket: `ORIGIN_ALLOWLIST`, matched label by label.
+//! The pages that may open a WebSocket: `ORIGIN_ALLOWLIST`, matched label by label.
 
 use crate::refusal::{Reason, Refusal};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// `localhost,*.example.org`, parsed. Empty allows any origin.
+/// A parsed list such as `localhost,*.example.org`. An empty list allows any origin.
 ///
-/// An entry is the host of an origin, perhaps with a port: `example.org`, `localhost:8080`, `[::1]`. Without a
-/// port it matches every port. `*.example.org` matches `a.example.org` and `b.a.example.org`, but not
-/// `example.org` itself (nor `badexample.org`): to allow both, list both. Case and a trailing dot don't matter.
-/// The scheme is not judged.
+/// An entry is the host of an origin, perhaps with a port: `example.org`, `localhost:8080`, `[::1]`. Without a port it
+/// matches every port. `*.example.org` matches `a.example.org` and `b.a.example.org`, but neither `example.org` itself
+/// nor `badexample.org`; to allow both, list both. Case and a trailing dot do not matter. The scheme is not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginAllowlist {
     entries: Vec<Entry>,
@@ -24,11 +23,12 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pattern {
     Exactly(Host),
-    /// `*.` and a name: one or more labels, then this.
+    /// `*.` and a name: matches one or more labels before this name.
     Below(String),
 }
 
-/// Names are in lower case without a trailing dot; addresses compare as numbers, however they are written.
+/// Names are in lower case and without a trailing dot. Addresses are compared as numbers, in whatever form they were
+/// written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
     Name(String),
@@ -37,15 +37,15 @@ enum Host {
 }
 
 impl OriginAllowlist {
-    /// Fails with a sentence that names the entry that can't be read.
+    /// Parses the setting. Fails with a sentence that names the entry that can't be read.
     pub fn parse(text: &str) -> Result<OriginAllowlist, String> {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         Ok(OriginAllowlist { entries: entries.map(Entry::parse).collect::<Result<_, _>>()? })
     }
 
-    /// Judges the `Origin` header (RFC 6454 §7) of a handshake.
+    /// Checks the `Origin` header (RFC 6454 §7) of a handshake.
     ///
-    /// Without the header (no browser) it passes unless `required`. With a list, an origin that is `null` or can't
+    /// Without the header (not a browser) it passes, unless `required`. With a list, an origin that is `null` or can't
     /// be read is refused.
     pub fn admit(&self, origin: Option<&str>, required: bool) -> Result<(), Refusal> {
         let Some(origin) = origin else {
@@ -67,9 +67,10 @@ impl OriginAllowlist {
     }
 }
 
-/// Whether an `Origin` is this server's own: that of a page which was loaded from the host to which the request goes.
+/// Whether an `Origin` is this server's own: whether the page came from the host that the request goes to.
 ///
-/// Where it is known that the client speaks TLS with us (or with a proxy of ours), a page that came without is none of ours.
+/// With `secure`, the client uses TLS with this server or with one of our proxies; then a page that was loaded without
+/// TLS is not ours.
 pub fn is_own(origin: &str, host: &str, secure: bool) -> bool {
     let page = parse_origin(origin.trim());
     let default = match origin.trim().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
@@ -106,7 +107,7 @@ impl Entry {
         if text.contains('*') {
             return Err(wrong("can't be read: `*` stands for whole labels at the start, as in `*.example.org`"));
         }
-        // An address of version 6 is unambiguous without its brackets only as a whole.
+        // Without brackets, an IPv6 address is unambiguous only if it is the whole text.
         let bare_v6 = text.parse().ok().map(|address| (Host::V6(address), None));
         let (host, port) =
             bare_v6.or_else(|| split_port(text).and_then(|(host, port)| Some((Host::parse(host)?, port)))).ok_or_else(
@@ -136,7 +137,8 @@ impl Host {
             return Some(Host::V4(address));
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        // RFC 1035 §2.3.4: 63 octets a label, 253 characters in all. Underscores are used, though no host name.
+        // 63 octets in a label, 253 characters in all (RFC 1035 §2.3.4). Underscores are accepted, because some hosts
+        // have them.
         let label = |label: &str| {
             (1..=63).contains(&label.len())
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -145,8 +147,8 @@ impl Host {
     }
 }
 
-/// The host of `scheme://host[:port]` and its port, also where the scheme implies it. `None` for `null`, for
-/// a list of origins, for anything with a path or user.
+/// The host of `scheme://host[:port]` and its port; the scheme implies a missing port. `None` for `null`, for a list of
+/// origins, and for anything with a path or a user.
 fn parse_origin(origin: &str) -> Option<(Host, Option<u16>)> {
     let (scheme, authority) = origin.split_once("://")?;
     let scheme_fits = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -160,7 +162,7 @@ fn parse_origin(origin: &str) -> Option<(Host, Option<u16>)> {
     scheme_fits.then_some((Host::parse(host)?, port.or(implied)))
 }
 
-/// Cuts `:port` off the end; `None` if what follows the colon is no port.
+/// Splits `:port` off the end; `None` if the colon is not followed by a port.
 fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     let host_end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
     let (host, rest) = text.split_at(host_end);

@@ -1,8 +1,8 @@
-//! The cookie of a session: each is used once, and makes the next one.
+//! The cookie of a session. Each cookie is used once, and leads to the next one.
 //!
-//! A cookie is an id, which stays, and a secret, which changes. The next secret is made from the present one and a salt:
-//! tabs that renew at the same moment get the same next cookie, on whichever node, and nothing but hashes is kept. Whoever
-//! shows a secret that was used long ago has an old copy, or somebody else has: the session ends (RFC 9700 §4.14.2).
+//! A cookie is an id, which stays, and a secret, which changes. The next secret is derived from the present one and a
+//! salt: tabs that renew at the same moment get the same next cookie, on any node, and only hashes are stored. If a
+//! secret that was used long ago comes back, somebody has an old copy, and the session ends (RFC 9700 §4.14.2).
 
 use crate::store::{
     accounts::UserId,
@@ -11,17 +11,17 @@ use crate::store::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-/// How long a cookie that was used still gives the one that followed, seconds: to another tab, or to a browser that did
-/// not get the answer.
+/// For how many seconds a used cookie still gets its successor. This is for other tabs, and for browsers that missed
+/// the answer.
 const GRACE: i64 = 30;
 
-/// Cookies of one session that may be used within [`GRACE`].
+/// How many cookies of one session may be used within [`GRACE`].
 const MOST: usize = 32;
 
 const ID: usize = 16;
 const SECRET: usize = 32;
 
-/// What a browser shows to stay logged in. Never logged, so there is no `Debug`.
+/// What a browser presents to stay logged in. Never logged, so it has no `Debug`.
 #[derive(Clone)]
 pub struct Cookie {
     id: [u8; ID],
@@ -39,12 +39,12 @@ impl Cookie {
         URL_SAFE_NO_PAD.encode([&self.id[..], &self.secret].concat())
     }
 
-    /// By what its session is found.
+    /// The key under which its session is stored.
     pub fn session(&self) -> Digest {
         hash("id", &[&self.id])
     }
 
-    /// What is kept of its secret.
+    /// The hash of its secret, which is stored.
     pub fn hashed(&self) -> Digest {
         hash("secret", &[&self.secret])
     }
@@ -54,13 +54,13 @@ impl Cookie {
     }
 }
 
-/// Every part but the last has a length that is always the same.
+/// The parts are not ambiguous: each but the last has a fixed length.
 fn hash(what: &str, parts: &[&[u8]]) -> Digest {
     let start = Sha256::new().chain_update("propromo.chat/session/").chain_update(what).chain_update([0]);
     parts.iter().fold(start, |hash, part| hash.chain_update(part)).finalize().into()
 }
 
-/// A new session of `account`, whose epoch this is, and its first cookie. `now`: Unix seconds.
+/// A new session of `account` with this epoch, and its first cookie. `now` is in Unix seconds.
 pub fn begin(account: UserId, epoch: &str, now: i64) -> (Cookie, Session) {
     let cookie = Cookie { id: rand::random(), secret: rand::random() };
     let session = Session {
@@ -75,19 +75,19 @@ pub fn begin(account: UserId, epoch: &str, now: i64) -> (Cookie, Session) {
     (cookie, session)
 }
 
-/// What a cookie does to its session.
+/// The result of presenting a cookie.
 pub enum Shown {
-    /// It is used now: the next cookie, and what becomes of the session if nobody else is faster.
+    /// It is used now: the next cookie, and the session as it will be if no other request is faster.
     Used(Cookie, Session),
-    /// It was used a moment ago: the cookie that is good now.
+    /// It was used a moment ago: the cookie that is valid now.
     UsedJustNow(Cookie),
-    /// It was used long ago.
+    /// It was used long ago, or never belonged to this session.
     UsedBefore,
-    /// Too many of its session were used a moment ago.
+    /// Too many cookies of its session were used a moment ago.
     TooOften,
 }
 
-/// Judges a cookie of `session` that is shown at this Unix second.
+/// Checks a cookie of `session` that is presented at `now`, in Unix seconds.
 pub fn show(session: &Session, cookie: &Cookie, now: i64) -> Shown {
     let secret = cookie.hashed();
     let mut spent = session.spent.clone();

@@ -1,24 +1,24 @@
-//! How webhooks are signed: as the Standard Webhooks specification says, with one secret or, while it is changed, several.
+//! Signatures of webhooks, by the Standard Webhooks specification, with one secret or, during a change, with several.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
 
-/// What a secret begins with, so that people and scanners know one when they see it.
+/// The prefix of a secret, by which people and scanners recognise one.
 const PREFIX: &str = "whsec_";
 
-/// Bytes of a secret, as the specification has them.
+/// Fewest and most bytes of a secret in the specification.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// Secrets that are used at the same time, at most.
+/// How many secrets may be used at the same time.
 const MAX_SECRETS: usize = 4;
 
-/// What events are signed with.
+/// The secrets that sign events.
 #[derive(Clone)]
 pub struct WebhookSecrets(Vec<Vec<u8>>);
 
-/// What is wrong with a text that should be secrets. Says nothing of what stands there.
+/// What is wrong with a text of secrets. Never quotes the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookSecretError {
     #[error("it should be `whsec_` and the base64 of 24 to 64 random bytes; `openssl rand -base64 32` makes them")]
@@ -28,8 +28,8 @@ pub enum WebhookSecretError {
 }
 
 impl WebhookSecrets {
-    /// Reads one secret, or several with white space between them: then each event has a signature by each, so that the
-    /// receiver can change from one to the other.
+    /// Reads one secret, or several with white space between them. With several, each event has a signature by each, so
+    /// that the receiver can change from one to the other.
     pub fn parse(text: &str) -> Result<WebhookSecrets, WebhookSecretError> {
         let secrets: Result<Vec<_>, _> = text.split_whitespace().map(secret).collect();
         let secrets = secrets?;
@@ -40,7 +40,7 @@ impl WebhookSecrets {
         }
     }
 
-    /// The header `webhook-signature` for a body that is sent at `timestamp` (Unix seconds).
+    /// The header `webhook-signature` for a body that is sent at `timestamp` (in Unix seconds).
     pub fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
         let signatures = self.0.iter().map(|secret| {
             let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
@@ -69,7 +69,7 @@ mod tests {
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-    // The vector of the specification's own libraries (`testSignFunctionWorks`).
+    // A test vector of the specification's own libraries (`testSignFunctionWorks`).
     #[test]
     fn the_signature_is_that_of_the_specification() {
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";

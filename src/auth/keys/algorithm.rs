@@ -1,4 +1,4 @@
-//! One key of any supported kind; the key decides the algorithm, never a token's header.
+//! A key of any supported kind. The key decides the algorithm, never a token's header.
 
 use super::error::KeyError;
 use jwt_simple::{JWTError, prelude::*};
@@ -40,7 +40,7 @@ impl SigningKey {
     /// Reads a PKCS#8 PrivateKeyInfo (RFC 5958).
     pub fn from_pkcs8(info: &PrivateKeyInfoRef<'_>) -> Result<SigningKey, KeyError> {
         let der = Zeroizing::new(
-            // Without the optional public key and attributes, which not every reader below knows.
+            // Without the optional public key and attributes, which some readers below do not know.
             PrivateKeyInfoRef::new(info.algorithm, info.private_key).to_der().map_err(|_| unreadable())?,
         );
         match info.algorithm.oid {
@@ -63,7 +63,7 @@ impl SigningKey {
         Ok(SigningKey::Rs512(Arc::new(RS512KeyPair::from_der(der).map_err(rsa_error)?)))
     }
 
-    /// Reads a SEC1 ECPrivateKey (RFC 5915); `curve` is what an `EC PARAMETERS` block named.
+    /// Reads a SEC1 ECPrivateKey (RFC 5915). `curve` is the curve of an `EC PARAMETERS` block, if any.
     pub fn from_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<SigningKey, KeyError> {
         let key = sec1::EcPrivateKey::try_from(der).map_err(|_| unreadable())?;
         let raw = key.private_key;
@@ -77,7 +77,7 @@ impl SigningKey {
         }
     }
 
-    /// The public key that this private one implies (of HS256: itself).
+    /// The public key of this private key (for HS256: the key itself).
     pub fn verifying(&self) -> VerifyingKey {
         match self {
             SigningKey::Hs256(key) => VerifyingKey::Hs256(key.clone()),
@@ -135,7 +135,7 @@ impl VerifyingKey {
         Ok(VerifyingKey::Rs512(RS512PublicKey::from_der(der).map_err(rsa_error)?))
     }
 
-    /// What makes this key itself: its SubjectPublicKeyInfo in DER, or the HS256 secret.
+    /// The identity of this key: its SubjectPublicKeyInfo in DER, or the HS256 secret.
     pub fn identity(&self) -> Zeroizing<Vec<u8>> {
         let der = match self {
             VerifyingKey::Hs256(key) => Ok(key.to_bytes()),

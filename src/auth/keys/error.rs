@@ -1,6 +1,6 @@
-//! What is wrong with a key.
+//! Errors about keys.
 
-/// A key that can't be used, and what to do about it. Never carries key material.
+/// Why a key can't be used, and what to do about it. Never contains key material.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct KeyError(pub String);

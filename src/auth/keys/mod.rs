@@ -20,20 +20,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes that an HS256 secret must have at least: as many as its hash gives (RFC 7518 §3.2).
+/// Fewest bytes of an HS256 secret: the output size of its hash (RFC 7518 §3.2).
 pub const MIN_SECRET: usize = 32;
 
-/// SHA-256 in hex of the keys in `dummy/keys`: of the secret's text, of the public key's SubjectPublicKeyInfo.
+/// SHA-256, in hex, of the keys in `dummy/keys`: of the secret's text, and of the public key's SubjectPublicKeyInfo.
 /// Everybody knows these keys, so a server that trusts them trusts everybody.
 const DEMO_FINGERPRINTS: [&str; 2] = [
     "d2313bef937bcb4f4eebd1c3470c116471516b51f9cbf6c5183fefb3af50ba12",
     "05e62ac3b2c26d31294ed4ab57016e0c461ad455a0c6560e0e3cb7e3653d3207",
 ];
 
-/// Keys before the one in use that are remembered at most: a key that is renewed more often has no time to be used.
+/// How many earlier keys are remembered. Keys that are renewed more often have no time to be used.
 const MAX_OLD_KEYS: usize = 16;
 
-/// The key in use for signing, and all that may verify. A clone is the same keyring: [`Keyring::renew`] concerns all.
+/// The key that signs, and all keys that verify. Clones share them: [`Keyring::renew`] changes all.
 #[derive(Clone)]
 pub struct Keyring {
     inner: Arc<RwLock<Arc<Inner>>>,
@@ -42,16 +42,16 @@ pub struct Keyring {
 
 struct Inner {
     signing: SigningKey,
-    /// Belongs to `signing`.
+    /// The public key of `signing`.
     newest: Arc<VerifyingKey>,
-    /// The latest first.
+    /// Latest first.
     old: Vec<OldKey>,
 }
 
 #[derive(Clone)]
 struct OldKey {
     key: Arc<VerifyingKey>,
-    /// When the last of its tokens has expired, if that is known.
+    /// When its last token has expired, if known.
     until: Option<Instant>,
 }
 
@@ -62,15 +62,14 @@ impl OldKey {
 }
 
 impl Keyring {
-    /// Builds the keyring from `JWT_PRIVATE_KEY` and `JWT_PUBLIC_KEY`: PEM text or an HS256 secret (whatever
-    /// holds no `-----BEGIN`); white space around either is not part of it.
+    /// Builds the keyring from `JWT_PRIVATE_KEY` and `JWT_PUBLIC_KEY`. Each is PEM text, or an HS256 secret (any text
+    /// without `-----BEGIN`); white space around it is ignored.
     ///
-    /// A PEM key is PKCS#8 (perhaps encrypted), PKCS#1 or SEC1, and decides the algorithm: RSA RS512, P-256
-    /// ES256, P-384 ES384, secp256k1 ES256K, Ed25519 EdDSA. The public key is `public`, else the certificate
-    /// beside the private key, else the one that the private key implies. `passphrase` is asked for only if the
-    /// key is encrypted.
+    /// A PEM key is PKCS#8 (perhaps encrypted), PKCS#1 or SEC1, and decides the algorithm: RSA RS512, P-256 ES256,
+    /// P-384 ES384, secp256k1 ES256K, Ed25519 EdDSA. The public key is `public`, or else the certificate beside the
+    /// private key, or else derived from the private key. `passphrase` is called only if the key is encrypted.
     ///
-    /// Fails if a key can't be read, is too weak, or the two do not belong together.
+    /// Fails if a key can't be read or is too weak, or if the two do not belong together.
     pub fn from_settings(
         private: &str,
         public: Option<&str>,
@@ -98,7 +97,7 @@ impl Keyring {
         Keyring { inner: Arc::new(RwLock::new(Arc::new(inner))), leeway: Duration::ZERO }
     }
 
-    /// The same, for tokens that may begin this much ahead of the clock here: nodes' clocks differ.
+    /// Accepts tokens that become valid up to `leeway` in the future, because the clocks of nodes differ.
     pub fn with_leeway(self, leeway: Duration) -> Keyring {
         Keyring { leeway, ..self }
     }
@@ -107,20 +106,20 @@ impl Keyring {
         self.leeway
     }
 
-    /// The keys as they are now. Not held over work: who renews them waits for nobody.
+    /// The present keys. No lock is held while they are used, so a renewal never waits.
     fn now(&self) -> Arc<Inner> {
         self.inner.read().clone()
     }
 
-    /// Signs with the key of `new` from now on. Tokens of the keys before stay good for `life`, which is to be that of the
-    /// longest. `false`: it is the same key, and nothing was changed.
+    /// Signs with the key of `new` from now on. Tokens of the previous keys stay valid for `life`, which should be the
+    /// longest life of any token. `false` if it is the same key, and nothing changed.
     pub fn renew(&self, new: &Keyring, life: Duration) -> bool {
         let new = new.now();
         let mut inner = self.inner.write();
         if inner.newest.identity() == new.newest.identity() {
             return false;
         }
-        // A second more: `exp` is the last second in which a token is good.
+        // One second more, since a token is still valid in the second `exp`.
         let until = Instant::now().checked_add(life + Duration::from_secs(1));
         let last = OldKey { key: inner.newest.clone(), until };
         let known = std::iter::once(last).chain(inner.old.iter().cloned());
@@ -130,8 +129,8 @@ impl Keyring {
         true
     }
 
-    /// Also accepts tokens of earlier keys, until the last of those tokens has expired: each is what
-    /// `JWT_PUBLIC_KEY` was (PEM), or the earlier HS256 secret.
+    /// Also accepts tokens of earlier keys, until the last of those tokens has expired. Each is an earlier
+    /// `JWT_PUBLIC_KEY` (PEM) or an earlier HS256 secret.
     pub fn with_old_keys(self, old: &[&str]) -> Result<Keyring, KeyError> {
         let inner = self.now();
         let (signing, newest) = (inner.signing.clone(), inner.newest.clone());
@@ -148,19 +147,19 @@ impl Keyring {
         Ok(Keyring::of(Inner { signing, newest, old: known }).with_leeway(self.leeway))
     }
 
-    /// A new HS256 secret, to be kept in a file of mode 0600: 48 random bytes in base64url.
+    /// Makes an HS256 secret: 48 random bytes in base64url. Keep it in a file of mode 0600.
     pub fn generate_secret() -> String {
         let mut bytes = zeroize::Zeroizing::new([0; 48]);
         rand::fill(&mut bytes[..]);
         URL_SAFE_NO_PAD.encode(&bytes[..])
     }
 
-    /// The JWS algorithm in use: `HS256`, `RS512`, `ES256`, `EdDSA`, ….
+    /// The JWS algorithm that signs: `HS256`, `RS512`, `ES256`, `EdDSA`, ….
     pub fn algorithm(&self) -> &'static str {
         self.now().signing.algorithm()
     }
 
-    /// Whether any of these keys is one that ships with the sources, in `dummy/keys`.
+    /// Whether any of the keys is one that comes with the sources, in `dummy/keys`.
     pub fn is_demo(&self) -> bool {
         let inner = self.now();
         inner.old.iter().map(|old| &old.key).chain([&inner.newest]).any(|key| {
@@ -174,7 +173,8 @@ impl Keyring {
         self.now().signing.sign(claims).expect("a long enough secret always signs; a PEM key has signed a probe")
     }
 
-    /// Tries each key in turn; the answer is that of the first whose signature fits, else of the one in use.
+    /// Tries each key in turn. Returns the result of the first key whose signature matches, or else that of the signing
+    /// key.
     pub(super) fn verify_claims<C: DeserializeOwned>(
         &self,
         token: &str,
@@ -200,7 +200,7 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// An HS256 secret as it was typed; `name` says which one, for the error.
+/// Reads an HS256 secret; `name` identifies it in the error.
 fn secret(name: &str, text: &str) -> Result<HS256Key, KeyError> {
     if text.len() < MIN_SECRET {
         return Err(KeyError(format!(

@@ -1,4 +1,5 @@
-//! PEM files (RFC 7468) as OpenSSL writes them: which block is which key, and whether they belong together.
+//! Keys in PEM files (RFC 7468) as OpenSSL writes them: finds the key of each kind, and checks that they belong
+//! together.
 
 use super::{
     algorithm::{SigningKey, VerifyingKey},
@@ -18,7 +19,7 @@ use zeroize::Zeroizing;
 
 type AskPassphrase<'a> = &'a mut dyn FnMut() -> Result<String, KeyError>;
 
-/// The private key in `private` and the public key that goes with it.
+/// The private key in `private`, and its public key.
 pub fn key_pair(
     private: &str,
     public: Option<&str>,
@@ -46,7 +47,7 @@ pub fn key_pair(
         }
         None => {
             let mut certificates = file.iter().filter(|block| block.tag() == "CERTIFICATE").peekable();
-            // A file may hold a whole chain; one of its certificates must be the key's.
+            // A file may hold a whole chain; one of the certificates must be the key's.
             if certificates.peek().is_some()
                 && !certificates.any(|block| certified(block).is_ok_and(|key| key.identity() == own.identity()))
             {
@@ -70,7 +71,7 @@ pub fn key_pair(
     Ok((signing, own))
 }
 
-/// The one public key in `text`; `name` says which setting that is, for the error.
+/// The one public key in `text`; `name` is the setting, for the error.
 pub fn public_key(name: &str, text: &str) -> Result<VerifyingKey, KeyError> {
     let file = blocks(name, text)?;
     for block in &file {
@@ -99,7 +100,7 @@ fn private_key(file: &[Pem], passphrase: AskPassphrase<'_>) -> Result<SigningKey
     if keys.next().is_some() {
         return Err(KeyError("it holds more than one private key; leave one in".into()));
     }
-    // RFC 1421 encryption, which OpenSSL wrote before PKCS#8: one round of MD5 makes its key.
+    // The encryption of RFC 1421, which OpenSSL wrote before PKCS#8: it derives the key with one round of MD5.
     if block.headers().get("Proc-Type").is_some_and(|value| value.contains("ENCRYPTED")) {
         return Err(KeyError(
             "it is encrypted in the legacy way (`Proc-Type: 4,ENCRYPTED`); convert it with \
@@ -152,7 +153,7 @@ fn decrypt(der: &[u8], passphrase: &str) -> Result<SecretDocument, KeyError> {
         ),
         _ => wrong_passphrase(),
     })?;
-    // One wrong passphrase in 256 leaves padding that looks right, and then a text that is no key.
+    // One wrong passphrase in 256 leaves valid padding, and then a plaintext that is not a key.
     PrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|_| wrong_passphrase())?;
     Ok(document)
 }
@@ -161,7 +162,7 @@ fn wrong_passphrase() -> KeyError {
     KeyError("the passphrase does not open it; check JWT_PASSPHRASE".into())
 }
 
-/// The public key of a certificate. Its dates and issuer are not judged: it is only a container here.
+/// The public key of a certificate. Dates and issuer are not checked: it is only a container here.
 fn certified(block: &Pem) -> Result<VerifyingKey, KeyError> {
     let certificate = Certificate::from_der(block.contents());
     let info = certificate.and_then(|it| it.tbs_certificate().subject_public_key_info().to_der());
@@ -169,11 +170,11 @@ fn certified(block: &Pem) -> Result<VerifyingKey, KeyError> {
 }
 
 fn blocks(name: &str, text: &str) -> Result<Vec<Pem>, KeyError> {
-    // `.env` files and container managers often keep PEM on one line, with `\n` written out.
+    // `.env` files and container managers often keep PEM on one line, with a literal `\n`.
     let text = if text.contains('\n') { Cow::Borrowed(text) } else { Cow::Owned(text.replace("\\n", "\n")) };
     let text = Zeroizing::new(text.into_owned());
     let blocks = pem::parse_many(text.as_bytes()).unwrap_or_default();
-    // A block that is cut off is silently left out by the parser.
+    // The parser silently leaves out a truncated block.
     if blocks.len() < text.matches("-----BEGIN").count() {
         return Err(KeyError(format!(
             "{name} can't be read as PEM: each block needs its `-----BEGIN …-----` line, base64 lines and its \

@@ -1,4 +1,4 @@
-//! Every kind of key that OpenSSL writes, each way of presenting it, and each way to get it wrong.
+//! Every kind of key that OpenSSL writes, every way to present it, and every way to get it wrong.
 
 use super::*;
 use crate::{
@@ -60,7 +60,7 @@ fn a_renewed_keyring_signs_with_the_new_key_and_knows_the_old_one_for_a_while() 
     assert!(accepts(&new, &renewed).is_ok() && accepts(&shared, &renewed).is_ok() && accepts(&shared, &old).is_ok());
     assert!(accepts(&new, &old).is_err());
     assert!(!keys.renew(&new, Duration::from_secs(60)), "it is the same key");
-    // Back again: the key is in use, and no old one any more.
+    // The first key is in use again, and so no longer an old one.
     assert!(keys.renew(&keyring(SECRET, None).unwrap(), Duration::from_secs(60)));
     assert!(accepts(&keys, &old).is_ok() && accepts(&keys, &renewed).is_ok());
 }

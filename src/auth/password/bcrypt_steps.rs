@@ -1,8 +1,8 @@
-//! bcrypt in small steps, between which other threads may have the core.
+//! bcrypt in small steps, with breaks in which other threads may have the core.
 //!
-//! A hash of cost 12 takes a quarter of a second, and the kernel lets one thread have a core for some milliseconds
-//! before it looks at who else wants it. A message whose thread was just woken there would wait for that. The `bcrypt`
-//! crate does all rounds in one call, so the loop over them is written here; what is done in a round is `blowfish`'s.
+//! A hash of cost 12 takes a quarter of a second, and the kernel lets a thread have a core for some milliseconds before
+//! it lets others run. A message whose thread was just woken on that core would wait that long. The `bcrypt` crate does
+//! all rounds in one call, so this file has its own loop over the rounds; each round is `blowfish`'s.
 
 use base64::{
     alphabet,
@@ -15,23 +15,23 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// How salts and hashes are written.
+/// The base64 variant of salts and hashes.
 pub const BASE_64: GeneralPurpose = GeneralPurpose::new(&alphabet::BCRYPT, NO_PAD);
 
-/// Bytes of a password that count.
+/// How many bytes of a password count.
 const KEY: usize = 72;
 
-/// Rounds without a break; one takes some 50 µs.
+/// How many rounds run without a break; one takes about 50 µs.
 const ROUNDS: u32 = 2;
 
-/// How long others may have the core in between, in all: about as long as a hash takes. On a machine that has no time
-/// to spare, a login has to get its share too.
+/// How long all breaks of a check may take together: about as long as a hash takes. A login must make progress on a
+/// busy machine too.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// What is encrypted 64 times: `OrpheanBeholderScryDoubt`.
+/// The text that is encrypted 64 times: `OrpheanBeholderScryDoubt`.
 const TEXT: [[u32; 2]; 3] = [[0x4f72_7068, 0x6561_6e42], [0x6568_6f6c, 0x6465_7253], [0x6372_7944, 0x6f75_6274]];
 
-/// The breaks of one check, of however many hashes it consists.
+/// The breaks of one check, however many hashes it computes.
 pub struct Breaks {
     left: Duration,
 }
@@ -43,7 +43,7 @@ impl Default for Breaks {
 }
 
 impl Breaks {
-    /// Answers whether there was time for one.
+    /// Takes a break. Returns whether there was time for it.
     fn take(&mut self) -> bool {
         if self.left.is_zero() {
             return false;
@@ -55,9 +55,9 @@ impl Breaks {
     }
 }
 
-/// The hash of a password: 2^`cost` rounds.
+/// The bcrypt hash of a password, with 2^`cost` rounds.
 pub fn bcrypt(cost: u32, salt: &[u8; 16], password: &str, breaks: &mut Breaks) -> [u8; 23] {
-    // With the NUL at its end, which is left out where there is no room.
+    // With a NUL at the end, unless the password fills all 72 bytes.
     let mut key = Zeroizing::new([0; KEY + 1]);
     let length = password.len().min(KEY);
     key[..length].copy_from_slice(&password.as_bytes()[..length]);
@@ -78,7 +78,7 @@ pub fn bcrypt(cost: u32, salt: &[u8; 16], password: &str, breaks: &mut Breaks) -
         out[..4].copy_from_slice(&words[0].to_be_bytes());
         out[4..].copy_from_slice(&words[1].to_be_bytes());
     }
-    // Its last byte was left out by the first who wrote this, and has been since.
+    // The original implementation left the last byte out, and so have all others since.
     *hash.first_chunk().expect("24 bytes hold 23")
 }
 

@@ -1,4 +1,4 @@
-//! The kinds of hash that are known, what each costs to check, and how to spend as much on nothing.
+//! The supported kinds of hash, what a check of each costs, and how to spend the same effort without a hash.
 
 use super::bcrypt_steps::{self, Breaks};
 use argon2::{
@@ -9,25 +9,25 @@ use base64::Engine as _;
 use std::hint::black_box;
 use subtle::ConstantTimeEq as _;
 
-/// PHP allows 31, at which a single check takes a day. 16 takes some seconds.
+/// PHP allows 31, at which a single check takes a day. 16 takes a few seconds.
 const MAX_COST: u32 = 16;
 
-/// Bounds on what an argon2id hash may ask for, so that no row of the accounts' table can eat the machine.
+/// Bounds for the parameters of an argon2id hash, so that no row of the accounts' table can exhaust the machine.
 /// Laravel's default is 64 MiB, 4 passes, 1 lane.
 const MAX_MEMORY_KIB: u32 = 128 * 1024;
 const MAX_PASSES: u32 = 16;
 const MAX_LANES: u32 = 8;
 
-/// What comes before the hash in a bcrypt hash's text: `$2y$12$` and 22 characters of salt.
+/// Bytes before the hash in the text of a bcrypt hash: `$2y$12$` and 22 characters of salt.
 const BCRYPT_HEAD: usize = 29;
 
-/// A hash that can be checked at a bounded price.
+/// A hash that can be checked at a bounded cost.
 pub enum Hash {
     Bcrypt { cost: u32, salt: [u8; 16], hash: [u8; 23] },
     Argon2id { params: Params, parsed: Box<PasswordHash> },
 }
 
-/// How much work a check is: for each kind in use its most expensive hash.
+/// The work of a check: the most expensive hash in use, of each kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effort {
     bcrypt: Option<u32>,
@@ -35,7 +35,7 @@ pub struct Effort {
 }
 
 impl Hash {
-    /// `None` for what is no hash, is of another kind, or asks for more than it may.
+    /// Parses a hash; `None` if the text is not a hash, is of another kind, or exceeds the bounds.
     pub fn read(text: &str) -> Option<Hash> {
         if text.starts_with("$argon2id$") { Hash::read_argon2id(text) } else { Hash::read_bcrypt(text) }
     }
@@ -60,7 +60,7 @@ impl Hash {
         sane.then_some(Hash::Argon2id { params, parsed })
     }
 
-    /// Whether `password` is the one this was made of.
+    /// Whether this is the hash of `password`.
     pub fn matches(&self, password: &str, breaks: &mut Breaks) -> bool {
         match self {
             Hash::Bcrypt { cost, salt, hash } => bcrypt_steps::bcrypt(*cost, salt, password, breaks).ct_eq(hash).into(),
@@ -81,7 +81,7 @@ impl Effort {
         Effort { bcrypt: Some(cost), argon2id: None }
     }
 
-    /// Takes over whatever is more expensive in `other`.
+    /// Adopts whatever is more expensive in `other`.
     pub fn learn(&mut self, other: &Effort) {
         self.bcrypt = self.bcrypt.max(other.bcrypt);
         let work = |params: &Option<Params>| {
@@ -92,8 +92,9 @@ impl Effort {
         }
     }
 
-    /// Does what checking `done` has left of this effort; all of it, if there was no hash to check. Of argon2id
-    /// there is no rest: its parameters can't be added up, and one application writes all its hashes with the same.
+    /// Does the work that is still missing after the check of `done`, or all of it if there was no hash to check.
+    /// Nothing is added to an argon2id check: its parameters can't be summed, and an application writes all its hashes
+    /// with the same ones.
     pub fn make_up_for(&self, done: Option<&Hash>, password: &str, breaks: &mut Breaks) {
         for cost in self.missing_bcrypt(done) {
             black_box(bcrypt_steps::bcrypt(cost, &[0; 16], black_box(password), breaks));
@@ -105,8 +106,8 @@ impl Effort {
         }
     }
 
-    /// The costs of the bcrypt hashes still to be made. A hash of cost c is 2^c rounds, and
-    /// 2^c + (2^c + 2^(c+1) + … + 2^(n-1)) = 2^n: after one of cost c, these make it a whole one of cost n.
+    /// The costs of the bcrypt hashes that are still to be made. A hash of cost c has 2^c rounds, and 2^c + (2^c +
+    /// 2^(c+1) + … + 2^(n-1)) = 2^n: together with one of cost c, these take as long as one of cost n.
     fn missing_bcrypt(&self, done: Option<&Hash>) -> Vec<u32> {
         match (self.bcrypt, done) {
             (None, _) => vec![],

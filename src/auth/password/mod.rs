@@ -1,4 +1,4 @@
-//! Password hashes as Laravel writes them, checked on at most half the cores.
+//! Password hashes as Laravel writes them, checked on at most half of the cores.
 
 mod bcrypt_steps;
 mod hash;
@@ -16,8 +16,8 @@ use std::time::Duration;
 /// The cost of new bcrypt hashes: Laravel's default.
 const COST: u32 = 12;
 
-/// How long a password may wait for its turn: at some 250 ms a hash (twice that where others want the core) that is
-/// enough for all that may wait in one line.
+/// How long a password may wait for its turn. A hash takes about 250 ms, or twice that if others want the core, so this
+/// is enough for everything that may wait in one line.
 const WAIT: Duration = Duration::from_secs(20);
 
 /// The right to check or make one hash.
@@ -28,10 +28,10 @@ pub struct Turn<'a> {
 
 /// Checks and makes password hashes, a bounded number at a time.
 ///
-/// Every check costs the same work, whether the account exists or not and however old its hash is: that of the
-/// most expensive hash in use. A bcrypt hash of a lower cost, and an account that is unknown, are made up for
-/// with hashing that leads nowhere. Until it has seen better, "in use" is bcrypt of cost 12; it learns from
-/// [`Passwords::expecting`] and from every hash it checks. What remains visible is the very first check of a
+/// Every check does the same work, that of the most expensive hash in use, whether the account exists or not and
+/// however old its hash is. For a bcrypt hash of a lower cost, and for an unknown account, the missing work is added.
+/// At first "in use" means bcrypt of cost 12; it learns from [`Passwords::expecting`] and from every hash that it
+/// checks. Only the very first check of a hash that is more expensive than all before can be told apart.
 /// hash that is more expensive than all before.
 pub struct Passwords {
     queue: Queue,
@@ -39,13 +39,13 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// `at_once`: how many hashes may be computed in parallel. [`WAITING`] more may wait.
+    /// `at_once` is how many hashes may be computed in parallel. [`WAITING`] more may wait.
     pub fn new(at_once: usize) -> Passwords {
         Passwords { queue: Queue::new(at_once, WAIT), effort: Mutex::new(Effort::bcrypt(COST)) }
     }
 
-    /// Takes a hash of the account store as a sample of all in use. Where they are cheaper than bcrypt of
-    /// cost 12 (the demo accounts) this is what makes checks quicker; it is never needed for them to be right.
+    /// Takes a hash of the account store as a sample of all in use. If they are cheaper than bcrypt of cost 12 (demo
+    /// accounts), checks become quicker; they are correct without it.
     pub fn expecting(self, sample: &str) -> Passwords {
         if let Some(hash) = Hash::read(sample) {
             *self.effort.lock() = hash.effort();
@@ -53,15 +53,16 @@ impl Passwords {
         self
     }
 
-    /// Waits for the turn to check or make a hash. Refuses with `unavailable` if too many wait already.
+    /// Waits for a turn to check or make a hash. Refuses with `unavailable` if too many wait already, or if it takes
+    /// too long.
     pub fn turn(&self, asker: &Asker) -> Result<Turn<'_>, Refusal> {
         Ok(Turn { passwords: self, _turn: self.queue.enter(asker)? })
     }
 
-    /// A bcrypt hash (`$2y$`, cost 12) of `password`, as `account add` and closed rooms keep it. Of a long
-    /// password only the first 72 bytes count, as in PHP.
+    /// A bcrypt hash (`$2y$`, cost 12) of `password`, as `account add` and closed rooms keep it. As in PHP, only the
+    /// first 72 bytes of a password count.
     ///
-    /// Refuses with `invalid_fields` a password that holds a NUL.
+    /// Refuses a password that holds a NUL with `invalid_fields`.
     pub fn hash(password: &str) -> Result<String, Refusal> {
         if password.contains('\0') {
             return Err(Refusal::new(Reason::InvalidFields, "A password can't hold a NUL character; choose another.")
@@ -74,12 +75,11 @@ impl Passwords {
 }
 
 impl Turn<'_> {
-    /// Whether `password` is the one `hash` was made of; with no hash (unknown account) it takes as
-    /// long and is `false`.
+    /// Whether `hash` is the hash of `password`. Without a hash (unknown account) it takes as long and returns `false`.
     ///
-    /// Known are bcrypt (`$2y$`, `$2a$`, `$2b$`, up to cost 16) and `$argon2id$` (up to 128 MiB, see `hash.rs`);
-    /// another value never matches. As in PHP, bcrypt sees only the first 72 bytes of a password. A password with
-    /// a NUL never matches: bcrypt would ignore what follows it.
+    /// It knows bcrypt (`$2y$`, `$2a$`, `$2b$`, up to cost 16) and `$argon2id$` (up to 128 MiB, see `hash.rs`); any
+    /// other value never matches. As in PHP, bcrypt reads only the first 72 bytes of a password. A password with a NUL
+    /// never matches, because bcrypt would ignore what follows the NUL.
     pub fn verify(self, password: &str, hash: Option<&str>) -> bool {
         let hash = hash.and_then(Hash::read);
         let effort = {
@@ -95,7 +95,7 @@ impl Turn<'_> {
         matches && !password.contains('\0')
     }
 
-    /// As [`Passwords::hash`].
+    /// See [`Passwords::hash`].
     pub fn hash(self, password: &str) -> Result<String, Refusal> {
         Passwords::hash(password)
     }
@@ -106,13 +106,13 @@ mod tests {
     use super::*;
     use std::net::{IpAddr, Ipv4Addr};
 
-    /// Written by PHP's `password_hash`; Laravel's user factory holds it.
+    /// Written by PHP's `password_hash`; used in Laravel's user factory.
     const LARAVEL: &str = "$2y$10$92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi";
     /// From the manual of PHP's `password_verify`.
     const PHP: &str = "$2y$07$BCryptRequires22Chrcte/VlQH0piJtjXl.0t1XkA8pw9dMXTpOq";
     /// From the manual of PHP's `crypt`.
     const OLD_PHP: &str = "$2a$07$usesomesillystringfore2uDLvp1Ii2e./U9C8sBjqp8I90dH6hi";
-    /// Of 80 times `p`, and of `grüße` in UTF-8, written by libxcrypt, whose bcrypt is the one in PHP.
+    /// Of 80 times `p`, and of `grüße` in UTF-8. Written by libxcrypt, whose bcrypt is PHP's.
     const LONG: &str = "$2y$04$92IXUNpkjO0rOQ5byMi.YeIe4qJYiVlcl.s.cgxxrbW.KU/86PODG";
     const UMLAUT: &str = "$2y$04$92IXUNpkjO0rOQ5byMi.YeGhw.7Ijgmygmc9Uzap6IqJ3ZxXS5T1W";
     /// From the tests of Argon2's reference implementation.
@@ -120,7 +120,7 @@ mod tests {
     const ARGON2ID_TWO_LANES: &str =
         "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc";
 
-    /// With the cheapest effort there is, so that tests are quick.
+    /// With the least possible effort, so that tests are quick.
     fn passwords() -> Passwords {
         Passwords::new(1).expecting(&hashed("anything"))
     }

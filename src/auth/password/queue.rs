@@ -1,8 +1,8 @@
-//! A few at a time, some more waiting, everybody else sent away: nothing grows, and nobody takes it all.
+//! Lets a few work at a time and some more wait, and refuses the rest: nothing grows, and nobody takes everything.
 //!
-//! Each kind of asker has its turn in turn; within a kind those who were right lately, those who are new and those who
-//! were wrong lately; among those the addresses. Where a line is full whoever has the most in it gives a place to
-//! whoever has less.
+//! The kinds of asker take turns. Within a kind, those with a right password lately, new ones, and those with only
+//! wrong passwords take turns; among those, the addresses. When a line is full, the address with most waiters gives a
+//! place to an address with fewer.
 
 use crate::refusal::{Reason, Refusal};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -13,36 +13,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Whose password is to be hashed.
+/// The client whose password is to be hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asker {
     pub kind: Kind,
     pub standing: Standing,
-    /// Who counts as one: an address, or an IPv6 network.
+    /// The unit that takes turns: an address, or an IPv6 network.
     pub address: IpAddr,
 }
 
-/// What the password is of.
+/// What the password is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Account,
     Room,
 }
 
-/// What is known of an address.
+/// What is known about an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Gave a right password lately.
+    /// It gave a right password lately.
     Known,
     New,
-    /// Gave wrong passwords only.
+    /// It gave only wrong passwords.
     Suspect,
 }
 
 const KINDS: usize = 2;
 const STANDINGS: usize = 3;
 
-/// How many may wait, by kind and standing. A school class that logs in at once is 16 or more, from one address.
+/// How many may wait, by kind and standing. A class of pupils that logs in at the same time is 16 or more, from one
+/// address.
 const PLACES: [[usize; STANDINGS]; KINDS] = [[24, 24, 8], [8, 8, 4]];
 
 /// How many may wait in all.
@@ -55,13 +56,13 @@ pub const WAITING: usize = {
     sum
 };
 
-/// Lets a bounded number of threads work at once, and a bounded number wait for a bounded time.
+/// Lets a bounded number of threads work, and a bounded number wait for a bounded time.
 pub struct Queue {
     lines: Mutex<Lines>,
     patience: Duration,
 }
 
-/// The right to work; given back when dropped.
+/// The right to work, until it is dropped.
 pub struct Turn<'a> {
     queue: &'a Queue,
 }
@@ -80,7 +81,7 @@ struct KindLines {
     by_standing: [Line; STANDINGS],
 }
 
-/// Those who wait with one standing. Addresses take turns: the front one is next.
+/// The waiters with one standing. Addresses take turns: the front one is next.
 #[derive(Default)]
 struct Line {
     addresses: VecDeque<(IpAddr, VecDeque<Waiter>)>,
@@ -88,12 +89,12 @@ struct Line {
 
 struct Waiter {
     id: u64,
-    /// `true`: it is your turn. `false`: your place was given to another.
+    /// `true`: the turn has come. `false`: the place went to another.
     told: Sender<bool>,
 }
 
 impl Queue {
-    /// At least one may work, whatever `at_once` says.
+    /// `at_once` is how many may work; at least one may.
     pub fn new(at_once: usize, patience: Duration) -> Queue {
         let lines = Lines { free: at_once.max(1), next_kind: 0, kinds: Default::default(), next_id: 0 };
         Queue { lines: Mutex::new(lines), patience }
@@ -112,13 +113,13 @@ impl Queue {
         };
         let turn = told.recv_deadline(deadline).or_else(|_| {
             self.lines.lock().line(asker).leave(asker.address, id);
-            // Between the deadline and the lock it may have been told.
+            // The answer may have come between the deadline and the lock.
             told.try_recv()
         });
         if turn == Ok(true) { Ok(Turn { queue: self }) } else { Err(busy()) }
     }
 
-    /// How many wait.
+    /// How many threads wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         let lines = self.lines.lock();
@@ -130,7 +131,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut lines = self.queue.lines.lock();
         while let Some(next) = lines.next() {
-            // Fails only if that thread is gone.
+            // Fails only if that thread has given up.
             if next.told.try_send(true).is_ok() {
                 return;
             }
@@ -144,7 +145,7 @@ impl Lines {
         &mut self.kinds[asker.kind as usize].by_standing[asker.standing as usize]
     }
 
-    /// A place in the line; `None` if there is none to be had.
+    /// Adds a waiter to its line; `None` if the line has no place for it.
     fn stand(&mut self, asker: &Asker) -> Option<(u64, Receiver<bool>)> {
         let id = self.next_id;
         self.next_id += 1;
@@ -158,7 +159,7 @@ impl Lines {
         Some((id, hears))
     }
 
-    /// Takes out who is next.
+    /// Removes the next waiter.
     fn next(&mut self) -> Option<Waiter> {
         for _ in 0..KINDS {
             let kind = &mut self.kinds[self.next_kind];
@@ -191,7 +192,8 @@ impl Line {
         }
     }
 
-    /// Sends away the last of the address that has the most, if that leaves it no less than this one gets.
+    /// Removes the last waiter of the address with most of them, if that address still has no fewer than this one then
+    /// gets.
     fn make_place_for(&mut self, address: IpAddr) -> Option<()> {
         let own = self.of(address).map_or(0, |waiters| waiters.len());
         let (_, most) = self.addresses.iter_mut().max_by_key(|(_, waiters)| waiters.len())?;
@@ -199,7 +201,7 @@ impl Line {
             return None;
         }
         if let Some(last) = most.pop_back() {
-            // Fails only if that thread is gone.
+            // Fails only if that thread has given up.
             let _ = last.told.try_send(false);
         }
         Some(())
@@ -249,7 +251,7 @@ mod tests {
         asker(Kind::Account, Standing::New, 1)
     }
 
-    /// In which order those who wait behind a turn that is taken get theirs; they come one after the other.
+    /// The order in which askers get their turns. They queue one after the other while a turn is taken.
     fn order(askers: &[Asker]) -> Vec<Asker> {
         let queue = Queue::new(1, LONG);
         let turn = queue.enter(&anybody()).unwrap();

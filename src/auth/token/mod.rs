@@ -1,4 +1,4 @@
-//! What a token says (RFC 7519), and the part of it that its single use hangs on.
+//! The contents of tokens (RFC 7519), and the part of a token that makes it usable only once.
 
 #[cfg(test)]
 mod tests;
@@ -23,13 +23,13 @@ use std::{
 /// `iss` of every token that this server signs.
 pub const ISSUER: &str = "propromo.chat";
 
-/// Bytes of the longest token that is looked at; ours have about 500, or 1,000 with a 4096-bit RSA key.
+/// Most bytes of a token. Ours have about 500, or 1,000 with a 4096-bit RSA key.
 pub const MAX_TOKEN: usize = 4096;
 
-/// What a token is for: its `aud`. A token of one kind is never taken for another.
+/// What a token is for: its `aud`. A token of one kind is never accepted as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Says who you are, to HTTP endpoints and as a first message; reusable.
+    /// Identifies a user, to HTTP endpoints and in a first message; reusable.
     Access,
     /// Opens exactly one WebSocket.
     Connection(Issued),
@@ -37,18 +37,18 @@ pub enum Kind {
     Room,
 }
 
-/// What a connection token was issued for; that decides how it is treated wherever it is shown.
+/// The endpoint that issued a connection token, which decides how it may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Issued {
     /// By `/login`.
     Login,
     /// By `/ws_ticket`.
     Ticket,
-    /// By `/token/ws`: a second token must follow as first message.
+    /// By `/token/ws`: a second token must follow in the first message.
     TwoStep,
 }
 
-/// What a verified token says.
+/// The contents of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     pub kind: Kind,
@@ -56,11 +56,11 @@ pub struct Claims {
     pub user: UserId,
     /// Empty for [`Kind::Room`].
     pub email: String,
-    /// A connection or room token opens this room only (the room's local name as its door calls it).
+    /// A connection or room token opens only this room (the local name of the room at its door).
     pub room: Option<String>,
     /// The account's [`crate::store::accounts::Epoch`] when the token was issued.
     pub epoch: Option<String>,
-    /// Whose token it is, for [`Kind::Room`] and only for it.
+    /// The holder of the token; only for [`Kind::Room`].
     pub member: Option<Member>,
     /// `exp`: the last second in which the token is valid.
     pub expires: u64,
@@ -73,46 +73,46 @@ pub struct Claims {
 /// The holder of a room token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The name that the token's holder has in the room.
+    /// The holder's name in the room.
     pub name: String,
-    /// [`password_mark`] of the room's password hash when the token was issued. The door compares it with the
-    /// mark of today's hash: a token dies when the room's password changes.
+    /// [`password_mark`] of the room's password hash when the token was issued. The door compares it with the mark of
+    /// the present hash, so a token ends when the room's password changes.
     pub password_mark: String,
 }
 
-/// A token whose signature, times, issuer and kind were found right.
+/// A token with valid signature, times, issuer and kind.
 #[derive(Clone, Debug)]
 pub struct Verified {
     pub claims: Claims,
     pub signed_part: SignedPart,
 }
 
-/// What is to be signed for an account; `iat`, `nbf`, `exp`, `jti` and `iss` are added by the signer.
+/// What to sign for an account. The signer adds `iat`, `nbf`, `exp`, `jti` and `iss`.
 ///
-/// For a closed room there is [`RoomGrant`]: a token of [`Kind::Room`] made from a `Grant` names no member,
-/// so it opens nothing.
+/// For a closed room use [`RoomGrant`]: a token of [`Kind::Room`] that is made from a `Grant` names no member, so it
+/// opens nothing.
 #[derive(Clone, Debug)]
 pub struct Grant<'a> {
     pub kind: Kind,
     pub user: UserId,
     pub email: &'a str,
     pub room: Option<&'a str>,
-    /// What ends the token before its time: see [`crate::store::accounts::Epoch`].
+    /// What can end the token before it expires: see [`crate::store::accounts::Epoch`].
     pub epoch: Option<&'a str>,
     pub ttl: Duration,
 }
 
-/// What is to be signed for a member of a closed room of the rooms door.
+/// What to sign for a member of a closed room of the rooms door.
 #[derive(Clone, Debug)]
 pub struct RoomGrant<'a> {
     pub room: &'a str,
     pub name: &'a str,
-    /// The room's password hash as it is now; the token carries only a mark of it.
+    /// The room's present password hash; the token carries only a mark of it.
     pub password_hash: &'a str,
     pub ttl: Duration,
 }
 
-/// A freshly signed token and the Unix second it expires.
+/// A newly signed token, and the Unix second in which it expires.
 pub struct Signed {
     pub token: String,
     pub expires: u64,
@@ -147,8 +147,8 @@ impl super::keys::Keyring {
         self.sign_payload(Kind::Room, grant.name.to_owned(), payload, grant.ttl, now)
     }
 
-    /// Verifies signature, algorithm, times, issuer and audience, in this order: of a token that was not signed
-    /// with our key nothing else is judged, so its claims decide no answer. The key decides the algorithm.
+    /// Verifies signature, algorithm, times, issuer and audience, in this order. If the signature is not ours, nothing
+    /// else is checked, so the claims of a foreign token decide no answer. The key decides the algorithm.
     ///
     /// `accepts` says which kinds may be used here.
     pub fn verify(&self, token: &str, accepts: fn(Kind) -> bool, now: SystemTime) -> Result<Verified, Refusal> {
@@ -178,7 +178,7 @@ impl super::keys::Keyring {
 
     fn sign_payload(&self, kind: Kind, subject: String, payload: Payload, ttl: Duration, now: SystemTime) -> Signed {
         let now = unix_seconds(now);
-        // jwt-simple keeps seconds in 32 bits; what is answered must be what is signed.
+        // jwt-simple keeps seconds in 32 bits, and the answer must match what is signed.
         let expires = now.saturating_add(ttl.as_secs()).min(u32::MAX.into());
         let token = self.sign_claims(JWTClaims {
             issued_at: Some(UnixTimeStamp::from_secs(now)),
@@ -195,24 +195,24 @@ impl super::keys::Keyring {
     }
 }
 
-/// What is known of a room's password by those who were let in; `None`: they needed none.
+/// The mark of a room's password at the moment when somebody is let in; `None` if the room has no password.
 pub fn room_mark(room: &ChatRoom) -> Option<String> {
     room.fields.access.password_hash().map(password_mark)
 }
 
-/// A short hash of a room's password hash, for [`Member::password_mark`]. It gives nothing away about the
-/// password: the hash below it has a salt of 128 bits that never leaves the server.
+/// A short hash of a room's password hash, for [`Member::password_mark`]. It reveals nothing about the password: the
+/// hash beneath it has a salt of 128 bits that never leaves the server.
 pub fn password_mark(password_hash: &str) -> String {
     let digest = Sha256::new().chain_update("propromo.chat/room\0").chain_update(password_hash).finalize();
     URL_SAFE_NO_PAD.encode(&digest[..12])
 }
 
-/// Whether a text is shaped like a token: three parts of base64url, the first of which begins as JSON does.
-/// The signature may be empty, so that an unsigned token is recognised, and refused as such.
+/// Whether a text has the shape of a token: three parts in base64url, the first of which begins like JSON. The
+/// signature may be empty, so that an unsigned token is recognised, and refused as one.
 pub fn has_token_shape(text: &str) -> bool {
     let base64url = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     let parts: Vec<_> = text.splitn(4, '.').collect();
-    // `{"` and `{ ` both encode to `ey…`; `v1.2.3` and other names of protocols do not.
+    // `{"` and `{ ` both encode to `ey…`; `v1.2.3` and other names of protocols do not begin so.
     matches!(parts[..], [header, payload, _] if header.starts_with("ey") && !payload.is_empty())
         && parts.into_iter().all(base64url)
 }
@@ -241,7 +241,7 @@ impl Issued {
     }
 }
 
-/// The claims of ours beside the registered ones.
+/// Our claims besides the registered ones.
 #[derive(Default, Serialize, Deserialize)]
 struct Payload {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -252,7 +252,7 @@ struct Payload {
     issued_for: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// `name` and `room` once more, as clients of the rooms door call them; not read here.
+    /// Copies of `name` and `room` under the names that clients of the rooms door use; not read here.
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -264,7 +264,7 @@ struct Payload {
 }
 
 impl Claims {
-    /// `None` if something is missing that every token of this kind carries.
+    /// `None` if a claim is missing that every token of this kind has.
     fn new(kind: Kind, claims: JWTClaims<Payload>, expires: u64) -> Option<Claims> {
         let (user, email, member) = match kind {
             Kind::Access | Kind::Connection(_) => (UserId(claims.subject?.parse().ok()?), claims.custom.email?, None),
@@ -281,14 +281,14 @@ impl Claims {
 }
 
 fn kind(claims: &JWTClaims<Payload>) -> Option<Kind> {
-    // Ours have exactly one audience; one of several would be somebody else's idea of a token.
+    // Ours have exactly one audience. A token with several comes from elsewhere.
     let Some(Audiences::AsString(audience)) = &claims.audiences else { return None };
     let issued_for = claims.custom.issued_for.as_deref();
     let connection = Issued::ALL.into_iter().find(|issued| issued_for == Some(issued.word())).map(Kind::Connection);
     [Some(Kind::Access), connection, Some(Kind::Room)].into_iter().flatten().find(|kind| kind.audience() == audience)
 }
 
-/// The hash that single use hangs on; refuses what is no token at all.
+/// The hash under which a token is spent. Refuses what is not a token.
 pub(super) fn signed_part(token: &str) -> Result<SignedPart, Refusal> {
     if token.len() > MAX_TOKEN || !has_token_shape(token) {
         return Err(Reason::TokenMalformed.into());
@@ -297,8 +297,8 @@ pub(super) fn signed_part(token: &str) -> Result<SignedPart, Refusal> {
     Ok(SignedPart(Sha256::digest(signed).into()))
 }
 
-/// Judge the end to the second: jwt-simple tolerates 15 minutes unless told otherwise. It has one tolerance for both ends,
-/// so the beginning is not its matter.
+/// Checks the end to the second: by default jwt-simple tolerates 15 minutes. It has one tolerance for both ends, so the
+/// beginning is checked elsewhere.
 fn exact_at(now: SystemTime) -> VerificationOptions {
     VerificationOptions {
         artificial_time: Some(UnixTimeStamp::from_secs(unix_seconds(now))),
@@ -309,7 +309,7 @@ fn exact_at(now: SystemTime) -> VerificationOptions {
     }
 }
 
-/// Why jwt-simple turned a token down. It judges the header, then the signature, then the claims.
+/// Why jwt-simple refused a token. It checks the header, then the signature, then the claims.
 fn reason(error: &jwt_simple::Error) -> Reason {
     match error.downcast_ref::<JWTError>() {
         Some(JWTError::TokenHasExpired) => Reason::TokenExpired,
@@ -322,7 +322,7 @@ fn reason(error: &jwt_simple::Error) -> Reason {
             | JWTError::UnknownCriticalExtension,
         ) => Reason::TokenMalformed,
         None if error.is::<serde_json::Error>() || error.is::<ct_codecs::Error>() => Reason::TokenMalformed,
-        // Another algorithm (`none` too), a signature that does not fit or is none, and whatever is unknown here.
+        // Another algorithm (also `none`), a wrong or missing signature, and any other error.
         _ => Reason::TokenBadSignature,
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens of ours and of others, to the second, and everything that is not one.
+//! Tokens of ours and of others, checked to the second, and everything that is not a token.
 
 use super::*;
 use crate::{
@@ -53,7 +53,7 @@ fn reason_of(token: &str) -> Reason {
     judge(&HS256, token, NOW).unwrap_err()
 }
 
-/// `header.payload` of any JSON, signed with HMAC-SHA-256 of `secret`, whatever the header says.
+/// Any JSON as `header.payload`, signed with HMAC-SHA-256 and `secret`, whatever the header says.
 fn forged(header: &Value, payload: &Value, secret: &[u8]) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     sealed(&format!("{}.{}", part(header), part(payload)), secret)
@@ -71,7 +71,7 @@ fn payload() -> Value {
     })
 }
 
-/// A token of ours, signed with our key, in which one claim is `value` (or missing).
+/// A token of ours, signed with our key, with one claim replaced by `value` or removed.
 fn with(claim: &str, value: Option<Value>) -> String {
     let mut payload = payload();
     let claims = payload.as_object_mut().unwrap();
@@ -86,7 +86,7 @@ fn decoded(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 
-// What a token of ours says.
+// The contents of our tokens.
 
 #[test]
 fn every_claim_that_was_granted_comes_back() {
@@ -338,7 +338,7 @@ fn a_critical_extension_that_is_not_understood_is_refused() {
     assert_eq!(reason_of(&forged(&header, &payload(), SECRET.as_bytes())), Reason::TokenMalformed);
 }
 
-// Single use hangs on the signed part.
+// Single use depends on the signed part.
 
 #[test]
 fn the_signed_part_is_the_hash_of_header_and_payload() {
@@ -349,7 +349,7 @@ fn the_signed_part_is_the_hash_of_header_and_payload() {
 
 #[test]
 fn the_other_signature_of_the_same_ecdsa_token_has_the_same_signed_part() {
-    // (r, n - s) is as good a signature as (r, s); n is the order of P-256 (SEC 2 §2.4.2).
+    // (r, n - s) is as valid a signature as (r, s); n is the order of P-256 (SEC 2 §2.4.2).
     const ORDER: [u8; 32] = [
         0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
         0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
