@@ -1,6 +1,6 @@
-//! How often a password may be guessed: only wrong guesses count, and nobody's keep others out.
+//! How often a password may be guessed. Only wrong guesses count, and nobody's guesses lock others out.
 //!
-//! What counts has cost a password's hash, and the queue of those is short. So no flood fills a table here.
+//! Each counted guess has cost a password hash, and the queue for hashes is short, so no flood can fill a table here.
 
 use super::rate::{AddressLimit, KeyedRate, Lately, subnet};
 use crate::{
@@ -16,22 +16,23 @@ use governor::{
 use parking_lot::Mutex;
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
-/// How many times `LOGIN_RATE` the addresses without a failure may guess at one account, all together.
+/// All addresses without a recent failure together may guess at one account this many times `LOGIN_RATE`.
 const FRESH_SHARE: u32 = 10;
 
-/// How long an address that was right is known.
+/// How long an address counts as known after a right password.
 const RIGHT: Duration = Duration::from_secs(24 * 3600);
-/// How long an address that was wrong waits behind the others.
+/// How long an address waits behind the others after a wrong password.
 const WRONG: Duration = Duration::from_secs(600);
 
-/// Counts wrong passwords of accounts.
+/// Counts wrong passwords for accounts.
 ///
-/// Those of one address (IPv6: of a /64), whatever the account; and those for one account, in shares: one of addresses
-/// that were wrong lately, one of those that were not, and one for each address from which that account was logged in
-/// lately. So whoever guesses from many addresses locks out neither the owner at an address of their own nor, but for
-/// the second share, at a new one; and an account has at most 11 times `LOGIN_RATE` guesses a minute from all strangers.
+/// Counts those of one address (IPv6: of a /64) for any account. Counts those for one account in shares: one for
+/// addresses that were wrong lately, one for all other addresses, and one for each address from which the account
+/// logged in lately. So a guesser with many addresses can't lock the owner out at such an address; at a new one only if
+/// the second share is used up. All strangers together have at most 11 times `LOGIN_RATE` guesses a minute at one
+/// account.
 ///
-/// An email address that belongs to nobody counts as any other, so that the limit doesn't tell which ones exist.
+/// An email address without an account counts like any other, so that the limit does not reveal which ones exist.
 pub struct LoginLimits<C: Clock = DefaultClock> {
     counts: Option<LoginCounts<C>>,
     standings: Standings<C>,
@@ -39,18 +40,19 @@ pub struct LoginLimits<C: Clock = DefaultClock> {
 
 struct LoginCounts<C: Clock> {
     addresses: KeyedRate<C>,
-    /// For an account, from an address where it was logged in.
+    /// By account, from an address where it logged in lately.
     own: KeyedRate<C>,
-    /// For an account, from an address that was wrong lately.
+    /// By account, from addresses that were wrong lately.
     tried: KeyedRate<C>,
-    /// For an account, from any other.
+    /// By account, from all other addresses.
     fresh: KeyedRate<C>,
-    /// Where an account was logged in.
+    /// The addresses from which accounts logged in lately.
     homes: Lately<C>,
 }
 
 impl LoginLimits {
-    /// `rate`: wrong passwords a minute of one address, and for one account; `None`: no limit.
+    /// `rate` is how many wrong passwords a minute one address may give, and how many may be given for one account;
+    /// `None`: no limit.
     pub fn new(rate: Option<NonZeroU32>) -> LoginLimits {
         LoginLimits::with_clock(rate, DefaultClock::default())
     }
@@ -71,7 +73,7 @@ impl<C: Clock + Clone> LoginLimits<C> {
         LoginLimits { counts, standings: Standings::with_clock(clock) }
     }
 
-    /// Refuses who has been wrong too often, with the time after which one more try is heard.
+    /// Refuses an address that has been wrong too often, with the time after which it may try again.
     pub fn may_try(&self, client: IpAddr, email: &str) -> Result<(), Refusal> {
         let Some(counts) = &self.counts else { return Ok(()) };
         let (network, account) = (subnet(client), email_key(email));
@@ -88,7 +90,7 @@ impl<C: Clock + Clone> LoginLimits<C> {
         let (network, account) = (subnet(client), email_key(email));
         if let Some(counts) = &self.counts {
             let own = (&*account, network);
-            // Too many at once are refused by the next look.
+            // If too many come at once, the next check refuses.
             let _ = counts.addresses.check(&network);
             let _ = match self.share(counts, &own) {
                 Share::Own => counts.own.check(&own),
@@ -128,11 +130,11 @@ enum Share {
 /// The limits of the rooms door's plain requests.
 pub struct RoomLimits {
     creations: AddressLimit,
-    /// Wrong passwords, by address and room.
+    /// Counts wrong passwords by address and room.
     guesses: Option<KeyedRate>,
     standings: Standings,
-    /// The room at which the last search for one that was never used ended. The next goes on from there, so that it costs
-    /// little when most are used.
+    /// The room at which the last search for an unused one ended. The next search goes on from there, so that it costs
+    /// little when most rooms are used.
     pub searched: Mutex<i64>,
 }
 
@@ -146,15 +148,15 @@ impl RoomLimits {
         }
     }
 
-    /// Counts a new room of this address, or refuses it with the time after which one will pass.
+    /// Counts a new room of this address, or refuses it with the time after which one is allowed.
     pub fn may_create(&self, client: IpAddr) -> Result<(), Refusal> {
         self.creations.check(client)
     }
 
-    /// Refuses an address that has been wrong about this room's password too often.
+    /// Refuses an address that gave wrong passwords of this room too often.
     ///
-    /// Only wrong secrets count, so that any number of people may enter a room from one address; and only
-    /// those of this address, so that nobody can keep others out.
+    /// Only wrong passwords count, so any number of people may enter a room from one address. Only this address counts,
+    /// so nobody can lock others out.
     pub fn may_guess(&self, client: IpAddr, room: &str) -> Result<(), Refusal> {
         let looked = self.guesses.as_ref().map_or(Ok(()), |guesses| guesses.look(&(subnet(client), room)));
         looked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
@@ -162,7 +164,7 @@ impl RoomLimits {
 
     pub fn was_wrong(&self, client: IpAddr, room: &str) {
         if let Some(guesses) = &self.guesses {
-            // One too many is refused by the next look.
+            // If it is one too many, the next check refuses.
             let _ = guesses.check(&(subnet(client), room));
         }
         self.standings.wrong.remember(&subnet(client));
@@ -177,7 +179,7 @@ impl RoomLimits {
     }
 }
 
-/// Which addresses were right and wrong lately, about any secret of a kind: they wait in different lines.
+/// Which addresses gave right and wrong secrets of one kind lately: they wait in different lines.
 struct Standings<C: Clock = DefaultClock> {
     right: Lately<C>,
     wrong: Lately<C>,
@@ -216,7 +218,7 @@ mod tests {
         IpAddr::V4((0xC633_0000 + n).into())
     }
 
-    /// A wrong guess, if one is heard.
+    /// Makes a wrong guess, if it is allowed.
     fn guess(limits: &LoginLimits<FakeRelativeClock>, client: IpAddr, email: &str) -> Result<(), Refusal> {
         limits.may_try(client, email).inspect(|()| limits.was_wrong(client, email))
     }

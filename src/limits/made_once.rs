@@ -1,9 +1,9 @@
-//! An answer that many ask for at a time is made for all of them at once.
+//! Makes an answer once for all who ask for it at the same time.
 
 use parking_lot::{Condvar, Mutex};
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-/// Things in the making, by what they are.
+/// The answers that are being made, by key.
 pub struct MadeOnce<K, T> {
     makings: Mutex<HashMap<K, Arc<Making<T>>>>,
 }
@@ -14,10 +14,10 @@ struct Making<T> {
 }
 
 struct State<T> {
-    /// Makings begun and ended so far; one at a time.
+    /// How many have been begun and ended so far; one runs at a time.
     begun: u64,
     ended: u64,
-    /// What the last one made; `None` if it failed to.
+    /// The last answer; `None` if making it failed.
     made: Option<T>,
 }
 
@@ -26,12 +26,13 @@ impl<K: Hash + Eq + Clone, T: Clone> MadeOnce<K, T> {
         MadeOnce { makings: Mutex::default() }
     }
 
-    /// What `make` makes, on this thread or on that of another who asked for the same. It is never older than the question.
+    /// The result of `make`, from this thread or from another one that asked for the same. It was begun after this
+    /// call.
     pub fn get(&self, key: &K, make: impl FnOnce() -> T) -> T {
         let making = self.makings.lock().entry(key.clone()).or_default().clone();
         let made = making.get(make);
         let mut makings = self.makings.lock();
-        // This one, and that of the table.
+        // Only this reference and the table's are left.
         if Arc::strong_count(&making) == 2 {
             makings.remove(key);
         }
@@ -48,7 +49,7 @@ impl<T> Default for Making<T> {
 impl<T: Clone> Making<T> {
     fn get(&self, make: impl FnOnce() -> T) -> T {
         let mut state = self.state.lock();
-        // One that had begun before may have missed what this one wants to see.
+        // One that began before this call may have missed what the caller must see.
         let wanted = state.begun + 1;
         loop {
             if state.ended >= wanted
@@ -71,7 +72,7 @@ impl<T: Clone> Making<T> {
     }
 }
 
-/// Ends a making, also if it panics: then another is begun.
+/// Ends the making of an answer, even after a panic: then the next one begins.
 struct Ending<'a, T>(&'a Making<T>);
 
 impl<T> Drop for Ending<'_, T> {
@@ -114,7 +115,7 @@ mod tests {
                 thread::yield_now();
             }
             let others: Vec<_> = (0..20).map(|_| scope.spawn(|| once.get(&"list", make))).collect();
-            // Each waits for the one that was begun before it came, and then for the next.
+            // Each waits for the making that began before its call, and then for the next.
             while Arc::strong_count(&once.makings.lock()["list"]) < 22 {
                 thread::sleep(Duration::from_millis(1));
             }

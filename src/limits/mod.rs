@@ -1,4 +1,4 @@
-//! Bounds on how often and how much: rates and guesses by address and account, and bounded numbers of places.
+//! Limits: rates and guesses by address and account, and bounded numbers of places.
 
 pub mod guesses;
 pub mod made_once;

@@ -1,4 +1,4 @@
-//! A bounded number of places, each given back by itself.
+//! A bounded number of places; dropping a place returns it.
 
 use super::rate::subnet;
 use parking_lot::Mutex;
@@ -11,13 +11,13 @@ use std::{
     },
 };
 
-/// So many places, no more.
+/// A bounded number of places.
 #[derive(Clone)]
 pub struct Places {
     free: Arc<AtomicUsize>,
 }
 
-/// One taken place; dropping it gives it back.
+/// A taken place; dropping it returns it.
 pub struct Place {
     free: Arc<AtomicUsize>,
 }
@@ -40,9 +40,9 @@ impl Drop for Place {
     }
 }
 
-/// So many places of one address (IPv6: of a /64), no more.
+/// A bounded number of places for each address (IPv6: for each /64).
 ///
-/// As many addresses are remembered as have a place, so whoever bounds the places bounds this.
+/// Only addresses with a place are remembered, so a bound on all places bounds this too.
 #[derive(Clone)]
 pub struct AddressPlaces {
     /// 0: any number.
@@ -50,19 +50,19 @@ pub struct AddressPlaces {
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One taken place of an address; dropping it gives it back.
+/// A taken place of an address; dropping it returns it.
 pub struct AddressPlace {
     address: IpAddr,
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl AddressPlaces {
-    /// `most`: how many one address may have; 0: any number.
+    /// `most` is how many places one address may have; 0: any number.
     pub fn new(most: usize) -> AddressPlaces {
         AddressPlaces { most, taken: Arc::default() }
     }
 
-    /// A place for this address, if it has not got as many as it may.
+    /// A place for this address, unless it has as many as it may.
     pub fn take(&self, client: IpAddr) -> Option<AddressPlace> {
         let address = subnet(client);
         let mut taken = self.taken.lock();

@@ -1,4 +1,4 @@
-//! How much the people of one address may say where nobody has an account.
+//! How much one address may say where nobody has an account.
 
 use super::rate::subnet;
 use crate::refusal::{Reason, Refusal};
@@ -9,30 +9,30 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A message counts once for each of these that it has begun: long ones fill the disk.
+/// A message counts once for each of these many bytes that it begins: long messages fill the disk.
 const UNIT: usize = 1024;
 
-/// Seconds' worth that may come at once.
+/// How many seconds' worth may come at once.
 const BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
-/// Addresses whose count is full again are forgotten each time this many messages were counted. All others have, or had
-/// until some seconds ago, a connection: their number is bounded.
+/// Addresses whose quota is full again are forgotten each time this many messages were counted. All others have a
+/// connection, or had one until some seconds ago, so their number is bounded.
 const SWEEP_EVERY: u32 = 4096;
 
-/// Counts messages by address (IPv6: by /64), whichever connection they come by.
+/// Counts messages by address (IPv6: by /64), over all its connections.
 pub struct PostingLimit {
     rates: Option<DefaultKeyedRateLimiter<IpAddr>>,
     checks: AtomicU32,
 }
 
 impl PostingLimit {
-    /// `rate`: messages a second; `None`: no limit.
+    /// `rate` is in messages per second; `None`: no limit.
     pub fn a_second(rate: Option<NonZeroU32>) -> PostingLimit {
         let quota = |rate| Quota::per_second(rate).allow_burst(BURST.saturating_mul(rate));
         PostingLimit { rates: rate.map(quota).map(RateLimiter::keyed), checks: AtomicU32::new(0) }
     }
 
-    /// Counts a message of so many bytes, or refuses it.
+    /// Counts a message of `bytes` bytes, or refuses it.
     pub fn check(&self, client: IpAddr, bytes: usize) -> Result<(), Refusal> {
         let Some(rates) = &self.rates else { return Ok(()) };
         if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
@@ -44,7 +44,7 @@ impl PostingLimit {
         match rates.check_key_n(&subnet(client), units) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(until)) => Err(refused().retry_after(until.wait_time_from(rates.clock().now()))),
-            // It would never pass.
+            // A message of this size would never pass.
             Err(_) => Err(refused()),
         }
     }

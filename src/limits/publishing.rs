@@ -1,24 +1,24 @@
-//! How much one key of a backend may say.
+//! How much a backend may say with one key.
 
 use super::rate::KeyedRate;
 use crate::refusal::{Reason, Refusal};
 use governor::Quota;
 use std::num::NonZeroU32;
 
-/// Seconds' worth that may come at once.
+/// How many seconds' worth may come at once.
 const BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// Counts messages by the name of a key.
 pub struct PublishLimit(Option<KeyedRate>);
 
 impl PublishLimit {
-    /// `rate`: messages a second; `None`: no limit.
+    /// `rate` is in messages per second; `None`: no limit.
     pub fn a_second(rate: Option<NonZeroU32>) -> PublishLimit {
         let quota = |rate| Quota::per_second(rate).allow_burst(BURST.saturating_mul(rate));
         PublishLimit(rate.map(quota).map(KeyedRate::new))
     }
 
-    /// Counts a message, or refuses it with the time after which one will pass.
+    /// Counts a message, or refuses it with the time after which one is allowed.
     pub fn check(&self, key: &str) -> Result<(), Refusal> {
         let checked = self.0.as_ref().map_or(Ok(()), |rate| rate.check(key));
         checked.map_err(|wait| {

@@ -1,4 +1,4 @@
-//! A rate for each of any number of keys, addresses among them.
+//! A rate limit for any number of keys, such as addresses.
 
 use super::table::{Table, Use};
 use crate::refusal::{Reason, Refusal};
@@ -14,30 +14,29 @@ use std::{
     time::Duration,
 };
 
-/// Counts one kind of thing by address (IPv6: by /64).
+/// Counts events of one kind by address (IPv6: by /64).
 pub struct AddressLimit(Option<KeyedRate>);
 
 impl AddressLimit {
-    /// `rate`: how many a minute; `None`: no limit.
+    /// `rate` is in events per minute; `None`: no limit.
     pub fn a_minute(rate: Option<NonZeroU32>) -> AddressLimit {
         AddressLimit(rate.map(Quota::per_minute).map(KeyedRate::new))
     }
 
-    /// Counts one, or refuses it with the time after which one will pass.
+    /// Counts an event, or refuses it with the time after which one is allowed.
     pub fn check(&self, client: IpAddr) -> Result<(), Refusal> {
         let checked = self.0.as_ref().map_or(Ok(()), |rate| rate.check(&subnet(client)));
         checked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
     }
 
-    /// Refuses where [`AddressLimit::check`] would; it doesn't count.
+    /// Refuses where [`AddressLimit::check`] would, but does not count.
     pub fn look(&self, client: IpAddr) -> Result<(), Refusal> {
         let looked = self.0.as_ref().map_or(Ok(()), |rate| rate.look(&subnet(client)));
         looked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
     }
 }
 
-/// Whom an address is counted as: IPv4 by itself, IPv6 by its /64, the least that a provider hands to
-/// one customer (RFC 6177 §2).
+/// What an address counts as: IPv4 itself, IPv6 its /64, the least that a provider gives to one customer (RFC 6177 §2).
 pub fn subnet(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
@@ -45,7 +44,7 @@ pub fn subnet(client: IpAddr) -> IpAddr {
     }
 }
 
-/// A rate for each of any number of keys, in bounded memory (see [`Table`]).
+/// A rate limit for each of any number of keys, in bounded memory (see [`Table`]).
 pub struct KeyedRate<C: Clock = DefaultClock> {
     limiter: RateLimiter<Use, Table, C, NoOpMiddleware<C::Instant>>,
     hasher: RandomState,
@@ -62,12 +61,12 @@ impl<C: Clock> KeyedRate<C> {
         KeyedRate { limiter: RateLimiter::new(quota, Table::default(), clock), hasher: RandomState::new() }
     }
 
-    /// Counts one use by `key`, or says how long until one will pass.
+    /// Counts one use by `key`, or returns how long to wait until one is allowed.
     pub fn check<K: Hash + ?Sized>(&self, key: &K) -> Result<(), Duration> {
         self.ask(Use::Counted(self.hasher.hash_one(key)))
     }
 
-    /// Counts so many uses by `key`, all or none. More than may come at once never pass.
+    /// Counts this many uses by `key`, all or none. More uses than the burst never pass.
     pub fn check_several<K: Hash + ?Sized>(&self, key: &K, uses: NonZeroU32) -> Result<(), Duration> {
         match self.limiter.check_key_n(&Use::Counted(self.hasher.hash_one(key)), uses) {
             Ok(decided) => decided.map_err(|until| until.wait_time_from(self.limiter.clock().now())),
@@ -75,7 +74,7 @@ impl<C: Clock> KeyedRate<C> {
         }
     }
 
-    /// Whether one use by `key` would pass now; it doesn't count.
+    /// Whether one use by `key` is allowed now; does not count it.
     pub fn look<K: Hash + ?Sized>(&self, key: &K) -> Result<(), Duration> {
         self.ask(Use::Looked(self.hasher.hash_one(key)))
     }
@@ -85,7 +84,7 @@ impl<C: Clock> KeyedRate<C> {
     }
 }
 
-/// Keys that did something lately.
+/// Remembers keys for a while.
 pub struct Lately<C: Clock = DefaultClock> {
     table: Table,
     hasher: RandomState,

@@ -1,4 +1,4 @@
-//! What an account may do in the room that it is in, as it is now: looked at with each message, changed by others.
+//! The present rights of an account in its room: read with each message, and changed by other threads.
 
 use crate::store::moderation::{FOR_GOOD, Rights};
 use std::{
@@ -9,19 +9,19 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The rights of one socket's account in its room. [`Recheck`](crate::recheck::Recheck) keeps them true; asking costs no
-/// more than reading a number.
+/// The rights of one socket's account in its room. [`Recheck`](crate::recheck::Recheck) keeps them up to date; asking
+/// costs no more than reading a number.
 #[derive(Debug)]
 pub struct LiveRights {
     moderator: AtomicBool,
-    /// Unix milliseconds; 0: it may speak.
+    /// In Unix milliseconds; 0: it may speak.
     muted_until: AtomicU64,
 }
 
-/// Somebody may not speak.
+/// An account may not speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Muted {
-    /// Unix milliseconds; `None`: until it is taken back.
+    /// In Unix milliseconds; `None`: until it is taken back.
     pub until: Option<u64>,
 }
 
@@ -37,7 +37,7 @@ impl LiveRights {
         self.mute(rights.muted_until);
     }
 
-    /// `None`: it may speak again.
+    /// Mutes the account until this time (Unix milliseconds), or with `None` lets it speak again.
     pub fn mute(&self, until: Option<u64>) {
         self.muted_until.store(until.unwrap_or(0), Ordering::Relaxed);
     }
@@ -46,7 +46,7 @@ impl LiveRights {
         self.moderator.load(Ordering::Relaxed)
     }
 
-    /// Whether this account says nothing for now.
+    /// Whether the account is muted now, and until when.
     pub fn muted(&self) -> Option<Muted> {
         let until = self.muted_until.load(Ordering::Relaxed);
         (until > 0).then(|| Muted::now(until)).flatten()
@@ -54,20 +54,21 @@ impl LiveRights {
 }
 
 impl Muted {
-    /// A mute that is not over by now.
+    /// The mute that ends at `until`, unless it is over.
     fn now(until: u64) -> Option<Muted> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         (u128::from(until) > now).then(|| Muted { until: Some(until).filter(|until| *until != FOR_GOOD) })
     }
 }
 
-/// The Unix millisecond at which a mute of so many seconds ends that begins now; `None`: never.
+/// The Unix time, in milliseconds, at which a mute ends that begins now and lasts this many seconds; `None`: it never
+/// ends.
 pub fn mute_ends(seconds: Option<u64>) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     seconds.map_or(FOR_GOOD, |seconds| now.saturating_add(seconds.saturating_mul(1000)).min(LAST))
 }
 
-/// The last millisecond of the year 9999, after which RFC 3339 has no times.
+/// The last millisecond of the year 9999: RFC 3339 has no later times.
 const LAST: u64 = 253_402_300_799_999;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How many tokens are signed for whoever needs no password for them.
+//! How many tokens are signed for clients that need no password for them.
 
 use super::rate::{KeyedRate, subnet};
 use crate::{
@@ -8,21 +8,22 @@ use crate::{
 use governor::Quota;
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
-/// How many times an account's share one address has: a whole office may come back at once.
+/// How many accounts' shares one address has: a whole office may come back at once.
 const ACCOUNTS_OF_ONE_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// Counts tokens by account, and by address (IPv6: by /64), since to sign one is dear with some keys (RSA: milliseconds).
+/// Counts tokens by account, and by address (IPv6: by /64), because signing is expensive with some keys (RSA:
+/// milliseconds).
 pub struct SigningLimits(Option<Rates>);
 
 struct Rates {
     accounts: KeyedRate,
     addresses: KeyedRate,
-    /// As many as an account may have at once.
+    /// How many an account may have at once.
     burst: NonZeroU32,
 }
 
 impl SigningLimits {
-    /// `rate`: how many a minute for one account; `None`: no limit.
+    /// `rate` is in tokens per minute for one account; `None`: no limit.
     pub fn a_minute(rate: Option<NonZeroU32>) -> SigningLimits {
         SigningLimits(rate.map(|rate| Rates {
             accounts: KeyedRate::new(Quota::per_minute(rate)),
@@ -31,13 +32,13 @@ impl SigningLimits {
         }))
     }
 
-    /// Counts one for whoever is at this address, or refuses it.
+    /// Counts one token for this address, or refuses it.
     pub fn may_ask(&self, client: IpAddr) -> Result<(), Refusal> {
         let Some(rates) = &self.0 else { return Ok(()) };
         rates.addresses.check(&subnet(client)).map_err(refused)
     }
 
-    /// Counts so many for this account, or refuses them. More than may come at once count as that many.
+    /// Counts tokens for this account, or refuses them. A number above the burst counts as the burst.
     pub fn may_have(&self, account: UserId, tokens: usize) -> Result<(), Refusal> {
         let (Some(rates), Some(tokens)) = (&self.0, NonZeroU32::new(u32::try_from(tokens).unwrap_or(u32::MAX))) else {
             return Ok(());

@@ -1,25 +1,26 @@
-//! A bounded table of times by key. When it is full the keys with the least to remember are forgotten.
+//! A bounded table of times by key. When it is full, the entries that end soonest are forgotten.
 
 use governor::{nanos::Nanos, state::StateStore};
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc};
 
-/// Keys that have an entry of their own; with them a table takes 1.1 MiB.
+/// How many keys have entries; a full table takes 1.1 MiB.
 pub(super) const MAX_KEYS: usize = 56 * 1024;
 
-/// What is remembered of each key: until when, in nanoseconds of the clock of who asks.
+/// Until when each key is remembered, in nanoseconds of the caller's clock.
 ///
-/// A key is a hash that nobody outside can foretell. Who floods the table with new keys pushes out what is over soonest,
-/// which is their own: a key that was used often, or lately, is over later than one that was used once.
+/// A key is a hash that no client can predict. A client that floods the table with new keys pushes out the entries that
+/// end soonest, and these are its own: the entry of a key that was used often or recently ends later than that of a key
+/// that was used once.
 #[derive(Clone, Default)]
 pub(super) struct Table(Arc<Mutex<HashMap<u64, u64>>>);
 
-/// How a key of the table is used.
+/// How a key is used.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Use {
-    /// It counts.
+    /// It is counted.
     Counted(u64),
-    /// It is only looked whether it would be allowed.
+    /// It is only checked.
     Looked(u64),
 }
 
@@ -40,7 +41,7 @@ impl Table {
     }
 }
 
-/// Forgets a quarter of a full table: those that are over soonest. So it costs little for each new key.
+/// Forgets the quarter of a full table that ends soonest, so the cost for each new key is small.
 fn make_room(entries: &mut HashMap<u64, u64>, key: u64) {
     if entries.len() < MAX_KEYS || entries.contains_key(&key) {
         return;

@@ -1,7 +1,7 @@
-//! Reading what was said before: a few at a time, and those who wait take turns by account or address.
+//! Turns for reading history: a few readers at a time; the others take turns by account or address.
 //!
-//! Whoever opens very many connections that all want to hear everything again has one turn in each round, as anybody else:
-//! so a newcomer waits for what is being read now, and not for all that others want to hear.
+//! A claimant with very many connections that all want all history has one turn in each round, like everybody else. So
+//! a newcomer waits for what is being read now, not for everything that others want to read.
 
 use super::rate::subnet;
 use crate::store::accounts::UserId;
@@ -12,7 +12,7 @@ use std::{
     net::IpAddr,
 };
 
-/// Who counts as one: an account, or where nobody has one an address.
+/// The unit that takes turns: an account, or an address where nobody has an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Claimant {
     Account(UserId),
@@ -20,33 +20,33 @@ pub enum Claimant {
 }
 
 impl Claimant {
-    /// Who has no account.
+    /// A client without an account.
     pub fn of(client: IpAddr) -> Claimant {
         Claimant::Address(subnet(client))
     }
 }
 
-/// So many may read at once.
+/// Lets a bounded number of readers read at once.
 pub struct Turns {
     state: Mutex<State>,
 }
 
-/// The right to read a page; given on when dropped. Nobody waits for a socket with one.
+/// The right to read a page; dropping it passes it on. Never hold it while waiting for a socket.
 pub struct Turn<'a> {
     turns: &'a Turns,
 }
 
 struct State {
-    /// How many more may begin now.
+    /// How many more may start now.
     free: usize,
-    /// As many wait as there are connections, at most.
+    /// At most as many wait as there are connections.
     lines: HashMap<Claimant, VecDeque<Sender<()>>>,
-    /// Whose line is next; each once.
+    /// The order of the lines; each is in it once.
     next: VecDeque<Claimant>,
 }
 
 impl Turns {
-    /// At least one may read, whatever `at_once` says.
+    /// `at_once` is how many may read; at least one may.
     pub fn new(at_once: usize) -> Turns {
         Turns { state: Mutex::new(State { free: at_once.max(1), lines: HashMap::new(), next: VecDeque::new() }) }
     }
@@ -61,12 +61,12 @@ impl Turns {
             }
             state.stand(claimant)
         };
-        // Never fails: who is told is taken out of the line, and each turn that ends is given on.
+        // Never fails: a waiter is taken out of its line when it is told, and each turn that ends is passed on.
         let _ = told.recv();
         Turn { turns: self }
     }
 
-    /// How many wait.
+    /// How many readers wait.
     pub fn waiting(&self) -> usize {
         self.state.lock().lines.values().map(VecDeque::len).sum()
     }
@@ -76,7 +76,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.turns.state.lock();
         match state.take_next() {
-            // Never fails: it waits, and is told once.
+            // Never fails: the receiver waits, and is told only once.
             Some(told) => _ = told.try_send(()),
             None => state.free += 1,
         }
@@ -116,7 +116,7 @@ mod tests {
     const OTHER: Claimant = Claimant::Account(UserId(2));
     const GUEST: Claimant = Claimant::Address(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
-    /// In which order those who wait behind a turn that is taken get theirs; they come one after the other.
+    /// The order in which readers get their turns. They queue one after the other while a turn is taken.
     fn order(readers: &[Claimant]) -> Vec<Claimant> {
         let turns = Turns::new(1);
         let turn = turns.wait(GREEDY);
