@@ -1,4 +1,4 @@
-//! How long something takes, as a Prometheus histogram.
+//! Durations as a Prometheus histogram.
 
 use prometheus_client::{
     encoding::{EncodeMetric, MetricEncoder, NoLabelSet},
@@ -13,7 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Upper bounds of the buckets, in nanoseconds: from what a message takes on an idle machine to where clients give up.
+/// Upper bounds of the buckets, in nanoseconds: from the delay of a message on an idle machine to where clients give
+/// up.
 const BOUNDS: [u64; 15] = [
     50_000,
     100_000,
@@ -32,14 +33,14 @@ const BOUNDS: [u64; 15] = [
     30_000_000_000,
 ];
 
-/// Times, counted in buckets. Two additions and no lock: the library's own takes a mutex, and would have the log thread
-/// and the lanes wait for each other.
+/// Durations, counted in buckets, with two additions and no lock. The library's own histogram takes a mutex, so the log
+/// thread and the lanes would wait for each other.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// The last one has no bound.
+    /// The last bucket has no upper bound.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }
@@ -52,7 +53,7 @@ impl Histogram {
         self.0.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    /// Observes how long `work` takes.
+    /// Measures `work`.
     pub fn time<T>(&self, work: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
         let done = work();

@@ -1,40 +1,42 @@
-//! What the rooms count, for `/metrics`: once a batch, a run of messages or a slice of a room, never once a member.
+//! What the rooms count, for `/metrics`: once for a batch, a run of messages or a slice of a room, never for each
+//! member.
 
 use super::histogram::Histogram;
 use prometheus_client::metrics::{counter::Counter, family::Family};
 use std::borrow::Cow;
 
-/// The counts; a clone counts to the same ones.
+/// The counts. Clones share them.
 #[derive(Clone, Debug)]
 pub struct MessageMetrics {
-    /// The four below, by what became of a message.
+    /// The four counts below, by the outcome of a message.
     pub messages: Family<[(&'static str, Cow<'static, str>); 1], Counter>,
-    /// Messages that got an id, those too that are not to be kept.
+    /// Messages that got an id, also those that are not kept.
     pub stored: Counter,
-    /// Messages that had been stored before; their sender repeated them.
+    /// Messages that were stored before; their senders repeated them.
     pub repeated: Counter,
     /// Messages that could not be stored; their senders were told.
     pub not_stored: Counter,
-    /// Messages of which nobody could find out in time what became of them; their senders were told that.
+    /// Messages whose outcome nobody could find out in time; their senders were told so.
     pub unknown: Counter,
     /// How long storing a batch takes.
     pub append: Histogram,
     /// Messages handed to sockets, one for each member.
     pub deliveries: Counter,
-    /// Comings and goings, by how they are told.
+    /// Comings and goings, by the way in which they are reported.
     pub attendance: Family<[(&'static str, Cow<'static, str>); 1], Counter>,
-    /// The three below, one for each coming and going.
+    /// The three counts below, one for each coming and going.
     pub told_at_once: Counter,
     pub told_later: Counter,
     pub told_as_count: Counter,
-    /// Messages that an inbox hears of, by how they are told.
+    /// Messages for inboxes, by the way in which they are reported.
     pub inbox_news: Family<[(&'static str, Cow<'static, str>); 1], Counter>,
-    /// The two below, one for each time that a room has something new.
+    /// The two counts below, one each time when something is new in a room.
     pub news_at_once: Counter,
     pub news_later: Counter,
-    /// Rooms of accounts that have more than an inbox tells of.
+    /// Rooms of accounts that have more rooms than an inbox reports.
     pub inbox_rooms_left_out: Counter,
-    /// From storing (with other nodes: from hearing that it is stored) to having sent to the last member of a lane.
+    /// From storing a message (with other nodes: from hearing that it is stored) until it is sent to the last member of
+    /// a lane.
     pub delivery: Histogram,
 }
 

@@ -1,4 +1,4 @@
-//! What the server counts, for `/metrics`. What each metric means to an operator stands in `docs/OPERATIONS.md`.
+//! What the server counts, for `/metrics`. `docs/OPERATIONS.md` says what each metric means to an operator.
 
 pub mod histogram;
 pub mod messages;
@@ -34,47 +34,47 @@ use webhooks::WebhookMetrics;
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The server's metrics. Counting is adding to an atomic; only what happens once a request or connection has labels, which
-/// have to be looked up.
+/// The server's metrics. To count is to add to an atomic. Only what happens once for a request or a connection has
+/// labels, which must be looked up.
 pub struct Metrics {
     registry: Registry,
-    /// TCP connections at `LISTEN`, and how many there may be.
+    /// TCP connections at `LISTEN`, and their maximum.
     pub sockets: Gauge,
     pub sockets_max: Gauge,
-    /// TCP connections that were turned away for want of room.
+    /// TCP connections that were turned away because there was no place.
     pub sockets_refused: Counter,
-    /// Those among them, and requests, whose address has as many connections as one may.
+    /// Connections and requests that were refused because their address had reached its limit.
     pub sockets_refused_by_address: Counter,
-    /// Bytes that wait for members whose sockets take no more, and how many such members there are.
+    /// How many bytes wait for members whose sockets take no more, and how many such members there are.
     pub send_queue: Gauge,
     pub send_queue_members: Gauge,
-    /// What the frames take that sockets wait for, each once, and how much they may.
+    /// How many bytes the frames take that wait for sockets, each frame counted once, and their maximum.
     pub frames: Gauge,
     pub memory_budget: Gauge,
     /// Messages that wait to be stored.
     pub log_queue: Gauge,
-    /// What commands have asked to be erased or set aside, and is not done.
+    /// Tasks of commands (to erase messages or to set them aside) that are not done yet.
     pub erasures: Gauge,
-    /// Connections to PostgreSQL, and how many there may be.
+    /// Connections to PostgreSQL, and their maximum.
     pub database_connections: Gauge,
     pub database_connections_max: Gauge,
-    /// What is in the journal and not in the tables behind it, in bytes, the most that it may be, and for how long.
+    /// The bytes in the journal that are not in the tables behind it yet, their maximum, and their age.
     journal: Gauge,
     journal_max: Gauge,
     store: Gauge,
     store_max: Gauge,
     store_trimmed: Counter,
     journal_lag: Gauge<f64, AtomicU64>,
-    /// Plain requests that can be answered at a time, and how many are being answered.
+    /// How many plain requests can be answered at a time, and how many are being answered.
     pub http_workers: Gauge,
     pub http_workers_busy: Gauge,
-    /// Bytes of large answers that are being sent, equal ones once.
+    /// How many bytes the large answers take that are being sent; equal answers count once.
     pub answers: Gauge,
-    /// Bytes that are left on the disk of `DATA_DIR`.
+    /// Free bytes on the disk of `DATA_DIR`.
     pub disk_free: Gauge,
-    /// When the certificate ends, in seconds since 1970; 0 without TLS.
+    /// When the certificate ends, in Unix seconds; 0 without TLS.
     pub certificate_end: Gauge,
-    /// How long spending a token takes.
+    /// How long it takes to spend a token.
     pub spend: Histogram,
     pub webhooks: WebhookMetrics,
     connections: Family<Labels<1>, Gauge>,
@@ -83,28 +83,28 @@ pub struct Metrics {
     refusals: Family<Labels<1>, Counter>,
     logins: Family<Labels<1>, Counter>,
     sessions: Family<Labels<1>, Counter>,
-    /// Read marks that moved forward, and those that wait to be stored.
+    /// Read marks that moved forward, and marks that wait to be stored.
     pub read_marks: Counter,
     pub read_marks_waiting: Gauge,
-    /// Who waits to read what was said before.
+    /// How many readers of history wait for their turn.
     pub history_waiting: Gauge,
     rooms_removed: Family<Labels<1>, Counter>,
     requests: Family<Labels<3>, Counter>,
     request_times: Family<Labels<1>, Histogram>,
-    /// What stores can't do at the moment.
+    /// What stores can't do at present.
     outages: Family<Labels<1>, Gauge>,
     looks: Mutex<Vec<Look>>,
     told: Told,
-    /// Refusals without a line of their own.
+    /// Refusals that have no line of their own in the log.
     refusals_summed: Counter,
 }
 
-/// Names and values. The values are words of ours, never of clients: so there are few.
+/// Names and values. The values are our own words, never a client's, so there are few.
 type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];
 
 type Look = Box<dyn Fn(&Metrics) + Send>;
 
-/// An open WebSocket, counted until this is dropped.
+/// An open WebSocket; it counts until this is dropped.
 pub struct Connected(Gauge);
 
 impl Drop for Connected {
@@ -114,9 +114,9 @@ impl Drop for Connected {
 }
 
 impl Metrics {
-    /// `rooms`, `dropped` (members that don't read) and `apply` (putting messages from the journal into their tables) are
-    /// counted elsewhere, and shown here.
-    /// So many refusals of a reason and an address have a line each (0: all).
+    /// `rooms`, `dropped` (members that do not read) and `apply` (moving messages from the journal into their tables)
+    /// are counted elsewhere and shown here. `refusals_told` is how many refusals of a reason and an address have a
+    /// line each (0: all).
     pub fn new(rooms: &MessageMetrics, dropped: &Counter, apply: &Histogram, refusals_told: u64) -> Metrics {
         let mut metrics = Metrics {
             registry: Registry::default(),
@@ -255,7 +255,8 @@ impl Metrics {
         );
     }
 
-    /// A plain request by `method` to `endpoint` (the pattern of its path) was answered with `status`, after `time`.
+    /// Counts a plain request by `method` to `endpoint` (the pattern of its path), which was answered with `status`
+    /// after `time`.
     pub fn answered(&self, method: Method, endpoint: &'static str, status: u16, time: Duration) {
         let endpoint = ("endpoint", Cow::from(endpoint));
         let (method, status) = (("method", method.as_str().into()), ("status", status.to_string().into()));
@@ -263,58 +264,58 @@ impl Metrics {
         self.request_times.get_or_create(&[endpoint]).observe(time);
     }
 
-    /// Something was refused of which no line of the log tells.
+    /// Counts a refusal, without a line in the log.
     pub fn refused(&self, reason: Reason) {
         self.refusals.get_or_create(&[("reason", reason.word().into())]).inc();
     }
 
-    /// A handshake at `door` ended: `ok`, or the word of the refusal's reason.
+    /// Counts a handshake at `door`. `result` is `ok`, or the word of the refusal's reason.
     pub fn handshake(&self, door: &'static str, result: &'static str) {
         self.handshakes.get_or_create(&[("door", door.into()), ("result", result.into())]).inc();
     }
 
-    /// A WebSocket is open at `door`.
+    /// Counts a WebSocket that is open at `door`.
     pub fn connected(&self, door: &'static str) -> Connected {
         let open = self.connections.get_or_create_owned(&[("door", door.into())]);
         open.inc();
         Connected(open)
     }
 
-    /// This end closed a WebSocket.
+    /// Counts a WebSocket that this end closed.
     pub fn closed(&self, close: Close) {
         self.closes.get_or_create(&[("code", close.code.to_string().into()), ("reason", close.reason.into())]).inc();
     }
 
-    /// Someone gave email and password: `ok`, or the word of the refusal's reason.
+    /// Counts a login with email and password. `result` is `ok`, or the word of the refusal's reason.
     pub fn login(&self, result: &'static str) {
         self.logins.get_or_create(&[("result", result.into())]).inc();
     }
 
-    /// A room of the rooms door that nobody uses is no more.
+    /// Counts an unused room of the rooms door that was removed.
     pub fn room_removed(&self, why: &'static str) {
         self.rooms_removed.get_or_create(&[("why", why.into())]).inc();
     }
 
-    /// So many sessions have come to this.
+    /// Counts sessions by what happened to them.
     pub fn session(&self, event: &'static str, count: u64) {
         self.sessions.get_or_create(&[("event", event.into())]).inc_by(count);
     }
 
-    /// What is in the journal now.
+    /// Sets what is in the journal now.
     pub fn journal(&self, Backlog { bytes, max, lag }: Backlog) {
         self.journal.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.journal_max.set(i64::try_from(max).unwrap_or(i64::MAX));
         self.journal_lag.set(lag.as_secs_f64());
     }
 
-    /// What messages take on the disk.
+    /// Sets how much disk space messages take.
     pub fn store(&self, Usage { bytes, max, trimmed, .. }: Usage) {
         self.store.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.store_max.set(i64::try_from(max).unwrap_or(i64::MAX));
         self.store_trimmed.inner().store(trimmed, Ordering::Relaxed);
     }
 
-    /// Has `look` set gauges each time before the metrics are shown. It must hold nothing alive.
+    /// Registers `look`, which sets gauges each time before the metrics are shown. It must keep nothing alive.
     pub fn look(&self, look: impl Fn(&Metrics) + Send + 'static) {
         self.looks.lock().push(Box::new(look));
     }

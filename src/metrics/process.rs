@@ -1,4 +1,4 @@
-//! What the system says of this process, under the names that every Prometheus exporter uses; read at each scrape.
+//! What the system says about this process, under the names of all Prometheus exporters; read at each scrape.
 
 use prometheus_client::{
     collector::Collector,
@@ -17,12 +17,12 @@ use std::{
 
 #[derive(Debug)]
 pub struct Process {
-    /// Unix seconds.
+    /// In Unix seconds.
     started: f64,
 }
 
 impl Process {
-    /// To be made when the process starts.
+    /// To be called when the process starts.
     pub fn new() -> Process {
         Process { started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()) }
     }
@@ -30,7 +30,7 @@ impl Process {
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        // Nothing is better than zeros, should a system hide what it knows.
+        // If the system hides something, nothing is shown rather than zeros.
         if let Some(stat) = fs::read_to_string("/proc/self/stat").ok().and_then(|text| Stat::parse(&text)) {
             let cpu = ConstCounter::new(stat.cpu_ticks as f64 / clock_ticks_per_second() as f64);
             let help = "Processor time that was used.";
@@ -43,7 +43,7 @@ impl Collector for Process {
             gauge(&mut encoder, "process_threads", "Threads, one a connection and some more.", None, stat.threads)?;
         }
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            // One is what this reads the directory with.
+            // One of them is for reading the directory.
             let open = open.count().saturating_sub(1) as u64;
             gauge(&mut encoder, "process_open_fds", "Open files, sockets among them.", None, open)?;
         }
@@ -65,7 +65,7 @@ fn gauge(
     gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), gauge.metric_type())?)
 }
 
-/// What is used of `/proc/self/stat` (proc_pid_stat(5)).
+/// The fields of `/proc/self/stat` that are used (proc_pid_stat(5)).
 #[derive(Debug, PartialEq)]
 struct Stat {
     cpu_ticks: u64,
@@ -76,7 +76,7 @@ struct Stat {
 
 impl Stat {
     fn parse(text: &str) -> Option<Stat> {
-        // The name stands in parentheses and may hold some itself; the field behind it is the third.
+        // The name is in parentheses, and may contain some; the field behind it is the third.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         Some(Stat {

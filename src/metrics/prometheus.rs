@@ -1,13 +1,13 @@
-//! The text format of Prometheus, version 0.0.4, for scrapers and tools that don't ask for OpenMetrics.
+//! The text format of Prometheus, version 0.0.4, for scrapers and tools that do not ask for OpenMetrics.
 //!
-//! The two formats differ in descriptors alone: here a counter's and an info's carry the suffix of their samples, there is
-//! no `UNIT` and no `EOF`, and an info is a gauge.
+//! The two formats differ only in descriptors. Here those of counters and infos have the suffix of their samples, there
+//! are no `UNIT` and no `EOF`, and an info is a gauge.
 
 use std::fmt::Write;
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Rewrites a page of OpenMetrics, whose descriptors come as `HELP`, `TYPE`, `UNIT`.
+/// Rewrites a page of OpenMetrics. Its descriptors must be in the order `HELP`, `TYPE`, `UNIT`.
 pub fn from_open_metrics(page: &str) -> String {
     let mut text = String::with_capacity(page.len());
     let mut help = None;
@@ -37,7 +37,7 @@ pub fn from_open_metrics(page: &str) -> String {
     text
 }
 
-/// Whether a scraper with these `Accept` fields reads OpenMetrics: it says so, or it says nothing.
+/// Whether a scraper with these `Accept` fields reads OpenMetrics: it says so, or it sends no such field.
 pub fn reads_open_metrics<'a>(accept: impl IntoIterator<Item = &'a str>) -> bool {
     let mut accept = accept.into_iter().peekable();
     accept.peek().is_none() || accept.any(|field| field.contains("application/openmetrics-text"))

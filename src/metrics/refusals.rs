@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-/// Has a line of the log where a stranger can cause one: in full, or only counted and summed up later.
+/// Logs an event that strangers can cause: as a line of its own, or only counted and summed up later.
 macro_rules! tell {
     ($metrics:expr, $reason:expr, $client:expr, $($rest:tt)*) => {{
         let (reason, client) = ($reason, $client);
@@ -22,8 +22,8 @@ macro_rules! tell {
 pub(crate) use tell;
 
 impl Metrics {
-    /// Logs and counts a refusal, once, and gives what `answer` makes of it. `at` is the door or the endpoint's pattern,
-    /// never the path, which may hold a token.
+    /// Logs and counts a refusal once, and returns what `answer` makes of it. `at` is the door or the pattern of the
+    /// endpoint, never the path, which may hold a token.
     pub fn refuse<T>(
         &self,
         refusal: Refusal,
@@ -36,7 +36,7 @@ impl Metrics {
         answer(refusal)
     }
 
-    /// Whether what was refused has a line of its own; else it is counted for the next sum.
+    /// Whether a refusal gets a line of its own. Otherwise it is counted for the next sum.
     pub fn tells_in_full(&self, reason: &'static str, client: IpAddr) -> bool {
         let in_full = self.told.in_full(reason, client);
         if !in_full {
@@ -45,7 +45,7 @@ impl Metrics {
         in_full
     }
 
-    /// Logs how many refusals had no line of their own since this was done last.
+    /// Logs how many refusals had no line of their own since the last call.
     pub fn tell_sums(&self) {
         for told::Sum { reason, client, count } in self.told.sums() {
             match client {
@@ -55,7 +55,7 @@ impl Metrics {
         }
     }
 
-    /// Starts the thread that tells the sums, until what is given back is dropped.
+    /// Starts the thread that logs the sums. It ends when the returned value is dropped.
     pub fn tell_sums_regularly(self: &Arc<Metrics>) -> io::Result<mpsc::Sender<()>> {
         let (end, ended) = mpsc::channel();
         let metrics = self.clone();

@@ -1,21 +1,22 @@
-//! Which refusals have a line of the log each, and which are summed up: strangers must not fill the log.
+//! Decides which refusals have a line in the log and which are summed up: strangers must not fill the log.
 
 use crate::limits::rate::subnet;
 use parking_lot::Mutex;
 use std::{collections::HashMap, mem, net::IpAddr, num::NonZeroU64, time::Duration};
 
-/// How often the sums are told.
+/// How often the sums are logged.
 pub const EVERY: Duration = Duration::from_secs(60);
 
-/// Refusals of all together that have a line each, between two sums.
+/// How many refusals in all have a line each between two sums.
 const IN_ALL: usize = 1_000;
 
-/// Reasons and addresses that are counted apart between two sums; those of more addresses are counted by reason.
+/// How many pairs of reason and address are counted separately between two sums. Further ones are counted by reason
+/// alone.
 const GROUPS: usize = 1_024;
 
-/// Counts refusals by reason and address (IPv6: by /64). The first ones of each have a line of their own.
+/// Counts refusals by reason and address (IPv6: by /64). The first ones of each have a line each.
 pub(super) struct Told {
-    /// How many; `None`: all.
+    /// How many of each have a line; `None`: all.
     most: Option<NonZeroU64>,
     counts: Mutex<Counts>,
 }
@@ -33,7 +34,7 @@ struct Count {
     untold: u64,
 }
 
-/// Refusals that had no line of their own.
+/// Refusals without a line of their own.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sum {
     pub reason: &'static str,
@@ -43,12 +44,12 @@ pub(super) struct Sum {
 }
 
 impl Told {
-    /// `most`: so many of a reason and an address have a line each; 0: all.
+    /// `most` is how many refusals of a reason and an address have a line each; 0: all.
     pub fn new(most: u64) -> Told {
         Told { most: NonZeroU64::new(most), counts: Mutex::default() }
     }
 
-    /// Counts a refusal, and says whether it has a line of its own.
+    /// Counts a refusal. Returns whether it has a line of its own.
     pub fn in_full(&self, reason: &'static str, client: IpAddr) -> bool {
         let Some(most) = self.most else { return true };
         let counts = &mut *self.counts.lock();
@@ -67,7 +68,7 @@ impl Told {
         false
     }
 
-    /// What was not told since this was asked last.
+    /// The refusals without a line since the last call.
     pub fn sums(&self) -> Vec<Sum> {
         let Counts { groups, others, .. } = mem::take(&mut *self.counts.lock());
         let groups = groups.into_iter().filter(|(_, count)| count.untold > 0);

@@ -6,23 +6,23 @@ use prometheus_client::{
 };
 use std::borrow::Cow;
 
-/// The counts; a clone counts to the same ones.
+/// The counts. Clones share them.
 #[derive(Clone)]
 pub struct WebhookMetrics {
     events: Family<[(&'static str, Cow<'static, str>); 1], Counter>,
-    /// Events that the endpoint took.
+    /// Events that the endpoint accepted.
     pub sent: Counter,
-    /// Attempts that failed; they are made again.
+    /// Attempts that failed and are repeated.
     pub failed: Counter,
-    /// Events that are not tried again.
+    /// Events that are not tried any more.
     pub given_up: Counter,
-    /// Comings and goings that had no place while others waited.
+    /// Comings and goings that were dropped because too many others waited.
     pub dropped: Counter,
-    /// Rooms that have something to be told.
+    /// Rooms with events to send.
     pub rooms: Gauge,
-    /// How long the oldest event waits, seconds.
+    /// The age of the oldest waiting event, in seconds.
     pub lag: Gauge,
-    /// 1: the endpoint has said that it is gone.
+    /// 1 if the endpoint has answered that it is gone.
     pub gone: Gauge,
 }
 
