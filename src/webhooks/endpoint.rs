@@ -1,4 +1,4 @@
-//! The endpoint: one request an event, signed, to an address that may be connected to.
+//! The webhook endpoint: one signed request for each event, to an address that may be connected to.
 
 use crate::config::{endpoint::is_public, webhooks::WebhookSettings};
 use std::{
@@ -18,10 +18,10 @@ use ureq::{
     },
 };
 
-/// Bytes of an answer that are read, so that its connection can be used again.
+/// How many bytes of an answer are read, so that its connection can be used again.
 const MAX_ANSWER: u64 = 64 << 10;
 
-/// How long an endpoint may ask to be left alone.
+/// The longest pause that an endpoint may ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Where events are sent.
@@ -30,12 +30,12 @@ pub struct Endpoint {
     agent: Agent,
 }
 
-/// Why an event was not taken.
+/// Why an event was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("it answers {status}")]
     Refused { status: u16, pause: Option<Duration> },
-    /// 410: it wants no more.
+    /// 410: the endpoint wants no more events.
     #[error("it answers 410: it is gone")]
     Gone,
     #[error("{0}")]
@@ -43,11 +43,12 @@ pub enum Failure {
 }
 
 impl Endpoint {
-    /// `connections`: how many may be kept.
+    /// `connections` is how many may be kept open.
     pub fn new(settings: WebhookSettings, connections: usize) -> Endpoint {
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            // Who was moved has to say so in WEBHOOK_URL: a redirect could lead to an address of our own network.
+            // An endpoint that has moved needs a new WEBHOOK_URL: a redirect could lead to an address in our own
+            // network.
             .max_redirects(0)
             .max_redirects_will_error(false)
             // A proxy would resolve the name by itself.
@@ -63,7 +64,7 @@ impl Endpoint {
         Endpoint { settings, agent }
     }
 
-    /// Sends one event; it is taken if the answer is 2xx.
+    /// Sends one event. A 2xx answer accepts it.
     pub fn send(&self, id: &str, body: &[u8]) -> Result<(), Failure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let request = self
@@ -76,7 +77,7 @@ impl Endpoint {
         let mut answer = request.send(body).map_err(|error| Failure::Unreachable(sentence(&error)))?;
         let status = answer.status().as_u16();
         let pause = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        // What it says is of no interest; if it says too much, its connection is not used again.
+        // The content of the answer does not matter. If it is too long, its connection is not used again.
         let _ = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
         match status {
             200..300 => Ok(()),
@@ -89,7 +90,7 @@ impl Endpoint {
     }
 }
 
-/// The error without the URL, whose path may be a secret.
+/// The error without the URL: its path may be a secret.
 fn sentence(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => error.to_string(),
@@ -98,7 +99,7 @@ fn sentence(error: &ureq::Error) -> String {
     }
 }
 
-/// The authorities that this machine trusts; those that come with the server if it has none.
+/// The certificate authorities that this machine trusts, or those that come with the server if it has none.
 fn roots() -> RootCerts {
     static TRUSTED: LazyLock<Vec<Certificate<'static>>> = LazyLock::new(|| {
         let trusted = rustls_native_certs::load_native_certs().certs;
@@ -107,8 +108,8 @@ fn roots() -> RootCerts {
     if TRUSTED.is_empty() { RootCerts::WebPki } else { RootCerts::Specific(Arc::new(TRUSTED.clone())) }
 }
 
-/// Finds the addresses of a name, and leaves out those that must not be connected to. What is left is what is connected to: the
-/// name is not asked for again.
+/// Resolves a name, and leaves out addresses that must not be connected to. The connection uses the remaining
+/// addresses: the name is not resolved a second time.
 #[derive(Debug)]
 struct Guarded {
     allow_private: bool,
@@ -133,7 +134,7 @@ impl Resolver for Guarded {
     }
 }
 
-/// Whether an address is one of this machine's: only those can be bound to.
+/// Whether an address belongs to this machine: only those can be bound to.
 fn is_ours(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }

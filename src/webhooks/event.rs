@@ -1,4 +1,4 @@
-//! Events as they are sent: `{"type":…,"timestamp":…,"data":…}`, the form of the Standard Webhooks specification.
+//! Events in the form of the Standard Webhooks specification: `{"type":…,"timestamp":…,"data":…}`.
 
 use crate::{
     door::{channel_frame, json},
@@ -9,19 +9,19 @@ use crate::{
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Accounts that are named as absent, at most.
+/// How many accounts are listed as absent at most.
 pub const MAX_ABSENT: usize = 1_000;
 
-/// An account that is not connected, and its email.
+/// An account that is not connected, and its email address.
 pub type Absent = (UserId, String);
 
-/// Somebody has come to a room or gone.
+/// A user has come to a room or gone.
 pub struct Coming {
     pub user: Arc<str>,
     pub is_here: bool,
-    /// Its own: a UUIDv7, so it says when.
+    /// Its own id, a UUIDv7, so it also tells the time.
     pub id: MessageId,
-    /// The newest entry of the log that this process knew of then: what comes later is told later.
+    /// The newest entry of the log that this process knew then; later entries are sent later.
     pub after: Option<MessageId>,
 }
 
@@ -35,7 +35,7 @@ impl Coming {
     }
 }
 
-/// What happened, and the same word for the same thing whenever it is sent.
+/// An event. It is the same each time it is sent.
 pub struct Event {
     pub kind: &'static str,
     pub id: MessageId,
@@ -43,14 +43,14 @@ pub struct Event {
 }
 
 impl Event {
-    /// The header `webhook-id`: that of the message or change in the log, so a repeated event is known as one, also after a
-    /// restart or from another node.
+    /// The header `webhook-id`. It is made from the id in the log, so a repeated event is recognised as one, also after
+    /// a restart or from another node.
     pub fn header(&self) -> String {
         format!("msg_{}", self.id.0.as_simple())
     }
 }
 
-/// The kind of event that this entry makes; `None`: none.
+/// The kind of event that this entry makes; `None` if it makes no event.
 pub fn kind(entry: &Entry) -> Option<&'static str> {
     match entry {
         Entry::Message(_) => Some("message.created"),
@@ -60,7 +60,7 @@ pub fn kind(entry: &Entry) -> Option<&'static str> {
     }
 }
 
-/// The event of a message. `absent`: those who may read it, but are not connected; the sender is left out.
+/// The event of a message. `absent` are those who may read it but are not connected; the sender is left out.
 pub fn message(room: &RoomName, message: &Message, absent: Option<&[Absent]>) -> Event {
     let mut data = channel_frame::message(room, message);
     if let Some(absent) = absent {
@@ -91,7 +91,7 @@ pub fn change(kind: &'static str, room: &RoomName, change: &Change) -> Event {
     event(kind, change.id, &data)
 }
 
-/// The event of somebody's coming or going.
+/// The event of a coming or going.
 pub fn coming(room: &RoomName, coming: &Coming) -> Event {
     let mut data = br#"{"id":"#.to_vec();
     json::id(&mut data, coming.id);
@@ -100,7 +100,7 @@ pub fn coming(room: &RoomName, coming: &Coming) -> Event {
     event(coming.kind(), coming.id, &data)
 }
 
-/// Fields that all events have.
+/// Appends the fields that all events have.
 fn tell_who(data: &mut Vec<u8>, room: &RoomName, user: &str, id: MessageId) {
     data.extend_from_slice(br#","room":"#);
     json::string(data, room.as_str());

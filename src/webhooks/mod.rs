@@ -1,13 +1,13 @@
-//! Webhooks out: what is stored, and who comes and goes, told to a program of the operators, signed, at least once, in the order
-//! of each room.
+//! Outgoing webhooks: they tell a program of the operators what is stored, and who comes and goes. Events are signed,
+//! and sent at least once, in the order of each room.
 //!
 //! ```text
 //! log, feed ─▶ queue (which rooms have news) ─▶ senders ─▶ endpoint
 //!                                                  └─ read the log from the position, and move that when an event was taken
 //! ```
 //!
-//! Events of messages are never kept in memory: they are read from the log, whose positions a store keeps
-//! ([`Outbox`]), so a crash loses none. Comings and goings are in no log: those that wait at the end are lost.
+//! Events of messages are never kept in memory. They are read from the log, and a store keeps the position of each room
+//! ([`Outbox`]), so a crash loses none. Comings and goings are in no log, so those that wait at the end are lost.
 
 mod endpoint;
 mod event;
@@ -34,26 +34,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Events that are on their way at the same time.
+/// How many events are sent at the same time.
 const SENDERS: usize = 8;
 
-/// How often the lease is renewed, and what is idle noted.
+/// How often the lease is renewed, and the position of idle rooms noted.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
 
-/// What is left of a lease when this process takes it to be over: for the time that asking took.
+/// How long before the end of the lease this process stops to rely on it: asking takes time too.
 const SPARE: Duration = Duration::from_secs(3);
 
-/// How often the log is looked through though nothing seems to be missing.
+/// How often the log is searched even if nothing seems to be missing.
 const LOOK_EVERY: Duration = Duration::from_secs(300);
 
-/// Rooms that are taken from one look.
+/// How many rooms one search of the log returns.
 const LOOK: usize = queue::MAX_ROOMS / 2;
 
-/// How long the end waits for events that are on their way.
+/// How long the shutdown waits for events that are being sent.
 const STOP_WAIT: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// The handle to what sends webhooks.
+/// The handle to the threads that send webhooks.
 pub struct Webhooks {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
@@ -97,12 +97,12 @@ impl Webhooks {
         Ok(Some(Webhooks { queue, threads }))
     }
 
-    /// Tries the endpoint again at once, also one that was gone.
+    /// Tries the endpoint again at once, even if it was gone. Returns whether it was gone.
     pub fn resume(&self) -> bool {
         self.queue.resume()
     }
 
-    /// Sends no more; what is on its way may still arrive.
+    /// Sends no more events; those on their way may still arrive.
     pub fn stop(&self) {
         self.queue.stop();
         let until = Instant::now() + STOP_WAIT;
@@ -112,7 +112,7 @@ impl Webhooks {
     }
 }
 
-/// Says whether this process sends, and finds what is in the log alone.
+/// Decides whether this process sends, and finds rooms whose events are only in the log.
 struct Keeper {
     queue: Arc<Queue>,
     outbox: Arc<dyn Outbox>,
@@ -138,7 +138,7 @@ impl Keeper {
                 match self.judged(self.outbox.behind(LOOK)) {
                     Some((rooms, more)) => self.queue.found(rooms, more),
                     None => {
-                        // It is due still, but not at once.
+                        // Still to be done, but not at once.
                         thread::sleep(Duration::from_secs(1));
                         self.queue.found(Vec::new(), true);
                     }
@@ -151,7 +151,7 @@ impl Keeper {
                 noted = Some(told);
             }
             if !self.queue.rest(RENEW_EVERY) {
-                // Another node may go on now instead of when the lease is over.
+                // Lets another node continue now, not only after the lease has expired.
                 self.judged(self.outbox.resign());
                 return;
             }
@@ -163,7 +163,7 @@ impl Keeper {
         match self.judged(self.outbox.lead()) {
             Some(true) => self.queue.lead(began + LEASE - SPARE),
             Some(false) => self.queue.follow(),
-            // Whether somebody else leads is not known: the lease ends by itself.
+            // It is unknown whether another process leads: the lease ends by itself.
             None => {}
         }
     }

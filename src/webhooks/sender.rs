@@ -1,4 +1,4 @@
-//! One that sends: takes a room, reads what is new in it, and tells the endpoint one event after the other.
+//! A sender: takes a room, reads what is new in it, and sends the events to the endpoint one by one.
 
 use super::{
     endpoint::{Endpoint, Failure},
@@ -26,14 +26,14 @@ pub const STORE: &str = "say what is to be sent";
 /// What the endpoint can't do.
 const TAKE: &str = "take events";
 
-/// Entries of a room that are read, and sent, before other rooms have their turn.
+/// How many entries of a room are read and sent before other rooms have their turn.
 const PAGE: usize = 64;
 
 pub struct Sender {
     pub queue: Arc<Queue>,
     pub outbox: Arc<dyn Outbox>,
     pub endpoint: Arc<Endpoint>,
-    /// Kinds that are wanted.
+    /// The kinds of events that are wanted.
     pub events: Vec<&'static str>,
     pub give_up: Duration,
     pub failing: Arc<Outages>,
@@ -42,7 +42,7 @@ pub struct Sender {
     pub chat: Weak<Chat>,
 }
 
-/// Why a room's turn ends before all is told.
+/// Why a room's turn ends before everything is sent.
 enum Stop {
     Failed(Outcome),
     Store(StoreError),
@@ -74,7 +74,7 @@ impl Sender {
         }
     }
 
-    /// Tells what is new in a room; whether there is more.
+    /// Sends what is new in a room. Returns whether there is more.
     fn tell(&self, turn: &mut Turn) -> Result<bool, Stop> {
         let entries = self.outbox.next(&turn.room, PAGE)?;
         let more = entries.len() == PAGE || is_full_page(&entries);
@@ -104,12 +104,12 @@ impl Sender {
         Ok(more)
     }
 
-    /// Notes that nobody wants to hear of what was read up to here.
+    /// Notes that all entries up to `passed` were read, and that none of them needs to be sent.
     fn pass(&self, room: &RoomName, passed: Option<MessageId>) -> Result<(), StoreError> {
         passed.map_or(Ok(()), |passed| self.outbox.told(room, passed))
     }
 
-    /// Tells who has come and gone, before an entry of the log if one is given.
+    /// Sends comings and goings: those before the entry `before`, or all.
     fn comings(&self, turn: &mut Turn, before: Option<MessageId>) -> Result<(), Stop> {
         while let Some(coming) = turn.comings.front()
             && before.is_none_or(|before| coming.after < Some(before))
@@ -124,7 +124,7 @@ impl Sender {
         Ok(())
     }
 
-    /// The event of an entry, if it is wanted.
+    /// The event of an entry, if its kind is wanted.
     fn event(&self, room: &RoomName, entry: &Entry, absent: Option<&[Absent]>) -> Option<Event> {
         let kind = event::kind(entry).filter(|kind| self.events.contains(kind))?;
         Some(match entry {
@@ -133,7 +133,7 @@ impl Sender {
         })
     }
 
-    /// Sends an event; after the time for that it is given up, and that is well as well.
+    /// Sends an event. An event that has failed for too long is given up, which also counts as success.
     fn send(&self, room: &RoomName, event: &Event) -> Result<(), Stop> {
         let Err(failure) = self.endpoint.send(&event.header(), &event.body) else {
             self.failing.worked(TAKE);
@@ -169,14 +169,15 @@ impl Sender {
         Err(Stop::Failed(Outcome::Failed { since, pause }))
     }
 
-    /// The members of a monitor's room who are not connected to it, on any node; none of another room, or if nobody wants to know.
+    /// The members of a monitor's room who are not connected to it, on any node. `None` for other rooms, and if no
+    /// wanted event lists them.
     fn absent(&self, room: &RoomName, entries: &[Entry]) -> Result<Option<Vec<Absent>>, StoreError> {
         let asked = entries.iter().any(|entry| event::kind(entry) == Some("message.created"))
             && self.events.contains(&"message.created");
         let Some(chat) = self.chat.upgrade().filter(|_| asked && room.is_monitor()) else { return Ok(None) };
         let here = chat.rooms.connections(room)?;
         let here: HashSet<String> = here.iter().map(|present| email_key(&present.person.user)).collect();
-        // One more, for the sender.
+        // One more, because the sender is left out.
         let mut members = chat.accounts.members(room.local(), MAX_ABSENT + 1 + here.len())?;
         members.retain(|(_, email)| !here.contains(&email_key(email)));
         Ok(Some(members))

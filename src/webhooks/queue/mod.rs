@@ -1,9 +1,10 @@
-//! Which rooms have something for the endpoint, whose turn it is, and when it is tried again.
+//! The queue of webhooks: which rooms have events to send, whose turn it is, and when to try again.
 //!
-//! - A room is in one hand at a time: so its events go out in order.
-//! - A room whose event was refused waits longer each time; other rooms go on.
-//! - If room after room fails, it is the endpoint: then one event at a time is tried, ever more seldom, until one is taken.
-//! - What is not in memory is in the log, and found by the next look at it.
+//! - Only one sender has a room at a time, so its events go out in order.
+//! - A room whose event failed waits longer each time, while other rooms go on.
+//! - If room after room fails, the endpoint is down: then one event at a time is tried, less and less often, until one
+//!   is accepted.
+//! - What is not in memory is in the log, and the next search of the log finds it.
 
 #[cfg(test)]
 mod tests;
@@ -21,72 +22,72 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Rooms that are remembered to have something; others are found in the log later.
+/// How many rooms with events are remembered; others are found in the log later.
 pub const MAX_ROOMS: usize = 10_000;
 
-/// Comings and goings that wait, over all rooms; more are dropped.
+/// How many comings and goings may wait, over all rooms; more are dropped.
 const MAX_COMINGS: usize = 10_000;
 
-/// How far back a coming is looked for when somebody goes again.
+/// How many waiting comings of a room are searched for the other half when a user goes again.
 const LOOK_BACK: usize = 64;
 
-/// The first delay, and the longest; each is twice the one before.
+/// The first delay, and the longest; each is twice the previous one.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
-/// Rooms that fail one after the other before the endpoint is taken to be down.
+/// How many rooms must fail one after the other until the endpoint counts as down.
 const MANY_FAILURES: u32 = 8;
 
-/// Who sends, and for which room.
+/// Decides whether this process sends, and for which room next.
 #[derive(Default)]
 pub struct Queue {
     state: Mutex<State>,
-    /// Wakes those who wait for a turn, one for each that there is.
+    /// Wakes the senders that wait for a turn, one for each turn.
     turns: Condvar,
-    /// Wakes who looks after the rest.
+    /// Wakes the keeper.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     rooms: HashMap<RoomName, Waiting>,
-    /// When which room may be tried; the number keeps those of one moment apart.
+    /// When each room may be tried. The number distinguishes rooms of the same moment.
     due: BTreeMap<(Instant, u64), RoomName>,
     numbers: u64,
     comings: usize,
     dropped: u64,
     /// Until when this process sends.
     leads_until: Option<Instant>,
-    /// There may be more rooms with news than are here.
+    /// Whether more rooms may have events than are here.
     more: bool,
     gate: Gate,
-    /// The newest that this was told of, and the newest that the endpoint was.
+    /// The newest id that was reported here, and the newest that was sent to the endpoint.
     heard: Option<MessageId>,
     told: Option<MessageId>,
     stopping: bool,
 }
 
-/// A room that has something.
+/// A room with events.
 #[derive(Default)]
 struct Waiting {
-    /// Its place in the order; none while somebody sends for it.
+    /// Its place in the order; `None` while a sender has it.
     place: Option<(Instant, u64)>,
-    /// Something came in meanwhile.
+    /// Whether something came in while a sender had it.
     again: bool,
     failures: u32,
     failing_since: Option<Instant>,
-    /// Unix milliseconds of the oldest that is not told.
+    /// The time of its oldest waiting event, in Unix milliseconds.
     since: u64,
     comings: VecDeque<Coming>,
 }
 
-/// Whether the endpoint is tried at all.
+/// Whether the endpoint may be tried at all.
 #[derive(Default)]
 struct Gate {
     failures: u32,
-    /// It is down, and not tried before this.
+    /// Set while the endpoint is down: it is not tried before this.
     opens: Option<Instant>,
-    /// Somebody tries it.
+    /// Whether a sender is trying it now.
     tried: bool,
     gone: bool,
 }
@@ -94,24 +95,25 @@ struct Gate {
 /// A room's turn.
 pub struct Turn {
     pub room: RoomName,
-    /// Who has come and gone, oldest first. What is left goes back.
+    /// Comings and goings, oldest first. Those that are left are put back.
     pub comings: VecDeque<Coming>,
 }
 
-/// How a room's turn ended.
+/// How a turn ended.
 pub enum Outcome {
-    /// All that was there was told; whether there is more to read.
+    /// Everything that was read has been sent. `more`: whether there is more to read.
     Told { more: bool },
-    /// The endpoint took something, then not this.
+    /// An event failed. `since` is its time in Unix milliseconds; `pause` is how long the endpoint asks to be left
+    /// alone.
     Failed { since: u64, pause: Option<Duration> },
-    /// The endpoint has said that it is gone.
+    /// The endpoint has answered that it is gone.
     Gone,
-    /// A store could not be asked.
+    /// A store failed.
     Later,
 }
 
 impl Queue {
-    /// Waits for a turn; `None` once it is over.
+    /// Waits for a turn; `None` when it is time to stop.
     pub fn turn(&self) -> Option<Turn> {
         let mut state = self.state.lock();
         loop {
@@ -137,7 +139,7 @@ impl Queue {
         self.turns.notify_one();
     }
 
-    /// Something was told: the endpoint works.
+    /// An event was accepted, so the endpoint works.
     pub fn worked(&self, id: Option<MessageId>) {
         let mut state = self.state.lock();
         state.told = state.told.max(id);
@@ -148,7 +150,7 @@ impl Queue {
         state.gate.failures = 0;
     }
 
-    /// Whether a room's event of this time (Unix milliseconds) has been tried for so long, and failed, that it is given up.
+    /// Whether an event of this time (Unix milliseconds) has failed for so long that it is given up.
     pub fn is_given_up(&self, room: &RoomName, time: u64, patience: Duration) -> bool {
         let state = self.state.lock();
         let failing = state.rooms.get(room).and_then(|waiting| waiting.failing_since);
@@ -156,7 +158,7 @@ impl Queue {
         failing.is_some_and(|since| since.elapsed() >= patience) && age >= patience
     }
 
-    /// Sends until then; if it had not before, the log has to be looked through.
+    /// Sends until `until`. If it did not send before, has the log searched.
     pub fn lead(&self, until: Instant) {
         let mut state = self.state.lock();
         state.more |= !state.leads(Instant::now());
@@ -164,7 +166,7 @@ impl Queue {
         self.turns.notify_all();
     }
 
-    /// Another process sends: what is here is that one's.
+    /// Another process sends: forgets the waiting rooms, which are now that process's.
     pub fn follow(&self) {
         let mut state = self.state.lock();
         if state.leads_until.take().is_some() {
@@ -174,7 +176,7 @@ impl Queue {
         }
     }
 
-    /// Whether there may be more than is here, and room for it.
+    /// Whether the log should be searched: more may be there, and there is room for it here.
     pub fn wants_look(&self) -> bool {
         let mut state = self.state.lock();
         let wants = state.more && state.leads(Instant::now()) && state.rooms.len() < MAX_ROOMS / 2;
@@ -184,7 +186,7 @@ impl Queue {
         wants
     }
 
-    /// What was found in the log, or that it could not be read to its end.
+    /// Adds the rooms that a search of the log found. `more`: whether it may have missed some.
     pub fn found(&self, rooms: Vec<RoomName>, more: bool) {
         let mut state = self.state.lock();
         state.more |= more;
@@ -194,15 +196,15 @@ impl Queue {
         self.turns.notify_all();
     }
 
-    /// Up to where everything was told in all rooms, if that can be said.
+    /// The id up to which everything was sent in all rooms; `None` if that is not known.
     pub fn all_told(&self) -> Option<MessageId> {
         let state = self.state.lock();
-        // Ids are heard of in their order: all up to that one were, and no room has anything left.
+        // Ids are reported in their order: all up to this one were, and no room has anything left.
         let idle = state.rooms.is_empty() && !state.more && state.leads(Instant::now());
         if idle { state.heard.min(state.told) } else { None }
     }
 
-    /// Tries the endpoint again, gone or not, and whatever waits at once.
+    /// Tries the endpoint again, even if it was gone, and all waiting rooms at once. Returns whether it was gone.
     pub fn resume(&self) -> bool {
         let mut state = self.state.lock();
         let was_gone = mem::take(&mut state.gate).gone;
@@ -211,14 +213,14 @@ impl Queue {
         was_gone
     }
 
-    /// No more turns.
+    /// Ends all turns.
     pub fn stop(&self) {
         self.state.lock().stopping = true;
         self.turns.notify_all();
         self.changed.notify_all();
     }
 
-    /// Waits until there is something to look for, it is over (`false`), or the time is.
+    /// Waits until the log should be searched, or `time` has passed. `false` when it is time to stop.
     pub fn rest(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
         let mut state = self.state.lock();
@@ -242,12 +244,12 @@ impl Queue {
     }
 }
 
-/// What the queue is like at a moment.
+/// The state of the queue at one moment.
 pub struct QueueMetrics {
     pub rooms: usize,
     pub lag: Duration,
     pub gone: bool,
-    /// Since the last time.
+    /// Since the previous call.
     pub dropped: u64,
 }
 
@@ -263,7 +265,7 @@ impl Witness for Queue {
 
     fn came(&self, room: &RoomName, user: &Arc<str>, is_here: bool) {
         let mut state = self.state.lock();
-        // Who only listens at the rooms door has no name.
+        // A user who only listens at the rooms door has no name.
         if state.leads_until.is_none() || user.is_empty() {
             return;
         }
@@ -288,7 +290,7 @@ impl State {
         self.leads_until.is_some_and(|until| now < until)
     }
 
-    /// The next turn, or when to look again.
+    /// The next turn, or when to check again.
     fn next(&mut self, now: Instant) -> Result<Turn, Option<Instant>> {
         let Some((&place, _)) = self.due.first_key_value() else { return Err(None) };
         if !self.leads(now) || self.gate.gone || (self.gate.opens.is_some() && self.gate.tried) {
@@ -310,7 +312,7 @@ impl State {
         Ok(Turn { room, comings })
     }
 
-    /// Something is new in a room; whether anybody has to be woken.
+    /// Notes that a room has something new. Returns whether a sender must be woken.
     fn news(&mut self, room: &RoomName) -> bool {
         if let Some(waiting) = self.rooms.get_mut(room) {
             waiting.again = true;
@@ -332,7 +334,7 @@ impl State {
             if let Some((place, coming)) = before
                 && coming.is_here != is_here
             {
-                // Nobody was told of the other: together they are nothing.
+                // Its counterpart was never sent, so the two cancel out.
                 waiting.comings.remove(place);
                 self.comings -= 1;
                 return false;
@@ -361,7 +363,7 @@ impl State {
         }
     }
 
-    /// Everything may be tried at once.
+    /// Lets all rooms be tried at once.
     fn hurry(&mut self, now: Instant) {
         let rooms: Vec<RoomName> = mem::take(&mut self.due).into_values().collect();
         for room in rooms {
@@ -411,7 +413,7 @@ impl State {
     }
 }
 
-/// How long to wait after so many failures in a row: with some chance, so that not all come back at one moment.
+/// The delay after this many failures in a row, with a random part, so that not all come back at the same moment.
 fn delay(failures: u32) -> Duration {
     let doubled = FIRST_DELAY.saturating_mul(1 << (failures - 1).min(16));
     doubled.min(LONGEST_DELAY).mul_f64(rand::random_range(0.8..1.2))

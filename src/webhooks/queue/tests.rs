@@ -1,4 +1,4 @@
-//! Turns, failures, and who comes and goes.
+//! Tests of turns, failures, comings and goings.
 
 use super::*;
 use uuid::Uuid;
@@ -103,7 +103,8 @@ fn all_is_told_only_up_to_what_was_heard_of() {
     assert_eq!(queue.all_told(), None);
     queue.stored(&room("a"), id(5));
     let a = turn(&queue).unwrap();
-    // Read from the log before its turn was known: another room may have something older that is not known either.
+    // It was read from the log before its turn was known: another room may have something older that is not known
+    // either.
     queue.worked(Some(id(8)));
     assert_eq!(queue.all_told(), None, "a room is in work");
     queue.done(a, &Outcome::Told { more: false });
