@@ -1,25 +1,25 @@
-// A client for propromo-chat: rooms that come back by themselves, messages that are confirmed, nothing lost or doubled.
+// A client for propromo-chat: rooms that reconnect by themselves, messages that are confirmed, nothing lost or doubled.
 //
-// One module without dependencies, for browsers and Node (20 and 21 need `WebSocket` given, such as that of the package
-// `ws`). The server's own page is made with it. What travels is told by docs/PROTOCOL.md.
+// One module without dependencies, for browsers and Node (for 20 and 21, give a `WebSocket`, such as that of the package
+// `ws`). The server's own page uses it. docs/PROTOCOL.md describes the frames.
 
 const DEADLINE = 15_000; // ms that an answer may take
-const FIRST_DELAY = 500; // ms, the most that the first new attempt waits
+const FIRST_DELAY = 500; // ms that the first new attempt waits at most
 const LONGEST_DELAY = 30_000;
-const SETTLED = 5_000; // open for so long, the delays start over
+const SETTLED = 5_000; // ms that a connection is open before the delays start over
 const OPENING = 15_000;
-const QUIET = 25_000; // silence after which the server is asked for a sign of life
+const QUIET = 25_000; // ms of silence after which the client asks the server for a sign of life
 const ANSWER = 10_000;
-const CONFIRMED = 10_000; // after which an unconfirmed message is sent again, under the same ref
+const CONFIRMED = 10_000; // ms after which an unconfirmed message is sent again, with the same ref
 const WAITING_MOST = 500; // messages that may wait for their confirmation
 const TOO_LONG = 1009; // RFC 6455 §7.4.1
 
-// Below what the server allows (20 a second, bursts of 100; PROTOCOL section 9), so that what has waited
-// for a connection, or fast scrolling through history, never gets this client dropped.
+// Below what the server allows (20 a second, bursts of 100; PROTOCOL section 9), so the server never drops this client,
+// even after many frames have waited for a connection, or when somebody scrolls fast through history.
 const RATE = 15; // frames a second
 const BURST = 60;
 
-// Reasons of a 1008 that another attempt, with another token, may cure.
+// Reasons of a 1008 that a new attempt with a new token may cure.
 const PASSING_CLOSES = /^(rate_limited|auth_deadline|token_\w+|)$/;
 const PASSING_ERRORS = ['rate_limited', 'unavailable', 'overloaded', 'unknown', 'too_many_searches'];
 const SEARCH_ERRORS = ['bad_query', 'too_many_searches'];
@@ -31,17 +31,17 @@ const FAREWELLS = {
   disconnected: 'The operators have closed your connection.',
 };
 
-/** What went wrong, as a sentence. `final`: trying again changes nothing. */
+/** What went wrong, as a sentence. `final`: trying again does not help. */
 export class ChatError extends Error {
   name = 'ChatError';
 
   constructor(message, { status = 0, code = '', retryAfter = 0, final = false, answer = null } = {}) {
     super(message);
-    /** Of the HTTP answer; 0 if there was none. */
+    /** The HTTP answer's status; 0 if there was none. */
     this.status = status;
     /** The server's word for it. */
     this.code = code;
-    /** ms after which it may be tried again. */
+    /** Milliseconds after which you may try again. */
     this.retryAfter = retryAfter;
     this.final = final;
     /** What the server answered, if that was JSON. */
@@ -50,7 +50,7 @@ export class ChatError extends Error {
 }
 
 /**
- * Sends a request and gives the JSON of its answer; throws a {@link ChatError} for anything but a 2xx. `headers(them)` sees
+ * Sends a request and returns the answer's JSON; throws a {@link ChatError} for anything but a 2xx. `headers(them)` sees
  * the answer's headers.
  */
 export async function request(method, url, { bearer, body, headers: seen } = {}) {
@@ -74,7 +74,7 @@ export async function request(method, url, { bearer, body, headers: seen } = {})
 function refusal(response, answer) {
   const { status } = response;
   const seconds = Number(response.headers.get('Retry-After')) || 0;
-  // The rooms door wraps its errors differently from all others (PROTOCOL section 7).
+  // The rooms door wraps its errors differently (PROTOCOL section 7).
   const { error, field } = answer?.error ?? {};
   let message = error ?? answer?.message ?? `The server answered ${status}.`;
   if (field) message += ` (${field})`;
@@ -82,11 +82,11 @@ function refusal(response, answer) {
   return new ChatError(message, { status, code: answer?.reason ?? '', retryAfter: seconds * 1000, answer });
 }
 
-/** What can be listened to, by name. */
+/** Emits events by name. */
 class Emitter {
   #listeners = new Map();
 
-  /** Calls `listener` each time; the function that is given back ends that. */
+  /** Calls `listener` each time; the returned function removes it. */
   on(name, listener) {
     const all = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, all.add(listener));
@@ -100,9 +100,9 @@ class Emitter {
 
 /** An account at a server. */
 export class Chat {
-  /** What the account may enter, as `/login` lists it. */
+  /** The chats that the account may enter, as `/login` lists them. */
   chats = [];
-  /** The account's email address, if it is known. */
+  /** The account's email address, if known. */
   email = '';
 
   #server;
@@ -110,8 +110,8 @@ export class Chat {
   #socket;
 
   /**
-   * `ticket(room)` gives a connection token that opens one WebSocket, for each connection another: it may ask a backend,
-   * which makes it with `POST /api/v1/tokens`. An error of it with `final` set ends the attempts.
+   * `ticket(room)` returns a new connection token for each connection; a token opens one WebSocket. It may ask a backend,
+   * which makes the token with `POST /api/v1/tokens`. If it throws an error with `final` set, the attempts end.
    */
   constructor(server, ticket, { email = '', WebSocket = globalThis.WebSocket } = {}) {
     this.#server = new URL(server, globalThis.location?.href);
@@ -138,7 +138,7 @@ export class Chat {
     return chat;
   }
 
-  /** A room, by a monitor's hash or a channel's name. It is not opened yet. */
+  /** A room by a monitor's hash or a channel's name, not yet open. */
   room(name) {
     return new Room({
       server: this.#server,
@@ -149,7 +149,7 @@ export class Chat {
   }
 }
 
-/** The account that an access token names; the server alone can tell whether the token is genuine. */
+/** The account that an access token names. Only the server can tell whether the token is genuine. */
 export function emailOf(jwt) {
   try {
     const base64 = jwt.split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
@@ -163,22 +163,22 @@ export function emailOf(jwt) {
 /**
  * A room by the channel protocol (PROTOCOL section 5). It emits each frame under the name of its type (`message`, `edited`,
  * `deleted`, `reacted`, `join`, `leave`, `members`, `typing`, `presence`, `notice`), each message once and in the room's order,
- * and besides
+ * and also
  *
- * - `state`: the connection's has changed, see {@link Connection};
- * - `lost`: the connection is gone, and with it the news of who is here;
- * - `reset`: what was heard before can't be continued; the latest messages follow;
- * - `ready`: what was missed has been heard;
+ * - `state`: the connection's state has changed, see {@link Connection};
+ * - `lost`: the connection is gone; who is here is now unknown;
+ * - `reset`: the room can't continue from what it heard; the latest messages follow;
+ * - `ready`: all missed messages have arrived;
  * - `problem` with a {@link ChatError} and perhaps a `ref`: the server refused something that no call waits for, or that is sent
  *   again.
  */
 export class Room extends Emitter {
   connection;
 
-  #seen = ''; // the last id that came in room order: what a new connection continues from
+  #seen = ''; // the last id that came in room order; a new connection continues from it
   #readying = false;
-  #waiting = new Map(); // by ref: what is not confirmed yet
-  #asked = []; // calls that wait for a page of history or of results, in their order
+  #waiting = new Map(); // by ref: messages and changes not yet confirmed
+  #asked = []; // calls that wait for a page of history or of results, in order
   #again;
 
   constructor({ server, name, ticket, WebSocket }) {
@@ -208,7 +208,7 @@ export class Room extends Emitter {
     this.#again ??= every(CONFIRMED / 2, () => this.#sendAgain());
   }
 
-  /** Ends the connection. What is not confirmed then never is: those calls fail. */
+  /** Ends the connection. Calls that are not yet confirmed fail. */
   close() {
     clearInterval(this.#again);
     this.#again = undefined;
@@ -217,8 +217,8 @@ export class Room extends Emitter {
   }
 
   /**
-   * Says something; gives `{id, timestamp}` once it is stored. Without a connection it waits for the next. However often it has to
-   * be sent, it is one message: all attempts have the same `ref`.
+   * Sends a message; resolves to `{id, timestamp}` once it is stored. Without a connection it waits for the next one. All
+   * attempts have the same `ref`, so it is one message.
    */
   send(text, { ref = randomRef(), replyTo } = {}) {
     return this.#change({ type: 'message', text, ref, reply_to: replyTo });
@@ -237,30 +237,30 @@ export class Room extends Emitter {
     return this.#change({ type: 'react', id, emoji, on, ref: randomRef() });
   }
 
-  /** `{messages, more}`: those before the id `before`, or the last ones, oldest first. */
+  /** `{messages, more}`: messages before the id `before`, or the last ones, oldest first. */
   history({ before, limit } = {}) {
     return this.#ask('history', { type: 'history', before, limit });
   }
 
   /**
-   * `{query, messages, more, next}`: those that have all words of `query`, newest first. Where there may be `more`, the same
-   * search goes on with `next` as `before`; it may be that only then something is found.
+   * `{query, messages, more, next}`: messages that have all words of `query`, newest first. Where there may be `more`,
+   * continue the same search with `next` as `before`; a page may be empty even if a later one is not.
    */
   search(query, { before, limit } = {}) {
     return this.#ask('results', { type: 'search', query, before, limit });
   }
 
-  /** Tells the others that something is being written; `false` without a connection. */
+  /** Tells the others that the user types; returns `false` without a connection. */
   typing() {
     return this.connection.send({ type: 'typing' });
   }
 
-  /** Messages that are not confirmed yet. */
+  /** The number of messages not yet confirmed. */
   get unconfirmed() {
     return this.#waiting.size;
   }
 
-  /** Sends a question that a frame of this type answers. The server answers them in their order. */
+  /** Sends a question that a frame of this type answers. The server answers questions in order. */
   #ask(type, frame) {
     if (!this.connection.send(frame)) return Promise.reject(away());
     return new Promise((resolve, reject) => this.#asked.push({ type, resolve, reject }));
@@ -280,7 +280,7 @@ export class Room extends Emitter {
     }
     const entry = { frame, sentAt: 0 };
     entry.promise = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
-    // Who doesn't wait for it need not be told that it failed.
+    // A caller that doesn't wait for it need not handle its failure.
     entry.promise.catch(() => {});
     this.#waiting.set(frame.ref, entry);
     this.#transmit(entry);
@@ -303,9 +303,9 @@ export class Room extends Emitter {
   }
 
   #opened() {
-    // Without an id to continue from, the latest messages follow, whatever was heard.
+    // Without an id to continue from, the latest messages follow, whatever came before.
     if (!this.#seen) this.emit('reset');
-    // The answer comes behind the replay, and so also says that the replay is over.
+    // The answer comes after the replay, and so also says that the replay is over.
     this.#readying = true;
     this.connection.send({ type: 'presence' });
     for (const entry of this.#waiting.values()) this.#transmit(entry);
@@ -314,7 +314,7 @@ export class Room extends Emitter {
   #closed({ code, over }) {
     for (const { reject } of this.#asked.splice(0)) reject(away());
     for (const [ref, entry] of this.#waiting) {
-      // Not to be sent for ever: the server doesn't say which one it means.
+      // These must not be sent for ever; the server doesn't say which one it means.
       if (code === TOO_LONG && entry.sentAt) {
         const error = new ChatError('The server may have found this message too long.', { code: 'too_long', final: true });
         this.#settle(ref, ({ reject }) => reject(error));
@@ -360,7 +360,7 @@ export class Room extends Emitter {
   }
 
   #refused({ code, message, ref }) {
-    // What we continued from is not kept any more; the latest messages follow.
+    // The server no longer keeps the message that we continued from; the latest messages follow.
     if (code === 'reload') {
       this.#seen = '';
       return this.emit('reset');
@@ -369,15 +369,15 @@ export class Room extends Emitter {
     if (!this.#waiting.has(ref)) {
       const asker = this.#refusedAsker(code);
       asker?.reject(error);
-      // A search is somebody's who waits for it; earlier messages may be loaded by the way.
+      // Somebody waits for a search; a page of history may be loaded in the background.
       return asker?.type === 'results' ? undefined : this.emit('problem', error, ref);
     }
-    // What may be stored at another time is sent again.
+    // Anything that may be stored later is sent again.
     if (error.final) this.#settle(ref, ({ reject }) => reject(error));
     else this.emit('problem', error, ref);
   }
 
-  /** The call that this word refuses. */
+  /** The call that an error with this code refuses. */
   #refusedAsker(code) {
     if (SEARCH_ERRORS.includes(code)) return this.#asker('results');
     return code === 'unavailable' ? this.#asked.shift() : undefined;
@@ -391,10 +391,10 @@ export class Room extends Emitter {
 }
 
 /**
- * A WebSocket that comes back by itself: random growing delays, a paced queue, no silent death.
+ * A WebSocket that reconnects by itself: random growing delays, a paced queue, no silent death.
  *
- * `state` is `idle`, `connecting`, `open`, `waiting` (will try again), `stopped` (tries again when told to) or
- * `over` (the server has shut this room to us for good); `error` says why.
+ * `state` is `idle`, `connecting`, `open`, `waiting` (will try again), `stopped` (tries again only when told to) or
+ * `over` (the server has closed this room to us for good); `error` says why.
  */
 export class Connection {
   state = 'idle';
@@ -403,7 +403,7 @@ export class Connection {
   #hooks;
   #socket = null;
   #attempts = 0;
-  #turn = 0; // tells what belongs to the present attempt from late news of earlier ones
+  #turn = 0; // separates the current attempt from late events of earlier ones
   #timer;
   #pulse;
   #heard = 0;
@@ -415,8 +415,8 @@ export class Connection {
   #listeners = null;
 
   /**
-   * `dial()` gives `{url, protocols}`, or throws: an error with `final` set ends the attempts.
-   * `opened()`, `received(frame)`, `closed({code, reason, over})`, `changed()` are called as it happens;
+   * `dial()` returns `{url, protocols}`, or throws; an error with `final` set ends the attempts.
+   * The connection calls `opened()`, `received(frame)`, `closed({code, reason, over})` and `changed()` when these things happen.
    * `probe` is a frame that the server answers.
    */
   constructor(hooks) {
@@ -431,7 +431,7 @@ export class Connection {
     const hurry = () => this.state === 'waiting' && !page?.hidden && this.retryNow();
     globalThis.addEventListener?.('online', hurry, { signal });
     page?.addEventListener('visibilitychange', hurry, { signal });
-    // Perhaps it is only another network: a new connection tells, long before the old one is missed.
+    // Perhaps only the network changed: a new connection shows that long before the old one is missed.
     globalThis.addEventListener?.('offline', () => this.state === 'open' && this.renew(), { signal });
     this.#attempts = 0;
     this.#attempt();
@@ -444,12 +444,12 @@ export class Connection {
     this.#become('idle');
   }
 
-  /** Tries at once instead of waiting; does nothing while open or on the way. */
+  /** Tries again at once instead of waiting; does nothing while open or connecting. */
   retryNow() {
     if (this.state === 'waiting' || this.state === 'stopped') this.#attempt();
   }
 
-  /** Gives this connection up and makes another: at once, or after the usual delay. */
+  /** Drops this connection and makes another, at once or after the usual delay. */
   renew(later = false) {
     if (!this.#listeners || this.state === 'over') return;
     this.#drop();
@@ -458,7 +458,7 @@ export class Connection {
     else this.#attempt();
   }
 
-  /** Sends soon, in order; `false` if there is no connection to send on. */
+  /** Sends soon, in order; returns `false` without a connection. */
   send(frame) {
     if (this.state !== 'open') return false;
     this.#queue.push(JSON.stringify(frame));
@@ -490,7 +490,7 @@ export class Connection {
     this.#socket = socket;
     this.#timer = setTimeout(() => socket.close(), OPENING);
     let opened = false;
-    // Its end follows, and says the same.
+    // The close event follows, and says the same.
     socket.onerror = () => {};
     socket.onopen = () => {
       if (turn !== this.#turn) return;
@@ -541,8 +541,8 @@ export class Connection {
     this.#socket = null;
   }
 
-  // Pings of the WebSocket layer are invisible to a page, so a network that vanished without a word is
-  // found by asking.
+  // A page can't see the pings of the WebSocket layer, so it has to ask in order to notice that the network vanished
+  // silently.
   #watch() {
     const now = performance.now();
     if (this.#asked && now - this.#asked > ANSWER) {
@@ -583,13 +583,13 @@ export function socketUrl(server, path) {
   return url;
 }
 
-/** A new `ref`. Not `randomUUID`, which plain HTTP pages don't have. */
+/** A new `ref`. It does not use `randomUUID`, which pages over plain HTTP don't have. */
 export function randomRef() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** Why a close is for good (PROTOCOL section 9), as an error; nothing if another attempt may help. */
+/** Why a close is final (PROTOCOL section 9), as an error; `null` if another attempt may help. */
 function farewell(code, reason) {
   if (code === 1008 ? PASSING_CLOSES.test(reason) : reason !== 'room_deleted') return null;
   const message = FAREWELLS[reason] ?? 'The server has shut this room to you.';
@@ -598,7 +598,7 @@ function farewell(code, reason) {
 
 const away = () => new ChatError('There is no connection at the moment.', { code: 'away' });
 
-/** An interval that keeps no program of Node running. */
+/** An interval that does not keep a Node program running. */
 function every(time, work) {
   const timer = setInterval(work, time);
   timer.unref?.();
@@ -610,6 +610,6 @@ function parse(data) {
     const frame = JSON.parse(data);
     return frame && typeof frame === 'object' ? frame : null;
   } catch {
-    return null; // no frame of ours, such as the answer to `echo`
+    return null; // not a frame of this protocol, such as the answer to `echo`
   }
 }
