@@ -1,4 +1,4 @@
-//! The pages' files, embedded in the binary.
+//! The files of the pages, embedded in the binary.
 
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
@@ -6,21 +6,21 @@ use std::{io::Write as _, sync::LazyLock};
 
 /// One file of `src/web`.
 pub struct Asset {
-    /// `/assets/<name>`; the page itself is [`INDEX`] and is served at `/`.
+    /// Served at `/assets/<name>`; the page itself is [`INDEX`], and is served at `/`.
     pub name: &'static str,
     pub source: &'static [u8],
 }
 
 pub const INDEX: &str = "index.html";
 pub const DOCS: &str = "docs.html";
-/// The service worker, which may serve all of the page and not only what lies beside it.
+/// The service worker, which may control the whole page, not only paths beside its own.
 pub const WORKER: &str = "worker.js";
 
 macro_rules! assets {
     ($($name:literal)*) => { &[$(Asset { name: $name, source: include_bytes!(concat!("../web/", $name)) },)*] };
 }
 
-/// Every file of the home page; a test holds this and [`DESCRIPTIONS`] to what is in `src/web`.
+/// Every file of the home page. A test compares this and [`DESCRIPTIONS`] with `src/web`.
 const ASSETS: &[Asset] = assets! {
     "index.html"
     "style.css"
@@ -63,15 +63,16 @@ const ASSETS: &[Asset] = assets! {
     "worker.js"
 };
 
-/// The published client of the channel protocol, with which the page is made.
+/// The published client of the channel protocol, which the page uses.
 static CLIENT: Asset = Asset { name: "client.js", source: include_bytes!("../../clients/js/propromo-chat.js") };
 
-/// Every file that the home page is made of.
+/// Every file that the home page consists of.
 fn page() -> impl Iterator<Item = &'static Asset> {
     ASSETS.iter().chain([&CLIENT])
 }
 
-/// What the server speaks: for people a page that is made from the rest, for programs. Served as they are.
+/// Descriptions of the protocols: for people a page that is generated from the rest, for programs the rest. Served
+/// unchanged.
 pub const DESCRIPTIONS: &[Asset] = &[
     Asset { name: DOCS, source: include_bytes!("../web/docs.html") },
     Asset { name: "docs.css", source: include_bytes!("../web/docs.css") },
@@ -79,18 +80,18 @@ pub const DESCRIPTIONS: &[Asset] = &[
     Asset { name: "asyncapi.yaml", source: include_bytes!("../../docs/asyncapi.yaml") },
 ];
 
-/// An asset with what is worked out only once.
+/// An asset, with everything that is computed only once.
 pub struct Prepared {
     pub asset: &'static Asset,
     pub content_type: &'static str,
     pub plain: Variant,
-    /// `None` if compressing doesn't make it smaller.
+    /// `None` if compression does not make it smaller.
     pub gzip: Option<Variant>,
 }
 
 /// One encoding of an asset. Each has an entity tag of its own (RFC 9110 §8.8.3.3).
 pub struct Variant {
-    /// With its quotes.
+    /// With its quotation marks.
     pub etag: String,
     pub bytes: Vec<u8>,
 }
@@ -114,10 +115,10 @@ fn prepare(asset: &'static Asset, bytes: Vec<u8>) -> Prepared {
     }
 }
 
-/// What browsers have no use for is left out: indentation and comments. Line breaks stay, so that a line has the
-/// same number in a browser's console as in the source.
+/// The asset without what browsers do not need: indentation and comments. Line breaks stay, so that a line has the same
+/// number in a browser's console as in the source.
 ///
-/// It looks at lines only, so no string or template of the page may span lines; a test sees to that.
+/// It looks at each line by itself, so no string or template of the page may span lines; a test checks that.
 fn lean(asset: &Asset) -> Vec<u8> {
     let Ok(source) = str::from_utf8(asset.source) else { return asset.source.to_vec() };
     let script = asset.name.ends_with(".js");
@@ -131,7 +132,7 @@ fn lean(asset: &Asset) -> Vec<u8> {
         }
         match line.find("// ") {
             Some(0) if script => "",
-            // With a quote behind it, it may stand in a string.
+            // If a quotation mark follows, it may be inside a string.
             Some(at) if script && line[..at].ends_with(' ') && !line[at..].contains(['\'', '"', '`']) => {
                 line[..at].trim_end()
             }
@@ -156,7 +157,7 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// `None` only if memory could not be written to, which can't happen.
+/// `None` only if writing to memory fails, which can't happen.
 fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).ok()?;
@@ -229,7 +230,7 @@ mod tests {
         assert_eq!(lean("a.html", "  <p>/* a */</p> // b"), "<p>/* a */</p> // b");
     }
 
-    /// Otherwise leaving out lines could change them.
+    /// Otherwise removing indentation could change a string.
     #[test]
     fn no_string_of_the_page_spans_lines() {
         for asset in page().filter(|asset| asset.name.ends_with(".js")) {
@@ -240,7 +241,7 @@ mod tests {
         }
     }
 
-    /// Otherwise a phone without a connection would show half a page.
+    /// Otherwise a phone that is offline would show half a page.
     #[test]
     fn the_service_worker_keeps_every_file() {
         let worker = find(WORKER).unwrap().plain.text();

@@ -1,4 +1,4 @@
-//! `Authorization: Bearer` (RFC 6750): who asks, by access token.
+//! `Authorization: Bearer` (RFC 6750): identifies the caller by access token.
 
 use crate::{
     auth::token::{Kind, Verified},
@@ -13,7 +13,8 @@ pub fn access(chat: &Chat, request: &Request) -> Result<Verified, Refusal> {
     chat.config.keys.verify(token(request)?, |kind| kind == Kind::Access, SystemTime::now())
 }
 
-/// The bare token; `token_missing` if there is none, `token_ambiguous` if there are two different ones.
+/// The token of the request. Refuses with `token_missing` if there is none, and with `token_ambiguous` if there are two
+/// different ones.
 pub fn token(request: &Request) -> Result<&str, Refusal> {
     let mut tokens = request.header_values("authorization").filter_map(negotiation::bearer);
     let first = tokens.next().ok_or_else(|| {
@@ -22,8 +23,8 @@ pub fn token(request: &Request) -> Result<&str, Refusal> {
     if tokens.any(|other| other != first) { Err(Reason::TokenAmbiguous.into()) } else { Ok(first) }
 }
 
-/// How endpoints behind a bearer token refuse: with 401 also if there is no token, and saying which of the
-/// two it was (RFC 6750 §3.1).
+/// The form of refusals of endpoints that need a bearer token: always 401 for a missing or wrong token, with a header
+/// that says which of the two it was (RFC 6750 §3.1).
 pub fn refused(refusal: Refusal) -> Reply {
     let status = match refusal.reason {
         Reason::TokenMissing => 401,

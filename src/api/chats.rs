@@ -1,5 +1,5 @@
-//! `/chats…`: the rooms of the chitchat API, to list, make, change, delete and enter. What is said in
-//! them goes through `door::chitchat`.
+//! `/chats…`: the rooms of the chitchat API: lists, makes, changes, deletes and enters them. Messages in them go
+//! through `door::chitchat`.
 
 use super::{
     bearer, chats_list, idle_rooms,
@@ -48,21 +48,22 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     refused,
 };
 
-/// How often a change starts again because another one came first.
+/// How often a change starts again because another change came first.
 const ATTEMPTS: usize = 5;
 
-/// With this header the creator of a public room gets the key to change it.
+/// The header in which the creator of a public room gets the key to change it.
 const KEY_HEADER: &str = "X-Room-Key";
 
-/// How all that fails below `/chats` is answered.
+/// The answer to everything that fails below `/chats`.
 pub fn refused(refusal: Refusal) -> Reply {
     let mut reply = Reply::refused(error::status(refusal.reason), &refusal);
     reply.body = error::body(&refusal).into_bytes();
     reply
 }
 
-/// Refuses what another site's page can send without being asked whether it may (Fetch §2.2.2): a page says `Origin`, and
-/// needs a permission (CORS) for JSON that says so. Programs may label their JSON as they like.
+/// Refuses requests that a page of another site can send without asking for permission (Fetch §2.2.2). Such a page
+/// sends `Origin`, and needs permission (CORS) to send JSON labelled as JSON. Programs may label their JSON as they
+/// like.
 fn not_from_another_site(request: &Request) -> Result<(), Refusal> {
     let media = request.header("content-type").and_then(|value| value.split(';').next()).unwrap_or_default();
     match request.header("origin") {
@@ -118,7 +119,7 @@ fn change(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
             Updated::Room(changed) => {
                 let mark = room_mark(&changed);
                 if mark.is_some() && mark != room_mark(&room) {
-                    // Who came in by another password, or by none, has to show that it knows this one.
+                    // Members who came in with another password, or with none, must prove that they know this one.
                     send_out(chat, changed.id, false);
                     chat.rooms.tell_shut(&RoomName::chitchat(changed.id), false);
                 }
@@ -167,10 +168,10 @@ fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
     Ok(Reply::new(200, "application/json", body).with("Cache-Control", "no-store"))
 }
 
-/// A token for a closed room, for who knows its password.
+/// Gives a token for a closed room to a client that knows its password.
 ///
-/// Of a room that is not there a password is checked as well: so a hidden one is not told from it, by the answer, by the
-/// time it takes, or by when guesses are too many.
+/// The password is checked even if the room does not exist. So a hidden room can't be told from a missing one: not by
+/// the answer, not by its time, and not by the limit on guesses.
 fn enter(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     not_from_another_site(request)?;
     let asked = room::key(params.get("id"));
@@ -184,7 +185,7 @@ fn enter(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Rep
     let (name, secret) = name_and_secret(&request.body).map_err(refuse)?;
     chat.room_limits.may_guess(request.client, &target)?;
     let turn = chat.passwords.turn(&chat.room_limits.asker(request.client))?;
-    // Others of this address were wrong meanwhile.
+    // Others of this address may have guessed wrong meanwhile.
     chat.room_limits.may_guess(request.client, &target)?;
     let right = turn.verify(&secret, room.as_ref().and_then(|room| room.fields.access.password_hash()));
     match room.filter(|_| right) {
@@ -199,8 +200,8 @@ fn enter(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Rep
     }
 }
 
-/// What is to be checked. No secret, or one that no room can have, is no guess: it costs no hash and counts for nothing.
-/// (bcrypt would take a longer one for the password that it begins with.)
+/// The name and the password to check. A missing password, or one that no room can have, is not a guess: it costs no
+/// hash and does not count. (bcrypt would accept a longer text that begins with the password.)
 fn name_and_secret(body: &[u8]) -> Result<(String, String), Refusal> {
     let body = std::str::from_utf8(body).ok().and_then(json_input::object).ok_or(Reason::EventUnreadable)?;
     let text = |field: &str| body.get(field).and_then(Value::as_str).map(str::to_owned);
@@ -221,7 +222,7 @@ fn renew(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Rep
     Ok(admitted(chat, &room, &member.name))
 }
 
-/// The answer that lets somebody into a room.
+/// The answer that lets a client into a room.
 fn admitted(chat: &Chat, room: &ChatRoom, name: &str) -> Reply {
     match token::issue(chat, room, name) {
         Some(Signed { token, .. }) => {
@@ -231,12 +232,12 @@ fn admitted(chat: &Chat, room: &ChatRoom, name: &str) -> Reply {
     }
 }
 
-/// Whom the request's token lets into this closed room.
+/// The member that the request's token lets into this closed room.
 fn entrant(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<Member, Refusal> {
     token::entrant(chat, room, bearer::token(request)?)
 }
 
-/// Where one answer is expected for whatever is wrong with a token.
+/// Turns every fault of a token into one, where clients expect that.
 fn as_invalid_token(refusal: Refusal, sentence: &'static str) -> Refusal {
     match error::status(refusal.reason) {
         503 => refusal,
@@ -244,7 +245,8 @@ fn as_invalid_token(refusal: Refusal, sentence: &'static str) -> Refusal {
     }
 }
 
-/// Who may change or delete a room: of a closed one who has its token, of a public one as the setting says.
+/// Refuses a client that may not change or delete a room. A closed room requires its token; for a public room the
+/// setting decides; the first room never changes.
 fn may_change(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<(), Refusal> {
     if room.fields.access != Access::Public {
         return entrant(chat, room, request).map(|_| ());
@@ -253,7 +255,7 @@ fn may_change(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<(), Ref
         _ if room.id == FIRST => false,
         PublicRoomChanges::Anyone => true,
         PublicRoomChanges::Nobody => false,
-        // Digests are compared, so that the time it takes says nothing about the key.
+        // Digests are compared, so that the time reveals nothing about the key.
         PublicRoomChanges::Creator => {
             room.fields.creator.is_some() && bearer::token(request).ok().map(digest) == room.fields.creator
         }
@@ -279,7 +281,7 @@ fn digest(key: impl AsRef<[u8]>) -> [u8; 32] {
     Sha256::digest(key).into()
 }
 
-/// Those in a room whom the asker may see: of a closed one only with its token.
+/// The users of a room that the client may see: of a closed room only with its token.
 fn users(chat: &Chat, room: &ChatRoom, request: Option<&Request>) -> Vec<User> {
     let visible =
         room.fields.access == Access::Public || request.is_some_and(|request| entrant(chat, room, request).is_ok());

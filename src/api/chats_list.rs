@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{collections::HashMap, sync::Arc};
 
-/// Those who ask for the same page at a time get one answer together, which is made after each of them has asked.
+/// Clients that ask for the same page at the same time share one answer, which is begun after each of them has asked.
 pub fn list(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let page = Page::asked(request, chat.config.rooms.listed)?;
     let key = (request.segments.join("/"), page.after, page.most, chats_page::preferred(request));
@@ -28,13 +28,13 @@ fn made(chat: &Chat, (path, after, most, as_page): &ListKey) -> Result<Reply, Re
     let reply = if *as_page { chats_page::reply(&shown) } else { Reply::json(200, &shown) };
     let reply = reply.with("Vary", "Accept");
     Ok(match rooms.last() {
-        // RFC 8288: the answer is the list that it has always been, and the next ones are found beside it.
+        // The answer is the list that clients have always had; the header leads to the next page (RFC 8288).
         Some(last) if more => reply.with("Link", format!("</{path}?after={}&limit={most}>; rel=\"next\"", last.id)),
         _ => reply,
     })
 }
 
-/// Which rooms of the list are asked for.
+/// The requested part of the list.
 struct Page {
     after: i64,
     most: usize,

@@ -1,4 +1,4 @@
-//! The list of rooms as a page, for who opens `/chats` in a browser.
+//! The list of rooms as a page, for browsers that open `/chats`.
 
 use super::small_page::{self, Escaped};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     http::{negotiation::weighted, reply::Reply, request::Request},
 };
 
-/// Whether a page is wanted rather than JSON (RFC 9110 §12.5.1): only if it is asked for by name.
+/// Whether the client prefers a page to JSON (RFC 9110 §12.5.1): only if it names HTML.
 pub fn preferred(request: &Request) -> bool {
     let (mut html, mut json, mut any) = (None, None, None);
     for (range, weight) in weighted(request.header_values("accept")) {
@@ -38,7 +38,7 @@ fn entry(list: &mut String, room: &Shown<'_>) {
     let present = match (room.visibility(), room.users()) {
         ("public", 1) => ", 1 person here".to_owned(),
         ("public", present) => format!(", {present} people here"),
-        // Who is in a closed room is nobody else's matter.
+        // Who is in a closed room is not public.
         _ => String::new(),
     };
     small_page::push(

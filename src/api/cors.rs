@@ -1,14 +1,14 @@
-//! Which other sites' pages may read our answers (Fetch Standard §3.2): those of `ORIGIN_ALLOWLIST`.
+//! CORS (Fetch Standard §3.2): the sites of `ORIGIN_ALLOWLIST` may read our answers.
 
 use crate::{
     auth::origin::OriginAllowlist,
     http::{head::Method, reply::Reply},
 };
 
-/// Adds the CORS headers to which the origin of a request is entitled that has this method and these headers.
+/// Adds the CORS headers for a request with this method and these headers, as far as its origin is allowed.
 ///
-/// An empty list lets any page open a WebSocket, as PROTOCOL.md has it, but no other site read an answer:
-/// that must be asked for by naming it.
+/// With an empty list any page may open a WebSocket, as PROTOCOL.md says, but no other site may read an answer: for
+/// that the list must name it.
 pub fn permit<'a>(
     origins: &OriginAllowlist,
     method: Method,
@@ -33,8 +33,8 @@ fn permit_if<'a>(
     add("Access-Control-Allow-Origin", origin);
     if method == Method::Options && header("access-control-request-method").is_some() {
         add("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE");
-        // What a site's library adds to each request (`X-Requested-With`, `traceparent`) means nothing here, and harms
-        // nothing: any header may be sent.
+        // Headers that a site's libraries add to each request (`X-Requested-With`, `traceparent`) mean nothing here and
+        // do no harm, so any header may be sent.
         let asked = header("access-control-request-headers").filter(|names| are_names(names));
         add("Access-Control-Allow-Headers", asked.unwrap_or("authorization, content-type"));
         add("Access-Control-Max-Age", "600");
@@ -43,7 +43,7 @@ fn permit_if<'a>(
     }
 }
 
-/// Whether a text is a list of names of headers (RFC 9110 §5.6.1): nothing else is repeated in an answer.
+/// Whether a text is a list of header names (RFC 9110 §5.6.1): nothing else is echoed in an answer.
 fn are_names(list: &str) -> bool {
     let is_name_byte = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     list.len() <= 1024 && list.split(',').all(|name| name.trim_matches([' ', '\t']).bytes().all(is_name_byte))

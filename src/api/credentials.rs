@@ -1,4 +1,4 @@
-//! Email and password: read from a form, checked against the account.
+//! Email address and password: reads them from a form, and checks them against the account.
 
 use crate::{
     auth::password::Turn,
@@ -12,16 +12,16 @@ use crate::{
 };
 use std::net::IpAddr;
 
-/// What a person logs in with. Never logged, so there is no `Debug`.
+/// What a person logs in with. Never logged, so it has no `Debug`.
 pub struct Credentials {
     pub email: String,
     pub password: String,
 }
 
 impl Credentials {
-    /// Takes email and password from `fields`, each under the first of its names that is there.
+    /// Takes the email address and the password from `fields`, each under the first of its names that is there.
     ///
-    /// `refusal` collects what is wrong, under the first name; `None` says that something was.
+    /// Errors are added to `refusal` under the first name. `None` means that there was an error.
     pub fn read(
         fields: &Fields,
         email: &[&'static str],
@@ -30,7 +30,7 @@ impl Credentials {
     ) -> Option<Credentials> {
         let email_text = required(fields, email, refusal);
         let password = required(fields, password, refusal);
-        // Laravel trims all input but passwords before it stores or compares it.
+        // Laravel trims all input except passwords before it stores or compares it.
         let email_text = email_text.map(str::trim).filter(|text| {
             let plausible = !text.is_empty() && text.len() <= MAX_EMAIL && !text.contains(char::is_control);
             if !plausible {
@@ -52,9 +52,9 @@ fn required<'a>(fields: &'a Fields, names: &[&'static str], refusal: &mut Refusa
     None
 }
 
-/// The account that `credentials` belong to, if they are right and no wrong ones came too often.
+/// The account of `credentials`. Refuses wrong ones, and clients that gave wrong ones too often.
 ///
-/// An unknown email and a wrong password are refused alike, in the same time.
+/// An unknown email address and a wrong password get the same refusal after the same time.
 pub fn check(chat: &Chat, client: IpAddr, credentials: &Credentials) -> Result<Account, Refusal> {
     let turn = || chat.passwords.turn(&chat.login_limits.asker(client));
     let judged = judge(&*chat.accounts, &chat.login_limits, turn, Turn::verify, client, credentials);
@@ -71,14 +71,14 @@ fn judge<T>(
     Credentials { email, password }: &Credentials,
 ) -> Result<Account, Refusal> {
     limits.may_try(client, email)?;
-    // What a store takes for the same address may be another one to the limits, and so have limits of its own.
+    // A store may accept an address that the limits count as a different one, with limits of its own.
     let account = accounts.by_email(email)?.filter(|account| same_email(&account.email, email));
     let turn = turn()?;
-    // Others were wrong meanwhile.
+    // Others may have guessed wrong meanwhile.
     limits.may_try(client, email)?;
     let hash = account.as_ref().map(|account| account.password_hash.as_str());
     match (verify(turn, password, hash), account) {
-        // Who is called as bots are could speak as one.
+        // An account with the name of a bot could speak as that bot.
         (true, Some(account)) if !is_bot(&account.email) => {
             limits.was_right(client, email);
             Ok(account)
@@ -106,7 +106,7 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    /// One account, `alice@example.org`; or a store that is away.
+    /// One account, `alice@example.org`, or a store that is away.
     struct Alice {
         away: bool,
     }
@@ -138,7 +138,7 @@ mod tests {
             if self.away {
                 return Err(StoreError { store: "account store", what: "find an account", source: "gone".into() });
             }
-            // As in PostgreSQL, whose `lower` makes an `i` of `İ`.
+            // As in PostgreSQL, where `lower` turns `İ` into `i`.
             Ok(email.replace('İ', "i").eq_ignore_ascii_case("alice@example.org").then(|| Account {
                 id: UserId(1),
                 name: "Alice".to_owned(),

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/metrics`: for those who look after the server.
+//! `/healthz`, `/readyz` and `/metrics`, for operators.
 
 use super::route::{Endpoints, Params, Route};
 use crate::{
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a store may take to say that it works. Who asks for readiness waits for a second, as a rule.
+/// How long a store may take to answer. Callers of `/readyz` usually wait for a second.
 const PATIENCE: Duration = Duration::from_millis(800);
 
 pub const ENDPOINTS: Endpoints = Endpoints {
@@ -28,12 +28,12 @@ pub const ENDPOINTS: Endpoints = Endpoints {
 pub const FIGURES: Endpoints =
     Endpoints { routes: &[Route::new(&[Method::Get], "/metrics", metrics)], refused: Reply::from };
 
-/// The process is alive: it can answer at all.
+/// The process is alive: it answers.
 fn healthz(_: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     Ok(Reply::text(200, "ok"))
 }
 
-/// The stores can be reached and the end has not begun, so that this node can let clients in.
+/// The stores can be reached, and the server is not shutting down: this node can let clients in.
 fn readyz(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     if chat.draining.load(Ordering::Relaxed) {
         return Ok(Reply::json(503, &Readiness { ready: false, draining: true, away: Vec::new() }));
@@ -49,8 +49,8 @@ fn readyz(chat: &Arc<Chat>, _: &Request, _: &Params<'_>) -> Result<Reply, Refusa
 
 type Probe = fn(&Chat) -> Result<(), StoreError>;
 
-/// Asks all stores at once. One that gives no answer in time counts as away. No store is asked twice at a time, however
-/// many want to know: they hear of the same answer.
+/// Asks all stores at the same time. A store that does not answer in time counts as away. Only one question is open per
+/// store: callers who come meanwhile share its answer.
 fn within(patience: Duration, chat: &Arc<Chat>, probes: [(&'static str, Probe); 4]) -> Vec<Result<(), StoreError>> {
     static STORES: [Asked; 4] = [const { Asked { standing: Mutex::new(Standing::NEW), changed: Condvar::new() } }; 4];
     let until = Instant::now() + patience;
@@ -59,7 +59,7 @@ fn within(patience: Duration, chat: &Arc<Chat>, probes: [(&'static str, Probe); 
     asked.into_iter().map(|(store, asked, before)| asked.answer(store, before, until)).collect()
 }
 
-/// One store that is asked, and what it has answered last.
+/// A store, and its last answer.
 struct Asked {
     standing: Mutex<Standing>,
     changed: Condvar,
@@ -68,7 +68,7 @@ struct Asked {
 struct Standing {
     is_asked: bool,
     answers: u64,
-    /// What it can't do and why, and whether that was logged before.
+    /// What the store can't do, why, and whether that has been logged.
     fault: Option<(&'static str, String, bool)>,
 }
 
@@ -77,7 +77,7 @@ impl Standing {
 }
 
 impl Asked {
-    /// Asks, unless somebody is waiting for an answer already; how many there were before.
+    /// Asks, unless a question is open. Returns how many answers there were before.
     fn ask(&'static self, chat: &Arc<Chat>, probe: Probe) -> u64 {
         let mut standing = self.standing.lock();
         if !mem::replace(&mut standing.is_asked, true) {
@@ -86,7 +86,7 @@ impl Asked {
                 let mut told = Told { asked: self, fault: Some(("answer", "its probe ended early".into(), false)) };
                 told.fault = probe(&chat).err().map(|error| (error.what, error.source.to_string(), error.is_known()));
             };
-            // Who can't be asked gives no answer.
+            // If no thread can be started, there is no answer.
             standing.is_asked = thread::Builder::new().name("probe".into()).spawn(probe).is_ok();
         }
         standing.answers
@@ -107,7 +107,7 @@ impl Asked {
     }
 }
 
-/// Tells all who wait, also if the probe panics.
+/// Wakes all who wait, even if the probe panics.
 struct Told {
     asked: &'static Asked,
     fault: Option<(&'static str, String, bool)>,
@@ -136,7 +136,7 @@ fn readiness(probes: impl IntoIterator<Item = Result<(), StoreError>>) -> Reply 
     let failed: Vec<_> = probes.into_iter().filter_map(Result::err).collect();
     let away: Vec<_> = failed.iter().map(|error| error.store).collect();
     let before = mem::replace(&mut *AWAY.lock(), away.clone());
-    // Asked every few seconds: what has been said of an outage is not said again.
+    // This is asked every few seconds, so each outage is logged once.
     for error in failed.iter().filter(|error| !before.contains(&error.store)) {
         error.log("not ready");
     }
@@ -150,10 +150,10 @@ fn readiness(probes: impl IntoIterator<Item = Result<(), StoreError>>) -> Reply 
 #[derive(Serialize)]
 struct Readiness<'a> {
     ready: bool,
-    /// The server ends, and still serves.
+    /// The server is shutting down, and still serves.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     draining: bool,
-    /// The stores that can't be reached. Why is for the log: it may name hosts and users.
+    /// The stores that can't be reached. The reason is only logged: it may name hosts and users.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     away: Vec<&'a str>,
 }

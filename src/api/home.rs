@@ -1,4 +1,4 @@
-//! Pages for people: the home page `/`, what the server speaks at `/docs`, and `/assets/…`.
+//! Pages for people: the home page `/`, the protocols at `/docs`, and `/assets/…`.
 
 use super::{
     assets::{self, Prepared, Variant},
@@ -53,11 +53,11 @@ fn serve(request: &Request, name: &str) -> Result<Reply, Refusal> {
         };
         if gzip.is_some() { reply.with("Content-Encoding", "gzip") } else { reply }
     };
-    // Kept, but asked about each time: the files change together, with the binary.
+    // Cached, but checked each time: all files change together, with the binary.
     Ok(reply.with("ETag", etag).with("Cache-Control", "no-cache").with("Vary", "Accept-Encoding"))
 }
 
-/// Whether the client has what `etag` names (`If-None-Match`, weak comparison: RFC 9110 §13.1.2).
+/// Whether the client has what `etag` names (`If-None-Match` with weak comparison, RFC 9110 §13.1.2).
 fn is_known(request: &Request, etag: &str) -> bool {
     let mut tags = request.header_values("if-none-match").flat_map(|value| value.split(','));
     tags.any(|tag| {
@@ -66,7 +66,7 @@ fn is_known(request: &Request, etag: &str) -> bool {
     })
 }
 
-/// Whether the client takes gzip (`Accept-Encoding`: RFC 9110 §12.5.3); `gzip;q=0` says no.
+/// Whether the client accepts gzip (`Accept-Encoding`, RFC 9110 §12.5.3); `gzip;q=0` refuses it.
 fn accepts_gzip(request: &Request) -> bool {
     let mut wildcard = false;
     for (coding, weight) in weighted(request.header_values("accept-encoding")) {

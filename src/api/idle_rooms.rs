@@ -1,4 +1,4 @@
-//! Rooms of the rooms door that nobody uses any more, and those that nobody ever used, make place for others.
+//! Removes rooms of the rooms door that nobody uses any more or ever used, to make place for others.
 
 use super::room_end;
 use crate::{
@@ -16,16 +16,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Rooms that are read from the store, and looked at, at a time.
+/// How many rooms are read from the store and checked at a time.
 const PAGE: usize = 100;
 
-/// Who has just made a room has this long to use it, however many others want one.
+/// A new room is spared for this long, so that its creator can use it, however many others want a room.
 const SPARED: Duration = Duration::from_secs(60);
 
-/// Between two looks at all rooms, at most.
+/// The longest pause between two checks of all rooms.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// Starts the thread that removes what is over, if there is a time after which a room is.
+/// Starts the thread that removes unused rooms, if the settings set a time for that.
 pub fn start(chat: &Arc<Chat>) -> io::Result<()> {
     let (Some(idle), Some(unused)) = (chat.config.rooms.idle, chat.config.rooms.unused()) else { return Ok(()) };
     let chat = Arc::downgrade(chat);
@@ -43,7 +43,7 @@ pub fn start(chat: &Arc<Chat>) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes every room that is over.
+/// Removes every room that has been unused for too long.
 fn sweep(chat: &Chat, idle: Duration, unused: Duration) -> Result<(), StoreError> {
     let mut after = 0;
     loop {
@@ -62,8 +62,8 @@ fn sweep(chat: &Chat, idle: Duration, unused: Duration) -> Result<(), StoreError
     }
 }
 
-/// Removes a room that nobody ever used, so that there is place for a new one; whether there was any. So whoever fills the
-/// list with rooms pushes out those.
+/// Removes a room that nobody ever used, to make place for a new one. Returns whether there was one. So a client that
+/// fills the list with rooms pushes out its own.
 pub fn make_place(chat: &Chat) -> Result<bool, Refusal> {
     let mut after = chat.room_limits.searched.lock();
     for _ in 0..2 {
@@ -86,7 +86,7 @@ fn last_event(chat: &Chat, room: &ChatRoom) -> Result<Option<Timestamp>, StoreEr
     Ok(last.last().and_then(|event| Timestamp::try_from(event.id.time()).ok()))
 }
 
-/// Whether anybody is in the room: here, or under a name on another node.
+/// Whether anybody is in the room: on this node, or under a name on another node.
 fn is_entered(chat: &Chat, room: &ChatRoom) -> bool {
     let here =
         chat.rooms.find(&RoomName::chitchat(room.id)).is_some_and(|room| !chat.rooms.everybody(&room).is_empty());

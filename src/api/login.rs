@@ -1,4 +1,4 @@
-//! `POST /login`: the Propromo apps' way in.
+//! `POST /login`: the login of the Propromo apps.
 
 use super::{
     credentials::{self, Credentials},
@@ -22,10 +22,10 @@ use std::{sync::Arc, time::SystemTime};
 pub const ENDPOINTS: Endpoints =
     Endpoints { routes: &[Route::new(&[Method::Post], "/login", login)], refused: Reply::from };
 
-/// The most chats that get a token of their own in one answer.
+/// How many chats get a token of their own in one answer at most.
 const MAX_CHAT_TOKENS: usize = 500;
 
-/// Gives a connection token (for one room, if `monitor_id` says which), an access token and the account's chats.
+/// Gives a connection token (only for one room if there is a `monitor_id`), an access token, and the account's chats.
 fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let Form { credentials, monitor_id } = Form::read(&Fields::read(request)?)?;
     let account = credentials::check(chat, request.client, &credentials)?;
@@ -33,7 +33,7 @@ fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     answer(chat, request, &account, epoch.as_ref(), monitor_id.as_deref())
 }
 
-/// What whoever has logged in to `account`, whose epoch this is, is given.
+/// The answer to a login of `account`, which has this epoch.
 pub(super) fn answer(
     chat: &Chat,
     request: &Request,
@@ -55,7 +55,7 @@ pub(super) fn answer(
         let grant = Grant { kind, user, email, room: Some(&monitor.monitor_hash), epoch, ttl: lives.connection };
         chat.config.keys.sign(&grant, now).token
     };
-    // To sign is dear with some keys.
+    // Signing is expensive with some keys.
     let wanted = if per_chat { monitors.len().min(MAX_CHAT_TOKENS) } else { 0 };
     chat.signing_limits.may_have(user, wanted)?;
     let tokens = monitors.iter().take(wanted).map(token_for);
@@ -99,7 +99,7 @@ impl Form {
     }
 }
 
-/// The room that the token is narrowed to, if the account may enter it.
+/// The room that the token is limited to, if the account may enter it.
 fn entered<'a>(monitors: &'a [Monitor], monitor_id: Option<&str>) -> Result<Option<&'a str>, Refusal> {
     match monitor_id {
         _ if monitors.is_empty() => Err(Reason::NoChats.into()),
@@ -121,7 +121,7 @@ struct LoggedIn<'a> {
     access_expires: u64,
 }
 
-/// A chat, as the Propromo apps list it.
+/// A chat in the list of the Propromo apps.
 #[derive(Serialize)]
 pub(super) struct Listed<'a> {
     monitor_hash: &'a str,
@@ -134,7 +134,7 @@ pub(super) struct Listed<'a> {
     created_at: Option<&'a str>,
     updated_at: Option<&'a str>,
     project_url: Option<&'a str>,
-    /// Opens this chat alone.
+    /// A token that opens only this chat.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }

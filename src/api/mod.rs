@@ -1,4 +1,4 @@
-//! Plain HTTP: the router, and one file a group of endpoints.
+//! Plain HTTP: the router, and one file for each group of endpoints.
 //!
 //! A new group of endpoints is one file with an `ENDPOINTS` table, named in [`router`].
 

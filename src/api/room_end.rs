@@ -1,4 +1,4 @@
-//! The end of a room of the rooms door, or of its password: whoever is in it is told why, and sent out.
+//! The end of a room of the rooms door, or of its password: its members are told why, and closed.
 
 use crate::{
     chat::Chat,
@@ -12,7 +12,8 @@ use crate::{
 const DELETED: Close = Close { code: 1000, reason: "room_deleted" };
 const PASSWORD_CHANGED: Close = Close::policy("room_changed");
 
-/// Deletes a room and all that was said in it, if it still is as it is here; whoever is in it is sent out.
+/// Deletes a room and all its messages, if the room has not changed since it was read, and closes its members. Returns
+/// whether it was deleted.
 pub fn remove(chat: &Chat, room: &ChatRoom) -> Result<bool, StoreError> {
     let deleted = chat.chat_rooms.delete(room)?;
     if deleted {
@@ -23,7 +24,8 @@ pub fn remove(chat: &Chat, room: &ChatRoom) -> Result<bool, StoreError> {
     Ok(deleted)
 }
 
-/// Tells all who are in a room on this node why, and closes them. If it was not deleted, its password has changed.
+/// Tells all members of a room on this node why they are closed, and closes them. If the room was not deleted, its
+/// password has changed.
 pub fn send_out(chat: &Chat, room: i64, deleted: bool) {
     let (why, close) = match deleted {
         true => (about(Reason::RoomNotFound, "room_id"), DELETED),

@@ -1,4 +1,4 @@
-//! `GET /rooms`: where somebody may go, and what is new there.
+//! `GET /rooms`: the rooms of an account, and what is new there.
 
 use super::{
     bearer,
@@ -61,7 +61,7 @@ fn look(
     let mut messages = Vec::new();
     if last.as_ref().is_some_and(|last| read.is_none_or(|read| read < last.id)) {
         messages = last_messages(&*chat.log, room, read)?;
-        // Something may have been said meanwhile.
+        // More messages may have come meanwhile.
         last = messages.last().cloned();
     }
     let unread = reader.unread(&messages, read);

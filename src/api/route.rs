@@ -10,19 +10,19 @@ use std::sync::Arc;
 /// The endpoints of one file.
 pub struct Endpoints {
     pub routes: &'static [Route],
-    /// How their refusals look to their clients.
+    /// The form in which they refuse.
     pub refused: fn(Refusal) -> Reply,
 }
 
 /// One endpoint.
 pub struct Route {
-    /// GET answers HEAD, too; OPTIONS is answered for all.
+    /// GET answers HEAD too; OPTIONS is answered for all.
     pub methods: &'static [Method],
-    /// `/chats/:id/token`: a `:name` takes any one segment, everything else only itself.
+    /// For example `/chats/:id/token`: `:name` matches any one segment, everything else only itself.
     pub pattern: &'static str,
     pub answer: Answer,
-    /// The answer is made by the thread that read the request. It waits for no password, reads no pages from a store,
-    /// and needs little of a stack.
+    /// Whether the thread that read the request makes the answer. Such an endpoint waits for no password, reads no
+    /// pages from a store, and needs little stack.
     pub at_once: bool,
 }
 
@@ -33,7 +33,7 @@ impl Route {
         Route { methods, pattern, answer, at_once: false }
     }
 
-    /// The same, answered by the thread that read the request.
+    /// The same route, answered by the thread that read the request.
     pub const fn at_once(self) -> Route {
         Route { at_once: true, ..self }
     }
@@ -58,12 +58,12 @@ impl Route {
     }
 }
 
-/// What stands in the path for each `:name` of the route's pattern, decoded.
+/// The segments of the path for each `:name` of the route's pattern, decoded.
 #[derive(Debug)]
 pub struct Params<'a>(Vec<(&'static str, &'a str)>);
 
 impl<'a> Params<'a> {
-    /// `name` must be one of the pattern's.
+    /// The segment for `name`, which must be in the pattern.
     pub fn get(&self, name: &str) -> &'a str {
         let found = self.0.iter().find(|(n, _)| *n == name);
         debug_assert!(found.is_some(), "the pattern has no :{name}");

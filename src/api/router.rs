@@ -1,6 +1,6 @@
-//! Which endpoint answers a plain request.
+//! Finds the endpoint that answers a plain request.
 //!
-//! A group of endpoints is one file with an `ENDPOINTS` table; to add one, name it in [`PUBLIC`].
+//! A group of endpoints is one file with an `ENDPOINTS` table. To add one, name it in [`PUBLIC`].
 
 use super::{
     chats, chats_page, cors, health, home, hooks, login, rooms,
@@ -22,7 +22,7 @@ use std::{sync::Arc, time::Instant};
 
 /// What is served on `LISTEN`.
 const PUBLIC: &[&Endpoints] = &[&home::ENDPOINTS, &rooms::ENDPOINTS, &health::ENDPOINTS];
-/// What is there as well while its door is open.
+/// Served there too while their doors are open.
 const OF_DOORS: &[(DoorName, &Endpoints)] = &[
     (DoorName::Propromo, &login::ENDPOINTS),
     (DoorName::Tickets, &ticket::ENDPOINTS),
@@ -30,19 +30,19 @@ const OF_DOORS: &[(DoorName, &Endpoints)] = &[
     (DoorName::Streams, &stream::ENDPOINTS),
     (DoorName::Rooms, &chats::ENDPOINTS),
 ];
-/// What is there beside `/login` if browsers may stay logged in.
+/// Served beside `/login` if browsers may stay logged in.
 const SESSIONS: &[&Endpoints] = &[&session::ENDPOINTS];
-/// What is there if backends have keys.
+/// Served if backends have keys.
 const BACKENDS: &[&Endpoints] = &[&v1::ENDPOINTS];
-/// What is there if GitHub's secret is known.
+/// Served if GitHub's secret is set.
 const HOOKS: &[&Endpoints] = &[&hooks::ENDPOINTS];
 /// What is served on `ADMIN_LISTEN`.
 const ADMIN: &[&Endpoints] = &[&health::ENDPOINTS, &health::FIGURES];
 
-/// The endpoint of a path where nothing is, for logs and metrics.
+/// The name in logs and metrics for paths without an endpoint.
 const NOWHERE: &str = "none";
 
-/// Every method and pattern that is answered, at whichever address.
+/// Every method and pattern that is answered, at any address.
 pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     let of_doors = OF_DOORS.iter().map(|(_, endpoints)| endpoints);
     let tables = PUBLIC.iter().chain(of_doors).chain(SESSIONS).chain(BACKENDS).chain(HOOKS).chain(ADMIN);
@@ -50,7 +50,7 @@ pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     routes.flat_map(|route| route.methods.iter().map(|method| (method.as_str(), route.pattern)))
 }
 
-/// Whether a request that came in on `LISTEN` is answered by the thread that read it.
+/// Whether the thread that read a request on `LISTEN` answers it.
 pub fn is_at_once(method: Method, segments: &[String]) -> bool {
     let of_doors = OF_DOORS.iter().map(|(_, endpoints)| endpoints);
     let tables = PUBLIC.iter().chain(of_doors).chain(BACKENDS).copied();
@@ -58,7 +58,7 @@ pub fn is_at_once(method: Method, segments: &[String]) -> bool {
     routes.any(|route| route.takes(method) && route.params(segments).is_some())
 }
 
-/// Answers a request that came in on `LISTEN`.
+/// Answers a request to `LISTEN`.
 pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     let backends = if chat.config.api_keys.is_empty() { &[] } else { BACKENDS };
     let hooks = if chat.config.github_webhook_secret.is_some() { HOOKS } else { &[] };
@@ -80,12 +80,12 @@ pub fn handle(chat: &Arc<Chat>, request: Request) -> Reply {
     reply
 }
 
-/// Answers a request that came in on `ADMIN_LISTEN`.
+/// Answers a request to `ADMIN_LISTEN`.
 pub fn handle_admin(chat: &Arc<Chat>, request: Request) -> Reply {
     answer(chat, &request, ADMIN.iter().copied()).1
 }
 
-/// The pattern of the endpoint that answers, and what it says.
+/// The pattern of the endpoint that answers, and its answer.
 fn answer(
     chat: &Arc<Chat>,
     request: &Request,
@@ -121,7 +121,7 @@ fn answer(
     }
 }
 
-/// Refuses a body that is compressed: no endpoint unpacks one, and each would find it unreadable in its own way.
+/// Refuses a compressed body: no endpoint can decompress it, and each would report another error.
 fn uncompressed(request: &Request) -> Result<(), Refusal> {
     let mut codings = request.header_values("content-encoding").flat_map(|value| value.split(','));
     if request.body.is_empty() || codings.all(|coding| coding.trim().eq_ignore_ascii_case("identity")) {
@@ -130,7 +130,7 @@ fn uncompressed(request: &Request) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::UnsupportedMediaType, "The body must be sent without compression."))
 }
 
-/// The endpoints whose paths begin as this one: what is refused near them, is refused in their words.
+/// The endpoints whose paths begin like this one: a refusal near them has their form.
 fn neighbours(segments: &[String], mut tables: impl Iterator<Item = &'static Endpoints>) -> Option<&'static Endpoints> {
     let first = segments.first()?;
     tables.find(|endpoints| endpoints.routes.iter().any(|route| route.pattern.split('/').nth(1) == Some(first)))
@@ -138,7 +138,7 @@ fn neighbours(segments: &[String], mut tables: impl Iterator<Item = &'static End
 
 enum Found<'a> {
     Endpoint(&'static Endpoints, &'static Route, Params<'a>),
-    /// The path is known, by this pattern first, for these methods only (or OPTIONS asks for them).
+    /// The path has endpoints (the first with this pattern), but only for these methods. Also for OPTIONS.
     Methods(&'static str, Vec<Method>),
     Nothing,
 }
@@ -193,7 +193,7 @@ mod tests {
         path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect()
     }
 
-    /// The pattern that answers, or the methods that would be, or `nothing`.
+    /// The pattern that answers, or the allowed methods, or `nothing`.
     fn looked_up(method: Method, path: &str) -> String {
         match find(method, &segments(path), [&ROOMS].into_iter()) {
             Found::Endpoint(_, route, _) => route.pattern.to_owned(),

@@ -1,4 +1,4 @@
-//! `/session`: browsers that stay logged in, by a cookie that only this server's own pages can use.
+//! `/session`: browsers stay logged in with a cookie that only this server's own pages can use.
 
 use super::{
     bearer, credentials,
@@ -29,24 +29,24 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     refused,
 };
 
-/// How often renewing is tried while others renew the same session.
+/// How often a renewal is tried while others renew the same session.
 const TRIES: usize = 4;
 
-/// As any refusal. A cookie that is good for nothing any more is taken back.
+/// The usual form of refusals. Also removes a cookie whose session has ended.
 fn refused(refusal: Refusal) -> Reply {
     let ended = refusal.reason == Reason::SessionEnded;
     let reply = bearer::refused(refusal);
     if ended { reply.with("Set-Cookie", forgotten()) } else { reply }
 }
 
-/// Logs in as `/login` does, to stay.
+/// Logs in like `/login`, and stays logged in.
 fn begin(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     of_own_page(request)?;
     let form = Form::read(&Fields::read(request)?)?;
     let account = credentials::check(chat, request.client, &form.credentials)?;
     let epoch = chat.accounts.epoch(account.id)?;
     let reply = login::answer(chat, request, &account, epoch.as_ref(), form.monitor_id.as_deref())?;
-    // The browser forgets it.
+    // The browser replaces the cookie of this session, so the session ends.
     if let Some(before) = shown(request)?
         && let Some(session) = chat.account_sessions.find(&before.session())?
         && !matches!(session::show(&session, &before, now()), Shown::UsedBefore)
@@ -60,17 +60,17 @@ fn begin(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     Ok(with_cookie(chat, request, reply, &cookie))
 }
 
-/// The next cookie, and all that `/login` gives.
+/// Gives the next cookie, and all that `/login` gives.
 fn renew(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     of_own_page(request)?;
-    // Before anything that costs work.
+    // First, because everything below costs work.
     chat.signing_limits.may_ask(request.client)?;
     let cookie = shown(request)?.ok_or(Reason::SessionMissing)?;
     let (session, shown) = judged(chat, request, &cookie)?;
     chat.signing_limits.may_have(session.account, 1)?;
     let account = chat.accounts.by_id(session.account)?.ok_or(Reason::SessionEnded)?;
     let epoch = chat.accounts.epoch(session.account)?;
-    // Before the cookie is used: whoever is refused keeps one that is good.
+    // Before the cookie is used: a refused client keeps a valid one.
     let reply = login::answer(chat, request, &account, epoch.as_ref(), None)?;
     let next = used(chat, request, &cookie, shown)?;
     chat.metrics.session("renewed", 1);
@@ -80,7 +80,7 @@ fn renew(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
 /// Logs this browser out.
 fn end(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     of_own_page(request)?;
-    // Also if it was used before: then there is all the more reason.
+    // Even if the cookie was used before: then there is all the more reason to end its session.
     if let Some(cookie) = shown(request)?
         && chat.account_sessions.end(&cookie.session())?
     {
@@ -89,7 +89,7 @@ fn end(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Ref
     Ok(Reply::empty(204).with("Cache-Control", "no-store").with("Set-Cookie", forgotten()))
 }
 
-/// The session of a cookie, and what that does to it; a session that is over is ended.
+/// The session of a cookie, and the result of presenting the cookie. Ends a session that is over.
 fn judged(chat: &Chat, request: &Request, cookie: &Cookie) -> Result<(Session, Shown), Refusal> {
     let session = chat.account_sessions.find(&cookie.session())?.ok_or(Reason::SessionEnded)?;
     let over = |why: &'static str| -> Result<_, Refusal> {
@@ -118,7 +118,7 @@ fn judged(chat: &Chat, request: &Request, cookie: &Cookie) -> Result<(Session, S
     }
 }
 
-/// Uses the cookie; the next one.
+/// Uses the cookie. Returns the next one.
 fn used(chat: &Chat, request: &Request, cookie: &Cookie, mut shown: Shown) -> Result<Cookie, Refusal> {
     let from = cookie.hashed();
     for _ in 0..TRIES {
@@ -132,7 +132,7 @@ fn used(chat: &Chat, request: &Request, cookie: &Cookie, mut shown: Shown) -> Re
     Err(Refusal::from(Reason::Unavailable).retry_after(Duration::from_secs(1)))
 }
 
-/// The cookie that a request shows; two different ones could be another site's on a host beside this one.
+/// The cookie of the request. Two different ones are refused: one could come from another site on a neighbouring host.
 fn shown(request: &Request) -> Result<Option<Cookie>, Refusal> {
     let mut values = request.header_values("cookie").flat_map(cookie::values);
     let Some(first) = values.next() else { return Ok(None) };
@@ -142,7 +142,7 @@ fn shown(request: &Request) -> Result<Option<Cookie>, Refusal> {
     Ok(Some(Cookie::parse(first).ok_or(Reason::SessionEnded)?))
 }
 
-/// Lets in pages of this server, and programs that are no browsers.
+/// Lets in this server's own pages, and programs other than browsers.
 fn of_own_page(request: &Request) -> Result<(), Refusal> {
     let mut origins = request.header_values("origin");
     let Some(origin) = origins.next() else { return Ok(()) };
@@ -168,7 +168,7 @@ fn forgotten() -> String {
     format!("{}=; Path=/session; Max-Age=0; HttpOnly; SameSite=Strict", cookie::SESSION)
 }
 
-/// The Unix second; a session that was used last then or earlier is over.
+/// A Unix time in seconds. A session that was last used then or earlier is over.
 fn oldest(chat: &Chat) -> i64 {
     now().saturating_sub_unsigned(chat.config.sessions.ttl.as_secs())
 }

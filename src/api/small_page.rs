@@ -1,9 +1,9 @@
-//! Pages of a few lines, in the looks of the home page.
+//! Pages of a few lines, in the style of the home page.
 
 use crate::http::reply::Reply;
 use std::fmt::{self, Display, Formatter, Write};
 
-/// A page with this heading; `main` is HTML.
+/// A page with `title` as its heading; `main` is HTML.
 pub fn page(status: u16, title: &str, main: &str) -> Reply {
     let title = Escaped(title);
     Reply::html(
@@ -19,7 +19,7 @@ pub fn page(status: u16, title: &str, main: &str) -> Reply {
     )
 }
 
-/// What a browser shows of an address at which there is nothing.
+/// The page that a browser shows for an address without content.
 pub fn not_found() -> Reply {
     page(
         404,
@@ -34,7 +34,7 @@ pub fn push(html: &mut String, part: fmt::Arguments<'_>) {
     let _ = html.write_fmt(part);
 }
 
-/// Text from others, which is never HTML.
+/// Text from others, which is escaped in HTML.
 pub struct Escaped<'a>(pub &'a str);
 
 impl Display for Escaped<'_> {

@@ -1,4 +1,4 @@
-//! `POST /stream[/:name]`: publishing to the passive listeners of a stream.
+//! `POST /stream[/:name]`: publishes to the listeners of a stream.
 
 use super::{
     bearer,
@@ -22,10 +22,10 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     refused: bearer::refused,
 };
 
-/// Who says what listeners hear; they don't see it.
+/// The sender of published messages; listeners do not see it.
 const PUBLISHER: &str = "publisher";
 
-/// The body goes out word for word, as one text frame.
+/// Publishes the body word for word, as one text frame.
 fn publish(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     may_publish(chat, request)?;
     stream::access(chat)?;
@@ -39,10 +39,11 @@ fn publish(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply,
     Ok(Reply::json(202, &serde_json::json!({ "listeners": listeners })))
 }
 
-/// By key, or from this machine where that is allowed: a Nano node's callback can set no header.
+/// Allows publishers with the key, or on this machine if the setting allows that: the callback of a Nano node can't set
+/// headers.
 fn may_publish(chat: &Chat, request: &Request) -> Result<(), Refusal> {
     let settings = &chat.config.stream;
-    // Behind a proxy everybody would be from here, and a page in a browser on this machine is not this machine.
+    // Behind a proxy every client would seem to be on this machine, and a page in a browser here is not this machine.
     let from_here = request.client.is_loopback() && !request.forwarded() && request.header("origin").is_none();
     let presented = match bearer::token(request) {
         Ok(key) => Some(key.to_owned()),
@@ -62,12 +63,12 @@ fn may_publish(chat: &Chat, request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// Compares digests, so that the time it takes says nothing about the key.
+/// Compares digests, so that the time reveals nothing about the key.
 fn same(key: &str, presented: &str) -> bool {
     Sha256::digest(key) == Sha256::digest(presented)
 }
 
-/// `?history=n`: keep this message among the last n, for listeners that come later.
+/// `?history=n`: keeps this message among the newest n, for listeners that come later.
 fn kept(request: &Request) -> Result<Option<usize>, Refusal> {
     let Some(history) = request.query_values("history")?.into_iter().next() else { return Ok(None) };
     match history.parse() {
@@ -77,7 +78,7 @@ fn kept(request: &Request) -> Result<Option<usize>, Refusal> {
     }
 }
 
-/// The most messages that a late listener can be given.
+/// How many messages a late listener gets at most.
 const MAX_KEPT: usize = 1000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What commands have left to be done by the server that holds the messages: erasing some, setting others aside.
+//! Tasks that commands leave to the server that holds the messages: to erase some, or to set them aside.
 
 use crate::{
     chat::Chat,
@@ -17,13 +17,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Between two looks.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What can't be done during an outage.
 const WORK: &str = "do what commands have asked for";
 
-/// Starts the thread, if the messages are this process's alone.
+/// Starts the thread, if this process alone holds the messages.
 pub fn start(chat: &Arc<Chat>) -> io::Result<()> {
     let Some(tasks) = chat.tasks.clone() else { return Ok(()) };
     let chat = Arc::downgrade(chat);
@@ -33,7 +33,7 @@ pub fn start(chat: &Arc<Chat>) -> io::Result<()> {
             vital::may_panic("tasks");
             match work_off(&chat, &*tasks) {
                 Ok(()) => outages.worked(WORK),
-                // It is tried again.
+                // It will be tried again.
                 Err(error) => outages.failed(WORK, &error.source),
             }
             drop(chat);
@@ -67,13 +67,13 @@ fn work_off(chat: &Chat, tasks: &dyn Tasks) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether nobody is in the room, and all that was said in it is stored: members of a monitor that was removed are sent out.
+/// Whether nobody is in the room, and all its messages are stored. The members of a removed monitor are being closed.
 fn is_empty(chat: &Chat, name: &RoomName) -> bool {
     let Some(room) = chat.rooms.find(name) else { return true };
     room.count() == 0 && chat.rooms.settle(Some(&room), Instant::now() + PAUSE)
 }
 
-/// The clock may have gone back: then it was long ago.
+/// If the clock went back, that was long ago.
 fn age(since: i64) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     now.checked_sub(since.unsigned_abs()).map_or(FAREWELL, Duration::from_secs)

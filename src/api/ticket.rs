@@ -1,4 +1,4 @@
-//! `/auth`, `/ws_ticket`, `/token/ws`: log in first, then fetch a token for each connection.
+//! `/auth`, `/ws_ticket` and `/token/ws`: log in first, then get a token for each connection.
 
 use super::{
     bearer,
@@ -31,7 +31,7 @@ pub const TWO_STEP: Endpoints = Endpoints {
     refused: refused_two_step,
 };
 
-/// An access token for email and password; unlike `/login`, also for an account without any monitor.
+/// Gives an access token for email address and password. Unlike `/login`, it also serves accounts without a monitor.
 fn auth(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let in_query = chat.config.auth_by_query && request.method == Method::Get && request.body.is_empty();
     let fields = if in_query { Fields::of_query(request, &[USER, PASSWORD].concat())? } else { Fields::read(request)? };
@@ -46,7 +46,7 @@ fn auth(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Re
     Ok(Reply::json(200, &Token { token, expires }))
 }
 
-/// What clients call the two.
+/// The names that clients use for the two fields.
 const USER: &[&str] = &["user", "username", "email"];
 const PASSWORD: &[&str] = &["pwd", "password"];
 
@@ -56,32 +56,32 @@ fn credentials_of(fields: &Fields) -> Result<Credentials, Refusal> {
     read.ok_or(refusal)
 }
 
-/// A ticket: opens one channel.
+/// Gives a ticket, which opens one channel.
 fn ws_ticket(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let Signed { token: ticket, expires } = connection(chat, request, Issued::Ticket, chat.config.tokens.ticket)?;
     Ok(Reply::json(200, &Ticket { ticket, expires }))
 }
 
-/// The first token of the two-step door.
+/// Gives the first token of the two-step door.
 fn token_ws(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let Signed { token, expires } = connection(chat, request, Issued::TwoStep, chat.config.tokens.two_step)?;
     let message = "Token generated successfully";
     Ok(Reply::json(200, &Generated { success: true, status: 1, message, data: Token { token, expires } }))
 }
 
-/// As any refusal, and with the `status` of the answers that these clients know: they wait for ever without.
+/// The usual form of refusals, with the `status` of these clients' answers: without it they wait for ever.
 fn refused_two_step(refusal: Refusal) -> Reply {
     bearer::refused(refusal).with_field("status", 0)
 }
 
-/// A connection token for whom the request's access token names.
+/// A connection token for the user of the request's access token.
 fn connection(chat: &Chat, request: &Request, issued: Issued, ttl: Duration) -> Result<Signed, Refusal> {
-    // Before anything that costs work.
+    // First, because everything below costs work.
     chat.signing_limits.may_ask(request.client)?;
     let claims = bearer::access(chat, request)?.claims;
     chat.signing_limits.may_have(claims.user, 1)?;
     let (kind, user, email) = (Kind::Connection(issued), claims.user, claims.email.as_str());
-    // The access token's own: a ticket of one that has been ended is as dead, where it is shown.
+    // The access token's own epoch: if that token has been ended, a door refuses the ticket too.
     let grant = Grant { kind, user, email, room: None, epoch: claims.epoch.as_deref(), ttl };
     Ok(chat.config.keys.sign(&grant, SystemTime::now()))
 }

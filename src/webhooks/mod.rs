@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! log, feed ─▶ queue (which rooms have news) ─▶ senders ─▶ endpoint
-//!                                                  └─ read the log from the position, and move that when an event was taken
+//!                                                  └─ read the log from its position; move it when an event is taken
 //! ```
 //!
 //! Events of messages are never kept in memory. They are read from the log, and a store keeps the position of each room
@@ -40,7 +40,7 @@ const SENDERS: usize = 8;
 /// How often the lease is renewed, and the position of idle rooms noted.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
 
-/// How long before the end of the lease this process stops to rely on it: asking takes time too.
+/// How long before the end of the lease this process stops relying on it: asking takes time too.
 const SPARE: Duration = Duration::from_secs(3);
 
 /// How often the log is searched even if nothing seems to be missing.

@@ -1,7 +1,7 @@
-//! `POST /hooks/github/:room`: what happens on GitHub, said in a room by `bot:github`.
+//! `POST /hooks/github/:room`: reports events on GitHub in a room, as `bot:github`.
 //!
-//! A payload may have 25 MB. [`GithubIntake`] reads it as it comes: it adds up the signature, and picks the little that a line
-//! needs. Only if the signature is right anything of it goes on to the endpoint.
+//! A payload may have 25 MB. [`GithubIntake`] reads it as it arrives: it computes the signature, and picks the few
+//! fields that a line needs. Only if the signature is valid, anything reaches the endpoint.
 
 use super::{json_text::Shortened, line::Payload};
 use crate::{
@@ -32,27 +32,27 @@ use std::{
 pub const ENDPOINTS: Endpoints =
     Endpoints { routes: &[Route::new(&[Method::Post], "/hooks/github/:room", hear)], refused: Reply::from };
 
-/// Bytes of the largest payload that GitHub sends.
+/// Bytes of GitHub's largest payload.
 const MAX_PAYLOAD: usize = 25 << 20;
 
-/// Bytes of the name of an event, and of the number of a delivery.
+/// Most bytes of the name of an event, and of the id of a delivery.
 const MAX_NAME: usize = 100;
 
-/// Who says it.
+/// The name of the bot.
 const BOT: &str = "github";
 
-/// What is left of a delivery whose signature was right.
+/// The rest of a delivery with a valid signature.
 #[derive(Deserialize, Serialize)]
 struct Delivery {
     event: String,
-    /// The same if it is sent again.
+    /// The same when GitHub sends the delivery again.
     id: String,
     line: Option<String>,
 }
 
-/// Says the line once.
+/// Publishes the line once.
 fn hear(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    // Written by the intake, which took it for this path.
+    // Written by the intake, which reads this path.
     let delivery: Delivery = serde_json::from_slice(&request.body).map_err(|_| Reason::Internal)?;
     if delivery.event == "ping" {
         return Ok(Reply::json(200, &Heard { said: false }));
@@ -71,7 +71,7 @@ struct Heard {
     said: bool,
 }
 
-/// Reads what GitHub sends, and believes it if it is signed with the secret.
+/// Reads what GitHub sends, and checks that it is signed with the secret.
 pub struct GithubIntake {
     secret: String,
 }
@@ -96,7 +96,7 @@ impl Intake for GithubIntake {
         let id = named(head, "x-github-delivery");
         let mut signed = Signed { inner: body, mac: mac(&self.secret)? };
         let payload: Result<Payload, _> = serde_json::from_reader(BufReader::new(Shortened::new(&mut signed)));
-        // Also what follows, or what could not be read, is signed.
+        // The signature also covers what follows, and what could not be read.
         let rest = io::copy(&mut signed, &mut io::sink());
         signed.verify(head.header("x-hub-signature-256"))?;
         rest.map_err(|_| Reason::BadRequest)?;
@@ -119,18 +119,18 @@ fn named(head: &Head, name: &str) -> Option<String> {
 }
 
 fn mac(secret: &str) -> Result<Hmac<Sha256>, Refusal> {
-    // Any length of secret is a key of HMAC (RFC 2104 §3).
+    // HMAC takes keys of any length (RFC 2104 §3).
     Hmac::new_from_slice(secret.as_bytes()).map_err(|_| Reason::Internal.into())
 }
 
-/// Adds up the signature of what is read.
+/// Computes the signature of what is read.
 struct Signed<'a> {
     inner: &'a mut dyn Read,
     mac: Hmac<Sha256>,
 }
 
 impl Signed<'_> {
-    /// Refuses unless this is the signature of all that was read. Compared in constant time.
+    /// Refuses unless `signature` is the signature of all that was read. Compares in constant time.
     fn verify(self, signature: Option<&str>) -> Result<(), Refusal> {
         let presented = signature.and_then(|text| text.strip_prefix("sha256=")).and_then(from_hex);
         match presented {

@@ -1,17 +1,17 @@
-//! JSON from strangers, cut to a size that costs little to read.
+//! Shortens JSON from strangers, so that reading it costs little memory.
 
 use std::io::{self, Read};
 
-/// Bytes kept of each text, and a few more.
+/// About how many bytes of each text are kept.
 const MAX_TEXT: usize = 2048;
 
-/// Passes JSON on with all long texts shortened, so that whoever reads it holds little at a time, whatever comes.
+/// Passes JSON on with all long texts shortened, so that its reader holds little at a time, whatever the input.
 pub struct Shortened<R> {
     inner: R,
     state: State,
-    /// Bytes of the text that were passed on.
+    /// How many bytes of the present text were passed on.
     length: usize,
-    /// The text ends in half a character: the first of two escapes (RFC 8259 §7).
+    /// Whether the text so far ends in half a character: the first of two escapes (RFC 8259 §7).
     half: bool,
 }
 
@@ -19,11 +19,11 @@ pub struct Shortened<R> {
 enum State {
     Outside,
     Text,
-    /// Behind a backslash.
+    /// After a backslash.
     Escape,
-    /// So many hexadecimal digits are to come, behind those that were read.
+    /// This many hexadecimal digits are still to come, after the value of those that were read.
     Hex(u8, u16),
-    /// The rest of a text is dropped; and the same behind a backslash.
+    /// The rest of a text is dropped; the second state is the same after a backslash.
     Dropping,
     DroppingEscape,
 }
@@ -33,7 +33,7 @@ impl<R> Shortened<R> {
         Shortened { inner, state: State::Outside, length: 0, half: false }
     }
 
-    /// Whether this byte is passed on.
+    /// Whether to pass this byte on.
     fn keep(&mut self, byte: u8) -> bool {
         match (self.state, byte) {
             (State::Outside, b'"') => {
@@ -42,7 +42,7 @@ impl<R> Shortened<R> {
             }
             (State::Outside, _) => {}
             (State::Text | State::Dropping, b'"') => self.state = State::Outside,
-            // Before a character, never within one.
+            // A cut is made before a character, never inside one.
             (State::Text, byte) if self.length >= MAX_TEXT && !self.half && (byte.is_ascii() || byte >= 0xc0) => {
                 self.state = if byte == b'\\' { State::DroppingEscape } else { State::Dropping };
                 return false;

@@ -1,14 +1,15 @@
-//! What GitHub reports, as one short line: who, what, where, and a link.
+//! An event on GitHub as one short line: who, what, where, and a link.
 //!
-//! The payloads are those of GitHub's page "Webhook events and payloads"; of each only what a line needs is read.
+//! The payloads are described on GitHub's page "Webhook events and payloads". Only the fields that a line needs are
+//! read.
 
 use serde::{Deserialize, Deserializer, de::IgnoredAny, de::SeqAccess, de::Visitor};
 use std::fmt;
 
-/// Characters of a title or a quotation.
+/// Most characters of a title or a quotation.
 const MAX_QUOTE: usize = 140;
 
-/// The parts of a payload that lines are made of.
+/// The parts of payloads that lines use.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct Payload {
@@ -59,7 +60,7 @@ struct Numbered {
     merged: Option<bool>,
     draft: Option<bool>,
     state_reason: Option<String>,
-    /// There if an issue is a pull request.
+    /// Set if the issue is a pull request.
     pull_request: Option<IgnoredAny>,
 }
 
@@ -108,11 +109,11 @@ struct Changes {
 struct Field {
     field_name: Option<String>,
     project_number: Option<u64>,
-    /// A text, a number, or what was chosen from a list.
+    /// A text, a number, or an option of a list.
     to: Option<serde_json::Value>,
 }
 
-/// How many entries a list has; none of them is kept.
+/// The length of a list; its entries are not kept.
 struct Count(usize);
 
 impl<'de> Deserialize<'de> for Count {
@@ -140,7 +141,7 @@ impl<'de> Deserialize<'de> for Count {
 }
 
 impl Payload {
-    /// The line about this event; nothing about what nobody needs to hear of, and about events that are not known.
+    /// The line for this event; `None` for events that are unknown or of no interest.
     pub fn line(&self, event: &str) -> Option<String> {
         match event {
             "push" => self.push(),
@@ -286,7 +287,7 @@ impl Payload {
         Some(linked(format!("{who} {did} the milestone {title} of {place}"), milestone.html_url.as_deref()))
     }
 
-    /// The payload names neither the item's title nor its address: the link leads to the project.
+    /// The payload has neither the title nor the address of the item, so the link leads to the project.
     fn project_item(&self) -> Option<String> {
         let item = self.projects_v2_item.as_ref()?;
         let kind = match item.content_type.as_deref() {
@@ -324,7 +325,7 @@ impl Payload {
     }
 }
 
-/// What a field was set to.
+/// The value that a field was set to.
 fn chosen(to: &serde_json::Value) -> Option<String> {
     match to {
         serde_json::Value::String(text) => Some(text.clone()),

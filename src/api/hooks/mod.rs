@@ -1,4 +1,4 @@
-//! `/hooks`: what other sites tell this server, as they sign it.
+//! `/hooks`: reports from other sites, which sign them.
 
 pub mod github;
 mod json_text;

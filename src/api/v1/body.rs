@@ -1,4 +1,4 @@
-//! The JSON objects that calls bring.
+//! The JSON objects in the bodies of calls.
 
 use crate::{
     http::request::Request,
@@ -8,20 +8,20 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 
-/// A body's fields, each name once. Collects what is wrong with them, so that all of it can be said at once.
+/// The fields of a body, each name at most once. Collects all errors, to report them together.
 pub struct Body {
     fields: Vec<(String, Value)>,
     wrong: Vec<(&'static str, &'static str)>,
 }
 
 impl Body {
-    /// Reads a JSON object, whatever its label says; nothing at all is an object without fields.
+    /// Reads a JSON object, whatever its label. An empty body is an object without fields.
     pub fn read(request: &Request) -> Result<Body, Refusal> {
         let fields = if request.body.is_empty() { Vec::new() } else { object(&request.body)? };
         Ok(Body { fields, wrong: Vec::new() })
     }
 
-    /// A field that must be there: text that is not empty.
+    /// A required field: text that is not empty.
     pub fn text(&mut self, name: &'static str) -> String {
         match self.get(name) {
             None => self.complain(name, "is missing"),
@@ -32,13 +32,13 @@ impl Body {
         String::new()
     }
 
-    /// The same, which may be absent.
+    /// An optional field: text that is not empty.
     pub fn optional_text(&mut self, name: &'static str) -> Option<String> {
         self.get(name)?;
         Some(self.text(name))
     }
 
-    /// A number or an email address: a whole number, or text.
+    /// A user as a number or an email address: a whole number, or text.
     pub fn user(&mut self, name: &'static str) -> String {
         match self.get(name) {
             Some(Value::Number(number)) if number.as_u64().is_some() => number.to_string(),
@@ -50,10 +50,10 @@ impl Body {
         }
     }
 
-    /// A whole number from 1, if there is one.
+    /// An optional whole number, at least 1.
     pub fn count(&mut self, name: &'static str) -> Option<u64> {
         let value = self.get(name)?;
-        // Some languages write whole numbers with a fraction of nothing.
+        // Some languages write whole numbers with a zero fraction.
         let whole = value
             .as_u64()
             .or_else(|| value.as_f64().filter(|n| n.fract() == 0.0 && (1.0..9e15).contains(n)).map(|n| n as u64));
@@ -67,7 +67,7 @@ impl Body {
         self.wrong.push((name, what));
     }
 
-    /// Refuses if anything was wrong.
+    /// Refuses if there was any error.
     pub fn checked(self) -> Result<(), Refusal> {
         if self.wrong.is_empty() {
             return Ok(());

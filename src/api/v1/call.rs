@@ -1,4 +1,4 @@
-//! One call of a backend: whose key, what it may do, and what became of it.
+//! One call of a backend: checks its key and scope, and logs the outcome.
 
 use crate::{
     api::bearer,
@@ -12,21 +12,21 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Bytes of what is logged of whom a call was about; more than any room or account is called.
+/// Most bytes of the target in the log: more than the name of any room or account.
 const MAX_TARGET: usize = 300;
 
-/// One call: what is asked for, and of what.
+/// One call: the request, and what it needs.
 pub(super) struct Call<'a> {
     pub(super) chat: &'a Arc<Chat>,
     pub(super) request: &'a Request,
     pub(super) scope: Scope,
-    /// What is done, for the log.
+    /// The action, for the log.
     pub(super) what: &'static str,
 }
 
 impl Call<'_> {
-    /// Lets the caller in if its key has the scope, and notes in the log what became of the call. `work` also says what it
-    /// was about: a room or a user, as the caller named it.
+    /// Runs `work` if the caller's key has the scope, and logs the outcome. `work` also sets the target: a room or a
+    /// user, as the caller named it.
     pub(super) fn answer(
         &self,
         work: impl FnOnce(&Caller, &mut String) -> Result<Reply, Refusal>,
@@ -34,7 +34,7 @@ impl Call<'_> {
         self.answer_if(|caller| caller.may(self.scope), work)
     }
 
-    /// The same, for a call that more than one scope allows.
+    /// The same for a call that more than one scope allows.
     pub(super) fn answer_if(
         &self,
         may: impl Fn(&Caller) -> bool,
@@ -55,7 +55,8 @@ impl Call<'_> {
         answer
     }
 
-    /// Whose key was sent. Too many wrong ones from one address, and it is heard no more for a while.
+    /// The caller with the key of the request. After too many wrong keys from one address, that address is refused for
+    /// a while.
     fn caller(&self) -> Result<Caller, Refusal> {
         if self.request.header("origin").is_some() {
             let sentence = "This is for programs that hold a key; a page must never have one.";
@@ -70,14 +71,14 @@ impl Call<'_> {
             _ => refusal,
         })?;
         self.chat.config.api_keys.caller(secret).ok_or_else(|| {
-            // One too many is refused by the next look.
+            // If it is one too many, the next check refuses.
             let _ = wrong.check(client);
             Refusal::new(Reason::WrongCredentials, "That is no key of this server's API.")
         })
     }
 }
 
-/// The account of this number or email address.
+/// The account with this number or email address.
 pub(super) fn account(chat: &Chat, user: &str) -> Result<Account, Refusal> {
     let number = user.bytes().all(|b| b.is_ascii_digit()).then(|| user.parse().ok()).flatten();
     let found = match number {
@@ -85,6 +86,6 @@ pub(super) fn account(chat: &Chat, user: &str) -> Result<Account, Refusal> {
         None if user.is_empty() || user.len() > MAX_EMAIL || user.contains(char::is_control) => None,
         None => chat.accounts.by_email(user)?.filter(|account| same_email(&account.email, user)),
     };
-    // Who is called as bots are could speak as one.
+    // An account with the name of a bot could speak as that bot.
     found.filter(|account| !is_bot(&account.email)).ok_or_else(|| Reason::UserNotFound.into())
 }

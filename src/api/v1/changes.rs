@@ -1,4 +1,4 @@
-//! `PATCH` and `DELETE /api/v1/rooms/:room/messages/:id`: a key's own messages, or with `moderate` any.
+//! `PATCH` and `DELETE /api/v1/rooms/:room/messages/:id`: change a key's own messages, or with `moderate` any message.
 
 use super::{body::Body, call::Call, rooms};
 use crate::{
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Another text for a message: 200 with its id and that of the change.
+/// Gives a message another text. Answers 200, with the ids of the message and of the change.
 pub fn edit(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     let call = Call { chat, request, scope: Scope::Publish, what: "edit a message" };
     call.answer_if(may, |caller, target| {
@@ -28,7 +28,7 @@ pub fn edit(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
             body.complain("text", "is longer than MAX_MESSAGE");
         }
         body.checked()?;
-        // Who moderates is bound to no time.
+        // The time limit does not bind moderators.
         let since = match caller.may(Scope::Moderate) {
             true => 0,
             false => chat.config.edit_window.begins(SystemTime::now()),
@@ -43,7 +43,7 @@ pub fn edit(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
     })
 }
 
-/// Takes a message out of every place where it is kept: 204.
+/// Deletes a message everywhere where it is kept. Answers 204.
 pub fn delete(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     let call = Call { chat, request, scope: Scope::Publish, what: "delete a message" };
     call.answer_if(may, |caller, target| {
@@ -61,7 +61,7 @@ fn subject(params: &Params<'_>) -> String {
     format!("{} in {}", params.get("id"), params.get("room"))
 }
 
-/// Has the log make a change, and says of which message it is.
+/// Has the log make a change. Returns the ids of the message and of the change.
 fn make(
     chat: &Chat,
     params: &Params<'_>,

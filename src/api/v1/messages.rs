@@ -1,4 +1,4 @@
-//! `/api/v1/rooms/:room/messages`: what a backend says in a room, and what was said there.
+//! `/api/v1/rooms/:room/messages`: publishes messages of a backend in a room, and reads the room's messages.
 
 use super::{body::Body, call::Call, rooms};
 use crate::{
@@ -17,20 +17,20 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Messages of a page, if the caller names no number, and at most.
+/// Messages in a page: without a `limit`, and at most.
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 200;
 
-/// Bytes of a page's text; a page that would be larger holds fewer messages.
+/// Most bytes of text in a page; a larger page would hold fewer messages.
 const MAX_PAGE_TEXT: usize = 512 << 10;
 
-/// Characters of the name that a program gives itself, as of a name at the rooms door.
+/// Most characters of the name that a program gives itself, as for names at the rooms door.
 const MAX_NAME: usize = 70;
 
-/// Bytes of a caller's own mark for a message.
+/// Most bytes of a caller's own mark for a message.
 const MAX_REFERENCE: usize = 128;
 
-/// Said by `bot:NAME`, stored and heard as any message.
+/// Publishes a message as `bot:NAME`. It is stored and delivered like any other.
 pub fn publish(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Publish, what: "publish" }.answer(|caller, target| {
         target.push_str(params.get("room"));
@@ -60,19 +60,19 @@ pub fn publish(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Resu
     })
 }
 
-/// What a program says.
+/// A message of a program.
 #[derive(Default)]
 pub struct Said {
     pub text: String,
-    /// What it calls itself.
+    /// The name that it gives itself.
     pub name: Option<Arc<str>>,
-    /// The message that it answers; if that is gone this one stands alone.
+    /// The message that it replies to. If that is gone, this one is not a reply.
     pub reply_to: Option<MessageId>,
-    /// Its own mark.
+    /// Its own mark for the message.
     pub reference: Option<String>,
 }
 
-/// Has a program say something: 201, or 200 if its `reference` had said it before.
+/// Publishes a message of a program. Answers 201, or 200 if a message with this `reference` was published before.
 pub fn say(chat: &Chat, room: RoomName, bot: &str, said: Said) -> Result<Reply, Refusal> {
     let Said { text, name, reply_to, reference } = said;
     if room.as_str().starts_with("stream:") {
@@ -96,7 +96,7 @@ pub fn say(chat: &Chat, room: RoomName, bot: &str, said: Said) -> Result<Reply, 
     Ok(Reply::new(status, "application/json", out).with("Cache-Control", "no-store"))
 }
 
-/// The caller's own mark: `Idempotency-Key`, or `ref`.
+/// The caller's own mark: `Idempotency-Key` or `ref`.
 fn reference(request: &Request, body: &mut Body) -> Option<String> {
     let by_field = body.optional_text("ref");
     let by_header = request.header("idempotency-key").map(str::to_owned);
@@ -112,7 +112,7 @@ fn reference(request: &Request, body: &mut Body) -> Option<String> {
     reference
 }
 
-/// A page of what was said, oldest first: the last, or those before or after a message.
+/// A page of messages, oldest first: the newest, or those before or after a message.
 pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Read, what: "read messages" }.answer(|_, target| {
         target.push_str(params.get("room"));
@@ -145,7 +145,7 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
     })
 }
 
-/// Entries read at a time, to find messages among changes.
+/// How many entries are read at a time, to find messages among changes.
 const ENTRIES: usize = 1000;
 
 /// Up to `count` messages after an entry, without the changes between them.
@@ -164,7 +164,7 @@ fn following(chat: &Chat, room: &RoomName, after: MessageId, count: usize) -> Re
 /// How many of the first messages make a page.
 fn fitting<'a>(messages: impl Iterator<Item = &'a Message>, limit: usize) -> usize {
     let mut size = 0;
-    // The first in any case, however long MAX_MESSAGE lets it be: or nobody would ever come past it.
+    // The first message always fits, whatever MAX_MESSAGE allows: otherwise no page could ever get past it.
     let fits = |message: &&Message| {
         let is_first = size == 0;
         size += message.text.len().max(1);
@@ -176,7 +176,7 @@ fn fitting<'a>(messages: impl Iterator<Item = &'a Message>, limit: usize) -> usi
 struct Page {
     from: From,
     limit: usize,
-    /// What is looked for; then the newest come first.
+    /// A search; its results come newest first.
     query: Option<Query>,
 }
 

@@ -1,6 +1,6 @@
-//! `/api/v1`: what backends ask for, with a key. One file a group of calls.
+//! `/api/v1`: the calls of backends, with a key. One file for each group of calls.
 //!
-//! Each call that was let in leaves one line in the log: whose key, what was done, to whom, and how it ended.
+//! Each call with a valid key leaves one line in the log: the key's name, the action, the target, and the outcome.
 
 mod body;
 mod call;

@@ -1,4 +1,4 @@
-//! What backends do to people: send them away, tell them something.
+//! Calls of backends that disconnect people or notify them.
 
 use super::{
     body::Body,
@@ -17,10 +17,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Characters of a reason, which goes to the log alone.
+/// Most characters of a reason, which only the log gets.
 const MAX_REASON: usize = 200;
 
-/// Closes all that an account has open in rooms, on every node.
+/// Closes all sockets of an account in rooms, on every node.
 pub fn disconnect(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Moderate, what: "disconnect" }.answer(|_, target| {
         target.push_str(params.get("user"));
@@ -31,7 +31,7 @@ pub fn disconnect(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> R
         }
         body.checked()?;
         let account = account(chat, params.get("user"))?;
-        // What can't be told to the other nodes must not look done.
+        // If the other nodes can't be told, the call must not seem done.
         chat.log.probe()?;
         chat.rooms.tell_disconnect(account.id.0);
         let here = chat.recheck.disconnect(account.id);
@@ -40,7 +40,7 @@ pub fn disconnect(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> R
     })
 }
 
-/// Has everybody who is connected hear a notice, or all who are in one room.
+/// Sends a notice to everybody who is connected, or to everybody in one room.
 pub fn notify(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Moderate, what: "notify" }.answer(|_, target| {
         let mut body = Body::read(request)?;
@@ -62,7 +62,7 @@ pub fn notify(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Rep
     })
 }
 
-/// It is done here, and on its way to the other nodes.
+/// Done here, and on its way to the other nodes.
 fn accepted() -> Reply {
     Reply::json(202, &serde_json::json!({ "accepted": true }))
 }

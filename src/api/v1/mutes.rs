@@ -1,4 +1,4 @@
-//! `/api/v1/rooms/:room/mutes/:user`: who says nothing in a room for now.
+//! `/api/v1/rooms/:room/mutes/:user`: mutes users in a room.
 
 use super::{
     body::Body,
@@ -16,7 +16,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Mutes an account in a room, for so many seconds or until it is taken back, in place of what was said before.
+/// Mutes an account in a room, for a number of seconds or until it is taken back. Replaces an earlier mute.
 pub fn mute(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Moderate, what: "mute" }.answer(|_, target| {
         target.push_str(&subject(params));
@@ -32,7 +32,7 @@ pub fn mute(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
     })
 }
 
-/// Lets it speak again, if it was muted.
+/// Lets the account speak again, if it was muted.
 pub fn unmute(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Moderate, what: "unmute" }.answer(|_, target| {
         target.push_str(&subject(params));
@@ -48,7 +48,7 @@ fn subject(params: &Params<'_>) -> String {
     format!("{} in {}", params.get("user"), params.get("room"))
 }
 
-/// A room in which accounts speak.
+/// The room of the path. Refuses rooms in which no accounts speak.
 fn room(chat: &Chat, params: &Params<'_>) -> Result<RoomName, Refusal> {
     let room = rooms::find(chat, params.get("room"))?;
     if room.is_of_accounts() {

@@ -11,14 +11,14 @@ use crate::{
 use serde::Serialize;
 use std::sync::Arc;
 
-/// Accounts whose names are asked for at a time.
+/// For how many accounts names are read at a time.
 const NAMES: usize = 500;
 
 pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Read, what: "read presence" }.answer(|_, target| {
         target.push_str(params.get("room"));
         let room = rooms::find(chat, params.get("room"))?;
-        // Those who only listen at the rooms door have no name.
+        // Users who only listen at the rooms door have no name.
         let here: Vec<_> =
             chat.rooms.connections(&room)?.into_iter().filter(|present| !present.person.user.is_empty()).collect();
         let mut users = Vec::with_capacity(here.len());
@@ -41,7 +41,7 @@ struct Presence<'a> {
 #[derive(Serialize)]
 struct Listed<'a> {
     user: &'a str,
-    /// What the account calls itself.
+    /// The account's name.
     name: String,
     connections: usize,
 }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/rooms`: all rooms in which somebody is, or something was said.
+//! `GET /api/v1/rooms`: all rooms that have members or messages.
 
 use super::call::Call;
 use crate::{
@@ -12,10 +12,10 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Rooms looked at for a page.
+/// How many rooms are checked for a page.
 const PAGE: usize = 100;
 
-/// Bytes of the longest cursor: a room's name with its kind.
+/// Most bytes of a cursor: a room's name with its kind.
 const MAX_CURSOR: usize = RoomName::MAX + 16;
 
 /// A page of rooms in the order of their names; `cursor` leads to the next one.

@@ -1,4 +1,4 @@
-//! Rooms, as backends name them: over all doors, prefix and all.
+//! Rooms by the names that backends use: in full, with the prefix of the door.
 
 use crate::{
     chat::Chat,
@@ -7,10 +7,10 @@ use crate::{
     store::chat_rooms::RoomKey,
 };
 
-/// What is wrong with what is no room's name.
+/// The error about a text that is not the name of a room.
 pub const EXPECTED: &str = "must be monitor:HASH, channel:NAME, stream:NAME or chitchat:ID";
 
-/// The room of this name, if a room can be called so; it need not be there.
+/// The room with this name, if the name is valid; the room need not exist.
 pub fn named(text: &str) -> Option<RoomName> {
     let (kind, name) = text.split_once(':')?;
     if name.is_empty() || name.len() > RoomName::MAX || name.contains(char::is_control) {
@@ -20,14 +20,14 @@ pub fn named(text: &str) -> Option<RoomName> {
         "monitor" => Some(RoomName::monitor(name)),
         "channel" => Some(RoomName::channel(name)),
         "stream" => Some(RoomName::stream(name)),
-        // Written as the rooms door writes it, so that a room has one name.
+        // In the rooms door's own notation, so that a room has only one name.
         "chitchat" => name.parse().ok().filter(|id: &i64| *id > 0 && id.to_string() == name).map(RoomName::chitchat),
         _ => None,
     }
 }
 
-/// The room of this name; refused if it is not there. Channels and streams are there as soon as they are named, but a channel
-/// that is called as a monitor is that monitor's room.
+/// The room with this name. Refuses a room that does not exist. Channels and streams exist as soon as they are named,
+/// but a channel with the name of a monitor is that monitor's room.
 pub fn find(chat: &Chat, text: &str) -> Result<RoomName, Refusal> {
     let missing = || Refusal::new(Reason::RoomNotFound, "There is no such room.");
     let room = named(text).ok_or_else(missing)?;
@@ -43,7 +43,7 @@ pub fn find(chat: &Chat, text: &str) -> Result<RoomName, Refusal> {
     if there { Ok(room) } else { Err(missing()) }
 }
 
-/// The same, or what is kept of a monitor's room that was removed.
+/// The same, or what is kept of the room of a removed monitor.
 pub fn find_to_read(chat: &Chat, text: &str) -> Result<RoomName, Refusal> {
     let room = RoomName::from_store(text);
     if room.is_removed() && !chat.log.history(&room, None, 1)?.is_empty() { Ok(room) } else { find(chat, text) }

@@ -1,4 +1,4 @@
-//! `/api/v1/users/:user/messages`: all that an account has said, to take along or to erase.
+//! `/api/v1/users/:user/messages`: exports or erases all messages of an account.
 
 use super::call::{Call, account};
 use crate::{
@@ -20,15 +20,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Messages of a page, and bytes of their lines after which it ends.
+/// Most messages in a page, and the size in bytes at which a page ends.
 const PAGE: usize = 1000;
 const PAGE_BYTES: usize = 512 << 10;
 
-/// How long one call looks for messages, or erases them, before it answers with what it has: what is kept of others may be
-/// much.
+/// How long one call searches for messages, or erases them, before it answers with what it has: there may be many
+/// messages of others between them.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Messages as lines of JSON, room by room, newest first; a `Link` leads to those that follow.
+/// Exports messages as lines of JSON, room by room, newest first; a `Link` leads to the next page.
 pub fn export(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Moderate, what: "export messages" }.answer(|_, target| {
         target.push_str(params.get("user"));
@@ -51,12 +51,12 @@ pub fn export(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Resul
         }
         let cursor = walk.place.to_string();
         let cursor = utf8_percent_encode(&cursor, NON_ALPHANUMERIC);
-        // RFC 8288, as in the list of rooms.
+        // As in the list of rooms (RFC 8288).
         Ok(reply.with("Link", format!("<{}?cursor={cursor}>; rel=\"next\"", request.path)))
     })
 }
 
-/// Erases all messages of an account, for everybody who sees them too; `more` if that takes another call.
+/// Erases all messages of an account, also for the members who see them. `more` if that takes another call.
 pub fn erase(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Moderate, what: "erase messages" }.answer(|caller, target| {
         target.push_str(params.get("user"));

@@ -1,4 +1,4 @@
-//! `POST /api/v1/tokens`: a token for somebody whom the caller has logged in itself.
+//! `POST /api/v1/tokens`: a token for a user whom the caller has logged in by itself.
 
 use super::{
     body::Body,
@@ -43,7 +43,7 @@ pub fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Rep
     })
 }
 
-/// What is asked for.
+/// The fields of the request.
 struct Asked {
     user: String,
     kind: Kind,
@@ -51,7 +51,7 @@ struct Asked {
     ttl: Duration,
 }
 
-/// A ticket: it opens every door that takes connection tokens, once.
+/// A ticket: it opens any one door that accepts connection tokens, once.
 const CONNECTION: Kind = Kind::Connection(Issued::Ticket);
 
 impl Asked {
@@ -62,7 +62,7 @@ impl Asked {
         let kind = match body.optional_text("kind").as_deref() {
             None | Some("connection") => CONNECTION,
             Some("access") => Kind::Access,
-            // Empty: it has been complained about.
+            // Empty means that the error has been noted.
             Some("") => CONNECTION,
             Some(_) => {
                 body.complain("kind", "must be `connection` or `access`");
@@ -80,7 +80,7 @@ impl Asked {
         });
         let usual = if kind == Kind::Access { lives.access } else { lives.ticket };
         let ttl = body.count("ttl").map_or(usual, Duration::from_secs);
-        // Keys that were replaced are believed for so long, and no longer.
+        // Replaced keys are accepted for this long and no longer.
         if ttl > lives.longest() {
             body.complain("ttl", "is longer than any of this server's tokens may live");
         }
