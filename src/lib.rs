@@ -19,7 +19,8 @@
 //! - [`socket`] is one open WebSocket: frames, outbound queue, flusher; [`http`] what travels as plain HTTP.
 //! - [`config`] is every setting, [`auth`] keys, tokens, passwords, origins.
 //! - [`store`] is what survives a restart.
-//! - [`likeness`], [`message`], [`refusal`], [`request_id`], [`logging`], [`vital`] are what all of them share.
+//! - [`entry`], [`event`], [`likeness`], [`logging`], [`message`], [`redact`], [`refusal`], [`request_id`], [`start_error`] and
+//!   [`vital`] are what all of them share.
 
 mod api;
 mod auth;

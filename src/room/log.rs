@@ -1,6 +1,6 @@
 //! The log's writer: the only place where a room's order is decided, by one thread at a time.
 //!
-//! Usually that is the log thread. It takes what waits, stores it in one transaction, and hands it to the lanes.
+//! Usually that is the log thread. It takes what waits, stores it with one write, and hands it to the lanes.
 //! Storing comes before showing, so an echo means that the message is stored. The thread never waits for more to come.
 //! When nobody holds the writer and nothing waits, the thread of a small room's member does this itself: when a few
 //! people talk, no other thread has to be woken.
@@ -42,7 +42,7 @@ const STORE: &str = "store messages";
 /// How many messages may wait for the log thread; with more, their senders wait.
 const LOG_QUEUE: usize = 1024;
 
-/// How many messages are stored in one transaction at most. With larger batches storing and sending would not overlap.
+/// How many messages are stored with one write at most. With larger batches storing and sending would not overlap.
 const BATCH: usize = 256;
 
 /// A batch for this many rooms is for many rooms; one or two busy large rooms are not many.

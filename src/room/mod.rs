@@ -1,7 +1,7 @@
 //! Rooms: where messages get their order, are stored, and go out to every member.
 //!
 //! ```text
-//! Rooms::post ─▶ log (order, one transaction a batch) ─▶ lanes ─▶ Outbound of each member
+//! Rooms::post ─▶ log (order, one write a batch) ─▶ lanes ─▶ Outbound of each member
 //! ```
 //!
 //! Joining leaves no gap and doubles nothing. [`Rooms::join`] puts the newcomer into its lane, which holds live frames

@@ -1,4 +1,4 @@
-//! The embedded store: three SQLite files, each with one writing connection.
+//! The embedded store: SQLite files, each with one writing connection.
 //!
 //! | file | what | who writes |
 //! |---|---|---|
