@@ -1,4 +1,5 @@
-//! From what the user gave to what the server uses: every setting read, and judged beside the others.
+//! From the given settings to the server's configuration: reads every setting, and checks settings that depend on each
+//! other.
 
 use super::{
     Config, Limits, RoomSettings, SessionSettings, StreamSettings, TokenLives, ceilings,
@@ -13,12 +14,12 @@ use super::{
 use crate::auth::{api_keys::ApiKeys, foreign::GOOD_SECRET, keys::Keyring};
 use std::{net::Ipv4Addr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-/// Secrets that stand alone: with them somebody could sign or publish. (`JWT_OLD_KEYS` are several, a passphrase opens
-/// a key or does not.)
+/// Settings that hold one secret each, with which somebody could sign or publish. (`JWT_OLD_KEYS` holds several. A
+/// passphrase only opens a key.)
 const SECRETS: [&Setting; 4] = [&JWT_PRIVATE_KEY, &JWT_PUBLIC_KEY, &STREAM_JWT_SECRET, &STREAM_PUBLISH_KEY];
 
 impl Settings {
-    /// Everything, for `serve`. With `demo` the embedded store is used, whatever else is set.
+    /// Reads everything, for `serve`. With `demo` the embedded store is used, whatever else is set.
     ///
     /// Creates the secret in `DATA_DIR` if no key is given.
     pub fn config(&self, demo: bool, passphrase: &mut PassphraseSource<'_>) -> Result<Config, SettingError> {
@@ -34,7 +35,7 @@ impl Settings {
             data_dir: self.data_dir()?,
             doors: self.get(&DOORS, OpenDoors::parse)?,
             database: if demo { self.embedded_database()? } else { self.database()? },
-            // Within 32 bits: the form allows no more.
+            // Fits into 32 bits: the form allows no more.
             database_pool: u32::try_from(self.number(&DATABASE_POOL)?).unwrap_or(u32::MAX),
             storage: if demo { Storage::Embedded } else { self.storage()? },
             api_keys: self.api_keys()?,
@@ -90,7 +91,7 @@ impl Settings {
         Ok(config)
     }
 
-    /// Where the doors are. With `LISTEN_ALL` what names no host is every address of the machine.
+    /// The addresses of the doors. With `LISTEN_ALL`, an entry without a host means every address of the machine.
     pub fn listen(&self) -> Result<Vec<Listen>, SettingError> {
         let all = self.get(&LISTEN_ALL, value::switch)?;
         let mut listen = self.get(&LISTEN, |text| value::listen(text, all))?;
@@ -118,7 +119,7 @@ impl Settings {
         self.get(&DATABASE_URL, |text| value::database(text, &data_dir))
     }
 
-    /// The SQLite file of `DATABASE_URL`, or the usual one if that names another kind of database.
+    /// The SQLite file of `DATABASE_URL`, or the default file if that names another kind of database.
     fn embedded_database(&self) -> Result<Database, SettingError> {
         match self.database()? {
             Database::Sqlite(path) => Ok(Database::Sqlite(path)),
@@ -144,19 +145,19 @@ impl Settings {
         Ok(SessionSettings { ttl: self.seconds(&SESSION_TTL)?, most: self.size(&SESSIONS_PER_ACCOUNT)? })
     }
 
-    /// The keys that sign and verify; made in `DATA_DIR` if none are given.
+    /// The keys that sign and verify. If none are given, makes a secret in `DATA_DIR`.
     pub fn keyring(&self, demo: bool, passphrase: &mut PassphraseSource<'_>) -> Result<Keyring, SettingError> {
         Ok(signing::keyring(self, &self.data_dir()?, demo, passphrase)?.with_leeway(self.seconds(&CLOCK_LEEWAY)?))
     }
 
-    /// The keys of backends; none if there are none.
+    /// The keys of backends; empty if none are set.
     pub fn api_keys(&self) -> Result<ApiKeys, SettingError> {
         ApiKeys::parse(self.text(&API_KEYS).unwrap_or_default()).map_err(|(line, error)| {
             SettingError(format!("line {line} of {} can't be used: {error}", self.name_of(&API_KEYS)))
         })
     }
 
-    /// Every setting that is wrong, alone or beside another; the first is what stops a start.
+    /// Every setting that is wrong, by itself or with another. The first one is the error at a start.
     pub fn problems(&self) -> Vec<SettingError> {
         let alone = settings::ALL.iter().filter_map(|setting| {
             let text = self.text(setting)?;
@@ -169,7 +170,7 @@ impl Settings {
         problems
     }
 
-    /// What is allowed but will hardly be what was meant.
+    /// Settings that are allowed but are probably mistakes.
     pub fn doubts(&self) -> Result<Vec<String>, SettingError> {
         let mut doubts = self.warnings.clone();
         if self.number(&SEND_QUEUE)? < self.number(&MAX_MESSAGE)? {
@@ -293,7 +294,7 @@ impl Settings {
     }
 
     fn rate(&self, setting: &Setting) -> Result<Option<NonZeroU32>, SettingError> {
-        // Within 32 bits: no form allows more than `value::MAX_RATE`.
+        // Fits into 32 bits: no form allows more than `value::MAX_RATE`.
         self.number(setting).map(|n| u32::try_from(n).ok().and_then(NonZeroU32::new))
     }
 }

@@ -1,4 +1,4 @@
-//! What the system allows a process, beside what `MAX_CONNECTIONS` needs: threads and sockets.
+//! The limits of the system for a process, compared with what `MAX_CONNECTIONS` needs: threads and sockets.
 
 use rustix::{
     fs::statvfs,
@@ -6,20 +6,20 @@ use rustix::{
 };
 use std::{fs, path::Path};
 
-/// Files and threads that the server needs beside its connections: stores, gateway, lanes, logs.
+/// How many files and threads the server needs besides its connections: for stores, gateway, lanes, logs.
 const RESERVE: u64 = 256;
 
-/// A thread's stack and its guard page are two mappings (`man 2 mmap`).
+/// A thread's stack and its guard page are two mappings (mmap(2)).
 const MAPPINGS_A_THREAD: u64 = 2;
 
-/// Lets this process open as many files as it may: the soft limit is often 1,024, for the sake of `select`.
+/// Lets this process open as many files as it may. The soft limit is often 1,024, because of `select`.
 pub fn raise_file_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // If it fails, `too_low` says what is missing.
+    // If it fails, `too_low` reports what is missing.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// What one connection takes of the system.
+/// What one connection needs from the system.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
     files: u64,
@@ -27,20 +27,20 @@ pub struct Need {
 }
 
 impl Need {
-    /// With TLS there are the socket, and a pair of sockets between the thread that encrypts and the one that serves.
+    /// With TLS: the socket, and a pair of sockets between the thread that encrypts and the thread that serves.
     pub fn of_connections(encrypted: bool) -> Need {
         if encrypted { Need { files: 3, threads: 2 } } else { Need { files: 1, threads: 1 } }
     }
 }
 
-/// How many of `connections` there are descriptors for: never so many that they run out elsewhere.
+/// For how many of `connections` there are enough descriptors: they must never run out elsewhere.
 pub fn affordable(connections: usize, need: Need) -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let affordable = usize::try_from(files.saturating_sub(RESERVE) / need.files).unwrap_or(usize::MAX);
     connections.min(affordable).max(1)
 }
 
-/// Why not even one connection could be served: there are too few descriptors for the server's own files.
+/// Why not even one connection can be served, if so: too few descriptors for the server's own files.
 pub fn too_few_files(need: Need) -> Option<String> {
     let (allowed, needed) = (getrlimit(Resource::Nofile).maximum?, RESERVE + need.files);
     (allowed < needed).then(|| {
@@ -51,7 +51,7 @@ pub fn too_few_files(need: Need) -> Option<String> {
     })
 }
 
-/// One sentence for each limit of the system that `connections` would reach.
+/// One sentence for each limit of the system that is too low for `connections`.
 pub fn too_low(connections: usize, need: Need) -> Vec<String> {
     let connections = connections as u64;
     let limits = [
@@ -101,7 +101,7 @@ pub fn too_low(connections: usize, need: Need) -> Vec<String> {
     limits.iter().filter_map(|limit| limit.too_low_for(connections)).collect()
 }
 
-/// Half of the memory that this machine has, or that the control group of this process may use.
+/// Half of the memory, in bytes, that this machine has or that the control group of this process may use.
 pub fn half_of_memory() -> usize {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|info| {
         let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -112,31 +112,32 @@ pub fn half_of_memory() -> usize {
     usize::try_from(least / 2).unwrap_or(usize::MAX)
 }
 
-/// Bytes that are left for this user where `directory` is, or will be made.
+/// How many bytes this user may still write to the disk of `directory`, which need not exist yet.
 pub fn free_disk(directory: &Path) -> Option<u64> {
     let existing = directory.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
     let disk = statvfs(existing).ok()?;
     disk.f_bavail.checked_mul(disk.f_frsize)
 }
 
-/// Four fifths of what the disk has for the messages in `data_dir`: what they take, and what is free.
+/// Four fifths of the disk space that messages in `data_dir` could take: what they take now, and what is free. In
+/// bytes.
 pub fn most_of_the_disk(data_dir: &Path) -> u64 {
     let taken = ["log.db", "search.db"].iter().filter_map(|file| Some(fs::metadata(data_dir.join(file)).ok()?.len()));
     let most = free_disk(data_dir).map_or(u64::MAX, |free| free.saturating_add(taken.sum()) / 5 * 4);
-    // A disk that is full now may have room later.
+    // A disk that is full now may have space later.
     most.max(64 << 20)
 }
 
-/// What is reckoned with where the system doesn't say.
+/// Assumed if the system does not say.
 const UNKNOWN_MEMORY: u64 = 1 << 30;
 
 struct Limit {
     what: &'static str,
-    /// `None`: unlimited, or unknown here.
+    /// `None`: unlimited or unknown.
     allowed: Option<u64>,
-    /// How many a connection needs.
+    /// How many each connection needs.
     each: u64,
-    /// How many the server needs beside its connections.
+    /// How many the server needs besides its connections.
     reserve: u64,
     remedy: &'static str,
 }
@@ -162,7 +163,7 @@ fn tasks_max() -> Option<u64> {
     lowest_of_groups("pids.max")
 }
 
-/// The lowest of this limit from this process's control group (version 2) up to the root.
+/// The lowest value of this limit among the control groups (version 2) of this process, up to the root.
 fn lowest_of_groups(limit: &str) -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;

@@ -1,4 +1,4 @@
-//! Who the server is over TLS: the certificate and the key that `TLS_CERT` and `TLS_KEY` name.
+//! The server's identity for TLS: the certificate and the key of `TLS_CERT` and `TLS_KEY`.
 
 use super::{
     error::SettingError,
@@ -30,12 +30,12 @@ use x509_cert::{
 };
 use zeroize::Zeroizing;
 
-/// Far above any chain of certificates.
+/// Most bytes of a file: far more than any chain of certificates.
 const MAX_FILE: u64 = 1024 * 1024;
-/// A certificate that ends sooner than this should have been renewed by now: most are after two thirds of 90 days.
+/// A certificate that ends sooner should have been renewed by now: most are renewed after two thirds of 90 days.
 const RENEW: Duration = Duration::from_hours(14 * 24);
 
-/// The certificate and key that clients are shown now; others take their place by [`Identity::reload`].
+/// The present certificate and key. [`Identity::reload`] replaces them.
 pub struct Identity {
     certificate: Pem,
     key: Pem,
@@ -43,7 +43,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity that the settings name, if they name one. Fails if it can't be used.
+    /// The identity of the settings, if they name one. Fails if it can't be used.
     pub fn from_settings(settings: &Settings) -> Result<Option<Identity>, SettingError> {
         let (certificate, key) = (Pem::of(settings, true), Pem::of(settings, false));
         let missing = |given: Pem, other| {
@@ -61,14 +61,14 @@ impl Identity {
         }
     }
 
-    /// Reads the files again. What can't be used changes nothing.
+    /// Reads the files again. Changes nothing if they can't be used.
     pub fn reload(&self) -> Result<(), SettingError> {
         let new = load(&self.certificate, &self.key)?;
         *self.current.write() = Arc::new(new);
         Ok(())
     }
 
-    /// What is shown now, in words: whom it is for, and until when.
+    /// The present certificate in words: its names, and when it ends.
     pub fn summary(&self) -> String {
         let current = self.current.read().clone();
         match shown(&current) {
@@ -77,12 +77,12 @@ impl Identity {
         }
     }
 
-    /// When what is shown now ends.
+    /// When the present certificate ends.
     pub fn until(&self) -> Option<SystemTime> {
         shown(&self.current.read().clone()).map(|shown| shown.until)
     }
 
-    /// One sentence for each reason why clients may refuse what is shown now, or others may use it.
+    /// One sentence for each reason why clients may refuse the present certificate, or why others may use its key.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         let current = self.current.read().clone();
@@ -113,14 +113,14 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// PEM text, and how to name it to whoever has to change it.
+/// PEM text, and the name to use for it in errors.
 struct Pem {
     setting: String,
     source: Source,
 }
 
 enum Source {
-    /// In the setting itself: an environment can't change, so neither can this.
+    /// In the setting itself. An environment can't change, so neither can this.
     Text(Zeroizing<String>),
     File(PathBuf),
 }
@@ -130,7 +130,7 @@ impl Pem {
         let setting = if certificate { &TLS_CERT } else { &TLS_KEY };
         let text = settings.text(setting)?;
         let source = if is_pem(text) {
-            // As an environment file makes one line of it.
+            // An environment file puts PEM on one line.
             Source::Text(Zeroizing::new(text.replace("\\n", "\n")))
         } else {
             Source::File(text.into())
@@ -190,14 +190,14 @@ fn load(certificate: &Pem, key: &Pem) -> Result<CertifiedKey, SettingError> {
     })
 }
 
-/// What people want to know of a certificate.
+/// The facts about a certificate that people ask for.
 struct Shown {
     names: Vec<String>,
     from: SystemTime,
     until: SystemTime,
 }
 
-/// `None` for a certificate that rustls reads and x509-cert does not.
+/// `None` for a certificate that rustls can read and x509-cert can't.
 fn shown(certified: &CertifiedKey) -> Option<Shown> {
     let certificate = Certificate::from_der(certified.end_entity_cert().ok()?).ok()?;
     let certificate = certificate.tbs_certificate();
@@ -221,7 +221,7 @@ fn ip(bytes: &[u8]) -> Option<String> {
     v4().or_else(v6).map(|address: std::net::IpAddr| address.to_string())
 }
 
-/// What is wrong with a certificate's time, to follow its name.
+/// What is wrong with a certificate's period, as the end of a sentence that begins with its name.
 fn in_time(from: SystemTime, until: SystemTime, now: SystemTime) -> Option<String> {
     if now < from {
         Some(format!("is valid from {} only; clients refuse it until then (is the clock right?)", day(from)))

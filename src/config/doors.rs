@@ -1,4 +1,4 @@
-//! Which doors are open: each kind of client can be switched off.
+//! The doors that are open: each kind of client can be switched off.
 
 use super::value::Expected;
 

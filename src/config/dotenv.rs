@@ -1,8 +1,9 @@
-//! The file `.env`: settings that a developer keeps beside the program. It never changes this process's environment.
+//! The file `.env`: settings that a developer keeps beside the program. Reading it never changes this process's
+//! environment.
 //!
 //! Read as Docker Compose reads its environment files, with two differences that keep a secret from being changed
-//! silently. Only within double quotes is anything filled in or unescaped; there a variable that is not set is an
-//! error. And a line that can't be read concerns nobody unless it is about a setting of ours.
+//! silently. First, only in double quotes variables are filled in and escapes replaced, and an unset variable there is
+//! an error. Second, a line that can't be read is ignored unless it is about a setting of ours.
 
 use super::{error::SettingError, misspelt, settings};
 use std::{
@@ -11,23 +12,23 @@ use std::{
     path::Path,
 };
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Debug, Default)]
 pub struct DotEnv {
     pub values: HashMap<String, String>,
-    /// Sentences about lines that will hardly do what was meant.
+    /// Sentences about lines that probably do not do what was meant.
     pub doubts: Vec<String>,
 }
 
-/// Reads the file; there is nothing in one that does not exist. `environment` fills in what the file itself doesn't set.
+/// Reads the file; a missing file is empty. `environment` gives variables that the file itself does not set.
 ///
-/// Fails if it can't be read, or a line about a setting of ours can't, naming the line's number but never its text,
-/// which may hold a secret.
+/// Fails if the file can't be read, or a line about a setting of ours. The error has the line's number but not its
+/// text, which may hold a secret.
 pub fn read(path: &Path, environment: impl Fn(&str) -> Option<String>) -> Result<DotEnv, SettingError> {
     match fs::read(path) {
         Ok(content) => parse(&content, environment),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(DotEnv::default()),
-        // In another user's directory, root's home for one, nobody can say whether there is such a file.
+        // In another user's directory, such as root's home, nobody can know whether there is such a file.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied && fs::symlink_metadata(path).is_err() => {
             Ok(DotEnv::default())
         }
@@ -35,7 +36,7 @@ pub fn read(path: &Path, environment: impl Fn(&str) -> Option<String>) -> Result
     }
 }
 
-/// Of a name given twice the first counts, as programs that read `.env` have it.
+/// If a name is set twice, the first value counts, as in other programs that read `.env`.
 fn parse(content: &[u8], environment: impl Fn(&str) -> Option<String>) -> Result<DotEnv, SettingError> {
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let text = String::from_utf8_lossy(content).replace("\r\n", "\n");
@@ -94,7 +95,7 @@ fn keep(name: &str, value: String, number: usize, file: &mut DotEnv) -> Result<(
 
 enum Line<'a> {
     Empty,
-    /// A name, and where the text behind its `=` begins.
+    /// A name, and where the text after its `=` begins.
     Name(&'a str, usize),
     Strange,
 }
@@ -122,7 +123,7 @@ fn first_line(text: &str) -> &str {
     text.split('\n').next().unwrap_or_default()
 }
 
-/// The value that `text` begins with, and how many bytes it takes, its line's end left out.
+/// The value at the start of `text`, and how many bytes it takes, without the end of its line.
 fn value(
     text: &str,
     earlier: &HashMap<String, String>,
@@ -154,7 +155,7 @@ fn value(
     }
 }
 
-/// What stands before the closing quote, which may be lines away.
+/// The text before the closing quote, which may be lines away.
 fn quoted(text: &str, quote: char) -> Result<(&str, usize), String> {
     let mut escaped = false;
     for (at, c) in text.char_indices() {
@@ -168,7 +169,7 @@ fn quoted(text: &str, quote: char) -> Result<(&str, usize), String> {
     Err(format!("its opening {quote} is never closed; put the other kind of quotes around it"))
 }
 
-/// A double-quoted text, unescaped and with its variables.
+/// A double-quoted text with its escapes replaced and its variables filled in.
 fn filled_in(
     text: &str,
     earlier: &HashMap<String, String>,
@@ -187,7 +188,7 @@ fn filled_in(
                 'r' => "\r".to_owned(),
                 't' => "\t".to_owned(),
                 '\\' | '"' | '$' | '\'' => c.to_string(),
-                // What is no escape stays as it is.
+                // Other escapes stay as they are.
                 other => format!("\\{other}"),
             };
             (put, 1 + c.len_utf8())
@@ -201,7 +202,7 @@ fn filled_in(
     Ok(value)
 }
 
-/// What the `$` before `text` stands for, and how many bytes it takes with it.
+/// The value of the variable whose `$` is before `text`, and how many bytes its name takes.
 fn variable(text: &str, known: &impl Fn(&str) -> Option<String>) -> Result<(String, usize), String> {
     let name_in = |text: &str| {
         let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
@@ -226,7 +227,7 @@ fn variable(text: &str, known: &impl Fn(&str) -> Option<String>) -> Result<(Stri
     match (known(name).filter(|value| default.is_none() || !value.is_empty()), default) {
         (Some(value), _) => Ok((value, used)),
         (None, Some(default)) => Ok((default.to_owned(), used)),
-        // `DATABASE_URL` knows it by itself.
+        // `DATABASE_URL` fills in this one by itself.
         (None, None) if name == settings::DATA_DIR.name => Ok((format!("${text}")[..used].to_owned(), used)),
         (None, None) => Err(format!("a variable in it is not set; {literally}")),
     }

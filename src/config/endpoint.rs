@@ -1,13 +1,13 @@
-//! An endpoint of webhooks: its URL, the events that it can be sent, and which addresses it may have.
+//! A webhook endpoint: its URL, the kinds of events, and the addresses that it may have.
 
 use super::value::Expected;
 use std::{fmt, net::IpAddr};
 use ureq::http::Uri;
 
-/// The kinds of events, as they stand in `WEBHOOK_EVENTS` and in each event's `type`.
+/// The kinds of events, as in `WEBHOOK_EVENTS` and in each event's `type`.
 pub const EVENTS: &[&str] = &["message.created", "message.edited", "message.deleted", "member.joined", "member.left"];
 
-/// An endpoint's URL. Its path may be a secret, so only its host is ever shown.
+/// The URL of an endpoint. Its path may be a secret, so only its host is ever shown.
 #[derive(Clone)]
 pub struct WebhookUrl(Uri);
 
@@ -29,12 +29,12 @@ impl WebhookUrl {
         self.0.scheme_str() == Some("https")
     }
 
-    /// The address, if the URL has one instead of a name.
+    /// The address, if the URL has an address instead of a name.
     pub fn address(&self) -> Option<IpAddr> {
         self.0.host()?.trim_matches(['[', ']']).parse().ok()
     }
 
-    /// What may be shown of it.
+    /// The part of it that may be shown.
     pub fn host(&self) -> &str {
         self.0.authority().map_or("", |authority| authority.as_str())
     }
@@ -46,7 +46,7 @@ impl fmt::Debug for WebhookUrl {
     }
 }
 
-/// Networks that are nobody's on the internet (the special-purpose registries of IANA, RFC 6890), for IPv4.
+/// IPv4 networks that are not part of the internet (IANA's special-purpose registries, RFC 6890).
 const PRIVATE: [&str; 15] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -65,11 +65,11 @@ const PRIVATE: [&str; 15] = [
     "240.0.0.0/4",
 ];
 
-/// The same within 2000::/3, outside of which no IPv6 address is anybody's.
+/// The same within 2000::/3; outside of that no IPv6 address is part of the internet.
 const PRIVATE_6: [&str; 4] = ["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"];
 
-/// Whether an address is one of the internet, and so neither this machine's nor a private network's. An IPv4 address that is
-/// wrapped in an IPv6 one counts as itself.
+/// Whether an address belongs to the internet, and so neither to this machine nor to a private network. An IPv4 address
+/// inside an IPv6 address counts as itself.
 pub fn is_public(address: IpAddr) -> bool {
     let is_in = |networks: &[&str], address: &IpAddr| {
         networks

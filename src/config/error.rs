@@ -1,6 +1,6 @@
-//! What is wrong with a setting.
+//! Errors about settings.
 
-/// A setting that can't be used: which, where it came from, what it should be. Never carries a secret.
+/// A setting that can't be used: which one, where it came from, and what it should be. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SettingError(pub String);

@@ -1,4 +1,4 @@
-//! Where settings may come from: flags, environment, systemd credentials, `.env`, the settings file.
+//! The layers that settings come from: flags, environment, systemd credentials, `.env`, the settings file.
 
 use super::{
     dotenv::DotEnv,
@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where settings may come from, gathered but not judged.
+/// The settings of all layers, gathered but not checked.
 #[derive(Default)]
 pub struct Sources {
     /// By variable: `--message-rate` is `MESSAGE_RATE`.
@@ -25,9 +25,9 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// What a layer says about a setting by one of its names.
+    /// The value of a setting in one layer, under one of its names.
     ///
-    /// Fails if it says two things, or what is no text.
+    /// Fails if the layer has two values, or one that is not text.
     pub(super) fn find(
         &self,
         layer: Layer,
@@ -81,7 +81,7 @@ impl Sources {
         Ok(found)
     }
 
-    /// What systemd has made for the data (`StateDirectory=`).
+    /// The directory that systemd made for data (`StateDirectory=`).
     pub(super) fn state_directory(&self) -> Result<Option<&str>, SettingError> {
         let directories = self.environment("STATE_DIRECTORY")?.unwrap_or_default();
         Ok(directories.split(':').find(|directory| !directory.is_empty()))
@@ -92,7 +92,7 @@ impl Sources {
         Origin { at, ..Origin::new(layer, variable) }
     }
 
-    /// The file that a layer's settings stand in themselves.
+    /// The file that holds the settings of this layer.
     pub(super) fn path(&self, layer: Layer) -> Option<&Path> {
         match layer {
             Layer::DotEnv => Some(Path::new(".env")),
@@ -119,9 +119,9 @@ impl Sources {
     }
 }
 
-/// What a layer says about a setting.
+/// The value of a setting in a layer.
 pub(super) enum Found {
     Text(String),
-    /// The path of a file whose text it is.
+    /// The path of a file that holds the text.
     File(PathBuf),
 }

@@ -1,11 +1,11 @@
-//! Names that are nearly those of settings: whoever wrote them thinks that they do something.
+//! Finds names that are nearly those of settings: their author thinks that they have an effect.
 
 use super::settings::ALL;
 
-/// Other programs' names that are only a slip away from ours.
+/// Names of other programs that differ from ours by only a slip.
 const OF_OTHERS: [&str; 1] = ["SSL_CERT_FILE"];
 
-/// The setting that `name` was probably meant to be, if it is none itself.
+/// The setting that `name` was probably meant to be, if it is not a setting itself.
 pub fn meant(name: &str) -> Option<String> {
     let files = |setting: &'static super::settings::Setting| {
         setting.names().filter(|_| setting.may_be_a_file()).map(|name| format!("{name}_FILE"))
@@ -16,7 +16,7 @@ pub fn meant(name: &str) -> Option<String> {
         return None;
     }
     let upper = name.to_ascii_uppercase().replace('-', "_");
-    // In a short name one slip is much; two would make a setting of many a word.
+    // In a short name one slip is much; with two, many words would be near a setting.
     let slips = match upper.len() {
         ..4 => return None,
         4..8 => 1,
@@ -26,7 +26,7 @@ pub fn meant(name: &str) -> Option<String> {
     distances.filter(|(distance, _)| *distance <= slips).min().map(|(_, setting)| setting)
 }
 
-/// How many letters must be put in, left out, changed, or swapped with their neighbours (optimal string alignment).
+/// How many letters must be inserted, deleted, replaced, or swapped with their neighbours (optimal string alignment).
 fn distance(one: &str, other: &str) -> usize {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let mut rows = vec![(0..=other.len()).collect::<Vec<_>>()];

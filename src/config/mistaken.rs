@@ -1,6 +1,6 @@
-//! Texts that are no secrets but were given as one: a path, a placeholder, a URL, a key in another form.
+//! Texts that were given as a secret by mistake: a path, a placeholder, a URL, a key in another form.
 //!
-//! Whoever guesses such a text could sign with it, so it is refused, with what was probably meant.
+//! Anybody who guesses such a text could sign with it. So it is refused, with a hint about what was probably meant.
 
 use base64::{
     Engine as _, alphabet,
@@ -11,19 +11,19 @@ use base64::{
 };
 use std::path::Path;
 
-/// What a text is instead of a secret.
+/// What a text is, instead of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
     Path,
     Placeholder,
     Url,
-    /// Base64 or hexadecimal digits of a key, or PEM text that has lost its first line.
+    /// A key in base64 or hexadecimal digits, or PEM text without its first line.
     EncodedKey,
     Jwk,
 }
 
 impl Mistake {
-    /// What `text` is, if it is none that anybody would choose as a secret.
+    /// What `text` is, if nobody would choose it as a secret.
     pub fn in_secret(text: &str) -> Option<Mistake> {
         let text = text.trim();
         if text.contains("-----BEGIN") {
@@ -44,7 +44,7 @@ impl Mistake {
         }
     }
 
-    /// The end of a sentence that begins with the setting's name; `setting` is that name without its place.
+    /// The end of a sentence that begins with the setting's name. `setting` is the name without its origin.
     pub fn sentence(self, setting: &str) -> String {
         match self {
             Mistake::Path => format!("is the path of a file, not what is in it; give the path as {setting}_FILE"),
@@ -107,7 +107,7 @@ fn is_path(text: &str) -> bool {
         return true;
     }
     let rooted = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start)) || text.get(1..3) == Some(":\\");
-    // One in 64 secrets in base64 begins with a slash; but they are full of capital letters, and paths are not.
+    // One in 64 base64 secrets begins with a slash. But they are full of capital letters, and paths are not.
     let letters = text.bytes().filter(u8::is_ascii_uppercase).count();
     let random =
         text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')) && letters * 8 >= text.len();
@@ -118,7 +118,7 @@ fn is_encoded_key(text: &str) -> bool {
     if text.contains("-----END") {
         return true;
     }
-    // Also as environment files have it, with `\n` for its line ends.
+    // Also in the form of environment files, with `\n` for line ends.
     let compact: String = text.replace("\\n", "").chars().filter(|c| !c.is_whitespace()).collect();
     if compact.len() < 16 {
         return false;
@@ -138,8 +138,8 @@ const EITHER_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, EITHER_PADDING);
 const LENIENT_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, EITHER_PADDING);
 
-/// Whether these are PEM text, or how a DER key or certificate begins (ITU-T X.690 §8): a sequence that opens with
-/// its version or with another sequence. No random secret begins so, once in some millions apart.
+/// Whether this is PEM text, or the start of a DER key or certificate (ITU-T X.690 §8): a sequence that begins with its
+/// version or with another sequence. Only about one in some millions of random secrets begins so.
 fn is_key(bytes: &[u8]) -> bool {
     if bytes.starts_with(b"-----BEGIN") || bytes.starts_with(b"openssh-key-v1") {
         return true;
@@ -148,7 +148,7 @@ fn is_key(bytes: &[u8]) -> bool {
         let [0x30, length, rest @ ..] = bytes else { return None };
         match length {
             0..=0x7f => Some(rest.to_vec()),
-            // 0x80 is no definite length.
+            // 0x80 is not a definite length.
             0x81..=0x84 => rest.get(usize::from(length & 0x7f)..).map(<[u8]>::to_vec),
             _ => None,
         }
@@ -230,7 +230,7 @@ mod tests {
             hex,
             ED25519.to_owned(),
             format!("{ED25519}\n-----END PRIVATE KEY-----"),
-            // RSA keys begin so, as PKCS#8, PKCS#1, encrypted, and as public key.
+            // The starts of RSA keys as PKCS#8, PKCS#1, encrypted, and public key.
             "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ".to_owned(),
             "MIIEowIBAAKCAQEAu1SU1LfVLPHCozMxH2Mo\\n4lgOEePzNm0tRgeLezV6".to_owned(),
             "MIIFHDBOBgkqhkiG9w0BBQ0wQTApBgkqhkiG9w0BBQwwHAQI".to_owned(),
@@ -264,7 +264,7 @@ mod tests {
         for _ in 0..2_000 {
             let secret = Keyring::generate_secret();
             assert_eq!(Mistake::in_secret(&secret), None, "{secret}");
-            // As `openssl rand -base64` and `-hex` make them.
+            // As from `openssl rand -base64` and `-hex`.
             let bytes: [u8; 32] = rand::random();
             let (base64, hex) = (STANDARD.encode(bytes), bytes.map(|b| format!("{b:02x}")).concat());
             assert_eq!(Mistake::in_secret(&base64), None, "{base64}");

@@ -1,4 +1,5 @@
-//! Every setting, checked and usable. What may be set is [`settings`]' matter, what the user typed [`layers`] and [`sources`]'.
+//! The configuration: every setting, checked and ready to use. The settings are in [`settings`], the values that users
+//! give in [`layers`] and [`sources`].
 
 pub mod assemble;
 pub mod ceilings;
@@ -34,7 +35,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use value::{Database, EditWindow, Listen, LoginTokenUse, PublicRoomChanges, Storage};
 use webhooks::WebhookSettings;
 
-/// All settings, as the server uses them. Made once, by [`assemble`], from flags, environment and `.env`.
+/// All settings as the server uses them. Made once by [`assemble`], from flags, environment and files.
 #[derive(Clone)]
 pub struct Config {
     /// At least one.
@@ -44,7 +45,7 @@ pub struct Config {
     /// Where `listen` was set, if it was.
     pub listen_given: Option<String>,
     pub admin_listen: Option<SocketAddr>,
-    /// Who the server is over TLS; `None`: plain HTTP on `listen`.
+    /// The server's identity for TLS; `None`: plain HTTP on `listen`.
     pub tls: Option<Arc<Identity>>,
     /// How long browsers are told to insist on TLS.
     pub hsts: Option<Duration>,
@@ -52,59 +53,59 @@ pub struct Config {
     /// The kinds of clients that are served.
     pub doors: OpenDoors,
     pub database: Database,
-    /// Connections to PostgreSQL at most.
+    /// Most connections to PostgreSQL.
     pub database_pool: u32,
     pub storage: Storage,
     pub keys: Keyring,
-    /// Whose programs may call `/api/v1`; none: nobody's, and it is not there.
+    /// The keys of programs that may call `/api/v1`. Without keys there is no such API.
     pub api_keys: ApiKeys,
     pub tokens: TokenLives,
     pub sessions: SessionSettings,
     pub history_on_join: usize,
-    /// Messages kept a room; `None` keeps all.
+    /// How many messages each room keeps; `None`: all.
     pub history_max: Option<u64>,
-    /// How old messages get; `None`: as old as they like.
+    /// How old messages may become; `None`: any age.
     pub history_max_age: Option<Duration>,
-    /// Rooms of an account of which is kept how far it has read them.
+    /// For how many rooms an account may have read marks.
     pub read_marks: usize,
-    /// How far clocks may be apart.
+    /// How far clocks may differ.
     pub clock_leeway: Duration,
-    /// How long it is asked what became of a message whose store gave no answer.
+    /// For how long the store is asked for the outcome of a message whose answer was lost.
     pub store_patience: Duration,
-    /// How long a message may be edited by who said it.
+    /// How long its author may edit a message.
     pub edit_window: EditWindow,
     pub limits: Limits,
     pub rooms: RoomSettings,
     pub origins: OriginAllowlist,
     pub origin_required: bool,
-    /// Whose `X-Forwarded-For` is believed.
+    /// The proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     pub stream: StreamSettings,
     pub login_token_use: LoginTokenUse,
     pub auth_by_query: bool,
-    /// What GitHub signs its deliveries with.
+    /// The secret with which GitHub signs deliveries.
     pub github_webhook_secret: Option<String>,
-    /// Where events are sent; none: nowhere.
+    /// Where events are sent; `None`: nowhere.
     pub webhooks: Option<WebhookSettings>,
     pub first_message_auth: bool,
     pub ws_token_reuse: bool,
     pub public_room_changes: PublicRoomChanges,
-    /// How often is looked whether those who are connected still have access.
+    /// How often access is checked again.
     pub recheck_interval: Duration,
-    /// How long everything is served on after SIGTERM, while `/readyz` says 503.
+    /// How long the server goes on serving after SIGTERM, while `/readyz` answers 503.
     pub drain_delay: Duration,
-    /// Over which time all sockets are closed at the end, at most.
+    /// Over how long a time all sockets are closed at the end, at most.
     pub shutdown_spread: Duration,
     pub durability: Durability,
-    /// Refusals of a reason and an address that have a line each, a minute; 0: all.
+    /// How many refusals of a reason and an address have a log line each, per minute; 0: all.
     pub refusals_told: u64,
-    /// Whether each request has a line at `info`.
+    /// Whether each request has a log line at `info`.
     pub access_log: bool,
-    /// What may wait in the journal of the embedded store, in bytes.
+    /// How many bytes may wait in the journal of the embedded store.
     pub journal_max: u64,
-    /// What messages may take in the embedded store, in bytes.
+    /// How many bytes messages may take in the embedded store.
     pub store_max: u64,
-    /// `serve --demo`: demo accounts, demo keys allowed.
+    /// `serve --demo`: with demo accounts; demo keys are allowed.
     pub demo: bool,
 }
 
@@ -136,7 +137,7 @@ pub struct TokenLives {
 }
 
 impl TokenLives {
-    /// How long any token lives that this server signs.
+    /// The longest life of any token that this server signs.
     pub fn longest(&self) -> Duration {
         self.connection.max(self.ticket).max(self.two_step).max(self.access).max(self.room)
     }
@@ -145,79 +146,79 @@ impl TokenLives {
 /// How browsers stay logged in.
 #[derive(Clone, Debug)]
 pub struct SessionSettings {
-    /// Since it was used last; zero: there are none.
+    /// The life of a session since its last use; zero: there are no sessions.
     pub ttl: Duration,
-    /// Of one account.
+    /// Most sessions of one account.
     pub most: usize,
 }
 
 /// Every bound of PROTOCOL.md section 9.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Messages a second of one connection; `None`: no limit. Bursts of five times that are let through.
+    /// Messages per second of one connection; `None`: no limit. Bursts of five times as many pass.
     pub message_rate: Option<std::num::NonZeroU32>,
-    /// Messages a second of one address where nobody has an account; `None`: no limit.
+    /// Messages per second of one address where nobody has an account; `None`: no limit.
     pub anonymous_rate: Option<std::num::NonZeroU32>,
-    /// Messages a second that one key of a backend publishes; `None`: no limit.
+    /// Messages per second that a backend publishes with one key; `None`: no limit.
     pub publish_rate: Option<std::num::NonZeroU32>,
-    /// Logins a minute of one address and of one account; `None`: no limit.
+    /// Wrong logins per minute of one address, and for one account; `None`: no limit.
     pub login_rate: Option<std::num::NonZeroU32>,
-    /// Tokens a minute that are signed for one account without a password; `None`: no limit.
+    /// Tokens per minute that are signed for one account without a password; `None`: no limit.
     pub ticket_rate: Option<std::num::NonZeroU32>,
-    /// Searches of an address in a minute.
+    /// Searches per minute of one address; `None`: no limit.
     pub search_rate: Option<std::num::NonZeroU32>,
-    /// Opening handshakes a minute of one address; `None`: no limit.
+    /// Opening handshakes per minute of one address; `None`: no limit.
     pub handshake_rate: Option<std::num::NonZeroU32>,
-    /// New rooms a minute of one address; `None`: no limit.
+    /// New rooms per minute of one address; `None`: no limit.
     pub room_rate: Option<std::num::NonZeroU32>,
-    /// Users of a room up to which each coming and going is told.
+    /// In rooms with up to this many users each coming and going is reported.
     pub announce_users: usize,
-    /// Comings and goings a second of one account that are told at once; `None`: no limit.
+    /// Comings and goings per second of one account that are reported at once; `None`: no limit.
     pub announce_rate: Option<std::num::NonZeroU32>,
-    /// Rooms of an account of which its inbox tells.
+    /// How many rooms of an account its inbox reports.
     pub inbox_rooms: usize,
     pub max_connections: usize,
-    /// Connections of one address; 0: no limit but that for all.
+    /// Most connections of one address; 0: no limit except the one for all.
     pub max_connections_per_address: usize,
-    /// Connections that are open without a token, until their first message.
+    /// Most connections that are open without a token, until their first message.
     pub max_unauthenticated: usize,
-    /// Such connections of one address.
+    /// Most such connections of one address.
     pub max_unauthenticated_per_address: usize,
-    /// Bytes of one WebSocket message.
+    /// Most bytes of one WebSocket message.
     pub max_message: usize,
-    /// Bytes of a request body.
+    /// Most bytes of a request body.
     pub max_body: usize,
-    /// Bytes of a request head.
+    /// Most bytes of a request head.
     pub max_head: usize,
     pub ping_interval: Duration,
     pub pong_timeout: Duration,
     pub auth_deadline: Duration,
     pub head_deadline: Duration,
-    /// How long a connection may stay without a request.
+    /// How long a connection may stay open without a request.
     pub idle_http: Duration,
-    /// Bytes that may wait for a member that doesn't read.
+    /// How many bytes may wait for a member that does not read.
     pub send_queue: usize,
-    /// Bytes that may wait for all sockets together.
+    /// How many bytes may wait for all sockets together.
     pub memory_budget: usize,
-    /// How long a member may make no progress.
+    /// How long a member may take nothing of what waits for it.
     pub send_stall: Duration,
 }
 
 /// How long rooms of the rooms door last, and how they are listed.
 #[derive(Clone, Debug)]
 pub struct RoomSettings {
-    /// Without anybody and anything said; `None`: for ever.
+    /// How long a room lasts without members and messages; `None`: for ever.
     pub idle: Option<Duration>,
-    /// If nothing was ever said.
+    /// How long a room lasts in which nothing was ever said.
     pub unused: Duration,
-    /// How many there may be.
+    /// Most rooms.
     pub most: u64,
-    /// Rooms in one answer.
+    /// Most rooms in one answer.
     pub listed: usize,
 }
 
 impl RoomSettings {
-    /// How long a room lasts in which nothing was ever said.
+    /// How long a room lasts in which nothing was ever said; `None`: for ever.
     pub fn unused(&self) -> Option<Duration> {
         self.idle.map(|idle| idle.min(self.unused))
     }

@@ -1,15 +1,15 @@
-//! Where the value of a setting came from.
+//! The origin of a setting's value.
 
 use super::settings;
 use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub(super) layer: Layer,
-    /// The name that was used: an alias, or `NAME_FILE`.
+    /// The name that was used: the setting's, an alias, or `NAME_FILE`.
     pub(super) variable: String,
-    /// Where in the settings file.
+    /// The place in the settings file.
     pub(super) at: Option<At>,
 }
 
@@ -42,12 +42,12 @@ impl Origin {
         Origin { layer, variable: variable.into(), at: None }
     }
 
-    /// Whether nobody chose the value.
+    /// Whether nobody set the value.
     pub fn is_default(&self) -> bool {
         self.layer == Layer::Default
     }
 
-    /// The place alone, in a word or two.
+    /// The layer alone, in a word or two.
     pub fn place(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self.layer {
             Layer::Flag => "flag",
@@ -60,7 +60,7 @@ impl Origin {
         })
     }
 
-    /// The place, without a line, and the name as it is written there.
+    /// The place without a line, and the name as it is written there.
     pub(super) fn heading(&self) -> (Cow<'static, str>, String) {
         let name = &self.variable;
         match (self.layer, &self.at) {

@@ -1,17 +1,17 @@
-//! Times and sizes as people write them: `90`, `500ms`, `1h30m`, `64KiB`, `1MB`.
+//! Times and sizes in the forms that people write: `90`, `500ms`, `1h30m`, `64KiB`, `1MB`.
 
-/// How amounts of one kind are written.
+/// The notation of one kind of amount.
 pub struct Scale {
-    /// The largest first, each with its names; the first of them is printed.
+    /// Largest first, each with its names; the first name is used for output.
     units: &'static [(&'static [&'static str], u64)],
-    /// What a number without a unit counts.
+    /// The unit of a number without a unit.
     bare: u64,
-    /// Whether parts may follow each other, as in `1h30m`.
+    /// Whether amounts may be sums, as in `1h30m`.
     sums: bool,
     any_case: bool,
 }
 
-/// In milliseconds; a bare number is seconds. Names are in small letters only: elsewhere `M` is a month.
+/// In milliseconds. A bare number is in seconds. Names are in lower case only: elsewhere `M` is a month.
 pub static TIME: Scale = Scale {
     units: &[(&["d"], 86_400_000), (&["h"], 3_600_000), (&["m", "min"], 60_000), (&["s"], 1000), (&["ms"], 1)],
     bare: 1000,
@@ -19,7 +19,7 @@ pub static TIME: Scale = Scale {
     any_case: false,
 };
 
-/// In bytes. There is no `K` or `M`: to some programs it is 1,000, to others 1,024.
+/// In bytes. There is no `K` or `M`, which some programs read as 1,000 and others as 1,024.
 pub static SIZE: Scale = Scale {
     units: &[
         (&["TiB"], 1 << 40),
@@ -38,7 +38,7 @@ pub static SIZE: Scale = Scale {
 };
 
 impl Scale {
-    /// Reads an amount; `None` if it is none, or more than 64 bits hold.
+    /// Parses an amount; `None` if the text is not one, or if it does not fit into 64 bits.
     pub fn parse(&self, text: &str) -> Option<u64> {
         let mut rest = text.trim();
         if !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()) {
@@ -50,7 +50,7 @@ impl Scale {
             let behind = behind.trim_start();
             let (name, behind) = behind.split_at(run(behind, |b| b.is_ascii_alphabetic()));
             let unit = self.units.iter().position(|(names, _)| names.iter().any(|known| self.same(known, name)))?;
-            // Each unit once, the larger before the smaller: `30m1h` and `1h1h` are slips of the pen.
+            // Each unit once, and larger ones first: `30m1h` and `1h1h` are slips.
             if larger.is_some_and(|larger| larger >= unit || !self.sums) {
                 return None;
             }
@@ -63,7 +63,7 @@ impl Scale {
         }
     }
 
-    /// Writes an amount as short as it can be read again.
+    /// Formats an amount in the shortest form that can be parsed again.
     pub fn format(&self, amount: u64) -> String {
         let mut text = String::new();
         let mut left = amount;
@@ -82,7 +82,7 @@ impl Scale {
     }
 }
 
-/// How many bytes at the beginning of `text` are of a kind.
+/// How many bytes at the start of `text` are of a kind.
 fn run(text: &str, kind: impl Fn(&u8) -> bool) -> usize {
     text.bytes().take_while(kind).count()
 }

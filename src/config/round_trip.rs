@@ -1,4 +1,4 @@
-//! Every setting of the table, from every place that it may come from, with values that are right, at the edge, and wrong.
+//! Tests every setting from every layer, with valid values, values at the bounds, and wrong values.
 
 use super::{
     dotenv,
@@ -36,7 +36,7 @@ impl Way {
         }
     }
 
-    /// How errors name a variable that was set this way.
+    /// The name of a variable in errors, if it was set this way.
     fn names(self, variable: &str, directory: &Path) -> String {
         match self {
             Way::Flag => format!("--{}", settings::flag(variable)),
@@ -84,13 +84,13 @@ impl Way {
     }
 }
 
-/// Texts that are right, those at the edges among them, and texts that are wrong.
+/// Valid texts, including those at the bounds, and wrong texts.
 struct Samples {
     right: Vec<String>,
     wrong: Vec<String>,
 }
 
-/// A new form has to be given samples here; a new setting has them by its form.
+/// Add samples for a new form here. A new setting has those of its form.
 fn samples(form: &Form) -> Samples {
     let of = |right: &[&str], wrong: &[&str]| {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
@@ -129,7 +129,7 @@ fn samples(form: &Form) -> Samples {
     }
 }
 
-/// The least and the most of a range, and what is just outside; `each`: what one of the range's numbers counts.
+/// The least and the most of a range, and the values just outside. `each` is the size of one unit of the range.
 fn amounts(scale: &Scale, each: u64, range: &RangeInclusive<u64>, units: &[&str], never: &[&str]) -> Samples {
     let with = |number: u64| units.iter().map(move |unit| format!("{number}{unit}"));
     let mut right: Vec<_> = [*range.start(), *range.end()].into_iter().flat_map(with).collect();
@@ -159,7 +159,7 @@ fn every_setting_may_come_from_every_place_and_is_judged_alike() {
             if !way.leads_to(setting) {
                 continue;
             }
-            // Each by itself: what one leaves there must not answer for the next.
+            // A new directory for each: what one test leaves there must not affect the next.
             let directory = directory();
             let judged = |text: &str| {
                 let settings = way.set(variable, text, directory.path());
@@ -186,7 +186,7 @@ fn every_setting_may_come_from_every_place_and_is_judged_alike() {
                 let error = read.expect_err(&format!("{variable} by {way:?} takes {text}"));
                 let names = way.names(variable, directory.path());
                 assert!(error.contains(&names) && error.contains("; it should be "), "{variable} by {way:?}: {error}");
-                // What should be a URL may hold a password.
+                // The text for a URL may hold a password.
                 if !matches!(setting.form, Form::Database | Form::Storage | Form::Endpoint) {
                     assert!(error.contains(&format!("\"{text}\"")), "{variable} by {way:?}: {error}");
                 }

@@ -3,10 +3,11 @@
 use super::{error::SettingError, origin::Origin};
 use std::{fmt, fs, io::Read, os::unix::fs::PermissionsExt, path::Path};
 
-/// Far above any key; keeps a `NAME_FILE` that is set to a device or a disk image from filling the memory.
+/// Most bytes of a file: far more than any key. So a `NAME_FILE` that names a device or a disk image can't fill the
+/// memory.
 const MAX_SECRET_FILE: u64 = 1024 * 1024;
 
-/// The content of `path`, without its last line end.
+/// The content of `path` without its last line end.
 pub fn read(path: &Path, origin: &Origin) -> Result<String, SettingError> {
     let fail = |why: &dyn fmt::Display| SettingError(format!("{origin} names {}: {why}", path.display()));
     let file = fs::File::open(path).map_err(|e| fail(&e))?;

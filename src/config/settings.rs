@@ -1,4 +1,5 @@
-//! Every setting that there is: name, form, default, meaning. Flags, `--help`, `docs/SETTINGS.md` and `check` follow from it.
+//! Every setting: name, form, default, meaning. Flags, `--help`, `docs/SETTINGS.md` and `check` are made from this
+//! table.
 
 use super::{
     doors::OpenDoors,
@@ -9,20 +10,20 @@ use super::{
 use crate::logging;
 use std::{collections::HashMap, fmt::Write, ops::RangeInclusive, path::Path, time::Duration};
 
-/// One setting: an environment variable and a flag of the same name.
+/// One setting: an environment variable, and a flag of the same name.
 #[derive(Debug)]
 pub struct Setting {
     /// The environment variable.
     pub name: &'static str,
-    /// Other variables that mean the same; `name` wins.
+    /// Other variables with the same meaning; `name` wins.
     pub aliases: &'static [&'static str],
     pub form: Form,
-    /// As a user would type it; empty if there is none.
+    /// As a user would write it; empty if there is none.
     pub default: &'static str,
     pub meaning: &'static str,
 }
 
-/// How the text of a setting is read.
+/// The form of a setting's text.
 #[derive(Debug)]
 pub enum Form {
     Address,
@@ -35,13 +36,13 @@ pub enum Form {
     File,
     Database,
     Storage,
-    /// Never shown, and given by environment or file only: every user of the machine can read a flag.
+    /// Never shown. Set only by environment or file: every user of the machine can read a flag.
     Secret,
-    /// The path of a PEM file, or (not as a flag) its text.
+    /// The path of a PEM file or (not as a flag) its text.
     Pem,
-    /// A time of whole seconds, for what is told in seconds, as lives of tokens are.
+    /// A time in whole seconds, for times that are given in seconds elsewhere, such as lives of tokens.
     Seconds(RangeInclusive<u64>),
-    /// A time that this server waits, of milliseconds.
+    /// A time in milliseconds, for times that this server waits.
     Wait(RangeInclusive<u64>),
     Bytes(RangeInclusive<u64>),
     Count(RangeInclusive<u64>),
@@ -53,9 +54,9 @@ pub enum Form {
     Networks,
     Doors,
     Word(&'static [&'static str]),
-    /// Some of them, with commas between.
+    /// Some of these words, separated by commas.
     Words(&'static [&'static str]),
-    /// Where events are sent; only its host is shown.
+    /// The URL that events are sent to; only its host is shown.
     Endpoint,
     LogFilter,
 }
@@ -73,7 +74,7 @@ macro_rules! settings {
             };
         )*
 
-        /// All settings, in the order in which people read about them.
+        /// All settings, in the order of the documentation.
         pub static ALL: &[&Setting] = &[$(&$name),*];
     };
 }
@@ -178,7 +179,7 @@ settings! {
 }
 
 impl Setting {
-    /// Every variable that sets this, the usual one first.
+    /// Every variable that sets this, the main one first.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
@@ -188,16 +189,16 @@ impl Setting {
         matches!(self.form, Form::Secret)
     }
 
-    /// Whether it may come from `NAME_FILE` or a systemd credential: URLs may, for the password in them.
+    /// Whether it may come from `NAME_FILE` or a systemd credential. URLs may, because they may hold passwords.
     pub fn may_be_a_file(&self) -> bool {
         matches!(self.form, Form::Secret | Form::Pem | Form::Database | Form::Storage | Form::Endpoint)
     }
 }
 
 impl Form {
-    /// Finds out whether `text` can be read, and what it should be if not.
+    /// Checks whether `text` is valid. The error says what it should be.
     ///
-    /// Says nothing about secrets and certificates: only who uses a key can judge it.
+    /// Does not check secrets and certificates: only the code that uses a key can do that.
     pub fn check(&self, text: &str) -> Result<(), Expected> {
         match self {
             Form::Address => value::address(text).map(drop),
@@ -220,7 +221,7 @@ impl Form {
         }
     }
 
-    /// Reads the forms that are times.
+    /// Reads a text of a form that is a time.
     pub fn time(&self, text: &str) -> Result<Duration, Expected> {
         match self {
             Form::Seconds(range) => value::seconds(text, range.clone()),
@@ -229,7 +230,7 @@ impl Form {
         }
     }
 
-    /// Reads the forms that are numbers; sizes are bytes, times of whole seconds are seconds.
+    /// Reads a text of a form that is a number. Sizes are in bytes, times of whole seconds in seconds.
     pub fn number(&self, text: &str) -> Result<u64, Expected> {
         match self {
             Form::Seconds(_) => self.time(text).map(|time| time.as_secs()),
@@ -240,7 +241,7 @@ impl Form {
         }
     }
 
-    /// A time or size in the units in which it is shortest: `7d` for 604800.
+    /// A time or a size in the units that make it shortest: `7d` for 604800.
     pub fn readable(&self, text: &str) -> Option<String> {
         let scale = match self {
             Form::Seconds(_) | Form::Wait(_) | Form::Window => &quantity::TIME,
@@ -250,7 +251,7 @@ impl Form {
         scale.parse(text).map(|amount| scale.format(amount))
     }
 
-    /// Whether its text may be several entries, separated by commas.
+    /// Whether its text may have several entries, separated by commas.
     pub fn is_list(&self) -> bool {
         matches!(self, Form::Listen | Form::Origins | Form::Networks | Form::Doors | Form::Words(_))
     }
@@ -265,7 +266,7 @@ impl Form {
             Form::Words(words) => format!("A list of some of {}, or one text with commas.", words.join(", ")),
             _ if self.is_list() => "A list of texts, or one text with commas.".into(),
             Form::LogFilter => "A level, or a filter of `tracing`.".into(),
-            // What no text can be is what `check` says to a text that nothing is.
+            // For a text that no form accepts, `check` says what the text should be.
             _ => self.check("\u{1}").err().map_or_else(String::new, |expected| {
                 let mut letters = expected.chars();
                 letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
@@ -297,7 +298,7 @@ impl Form {
     }
 }
 
-/// The setting that a variable of this name, or `NAME_FILE`, sets.
+/// The setting that a variable with this name sets, also as `NAME_FILE`.
 pub fn of_variable(name: &str) -> Option<&'static Setting> {
     ALL.iter().copied().find(|setting| {
         setting.names().any(|known| {
@@ -306,22 +307,22 @@ pub fn of_variable(name: &str) -> Option<&'static Setting> {
     })
 }
 
-/// Whether a variable of this name, or `NAME_FILE`, is a setting.
+/// Whether a variable with this name, also as `NAME_FILE`, is a setting.
 pub fn is_variable(name: &str) -> bool {
     of_variable(name).is_some()
 }
 
-/// The key of a variable in the settings file: `MESSAGE_RATE` is `message_rate`.
+/// The key of a variable in the settings file: `message_rate` for `MESSAGE_RATE`.
 pub fn key(variable: &str) -> String {
     variable.to_ascii_lowercase()
 }
 
-/// The flag of a variable, without its dashes: `MESSAGE_RATE` is `message-rate`.
+/// The flag of a variable without its dashes: `message-rate` for `MESSAGE_RATE`.
 pub fn flag(variable: &str) -> String {
     variable.to_ascii_lowercase().replace('_', "-")
 }
 
-/// Every variable that a flag stands for: secrets have only their `NAME_FILE`, URLs both.
+/// Every variable that has a flag: of secrets only `NAME_FILE`, of URLs both.
 pub fn flag_variables(setting: &Setting) -> Vec<String> {
     let mut variables = Vec::new();
     for name in setting.names() {
@@ -335,9 +336,9 @@ pub fn flag_variables(setting: &Setting) -> Vec<String> {
     variables
 }
 
-/// The flags of all settings, accepted before and behind every command.
+/// The flags of all settings, accepted before and after every command.
 ///
-/// They are hidden, because [`help`] shows them once instead of at every command.
+/// They are hidden: [`help`] shows them once, instead of with every command.
 pub fn arguments() -> impl Iterator<Item = clap::Arg> {
     ALL.iter().flat_map(|setting| {
         flag_variables(setting).into_iter().map(|variable| {
@@ -350,7 +351,7 @@ pub fn arguments() -> impl Iterator<Item = clap::Arg> {
             match setting.form {
                 Form::Switch => arg.num_args(0..=1).default_missing_value("true"),
                 _ if setting.form.is_list() => arg.action(clap::ArgAction::Append),
-                // So that PEM text reaches the check that refuses it without showing it.
+                // Lets PEM text reach the check, which refuses it without showing it.
                 Form::Pem => arg.allow_hyphen_values(true),
                 _ => arg,
             }
@@ -358,7 +359,7 @@ pub fn arguments() -> impl Iterator<Item = clap::Arg> {
     })
 }
 
-/// The settings among the flags of a command line, by variable. A list may be given in parts.
+/// The settings among the flags of a command line, by variable. A list may be given in several flags.
 pub fn given(matches: &clap::ArgMatches) -> HashMap<String, String> {
     let variables = ALL.iter().flat_map(|setting| flag_variables(setting));
     variables
@@ -369,7 +370,7 @@ pub fn given(matches: &clap::ArgMatches) -> HashMap<String, String> {
         .collect()
 }
 
-/// The part of `--help` that explains the settings.
+/// The part of `--help` about settings.
 pub fn help() -> String {
     let mut help = String::from(
         "Settings (a flag, else the environment variable of that name, else the line in ./.env, else the one in the \
@@ -447,7 +448,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_a_form_panic(text in "\\PC*") {
-            // An address may ask the name service; `value` tests its reader without that.
+            // An address may be resolved by DNS; `value` tests its parser without that.
             for setting in ALL.iter().filter(|s| !matches!(s.form, Form::Address | Form::Listen)) {
                 let _ = setting.form.check(&text);
             }

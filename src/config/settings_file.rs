@@ -1,6 +1,6 @@
-//! The settings file: TOML, with `message_rate = "20/s"` for `MESSAGE_RATE`.
+//! The settings file in TOML, with `message_rate = "20/s"` for `MESSAGE_RATE`.
 //!
-//! What is wrong in it is told with its line, but never with the line's text, which may hold a secret.
+//! Errors have the number of the line, but never its text, which may hold a secret.
 
 use super::{
     error::SettingError,
@@ -14,15 +14,15 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-/// Far above any file of settings; keeps a path that is a device or a disk image from filling the memory.
+/// Most bytes of the file: far more than any settings. So a path to a device or a disk image can't fill the memory.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Debug, Default)]
 pub struct SettingsFile {
-    /// Which file that was; `None`: there is none.
+    /// The path of the file; `None` if there is none.
     pub path: Option<Arc<Path>>,
-    /// By variable, each with the line that it begins in.
+    /// By variable, each with the line in which it begins.
     values: HashMap<String, (String, usize)>,
 }
 
@@ -31,14 +31,14 @@ impl SettingsFile {
         self.values.get(variable).map(|(text, _)| text.as_str())
     }
 
-    /// Where a value stands.
+    /// The place of a value.
     pub fn at(&self, variable: &str) -> Option<At> {
         let (path, (_, line)) = (self.path.as_ref()?, self.values.get(variable)?);
         Some(At { path: path.clone(), line: *line })
     }
 }
 
-/// Reads the file that `named` names; only the one that is usual may be missing.
+/// Reads the file that `named` names. Only the default file may be missing.
 pub fn read(path: &Path, named: &Origin) -> Result<SettingsFile, SettingError> {
     let fail = |why: &dyn std::fmt::Display| {
         let without = format!("--{} /dev/null does without", settings::flag(CONFIG.name));
@@ -52,7 +52,7 @@ pub fn read(path: &Path, named: &Origin) -> Result<SettingsFile, SettingError> {
     if named.is_default() {
         match fs::symlink_metadata(path) {
             Ok(_) => {}
-            // In a directory that this user can't look into nobody can say whether there is such a file.
+            // If this user can't read the directory, nobody can know whether there is such a file.
             Err(e)
                 if matches!(
                     e.kind(),
@@ -97,7 +97,7 @@ fn parse(text: &str, path: &Path) -> Result<SettingsFile, SettingError> {
     }
 }
 
-/// The variable that a key stands for, and its text; or a sentence about what is wrong.
+/// The variable for a key, and its text; or a sentence about what is wrong.
 fn one(key: &str, value: &Spanned<DeValue<'_>>) -> Result<(String, String), String> {
     let shown: String = key.chars().take(60).collect::<String>().escape_debug().collect();
     let variable = key.to_ascii_uppercase();
@@ -120,7 +120,7 @@ fn one(key: &str, value: &Spanned<DeValue<'_>>) -> Result<(String, String), Stri
     })
 }
 
-/// The text of a value, as it would be in a variable.
+/// A value as the text that it would be in a variable.
 fn text(setting: &Setting, value: &DeValue<'_>) -> Option<String> {
     Some(match value {
         DeValue::String(text) => text.to_string(),
@@ -138,7 +138,7 @@ fn text(setting: &Setting, value: &DeValue<'_>) -> Option<String> {
     })
 }
 
-/// A file of all settings, each as a comment with its meaning and its default.
+/// A file with all settings, each as a comment with its meaning and its default.
 pub fn template() -> String {
     let mut file = String::from(
         "# Settings of propromo-chat. Each stands here with its default: take the # away where you change one.\n\

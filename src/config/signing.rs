@@ -1,4 +1,4 @@
-//! Which keys sign the tokens: those of the settings, or a secret that is made once and kept in `DATA_DIR`.
+//! The keys that sign tokens: those of the settings, or a secret that is made once and kept in `DATA_DIR`.
 
 use super::{
     error::SettingError,
@@ -15,13 +15,13 @@ use std::{
     path::Path,
 };
 
-/// Asks whoever starts the server for the passphrase of its key.
+/// Asks the person who starts the server for the passphrase of its key.
 pub type PassphraseSource<'a> = dyn FnMut() -> Result<String, KeyError> + 'a;
 
-/// The generated secret's file, within `DATA_DIR`.
+/// The file of the generated secret in `DATA_DIR`.
 pub const SECRET_FILE: &str = "jwt_secret";
 
-/// The keys in use. The demo keys, which everybody knows, are refused outside a demo.
+/// The keys in use. Outside a demo the demo keys, which everybody knows, are refused.
 pub fn keyring(
     settings: &Settings,
     data_dir: &Path,
@@ -55,7 +55,7 @@ pub fn keyring(
     with_old_keys(keys, settings, demo)
 }
 
-/// Beside the key in use those before it, until their last tokens have expired.
+/// Adds the earlier keys, until their last tokens have expired.
 fn with_old_keys(keys: Keyring, settings: &Settings, demo: bool) -> Result<Keyring, SettingError> {
     let Some(old) = settings.text(&JWT_OLD_KEYS).map(unfolded) else { return Ok(keys) };
     let name = settings.name_of(&JWT_OLD_KEYS);
@@ -67,7 +67,7 @@ fn with_old_keys(keys: Keyring, settings: &Settings, demo: bool) -> Result<Keyri
     Ok(keys)
 }
 
-/// Keys that stand one after the other: PEM texts with all their lines, secrets with white space between them.
+/// Splits keys that follow each other: PEM texts with all their lines, secrets separated by white space.
 fn separate(text: &str) -> Vec<&str> {
     const END: &str = "-----END ";
     if !text.contains("-----BEGIN") {
@@ -76,7 +76,7 @@ fn separate(text: &str) -> Vec<&str> {
     let mut keys = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
-        // A key ends with the dashes of its last line; what has no such line is for the keyring to refuse.
+        // A key ends with the dashes of its last line. If there is no such line, the keyring refuses the text.
         let end = rest.find(END).and_then(|end| {
             let label = end + END.len();
             Some(label + rest[label..].find("-----")? + 5)
@@ -97,12 +97,12 @@ fn refuse_demo_keys(keys: &Keyring, demo: bool, name: &str) -> Result<(), Settin
     Ok(())
 }
 
-/// PEM text as it was before an environment file made one line of it, with `\n` for its line ends.
+/// PEM text with its line breaks: an environment file puts it on one line, with `\n` for line ends.
 fn unfolded(text: &str) -> String {
     if text.contains("-----BEGIN") && !text.contains('\n') { text.replace("\\n", "\n") } else { text.to_owned() }
 }
 
-/// Reads the secret at `path`; makes it first, if there is none.
+/// Reads the secret at `path`. Makes it first if there is none.
 fn kept_secret(path: &Path) -> io::Result<String> {
     match fs::read_to_string(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => create_secret(path)?,
@@ -111,7 +111,7 @@ fn kept_secret(path: &Path) -> io::Result<String> {
     if readable_by_others(path) {
         tracing::warn!("every user of this machine can read {}, the key of all tokens; chmod 600 it", path.display());
     }
-    // Read again even when just made: another process may have been faster.
+    // Read again even if it was just made: another process may have been faster.
     let secret = fs::read_to_string(path)?.trim().to_owned();
     if secret.is_empty() {
         return Err(io::Error::other("the file is empty; remove it to have a new one made"));
@@ -119,11 +119,11 @@ fn kept_secret(path: &Path) -> io::Result<String> {
     Ok(secret)
 }
 
-/// Writes a new secret, whole or not at all, and never over another one.
+/// Writes a new secret completely or not at all, and never over another one.
 fn create_secret(path: &Path) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    // Made with mode 0600, and linked into place only when its content is on the disk.
+    // Made with mode 0600, and linked into place only after its content is on the disk.
     let mut file = tempfile::Builder::new().prefix(".jwt_secret").tempfile_in(directory)?;
     writeln!(file, "{}", Keyring::generate_secret())?;
     file.as_file().sync_all()?;

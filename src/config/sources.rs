@@ -1,4 +1,5 @@
-//! Settings as the user gave them, chosen: flag over environment over credential over `.env` over settings file over default.
+//! Chooses the value of each setting: flag over environment over credential over `.env` over settings file over
+//! default.
 
 use super::{
     dotenv,
@@ -15,10 +16,10 @@ use super::{
 use crate::{auth::pem::is_pem, redact};
 use std::{borrow::Cow, collections::HashMap, env, path::Path, sync::Arc};
 
-/// Every setting that has a value, as text, and where it came from.
+/// Every setting that has a value, as text, and its origin.
 pub struct Settings {
     given: HashMap<&'static str, Given>,
-    /// What is allowed but unwise.
+    /// Settings that are allowed but unwise.
     pub warnings: Vec<String>,
     /// The settings file that was read.
     file: Option<Arc<Path>>,
@@ -30,9 +31,9 @@ struct Given {
 }
 
 impl Sources {
-    /// The flags, this process's environment, `.env` in the current directory, and the settings file.
+    /// Gathers the flags, this process's environment, `.env` in the current directory, and the settings file.
     ///
-    /// Fails if one of the files is there and can't be read.
+    /// Fails if one of the files exists but can't be read.
     pub fn gather(flags: HashMap<String, String>) -> Result<Sources, SettingError> {
         let dotenv = dotenv::read(Path::new(".env"), |name| env::var(name).ok())?;
         let mut sources =
@@ -41,7 +42,7 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Reads the settings file that the other sources name, or the usual one.
+    /// Reads the settings file that the other sources name, or else the default one.
     pub(super) fn read_file(&mut self) -> Result<(), SettingError> {
         if let Some((path, origin)) = Settings::one(&CONFIG, self)? {
             self.file = settings_file::read(Path::new(&path), &origin)?;
@@ -53,7 +54,7 @@ impl Sources {
 impl Settings {
     /// Chooses each setting's value. Reads the files that `NAME_FILE` and systemd credentials name.
     ///
-    /// Fails if a secret is given twice, or its file can't be read, or a flag shows a password to everybody.
+    /// Fails if a secret is set twice, if its file can't be read, or if a flag shows a password to everybody.
     pub fn resolve(sources: &Sources) -> Result<Settings, SettingError> {
         let mut settings =
             Settings { given: HashMap::new(), warnings: Vec::new(), file: sources.path(Layer::File).map(Arc::from) };
@@ -67,7 +68,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// One setting alone, for what has to be known before the others.
+    /// One setting alone, for settings that must be known before the others.
     pub(super) fn one(setting: &'static Setting, sources: &Sources) -> Result<Option<(String, Origin)>, SettingError> {
         let mut settings = Settings { given: HashMap::new(), warnings: Vec::new(), file: None };
         Ok(settings.choose(setting, sources)?.map(|given| (given.text, given.origin)))
@@ -106,12 +107,12 @@ impl Settings {
                 }
                 text
             }
-            // Read where it is used, and again when it has been renewed.
+            // Read where it is used, and again after a renewal.
             Found::File(path) if matches!(setting.form, Form::Pem) => path.to_string_lossy().into_owned(),
             Found::File(path) => {
                 let text = secret_file::read(&path, &origin)?;
                 let public = text.contains("-----BEGIN") && !text.contains("PRIVATE");
-                // Nobody else can look into the directory of credentials.
+                // No other user can read the directory of credentials.
                 if !public && origin.layer != Layer::Credential && readable_by_others(&path) {
                     self.warnings.push(format!(
                         "every user of this machine can read {}, the file of {origin}; chmod 600 it",
@@ -129,12 +130,12 @@ impl Settings {
         self.given.get(setting.name).map(|given| given.text.as_str())
     }
 
-    /// Where the value of a setting came from, if it has one.
+    /// The origin of a setting's value, if it has one.
     pub fn origin(&self, setting: &Setting) -> Option<&Origin> {
         self.given.get(setting.name).map(|given| &given.origin)
     }
 
-    /// Whether a setting has a value that somebody chose.
+    /// Whether somebody set this setting.
     pub fn is_given(&self, setting: &Setting) -> bool {
         self.origin(setting).is_some_and(|origin| !origin.is_default())
     }
@@ -144,7 +145,7 @@ impl Settings {
         read(self.text(setting).unwrap_or_default()).map_err(|expected| self.unreadable(setting, &expected))
     }
 
-    /// Reads a setting that need not be given.
+    /// Reads an optional setting.
     pub fn optional<T>(
         &self,
         setting: &Setting,
@@ -153,7 +154,7 @@ impl Settings {
         self.text(setting).map(|_| self.get(setting, read)).transpose()
     }
 
-    /// The error of a setting whose text is not what it should be.
+    /// The error for a setting whose text is invalid.
     pub fn unreadable(&self, setting: &Setting, expected: &str) -> SettingError {
         let name = self.name_of(setting);
         SettingError(match self.shown(setting) {
@@ -162,18 +163,18 @@ impl Settings {
         })
     }
 
-    /// Why the text of a secret is none, if it is a path, a placeholder or the like.
+    /// The error for a secret that is really a path, a placeholder or the like, if it is.
     pub fn mistaken(&self, setting: &Setting) -> Option<SettingError> {
         let mistake = self.text(setting).and_then(Mistake::in_secret)?;
         Some(SettingError(format!("{} {}", self.name_of(setting), mistake.sentence(setting.name))))
     }
 
-    /// How to name a setting to whoever has to change it: with the place it came from.
+    /// The name of a setting for errors: with its origin.
     pub fn name_of(&self, setting: &Setting) -> String {
         self.origin(setting).map_or_else(|| setting.name.to_owned(), Origin::to_string)
     }
 
-    /// What was read from where, in one line: names, no values.
+    /// Where settings were read from, in one line: names without values.
     pub fn summary(&self) -> String {
         let mut places: Vec<(Cow<'static, str>, Vec<String>)> = Vec::new();
         let file = self.file.iter().map(|path| (Cow::Owned(path.display().to_string()), None));
@@ -191,11 +192,11 @@ impl Settings {
         said.chain(["all others by default".to_owned()]).collect::<Vec<_>>().join("; ")
     }
 
-    /// The text of a setting as it may be shown: not if secret, without the password of a URL.
+    /// The text of a setting as it may be shown: not of a secret, and without the password of a URL.
     pub fn shown(&self, setting: &Setting) -> Option<String> {
         let text = self.text(setting).filter(|_| !setting.is_secret())?;
         Some(match setting.form {
-            // What is no URL, but should be, may be a password pasted into the wrong line.
+            // If it should be a URL but is not, it may be a password in the wrong line.
             Form::Database | Form::Storage if setting.form.check(text).is_err() => return None,
             Form::Database | Form::Storage => redact::without_password(text),
             Form::Endpoint => return WebhookUrl::parse(text).ok().map(|url| format!("{url:?}")),
@@ -205,13 +206,13 @@ impl Settings {
         })
     }
 
-    /// The same, with times and sizes in the units that are read best.
+    /// The same, with times and sizes in the units that are easiest to read.
     pub fn printed(&self, setting: &Setting) -> Option<String> {
         self.text(setting).and_then(|text| setting.form.readable(text)).or_else(|| self.shown(setting))
     }
 }
 
-/// Fails if a flag holds what must not be in one.
+/// Fails if a flag holds a value that must not be in a flag.
 fn shown_to_everybody(setting: &Setting, text: &str, origin: &Origin) -> Result<(), SettingError> {
     if redact::has_password(text) {
         let name = &origin.variable;
@@ -229,7 +230,7 @@ fn shown_to_everybody(setting: &Setting, text: &str, origin: &Origin) -> Result<
     Ok(())
 }
 
-/// Whether who reads `text` learns a secret.
+/// Whether `text` would reveal a secret to its reader.
 fn holds_secret(setting: &Setting, text: &str) -> bool {
     let hidden = setting.is_secret() || matches!(setting.form, Form::Endpoint);
     hidden || redact::has_password(text) || is_pem(text) && text.contains("PRIVATE")

@@ -1,4 +1,4 @@
-//! How the text of a setting is read; each failure says what the text should have been.
+//! Parses the text of settings. Each error says what the text should be.
 
 use super::quantity::{SIZE, Scale, TIME};
 use crate::{
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// What a text should have been: the end of a sentence that begins with "should be".
+/// What a text should be: the end of a sentence that begins with "should be".
 pub type Expected = String;
 
 /// Where accounts and monitors are kept.
@@ -35,11 +35,11 @@ pub enum EditWindow {
 }
 
 impl EditWindow {
-    /// The Unix millisecond since when a message must have been said, to be edited `now`.
+    /// Unix milliseconds: a message must have been said at this time or later to be edited at `now`.
     pub fn begins(self, now: SystemTime) -> u64 {
         match self {
             EditWindow::Always => 0,
-            // Ids have 48 bits of milliseconds: no message is so new.
+            // Ids have 48 bits of milliseconds, so no message is that new.
             EditWindow::Never => (1 << 48) - 1,
             EditWindow::For(window) => {
                 let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -65,7 +65,7 @@ pub enum PublicRoomChanges {
     Nobody,
 }
 
-/// A whole number within `range`.
+/// Parses a whole number within `range`.
 pub fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, Expected> {
     let text = text.trim();
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -76,7 +76,7 @@ pub fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, Expected> {
         .ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
 }
 
-/// A time of whole seconds, from and to so many seconds.
+/// Parses a time of whole seconds; `range` is in seconds.
 pub fn seconds(text: &str, range: RangeInclusive<u64>) -> Result<Duration, Expected> {
     let milliseconds = range.start().saturating_mul(1000)..=range.end().saturating_mul(1000);
     let time = TIME.parse(text).filter(|time| milliseconds.contains(time) && time % 1000 == 0);
@@ -85,7 +85,7 @@ pub fn seconds(text: &str, range: RangeInclusive<u64>) -> Result<Duration, Expec
     })
 }
 
-/// A time, from and to so many milliseconds.
+/// Parses a time; `range` is in milliseconds.
 pub fn wait(text: &str, range: RangeInclusive<u64>) -> Result<Duration, Expected> {
     TIME.parse(text)
         .filter(|time| range.contains(time))
@@ -93,7 +93,7 @@ pub fn wait(text: &str, range: RangeInclusive<u64>) -> Result<Duration, Expected
         .ok_or_else(|| format!("{}: a number of seconds, or such as 500ms, 5m or 1h30m", of_a(&TIME, "time", &range)))
 }
 
-/// A number of bytes, within `range`.
+/// Parses a number of bytes within `range`.
 pub fn size(text: &str, range: RangeInclusive<u64>) -> Result<u64, Expected> {
     SIZE.parse(text)
         .filter(|bytes| range.contains(bytes))
@@ -104,7 +104,7 @@ fn of_a(scale: &Scale, what: &str, range: &RangeInclusive<u64>) -> String {
     format!("a {what} from {} to {}", scale.format(*range.start()), scale.format(*range.end()))
 }
 
-/// How long a message may be edited.
+/// Parses how long a message may be edited.
 pub fn edit_window(text: &str) -> Result<EditWindow, Expected> {
     const LONGEST: u64 = 315_360_000_000;
     if text.trim() == "-1" {
@@ -117,7 +117,7 @@ pub fn edit_window(text: &str) -> Result<EditWindow, Expected> {
     }
 }
 
-/// The time in which a rate counts.
+/// The unit of time of a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Per {
     Second,
@@ -140,10 +140,10 @@ impl Per {
     }
 }
 
-/// More than this a second is no limit that anything could reach, and five times it still fits in 32 bits.
+/// Nothing could reach more than this per second, and five times as much still fits into 32 bits.
 pub const MAX_RATE: u64 = 1_000_000;
 
-/// `20`, or `20/s` (`10/min`); 0 stands for no limit.
+/// Parses a rate: `20`, or `20/s` (`10/min`). 0 stands for no limit.
 pub fn rate(text: &str, per: Per) -> Result<u64, Expected> {
     let (count, suffix) = match text.split_once('/') {
         Some((count, suffix)) => (count, Some(suffix.trim())),
@@ -163,7 +163,7 @@ pub fn switch(text: &str) -> Result<bool, Expected> {
     }
 }
 
-/// Where the doors are.
+/// An address of the doors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     Tcp(SocketAddr),
@@ -180,8 +180,8 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Addresses and Unix sockets, separated by commas; at least one. `everywhere`: what is a port alone is every IPv4
-/// address.
+/// Parses addresses and Unix sockets, separated by commas; at least one. With `everywhere`, a port alone means every
+/// IPv4 address.
 pub fn listen(text: &str, everywhere: bool) -> Result<Vec<Listen>, Expected> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     let mut all = Vec::new();
@@ -212,10 +212,10 @@ pub fn listen(text: &str, everywhere: bool) -> Result<Vec<Listen>, Expected> {
     }
 }
 
-/// As long as the path of a socket may not be (`sockaddr_un`).
+/// The path of a socket must be shorter than this, in bytes (`sockaddr_un`).
 const UNIX_PATH: usize = 108;
 
-/// The permissions of a file, as `chmod` takes them.
+/// Parses the permissions of a file, in the form of `chmod`.
 pub fn mode(text: &str) -> Result<u32, Expected> {
     let text = text.trim();
     let octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
@@ -223,7 +223,7 @@ pub fn mode(text: &str) -> Result<u32, Expected> {
     mode.ok_or_else(|| "permissions in octal, such as 660".into())
 }
 
-/// The address that a server binds: `HOST:PORT`, `:PORT` (every IPv4 address) or `PORT` (loopback).
+/// Parses an address to bind: `HOST:PORT`, `:PORT` (every IPv4 address) or `PORT` (loopback).
 pub fn address(text: &str) -> Result<SocketAddr, Expected> {
     address_with(text, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
 }
@@ -253,7 +253,7 @@ fn address_with(
     first_v4.copied().ok_or_else(|| format!("{}; this host name has no address here", expected()))
 }
 
-/// Hosts whose pages may connect, separated by commas.
+/// Parses hosts whose pages may connect, separated by commas.
 pub fn origins(text: &str) -> Result<OriginAllowlist, Expected> {
     OriginAllowlist::parse(text).map_err(|why| {
         let why = why.strip_prefix("ORIGIN_ALLOWLIST: ").unwrap_or(&why);
@@ -261,7 +261,7 @@ pub fn origins(text: &str) -> Result<OriginAllowlist, Expected> {
     })
 }
 
-/// Networks (CIDR) or single addresses, separated by commas or white space.
+/// Parses networks (CIDR) or single addresses, separated by commas or white space.
 pub fn networks(text: &str) -> Result<Vec<IpNet>, Expected> {
     text.split(|c: char| c == ',' || c.is_whitespace())
         .filter(|entry| !entry.is_empty())
@@ -273,7 +273,7 @@ pub fn networks(text: &str) -> Result<Vec<IpNet>, Expected> {
         .collect()
 }
 
-/// `sqlite:PATH` (a leading `$DATA_DIR` is filled in) or a `postgres://` URL.
+/// Parses `sqlite:PATH` (with a leading `$DATA_DIR` filled in) or a `postgres://` URL.
 pub fn database(text: &str, data_dir: &Path) -> Result<Database, Expected> {
     let expected = || "sqlite:PATH or a postgres:// URL".to_owned();
     let text = text.trim();
@@ -299,18 +299,18 @@ pub fn database(text: &str, data_dir: &Path) -> Result<Database, Expected> {
     }
 }
 
-/// A Redis URL: one server, a cluster or sentinels.
+/// Parses a Redis URL: one server, a cluster, or sentinels.
 pub fn storage(text: &str) -> Result<Storage, Expected> {
     let text = text.trim();
     Deployment::parse(text)?;
     Ok(Storage::Redis(text.to_owned()))
 }
 
-/// What a token of `/login` opens that is not narrowed to one chat.
+/// What a token of `/login` opens if it is not for one chat only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginTokenUse {
     Once,
-    /// Each of the account's chats once.
+    /// Each chat of the account once.
     OncePerChat,
 }
 
@@ -336,7 +336,7 @@ pub fn durability(text: &str) -> Result<Durability, Expected> {
 
 pub const DURABILITY: &[&str] = &["process", "power"];
 
-/// One of `words`, whatever its case.
+/// Finds `text` among `words`, in any case.
 pub fn word(text: &str, words: &'static [&'static str]) -> Result<&'static str, Expected> {
     let found = words.iter().find(|word| word.eq_ignore_ascii_case(text.trim()));
     found.copied().ok_or_else(|| match words.split_last() {
@@ -346,7 +346,7 @@ pub fn word(text: &str, words: &'static [&'static str]) -> Result<&'static str, 
     })
 }
 
-/// Some of `words`, with commas between them, each once.
+/// Finds some of `words`, separated by commas, each once.
 pub fn words(text: &str, words: &'static [&'static str]) -> Result<Vec<&'static str>, Expected> {
     let mut chosen = Vec::new();
     for part in text.split(',') {

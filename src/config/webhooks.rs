@@ -1,4 +1,4 @@
-//! Where events are sent, and how.
+//! Settings of webhooks: where events are sent, and how.
 
 use super::{
     endpoint::{EVENTS, WebhookUrl, is_public},
@@ -15,18 +15,18 @@ use std::time::Duration;
 pub struct WebhookSettings {
     pub url: WebhookUrl,
     pub secrets: WebhookSecrets,
-    /// Of [`EVENTS`].
+    /// Some of [`EVENTS`].
     pub events: Vec<&'static str>,
     /// Whether the endpoint may be on this machine, or in a private network.
     pub allow_private: bool,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// How long an event is tried again.
+    /// How long a failed event is tried again.
     pub give_up: Duration,
 }
 
 impl Settings {
-    /// None without `WEBHOOK_URL`.
+    /// `None` without `WEBHOOK_URL`.
     pub fn webhooks(&self) -> Result<Option<WebhookSettings>, SettingError> {
         let Some(url) = self.optional(&WEBHOOK_URL, WebhookUrl::parse)? else { return Ok(None) };
         let name = self.name_of(&WEBHOOK_URL);
