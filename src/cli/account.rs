@@ -1,4 +1,4 @@
-//! `account`: who may log in, in the embedded store.
+//! `account`: manages the accounts of the embedded store.
 
 use super::{
     accounts::embedded_accounts,
@@ -122,7 +122,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
             let monitors: Vec<String> = matches.get_many("monitor").unwrap_or_default().cloned().collect();
             let local_part = email().split('@').next().unwrap_or_default();
             let name = matches.get_one::<String>("name").map_or(local_part, String::as_str);
-            // Said before anybody has typed a password twice.
+            // Reported before anybody has typed a password twice.
             if store.by_email(email())?.is_some() {
                 return Err(AdminError::AccountExists(email().to_owned()).into());
             }
@@ -148,7 +148,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     }
 }
 
-/// An account without a monitor can't log in on the page: what to do about it.
+/// An account without a monitor can't log in on the page: says what to do about it.
 fn what_follows(store: &SqliteAccounts, email: &str) -> Result<String, Failure> {
     let known = store.monitors()?;
     let first = match known.first() {
@@ -204,7 +204,7 @@ fn revoke(email: &str, settings: &Settings) -> Result<(), Failure> {
     }
 }
 
-/// Shows in which browsers somebody stays logged in, or logs all of them out.
+/// Lists the browsers in which an account stays logged in, or logs all of them out.
 fn sessions(email: &str, end: bool, settings: &Settings) -> Result<(), Failure> {
     let database = settings.database()?;
     let accounts = super::accounts::accounts(&database)?;
@@ -219,7 +219,7 @@ fn sessions(email: &str, end: bool, settings: &Settings) -> Result<(), Failure> 
     let oldest = Timestamp::now().as_second().saturating_sub_unsigned(settings.sessions()?.ttl.as_secs());
     for session in store.of_account(account.id)? {
         let revoked = epoch.as_ref().is_none_or(|epoch| epoch.ended(Some(&session.epoch)));
-        // It is found to be over when it is used next.
+        // Such a session ends when it is next used.
         if !revoked && session.used > oldest {
             say(format_args!("{}\t{}", time(session.begun), time(session.used)))?;
         }
@@ -231,17 +231,17 @@ fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(|_| second.to_string(), |time| time.to_string())
 }
 
-/// There is no account of that email address.
+/// The error for an email address without an account.
 pub fn no_account(email: &str) -> Failure {
     Failure::Failed(format!("there is no account {email}; `propromo-chat account list` shows all"))
 }
 
-/// Text that can break neither a column nor a terminal.
+/// Text that breaks neither a column nor a terminal.
 pub fn column(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// An email address as far as a server needs to know it: RFC 5321 §4.5.3.1 bounds it, §4.1.2 forbids much more.
+/// Checks an email address as far as a server must: RFC 5321 §4.5.3.1 bounds it, and §4.1.2 forbids much more.
 pub fn email(text: &str) -> Result<String, String> {
     let text = text.trim();
     let (local, domain) = text.rsplit_once('@').unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The accounts, as commands open them.
+//! Opens the accounts for commands.
 
 use super::failure::Failure;
 use crate::{
@@ -22,10 +22,10 @@ use std::{
     time::Duration,
 };
 
-/// A command is run by somebody who sees that it failed, and can run it again.
+/// The user of a command sees that it failed, and can run it again.
 pub const NO_PATIENCE: Duration = Duration::ZERO;
 
-/// The accounts, wherever they are kept, to read.
+/// Opens the accounts of either kind, for reading.
 pub fn accounts(database: &Database) -> Result<Box<dyn Accounts>, Failure> {
     match database {
         Database::Sqlite(path) => Ok(Box::new(open_embedded(path)?)),
@@ -33,7 +33,7 @@ pub fn accounts(database: &Database) -> Result<Box<dyn Accounts>, Failure> {
     }
 }
 
-/// Who stays logged in, wherever the accounts are kept.
+/// Opens the sessions, wherever the accounts are kept.
 pub fn sessions(database: &Database) -> Result<Box<dyn Sessions>, Failure> {
     match database {
         Database::Sqlite(path) => Ok(Box::new(SqliteSessions::beside(&open_embedded(path)?))),
@@ -41,7 +41,7 @@ pub fn sessions(database: &Database) -> Result<Box<dyn Sessions>, Failure> {
     }
 }
 
-/// The embedded accounts, to change. Those in PostgreSQL are another program's.
+/// Opens the embedded accounts, for changes. Accounts in PostgreSQL belong to another program.
 pub fn embedded_accounts(settings: &Settings) -> Result<SqliteAccounts, Failure> {
     match settings.database()? {
         Database::Sqlite(path) => {
@@ -71,10 +71,11 @@ pub fn embedded_accounts(settings: &Settings) -> Result<SqliteAccounts, Failure>
     }
 }
 
-/// Where the service keeps its data that `systemd/install.sh` and the Debian package set up.
+/// The data directory of the service that `systemd/install.sh` and the Debian package set up.
 const SERVICE_DATA: &str = "/var/lib/propromo-chat";
 
-/// Why no store is made at `path`: whoever gives no directory on a machine with the service means the service's.
+/// Why no store is created at `path`, if so: without a directory, on a machine with the service, the user means the
+/// service's.
 fn of_the_service(data: &Path, path: &Path) -> Option<String> {
     data.is_dir().then(|| {
         format!(

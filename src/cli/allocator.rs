@@ -1,16 +1,17 @@
 //! The settings of the C library's allocator, which it reads from the environment before `main`.
 //!
-//! As it comes, glibc keeps what was freed: its bound for giving pages back grows with what a program frees, and each of
-//! its arenas (eight a core) keeps its own. After a crowd that read long histories has gone, half as much again as at the
-//! start stayed in use; with these settings a quarter to a third.
+//! By default glibc keeps freed memory: its threshold for returning pages grows with what a program frees, and each of
+//! its arenas (eight per core) keeps its own memory. After many clients had read long histories and left, half
+//! as much memory again as at the start stayed in use; with these settings a quarter to a third.
 
 use std::{env, ffi::OsString, os::unix::process::CommandExt, process::Command, thread::available_parallelism};
 
-/// Larger pieces are mapped by themselves, and given back at once. It is glibc's own value, but here it stays the same.
+/// Larger pieces get mappings of their own, and are returned at once. This is glibc's default, but setting it keeps it
+/// from growing.
 const OWN_MAPPING: &str = "131072";
 
-/// Starts this program again in its own place, with the allocator's settings in the environment. Returns if they are
-/// there, or somebody has chosen others, or it can't be done: the server works without them.
+/// Starts this program again in the same process, with the allocator's settings in its environment. Returns if they are
+/// there already, if somebody has set others, or if it fails: the server works without them.
 pub fn settle(arguments: &[OsString]) {
     let is_chosen = |(name, _): (OsString, OsString)| {
         name.to_str().is_some_and(|name| name.starts_with("MALLOC_") || name == "GLIBC_TUNABLES")
@@ -24,6 +25,6 @@ pub fn settle(arguments: &[OsString]) {
     if let [name, rest @ ..] = arguments {
         again.arg0(name).args(rest);
     }
-    // Only returns if it fails.
+    // Returns only if it fails.
     let _ = again.env("MALLOC_MMAP_THRESHOLD_", OWN_MAPPING).env("MALLOC_ARENA_MAX", arenas.to_string()).exec();
 }

@@ -17,12 +17,12 @@ pub fn password_stdin() -> Arg {
         .help("Read the password from standard input instead of asking for it")
 }
 
-/// Asks once, for a password that exists.
+/// Asks once, for an existing password.
 pub fn password(from_stdin: bool) -> Result<Zeroizing<String>, Failure> {
     if from_stdin { piped(io::stdin().lock()) } else { on_terminal("Password: ") }
 }
 
-/// The first line of standard input, whose rest is for something else.
+/// The first line of standard input; the rest is for something else.
 pub fn password_line() -> Result<Zeroizing<String>, Failure> {
     let mut line = Zeroizing::new(String::new());
     let read = io::stdin().lock().take(MAX_PASSWORD + 1).read_line(&mut line);
@@ -30,7 +30,7 @@ pub fn password_line() -> Result<Zeroizing<String>, Failure> {
     password_in(&line)
 }
 
-/// Asks twice, for a password that is to be kept.
+/// Asks twice, for a new password.
 pub fn new_password(from_stdin: bool) -> Result<Zeroizing<String>, Failure> {
     if from_stdin {
         return piped(io::stdin().lock());
@@ -54,7 +54,7 @@ pub fn passphrase() -> Result<String, KeyError> {
         .map_err(|e| KeyError(format!("its passphrase can't be read from the terminal: {e}")))
 }
 
-/// Asks on the process's terminal, whatever standard input is: it may be a pipe of messages.
+/// Asks on the process's terminal, whatever standard input is: that may be a pipe of messages.
 fn on_terminal(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     if File::open(TERMINAL).is_err() {
         return Err(Failure::Usage(
@@ -66,10 +66,10 @@ fn on_terminal(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     usable(Zeroizing::new(password))
 }
 
-/// The terminal that controls the process (POSIX.1-2024 XBD §10.1); opening it fails if there is none.
+/// The controlling terminal of the process (POSIX.1-2024 XBD §10.1). Opening it fails if there is none.
 const TERMINAL: &str = "/dev/tty";
 
-/// A password this long is a file piped in by mistake.
+/// Most bytes of a password. A longer one is a file that was piped in by mistake.
 const MAX_PASSWORD: u64 = 4096;
 
 fn piped(input: impl Read) -> Result<Zeroizing<String>, Failure> {
@@ -81,7 +81,7 @@ fn piped(input: impl Read) -> Result<Zeroizing<String>, Failure> {
     password_in(&text)
 }
 
-/// The password in a text, without the end of its line.
+/// The password in a text, without its line end.
 fn password_in(text: &str) -> Result<Zeroizing<String>, Failure> {
     if text.len() as u64 > MAX_PASSWORD {
         return Err(Failure::Failed("what came in on standard input is too long to be a password".into()));

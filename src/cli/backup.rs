@@ -1,4 +1,4 @@
-//! `backup`: a copy of the embedded store that a server can be started on, made while this one runs.
+//! `backup`: makes a copy of the embedded store while the server runs. A server can be started on the copy.
 
 use super::{
     failure::{Failure, say},
@@ -73,7 +73,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     say(format_args!("{} holds {}", target.display(), copied.join(", ")))
 }
 
-/// Copies everything beside the target first: the target is there only once it is whole.
+/// Makes the copy beside the target first, so the target exists only once it is complete.
 fn copied(target: &Path, databases: &[(PathBuf, &str)], secret: Option<&Path>) -> Result<Vec<String>, Failure> {
     let failed = |what: &str, error: io::Error| Failure::Failed(format!("{what} {}: {error}", target.display()));
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -96,7 +96,7 @@ fn copied(target: &Path, databases: &[(PathBuf, &str)], secret: Option<&Path>) -
     if let Some(secret) = secret {
         let kept = || {
             let text = fs::read(secret)?;
-            // Private from the first moment on.
+            // Readable by nobody else from the first moment on.
             let mut file = tempfile::NamedTempFile::new_in(unfinished.path())?;
             file.write_all(&text)?;
             file.as_file().sync_all()?;
@@ -107,7 +107,7 @@ fn copied(target: &Path, databases: &[(PathBuf, &str)], secret: Option<&Path>) -
     }
     let moved = fs::rename(unfinished.path(), target).and_then(|()| fs::File::open(parent)?.sync_all());
     moved.map_err(|error| failed("the finished copy can't be called", error))?;
-    // It has another name now, and there is nothing left to tidy up.
+    // It has a new name, so there is nothing to remove.
     let _ = unfinished.keep();
     Ok(copied)
 }

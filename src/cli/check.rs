@@ -1,4 +1,4 @@
-//! `check`: reads the settings, tries the stores, and says in plain words what is wrong and what to do.
+//! `check`: reads the settings, tries the stores, and reports problems and remedies in plain words.
 
 use super::{
     ask, erase,
@@ -95,7 +95,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     let connections = usize::try_from(connections).unwrap_or(usize::MAX);
     let need = ceilings::Need::of_connections(encrypted);
     let too_few_files = ceilings::too_few_files(need);
-    // Says the same as the other, and less.
+    // `too_few_files` reports the same, and more.
     let ceilings = if too_few_files.is_some() { Vec::new() } else { ceilings::too_low(connections, need) };
     findings.wrong.extend(too_few_files);
     for line in findings.fine {
@@ -118,13 +118,13 @@ fn counted(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}; see above", if n == 1 { one } else { many })
 }
 
-/// What was tried, and how it went.
+/// What was checked, and the results.
 #[derive(Default)]
 struct Findings {
     fine: Vec<String>,
     notes: Vec<String>,
     wrong: Vec<String>,
-    /// Whether a setting itself is wrong: a start would end with 2, and systemd not try again.
+    /// Whether a setting itself is wrong: then a start would end with 2, and systemd would not try again.
     by_setting: bool,
 }
 
@@ -153,7 +153,7 @@ fn keys(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether TLS is spoken.
+/// Checks the certificate. Returns whether the server speaks TLS.
 fn certificate(settings: &Settings, findings: &mut Findings) -> bool {
     match Identity::from_settings(settings) {
         Ok(None) => return false,
@@ -168,7 +168,7 @@ fn certificate(settings: &Settings, findings: &mut Findings) -> bool {
 
 fn stores(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     match settings.database()? {
-        // Looked at from outside: a server may be running on this file.
+        // Checked without opening: a server may be using this file.
         Database::Sqlite(path) => embedded_accounts(&path, findings),
         Database::Postgres(url) => far_accounts(&url, findings),
     }
@@ -184,11 +184,11 @@ fn stores(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     erasures(settings, findings)
 }
 
-/// What commands have asked to be erased or set aside, and was not done.
+/// Tasks of commands (to erase messages or to set them aside) that have not been done.
 fn erasures(settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
-    // In a database of others nothing is looked for that the first start makes.
+    // Only in a file that exists: in PostgreSQL the first start makes the table.
     let is_there = matches!(settings.database()?, Database::Sqlite(path) if path.exists());
-    // Whether it can be read has been said.
+    // If it can't be read, that has been reported.
     let waiting = || erase::tasks(settings).ok()??.waiting().ok();
     let Some(waiting) = is_there.then(waiting).flatten() else { return Ok(()) };
     if let Some(first) = waiting.first() {
@@ -229,7 +229,7 @@ fn far_accounts(url: &str, findings: &mut Findings) {
 }
 
 fn directory(data_dir: &Path, findings: &mut Findings) {
-    // What does not exist yet is made at the start, in the nearest directory that does.
+    // A missing directory will be made at the start, in the nearest directory that exists.
     let existing =
         data_dir.ancestors().find(|dir| dir.exists() && !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !existing.is_dir() {
@@ -254,7 +254,7 @@ fn directory(data_dir: &Path, findings: &mut Findings) {
     }
 }
 
-/// What the embedded store writes to in `DATA_DIR`; often another user's, after a start as root.
+/// The files that the embedded store writes in `DATA_DIR`. After a start as root they often belong to another user.
 const FILES: [&str; 13] = [
     "lock",
     "chat.db",
@@ -271,7 +271,7 @@ const FILES: [&str; 13] = [
     "webhooks.db-shm",
 ];
 
-/// Why a file that is there can't be written to.
+/// Why an existing file can't be written to, if so.
 fn unwritable(path: &Path) -> Option<String> {
     match OpenOptions::new().read(true).write(true).open(path) {
         Ok(_) => None,
@@ -283,7 +283,7 @@ fn unwritable(path: &Path) -> Option<String> {
     }
 }
 
-/// Why files can't be made in a directory that is there.
+/// Why files can't be made in an existing directory, if so.
 fn unusable_directory(path: &Path) -> Option<String> {
     match access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) | Err(Errno::NOENT) => None,
@@ -294,7 +294,7 @@ fn unusable_directory(path: &Path) -> Option<String> {
     }
 }
 
-/// What of the data directory is not its owner's.
+/// Finds files in the data directory that do not belong to the directory's owner.
 fn owners(directory: &Path, findings: &mut Findings) {
     let inside = FILES.iter().chain([&SECRET_FILE, &"journal", &"search.db"]).map(|name| directory.join(name));
     findings.wrong.extend(owners::strangers(directory, inside));
@@ -306,7 +306,7 @@ fn owners(directory: &Path, findings: &mut Findings) {
     }
 }
 
-/// What is in the journal of messages, which is empty after a server's orderly end.
+/// Reports what is in the journal of messages. It is empty after an orderly shutdown.
 fn journalled(directory: &Path, findings: &mut Findings) {
     match journal::read(directory) {
         Ok(replay) if !replay.damaged.is_empty() => findings.notes.push(format!(
@@ -359,7 +359,7 @@ fn listen(setting: &Setting, address: SocketAddr, findings: &mut Findings) {
     }
 }
 
-/// Whether the socket of a proxy can be made, without making it.
+/// Checks whether the socket of a proxy can be made, without making it.
 fn unix_socket(path: &Path, findings: &mut Findings) {
     let shown = path.display();
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -395,7 +395,7 @@ mod tests {
         let mut findings = Findings::default();
         directory(dir.path(), &mut findings);
         assert!(findings.wrong.is_empty(), "{:?}", findings.wrong);
-        // A directory in a file's place: root may write to any file.
+        // A directory in place of a file, since root may write to any file.
         std::fs::create_dir(dir.path().join("log.db")).unwrap();
         directory(dir.path(), &mut findings);
         assert!(findings.wrong[0].contains("log.db") && findings.wrong[0].contains("chown"), "{:?}", findings.wrong);

@@ -60,10 +60,11 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     say(format_args!("wrote {}", file.display()))
 }
 
-/// Writes it whole or not at all.
+/// Writes the file completely or not at all.
 fn write(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)?;
-    // So that root can write it where a service looks for it. Who may not give it away is who reads it.
+    // So that root can write it for a service: the group of the directory may read it. Without the right to change the
+    // group, the writer is also the reader.
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Ok(of_directory) = directory.metadata() {
         let _ = fchown(&file, None, Some(of_directory.gid()));

@@ -1,4 +1,5 @@
-//! What becomes of messages when an account or a monitor is removed: asked, and done by whoever can reach the messages.
+//! What happens to messages when an account or a monitor is removed: asks the user, and has it done by whoever can
+//! reach the messages.
 
 use super::{
     accounts::{NO_PATIENCE, open_embedded},
@@ -38,7 +39,7 @@ use std::{
     time::Duration,
 };
 
-/// How often is looked whether the server is done, and whether there is one.
+/// How often to check whether the server has finished, and whether one is running.
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub fn flags() -> [Arg; 2] {
     ]
 }
 
-/// What the flags say, or else whoever sits at the terminal.
+/// What the flags say, or else the answer of the user at the terminal.
 pub fn fate(matches: &ArgMatches, question: &str) -> Result<Fate, Failure> {
     if matches.get_flag("erase-messages") {
         return Ok(Fate::Erase);
@@ -79,7 +80,7 @@ pub fn fate(matches: &ArgMatches, question: &str) -> Result<Fate, Failure> {
     }
 }
 
-/// Asks whoever sits at the terminal, if somebody does; scripts have said it by what they run.
+/// Asks the user at the terminal, if there is one. A script has decided by running the command.
 pub fn confirm(question: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() || answer(&format!("{question} Type `erase`: "))? == "erase" {
         return Ok(());
@@ -87,7 +88,7 @@ pub fn confirm(question: &str) -> Result<(), Failure> {
     Err(Failure::Failed("nothing was changed".into()))
 }
 
-/// Where a task is left for the server; `None`: the messages are in Redis, which everybody reaches.
+/// Where to leave tasks for the server; `None` if the messages are in Redis, which every program can reach.
 pub fn tasks(settings: &Settings) -> Result<Option<Box<dyn Tasks>>, Failure> {
     if matches!(settings.storage()?, Storage::Redis(_)) {
         return Ok(None);
@@ -98,7 +99,7 @@ pub fn tasks(settings: &Settings) -> Result<Option<Box<dyn Tasks>>, Failure> {
     }))
 }
 
-/// Does a task, or sees to it that the server does; how many messages were erased.
+/// Does a task, or has the server do it. Returns how many messages were erased.
 pub fn run(settings: &Settings, task: &Task) -> Result<u64, Failure> {
     match tasks(settings)? {
         Some(tasks) => {
@@ -109,7 +110,8 @@ pub fn run(settings: &Settings, task: &Task) -> Result<u64, Failure> {
     }
 }
 
-/// Goes on with what was begun: the account or monitor is gone, and its task was left by this number, or is still to be done.
+/// Continues what was begun: the account or monitor is gone, and its task was left with this number, or is still to be
+/// done.
 pub fn go_on(settings: &Settings, task: &Task, left: Option<i64>) -> Result<u64, Failure> {
     match (tasks(settings)?, left) {
         (Some(tasks), Some(id)) => follow(settings, &*tasks, task, id),
@@ -131,7 +133,7 @@ pub fn has_messages(settings: &Settings, room: &RoomName) -> Result<bool, Failur
             }
             match SavedLog::open(&log) {
                 Ok(saved) => Ok(!saved.page(room, None, 1)?.is_empty()),
-                // It may: whoever does the task knows.
+                // It may have: the program that does the task will know.
                 Err(StoreOpenError::TooOld { .. }) => Ok(true),
                 Err(error) => Err(error.into()),
             }
@@ -139,7 +141,7 @@ pub fn has_messages(settings: &Settings, room: &RoomName) -> Result<bool, Failur
     }
 }
 
-/// Sees to it that a task is done: by the server that has the messages, or here if there is none.
+/// Has a task done by the server that has the messages, or does it here if no server runs.
 fn follow(settings: &Settings, tasks: &dyn Tasks, task: &Task, id: i64) -> Result<u64, Failure> {
     let data_dir = settings.data_dir()?;
     let mut erasing = Erasing::of(task, |email| said_by(&data_dir.join("log.db"), email).ok());
@@ -157,7 +159,7 @@ fn follow(settings: &Settings, tasks: &dyn Tasks, task: &Task, id: i64) -> Resul
     }
 }
 
-/// Does all that waits, where no server runs.
+/// Does all waiting tasks, if no server runs.
 fn work_off(data_dir: &Path, tasks: &dyn Tasks, erasing: &mut Erasing) -> Result<(), Failure> {
     let file = data_dir.join("log.db");
     let stores = if file.exists() {
@@ -205,15 +207,15 @@ fn erase(log: &dyn MessageLog, search: &dyn Search, task: &Task, erasing: &mut E
     Ok(eraser.run(task, &mut |erased| erasing.show(erased))?)
 }
 
-/// How far a task is, for whoever sits at a terminal.
+/// Shows the progress of a task at a terminal.
 struct Erasing {
     progress: Progress,
-    /// About how many messages there are to erase, if that is known.
+    /// About how many messages must be erased, if that is known.
     all: Option<u64>,
 }
 
 impl Erasing {
-    /// `count` says how many messages an account has said; it is not asked if nobody sees the answer.
+    /// `count` returns how many messages an account has said. It is called only if somebody sees the result.
     fn of(task: &Task, count: impl FnOnce(&str) -> Option<u64>) -> Erasing {
         let progress = Progress::new();
         let all = match task {
@@ -237,7 +239,7 @@ fn answer(question: &str) -> Result<String, Failure> {
     Ok(line.trim().to_ascii_lowercase())
 }
 
-/// Says how many messages were erased.
+/// Reports how many messages were erased.
 pub fn tell(erased: u64) -> Result<(), Failure> {
     let messages = if erased == 1 { "message" } else { "messages" };
     say(format_args!("{erased} {messages} erased"))

@@ -1,4 +1,4 @@
-//! `account export`: all that is kept of a person, as lines of JSON.
+//! `account export`: everything that is kept about a person, as lines of JSON.
 
 use super::{
     accounts::{NO_PATIENCE, open_embedded},
@@ -33,14 +33,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Rooms, and entries of a room, read at a time.
+/// How many rooms, and how many entries of a room, are read at a time.
 const ROOMS: usize = 100;
 const ENTRIES: usize = 500;
 
 pub fn run(email: &str, settings: &Settings) -> Result<(), Failure> {
     let People { accounts, sessions, reads } = People::open(&settings.database()?)?;
     let account = accounts.by_email(email)?;
-    // What somebody said whose account is gone may still be there.
+    // Messages of a removed account may still be there.
     let email = account.as_ref().map_or(email, |account| account.email.as_str());
     if let Some(account) = &account {
         of_account(account, &*accounts, &*sessions, &*reads)?;
@@ -51,7 +51,7 @@ pub fn run(email: &str, settings: &Settings) -> Result<(), Failure> {
         let rooms = messages.log.rooms(after.as_ref(), ROOMS)?;
         let Some(last) = rooms.last() else { return Ok(()) };
         after = Some(last.clone());
-        // Elsewhere anybody may call himself as others' addresses are.
+        // In other rooms anybody may use another person's address as a name.
         for room in rooms.iter().filter(|room| room.is_of_accounts() || room.is_removed()) {
             of_room(room, email, &*messages.log)?;
         }
@@ -93,7 +93,7 @@ fn of_account(
     Ok(())
 }
 
-/// What somebody said in a room, as it is now, and what of it he changed.
+/// The messages of a person in a room, as they are now, and the changes that the person made.
 fn of_room(room: &RoomName, email: &str, log: &dyn MessageLog) -> Result<(), Failure> {
     let mut after = MessageId::BEFORE_ALL;
     loop {
@@ -125,7 +125,7 @@ fn of_room(room: &RoomName, email: &str, log: &dyn MessageLog) -> Result<(), Fai
     }
 }
 
-/// Who has an account, and what is kept beside.
+/// The accounts, and what is kept beside them.
 struct People {
     accounts: Arc<dyn Accounts>,
     sessions: Arc<dyn Sessions>,
@@ -149,10 +149,10 @@ impl People {
     }
 }
 
-/// The messages, to read.
+/// The messages, for reading.
 struct Messages {
     log: Arc<dyn MessageLog>,
-    /// Where a copy of them is: a server may be running on the store itself. It goes away with this.
+    /// The directory of a copy, because a server may be using the store itself. Removed when this is dropped.
     _copy: Option<TempDir>,
 }
 

@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked, and what it says.
+//! Failures of commands, and what they print.
 
 use crate::{
     config::error::SettingError,
@@ -15,15 +15,15 @@ use std::{
     io::{self, Write},
 };
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
     /// The command line or a setting is wrong.
     Usage(String),
     Failed(String),
-    /// Another program was run, and has said itself what went wrong.
+    /// Another program ran, and has reported the error itself.
     Exit(u8),
-    /// Whoever read our output has gone, as `head` does: nothing is wrong.
+    /// The reader of our output is gone, such as `head`: this is not an error.
     OutputClosed,
 }
 

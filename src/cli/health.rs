@@ -1,4 +1,4 @@
-//! `health`: asks the server that runs with these settings whether it is well; for a container's health check.
+//! `health`: asks the server that runs with these settings whether it is healthy; for health checks of containers.
 
 use super::failure::{Failure, say};
 use crate::config::{
@@ -15,7 +15,7 @@ use ureq::{Agent, tls::TlsConfig};
 
 pub const NAME: &str = "health";
 
-/// A server that is well answers at once.
+/// A healthy server answers at once.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 pub fn command() -> Command {
@@ -48,7 +48,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
         .http_status_as_error(false)
         .timeout_global(Some(PATIENCE))
         .proxy(None)
-        // The certificate is for the name by which others call this server. Nothing secret is sent.
+        // The certificate is for the name that clients use. Nothing secret is sent.
         .tls_config(TlsConfig::builder().disable_verification(true).build());
     let answer = Agent::new_with_config(config.build()).get(&url).call();
     let mut answer = answer.map_err(|e| Failure::Failed(format!("{url} can't be reached: {e}")))?;

@@ -22,13 +22,13 @@ use std::{io, path::Path, time::Duration};
 
 pub const NAME: &str = "import";
 
-/// Messages taken over at a time.
+/// How many messages are taken over at a time.
 const PAGE: usize = 256;
 
-/// A sign of life every so many messages.
+/// Progress is reported after this many messages.
 const PROGRESS: u64 = 10_000;
 
-/// Names in a line.
+/// How many names one line has at most.
 const NAMED: usize = 5;
 
 pub fn command() -> Command {
@@ -95,9 +95,9 @@ struct Count {
     rooms: usize,
     taken: u64,
     there: u64,
-    /// Keys of what is no message.
+    /// Keys whose values are not messages.
     strange: Vec<String>,
-    /// Monitors whose rooms have messages of their own.
+    /// Monitors whose rooms already have messages of their own.
     refused: Vec<String>,
 }
 
@@ -132,7 +132,7 @@ impl Count {
     }
 }
 
-/// Where this server keeps its messages.
+/// The log of this server.
 enum Target {
     Embedded { log: OldMessages, _claim: DataDir },
     Redis(RedisStores),
@@ -143,7 +143,7 @@ impl Target {
         match settings.storage()? {
             Storage::Embedded => {
                 let data_dir = settings.data_dir()?;
-                // Held to the end: a server that runs knows its rooms by heart.
+                // Held until the end: a running server keeps knowledge of its rooms in memory.
                 let claim = DataDir::claim(&data_dir)?;
                 let log = OldMessages::open(&Path::new(&data_dir).join("log.db"))?;
                 Ok(Target::Embedded { log, _claim: claim })
@@ -160,7 +160,7 @@ impl Target {
         }
     }
 
-    /// Takes over messages, which are in the order of their ids; `false` if the room can't have them.
+    /// Takes over messages, which are in the order of their ids. `false` if the room can't have them.
     fn take(&mut self, room: &RoomName, messages: &[Kept], count: &mut Count) -> Result<bool, Failure> {
         match self {
             Target::Embedded { log, .. } => {

@@ -1,4 +1,4 @@
-//! `keys`: what `keys.sh` does, from a copy of it inside the program.
+//! `keys`: runs a copy of `keys.sh` that is inside the program.
 
 use super::failure::{Failure, say};
 use crate::auth::api_keys::{self, KeyLineError};
@@ -7,12 +7,12 @@ use std::{ffi::OsString, io::Write, process};
 
 pub const NAME: &str = "keys";
 
-/// The argument that holds all of the script's.
+/// The argument that holds all of the script's arguments.
 pub const ARGUMENTS: &str = "arguments";
 
 const SCRIPT: &str = include_str!("../../keys.sh");
 
-/// For the help, mostly: directly behind the program's name, `keys` gets its arguments before they are parsed.
+/// Mostly for the help: if `keys` directly follows the program's name, its arguments never reach this parser.
 pub fn command() -> Command {
     Command::new(NAME)
         .about("Make and inspect the keys that sign tokens (keys.sh); `keys --help` says more")
@@ -31,7 +31,7 @@ const API_USAGE: &str = "usage: propromo-chat keys api NAME SCOPE[,SCOPE…]
 Prints a new line for API_KEYS: a key for a backend. NAME is 1 to 32 of a-z, 0-9 and -; the scopes are tokens, publish, read, \
 moderate. Keep it in the server's file of keys, and its last part where the backend keeps its secrets.";
 
-/// Runs the script with `arguments`, on this terminal; keys of backends it does not make.
+/// Runs the script with `arguments` on this terminal. Keys of backends are made here, not by the script.
 pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
     if let Some((first, rest)) = arguments.split_first()
         && first == "api"
@@ -39,7 +39,7 @@ pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
         return api(rest);
     }
     let cannot = |e: std::io::Error| Failure::Failed(format!("keys.sh can't be run with `sh`: {e}"));
-    // A file, because the script reads its questions' answers from standard input and its help from itself.
+    // A file, because the script reads answers from standard input, and its help from itself.
     let mut file = tempfile::Builder::new().prefix("keys").suffix(".sh").tempfile().map_err(cannot)?;
     file.write_all(SCRIPT.as_bytes()).and_then(|()| file.flush()).map_err(cannot)?;
     let status = process::Command::new("sh").arg(file.path()).args(arguments).status().map_err(cannot)?;
@@ -56,7 +56,7 @@ fn api(arguments: &[OsString]) -> Result<(), Failure> {
     match arguments[..] {
         ["-h" | "--help"] => say(API_USAGE),
         [name, scopes] => {
-            // A name with a space would be taken for two parts.
+            // A name with a space would be read as two parts.
             let generated = if name.contains(char::is_whitespace) {
                 Err(KeyLineError::Name)
             } else if scopes.contains(char::is_whitespace) {

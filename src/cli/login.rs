@@ -38,7 +38,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     say(answer.and_then(|answer| answer.token("token").map(str::to_owned)).map_err(Failure::Failed)?)
 }
 
-/// The server of the argument `URL`, with a warning if the password can be read on its way there.
+/// The server in the argument `URL`. Warns if others could read the password on its way there.
 pub fn remote(matches: &ArgMatches) -> Result<Remote, Failure> {
     let url = matches.get_one::<String>("url").map_or("", String::as_str);
     let address = Address::parse(url).map_err(Failure::Usage)?;

@@ -1,4 +1,4 @@
-//! The command line: one file a command, how their failures become exit codes, and what they share.
+//! The command line: one file for each command, how failures become exit codes, and shared parts.
 
 pub mod account;
 pub mod accounts;
@@ -42,15 +42,15 @@ use std::{
     process::ExitCode,
 };
 
-/// Runs the command that `arguments` (the program's name first) ask for.
+/// Runs the command in `arguments`, which begin with the program's name.
 ///
-/// Exit codes: 0 done, 1 failed, 2 the command line or a setting is wrong.
+/// Exit codes: 0: done; 1: failed; 2: the command line or a setting is wrong.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if let [_, command, rest @ ..] = arguments.as_slice()
         && command == keys::NAME
     {
-        // All that follows is the script's, also what looks like a flag of ours.
+        // Everything behind `keys` is for the script, even what looks like one of our flags.
         return finish(keys::run(rest));
     }
     match command().try_get_matches_from(&arguments) {
@@ -61,7 +61,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             finish(dispatch(&matches))
         }
         Err(e) => {
-            // Nobody is left to tell if even this can't be written.
+            // If this fails, nobody can be told.
             let _ = e.print();
             ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2))
         }
@@ -73,7 +73,7 @@ fn command() -> Command {
     commands().args(settings::arguments())
 }
 
-/// The one table of commands, without the settings, which most of them take.
+/// The one table of commands, without the settings, which most of them accept.
 fn commands() -> Command {
     Command::new("propromo-chat")
         .version(env!("CARGO_PKG_VERSION"))
@@ -81,7 +81,7 @@ fn commands() -> Command {
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        // Or `--origin-required serve` would take `serve` for true or false.
+        // Otherwise `--origin-required serve` would take `serve` as true or false.
         .subcommand_precedence_over_arg(true)
         .subcommand(serve::command())
         .subcommand(check::command())
@@ -164,9 +164,9 @@ fn finish(outcome: Result<(), Failure>) -> ExitCode {
         Err(Failure::Failed(sentence)) => (1, sentence),
         Err(Failure::Usage(sentence)) => (2, sentence),
     };
-    // What a store or a far server said may have lines; scripts and journals want one.
+    // Sentences from a store or a remote server may have several lines; scripts and journals need one.
     let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Not `eprintln!`: that panics when standard error is closed.
+    // Not `eprintln!`, which panics if standard error is closed.
     let _ = writeln!(io::stderr(), "propromo-chat: {sentence}");
     ExitCode::from(code)
 }

@@ -1,4 +1,4 @@
-//! `moderator`: who may delete anybody's messages in a monitor's room, and mute its members.
+//! `moderator`: manages who may delete anybody's messages in a monitor's room, and mute its members.
 
 use super::{
     account::{self, column, no_account},

@@ -1,4 +1,4 @@
-//! `monitor`: the projects whose chats accounts may enter, in the embedded store.
+//! `monitor`: manages the projects of the embedded store, whose chats accounts may enter.
 
 use super::{
     account::{self, column},
@@ -120,7 +120,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     }
 }
 
-/// Sets aside what was said in the room of an earlier monitor of this hash: members of the new one shall not see it.
+/// Sets aside the messages of an earlier monitor with this hash: members of the new one must not see them.
 fn begin_anew(store: &SqliteAccounts, hash: &str, settings: &Settings) -> Result<(), Failure> {
     let room = RoomName::monitor(hash);
     if !store.is_monitor(hash)? && erase::has_messages(settings, &room)? {

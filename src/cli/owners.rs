@@ -1,7 +1,7 @@
-//! Whose the files of a data directory are.
+//! The owners of the files in a data directory.
 //!
-//! Root may write to anything, so what its process may do says nothing of what a server of another user can: what is in the
-//! directory has to be its owner's.
+//! Root may write to everything, so a check by root says nothing about a server that runs as another user. Everything
+//! in the directory must belong to the directory's owner.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The files of others than the directory's owner, as a start or a copy as root leaves them: what is wrong with them.
+/// Reports files that do not belong to the directory's owner. A start or a copy as root leaves such files.
 pub fn strangers(directory: &Path, inside: impl Iterator<Item = PathBuf>) -> Option<String> {
     let inside: Vec<_> = inside.filter_map(|path| Some((owner(&path)?, path))).collect();
     told(owner(directory)?, directory, &inside)

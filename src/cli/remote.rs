@@ -1,4 +1,4 @@
-//! A chat server somewhere else, over HTTP: its address, its certificate, and what it answers.
+//! A remote chat server over HTTP: its address, its certificate, and its answers.
 
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use serde_json::Value;
@@ -13,23 +13,23 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-/// No answer is longer: an account's chats, some hundred bytes each, for as many as a database could hold of one.
-/// It is there so that a server that is none can't fill the memory.
+/// Most bytes of an answer. No answer is longer: the chats of an account have a few hundred bytes each. The bound keeps
+/// something that is not a chat server from filling the memory.
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     pub encrypted: bool,
     pub loopback: bool,
     /// Host and perhaps port, as in a URL.
     authority: String,
-    /// What stands before every path of ours; empty, or `/…` without a slash at the end.
+    /// What precedes every path of ours: empty, or `/…` without a slash at the end.
     prefix: String,
 }
 
 impl Address {
-    /// Reads a server's address; without a scheme it is `http` on this machine, `https` elsewhere.
+    /// Parses a server's address. Without a scheme it is `http` on this machine and `https` elsewhere.
     pub fn parse(text: &str) -> Result<Address, String> {
         let text = text.trim();
         let wrong =
@@ -68,19 +68,19 @@ impl Address {
         format!("{scheme}://{}{}{path}", self.authority, self.prefix)
     }
 
-    /// Whether what is sent there can be read on the way.
+    /// Whether others can read what is sent there.
     pub fn is_open_to_eavesdroppers(&self) -> bool {
         !self.encrypted && !self.loopback
     }
 }
 
-/// A server that can be asked.
+/// A server, and the client for requests to it.
 pub struct Remote {
     pub address: Address,
     agent: ureq::Agent,
 }
 
-/// What a server answers to a request.
+/// A server's answer to a request.
 pub struct Answer {
     pub status: u16,
     pub retry_after: Option<Duration>,
@@ -100,7 +100,7 @@ impl Remote {
         };
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            // A redirect would take the password to where nobody asked for it to go.
+            // A redirect would send the password to a place that nobody chose.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(Duration::from_secs(30)))
@@ -112,7 +112,7 @@ impl Remote {
         Remote { address, agent: ureq::Agent::new_with_config(config.build()) }
     }
 
-    /// Posts JSON; `Err` is a sentence that says why there is no answer that can be read.
+    /// Posts JSON. `Err` is a sentence that says why there is no readable answer.
     pub fn post(&self, path: &str, bearer: Option<&str>, body: &Value) -> Result<Answer, String> {
         let url = self.address.http(path);
         let mut request =
@@ -123,7 +123,7 @@ impl Remote {
         answer(url, request.send(body.to_string()))
     }
 
-    /// Asks for JSON, as [`Remote::post`] does.
+    /// Gets JSON; otherwise like [`Remote::post`].
     pub fn get(&self, path: &str, bearer: &str) -> Result<Answer, String> {
         let url = self.address.http(path);
         let request = self.agent.get(&url).header("accept", "application/json");
@@ -157,7 +157,7 @@ impl Answer {
         }
     }
 
-    /// The token in the field `name`; `Err` says in the server's words why there is none.
+    /// The token in the field `name`. `Err` is the server's reason for giving none.
     pub fn token(&self, name: &str) -> Result<&str, String> {
         match self.body[name].as_str() {
             Some(token) if self.status == 200 && token.bytes().all(|b| b.is_ascii_graphic()) => Ok(token),
@@ -165,7 +165,7 @@ impl Answer {
         }
     }
 
-    /// Why the server refuses, as a sentence.
+    /// The server's reason for a refusal, as a sentence.
     pub fn refusal(&self) -> String {
         format!("{} refuses ({}): {}", self.url, self.status, reason(&self.body))
     }
@@ -173,11 +173,11 @@ impl Answer {
 
 /// The sentence in a refusal's body.
 pub fn reason(body: &Value) -> String {
-    // What a server says must not reach into the terminal.
+    // A server's text must not control the terminal.
     body["message"].as_str().unwrap_or("it gives no reason").replace(char::is_control, " ")
 }
 
-/// TLS as the requests above use it, for WebSockets.
+/// TLS with the same certificates as the requests above, for WebSockets.
 pub fn tls() -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     if roots.add_parsable_certificates(TRUSTED.iter().cloned()).0 == 0 {
@@ -190,8 +190,8 @@ pub fn tls() -> Result<Arc<ClientConfig>, rustls::Error> {
     Ok(Arc::new(config))
 }
 
-/// The authorities that this machine trusts (or those of `SSL_CERT_FILE`), so that a company's own works. If there
-/// are none, as in a small container, those that browsers trust are used.
+/// The authorities that this machine trusts (or those of `SSL_CERT_FILE`), so that a company's own authority works. If
+/// there are none, as in a small container, those that browsers trust are used.
 static TRUSTED: LazyLock<Vec<CertificateDer<'static>>> =
     LazyLock::new(|| rustls_native_certs::load_native_certs().certs);
 

@@ -40,7 +40,7 @@ pub fn command() -> Command {
         )
 }
 
-/// `flags`: the settings among the flags, for when the settings are read again.
+/// `flags` are the settings among the flags, for when settings are read again.
 pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, String>) -> Result<(), Failure> {
     let demo = matches.get_flag("demo");
     let config = settings.config(demo, &mut ask::passphrase)?;
@@ -76,7 +76,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, Str
     let server = Server::bind(config)?;
     if demo {
         match say(demo_notice(listen, encrypted)) {
-            // Whoever started us read the first line and went; that is no reason to stop.
+            // The program that started us has read the first line and closed the pipe; that is no reason to stop.
             Ok(()) | Err(Failure::OutputClosed) => {}
             Err(failure) => return Err(failure),
         }
@@ -84,7 +84,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings, flags: HashMap<String, Str
     Ok(server.run(sources)?)
 }
 
-/// Makes the demo accounts; without `--demo`, warns of those that an earlier demo left.
+/// Makes the demo accounts. Without `--demo`, warns about those of an earlier demo.
 fn prepare_accounts(config: &Config) -> Result<(), Failure> {
     let Database::Sqlite(path) = &config.database else { return Ok(()) };
     let store = super::accounts::open_embedded(path)?;
@@ -109,7 +109,7 @@ fn prepare_accounts(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `listen`: the first address, if there is one.
+/// `listen` is the first address, if there is one.
 fn demo_notice(listen: Option<SocketAddr>, encrypted: bool) -> String {
     let mut notice = String::from("demo accounts, which everybody knows:\n");
     let monitors = demo::MONITORS.join(", ");
@@ -118,7 +118,7 @@ fn demo_notice(listen: Option<SocketAddr>, encrypted: bool) -> String {
         notice += &format!("  {email:<24}{password:<16}{monitors}\n");
     }
     let Some(listen) = listen else { return notice.trim_end().to_owned() };
-    // Port 0 is told only once it is bound, in the line `listening on`.
+    // Port 0 is known only once it is bound, in the line `listening on`.
     let port = if listen.port() == 0 { "PORT".into() } else { listen.port().to_string() };
     let host = match listen.ip() {
         ip if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST).to_string(),

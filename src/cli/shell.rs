@@ -1,4 +1,4 @@
-//! `completions` and `man`: what shells and `man` know of the commands, made from the one table of them.
+//! `completions` and `man`: completion scripts for shells and manual pages, made from the table of commands.
 
 use super::failure::{Failure, say};
 use crate::config::settings::{self, CHAT_STORAGE_URL, DATA_DIR, DATABASE_URL};
@@ -36,17 +36,18 @@ pub fn commands() -> [Command; 2] {
     ]
 }
 
-/// Prints the script for a shell; `table` has all commands.
+/// Prints the script for a shell. `table` has all commands.
 pub fn complete(matches: &ArgMatches, table: Command) -> Result<(), Failure> {
     let Some(shell) = matches.get_one::<Shell>("shell") else { return Ok(()) };
     let mut script = Vec::new();
     clap_complete::generate(*shell, &mut equipped(table), PROGRAM, &mut script);
-    // For bash, clap_complete 4.6 takes the hyphen in the program's name for a step to a subcommand in half of the script.
+    // In half of the script for bash, clap_complete 4.6 treats the hyphen in the program's name as a step to a
+    // subcommand.
     say(String::from_utf8_lossy(&script).replace("propromo__subcmd__chat", "propromo__chat").trim_end())
 }
 
-/// The table with the settings that one gives on a command line: all where the server is started or checked, and where the
-/// stores are for the rest. With all of them everywhere, a shell would read them for a while.
+/// The table, with the settings that are useful on a command line: all for commands that start or check the server, and
+/// for the rest only those of the stores. With all settings everywhere, a shell would take long to read the script.
 fn equipped(table: Command) -> Command {
     const WHERE: [&str; 3] = [DATA_DIR.name, DATABASE_URL.name, CHAT_STORAGE_URL.name];
     table.mut_subcommands(|command| {
@@ -58,7 +59,7 @@ fn equipped(table: Command) -> Command {
     })
 }
 
-/// Writes a page for the program and each of its commands.
+/// Writes a page for the program, and one for each of its commands.
 pub fn man(matches: &ArgMatches, table: Command) -> Result<(), Failure> {
     let Some(directory) = matches.get_one::<PathBuf>("directory") else { return Ok(()) };
     let mut table = table.disable_help_subcommand(true);
@@ -68,10 +69,10 @@ pub fn man(matches: &ArgMatches, table: Command) -> Result<(), Failure> {
     say(format_args!("{} holds {pages} pages", directory.display()))
 }
 
-/// Writes the page of a command and those of what it has below; how many that are.
+/// Writes the page of a command and those of its subcommands. Returns how many pages that is.
 fn write(command: &Command, name: &str, directory: &Path) -> io::Result<usize> {
     let mut page = Vec::new();
-    // Its name is the page's title and file, and must not have spaces.
+    // The name is the page's title and file name, and must not have spaces.
     Man::new(command.clone().name(name.to_owned())).render(&mut page)?;
     fs::write(directory.join(format!("{name}.1")), page)?;
     let below = command.get_subcommands().map(|below| write(below, &format!("{name}-{}", below.get_name()), directory));

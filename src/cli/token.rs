@@ -64,7 +64,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     let accounts = accounts(&database)?;
     let account = accounts.by_email(email)?.ok_or_else(|| account::no_account(email))?;
     let epoch = accounts.epoch(account.id)?;
-    // Demo keys are as good as any here: it is the server that refuses to start with them.
+    // The demo keys work here like any others: only a server that starts refuses them.
     let keys = settings.keyring(true, &mut ask::passphrase)?;
     let ttl = matches.get_one::<Duration>("ttl").copied().unwrap_or(life);
     let (user, email, epoch) = (account.id, account.email.as_str(), epoch.as_ref().map(Epoch::as_str));

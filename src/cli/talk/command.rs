@@ -1,6 +1,6 @@
-//! What a line asks for: most are messages, a few are commands.
+//! Parses a typed line: most lines are messages, a few are commands.
 
-/// The commands, as they are typed, and what they take.
+/// The commands as they are typed, and their arguments.
 const ALL: [(&str, Takes); 9] = [
     ("/who", Takes::Nothing),
     ("/reply", Takes::Text),
@@ -16,7 +16,7 @@ const ALL: [(&str, Takes); 9] = [
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Nothing,
-    /// Perhaps the number of a message.
+    /// The number of a message, optional.
     Number,
     Text,
 }
@@ -26,9 +26,9 @@ pub enum Asked<'a> {
     Nothing,
     Say(&'a str),
     Who,
-    /// Answer the message of this number, or the last of others.
+    /// Reply to the message with this number, or to the last one of others.
     Reply(Option<usize>, &'a str),
-    /// Change the message of this number, or one's last.
+    /// Change the message with this number, or the user's last one.
     Edit(Option<usize>, &'a str),
     Delete(Option<usize>),
     Search(&'a str),
@@ -37,9 +37,9 @@ pub enum Asked<'a> {
     Room(&'a str),
     Help,
     Quit,
-    /// A command that lacks what it needs, or has too much: its name.
+    /// The name of a command with missing or extra arguments.
     Misused(&'static str),
-    /// Looks like a command, and is none.
+    /// Looks like a command, but is none.
     Unknown(&'a str),
 }
 
@@ -75,12 +75,12 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The commands that begin so.
+/// The commands that begin with this text.
 pub fn beginning(begun: &str) -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|(name, _)| *name).filter(move |name| name.starts_with(begun))
 }
 
-/// The command that a word could be a slip for.
+/// The command of which a word could be a misspelling.
 pub fn nearest(word: &str) -> Option<&'static str> {
     let (distance, name) = ALL.iter().map(|(name, _)| (strsim::osa_distance(name, word), *name)).min()?;
     (distance <= 2).then_some(name)
@@ -95,12 +95,12 @@ fn numbered(text: &str) -> (Option<usize>, &str) {
     }
 }
 
-/// A slash and one word: neither a path nor a comment of a program.
+/// Whether a word is a slash and a name: neither a path nor a comment in a program.
 fn is_command(word: &str) -> bool {
     word.strip_prefix('/').is_some_and(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
-/// Whether a line is no message.
+/// Whether a line is not a message.
 fn asks_for_something(line: &str) -> bool {
     is_command(line) || !matches!(Asked::read(line), Asked::Say(_) | Asked::Nothing)
 }

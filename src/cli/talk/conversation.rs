@@ -1,7 +1,6 @@
-//! The talk itself: one loop that waits for the keyboard, the server and the clock.
+//! The conversation: one loop that waits for the keyboard, the server and the clock.
 //!
-//! Only this thread changes anything. The keyboard's thread and the one that connects hand over what they have
-//! and wake it.
+//! Only this thread changes state. The threads of the keyboard and of connecting hand over what they have, and wake it.
 
 use super::{
     command::{self, Asked},
@@ -29,20 +28,20 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Frames read before it is the keyboard's turn again, so that a room where much is said can be left.
+/// How many frames are read before the keyboard has its turn again, so that a busy room can be left.
 const AT_ONCE: usize = 256;
 
-/// How long the echo of a confirmed message is waited for at the end.
+/// How long the end waits for the echo of a confirmed message.
 const ECHO: Duration = Duration::from_secs(2);
 
-/// What was asked for on the command line.
+/// The request on the command line.
 pub struct Wish {
     pub room: String,
-    /// The room that was perhaps meant, if in the one that was named nothing was ever said.
+    /// The room that was perhaps meant, if nothing was ever said in the named one.
     pub nearly: Option<Listed>,
-    /// Go on after the end of the input.
+    /// Continue after the end of the input.
     pub follow: bool,
-    /// How long to wait at the end without any progress.
+    /// How long the end waits without any progress.
     pub patience: Duration,
 }
 
@@ -58,24 +57,24 @@ pub struct TerminalChat {
     pub(super) outbox: Outbox,
     pub(super) seen: Seen,
     pub(super) shown: Shown,
-    /// The account's rooms, as far as the server said.
+    /// The account's rooms, as far as the server has listed them.
     pub(super) rooms: Vec<Listed>,
-    /// The room before and what it is called, for when this one can't be entered.
+    /// The previous room and its title, in case this one can't be entered.
     pub(super) came_from: Option<(String, String)>,
-    /// Somebody is asked whether another room was meant; nothing is said until they answer.
+    /// The user is being asked whether another room was meant. Nothing is sent until the answer.
     pub(super) asking: bool,
-    /// That question is to be put.
+    /// That question must still be asked.
     pub(super) doubtful: bool,
-    /// The message that goes if it is asked for again.
+    /// The message that is deleted if the user asks again.
     pub(super) deleting: Option<String>,
     pub(super) entered_before: bool,
     pub(super) who_is_asked: bool,
-    /// Messages that the server does not take.
+    /// How many messages the server has refused.
     pub(super) failed: usize,
     ending: bool,
-    /// When the end began, or something was last confirmed.
+    /// When the end began, or when something was last confirmed.
     pub(super) progress: Instant,
-    /// The last trouble that was told, so that it is told once.
+    /// The last trouble that was shown, so that it is shown only once.
     pub(super) told: String,
 }
 
@@ -116,7 +115,7 @@ impl TerminalChat {
         }
     }
 
-    /// Talks until the end of the input, or until somebody has had enough.
+    /// Runs until the end of the input, or until the user leaves.
     pub fn run(mut self) -> Result<(), Failure> {
         loop {
             self.inputs.silence_bell();
@@ -137,7 +136,7 @@ impl TerminalChat {
                 return outcome;
             }
             self.go_in_if_due();
-            // What was read already, and lies in a buffer, would not end the wait.
+            // Input that was read already and is in a buffer would not end the wait.
             if !more {
                 self.wait()?;
             }
@@ -152,7 +151,7 @@ impl TerminalChat {
                 Input::Line(line) if self.screen.is_terminal() => {
                     let was_moving = self.came_from.is_some();
                     self.obey(&line);
-                    // Who goes to another room gets the next prompt there.
+                    // After a move to another room, the next prompt comes there.
                     if was_moving || self.came_from.is_none() {
                         self.signs.obeyed();
                     }
@@ -171,7 +170,7 @@ impl TerminalChat {
         Ok(())
     }
 
-    /// Does what a line at a terminal asks for. In a pipe, each is a message.
+    /// Does what a line at a terminal asks for. In a pipe, every line is a message.
     fn obey(&mut self, line: &str) {
         if self.answered(line) {
             return;
@@ -213,7 +212,7 @@ impl TerminalChat {
     fn who(&mut self) {
         self.who_is_asked = true;
         match &mut self.phase {
-            // A connection that is lost is noticed when it is read from; the next one asks again.
+            // A lost connection is noticed by reading from it; the next connection asks again.
             Phase::Open(open) => drop(open.line.send(frame::PRESENCE.into())),
             _ => self.screen.aside("there is no connection at the moment; the answer comes when it is back"),
         }
@@ -224,7 +223,7 @@ impl TerminalChat {
         if let Phase::Open(open) = &mut self.phase
             && open.may_tell_typing(now)
         {
-            // As above.
+            // A lost connection is noticed by reading from it.
             drop(open.line.send(frame::TYPING.into()));
         }
     }
@@ -238,7 +237,7 @@ impl TerminalChat {
         }
     }
 
-    /// Reads what has arrived, and sends what is due; whether more may have arrived.
+    /// Reads what has arrived, and sends what is due. Returns whether more may have arrived.
     fn converse(&mut self) -> Result<bool, Lost> {
         let Phase::Open(open) = &mut self.phase else { return Ok(false) };
         open.line.flush()?;
@@ -278,7 +277,7 @@ impl TerminalChat {
     }
 
     fn lost(&mut self, lost: &Lost) {
-        /// RFC 6455 §7.4.1: a message was too big.
+        /// A message was too big (RFC 6455 §7.4.1).
         const TOO_BIG: u16 = 1009;
 
         let Phase::Open(open) = &self.phase else { return };
@@ -302,7 +301,7 @@ impl TerminalChat {
         let Ok(entered) = self.inputs.entered.try_recv() else { return Ok(()) };
         let denied = match entered {
             Entered::Opened(Ok(mut line)) => {
-                // Lost at once: reading will tell.
+                // If it is lost at once, reading will notice that.
                 drop(line.send(frame::PRESENCE.into()));
                 self.phase = Phase::Open(Open::new(line, Instant::now()));
                 return Ok(());
@@ -358,13 +357,13 @@ impl TerminalChat {
         );
     }
 
-    /// How it ends, if it has.
+    /// The result, if the conversation has ended.
     fn outcome(&self) -> Option<Result<(), Failure>> {
         if !self.ending {
             return None;
         }
         let waited = self.progress.elapsed();
-        // In a pipe one wants to read the room, and what oneself said; at a terminal both are there already.
+        // A pipe's reader wants the room's messages and the user's own. On a terminal both are visible already.
         let to_read = !self.screen.is_terminal()
             && (!self.entered_before
                 || ((self.who_is_asked || self.seen.expects_more()) && waited < ECHO.min(self.wish.patience)));
@@ -384,7 +383,7 @@ impl TerminalChat {
         }
     }
 
-    /// Sleeps until somebody rings, the server says something, or it is time for something.
+    /// Sleeps until another thread rings, the server sends something, or something is due.
     fn wait(&self) -> Result<(), Failure> {
         let mut until = match &self.phase {
             Phase::Offline { until } => Some(*until),
@@ -397,11 +396,11 @@ impl TerminalChat {
         if self.ending {
             let patience = if self.outbox.is_empty() { ECHO.min(self.wish.patience) } else { self.wish.patience };
             let end = [self.progress + patience, self.progress + self.wish.patience];
-            // Past the first without an end, the second is waited for.
+            // When the first has passed without ending the conversation, the second counts.
             let end = end.into_iter().find(|end| *end > Instant::now()).unwrap_or(self.progress);
             until = Some(until.map_or(end, |until| until.min(end)));
         }
-        // Rounded up, or the last millisecond would be spent waking.
+        // Rounded up; otherwise the last millisecond would be spent on waking up.
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
         let timeout =
             timeout.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });

@@ -1,4 +1,4 @@
-//! What the commands at a terminal do, but for the simplest.
+//! Carries out the commands at a terminal, except for the simplest.
 
 use super::{
     conversation::TerminalChat,
@@ -16,10 +16,10 @@ use super::{
 use crate::cli::failure::Failure;
 use std::{sync::atomic::Ordering, time::Instant};
 
-/// Messages that a search shows.
+/// How many messages a search shows.
 const FOUND: usize = 10;
 
-/// Letters of a message by which it is told from others.
+/// How many letters of a message are quoted to identify it.
 const BEGINNING: usize = 40;
 
 const NO_CONNECTION: &str = "there is no connection at the moment; try again when it is back";
@@ -33,7 +33,7 @@ impl TerminalChat {
 
     pub fn edit(&mut self, number: Option<usize>, text: &str) {
         let id = match number {
-            // One's last message is on its way; it will have an id when it is this one's turn.
+            // The user's last message is on its way. It will have an id when this edit is sent.
             None if self.outbox.has_message() => None,
             _ => match self.named(number, true) {
                 Some(known) => Some(known.id),
@@ -43,7 +43,7 @@ impl TerminalChat {
         self.queue(What::Edit { id, text: text.to_owned() });
     }
 
-    /// Deletes a message when that is asked for twice.
+    /// Deletes a message when the user asks for it twice.
     pub fn delete(&mut self, number: Option<usize>) {
         if number.is_none() && self.outbox.has_message() {
             return self.screen.aside(UNCONFIRMED);
@@ -58,11 +58,11 @@ impl TerminalChat {
 
     pub fn search(&mut self, query: &str) {
         let Phase::Open(open) = &mut self.phase else { return self.screen.aside(NO_CONNECTION) };
-        // A connection that is lost is noticed when it is read from.
+        // A lost connection is noticed by reading from it.
         drop(open.line.send(frame::search(query, FOUND)));
     }
 
-    /// What a search found comes newest first, and is shown as a room is read.
+    /// The results of a search come newest first, and are shown oldest first, like a room.
     pub fn found(&mut self, messages: &[Said], more: bool) {
         self.screen.aside(match (messages.len(), more) {
             (0, _) => "no message has all of these words",
@@ -103,7 +103,7 @@ impl TerminalChat {
         self.rooms = rooms;
     }
 
-    /// Goes to the room that is called so.
+    /// Goes to the room with this name.
     pub fn go_to(&mut self, name: &str) {
         if !self.outbox.is_empty() {
             return self.screen.aside("what you said here is not confirmed yet; try again in a moment");
@@ -130,7 +130,7 @@ impl TerminalChat {
         self.leave_room();
     }
 
-    /// A room that can't be entered leads back to the one before; an error, if there is none.
+    /// Goes back to the previous room if this one can't be entered; fails if there is none.
     pub fn go_back(&mut self, why: String) -> Result<(), Failure> {
         let Some((room, title)) = self.came_from.take() else { return Err(Failure::Failed(why)) };
         self.screen.trouble(&why);
@@ -143,7 +143,7 @@ impl TerminalChat {
         Ok(())
     }
 
-    /// Forgets all that belongs to the room, and connects to the one that is wished for now.
+    /// Forgets everything about the room, and connects to the one that is wanted now.
     fn leave_room(&mut self) {
         let left = std::mem::replace(&mut self.phase, Phase::Offline { until: Instant::now() });
         if let Phase::Open(open) = left {
@@ -157,7 +157,7 @@ impl TerminalChat {
         (self.entered_before, self.who_is_asked, self.deleting) = (false, false, None);
     }
 
-    /// The room is empty, and its name could be a slip for that of another: asks, or in a pipe fails.
+    /// The room is empty, and its name could be a misspelling of another's: asks the user, or in a pipe fails.
     pub fn ask_about_slip(&mut self) -> Result<(), Failure> {
         let Some(nearly) = &self.wish.nearly else { return Ok(()) };
         let (typed, other) = (line(&self.wish.room), line(&nearly.title));
@@ -181,7 +181,7 @@ impl TerminalChat {
             "y" | "yes" => {
                 self.asking = false;
                 if let Some(room) = self.wish.nearly.take() {
-                    // What was typed before the question was for that one, too.
+                    // What was typed before the question was meant for that room too.
                     self.enter(room.name, &room.title, None);
                 }
             }
@@ -196,7 +196,7 @@ impl TerminalChat {
         true
     }
 
-    /// How a message is marked at a terminal.
+    /// How a message is marked on a terminal.
     pub fn mark(&mut self, said: &Said) -> Mark {
         if !self.screen.is_terminal() {
             return Mark::default();
@@ -205,12 +205,13 @@ impl TerminalChat {
         Mark { number: Some(self.shown.number(said)), answers, calls: false }
     }
 
-    /// A message, as it can be named.
+    /// A reference to a message, for sentences.
     pub fn which(&self, id: &str) -> String {
         self.shown.number_of(id).map_or_else(|| "an earlier message".to_owned(), |number| format!("#{number}"))
     }
 
-    /// The message of this number, or else one's own last or the last of others; says so if there is none.
+    /// The message with this number, or else the user's own last one or the last one of others. Reports if there is
+    /// none.
     fn named(&mut self, number: Option<usize>, own: bool) -> Option<Known> {
         let known = match number {
             Some(number) => self.shown.by_number(number).filter(|known| !known.deleted),

@@ -1,5 +1,5 @@
-//! Going in, and asking for rooms: each attempt on a thread of its own, since names, certificates and far servers take
-//! their time.
+//! Connects to rooms, and asks for the list of rooms. Each attempt runs on a thread of its own, since DNS, certificates
+//! and distant servers take time.
 
 use super::{
     inbox::{Entered, Inbox},
@@ -11,7 +11,7 @@ use rand::Rng;
 use std::{sync::Arc, thread, time::Duration};
 use zeroize::Zeroizing;
 
-/// Tries once to open the room, behind the message `since`; logs in again first if there is a password.
+/// Tries once to open the room, from after the message `since`. With a password, logs in again first.
 pub fn knock(
     session: Arc<Session>,
     room: &str,
@@ -41,8 +41,8 @@ pub fn ask_for_rooms(session: Arc<Session>, inbox: Inbox<Entered>) {
     }
 }
 
-/// How long to wait before the next attempt: randomly, so that a server that comes back is not met by all its
-/// clients at once, and twice as long each time.
+/// The delay before the next attempt: random, so that not all clients return to a server at the same time, and twice as
+/// long each time.
 pub struct Backoff {
     attempts: u32,
 }
@@ -50,7 +50,7 @@ pub struct Backoff {
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Open for so long, a connection was a good one, and the delays start over.
+/// A connection that was open this long was good, and the delays start over.
 const SETTLED: Duration = Duration::from_secs(5);
 
 impl Backoff {
@@ -64,7 +64,7 @@ impl Backoff {
         }
     }
 
-    /// The next delay, at least as long as the server wishes.
+    /// The next delay, at least as long as the server asks for.
     pub fn next(&mut self, wish: Duration) -> Duration {
         let most = FIRST.saturating_mul(1 << self.attempts.min(16)).min(LONGEST);
         self.attempts += 1;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-/// What the server says.
+/// A frame of the server.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Heard {
@@ -36,7 +36,7 @@ pub enum Heard {
         change: String,
         user: String,
     },
-    /// Of a search, newest first.
+    /// Results of a search, newest first.
     Results {
         messages: Vec<Said>,
         more: bool,
@@ -56,19 +56,19 @@ pub enum Heard {
 pub struct Said {
     pub id: String,
     pub user: String,
-    /// What its sender is called, as far as the server says.
+    /// The sender's display name, as far as the server sends it.
     #[serde(default)]
     pub name: Option<String>,
-    /// RFC 3339.
+    /// In the form of RFC 3339.
     pub timestamp: String,
     pub text: String,
-    /// The message that it answers.
+    /// The message that it replies to.
     #[serde(default)]
     pub reply_to: Option<String>,
 }
 
 impl Heard {
-    /// Reads a frame; one that is of no use to us is [`Heard::Other`].
+    /// Parses a frame. Frames that are of no use here are [`Heard::Other`].
     pub fn parse(text: &str) -> Heard {
         serde_json::from_str(text).unwrap_or(Heard::Other)
     }

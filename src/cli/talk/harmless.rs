@@ -1,14 +1,14 @@
-//! What others wrote, made harmless for a terminal: no escape sequences, no hidden or turned-around text.
+//! Makes text from others harmless for a terminal: no escape sequences, no hidden or reordered text.
 
 use std::fmt::Write;
 
-/// Text in one line: whatever could move the cursor or hide something is shown as an escape.
+/// Text in one line. Everything that could move the cursor or hide something is shown as an escape.
 pub fn line(text: &str) -> String {
     escaped(text, |out, c| write!(out, "{}", c.escape_unicode()))
 }
 
-/// A message's text: its own line breaks stay, and each new line begins with `indent`, so that none can pass for
-/// a message of somebody else.
+/// The text of a message. Its own line breaks stay, and each further line begins with `indent`, so that none can pass
+/// for a message of somebody else.
 pub fn paragraph(text: &str, indent: &str) -> String {
     let text = text.replace("\r\n", "\n");
     escaped(text.trim_end_matches('\n'), |out, c| match c {

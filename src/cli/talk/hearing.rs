@@ -1,4 +1,4 @@
-//! What the server says, and what becomes of it.
+//! Handles the server's frames.
 
 use super::{
     conversation::TerminalChat,
@@ -19,11 +19,11 @@ impl TerminalChat {
         }
         self.screen.meet(said);
         let mut mark = self.mark(said);
-        // It was typed there, and so is to be seen already.
+        // It was typed there, so it is visible already.
         if sight == Sight::Echo && self.screen.is_terminal() {
             return;
         }
-        // What was said before one came in is read with the rest.
+        // Messages from before the user came in are read with the rest, and call nobody.
         mark.calls = self.entered_before && !self.screen.is_me(&said.user) && self.screen.calls_me(&said.text);
         self.screen.message(said, &mark);
     }
@@ -59,12 +59,12 @@ impl TerminalChat {
         self.told.clear();
         if let What::Message { text, .. } = draft.what {
             let said = Said { id, user: self.session.email.clone(), text, ..Said::default() };
-            self.mark(&said); // so that it can be named, also if it comes back later than the next line is typed
+            self.mark(&said); // so that it has a number, even if it comes back only after the next line is typed
             self.seen.expect(said.id);
         }
     }
 
-    /// The answer to the question with which each connection begins, behind the history, or to `/who`.
+    /// The answer to `/who`, or to the question with which each connection begins; the latter comes behind the history.
     fn present(&mut self, users: &[String]) {
         let Phase::Open(open) = &mut self.phase else { return };
         if !open.ready {

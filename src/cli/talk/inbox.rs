@@ -1,4 +1,4 @@
-//! What other threads hand to the talk, and the bell that wakes it.
+//! What other threads hand to the conversation, and the bell that wakes it.
 
 use super::{line::Line, rooms::Listed, session::Denied};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -12,12 +12,12 @@ use zeroize::Zeroizing;
 /// What the keyboard's thread hands over.
 pub enum Input {
     Line(String),
-    /// The line at the foot of the terminal has changed.
+    /// The line that is being typed has changed.
     Typing,
     Password(Zeroizing<String>),
     /// The input has ended.
     End,
-    /// Whoever sits there wants to leave.
+    /// The user wants to leave.
     Enough,
     Broken(String),
 }
@@ -25,19 +25,19 @@ pub enum Input {
 /// How an attempt ended.
 pub enum Entered {
     Opened(Result<Line, Denied>),
-    /// The password, given again, did not help.
+    /// Logging in with the new password failed.
     NoLogin(Denied),
     /// The account's rooms, or why they are not known.
     Rooms(Result<Vec<Listed>, Denied>),
 }
 
-/// Where other threads put what the talk should see; each item wakes it.
+/// Takes items from other threads for the conversation; each item wakes it.
 pub struct Inbox<T = Input> {
     queue: Sender<T>,
     bell: Arc<UnixStream>,
 }
 
-/// Derived, it would ask for items that can be copied.
+/// Written by hand, because a derived one would require items that can be cloned.
 impl<T> Clone for Inbox<T> {
     fn clone(&self) -> Inbox<T> {
         Inbox { queue: self.queue.clone(), bell: self.bell.clone() }
@@ -47,7 +47,7 @@ impl<T> Clone for Inbox<T> {
 impl<T> Inbox<T> {
     /// Waits while the queue is full.
     pub fn send(&self, item: T) {
-        // Fails if the talk is over; then nobody wants it any more.
+        // Fails if the conversation is over: then the item does not matter.
         let _ = self.queue.send(item);
         self.ring();
     }
@@ -59,12 +59,12 @@ impl<T> Inbox<T> {
     }
 
     fn ring(&self) {
-        // Fails if it has rung often enough to fill the socket: then the talk wakes anyway.
+        // Fails if enough rings wait to fill the socket: then the conversation wakes anyway.
         let _ = (&*self.bell).write(&[1]);
     }
 }
 
-/// The talk's ends of all inboxes.
+/// The conversation's ends of all inboxes.
 pub struct Inputs {
     pub typed: Receiver<Input>,
     pub entered: Receiver<Entered>,
@@ -72,7 +72,7 @@ pub struct Inputs {
     pub bell: UnixStream,
 }
 
-/// Lines of a pipe that may wait in the queue, and as many in the outbox; then the pipe has to wait.
+/// How many lines of a pipe may wait in the queue, and as many again in the outbox; then the pipe has to wait.
 pub const MAX_WAITING: usize = 256;
 
 pub fn inboxes() -> io::Result<(Inbox<Input>, Inbox<Entered>, Inputs)> {
@@ -81,14 +81,14 @@ pub fn inboxes() -> io::Result<(Inbox<Input>, Inbox<Entered>, Inputs)> {
     bell.set_nonblocking(true)?;
     let ringing = Arc::new(ringing);
     let (typing, typed) = bounded(MAX_WAITING);
-    // There is one attempt to connect at a time, and one question for rooms.
+    // At most one attempt to connect, and one request for rooms, run at a time.
     let (entering, entered) = bounded(2);
     let (typing, entering) = (Inbox { queue: typing, bell: ringing.clone() }, Inbox { queue: entering, bell: ringing });
     Ok((typing, entering, Inputs { typed, entered, bell }))
 }
 
 impl Inputs {
-    /// Hears all rings so far. What they announced is taken after this, so that none is missed.
+    /// Takes all rings so far. What they announced must be taken after this, so that nothing is missed.
     pub fn silence_bell(&mut self) {
         let mut rings = [0; 64];
         while matches!(self.bell.read(&mut rings), Ok(read) if read == rings.len()) {}

@@ -1,4 +1,4 @@
-//! What is typed, or comes through a pipe: read on a thread of its own, handed on line by line.
+//! Reads typed lines, or lines of a pipe, on a thread of its own, and hands them on one by one.
 
 use super::{
     command,
@@ -22,22 +22,22 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// A longer line is no chat message in any configuration.
+/// A longer line is not a chat message with any setting.
 const MAX_LINE: u64 = 1 << 20;
 
-/// Lines that the up arrow brings back.
+/// How many lines the up arrow brings back.
 const REMEMBERED: usize = 100;
 
-/// What the talk lets the keyboard know.
+/// What the conversation tells the keyboard.
 pub struct Signs {
     pub connected: AtomicBool,
     /// The password is needed again.
     pub password_wanted: AtomicBool,
-    /// What the room is called that one is in.
+    /// The title of the present room.
     pub room: Mutex<String>,
-    /// Names of rooms, to complete what is typed.
+    /// The names of rooms, for completion.
     pub rooms: Mutex<Vec<String>>,
-    /// The line that leads to another room has been obeyed, so that the next prompt can name it.
+    /// A line that leads to another room has been carried out, so the next prompt can name that room.
     obeyed: (Sender<()>, Receiver<()>),
 }
 
@@ -52,13 +52,13 @@ impl Signs {
         }
     }
 
-    /// A line that may lead to another room has been obeyed.
+    /// Reports that a line which may lead to another room has been carried out.
     pub fn obeyed(&self) {
-        // Full, if nobody waits: then nobody need be told.
+        // Fails if nobody waits; then nobody has to be told.
         let _ = self.obeyed.0.try_send(());
     }
 
-    /// The room's name may change with what was just handed over; this waits until that was obeyed, but not for long.
+    /// Waits, but not for long, until the last line has been carried out: the name of the room may change with it.
     fn wait(&self) {
         let _ = self.obeyed.1.recv_timeout(PROMPT);
     }
@@ -74,7 +74,7 @@ pub fn terminal(inbox: Inbox, signs: Arc<Signs>, colours: bool) -> rustyline::Re
     let config = Config::builder()
         .auto_add_history(true)
         .max_history_size(REMEMBERED)?
-        // The state of the connection is shown by the prompt's highlighter, also without colours.
+        // The prompt's highlighter shows the state of the connection, also without colours.
         .color_mode(ColorMode::Forced)
         .bracketed_paste(true)
         .build();
@@ -83,7 +83,7 @@ pub fn terminal(inbox: Inbox, signs: Arc<Signs>, colours: bool) -> rustyline::Re
     Ok(editor)
 }
 
-/// Reads lines from a terminal until somebody has had enough (Ctrl-C, Ctrl-D) or the talk is over.
+/// Reads lines from a terminal until the user leaves (Ctrl-C, Ctrl-D) or the conversation is over.
 pub fn read_terminal(mut editor: Terminal, inbox: &Inbox, signs: &Signs) {
     loop {
         let prompt = format!("{CONNECTED} {}> ", signs.room.lock());
@@ -116,7 +116,7 @@ pub fn read_pipe(inbox: &Inbox) {
     }
 }
 
-/// The next line without its end; `None` at the end of the input. Bytes that are no UTF-8 become U+FFFD.
+/// The next line without its end; `None` at the end of the input. Bytes that are not UTF-8 become U+FFFD.
 pub fn read_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     if input.take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
@@ -130,7 +130,7 @@ pub fn read_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(line).into_owned()))
 }
 
-/// A terminal's settings, put back at the end: the talk may end while the line editor has the terminal.
+/// Restores a terminal's settings at the end: the conversation may end while the line editor uses the terminal.
 pub struct Restored(Option<Termios>);
 
 impl Restored {
@@ -146,17 +146,17 @@ impl Drop for Restored {
         if now.is_ok_and(|now| now.local_modes == settings.local_modes) {
             return;
         }
-        // The editor was at work: leave its line, and its mode for pasting (DEC private mode 2004).
+        // The editor was active: leaves its line, and its mode for pasting (DEC private mode 2004).
         let _ = io::stdout().write_all(b"\x1b[?2004l\r\n").and_then(|()| io::stdout().flush());
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, settings);
     }
 }
 
-/// The mark at the head of the prompt, one column wide.
+/// The marks at the start of the prompt, one column wide.
 const CONNECTED: char = '●';
 const OFFLINE: char = '○';
 
-/// Shows in the prompt whether there is a connection, and tells others that somebody writes.
+/// Shows the state of the connection in the prompt, and reports that the user types.
 pub struct Helper {
     inbox: Inbox,
     signs: Arc<Signs>,
@@ -166,7 +166,7 @@ pub struct Helper {
 impl Hinter for Helper {
     type Hint = String;
 
-    /// Called with every change of the line; there are no hints.
+    /// Called on every change of the line; there are no hints.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
         if !line.trim().is_empty() && !line.starts_with('/') {
             self.inbox.typing();
@@ -207,7 +207,7 @@ impl Completer for Helper {
     }
 }
 
-/// Behind this, the names of rooms are completed.
+/// After this, names of rooms are completed.
 const TO_ROOM: &str = "/room ";
 
 impl Validator for Helper {}
@@ -215,7 +215,7 @@ impl Validator for Helper {}
 impl rustyline::Helper for Helper {}
 
 impl Inbox {
-    /// Somebody changes the line. Never waits: the editor calls it while the talk may wait for the editor.
+    /// Reports a change of the line. Never waits: the editor calls it while the conversation may wait for the editor.
     fn typing(&self) {
         match self.try_send(Input::Typing) {
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}

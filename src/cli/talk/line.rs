@@ -1,4 +1,4 @@
-//! One open connection to a room: how it is made, and non-blocking reading and writing on it.
+//! An open connection to a room: opens it, and reads and writes without blocking.
 
 use super::session::{Denied, Session};
 use crate::cli::remote;
@@ -20,13 +20,13 @@ use tungstenite::{
 /// How long each step of connecting may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A frame of the server: a page of history is the longest, 512 KiB of text and what JSON adds.
+/// Most bytes of a frame of the server. A page of history is the longest: 512 KiB of text, and JSON around it.
 const MAX_FRAME: usize = 4 << 20;
 
 /// An open connection. Its socket does not block: wait for it with `poll`.
 pub struct Line {
     socket: Box<WebSocket<Stream>>,
-    /// Something that we sent has not left yet.
+    /// Whether something that was sent has not left yet.
     unsent: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Lost {
 }
 
 impl Line {
-    /// Opens the room, with a new ticket; history begins behind the message `since`, if one is named. Blocks.
+    /// Opens the room with a new ticket. History begins after the message `since`, if there is one. Blocks.
     pub fn open(session: &Session, room: &str, since: Option<&str>) -> Result<Line, Denied> {
         let ticket = session.ticket()?;
         let mut path = format!("/channel/{}", utf8_percent_encode(room, NON_ALPHANUMERIC));
@@ -49,7 +49,7 @@ impl Line {
         let address = session.remote.address.socket(&path);
         let uri: Uri = address.parse().map_err(|e| Denied::ForGood(format!("{address} is no address: {e}")))?;
         let stream = Stream::open(&uri)?;
-        // In a header and not in the address, which proxies write into their logs.
+        // In a header rather than in the address, which proxies log.
         let request = ClientRequestBuilder::new(uri)
             .with_header(header::AUTHORIZATION.as_str(), format!("Bearer {}", *ticket))
             .with_header(header::USER_AGENT.as_str(), concat!("propromo-chat/", env!("CARGO_PKG_VERSION")));
@@ -70,7 +70,7 @@ impl Line {
         }
     }
 
-    /// Sends a frame, or as much of it as goes now; the rest leaves with [`Line::flush`].
+    /// Sends a frame, or as much of it as the socket takes now; [`Line::flush`] sends the rest.
     pub fn send(&mut self, frame: String) -> Result<(), Lost> {
         match self.socket.write(Message::text(frame)) {
             Ok(()) => {}
@@ -89,7 +89,7 @@ impl Line {
         Ok(())
     }
 
-    /// The next frame that has arrived: empty if it is nothing to read (a ping), `None` if there is no more for now.
+    /// The next frame that has arrived: empty if it has no text (a ping), `None` if there is no more for now.
     pub fn hear(&mut self) -> Result<Option<String>, Lost> {
         match self.socket.read() {
             Ok(Message::Text(text)) => Ok(Some(text.as_str().to_owned())),
@@ -98,7 +98,7 @@ impl Line {
                     Some(frame) => (Some(frame.code.into()), frame.reason.as_str().to_owned()),
                     None => (None, "the server closed the connection".to_owned()),
                 };
-                // The answering close frame; the connection is given up in any case.
+                // The answering close frame. The connection is given up in any case.
                 let _ = self.socket.flush();
                 Err(Lost { code, why })
             }
@@ -111,13 +111,13 @@ impl Line {
         }
     }
 
-    /// Says goodbye, as far as that works.
+    /// Sends a close frame, if the socket takes it.
     pub fn close(mut self) {
         let _ = self.socket.close(None);
         let _ = self.socket.flush();
     }
 
-    /// What to wait for.
+    /// What to poll for.
     pub fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
         let out = if self.unsent { PollFlags::OUT } else { PollFlags::empty() };
         (self.socket.get_ref().tcp().as_fd(), PollFlags::IN | out)
@@ -130,7 +130,7 @@ impl Lost {
     }
 }
 
-/// Why the handshake was refused: JSON with a sentence, if it is a chat server that refuses.
+/// Why the handshake was refused. A chat server answers with JSON that has a sentence.
 fn refused(answer: &Response<Option<Vec<u8>>>) -> Denied {
     let status = answer.status().as_u16();
     let body = answer.body().as_deref().unwrap_or_default();
@@ -145,7 +145,7 @@ fn refused(answer: &Response<Option<Vec<u8>>>) -> Denied {
     Denied::by_status(status, why, wait.map(Duration::from_secs))
 }
 
-/// The bytes below, encrypted or not.
+/// The stream beneath the WebSocket, encrypted or not.
 enum Stream {
     Plain(TcpStream),
     Encrypted(Box<StreamOwned<ClientConnection, TcpStream>>),
@@ -176,7 +176,7 @@ impl Stream {
     }
 }
 
-/// Tries each address of the host, as a name may have an IPv6 address that leads nowhere.
+/// Tries each address of the host: a name may have an IPv6 address that can't be reached.
 fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
     for address in (host, port).to_socket_addrs()? {

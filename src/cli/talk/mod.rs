@@ -1,4 +1,4 @@
-//! `talk`: chats in a room, at a terminal or in a pipe.
+//! `talk`: chats in a room, on a terminal or in a pipe.
 
 mod command;
 mod conversation;
@@ -104,7 +104,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Denied::ForNow { why, .. } | Denied::ForGood(why) => Failure::Failed(why),
         Denied::Expired => Failure::Failed("the server does not accept its own login".into()),
     })?;
-    // An old server has no list; then the name is taken as it is.
+    // An old server has no list of rooms; then the name is used as it is.
     let rooms = rooms::rooms(&session).unwrap_or_default();
     let typed = matches.get_one::<String>("room").cloned().unwrap_or_default();
     let (room, title, nearly) = match meant(&typed, &rooms) {
@@ -128,10 +128,10 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     TerminalChat::new(session, wish, screen, signs, entering, inputs, rooms).run()
 }
 
-/// Starts to read what is typed, with an editor if somebody sits there.
+/// Starts reading input, with an editor on a terminal.
 fn listen(inbox: Inbox, signs: &Arc<Signs>, colours: bool) -> Result<Paper, Failure> {
     let editor = match io::stdin().is_terminal() && io::stdout().is_terminal() {
-        // Fails on a terminal that can do nothing but print; there one talks as in a pipe.
+        // Fails on a terminal that can only print; such a terminal is used like a pipe.
         true => keyboard::terminal(inbox.clone(), signs.clone(), colours)
             .and_then(|mut editor| Ok((editor.create_external_printer()?, editor)))
             .ok(),
@@ -157,7 +157,7 @@ fn colours() -> bool {
     io::stdout().is_terminal() && !none && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// A room's name for the prompt: a monitor's hash would fill the line.
+/// A room's name for the prompt, shortened: a monitor's hash would fill the line.
 fn short(room: &str) -> String {
     const MOST: usize = 20;
     let name = harmless::line(room);

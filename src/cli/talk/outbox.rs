@@ -1,8 +1,8 @@
-//! What was said and is not confirmed yet.
+//! Messages and changes that the server has not confirmed yet.
 //!
-//! One message is on its way at a time, and the next leaves when the server has confirmed it: so their order is
-//! kept whatever happens in between. A message keeps its `ref` for life, so one that is sent again, because the
-//! connection was lost or the server could not store it, is stored once.
+//! Only one is on its way at a time, and the next is sent when the server has confirmed it. So their order is kept,
+//! whatever happens in between. A message keeps its `ref`, so if it is sent again, because the connection was lost or
+//! the server could not store it, it is stored only once.
 
 use std::{
     collections::VecDeque,
@@ -10,25 +10,25 @@ use std::{
 };
 use uuid::Uuid;
 
-/// Below what a server allows by default (20 a second, bursts of 100).
+/// Less than a server allows by default (20 per second, bursts of 100).
 const PACE: Duration = Duration::from_millis(1000 / 15);
 const BURST: u32 = 60;
 
-/// A message that is not confirmed for so long is sent again.
+/// A message that is not confirmed for this long is sent again.
 const CONFIRMATION: Duration = Duration::from_secs(10);
 
-/// How long to wait before a message is sent again that the server could not take just now; doubled each time.
+/// How long to wait until a message is sent again that the server could not take; doubled each time.
 const HESITATION: Duration = Duration::from_secs(1);
 const LONGEST_HESITATION: Duration = Duration::from_secs(30);
 
 pub struct Outbox {
     waiting: VecDeque<Draft>,
-    /// When the first in the queue was sent, on the present connection.
+    /// When the first in the queue was sent on the present connection.
     sent: Option<Instant>,
-    /// Nothing is sent before.
+    /// Nothing is sent before this.
     not_before: Instant,
     hesitation: Duration,
-    /// When the pace would have allowed a full burst again.
+    /// When the pace allows a full burst again.
     rested: Instant,
 }
 
@@ -38,15 +38,15 @@ pub struct Draft {
     pub reference: String,
 }
 
-/// What a draft is to become.
+/// What a draft asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A message, perhaps the answer to one.
+    /// A new message, perhaps a reply.
     Message {
         text: String,
         reply_to: Option<String>,
     },
-    /// Another text of a message: of one's last, whichever that is by then, without an id.
+    /// Another text for a message. Without an id it is the user's last message at the time of sending.
     Edit {
         id: Option<String>,
         text: String,
@@ -79,7 +79,7 @@ impl Outbox {
         self.waiting.push_back(Draft { what, reference: Uuid::now_v7().simple().to_string() });
     }
 
-    /// Whether a message waits, which will then be one's last.
+    /// Whether a message waits, which will then be the user's last one.
     pub fn has_message(&self) -> bool {
         self.waiting.iter().any(|draft| draft.what.is_message())
     }
@@ -92,7 +92,7 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
-    /// The message to send now, if its time has come.
+    /// The draft to send now, if it is due.
     pub fn next(&mut self, now: Instant) -> Option<&Draft> {
         if self.due()? > now {
             return None;
@@ -103,7 +103,7 @@ impl Outbox {
         Some(draft)
     }
 
-    /// When there is something to send.
+    /// When the next draft is due.
     pub fn due(&self) -> Option<Instant> {
         self.waiting.front()?;
         Some(match self.sent {
@@ -118,18 +118,18 @@ impl Outbox {
         draft.what.is_message().then(|| draft.what.text())
     }
 
-    /// The server has stored this: it is given back, unless it is none of those that wait.
+    /// The server has stored this draft. Returns it, if it is the one on its way.
     pub fn confirmed(&mut self, reference: &str) -> Option<Draft> {
         self.hesitation = HESITATION;
         self.take(reference)
     }
 
-    /// The server will not take a message: it is given back.
+    /// The server refuses this draft. Returns it, if it is the one on its way.
     pub fn take(&mut self, reference: &str) -> Option<Draft> {
         self.waiting.pop_front_if(|draft| draft.reference == reference).inspect(|_| self.sent = None)
     }
 
-    /// The message on its way broke the connection, as one that is too long does: it is given back.
+    /// The draft on its way broke the connection, for example because it is too long. Returns it.
     pub fn take_sent(&mut self) -> Option<Draft> {
         self.sent.take().and_then(|_| self.waiting.pop_front())
     }
@@ -141,7 +141,7 @@ impl Outbox {
         self.hesitation = (self.hesitation * 2).min(LONGEST_HESITATION);
     }
 
-    /// The connection is gone; what was on its way is sent again on the next.
+    /// The connection is lost. The draft on its way will be sent again on the next one.
     pub fn disconnected(&mut self) {
         self.sent = None;
     }

@@ -1,4 +1,4 @@
-//! Whether there is a connection, and whether it is alive.
+//! The state of the connection, and whether it is alive.
 
 use super::{
     frame,
@@ -11,7 +11,7 @@ pub enum Phase {
         until: Instant,
     },
     Entering,
-    /// Until the password is given again.
+    /// Until the user gives the password again.
     LockedOut,
     Open(Open),
 }
@@ -20,20 +20,20 @@ pub enum Phase {
 pub struct Open {
     pub line: Line,
     pub since: Instant,
-    /// All that was said before has arrived.
+    /// Whether the whole history has arrived.
     pub ready: bool,
     heard: Instant,
-    /// When the server was asked for a sign of life that has not come yet.
+    /// When the server was asked for a sign of life, until it answers.
     asked: Option<Instant>,
     told_typing: Option<Instant>,
 }
 
-/// Silence after which the server is asked for a sign of life, and how long it has for that. A network that went
-/// away without a word is found in no other way.
+/// After this much silence the server is asked for a sign of life, and it has this long to answer. A network that fails
+/// silently is noticed in no other way.
 const QUIET: Duration = Duration::from_secs(25);
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Others are told at most so often that somebody writes.
+/// How often others are told at most that the user types.
 const TYPING_EVERY: Duration = Duration::from_secs(3);
 
 impl Open {
@@ -47,7 +47,7 @@ impl Open {
         self.asked = None;
     }
 
-    /// Finds out whether the server is still there, where it is silent.
+    /// Checks whether a silent server is still there.
     pub fn pulse(&mut self, now: Instant) -> Result<(), Lost> {
         match self.asked {
             Some(asked) if now - asked >= ANSWER => {
@@ -66,7 +66,7 @@ impl Open {
         self.asked.map_or(self.heard + QUIET, |asked| asked + ANSWER)
     }
 
-    /// Whether it is time again to tell others that somebody writes; then it counts as told.
+    /// Whether others may be told again that the user types. If so, counts it as told.
     pub fn may_tell_typing(&mut self, now: Instant) -> bool {
         let may = self.told_typing.is_none_or(|told| now - told >= TYPING_EVERY);
         if may {
@@ -75,7 +75,7 @@ impl Open {
         may
     }
 
-    /// Sends something that was said or changed, which ends the sign of typing for those who see it.
+    /// Sends a message or a change, which ends the sign of typing for others.
     pub fn say(&mut self, frame: String) -> Result<(), Lost> {
         self.told_typing = None;
         self.line.send(frame)

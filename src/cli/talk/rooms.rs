@@ -1,4 +1,4 @@
-//! The rooms of an account, and which of them a name means.
+//! The rooms of an account, and the room that a name means.
 
 use super::session::{Denied, Session};
 use serde_json::Value;
@@ -6,20 +6,20 @@ use serde_json::Value;
 /// A room that the account has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// As it is entered: a monitor's hash, or a channel's name.
+    /// The name with which it is entered: a monitor's hash, or a channel's name.
     pub name: String,
-    /// What people call it.
+    /// The title that people see.
     pub title: String,
     pub unread: u64,
 }
 
-/// What a name means, where these rooms are known.
+/// What a name means, given these rooms.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Meant<'a> {
     Room(&'a Listed),
-    /// None of them, but it could be a slip for this one.
+    /// None of them, but it could be a misspelling of this one.
     Nearly(&'a Listed),
-    /// None that is known; it may be there all the same, or begin with its first message.
+    /// None of them. It may exist all the same, or begin with its first message.
     Another,
 }
 
@@ -37,7 +37,7 @@ fn read(answer: &Value) -> Vec<Listed> {
     answer["rooms"].as_array().into_iter().flatten().filter_map(of).collect()
 }
 
-/// The room that is meant: by its name or, if that is no other's, by its title, in any case.
+/// The room that is meant: by name or, if no room has that name, by title, in any case.
 pub fn meant<'a>(typed: &str, rooms: &'a [Listed]) -> Meant<'a> {
     if let Some(room) = rooms.iter().find(|room| room.name == typed) {
         return Meant::Room(room);
@@ -58,7 +58,7 @@ pub fn meant<'a>(typed: &str, rooms: &'a [Listed]) -> Meant<'a> {
     }
 }
 
-/// How many letters of a name may be wrong: one of three, and two of six.
+/// How many letters of a name may be wrong: one for three letters, two for six.
 fn slips(name: &str) -> usize {
     (name.chars().count() / 3).min(2)
 }

@@ -1,4 +1,4 @@
-//! What talking looks like: messages, who comes and goes, and what went wrong.
+//! Shows the conversation: messages, comings and goings, and trouble.
 
 use super::{
     frame::Said,
@@ -13,25 +13,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Whoever goes on writing is mentioned again after this time.
+/// A user who goes on typing is mentioned again after this time.
 const TYPING_AGAIN: Duration = Duration::from_secs(60);
 
-/// What a message carries at a terminal besides what was said.
+/// What a terminal shows with a message besides its text.
 #[derive(Default)]
 pub struct Mark {
-    /// Under which it can be named.
+    /// The number by which the user can name it.
     pub number: Option<usize>,
-    /// What it answers, in a few words.
+    /// The message that it replies to, in a few words.
     pub answers: Option<String>,
-    /// Its reader is called by name.
+    /// Whether it names the user.
     pub calls: bool,
 }
 
-/// Where it is shown.
+/// Where the conversation is shown.
 pub enum Paper {
-    /// A terminal with somebody typing at its foot: what is printed passes above that line.
+    /// A terminal with a line that is being typed at the bottom; output appears above that line.
     Terminal(Box<dyn ExternalPrinter + Send>),
-    /// Anything else: one message after the other, and what is no message on standard error.
+    /// Anything else: one message after the other, and everything else on standard error.
     Plain,
 }
 
@@ -39,14 +39,14 @@ pub struct Screen {
     paper: Paper,
     colours: bool,
     me: String,
-    /// What people are called, as far as they have said something.
+    /// Display names of users, as far as their messages had them.
     names: HashMap<String, String>,
     zone: TimeZone,
     /// The day of the last message that was shown.
     day: Option<Date>,
-    /// Who is known to be writing, since when.
+    /// Users who are typing, and since when that is known.
     typing: HashMap<String, Instant>,
-    /// Shown with the next [`Screen::flush`], so that a hundred messages don't redraw a terminal a hundred times.
+    /// Shown with the next [`Screen::flush`], so that a hundred messages do not redraw the terminal a hundred times.
     pending: String,
 }
 
@@ -60,24 +60,24 @@ impl Screen {
         matches!(self.paper, Paper::Terminal(_))
     }
 
-    /// Whether that is who talks here: an account's address has no case.
+    /// Whether this is the user of this program: addresses of accounts are case-insensitive.
     pub fn is_me(&self, user: &str) -> bool {
         user.eq_ignore_ascii_case(&self.me)
     }
 
-    /// Whether a text calls who talks here by name.
+    /// Whether a text names the user.
     pub fn calls_me(&self, text: &str) -> bool {
         Named::of(&self.me, self.names.get(&self.me).map(String::as_str)).is_in(text)
     }
 
-    /// Takes note of what somebody is called.
+    /// Notes a sender's display name.
     pub fn meet(&mut self, said: &Said) {
         if let Some(name) = said.name.as_ref().filter(|name| self.names.get(&said.user) != Some(name)) {
             self.names.insert(said.user.clone(), name.clone());
         }
     }
 
-    /// Shows a message, with the time at which it was said in this machine's zone.
+    /// Shows a message, with its time in this machine's zone.
     pub fn message(&mut self, said: &Said, mark: &Mark) {
         self.typing.remove(&said.user);
         let when = said.timestamp.parse::<Timestamp>().ok().map(|when| when.to_zoned(self.zone.clone()));
@@ -102,12 +102,12 @@ impl Screen {
         self.pending += &format!("{head} {name}{answers}  {}\n{bell}", paragraph(&said.text, "      "));
     }
 
-    /// Messages that a search found, or of another day than the last one, begin with their day.
+    /// Lets the next message begin with its day: it is from a search, or from another day than the last one.
     pub fn forget_day(&mut self) {
         self.day = None;
     }
 
-    /// Somebody has changed a message.
+    /// Shows a change of a message.
     pub fn edited(&mut self, user: &str, which: &str, text: &str) {
         if self.is_terminal() {
             let who = if self.is_me(user) { "you".into() } else { self.plain_name(user) };
@@ -154,7 +154,7 @@ impl Screen {
         self.pending += &format!("{here}\n");
     }
 
-    /// Something that is no message, for whoever sits at the terminal; a pipe does without.
+    /// Shows a remark to the user at a terminal; a pipe gets none.
     pub fn aside(&mut self, sentence: &str) {
         if self.is_terminal() {
             let sentence = self.dim(&format!("· {sentence}"));
@@ -162,7 +162,7 @@ impl Screen {
         }
     }
 
-    /// Something that went wrong, or is well again; in a pipe it goes to standard error.
+    /// Shows trouble or its end; in a pipe on standard error.
     pub fn trouble(&mut self, sentence: &str) {
         let sentence = line(sentence);
         match self.paper {
@@ -171,13 +171,13 @@ impl Screen {
                 self.pending += &format!("{sentence}\n");
             }
             Paper::Plain => {
-                // Nobody is left to tell if even this can't be written.
+                // If this fails, nobody can be told.
                 let _ = writeln!(io::stderr(), "propromo-chat: {sentence}");
             }
         }
     }
 
-    /// Shows all that was said since the last time.
+    /// Prints everything since the last call.
     pub fn flush(&mut self) -> Result<(), Failure> {
         if self.pending.is_empty() {
             return Ok(());
@@ -197,12 +197,12 @@ impl Screen {
         }
     }
 
-    /// What somebody is called, in their colour.
+    /// A user's name in their colour.
     fn name(&self, user: &str) -> String {
         self.coloured_name(user, &self.plain_name(user))
     }
 
-    /// A name that others have too, or could be taken for an address, stands with the address.
+    /// A name that other users have too, or that looks like an address, is shown with the address.
     fn plain_name(&self, user: &str) -> String {
         match self.names.get(user) {
             Some(name) if self.is_shared(user) => format!("{} ({})", line(name), line(user)),
@@ -223,7 +223,7 @@ impl Screen {
         if self.is_me(user) {
             return self.coloured(BOLD, name);
         }
-        // Any spread will do (FNV-1a), but the same account has the same colour every day.
+        // Any hash would do (this is FNV-1a), as long as an account keeps its colour.
         let hash = user
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
@@ -239,11 +239,11 @@ impl Screen {
     }
 }
 
-/// What makes a terminal ring (ECMA-48 §8.3.3).
+/// The character that rings a terminal's bell (ECMA-48 §8.3.3).
 const BELL: &str = "\x07";
 
-/// Colours as ECMA-48 §8.3.117 numbers them; those of names are of the sixteen that every palette, dark or light,
-/// makes readable. Yellow is kept for trouble.
+/// Colours by their numbers in ECMA-48 §8.3.117. Names use those that every palette of sixteen colours, dark or light,
+/// makes readable. Yellow is only for trouble.
 const BOLD: &str = "1";
 const DIM: &str = "2";
 const YELLOW: &str = "33";

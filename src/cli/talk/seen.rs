@@ -1,33 +1,33 @@
-//! What has been seen of the room: nothing twice, and one's own messages known when they come back.
+//! What has been seen of the room, so that nothing is shown twice and the user's own messages are recognised.
 
-/// The room as far as it has been seen. Ids grow in the order of the room.
+/// The messages of the room so far. Ids grow in the order of the room.
 #[derive(Default)]
 pub struct Seen {
     last: Option<String>,
-    /// Own messages that are confirmed, but did not come back yet.
+    /// Own messages that are confirmed but have not come back yet.
     expected: Vec<String>,
-    /// The message on its way has come back already, before its confirmation.
+    /// Whether the message on its way has come back before its confirmation.
     echoed: bool,
 }
 
-/// What a message is that arrives.
+/// The kinds of arriving messages.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Sight {
     New,
-    /// Said here, and now to be seen by everybody.
+    /// Said here; now everybody sees it.
     Echo,
-    /// After a gap in what it keeps, the server may repeat.
+    /// Seen before: after a gap in its history the server may repeat messages.
     Again,
 }
 
 impl Seen {
-    /// The message behind which a new connection continues.
+    /// The message after which a new connection continues.
     pub fn last(&self) -> Option<&str> {
         self.last.as_deref()
     }
 
-    /// Takes note of a message; `alike`: it could be the one that is on its way. (If it is the same text from the
-    /// same account elsewhere, nobody can tell the difference.)
+    /// Notes a message. `alike`: it could be the one on its way. (If the same account said the same text elsewhere,
+    /// nobody can tell the two apart.)
     pub fn see(&mut self, id: &str, alike: bool) -> Sight {
         if self.last.as_deref().is_some_and(|last| id <= last) {
             return Sight::Again;
@@ -44,7 +44,7 @@ impl Seen {
         Sight::Echo
     }
 
-    /// The message on its way is confirmed under this id.
+    /// Notes that the message on its way is confirmed with this id.
     pub fn expect(&mut self, id: String) {
         let last = self.last.as_ref();
         self.expected.retain(|id| Some(id) > last);
@@ -53,7 +53,7 @@ impl Seen {
         }
     }
 
-    /// Whether a message that is confirmed has not come back yet.
+    /// Whether a confirmed message has not come back yet.
     pub fn expects_more(&self) -> bool {
         self.expected.iter().any(|id| Some(id) > self.last.as_ref())
     }

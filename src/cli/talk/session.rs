@@ -1,4 +1,4 @@
-//! Who talks: the login, and a ticket for each connection.
+//! The login, and a ticket for each connection.
 
 use crate::cli::remote::{Answer, Remote};
 use parking_lot::Mutex;
@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// One login at one server.
+/// A login at a server.
 pub struct Session {
     pub remote: Remote,
     pub email: String,
     access_token: Mutex<Zeroizing<String>>,
-    /// Kept only where nobody is there to be asked again: a login lasts an hour, a pipe may last for days.
+    /// Kept only if there is nobody to ask again: a login lasts for an hour, a pipe may last for days.
     password: Option<Zeroizing<String>>,
 }
 
-/// Why the server does not let us in.
+/// Why the server refuses the user.
 #[derive(Debug)]
 pub enum Denied {
     /// Trying again may help, after this time at the earliest.
@@ -31,7 +31,7 @@ impl Denied {
         Denied::ForNow { why: why.into(), wait: Duration::ZERO }
     }
 
-    /// What a refusal with this status means.
+    /// The meaning of a refusal with this status.
     pub fn by_status(status: u16, why: String, retry_after: Option<Duration>) -> Denied {
         match status {
             408 | 425 | 429 | 500.. => Denied::ForNow { why, wait: retry_after.unwrap_or_default() },
@@ -41,7 +41,7 @@ impl Denied {
 }
 
 impl Session {
-    /// Logs in; with `keep` the password stays in memory, to log in again when the login has expired.
+    /// Logs in. With `keep` the password stays in memory, for the time when the login has expired.
     pub fn log_in(remote: Remote, email: &str, password: Zeroizing<String>, keep: bool) -> Result<Session, Denied> {
         let access_token = access_token(&remote, email, &password)?;
         Ok(Session {
@@ -69,7 +69,7 @@ impl Session {
         }
     }
 
-    /// What the server answers at this path to who has logged in.
+    /// The server's answer at this path, with the login's token.
     pub fn get(&self, path: &str) -> Result<Value, Denied> {
         let access_token = self.access_token.lock().clone();
         let answer = self.remote.get(path, &access_token).map_err(Denied::for_now)?;
@@ -90,7 +90,7 @@ impl Session {
     }
 }
 
-/// `/auth` and not `/login`, since that lets in accounts without a monitor too.
+/// `/auth` rather than `/login`, since it also accepts accounts without a monitor.
 fn access_token(remote: &Remote, email: &str, password: &str) -> Result<Zeroizing<String>, Denied> {
     let credentials = json!({ "email": email, "password": password });
     let answer = remote.post("/auth", None, &credentials).map_err(Denied::for_now)?;

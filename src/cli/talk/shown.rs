@@ -1,16 +1,16 @@
-//! The messages that one can name by a number, such as `#12`.
+//! The messages that the user can name by a number, such as `#12`.
 
 use super::frame::Said;
 use std::collections::VecDeque;
 
-/// Messages that can be named; with those before one has no business any more.
+/// How many messages can be named; earlier ones are no longer of interest.
 const MOST: usize = 1000;
 
-/// The latest messages, by the numbers under which they were shown. A number is never given twice.
+/// The latest messages, by the numbers with which they were shown. A number is never used twice.
 #[derive(Default)]
 pub struct Shown {
     messages: VecDeque<Known>,
-    /// How many have been forgotten: the number of the first is one more.
+    /// How many have been forgotten: the first number is one more.
     forgotten: usize,
 }
 
@@ -20,12 +20,12 @@ pub struct Known {
     pub id: String,
     pub user: String,
     pub text: String,
-    /// It can't be answered or changed any more.
+    /// Whether it has been deleted: then it can't be replied to or changed.
     pub deleted: bool,
 }
 
 impl Shown {
-    /// The number of a message: the one that it has, or a new one.
+    /// The number of a message: its existing one, or a new one.
     pub fn number(&mut self, said: &Said) -> usize {
         if let Some(number) = self.number_of(&said.id) {
             return number;
@@ -47,7 +47,7 @@ impl Shown {
         self.messages.get(number.checked_sub(self.forgotten + 1)?)
     }
 
-    /// The message that was said last, among those of which this holds; search finds older ones, which are shown later.
+    /// The newest message for which `which` holds, by its id: a search shows old messages late.
     pub fn last(&self, which: impl Fn(&Known) -> bool) -> Option<&Known> {
         self.messages.iter().filter(|known| !known.deleted && which(known)).max_by(|a, b| a.id.cmp(&b.id))
     }
@@ -65,7 +65,7 @@ impl Shown {
         }
     }
 
-    /// Another room: none of them can be named there.
+    /// Forgets all messages: they can't be named in another room.
     pub fn forget(&mut self) {
         self.forgotten += self.messages.len();
         self.messages.clear();
