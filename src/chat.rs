@@ -1,4 +1,4 @@
-//! The server's parts, put together once and shared by every thread.
+//! The parts of the server, put together once and shared by all threads.
 
 use crate::{
     auth::password::Passwords,
@@ -48,7 +48,7 @@ use std::{
     thread,
 };
 
-/// What tells one list of rooms from another: path, number of the room before, rooms at most, whether it is a page.
+/// The key of a list of rooms: path, number of the previous room, most rooms, whether it is a page.
 pub type ListKey = (String, i64, usize, bool);
 
 /// Everything that a request or a connection may need.
@@ -58,23 +58,23 @@ pub struct Chat {
     pub ledger: Arc<dyn Ledger>,
     pub log: Arc<dyn MessageLog>,
     pub search: Arc<dyn Search>,
-    /// How far webhooks are, if there are any.
+    /// How far webhooks have got, if there are any.
     pub outbox: Option<Arc<dyn Outbox>>,
-    /// What the rooms door knows of its rooms, and who is called what in them.
+    /// The rooms of the rooms door, and the names in them.
     pub chat_rooms: Arc<dyn ChatRooms>,
-    /// Browsers that stay logged in.
+    /// Sessions of browsers that stay logged in.
     pub account_sessions: Arc<dyn AccountSessions>,
-    /// How far people have read.
+    /// How far accounts have read.
     pub read_marks: ReadMarks,
     pub names: Names,
     pub rooms: Rooms,
     pub sessions: Sessions,
-    /// The end has begun: `/readyz` sends nobody new here.
+    /// The server is shutting down: `/readyz` sends no new clients here.
     pub draining: AtomicBool,
-    /// Everybody who is in a room, and looked at again.
+    /// Everybody who is in a room; their access is checked again.
     pub recheck: Recheck,
     pub passwords: Passwords,
-    /// Sockets that are open without a token, until their first message.
+    /// Sockets without a token, until their first message.
     pub unauthenticated: Places,
     pub unauthenticated_by_address: AddressPlaces,
     pub login_limits: LoginLimits,
@@ -82,21 +82,21 @@ pub struct Chat {
     pub posting_limit: PostingLimit,
     pub signing_limits: SigningLimits,
     pub room_limits: RoomLimits,
-    /// What backends publish, by key.
+    /// Messages of backends, by key.
     pub publish_limit: PublishLimit,
-    /// Reading what was said before.
+    /// Turns for reading history.
     pub turns: Turns,
     /// Lists of rooms that are being made.
     pub lists: MadeOnce<ListKey, Result<Reply, Refusal>>,
-    /// Searches of an address.
+    /// Searches, by address.
     pub search_limits: AddressLimit,
-    /// Wrong API keys of an address.
+    /// Wrong API keys, by address.
     pub wrong_api_keys: AddressLimit,
     pub metrics: Arc<Metrics>,
-    /// What commands have left to be done here, where nobody but this process has the messages.
+    /// Tasks that commands leave here, if this process alone holds the messages.
     pub tasks: Option<Arc<dyn Tasks>>,
     _history_age: Option<HistoryAge>,
-    /// Held so that no other process uses the same data; let go last.
+    /// Keeps other processes from the same data; dropped last.
     _data_dir: Option<DataDir>,
 }
 
@@ -138,7 +138,7 @@ impl Chat {
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
             turns: Turns::new(match config.storage {
                 Storage::Embedded => READERS as usize,
-                // It answers in the order of the asks, many at a time.
+                // Redis answers in the order of requests, many at a time.
                 Storage::Redis(_) => usize::MAX,
             }),
             lists: MadeOnce::new(),
@@ -190,7 +190,7 @@ impl Chat {
             metrics.read_marks_waiting.set(chat.read_marks.waiting() as i64);
             metrics.journal(chat.log.backlog());
             metrics.store(chat.log.usage());
-            // While they can't be read nothing is known of them.
+            // While the tasks can't be read, their number is unknown.
             if let Some(Ok(waiting)) = chat.tasks.as_ref().map(|tasks| tasks.waiting()) {
                 metrics.erasures.set(waiting.len() as i64);
             }
@@ -199,7 +199,7 @@ impl Chat {
     }
 }
 
-/// The back ends that the settings name.
+/// The back ends of the settings.
 struct Stores {
     of_accounts: AccountStores,
     ledger: Arc<dyn Ledger>,
@@ -211,14 +211,14 @@ struct Stores {
     data_dir: Option<DataDir>,
 }
 
-/// Accounts, and what is kept beside them.
+/// The accounts, and what is kept beside them.
 struct AccountStores {
     accounts: Arc<dyn Accounts>,
     chat_rooms: Arc<dyn ChatRooms>,
     sessions: Arc<dyn AccountSessions>,
     reads: Arc<dyn Reads>,
     tasks: Arc<dyn Tasks>,
-    /// To PostgreSQL, how many there are now.
+    /// How many connections to PostgreSQL there are now.
     connections: Option<Box<dyn Fn() -> u32 + Send + Sync>>,
 }
 
@@ -242,7 +242,7 @@ impl From<SqliteAccounts> for AccountStores {
 }
 
 impl Stores {
-    /// `apply_times` shows how long it takes to put messages from the journal into their tables.
+    /// `apply_times` measures moving messages from the journal into their tables.
     fn open(config: &Config, apply_times: &Histogram) -> Result<Stores, StartError> {
         let postgres = |url: &str| {
             let opened = Postgres::open(url, config.database_pool, postgres::START_PATIENCE);
@@ -283,7 +283,7 @@ impl Stores {
             }
             Storage::Redis(url) => {
                 let of_accounts = match &config.database {
-                    // `DATA_DIR` is one process's alone; this file the nodes of one machine may share.
+                    // `DATA_DIR` belongs to one process alone, but the nodes of one machine may share this file.
                     Database::Sqlite(file) => SqliteAccounts::open(file).map_err(StartError::new)?.into(),
                     Database::Postgres(url) => postgres(url)?,
                 };

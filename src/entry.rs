@@ -1,7 +1,7 @@
-//! What a room's log is made of: messages, and changes to messages.
+//! The entries of a room's log: messages, and changes of messages.
 //!
-//! Both have an id in the room's one order. What a message is *now* is kept beside the log: a change tells those who
-//! listen, and those who come back, that it became so.
+//! Both have an id in the one order of the room. The present state of a message is kept beside the log. A change
+//! reports to members, and to those who come back, how the message changed.
 
 use crate::message::{Draft, Message, MessageId, RoomName};
 use std::sync::Arc;
@@ -48,12 +48,12 @@ impl From<Change> for Entry {
     }
 }
 
-/// A change of a message, stored.
+/// A stored change of a message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The change's own.
+    /// The change's own id.
     pub id: MessageId,
-    /// The message that is another one now.
+    /// The id of the message that it changes.
     pub of: MessageId,
     /// Who changed it, as the room shows it.
     pub by: Arc<str>,
@@ -62,7 +62,7 @@ pub struct Change {
 
 #[derive(Clone, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// The text as it is now. `None`: the message has been deleted since, so nothing is left to say of this.
+    /// The present text. `None`: the message has been deleted since, so there is nothing to report.
     Edited(Option<Box<str>>),
     Deleted,
     Reacted {
@@ -71,7 +71,7 @@ pub enum ChangeKind {
     },
 }
 
-/// What is to be appended to a room's log.
+/// What to append to a room's log.
 #[derive(Clone)]
 pub enum NewEntry {
     Message(Draft),
@@ -94,7 +94,7 @@ impl NewEntry {
         }
     }
 
-    /// Whether anything of it stays.
+    /// Whether anything of it is stored.
     pub fn is_kept(&self) -> bool {
         match self {
             NewEntry::Message(draft) => draft.kept,
@@ -102,7 +102,7 @@ impl NewEntry {
         }
     }
 
-    /// The entry that this is once it is stored under this id. `alone`: what it was to answer is gone.
+    /// The entry as it is once it is stored with this id. `alone`: the message that it replied to is gone.
     pub fn stored(self, id: MessageId, alone: bool) -> Entry {
         match self {
             NewEntry::Message(draft) => Entry::Message(draft.stored(id, alone)),
@@ -125,7 +125,7 @@ impl From<NewChange> for NewEntry {
     }
 }
 
-/// A change that somebody asks for. The log looks whether it may be, in the same step in which it is made.
+/// A requested change. The log checks whether it is allowed in the same step in which it makes it.
 #[derive(Clone)]
 pub struct NewChange {
     pub room: RoomName,
@@ -133,13 +133,13 @@ pub struct NewChange {
     pub by: Arc<str>,
     pub kind: NewChangeKind,
     pub reach: Reach,
-    /// Given back in the answer; a change needs none to be done once.
+    /// Repeated in the answer. A change takes effect only once even without a mark.
     pub reference: Option<Box<str>>,
 }
 
 #[derive(Clone)]
 pub enum NewChangeKind {
-    /// `since`: messages from before this Unix millisecond are not edited any more.
+    /// `since` is in Unix milliseconds: older messages can't be edited any more.
     Edit {
         text: Box<str>,
         since: u64,
@@ -161,31 +161,31 @@ impl NewChangeKind {
     }
 }
 
-/// Whose messages somebody may edit or delete. Everybody who is in a room may react to any.
+/// Whose messages a member may edit or delete. Everybody in a room may react to any message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Only those that the same sender said.
+    /// Only messages of the same sender.
     Own,
     Any,
 }
 
-/// Why a change was not made. Nothing was changed.
+/// Why a change was refused. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unchangeable {
-    /// The room has no message of this id (any more).
+    /// The room has no message with this id (any more).
     NoSuchMessage,
-    /// It is somebody else's.
+    /// It is another sender's message.
     NotYours,
-    /// It may not be edited any more.
+    /// It is too old to be edited.
     TooLate,
-    /// It is so already.
+    /// The message is so already.
     Unchanged,
-    /// It has [`MAX_EMOJI`] different ones already.
+    /// It has [`MAX_EMOJI`] different emoji already.
     TooManyEmoji,
 }
 
-/// Different emoji on one message.
+/// How many different emoji one message may have.
 pub const MAX_EMOJI: usize = 20;
 
-/// Accounts that react to one message with one emoji.
+/// How many accounts may react to one message with one emoji.
 pub const MAX_REACTING: usize = 1_000;

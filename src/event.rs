@@ -3,7 +3,7 @@
 use crate::message::{MessageId, RoomName};
 use std::sync::Arc;
 
-/// Somebody who is in a room.
+/// A user in a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     pub user: Arc<str>,
@@ -12,7 +12,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// Somebody without an account.
+    /// A user without an account.
     pub fn unnamed(user: Arc<str>) -> Person {
         Person { user, name: None }
     }
@@ -26,35 +26,35 @@ pub enum Event {
     /// A user's last connection has left.
     Left(Person),
     Typing(Person),
-    /// The operators say something to all who are here.
+    /// A notice of the operators for everybody here.
     Notice {
         text: Arc<str>,
-        /// Unix milliseconds.
+        /// In Unix milliseconds.
         at: u64,
     },
-    /// All that this account has open is to be closed, in whichever room. Only other nodes are told so.
+    /// All sockets of this account must be closed, in any room. Sent only to other nodes.
     Disconnect {
         account: i64,
     },
-    /// An account has read a room up to this message. Only other nodes are told so.
+    /// An account has read a room up to this message. Sent only to other nodes.
     Read {
         account: i64,
         room: RoomName,
         id: MessageId,
     },
-    /// So many users are in the room now: said instead of who has come and gone where that is many. Each node finds it
-    /// out by itself.
+    /// The number of users in the room now, sent instead of comings and goings if there are many users. Each node finds
+    /// it out by itself.
     Members {
         users: usize,
     },
-    /// The room has ended for all who are in it. Only other nodes are told so; each closes its own members.
+    /// The room has ended for all its members. Sent only to other nodes; each closes its own members.
     Shut {
         deleted: bool,
     },
 }
 
 impl Event {
-    /// Whether it tells of this user's coming, which the user knows of.
+    /// Whether it reports the coming of this user, who knows that already.
     pub fn is_of(&self, newcomer: &str) -> bool {
         matches!(self, Event::Joined(person) if *person.user == *newcomer)
     }

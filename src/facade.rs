@@ -1,5 +1,5 @@
-//! What benches and integration tests use of the crate, beside [`run`](crate::run) and [`fuzzing`](crate::fuzzing). All else
-//! is the crate's own, so that the compiler sees what nobody uses.
+//! The parts of the crate that benches and integration tests use, besides [`run`](crate::run) and
+//! [`fuzzing`](crate::fuzzing). Everything else is private, so that the compiler finds what is unused.
 
 /// What documents are compared with: doors, endpoints, settings, reasons.
 pub mod described {
@@ -17,7 +17,7 @@ pub mod tokens {
     };
 }
 
-/// The steps of a message, for benches.
+/// The steps that a message takes, for benches.
 pub mod steps {
     pub use crate::{
         door::{channel_frame::ChannelEncoder, propromo::PropromoEncoder},

@@ -1,7 +1,8 @@
-//! Everything that reads what strangers send, as one function of bytes each: none may panic, and each keeps a promise.
+//! Every parser of input from strangers, as a function of bytes: none may panic, and each has properties that must
+//! hold.
 //!
-//! `tests/doors/fuzz.rs` runs them in every `cargo test` on the corpora below `fuzz/corpus` and on what proptest makes of
-//! them; `scripts/fuzz` lets a fuzzer at them for as long as one likes.
+//! `tests/doors/fuzz.rs` runs them in every `cargo test`, on the corpora in `fuzz/corpus` and on proptest's variations
+//! of them. `scripts/fuzz` runs a fuzzer on them for any length of time.
 
 use crate::{
     auth::{foreign::verify_foreign, keys::Keyring},
@@ -31,10 +32,10 @@ use tungstenite::{
     protocol::{Role, WebSocket, WebSocketConfig},
 };
 
-/// A name, that of its fuzz target and of its corpus, and the function.
+/// A name (also of its fuzz target and corpus), and the function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every function.
+/// All functions.
 pub const TARGETS: &[Target] = &[
     ("request_head", request_head),
     ("chunked_body", chunked_body),
@@ -49,7 +50,7 @@ pub const TARGETS: &[Target] = &[
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// A head is understood or refused, whatever follows it; nothing of it could end a line of an answer.
+/// A head is understood or refused, whatever follows it, and nothing in it can end a line of an answer.
 pub fn request_head(bytes: &[u8]) {
     let Ok(Some((head, length))) = Head::parse(bytes, PEER, &[]) else { return };
     assert!(length <= bytes.len());
@@ -90,7 +91,7 @@ pub fn chunked_body(bytes: &[u8]) {
     assert!(at_once.is_ok_and(|(_, body)| body.len() <= MAX) || in_pieces.is_err());
 }
 
-/// What is passed on to tiny_http, the real one, means there what was understood here, and is one request.
+/// What is passed on to the real tiny_http means the same there as here, and is one request.
 pub fn gateway(bytes: &[u8]) {
     let Ok(Some((head, length))) = Head::parse(bytes, PEER, &[]) else { return };
     let (Ok(segments), body) = (head.segments(), &bytes[length..]) else { return };
@@ -115,7 +116,7 @@ pub fn gateway(bytes: &[u8]) {
     assert_eq!(request.headers, expected);
 }
 
-/// A gateway, and what comes out behind it.
+/// A gateway, and the requests that come out behind it.
 static BEHIND: LazyLock<Mutex<(Gateway, Receiver<Request>)>> = LazyLock::new(|| {
     let (sender, received) = unbounded();
     let handler = move |request| {
@@ -125,8 +126,8 @@ static BEHIND: LazyLock<Mutex<(Gateway, Receiver<Request>)>> = LazyLock::new(|| 
     Mutex::new((Gateway::start(1, Handler::new(handler)).expect("a private socket"), received))
 });
 
-/// A body has fields or is refused, and a refusal repeats nothing of it. The first byte says what it is labelled as: its
-/// own first line, perhaps.
+/// A body has fields or is refused, and the refusal repeats nothing of it. The first byte chooses its label, which may
+/// be the first line of the body.
 pub fn body_fields(bytes: &[u8]) {
     const LABELS: &[&str] = &[
         "application/x-www-form-urlencoded",
@@ -165,7 +166,7 @@ pub fn body_fields(bytes: &[u8]) {
     }
 }
 
-/// No text is taken for a token of a key that did not sign it.
+/// No text counts as a token of a key that did not sign it.
 pub fn token(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045);
@@ -174,7 +175,7 @@ pub fn token(bytes: &[u8]) {
     assert!(verify_foreign(KEY.as_bytes(), text, now, Duration::ZERO).is_err(), "signed by nobody, and verified");
 }
 
-/// Known to this file alone, and made when it was needed: nobody signs with it.
+/// Known only here and made on demand: nobody signs with it.
 static KEY: LazyLock<String> =
     LazyLock::new(|| format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
 
@@ -187,7 +188,7 @@ pub fn websocket_frames(bytes: &[u8]) {
     assert_eq!(heard(bytes, usize::from(piece).max(1)), heard(bytes, bytes.len().max(1)));
 }
 
-/// The messages, as texts, that come in such pieces.
+/// The messages, as texts, when the bytes come in pieces of this size.
 fn heard(bytes: &[u8], piece: usize) -> Vec<String> {
     const MAX: usize = 1000;
     let config = WebSocketConfig::default()
@@ -200,7 +201,7 @@ fn heard(bytes: &[u8], piece: usize) -> Vec<String> {
     let mut heard = Vec::new();
     while let Ok(message) = socket.read() {
         assert!(message.len() <= MAX);
-        // How a text that is not UTF-8 is reported early or late is tungstenite's matter.
+        // tungstenite decides whether it reports a text that is not UTF-8 early or late.
         if let Message::Text(text) = message {
             heard.push(text.to_string());
         }
@@ -208,7 +209,7 @@ fn heard(bytes: &[u8], piece: usize) -> Vec<String> {
     heard
 }
 
-/// A socket whose bytes arrive in pieces, and which swallows what is said.
+/// A socket whose bytes arrive in pieces, and which ignores what is written.
 struct Pieces<'a> {
     bytes: Cursor<&'a [u8]>,
     piece: usize,
@@ -236,14 +237,15 @@ impl Write for Pieces<'_> {
     }
 }
 
-/// White space decides nothing about a ping of the Propromo door.
+/// White space does not change what is a ping at the Propromo door.
 pub fn propromo_frame(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let dense: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     assert_eq!(propromo::application_ping(text), propromo::application_ping(&dense));
 }
 
-/// A frame of the channel protocol is understood or refused; what does not begin as an object is a message as it stands.
+/// A frame of the channel protocol is understood or refused. A text that does not begin as an object is a message as it
+/// stands.
 pub fn channel_frame(bytes: &[u8]) {
     use channel_frame::Asked;
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -256,13 +258,13 @@ pub fn channel_frame(bytes: &[u8]) {
         Ok(_) => assert!(object),
         Err(error) => assert!(object && !error.sentence.is_empty()),
     }
-    // Whoever comes with two tokens may use one of the forms only.
+    // A client with two tokens may use only one of the forms.
     if let Some(token) = channel_frame::first_message_token(text, false) {
         assert_eq!(channel_frame::first_message_token(text, true), Some(token));
     }
 }
 
-/// An event of the rooms door is understood or refused; who is let through has a name that can be shown.
+/// An event of the rooms door is understood or refused. If it is accepted, its name can be shown.
 pub fn chitchat_frame(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(asked) = chitchat::frame::Asked::parse(3, text) {

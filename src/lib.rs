@@ -1,6 +1,6 @@
 //! propromo-chat: a chat server on plain blocking threads.
 //!
-//! The way of a message, and where to read it:
+//! The path of a message, and where to read about it:
 //!
 //! ```text
 //! client -> server::connection -> door::session   -> room::log -> room::lane -> socket::outbound -> every member
@@ -9,18 +9,18 @@
 //!
 //! From top to bottom; nothing imports from a layer above its own:
 //!
-//! - [`cli`] is one file a command.
-//! - [`server`] accepts connections, reads requests and routes each by itself.
-//! - [`api`] answers plain requests; [`door`] says who may open a WebSocket and what is said on it.
+//! - [`cli`] has one file for each command.
+//! - [`server`] accepts connections, reads requests and routes each on its own.
+//! - [`api`] answers plain requests; [`door`] decides who may open a WebSocket, and handles what is said on it.
 //! - [`chat`] puts the parts together.
 //! - [`room`] orders, stores and delivers messages; it knows frames, not JSON.
-//! - [`gateway`] is the way to tiny_http and back, [`limits`] how often and how much, [`metrics`] what is counted,
-//!   [`recheck`] access that is taken away.
-//! - [`socket`] is one open WebSocket: frames, outbound queue, flusher; [`http`] what travels as plain HTTP.
-//! - [`config`] is every setting, [`auth`] keys, tokens, passwords, origins.
-//! - [`store`] is what survives a restart.
-//! - [`entry`], [`event`], [`likeness`], [`logging`], [`message`], [`redact`], [`refusal`], [`request_id`], [`start_error`] and
-//!   [`vital`] are what all of them share.
+//! - [`gateway`] leads to tiny_http and back, [`limits`] bounds how often and how much, [`metrics`] counts, [`recheck`]
+//!   closes clients that have lost their access.
+//! - [`socket`] is one open WebSocket: frames, outbound queue, flusher; [`http`] is plain HTTP on the wire.
+//! - [`config`] has every setting; [`auth`] has keys, tokens, passwords, origins.
+//! - [`store`] keeps what survives a restart.
+//! - [`entry`], [`event`], [`likeness`], [`logging`], [`message`], [`redact`], [`refusal`], [`request_id`],
+//!   [`start_error`] and [`vital`] are shared by all of them.
 
 mod api;
 mod auth;

@@ -1,9 +1,10 @@
-//! What makes two names, titles or email addresses the same one: here alone, whatever a store thinks of letters.
+//! Decides which names, titles and email addresses count as the same. Only this file does, however a store compares
+//! letters.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::confusable_detection::skeleton as confusable_skeleton;
 
-/// What email addresses are compared by.
+/// The key by which email addresses are compared.
 pub fn email_key(email: &str) -> String {
     email.to_lowercase()
 }
@@ -12,18 +13,19 @@ pub fn same_email(one: &str, other: &str) -> bool {
     email_key(one) == email_key(other)
 }
 
-/// What names and titles are compared by: those that look the same have the same one, in any case (UTS 39 §4).
+/// The key by which names and titles are compared, case-insensitively: texts that look the same have the same key (UTS
+/// #39 §4).
 ///
-/// A capital `I` looks like a small `l`, and in any case like a small `i`: so all three are one. It is empty if there is
-/// nothing to see.
+/// A capital `I` looks like a small `l`, and in any case like a small `i`, so all three count as one. The key is empty
+/// if nothing is visible.
 pub fn skeleton(text: &str) -> String {
     let mut alike = String::with_capacity(text.len());
     text.nfkc().filter(|c| !is_invisible(*c)).for_each(|c| push_prototype(c, &mut alike));
-    // No two white spaces can be told from one.
+    // Nobody can tell several white spaces from one.
     alike.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What a letter looks like, in any case: as a small one, or else (Cyrillic `М`) as a capital.
+/// The letters that a letter looks like, in any case: as a small letter, or else (Cyrillic `М`) as a capital.
 fn push_prototype(letter: char, out: &mut String) {
     let small: String = letter.to_lowercase().collect();
     let mut shape: String = confusable_skeleton(&small).collect();
@@ -33,12 +35,12 @@ fn push_prototype(letter: char, out: &mut String) {
             shape = confusable_skeleton(&capital.to_lowercase()).collect();
         }
     }
-    // Prototypes may be capitals.
+    // Prototypes may be capital letters.
     let shape = shape.chars().flat_map(char::to_lowercase);
     out.extend(shape.map(|c| if c == 'i' { 'l' } else { c }));
 }
 
-/// Whether nothing is shown for it (`Default_Ignorable_Code_Point` of Unicode 16, and controls).
+/// Whether nothing is shown for a character (`Default_Ignorable_Code_Point` of Unicode 16, and controls).
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -46,7 +48,7 @@ fn is_invisible(c: char) -> bool {
             | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-        // The blank of Braille, which is no white space.
+        // The blank Braille pattern, which is not white space.
         || c == '\u{2800}'
 }
 
@@ -59,7 +61,7 @@ mod tests {
     fn of_email_addresses_only_case_makes_no_difference() {
         assert!(same_email("Alice@Example.ORG", "alice@example.org"));
         assert!(same_email("GRÜSSE@example.org", "grüsse@example.org"));
-        // PostgreSQL's `lower` makes an `i` of the first.
+        // PostgreSQL's `lower` turns the first into an `i`.
         assert!(!same_email("alİce@example.org", "alice@example.org"));
         assert!(!same_email("ALİCE@example.org", "alice@example.org"));
     }
@@ -75,9 +77,9 @@ mod tests {
             ("ADMIN", "ADМIN"),
             ("Мама", "мАМА"),
             ("Ann", "Ａｎｎ"),
-            // Composed and not.
+            // Composed and decomposed.
             ("J\u{f6}rg", "Jo\u{308}rg"),
-            // Invisible: zero width, a soft hyphen, a direction, a variation.
+            // Invisible characters: zero width, soft hyphen, direction, variation.
             ("Ann", "A\u{200b}nn"),
             ("Ann", "An\u{ad}n\u{200d}"),
             ("Ann", "\u{202e}Ann"),

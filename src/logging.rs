@@ -1,4 +1,5 @@
-//! Logs: `tracing` to standard error, for people or as JSON. Never a token, a password or a message's text.
+//! Logs: `tracing` to standard error, for people or as JSON. They never have a token, a password or the text of a
+//! message.
 
 use crate::request_id::RequestId;
 use std::{
@@ -20,22 +21,22 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// What `LOG_FORMAT` may be.
+/// The values of `LOG_FORMAT`.
 pub const FORMATS: &[&str] = &["text", "json"];
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
-/// Starts logging, once a process; a second call changes nothing.
+/// Starts logging, once per process; further calls change nothing.
 ///
-/// `level` and `format` are `LOG_LEVEL` and `LOG_FORMAT`, found right by [`check_level`] and [`FORMATS`].
+/// `level` and `format` are `LOG_LEVEL` and `LOG_FORMAT`, checked with [`check_level`] and [`FORMATS`].
 pub fn start(level: &str, format: &str) {
     let filter = filter(level).unwrap_or_else(|_| EnvFilter::default().add_directive(LevelFilter::INFO.into()));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        // Told to report its own failures, it panics when standard error is closed.
+        // If it reported its own failures, it would panic when standard error is closed.
         .log_internal_errors(false);
-    // RFC 3339, in UTC.
+    // In the form of RFC 3339, in UTC.
     let line = format::format().with_timer(SystemTime);
     let started = match format {
         "json" => {
@@ -56,10 +57,10 @@ pub fn start(level: &str, format: &str) {
     }
 }
 
-/// Lines of another format, with the id of the request that the thread deals with.
+/// Adds the id of the thread's present request to the lines of another format.
 struct WithRequest<F> {
     inner: F,
-    /// Puts the id into a line, which ends with a line feed.
+    /// Inserts the id into a line, which ends with a line feed.
     insert: fn(&mut String, &RequestId),
 }
 
@@ -83,27 +84,27 @@ fn text_request(line: &mut String, request: &RequestId) {
     line.insert_str(end, &format!(" request={}", request.as_str()));
 }
 
-/// What is in an id needs no escape in JSON.
+/// Nothing in an id needs an escape in JSON.
 fn json_request(line: &mut String, request: &RequestId) {
     if let Some(end) = line.rfind('}') {
         line.insert_str(end, &format!(",\"request\":\"{}\"", request.as_str()));
     }
 }
 
-/// One request or handshake that was answered.
+/// A request or handshake that was answered.
 pub struct Access<'a> {
     pub method: &'static str,
-    /// Its pattern, or the name of its door: what stands in paths and queries may be secret.
+    /// The pattern of its path, or the name of its door: paths and queries may hold secrets.
     pub endpoint: &'a str,
     pub status: u16,
-    /// Of the answer's body.
+    /// Bytes of the answer's body.
     pub bytes: usize,
     pub time: Duration,
     pub client: IpAddr,
 }
 
 impl Access<'_> {
-    /// Writes its line, at `info` if `ACCESS_LOG` says so.
+    /// Writes the line of the request: at `info` with `ACCESS_LOG`, otherwise at a lower level.
     pub fn log(&self, at_info: bool) {
         let Access { method, endpoint, status, bytes, time, client } = self;
         let seconds = time.as_secs_f64();
@@ -115,12 +116,12 @@ impl Access<'_> {
     }
 }
 
-/// Finds out whether `LOG_LEVEL` can be read, and what it should be if not.
+/// Checks whether `LOG_LEVEL` is valid. The error says what it should be.
 pub fn check_level(text: &str) -> Result<(), String> {
     filter(text).map(drop)
 }
 
-/// A level alone is ours; the crates below us then speak up only to warn.
+/// A level alone is for this crate; other crates then log only warnings and errors.
 fn filter(text: &str) -> Result<EnvFilter, String> {
     let text = text.trim();
     let expected = || "error, warn, info, debug, trace or a filter such as info,propromo_chat::door=debug".to_owned();
@@ -128,7 +129,7 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
     let directives = match level.as_str() {
         "off" | "error" | "warn" => level,
         "info" | "debug" | "trace" => format!("warn,propromo_chat={level}"),
-        // EnvFilter would take a misspelt level for the name of a crate, and log that one alone.
+        // EnvFilter would read a misspelt level as the name of a crate, and log only that crate.
         _ if !names_a_level(&level) => return Err(expected()),
         _ => text.to_owned(),
     };
@@ -139,9 +140,9 @@ fn names_a_level(text: &str) -> bool {
     text.split(',').all(|directive| LEVELS.contains(&directive.rsplit('=').next().unwrap_or(directive).trim()))
 }
 
-/// Logs a panic as an error, instead of as text of its own format.
+/// Logs a panic as an error, instead of printing the default text.
 ///
-/// A message that was put together at run time may quote what a client sent, so only literal ones are shown.
+/// A message that was formatted at run time may quote a client, so only literal messages are shown.
 fn log_panic(panic: &panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(message not shown)");

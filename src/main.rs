@@ -1,4 +1,4 @@
-//! The program: what it can do is in `src/cli`, one file a command.
+//! The program. Its commands are in `src/cli`, one file each.
 
 use std::process::ExitCode;
 

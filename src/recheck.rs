@@ -1,10 +1,10 @@
-//! Access, looked at again while clients are connected: who lost it is closed (1008), who still has it notices nothing. What
-//! they may do is looked at along with it: see [`LiveRights`].
+//! Checks access again while clients are connected. A client that has lost its access is closed (1008); others notice
+//! nothing. Also updates what each may do: see [`LiveRights`].
 //!
-//! One thread for all. It looks at everybody each `RECHECK_INTERVAL`, and within a second or so after the store of accounts
-//! says that somebody may have lost access ([`Accounts::access_changes`]). All nodes share that store, so it is how a
-//! revocation reaches each of them, whatever keeps their messages; a node that was cut off finds the number when it is
-//! back. While a store is away nobody is closed.
+//! One thread checks everybody each `RECHECK_INTERVAL`, and within about a second after the store of accounts reports
+//! that somebody may have lost access ([`Accounts::access_changes`]). All nodes share that store, so a revocation
+//! reaches each of them, wherever messages are kept. A node that was cut off sees the changed number when it is back.
+//! While a store is away, nobody is closed.
 
 use crate::{
     auth::token::room_mark,
@@ -33,60 +33,60 @@ use std::{
 /// How often the store is asked whether somebody lost access.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// Accounts asked for at a time.
+/// For how many accounts the store is asked at a time.
 const BATCH: usize = 500;
 
-/// What an account is closed with that may no longer be where it is.
+/// The close for an account that may no longer be in its room.
 const DENIED: Close = Close::policy("room_denied");
 
-/// What somebody is closed with whom the operators send away.
+/// The close for an account that the operators disconnect.
 const DISCONNECTED: Close = Close::policy("disconnected");
 
-/// What an account is closed with whose password was changed, or whose access was revoked, since it got its token.
+/// The close for an account whose password was changed, or whose access was revoked, after it got its token.
 const REVOKED: Close = Close::policy("token_revoked");
 
-/// What somebody is closed with whose room was deleted, or has another password.
+/// The close for a member of a room that was deleted, or that has another password now.
 const CHANGED: Close = Close::policy("room_changed");
 
 /// What can't be done while a store is away.
 const WORK: &str = "tell who still has access";
 
-/// Everybody who is in a room, and the thread that looks at them again.
+/// Everybody who is in a room, and the thread that checks their access.
 pub struct Recheck {
     present: Arc<Mutex<Present>>,
-    /// Its end is the thread's.
+    /// Dropping it ends the thread.
     wake: Sender<()>,
 }
 
 #[derive(Default)]
 struct Present {
-    /// Access checks of everybody that have begun.
+    /// How many checks of everybody have begun.
     checks: u64,
-    /// Bounded by the number of open sockets.
+    /// By socket; bounded by the number of open sockets.
     guests: HashMap<u64, Arc<Guest>>,
-    /// Those who were let in by what was true before the latest check began, and came too late for it.
+    /// Sockets whose access was looked up before the latest check began, but which were added after that.
     late: Vec<u64>,
 }
 
-/// The access check that came before somebody was let in.
+/// The number of the last check that had begun before somebody's access was looked up.
 #[derive(Clone, Copy)]
 pub struct CheckNumber(u64);
 
-/// What somebody hears of rooms without being in them.
+/// What an account hears about rooms without being in them.
 pub trait Subscription: Send + Sync {
     fn rooms(&self) -> Vec<RoomName>;
 
-    /// Nothing more of this one.
+    /// Stops reporting this room.
     fn lose(&self, room: &RoomName);
 }
 
-/// What the right to be in a room rests on.
+/// What the right to be in a room depends on.
 pub enum Access {
-    /// This account may enter the room of a monitor, or a channel.
+    /// This account may enter this room, of a monitor or a channel.
     Account { user: UserId, epoch: Option<String>, room: RoomName, rights: Arc<LiveRights> },
-    /// There is this account, which may enter those of the rooms that it hears of.
+    /// This account exists, and may enter those of the rooms that it hears about.
     Inbox { user: UserId, epoch: Option<String>, rooms: Arc<dyn Subscription> },
-    /// There is this room of the rooms door, and its password is the one that was known.
+    /// This room of the rooms door exists, and its password is still the one that the client proved.
     ChatRoom { id: i64, mark: Option<String> },
 }
 
@@ -96,14 +96,14 @@ struct Guest {
     client: IpAddr,
 }
 
-/// Being looked at again, until dropped.
+/// Has access checked again until it is dropped.
 pub struct Pass {
     present: Arc<Mutex<Present>>,
     id: u64,
 }
 
 impl Recheck {
-    /// Starts the thread, which looks at everybody once in each `interval`.
+    /// Starts the thread, which checks everybody once in each `interval`.
     pub fn start(
         accounts: Arc<dyn Accounts>,
         chat_rooms: Arc<dyn ChatRooms>,
@@ -124,21 +124,22 @@ impl Recheck {
         Ok(Recheck { present, wake })
     }
 
-    /// To be asked for before it is decided whether somebody is let in.
+    /// Call it before looking up the access of somebody who wants to enter.
     pub fn current(&self) -> CheckNumber {
         CheckNumber(self.present.lock().checks)
     }
 
-    /// Somebody at this address is in a room, for a reason that held after `check` was asked for.
+    /// Adds a client with its address. Its access was looked up after `check` was asked for.
     pub fn enter(&self, outbound: &Arc<Outbound>, client: IpAddr, check: CheckNumber, access: Access) -> Pass {
         let id = outbound.id();
         let guest = Guest { access, outbound: outbound.clone(), client };
         let mut present = self.present.lock();
         present.guests.insert(id, Arc::new(guest));
         if present.checks != check.0 {
-            // What was found out then may be what that check, which passed this one over, would have found changed.
+            // That lookup may be older than a change, and the check that would have noticed the change missed this
+            // client.
             present.late.push(id);
-            // Full: it is woken already.
+            // Fails if the channel is full: then the thread will wake anyway.
             let _ = self.wake.try_send(());
         }
         Pass { present: self.present.clone(), id }
@@ -146,7 +147,7 @@ impl Recheck {
 }
 
 impl Recheck {
-    /// Closes all that an account has open in rooms, and says how many that were.
+    /// Closes all sockets of an account in rooms and inboxes on this node. Returns how many there were.
     pub fn disconnect(&self, account: UserId) -> usize {
         let present = self.present.lock();
         let of_account = |guest: &&Arc<Guest>| matches!(guest.access, Access::Account { user, .. } | Access::Inbox { user, .. } if user == account);
@@ -158,7 +159,7 @@ impl Recheck {
 }
 
 impl Recheck {
-    /// Mutes an account where it is in this room on this node, at once; the store tells the other nodes.
+    /// Mutes an account in this room on this node at once. The store tells the other nodes.
     pub fn mute(&self, account: UserId, muted_in: &RoomName, until: Option<u64>) {
         for guest in self.present.lock().guests.values() {
             if let Access::Account { user, room, rights, .. } = &guest.access
@@ -183,7 +184,7 @@ struct Checker {
     present: Arc<Mutex<Present>>,
     interval: Duration,
     outages: Outages,
-    /// What the store said before the last check of everybody that was done to its end.
+    /// The number that the store reported before the last complete check of everybody.
     changes: Option<i64>,
 }
 
@@ -199,7 +200,7 @@ impl Checker {
             match self.look(last.elapsed() >= self.interval) {
                 Ok(true) => last = Instant::now(),
                 Ok(false) => {}
-                // What was due stays due.
+                // What is due stays due.
                 Err(error) => {
                     self.outages.failed(WORK, &error.source);
                     continue;
@@ -209,8 +210,8 @@ impl Checker {
         }
     }
 
-    /// Looks at everybody, if that is due for any reason, and else at those who came too late last time; whether it was
-    /// everybody.
+    /// Checks everybody if that is due for any reason, and otherwise those who came too late for the last check.
+    /// Returns whether it checked everybody.
     fn look(&mut self, due: bool) -> Result<bool, StoreError> {
         let changes = Some(self.accounts.access_changes()?);
         let everybody = due || self.changes != changes;
@@ -289,7 +290,7 @@ impl Checker {
 }
 
 impl Checker {
-    /// Takes from an inbox the rooms that its account may not enter any more.
+    /// Removes from an inbox the rooms that its account may no longer enter.
     fn judge_inbox(&self, user: UserId, inbox: &dyn Subscription) -> Result<(), StoreError> {
         for rooms in inbox.rooms().chunks(BATCH) {
             let asked: Vec<(UserId, &str)> = rooms.iter().map(|room| (user, room.local())).collect();

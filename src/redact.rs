@@ -1,20 +1,20 @@
-//! Passwords in URLs, left out of what is shown.
+//! Removes passwords from URLs before they are shown.
 
-/// Whether a URL carries a password, in its authority (RFC 3986 §3.2.1) or as a parameter.
+/// Whether a URL has a password, in its authority (RFC 3986 §3.2.1) or in a parameter.
 pub fn has_password(url: &str) -> bool {
     without_password(url) != url
 }
 
-/// The URL with `***` where its password stands.
+/// The URL with `***` in place of its password.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    // Behind a `?` an `@` means that one of them belongs to a password, and nobody can say how much of it does.
+    // An `@` after a `?` means that one of them belongs to a password, and nobody knows how much of the text does.
     if rest.split_once('?').is_some_and(|(_, behind)| behind.contains('@')) {
         return format!("{scheme}://***");
     }
-    // A password that holds an unescaped `/` must not slip through: the last `@` ends it.
+    // A password with an unescaped `/` must not get through: the last `@` ends it.
     let (user_info, host) = rest.rsplit_once('@').map_or((None, rest), |(user_info, host)| (Some(user_info), host));
-    // Who has a password only may have left out the colon before it; a user of PostgreSQL alone is usual.
+    // A text without a colon may be a password whose colon was left out; only for PostgreSQL is a user alone usual.
     let of_postgres = scheme.to_ascii_lowercase().starts_with("postgres");
     let user_info = user_info.map(|user_info| match user_info.split_once(':') {
         Some((user, "")) if of_postgres => format!("{user}:@"),
@@ -74,7 +74,7 @@ mod tests {
                 format!("postgres://user:{password}@host/db"),
                 format!("redis://host/0?pass={}", password.replace('&', "")),
             ] {
-                // A password that begins like a user and a colon is not told from these.
+                // A password that begins like a user and a colon can't be told from a user and a password.
                 let password = password.rsplit([':', '&', '=']).next().unwrap_or_default();
                 let shown = without_password(&url);
                 prop_assert!(password.len() < 5 || !shown.contains(password), "{}", shown);

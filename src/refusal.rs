@@ -1,23 +1,23 @@
-//! Every way to say no: one word for programs, one sentence for people, one HTTP status, one place.
+//! Every refusal: a word for programs, a sentence for people, an HTTP status, in one place.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-/// A request or handshake that is turned down.
+/// A refused request or handshake.
 ///
-/// The sentence says what was tried and what to do; it never carries a token or a password.
+/// The sentence says what is wrong and what to do. It never contains a token or a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {sentence}", reason.word())]
 pub struct Refusal {
     pub reason: Reason,
     pub sentence: Cow<'static, str>,
-    /// When it is worth trying again (`Retry-After`).
+    /// When trying again may help (`Retry-After`).
     pub retry_after: Option<Duration>,
-    /// Which fields are wrong, and why, where the input has fields.
+    /// The wrong fields and what is wrong with them, if the input has fields.
     pub detail: Vec<(&'static str, &'static str)>,
 }
 
 impl Refusal {
-    /// A refusal with a sentence of its own in place of the reason's usual one.
+    /// A refusal with its own sentence instead of the reason's.
     pub fn new(reason: Reason, sentence: impl Into<Cow<'static, str>>) -> Refusal {
         Refusal { reason, sentence: sentence.into(), retry_after: None, detail: Vec::new() }
     }
@@ -27,7 +27,7 @@ impl Refusal {
         self
     }
 
-    /// Names a field that is wrong, and what is wrong with it.
+    /// Adds a wrong field, and what is wrong with it.
     pub fn field(mut self, name: &'static str, what: &'static str) -> Refusal {
         self.detail.push((name, what));
         self
@@ -42,25 +42,25 @@ impl From<Reason> for Refusal {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident $word:literal $status:literal $sentence:literal;)*) => {
-        /// Why something is refused. The word is part of the protocol; the status is the usual one
-        /// (a door may answer with another where its clients expect it).
+        /// The reason for a refusal. The word is part of the protocol. The status is the usual one: a door may use
+        /// another one that its clients expect.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason { $($(#[$doc])* $name,)* }
 
         impl Reason {
             pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
 
-            /// The word that a program matches.
+            /// The word for programs.
             pub const fn word(self) -> &'static str {
                 match self { $(Reason::$name => $word,)* }
             }
 
-            /// The HTTP status (RFC 9110 §15) if the door names no other.
+            /// The HTTP status (RFC 9110 §15), unless the door uses another one.
             pub const fn status(self) -> u16 {
                 match self { $(Reason::$name => $status,)* }
             }
 
-            /// The sentence that a person reads, if there is nothing better to say.
+            /// The sentence for people, unless the refusal has a better one.
             pub const fn sentence(self) -> &'static str {
                 match self { $(Reason::$name => $sentence,)* }
             }
@@ -72,7 +72,7 @@ reasons! {
     TokenMissing "token_missing" 400 "A token is needed to open this; none was given.";
     TokenMalformed "token_malformed" 401 "That is not a token this server can read.";
     TokenBadSignature "token_bad_signature" 401 "The token was not signed by this server, or was changed.";
-    /// The token names another algorithm than the key that must have signed it.
+    /// The token's header names another algorithm than that of the key which must have signed it.
     TokenWrongAlgorithm "token_wrong_algorithm" 401 "The token was not signed in the way this server signs.";
     TokenNoExpiry "token_no_expiry" 401 "The token does not say when it expires.";
     TokenExpired "token_expired" 401 "The token has expired; get a new one.";
@@ -86,18 +86,18 @@ reasons! {
     TokenAmbiguous "token_ambiguous" 400 "The request carries two different tokens; send one.";
     OriginDenied "origin_denied" 403 "Pages of this origin may not connect.";
     RoomDenied "room_denied" 403 "You have no access to this room.";
-    /// A moderator, or the operators, let this account say nothing in the room for now.
+    /// A moderator or the operators muted this account in the room for now.
     Muted "muted" 403 "You may say nothing in this room for now.";
     RateLimited "rate_limited" 429 "Too many attempts; wait and try again.";
     Unavailable "unavailable" 503 "A part of the server can't be reached at the moment; try again.";
-    /// The answer of the store was lost, and it could not be found out in time what became of the message.
+    /// The store's answer was lost, and the outcome of the message could not be found out in time.
     Unknown "unknown" 503 "The message may or may not have been stored; look before you send it again.";
     ClockSkew "clock_skew" 503 "This server's clock is wrong, so it can't tell which tokens were used; try again.";
     Overloaded "overloaded" 503 "The server has all the connections it may have; try again.";
-    /// Who has an account may still say something.
+    /// Accounts may still say something.
     StoreFull "store_full" 503 "This server has hardly any room left, so people without an account can say nothing for now; try again.";
     WrongCredentials "wrong_credentials" 401 "Email or password is wrong.";
-    /// The API of backends.
+    /// For the API of backends.
     ScopeMissing "scope_missing" 403 "This key has no scope for that.";
     NoSuchMessage "no_such_message" 404 "That message is not kept in this room.";
     /// A message of a backend is older than `EDIT_WINDOW`.
@@ -117,7 +117,7 @@ reasons! {
     UnsupportedMediaType "unsupported_media_type" 415 "The body must be a form, multipart form data or JSON.";
     UpgradeRequired "upgrade_required" 426 "This address speaks WebSocket only.";
     HeadTooLarge "head_too_large" 431 "The request head is larger than this server takes.";
-    /// The rooms door's own, in its clients' words; `door::chitchat::error` has their numbers.
+    /// Refusals of the rooms door, in its clients' words; `door::chitchat::error` has their numbers.
     RoomNotFound "room_not_found" 404 "Room error: Room not found";
     RoomTitleTaken "room_title_taken" 400 "Room error: Duplicate room";
     RoomUnreadable "room_unreadable" 400 "Room error: Invalid JSON";

@@ -1,4 +1,5 @@
-//! The id of a request: in each line of the log about it and in its answer, so that one can be found by the other.
+//! The id of a request. It is in each of the request's log lines and in its answer, so that one can be found by the
+//! other.
 
 use ipnet::IpNet;
 use std::{
@@ -10,27 +11,27 @@ use std::{
     },
 };
 
-/// In which header it stands, in answers and in requests of trusted proxies.
+/// The header that holds it, in answers and in requests of trusted proxies.
 pub const HEADER: &str = "X-Request-Id";
 
-/// Characters of an id that a proxy gives.
+/// Most characters of an id that a proxy sends.
 const MAX_LENGTH: usize = 128;
 
-/// What a request is called. A WebSocket keeps the id of the request that opened it.
+/// The id of a request. A WebSocket keeps the id of the request that opened it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// A new one: random for the process, counted within it.
+    /// A new id: a random part for the process, and a counter within it.
     pub fn next() -> RequestId {
         static PROCESS: LazyLock<u32> = LazyLock::new(rand::random);
         static COUNT: AtomicU64 = AtomicU64::new(1);
         RequestId(format!("{:08x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed)).into())
     }
 
-    /// The one that a proxy in `trusted` gave, if it is fit for logs and headers; else a new one.
+    /// The id that a proxy in `trusted` sent, if it is fit for logs and headers; otherwise a new one.
     ///
-    /// From anybody else it is not believed: he could make his lines look like those of somebody else's request.
+    /// Ids of other clients are not accepted: a client could make its log lines look like those of another request.
     pub fn given(given: Option<&str>, peer: IpAddr, trusted: &[IpNet]) -> RequestId {
         let peer = peer.to_canonical();
         given
@@ -38,7 +39,7 @@ impl RequestId {
             .map_or_else(RequestId::next, |id| RequestId(id.into()))
     }
 
-    /// One that was made before, and passed on within this process.
+    /// An id that was made before, and passed on within this process.
     pub fn passed_on(id: &str) -> RequestId {
         RequestId(id.into())
     }
@@ -47,16 +48,16 @@ impl RequestId {
         &self.0
     }
 
-    /// What this thread logs until the answer is dropped is about this request.
+    /// Gives all log lines of this thread the id, until the returned value is dropped.
     ///
-    /// Not a span of `tracing`: its registry has room for 4,096 threads, and some KiB for each.
+    /// Not a span of `tracing`: its registry has room for only 4,096 threads, and takes some KiB for each.
     pub fn enter(&self) -> Entered {
         Entered { before: CURRENT.replace(Some(self.clone())) }
     }
 
-    /// The request that this thread deals with, if any.
+    /// The id of the thread's present request, if any.
     pub fn current() -> Option<RequestId> {
-        // Nothing is borrowed while others' code runs; and what is logged when a thread ends belongs to no request.
+        // Nothing stays borrowed while other code runs. What is logged while a thread ends belongs to no request.
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 }
@@ -65,7 +66,7 @@ thread_local! {
     static CURRENT: RefCell<Option<RequestId>> = const { RefCell::new(None) };
 }
 
-/// A thread deals with a request, until this is dropped.
+/// Gives the thread's log lines an id until it is dropped.
 #[must_use]
 pub struct Entered {
     before: Option<RequestId>,
@@ -77,7 +78,7 @@ impl Drop for Entered {
     }
 }
 
-/// Letters, digits and what UUIDs, base64 and trace ids have beside them.
+/// Whether an id has only letters, digits, and the other characters of UUIDs, base64 and trace ids.
 fn fit(id: &str) -> bool {
     (1..=MAX_LENGTH).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:+/=~".contains(&b))
 }

@@ -1,6 +1,6 @@
 //! Why the server can't start.
 
-/// The server can't start, and what to do about it.
+/// Why the server can't start, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StartError(pub String);

@@ -1,17 +1,18 @@
-//! Threads that the server can't do without: if one of them panics the process ends, and is started anew.
+//! Threads that the server can't do without: if one of them panics, the process ends and is started again.
 //!
-//! Nothing could take such a thread's place: without the log thread nothing is stored, without a lane a part of the
-//! members hears nothing, and the rest would look alive. An end is seen by everybody: clients come back, and systemd
-//! (`Restart=on-failure`) starts a server whose threads are all there. What was echoed is stored.
+//! Nothing can replace such a thread. Without the log thread nothing is stored, and without a lane some members hear
+//! nothing, while the rest seems to work. Everybody notices the end of the process: clients come back, and systemd
+//! (`Restart=on-failure`) starts a complete server. Everything that was echoed is stored.
 //!
-//! Threads that serve one client (connections, their TLS, endpoints, connections to PostgreSQL) contain their panics instead.
+//! Threads that serve one client (connections, their TLS, endpoints, connections to PostgreSQL) catch their panics
+//! instead.
 
 use std::{
     io,
     thread::{self, JoinHandle},
 };
 
-/// The exit code after a panic in a vital thread (`EX_SOFTWARE` of sysexits.h).
+/// The exit code after a panic in a vital thread (`EX_SOFTWARE` in sysexits.h).
 pub const EXIT_CODE: i32 = 70;
 
 /// Starts a thread that the server can't do without.
@@ -22,7 +23,7 @@ pub fn spawn<T: Send + 'static>(
     thread::Builder::new().name(name.into()).spawn(move || run(work))
 }
 
-/// Does on this thread what the server can't do without.
+/// Runs work on this thread that the server can't do without.
 pub fn run<T>(work: impl FnOnce() -> T) -> T {
     let _guard = Guard;
     work()
@@ -41,9 +42,9 @@ impl Drop for Guard {
     }
 }
 
-/// Panics here if a test asks for it, to show what becomes of the rest. In a release build there is nothing of this.
+/// Panics here if a test asks for it, to show what happens to the rest. Does nothing in a release build.
 ///
-/// A test names a directory in `PROPROMO_TEST_PANICS`; a file in it with the name of `point` is the order to panic, once.
+/// A test names a directory in `PROPROMO_TEST_PANICS`. A file in it with the name of `point` asks for one panic.
 pub fn may_panic(point: &str) {
     #[cfg(debug_assertions)]
     {
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// Runs itself again, since a vital thread takes its process with it.
+    /// Runs itself again in a new process, because a vital thread ends its process.
     #[test]
     fn a_panic_in_a_vital_thread_ends_the_process() {
         const AGAIN: &str = "PROPROMO_TEST_VITAL";
