@@ -1,4 +1,4 @@
-//! Who has an account, and which monitors it may see.
+//! The accounts, and the monitors that they may see.
 
 pub use super::user_id::UserId;
 
@@ -11,20 +11,20 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
-/// Bytes of the longest email address (RFC 5321 §4.5.3.1.3, less the angle brackets).
+/// Most bytes of an email address (RFC 5321 §4.5.3.1.3, without the angle brackets).
 pub const MAX_EMAIL: usize = 254;
 
-/// A row of the Propromo table `users`, as far as we read it.
+/// A row of the Propromo table `users`: the columns that this server reads.
 #[derive(Clone)]
 pub struct Account {
     pub id: UserId,
     pub name: String,
     pub email: String,
-    /// The hash as Laravel wrote it; never logged, never sent.
+    /// The hash as Laravel wrote it. Never logged, never sent.
     pub password_hash: String,
 }
 
-/// A row of the Propromo table `monitors`, as far as we read it. Times are RFC 3339.
+/// A row of the Propromo table `monitors`: the columns that this server reads. Times are in the form of RFC 3339.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Monitor {
     pub monitor_hash: String,
@@ -38,62 +38,62 @@ pub struct Monitor {
     pub project_url: Option<String>,
 }
 
-/// Reads accounts and their monitors. In many-node mode these tables are another program's.
+/// Reads accounts and their monitors. With PostgreSQL these tables belong to another program.
 pub trait Accounts: Moderation {
-    /// The account of this email address, whatever its case; compared by [`same_email`](crate::likeness::same_email).
+    /// The account with this email address in any case, as [`same_email`](crate::likeness::same_email) compares.
     fn by_email(&self, email: &str) -> Result<Option<Account>, StoreError>;
 
-    /// The account of this number.
+    /// The account with this number.
     fn by_id(&self, user: UserId) -> Result<Option<Account>, StoreError>;
 
-    /// What each of these accounts calls itself, in the same order; `None` if there is no such account.
+    /// The display name of each account, in the same order; `None` if there is no such account.
     fn display_names(&self, emails: &[&str]) -> Result<Vec<Option<String>>, StoreError>;
 
-    /// Whether there is a monitor of this hash.
+    /// Whether there is a monitor with this hash.
     fn is_monitor(&self, monitor_hash: &str) -> Result<bool, StoreError>;
 
-    /// The members of the monitor of this hash with their email addresses, those with the lowest numbers first.
+    /// Up to `limit` members of the monitor with this hash and their email addresses, lowest numbers first.
     fn members(&self, monitor_hash: &str, limit: usize) -> Result<Vec<(UserId, String)>, StoreError>;
 
     /// The monitors whose rooms `user` may enter, oldest first.
     fn monitors_of(&self, user: UserId) -> Result<Vec<Monitor>, StoreError>;
 
-    /// What each of these accounts is to the monitor of this hash, in the same order.
+    /// The membership of each account in the monitor with this hash, in the same order.
     fn memberships(&self, asked: &[(UserId, &str)]) -> Result<Vec<Membership>, StoreError>;
 
-    /// What `user` is to the monitor of this hash.
+    /// The membership of `user` in the monitor with this hash.
     fn membership(&self, user: UserId, monitor_hash: &str) -> Result<Membership, StoreError> {
         Ok(self.memberships(&[(user, monitor_hash)])?.pop().unwrap_or(Membership::NoAccount))
     }
 
-    /// The epoch of each of these accounts, in the same order; `None`: there is no such account.
+    /// The epoch of each account, in the same order; `None` if there is no such account.
     fn epochs(&self, users: &[UserId]) -> Result<Vec<Option<Epoch>>, StoreError>;
 
     fn epoch(&self, user: UserId) -> Result<Option<Epoch>, StoreError> {
         Ok(self.epochs(&[user])?.pop().flatten())
     }
 
-    /// Begins a new epoch: all that this account has open and may open with what it was given ends.
+    /// Begins a new epoch: ends all that the account has open, and all tokens and sessions that it was given.
     fn revoke(&self, user: UserId) -> Result<(), StoreError>;
 
-    /// Who wants to enter the room of this monitor, or of this name.
+    /// What an account is in the room of this monitor, or in the channel with this name.
     fn entrant(&self, user: UserId, monitor_hash: &str) -> Result<Entrant, StoreError>;
 
-    /// A number that is another one after somebody may have lost access to something.
+    /// A number that changes when somebody may have lost access to something.
     fn access_changes(&self) -> Result<i64, StoreError>;
 
-    /// Has every server that uses this store look again at who is connected to it.
+    /// Changes that number by hand, so that every server that uses this store checks access again.
     fn announce_access_change(&self) -> Result<(), StoreError>;
 
     /// Fails if the store can't be reached (for `/readyz` and `check`).
     fn probe(&self) -> Result<(), StoreError>;
 }
 
-/// A time of an account, which ends when its password is changed or its access revoked; and with it the tokens that were
-/// issued in it, and what is open because of them.
+/// A period of an account. It ends when the account's password is changed or its access revoked. Tokens that were
+/// issued in it, and connections that depend on them, end with it.
 ///
-/// A short hash of the password's hash and the number of revocations: it gives nothing away about the password, since the
-/// hash below it has a salt that never leaves the server.
+/// It is a short hash of the password hash and the number of revocations. It reveals nothing about the password: the
+/// hash beneath it has a salt that never leaves the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Epoch(String);
 
@@ -107,22 +107,22 @@ impl Epoch {
         Epoch(URL_SAFE_NO_PAD.encode(&digest[..12]))
     }
 
-    /// As it stands in tokens.
+    /// The form in tokens.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether what was issued in the epoch that a token names is over. A token of an earlier version names none.
+    /// Whether the epoch that a token names has ended. Tokens of earlier versions name none.
     pub fn ended(&self, token: Option<&str>) -> bool {
         token.is_some_and(|token| token != self.0)
     }
 }
 
-/// What an account is to a monitor, what it is called, and what it may do in the room.
+/// An account that wants to enter a room: its membership, its name, and its rights in the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entrant {
     pub membership: Membership,
-    /// `None`: it has no name, or there is no such account.
+    /// `None` if it has no name, or if there is no such account.
     pub name: Option<Arc<str>>,
     pub rights: Rights,
 }
@@ -139,12 +139,12 @@ pub enum Membership {
     Member,
     NotAMember,
     NoSuchMonitor,
-    /// There is no such account (any more): it may enter nothing.
+    /// There is no such account (any more); it may enter nothing.
     NoAccount,
 }
 
 impl Membership {
-    /// From whether there is the account, and whether it is a member (`None`: there is no such monitor).
+    /// Made from whether the account exists, and whether it is a member (`None`: there is no such monitor).
     pub(super) fn of(account: bool, member: Option<bool>) -> Membership {
         match (account, member) {
             (false, _) => Membership::NoAccount,
@@ -154,14 +154,14 @@ impl Membership {
         }
     }
 
-    /// The room behind a channel's name, for an account that is this to the monitor of that name; `None`: it may not
-    /// enter.
+    /// The room for a channel's name, if the account has this membership in the monitor of that name. `None` if it may
+    /// not enter.
     ///
-    /// What is named as Propromo names monitors is never anybody's channel.
+    /// A name in the form of a monitor's hash is never a channel.
     pub fn room(self, name: &str) -> Option<RoomName> {
         match self {
             Membership::Member => Some(RoomName::monitor(name)),
-            // Or who knows the hash of a monitor could find out whether it is there.
+            // Otherwise anybody who knows the hash of a monitor could find out whether it exists.
             Membership::NoSuchMonitor if is_a_hash(name) => None,
             Membership::NoSuchMonitor => Some(RoomName::channel(name)),
             Membership::NotAMember | Membership::NoAccount => None,
@@ -169,7 +169,8 @@ impl Membership {
     }
 }
 
-/// Whether a name is a password hash (`$2y$…`, `$argon2id$…`: crypt(5)), as those are that Propromo gives to monitors.
+/// Whether a name is a password hash (`$2y$…`, `$argon2id$…`: crypt(5)), the form of hashes that Propromo gives to
+/// monitors.
 fn is_a_hash(name: &str) -> bool {
     let parts = name.strip_prefix('$').and_then(|rest| rest.split_once('$'));
     parts.is_some_and(|(method, rest)| {

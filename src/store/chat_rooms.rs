@@ -1,46 +1,46 @@
-//! The rooms of the rooms door: their titles, who may enter, when they changed.
+//! The rooms of the rooms door: their titles, who may enter them, when they changed.
 
 use super::error::StoreError;
 use crate::likeness::skeleton;
 use jiff::Timestamp;
 use std::fmt;
 
-/// Keeps the rooms. What is stored here has been validated at the door.
+/// Stores the rooms. The door has validated what is stored here.
 pub trait ChatRooms: Send + Sync {
-    /// Rooms with a greater number than `after`, but hidden ones, oldest first.
+    /// Rooms with a number above `after`, except hidden ones, oldest first.
     fn list(&self, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError>;
 
-    /// Rooms with a greater number than `after` and [`FIRST`], hidden ones too, that were not made or changed since
-    /// `before`; oldest first.
+    /// Rooms with a number above `after` and above [`FIRST`] that were neither made nor changed since `before`, hidden
+    /// ones included, oldest first.
     fn untouched(&self, before: Timestamp, after: i64, most: usize) -> Result<Vec<ChatRoom>, StoreError>;
 
     fn find(&self, key: RoomKey<'_>) -> Result<Option<ChatRoom>, StoreError>;
 
-    /// Makes a room with an id that no room has had before, unless there are `most` already.
+    /// Makes a room with an id that no room has had before, unless there are `most` rooms already.
     fn create(&self, fields: &RoomFields, now: Timestamp, most: u64) -> Result<Created, StoreError>;
 
-    /// Changes a room, if it still is as `current` says.
+    /// Changes a room if it is still as in `current`.
     fn update(&self, current: &ChatRoom, fields: &RoomFields, now: Timestamp) -> Result<Updated, StoreError>;
 
-    /// Deletes a room, if it still is as `current` says; `false` if not.
+    /// Deletes a room if it is still as in `current`; `false` if it is not.
     fn delete(&self, current: &ChatRoom) -> Result<bool, StoreError>;
 
     /// Fails if the store can't be reached.
     fn probe(&self) -> Result<(), StoreError>;
 }
 
-/// The room that is there from the start. It belongs to the operators.
+/// The room that exists from the start. It belongs to the operators.
 pub const FIRST: i64 = 1;
 
-/// How a room is asked for.
+/// The key of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoomKey<'a> {
     Id(i64),
-    /// In any case, or one that looks the same.
+    /// In any case, and in any form that looks the same.
     Title(&'a str),
 }
 
-/// As it is compared: two of one room by its title read the same, if they look the same.
+/// The form for comparison: two titles of the same room give the same text if they look the same.
 impl fmt::Display for RoomKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -56,17 +56,17 @@ pub struct ChatRoom {
     pub fields: RoomFields,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    /// Grows with every change; what was read can be told from what is there now.
+    /// Grows with every change, so that a stale copy can be recognised.
     pub version: i64,
 }
 
-/// What its users decide about a room.
+/// What users decide about a room.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RoomFields {
     pub title: String,
     pub description: String,
     pub access: Access,
-    /// SHA-256 of the key with which its creator may change it while it is public.
+    /// SHA-256 of the key with which its creator may change the room while it is public.
     pub creator: Option<[u8; 32]>,
 }
 
@@ -75,9 +75,9 @@ pub struct RoomFields {
 pub enum Access {
     /// Everybody.
     Public,
-    /// Who knows the password; listed.
+    /// Everybody who knows the password; listed.
     Private { password_hash: String },
-    /// Who knows the password; in no listing.
+    /// Everybody who knows the password; not listed.
     Hidden { password_hash: String },
 }
 
@@ -104,31 +104,31 @@ impl Access {
     }
 }
 
-/// What titles are found by, whatever their case. What they look like ([`skeleton`](crate::likeness::skeleton)) is unique
-/// as well, but for rooms that were there before that was looked at.
+/// The key by which titles are found, in any case. Their [`skeleton`](crate::likeness::skeleton) is unique too, except
+/// for rooms from before that was checked.
 pub fn title_key(title: &str) -> String {
     title.to_lowercase()
 }
 
-/// All rooms of a store, hidden ones too, to be moved to another.
+/// All rooms of a store, hidden ones included, to be moved to another store.
 pub struct Moving {
     pub rooms: Vec<ChatRoom>,
-    /// The greatest number that a room has had, be it deleted since.
+    /// The greatest number that a room has ever had, even if that room was deleted.
     pub last_id: i64,
 }
 
-/// What became of a new room.
+/// The outcome of making a room.
 pub enum Created {
     Room(ChatRoom),
     TitleTaken,
-    /// There are as many rooms as there may be.
+    /// There are as many rooms as allowed.
     Full,
 }
 
-/// What became of a change.
+/// The outcome of a change.
 pub enum Updated {
     Room(ChatRoom),
     TitleTaken,
-    /// The room was changed or deleted meanwhile; nothing was done.
+    /// The room was changed or deleted meanwhile. Nothing was done.
     Stale,
 }

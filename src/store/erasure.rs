@@ -1,5 +1,4 @@
-//! Erasing what was said: what is to be erased, how it is done, and where commands leave word for the server that holds
-//! the messages.
+//! Erases messages: the tasks, how they are done, and where commands leave them for the server that holds the messages.
 
 use super::{
     error::StoreError,
@@ -18,71 +17,72 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Messages erased in one go: others wait for no more than these.
+/// How many messages are erased at a time: others wait for no more than these.
 const ERASED_AT_A_TIME: usize = 64;
 
-/// How long who was removed may still speak: servers find the connections and close them meanwhile.
+/// How long members of a removed account or monitor may still speak: servers find their connections and close them
+/// meanwhile.
 pub const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Who deletes, as rooms show it, when operators do.
+/// The name that rooms show for deletions by operators.
 pub const OPERATORS: &str = "operators";
 
-/// What is to be done.
+/// A task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Erase all that the account of this email address has said.
+    /// Erase all messages of the account with this email address.
     Sender(String),
-    /// Erase all that was said in this room.
+    /// Erase all messages of this room.
     Room(RoomName),
-    /// Keep what was said in this room of a monitor, where no later monitor shows it.
+    /// Keep the messages of this monitor's room, where no later monitor shows them.
     SetAside(RoomName),
 }
 
-/// A task that waits, or is being done.
+/// A task that waits or is being done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub id: i64,
     pub task: Task,
-    /// Unix seconds.
+    /// In Unix seconds.
     pub since: i64,
 }
 
-/// How far a task is.
+/// The progress of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub erased: u64,
     pub done: bool,
 }
 
-/// Tasks for whoever holds the messages, kept with the accounts: a command that can't reach the messages, since a server
-/// runs on them, leaves them here.
+/// Tasks for the process that holds the messages, stored with the accounts. A command that can't reach the messages,
+/// because a server uses them, leaves its tasks here.
 pub trait Tasks: Send + Sync {
-    /// Leaves a task, and says by which number it is known.
+    /// Leaves a task. Returns its number.
     fn ask(&self, task: &Task) -> Result<i64, StoreError>;
 
-    /// What is to be done, in the order in which it was asked for.
+    /// The tasks that are not done, in the order in which they were left.
     fn waiting(&self) -> Result<Vec<Asked>, StoreError>;
 
-    /// `None`: there is no such task, or it was done long ago.
+    /// The progress of a task; `None` if there is no such task, or if it was done long ago.
     fn standing(&self, id: i64) -> Result<Option<Standing>, StoreError>;
 
-    /// Notes how far a task is. Of one that is done nothing is kept that says whom it was about.
+    /// Notes the progress of a task. When a task is done, nothing stays that says whom it was about.
     fn note(&self, id: i64, standing: Standing) -> Result<(), StoreError>;
 }
 
-/// Takes entries to the log, in their order, and says what became of each.
+/// Appends entries to the log, in their order, and returns the outcome of each.
 pub type Submit<'a> = &'a dyn Fn(Vec<NewEntry>) -> Vec<Appended>;
 
-/// Does it.
+/// Carries out tasks.
 pub struct Eraser<'a> {
     pub log: &'a dyn MessageLog,
     pub search: &'a dyn Search,
     pub submit: Submit<'a>,
-    /// The program that erases.
+    /// The name of the program that erases.
     pub by: &'a str,
 }
 
-/// What was erased, and whether that was all.
+/// How many messages were erased, and whether those were all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Erased {
     pub messages: u64,
@@ -94,7 +94,7 @@ pub struct Erased {
 struct NotTaken;
 
 impl Eraser<'_> {
-    /// Does a task to its end, and tells `progress` how many messages are erased so far.
+    /// Carries out a task completely, and reports to `progress` how many messages are erased so far.
     pub fn run(&self, task: &Task, progress: &mut dyn FnMut(u64)) -> Result<u64, StoreError> {
         match task {
             Task::Sender(email) => Ok(self.erase_said_by(email, None, progress)?.messages),
@@ -114,7 +114,7 @@ impl Eraser<'_> {
         }
     }
 
-    /// Erases what an account has said, for everybody who sees it too; if `until` comes first not all of it.
+    /// Erases the messages of an account, also for the members who see them. Stops at `until`, even if some are left.
     pub fn erase_said_by(
         &self,
         email: &str,
@@ -139,18 +139,18 @@ impl Eraser<'_> {
         })?;
         messages += self.take(&mut waiting)?;
         progress(messages);
-        // Also if there was nothing to erase: an earlier attempt may have come no further.
+        // Even if there was nothing to erase: an earlier attempt may have stopped before this.
         self.leave_nothing(&rooms.into_iter().collect::<Vec<_>>())?;
         Ok(Erased { messages, all })
     }
 
-    /// Has these messages deleted; how many of them were.
+    /// Has these messages deleted. Returns how many were.
     fn take(&self, waiting: &mut Vec<NewEntry>) -> Result<u64, StoreError> {
         let mut erased = 0;
         for outcome in (self.submit)(mem::take(waiting)) {
             match outcome {
                 Appended::Stored(_) | Appended::StoredAlone(_) | Appended::Repeated(_) => erased += 1,
-                // Somebody else was faster.
+                // Somebody else has deleted it already.
                 Appended::Refused(_) => {}
                 Appended::NotStored | Appended::Open(_) | Appended::Unknown => {
                     let (store, what) = ("message log", "erase messages");
@@ -168,7 +168,7 @@ impl Eraser<'_> {
 }
 
 impl Task {
-    /// As two columns.
+    /// The task as two columns.
     pub(super) fn columns(&self) -> (&'static str, &str) {
         match self {
             Task::Sender(email) => ("sender", email),
@@ -177,7 +177,7 @@ impl Task {
         }
     }
 
-    /// What [`columns`](Self::columns) made; `None`: a newer program has asked for it.
+    /// The task from [`columns`](Self::columns); `None` if a newer program has left it.
     pub(super) fn of_columns(kind: &str, about: &str) -> Option<Task> {
         match kind {
             "sender" => Some(Task::Sender(about.to_owned())),

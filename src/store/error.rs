@@ -1,28 +1,28 @@
-//! What a store answers that did not do what was asked.
+//! Errors of stores.
 
 use super::outage::KnownOutage;
 use crate::refusal::{Reason, Refusal};
 use std::{error::Error, time::Duration};
 
-/// A store did not do what was asked; nothing was changed.
+/// A store failed to do what was asked; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[error("the {store} can't {what}")]
 pub struct StoreError {
-    /// `account store`, `message log` or `token ledger`.
+    /// The name of the store: `account store`, `message log` or `token ledger`.
     pub store: &'static str,
-    /// What was tried, as a verb phrase.
+    /// What failed, as a verb phrase.
     pub what: &'static str,
     #[source]
     pub source: Box<dyn Error + Send + Sync>,
 }
 
 impl StoreError {
-    /// Whether it follows from an outage that was logged when it began.
+    /// Whether it is the result of an outage that was logged when it began.
     pub fn is_known(&self) -> bool {
         self.source.is::<KnownOutage>()
     }
 
-    /// Logs that this had a consequence, unless it follows from an outage that was logged when it began.
+    /// Logs the consequence of this error, unless it is the result of an outage that was logged when it began.
     pub fn log(&self, consequence: &'static str) {
         let error: &dyn Error = self;
         if self.is_known() {
@@ -33,7 +33,7 @@ impl StoreError {
     }
 }
 
-/// The clocks of this machine and of the store are so far apart that neither can say what has expired.
+/// The clocks of this machine and of the store are so far apart that neither can tell what has expired.
 #[derive(Debug, thiserror::Error)]
 #[error("its clock and this machine's are {} seconds apart; set them (`timedatectl` shows the machine's)", .0.as_secs())]
 pub struct ClockSkew(pub Duration);

@@ -1,4 +1,4 @@
-//! How nodes hear of each other: what all of them store, as it is stored.
+//! The feed, through which nodes hear of each other: everything that any of them stores, as it is stored.
 
 use super::{error::StoreError, presence::Presence};
 use crate::{
@@ -8,28 +8,29 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A log that more than one process writes to tells each of them what was stored, its own messages among it.
+/// The feed of a log that several processes write to. Each process hears everything that was stored, its own messages
+/// included.
 pub trait Feed: Send + Sync {
-    /// Begins to listen; once a process.
+    /// Starts listening; at most once per process.
     fn listen(&self) -> Box<dyn Ear>;
 
-    /// The last id given out in each of these rooms; [`MessageId::BEFORE_ALL`] in one where nothing was said.
+    /// The newest id of each of these rooms; [`MessageId::BEFORE_ALL`] for a room without messages.
     fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError>;
 
     /// Up to `limit` kept entries after `after`, oldest first, whether or not `after` itself is still kept.
     fn missed(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
-    /// Tells all other nodes what happens in a room. Never blocks; what can't be told now is never told.
+    /// Reports an event in a room to all other nodes. Never blocks. An event that can't be sent now is never sent.
     fn announce(&self, room: &RoomName, event: &Event);
 
-    /// Who is in a room, over all nodes.
+    /// The presence of users, over all nodes.
     fn presence(&self) -> Arc<dyn Presence>;
 }
 
-/// Listens to the feed, and connects again by itself whenever it has to.
+/// Listens to the feed, and reconnects by itself.
 pub trait Ear: Send {
-    /// Waits for what happens next, some seconds at most. Entries and events of rooms that are not `wanted` are
-    /// passed over.
+    /// Waits for the next thing that happens, at most some seconds. Ignores entries and events of rooms that are not
+    /// `wanted`.
     fn next(&mut self, wanted: &dyn Fn(&RoomName) -> bool) -> Heard;
 }
 
@@ -40,16 +41,16 @@ pub enum Heard {
         room: RoomName,
         event: Event,
     },
-    /// It listens from now on; anything may have been missed before.
+    /// It listens from now on. Anything before may have been missed.
     Subscribed,
-    /// Nothing for this node; a good time for other things.
+    /// Nothing for this node: time for other work.
     Nothing,
 }
 
-/// Entries that were stored in a room in one go.
+/// Entries that were stored in a room together.
 pub struct Stored {
     pub room: RoomName,
-    /// The id that the room gave out before these; [`MessageId::BEFORE_ALL`] if they are its first.
+    /// The previous id of the room; [`MessageId::BEFORE_ALL`] if these are its first.
     pub before: MessageId,
     pub entries: Vec<Entry>,
 }

@@ -1,4 +1,4 @@
-//! The record of every room's messages, and of what became of them.
+//! The log of every room: its messages and their changes.
 
 use super::{error::StoreError, feed::Feed, usage::Usage};
 use crate::{
@@ -7,16 +7,16 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Bytes of text after which no more entries are read at a time, however many were asked for: who waits for a socket
+/// A page ends after this many bytes of text, however many entries were asked for: a client that waits for its socket
 /// holds one page.
 pub const PAGE_BYTES: usize = 256 << 10;
 
-/// Whether a page ended because its texts are long: there may be more of what was asked for.
+/// Whether a page ended because its texts are long: then there may be more.
 pub fn is_full_page<T: HasText>(page: &[T]) -> bool {
     page.iter().map(HasText::text_len).sum::<usize>() >= PAGE_BYTES
 }
 
-/// What a page is made of.
+/// An element of a page.
 pub trait HasText {
     fn text_len(&self) -> usize;
 }
@@ -45,7 +45,7 @@ impl HasText for Entry {
     }
 }
 
-/// How many of these are a page's worth of text, if that is fewer than all.
+/// How many of these make a page's worth of text; `None` if that is all of them.
 pub(super) fn end_of_page<T: HasText>(page: &[T]) -> Option<usize> {
     let mut bytes = 0;
     let last = page.iter().position(|one| {
@@ -55,8 +55,8 @@ pub(super) fn end_of_page<T: HasText>(page: &[T]) -> Option<usize> {
     last.map(|last| last + 1)
 }
 
-/// Two lists as one: its first `limit` entries, or a page's worth of text. If one of them ends early, because its own
-/// texts are a page's worth, so does the whole, before what the other has behind it.
+/// Merges two lists: its first `limit` entries, or a page's worth of text. If one list ended early because its texts
+/// are a page's worth, the result ends there too, before what the other list has after that.
 pub(super) fn in_order(messages: Vec<Message>, changes: Vec<Change>, limit: usize) -> Vec<Entry> {
     let mut all: Vec<Entry> =
         messages.into_iter().map(Entry::Message).chain(changes.into_iter().map(Entry::Change)).collect();
@@ -66,77 +66,77 @@ pub(super) fn in_order(messages: Vec<Message>, changes: Vec<Change>, limit: usiz
     all
 }
 
-/// The ordered, durable record of every room's messages, and of what became of them.
+/// The ordered, durable log of every room: its messages and their changes.
 pub trait MessageLog: Send + Sync {
-    /// Stores entries in this order, all of a room or none, and gives each its id, in room order. Fails if none is
-    /// stored.
+    /// Stores entries in this order, of each room all or none, and gives each its id, in the order of the room. Fails
+    /// if none is stored.
     ///
-    /// A draft whose `reference` the same sender used before in the room is not stored again: its
-    /// place in the answer says so with the first message's id. A draft that isn't to be kept gets
-    /// an id like the others and leaves no trace. A change that may not be made is refused in its place, and costs
-    /// nobody else anything.
+    /// A draft whose `reference` the same sender has used in the room before is not stored again: its outcome says so,
+    /// with the id of the first message. A draft that is not to be kept gets an id like the others, but is not stored.
+    /// A change that is not allowed is refused, and does not affect other entries.
     ///
-    /// If the answer of one that is elsewhere is lost, its entries are [open](Appended::Open) until it is
-    /// [found out](Self::find_out) what became of them.
+    /// If the answer of a remote store is lost, the entries are [open](Appended::Open) until their outcome is [found
+    /// out](Self::find_out).
     ///
-    /// Called from one thread only.
+    /// Called by one thread at a time.
     fn append(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError>;
 
-    /// What became of an open batch. Called by another thread than that which appends, again and again until it is known, or
-    /// nobody wants to know any more ([`leave_open`](Self::leave_open)).
+    /// The outcome of an open batch. Called by another thread than the one that appends, until the outcome is known or
+    /// does not matter any more ([`leave_open`](Self::leave_open)).
     fn find_out(&self, _batch: u64) -> Result<FoundOut, StoreError> {
         Ok(FoundOut::Nothing)
     }
 
-    /// Nobody will ask again what became of this batch.
+    /// Nobody will ask for the outcome of this batch any more.
     fn leave_open(&self, _batch: u64) {}
 
-    /// Up to `limit` messages as they are now, without the deleted, oldest first: the newest ones, or those just before
-    /// `before`. Fewer if they are long: see [`is_full_page`].
+    /// Up to `limit` messages in their present state, without deleted ones, oldest first: the newest, or those directly
+    /// before `before`. Fewer if they are long: see [`is_full_page`].
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError>;
 
-    /// Up to `limit` entries after `after`, oldest first: messages as they are now, without the deleted, and changes. Fewer if
-    /// they are long.
+    /// Up to `limit` entries after `after`, oldest first: messages in their present state, without deleted ones, and
+    /// changes. Fewer if they are long.
     ///
-    /// `None` if what follows `after` is no longer wholly kept, or `after` is no entry of the
-    /// room that we know of: the client must reload.
+    /// `None` if not everything after `after` is kept any more, or if `after` is not a known entry of the room: the
+    /// client must reload.
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError>;
 
-    /// A message of a room as it is now.
+    /// A message of a room in its present state.
     fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError>;
 
-    /// Up to `limit` rooms with messages in the order of their names, behind `after`. Where other processes write to this
-    /// log too, rooms also in which somebody is, on any of them; some may have neither any more.
+    /// Up to `limit` rooms with messages, in the order of their names, after `after`. If other processes write to this
+    /// log too, also rooms that have members on any of them; some may have neither any more.
     fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError>;
 
-    /// Deletes a room's messages, and what is known of the room. A later draft starts it anew.
+    /// Deletes a room's messages, and everything known about the room. A later draft begins it again.
     fn forget(&self, room: &RoomName) -> Result<(), StoreError>;
 
-    /// Makes a room's messages those of the room `to`, which has none: with their ids, as they are now. A later draft starts
-    /// the room anew.
+    /// Makes a room's messages those of the room `to`, which has none, with their ids and in their present state. A
+    /// later draft begins the room again.
     fn set_aside(&self, room: &RoomName, to: &RoomName) -> Result<(), StoreError>;
 
-    /// As [`since`](Self::since), whether or not `after` is an entry, and all that followed it is kept.
+    /// Like [`since`](Self::since), even if `after` is not an entry, and even if not everything after it is kept.
     fn entries(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
-    /// Waits until no byte is left anywhere of what has been deleted in these rooms.
+    /// Waits until nothing that was deleted in these rooms is left on any disk.
     fn scrub(&self, rooms: &[RoomName]) -> Result<(), StoreError>;
 
-    /// Deletes what was said in a room, or changed, before this Unix millisecond; in slices, for which nobody waits long.
+    /// Deletes messages and changes of a room from before this Unix time (in milliseconds), in slices, so that nobody
+    /// waits long.
     fn forget_before(&self, room: &RoomName, before: u64) -> Result<(), StoreError>;
 
-    /// Where stored messages are heard, if other processes write to this log too. `None`: whoever appends is the only
-    /// one, and delivers.
+    /// The feed of stored entries, if other processes write to this log too. `None` if the process that appends is the
+    /// only one, and delivers by itself.
     fn feed(&self) -> Option<Arc<dyn Feed>> {
         None
     }
 
-    /// What is stored, and not yet where it will stay.
+    /// What is stored but not yet in its final place.
     fn backlog(&self) -> Backlog {
         Backlog::default()
     }
 
-    /// What it takes, where that is bounded.
+    /// How much disk space it takes, if that is bounded.
     fn usage(&self) -> Usage {
         Usage::default()
     }
@@ -145,53 +145,53 @@ pub trait MessageLog: Send + Sync {
     fn probe(&self) -> Result<(), StoreError>;
 }
 
-/// What is in a journal, and not yet in the store behind it.
+/// What is in a journal but not yet in the store behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// What it takes in memory.
+    /// How many bytes it takes in memory.
     pub bytes: u64,
-    /// The most that it may be; then senders wait. 0: there is no journal.
+    /// The most bytes that it may take; then senders wait. 0: there is no journal.
     pub max: u64,
-    /// How long the oldest of it has waited.
+    /// How long its oldest entry has waited.
     pub lag: Duration,
 }
 
-/// What became of one entry.
+/// The outcome of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
     Stored(MessageId),
-    /// Without `reply_to`: what it was to answer is not in the room (any more).
+    /// Stored without `reply_to`: the message that it replied to is not in the room (any more).
     StoredAlone(MessageId),
-    /// A change that may not be.
+    /// The change is not allowed.
     Refused(Unchangeable),
-    /// The same sender's `reference` had made this message before.
+    /// The same sender has made this message with the same `reference` before.
     Repeated(MessageId),
-    /// No store holds it, and nobody will ever see it.
+    /// It is not stored, and nobody will ever see it.
     NotStored,
-    /// The answer was lost: [`MessageLog::find_out`] tells what became of it.
+    /// The answer was lost: [`MessageLog::find_out`] finds out the outcome.
     Open(Open),
-    /// It could not be found out.
+    /// The outcome could not be found out.
     Unknown,
 }
 
 /// An entry whose answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// As the log knows it.
+    /// The number of its batch in the log.
     pub batch: u64,
-    /// Which of the batch's entries it is.
+    /// Its index in the batch.
     pub place: usize,
 }
 
-/// What became of a batch whose answer was lost.
+/// The outcome of a batch whose answer was lost.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FoundOut {
-    /// It was carried out: what became of each of its entries.
+    /// It was carried out, with these outcomes of its entries.
     Done(Vec<Appended>),
-    /// Nothing of it is stored, and nothing will be.
+    /// Nothing of it is stored, or ever will be.
     Nothing,
-    /// It may still be carried out: to be asked again.
+    /// It may still be carried out: ask again.
     Undecided,
-    /// The store has lost what it was to tell by.
+    /// The store has lost the data that would tell.
     Lost,
 }

@@ -1,7 +1,6 @@
-//! What survives a restart: accounts, messages, spent tokens. One trait a file, back ends in folders.
+//! What survives a restart: accounts, messages, spent tokens. One trait in each file; the back ends are in folders.
 //!
-//! Stores know nothing of sockets or JSON. Every call may block and may fail; nothing here is
-//! called from a lane.
+//! Stores know nothing of sockets or JSON. Every call may block and may fail, and lanes call nothing here.
 
 pub mod accounts;
 pub mod chat_rooms;

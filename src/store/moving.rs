@@ -1,10 +1,10 @@
-//! What is on its way from one store to another, as `migrate` moves it.
+//! What `migrate` moves from one store to another.
 
 use super::ledger::SignedPart;
 use crate::message::Message;
 use std::time::SystemTime;
 
-/// A message of a log, with all that another log needs to keep it as the same message.
+/// A message of a log, with everything that another log needs to keep it as the same message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Kept {
     pub message: Message,
@@ -12,7 +12,7 @@ pub struct Kept {
     pub reference: Option<Box<str>>,
 }
 
-/// A spent token's mark.
+/// The mark of a spent token.
 pub struct Mark {
     pub token: SignedPart,
     /// When the token expires.

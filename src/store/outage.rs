@@ -1,4 +1,4 @@
-//! What a store can't do at the moment: one line in the log when it begins, one when it is over.
+//! Outages: what a store can't do at present. The log has one line when an outage begins and one when it ends.
 
 use parking_lot::Mutex;
 use std::{
@@ -8,25 +8,25 @@ use std::{
     time::Instant,
 };
 
-/// The source of an error that tells nothing new: what it follows from was logged when it began.
+/// The source of an error that is not news: the outage behind it was logged when it began.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct KnownOutage(pub String);
 
-/// How many things each store of this process can't do at the moment.
+/// How many things each store of this process can't do at present.
 static ALL: Mutex<BTreeMap<&'static str, usize>> = Mutex::new(BTreeMap::new());
 
-/// How many things each store can't do at the moment.
+/// How many things each store can't do at present.
 pub fn all() -> Vec<(&'static str, usize)> {
     ALL.lock().iter().map(|(store, count)| (*store, *count)).collect()
 }
 
-/// Keeps a store that is away from filling the log: however many calls fail for the same reason,
-/// they are one event.
+/// Keeps a store that is away from filling the log: failures for the same reason are one event, however many calls
+/// fail.
 pub struct Outages {
     /// As in [`StoreError`](super::error::StoreError): `account store`, `message log` or the like.
     store: &'static str,
-    /// Whether the list holds anything: what works, as usual, asks no lock.
+    /// Whether the list has entries. Normally it has none, and working calls take no lock.
     any: AtomicBool,
     /// Bounded by the number of things that a store can do.
     open: Mutex<Vec<Outage>>,
@@ -44,9 +44,9 @@ impl Outages {
         Outages { store, any: AtomicBool::new(false), open: Mutex::new(Vec::new()) }
     }
 
-    /// Something failed: the store can't `what` (a verb phrase, such as `be reached`).
+    /// Notes a failure: the store can't `what` (a verb phrase, such as `be reached`).
     ///
-    /// `cause` is logged, so it must hold no secret.
+    /// `cause` is logged, so it must not hold a secret.
     pub fn failed(&self, what: &'static str, cause: &dyn Display) {
         let mut open = self.open.lock();
         match open.iter_mut().find(|outage| outage.what == what) {
@@ -60,7 +60,7 @@ impl Outages {
         }
     }
 
-    /// Something worked: the store can `what`, perhaps again.
+    /// Notes a success: the store can `what`, perhaps again.
     pub fn worked(&self, what: &'static str) {
         if !self.any.load(Ordering::Acquire) {
             return;
@@ -81,7 +81,7 @@ impl Outages {
         }
     }
 
-    /// Whether it failed when it was last tried.
+    /// Whether it failed at the last attempt.
     pub fn is_on(&self, what: &'static str) -> bool {
         self.any.load(Ordering::Acquire) && self.open.lock().iter().any(|outage| outage.what == what)
     }

@@ -1,16 +1,16 @@
-//! Who is in a room, when its members are spread over several nodes.
+//! The users in a room, when members are spread over several nodes.
 
 use super::error::StoreError;
 use crate::{event::Person, message::RoomName};
 
-/// Each node tells about its own users; what it told expires unless it goes on telling.
+/// Each node reports its own users. Its reports expire unless it renews them.
 pub trait Presence: Send + Sync {
-    /// Tells how many sockets some of this node's users have in a room now. Without changes it renews what was told.
+    /// Reports how many sockets some users of this node have in a room now. Without changes it renews earlier reports.
     ///
-    /// Whoever came first or left last over all nodes is announced to all of them.
+    /// A user who is the first to come or the last to leave over all nodes is announced to all of them.
     fn tell(&self, room: &RoomName, changes: &[Present]) -> Result<Known, StoreError>;
 
-    /// Everybody in a room, in alphabetical order.
+    /// All users in a room, in alphabetical order.
     fn everybody(&self, room: &RoomName) -> Result<Vec<Present>, StoreError>;
 
     /// How many sockets are in a room.
@@ -24,10 +24,10 @@ pub struct Present {
     pub sockets: usize,
 }
 
-/// Whether what this node told of a room before was still there.
+/// Whether this node's earlier reports about a room were still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     Before,
-    /// It was not: everybody has to be told anew.
+    /// They were not: all users must be reported again.
     Anew,
 }

@@ -1,4 +1,4 @@
-//! How far people have read.
+//! Read marks: how far accounts have read.
 
 use super::{accounts::UserId, error::StoreError};
 use crate::message::{MessageId, RoomName};
@@ -11,10 +11,10 @@ pub struct Mark {
     pub id: MessageId,
 }
 
-/// Read marks, one for each room of an account at most.
+/// The read marks: at most one for each account and room.
 pub trait Reads: Send + Sync {
-    /// Moves marks forward, and none back; tells which of these have moved. There is one of an account and room here at
-    /// most. Each account has `most` marks: those at the oldest messages give way.
+    /// Moves marks forward, and none back. Returns which of these have moved. `marks` has at most one mark for each
+    /// account and room. An account keeps up to `most` marks; those at the oldest messages are removed.
     fn advance(&self, marks: &[Mark], most: usize) -> Result<Vec<bool>, StoreError>;
 
     /// All marks of an account, by room.

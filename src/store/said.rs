@@ -1,4 +1,4 @@
-//! All that somebody has said, wherever accounts speak.
+//! All messages of a sender, in all rooms in which accounts speak.
 
 use super::{error::StoreError, log::MessageLog};
 use crate::{
@@ -7,17 +7,17 @@ use crate::{
 };
 use std::{fmt, time::Instant};
 
-/// Rooms, and messages of a room, read at a time.
+/// How many rooms, and how many messages of a room, are read at a time.
 const ROOMS: usize = 100;
 const MESSAGES: usize = 500;
 
-/// Goes through what an account has said, room by room, newest first.
+/// Walks through the messages of an account, room by room, newest first.
 pub struct Walk<'a> {
     pub log: &'a dyn MessageLog,
     /// The email address, as rooms show it.
     pub sender: &'a str,
     pub place: Place,
-    /// When it stops, wherever it is.
+    /// When the walk stops, wherever it is.
     pub until: Option<Instant>,
 }
 
@@ -26,14 +26,14 @@ pub struct Walk<'a> {
 pub enum Place {
     #[default]
     Start,
-    /// In this room all before this message is left.
+    /// In this room, everything before this message is left.
     Before(RoomName, MessageId),
-    /// This room is done, and all before it.
+    /// This room and all before it are done.
     Behind(RoomName),
 }
 
 impl Walk<'_> {
-    /// Gives each message to `take`, until that has enough or the time is over; whether that were all.
+    /// Gives each message to `take`, until `take` returns `false` or the time is over. Returns whether those were all.
     pub fn on<E: From<StoreError>>(
         &mut self,
         mut take: impl FnMut(&RoomName, &Message) -> Result<bool, E>,
@@ -53,7 +53,7 @@ impl Walk<'_> {
                 return Ok(true);
             }
             for room in rooms {
-                // Elsewhere anybody may call himself as others' addresses are.
+                // In other rooms anybody may use another person's address as a name.
                 if (room.is_of_accounts() || room.is_removed()) && !self.through(&room, None, &mut take)? {
                     return Ok(false);
                 }
@@ -62,7 +62,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The same of one room.
+    /// The same in one room.
     fn through<E: From<StoreError>>(
         &mut self,
         room: &RoomName,
@@ -93,7 +93,7 @@ impl Place {
         if text.is_empty() {
             return Some(Place::Start);
         }
-        // The longest prefix is that of a room that was removed.
+        // The longest prefix is that of a removed room.
         let (id, room) = text.split_once('|').filter(|(_, room)| room.len() <= RoomName::MAX + 32)?;
         let room = RoomName::from_store(room);
         if id.is_empty() { Some(Place::Behind(room)) } else { Some(Place::Before(room, MessageId::parse(id)?)) }

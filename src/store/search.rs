@@ -1,23 +1,24 @@
-//! Finding messages by their words.
+//! Finds messages by their words.
 
 use super::{error::StoreError, log::MessageLog};
 use crate::message::{Message, MessageId, RoomName};
 use std::sync::Arc;
 
-/// Bytes of the longest query, and its words.
+/// Most bytes of a query, and most words in it.
 pub const MAX_QUERY: usize = 256;
 pub const MAX_WORDS: usize = 16;
 
-/// Characters from which on the last word of a query stands for all that begin so: fewer would begin every other word.
+/// From this many characters on, the last word of a query also finds words that begin with it. With fewer, it would
+/// find too many.
 const MIN_PREFIX: usize = 3;
 
-/// Bytes of text after which a page of results ends.
+/// A page of results ends after this many bytes of text.
 const PAGE_BYTES: usize = 256 << 10;
 
-/// Finds messages of a room.
+/// Searches the messages of a room.
 pub trait Search: Send + Sync {
-    /// Up to `limit` messages of a room that have all words of the query, newest first, before `before` if that is given. A
-    /// message is found within seconds after it was said, later while much is said everywhere.
+    /// Up to `limit` messages of a room that have all words of the query, newest first, and before `before` if it is
+    /// given. A message can be found within seconds after it was said, or later when much is said everywhere.
     fn search(
         &self,
         room: &RoomName,
@@ -26,7 +27,7 @@ pub trait Search: Send + Sync {
         limit: usize,
     ) -> Result<Found, StoreError>;
 
-    /// Waits until nothing is found, or kept to find by, of what the log has deleted by now.
+    /// Waits until deleted messages can't be found any more, and are gone from the index.
     fn catch_up(&self) -> Result<(), StoreError>;
 }
 
@@ -34,12 +35,12 @@ pub trait Search: Send + Sync {
 #[derive(Default)]
 pub struct Found {
     pub messages: Vec<Message>,
-    /// Where to go on, if there may be more: before this message.
+    /// Where to continue, if there may be more: before this message.
     pub next: Option<MessageId>,
 }
 
 impl Found {
-    /// Adds a message; whether there is room for others.
+    /// Adds a message. Returns whether more may be added.
     pub(super) fn push(&mut self, message: Message, limit: usize) -> bool {
         self.messages.push(message);
         let bytes: usize = self.messages.iter().map(|message| message.text.len()).sum();
@@ -47,16 +48,16 @@ impl Found {
     }
 }
 
-/// What is looked for: words, without order. Whatever else stands in a query only parts words.
+/// The words to find, in any order. All other characters of a query only separate words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     words: Vec<String>,
-    /// Whether the last word may go on.
+    /// Whether the last word is a prefix.
     is_open: bool,
 }
 
 impl Query {
-    /// `None` if there is no word, or too much.
+    /// Parses a query; `None` if it has no word, or is too long.
     pub fn parse(text: &str) -> Option<Query> {
         if text.len() > MAX_QUERY {
             return None;
@@ -67,7 +68,7 @@ impl Query {
         (1..=MAX_WORDS).contains(&words.len()).then_some(Query { words, is_open })
     }
 
-    /// The words, and for each whether it may go on.
+    /// The words, each with whether it is a prefix.
     pub fn words(&self) -> impl Iterator<Item = (&str, bool)> {
         let last = self.words.len() - 1;
         self.words.iter().enumerate().map(move |(place, word)| (word.as_str(), self.is_open && place == last))
@@ -81,8 +82,8 @@ impl Query {
     }
 }
 
-/// The words of a text, in lower case: letters and digits that stand together. Scripts that put nothing between words are
-/// taken letter by letter.
+/// The words of a text, in lower case: adjacent letters and digits. In scripts without spaces between words each letter
+/// counts as a word.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
@@ -109,12 +110,12 @@ fn is_of_unspaced_script(letter: char) -> bool {
         && letter.is_alphanumeric()
 }
 
-/// Messages looked at by one search without an index, and read at a time.
+/// How many messages one search without an index reads in all, and at a time.
 const LOOKED_AT: usize = 10_000;
 const PAGE: usize = 500;
 
-/// Looks through a room's messages, the newest first: where there is no index. What is older than so many is found by
-/// going on from where it stopped.
+/// Searches a room's messages without an index, newest first. Older messages are found by continuing where a search
+/// stopped.
 pub struct LookingThrough {
     log: Arc<dyn MessageLog>,
 }

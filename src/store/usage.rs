@@ -1,23 +1,23 @@
-//! How much of the disk a store takes, of what it may.
+//! How much disk space a store takes, and how much it may take.
 
-/// What the messages of a store take, and what was deleted so that they take no more.
+/// The disk space of messages, and what was deleted to bound it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     pub bytes: u64,
-    /// What they may take; 0: the store has no such bound.
+    /// How many bytes they may take; 0: there is no bound.
     pub max: u64,
-    /// Messages that had to go since the start.
+    /// How many messages were deleted for lack of space since the start.
     pub trimmed: u64,
     pub fill: Fill,
 }
 
-/// Who may still store something.
+/// Who may still store messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fill {
     /// Everybody.
     #[default]
     Plenty,
-    /// Who has an account.
+    /// Only accounts.
     Scarce,
     /// Nobody.
     Full,
