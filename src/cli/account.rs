@@ -49,57 +49,57 @@ pub fn command() -> Command {
         .subcommand(Command::new("list").about("List accounts: email, name and monitors, separated by tabs"))
         .subcommand(
             Command::new("passwd")
-                .about("Change an account's password and log it out everywhere; asks for it twice")
+                .about("Change an account's password and log the account out everywhere; asks for the password twice")
                 .arg(email())
                 .arg(ask::password_stdin()),
         )
         .subcommand(
             Command::new("remove")
-                .about("Remove an account and close its connections; asks what becomes of its messages")
+                .about("Remove an account and close its connections; asks what to do with its messages")
                 .long_about(
-                    "Removes EMAIL and closes its connections. What it said in monitors and channels is erased with \
-                     --erase-messages: for everybody who sees it, and from every file of DATA_DIR or every key of Redis; kept \
-                     with --keep-messages. Without either the terminal is asked. Other accounts' messages stay, also answers to \
-                     what is erased, and so do reactions.",
+                    "Removes EMAIL and closes its connections. With --erase-messages its messages in monitors and channels are \
+                     erased, for everybody who sees them, and from every file of DATA_DIR or every key of Redis; with \
+                     --keep-messages they are kept. Without either you are asked on the terminal. Messages of other accounts \
+                     stay, including replies to erased ones, and so do reactions.",
                 )
                 .arg(email())
                 .args(erase::flags()),
         )
         .subcommand(
             Command::new("erase")
-                .about("Erase what an account has said, also after it was removed; wherever accounts and messages are kept")
+                .about("Erase all messages of an account, even after it was removed; wherever accounts and messages are kept")
                 .arg(email()),
         )
         .subcommand(
             Command::new("export")
-                .about("Print all that is kept of a person, as lines of JSON; wherever accounts and messages are kept")
+                .about("Print everything that is kept about a person, as lines of JSON; wherever accounts and messages are kept")
                 .long_about(
-                    "Prints one JSON object a line: the account, its memberships, mutes, sessions (without anything that logs \
-                     in) and read marks, its messages as they are now, and its edits, deletions and reactions. Messages and \
-                     changes are also found after the account was removed. A server may be running.",
+                    "Prints one JSON object per line: the account, its memberships, mutes, sessions (without anything that \
+                     could log in) and read marks, its messages in their present state, and its edits, deletions and \
+                     reactions. Messages and changes are found even after the account was removed. A server may be running.",
                 )
                 .arg(email()),
         )
         .subcommand(
             Command::new("revoke")
-                .about("Log an account out everywhere: close what it has open and end its tokens, on every server")
+                .about("Log an account out everywhere: close its connections and end its tokens, on every server")
                 .long_about(
-                    "Ends all tokens that EMAIL was given so far, and closes all that it has open, on every server that uses \
-                     these accounts; it may log in again, and says what it has access to then. All servers look at once \
-                     whether others who are connected still have access, as each does every RECHECK_INTERVAL. Servers on \
-                     the embedded store notice by themselves when these commands take access away or change a password; \
-                     for accounts in PostgreSQL, which Propromo changes, this has it noticed at once.",
+                    "Ends all tokens that EMAIL was given so far, and closes all its connections, on every server that uses \
+                     these accounts. The account may log in again; this prints what it can then enter. All servers also check \
+                     at once whether others who are connected still have access, as each does every RECHECK_INTERVAL. Servers \
+                     on the embedded store notice by themselves when these commands take access away or change a password; \
+                     for accounts in PostgreSQL, which Propromo changes, this command makes the servers notice at once.",
                 )
                 .arg(email()),
         )
         .subcommand(
             Command::new("sessions")
-                .about("List where an account stays logged in: when that began and was used last; or end all of it")
+                .about("List the browsers in which an account stays logged in, or log all of them out")
                 .long_about(
                     "Lists the browsers in which EMAIL stays logged in by a cookie (SESSION_TTL): when each session began, \
-                     and when it was renewed last, in UTC, separated by a tab; wherever the accounts are kept. With --end all \
-                     of them are logged out: when a page renews its session next, it has to log in. What they have open now \
-                     goes on; `account revoke` closes that, too.",
+                     and when it was last renewed, in UTC, separated by a tab; wherever the accounts are kept. With --end all \
+                     of them are logged out: the next time a page renews its session, the user must log in. Open connections \
+                     go on; `account revoke` closes them too.",
                 )
                 .arg(email())
                 .arg(Arg::new("end").long("end").action(ArgAction::SetTrue).help("Log all of them out")),

@@ -27,7 +27,7 @@ const LOG: &str = "log.db";
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Copy the embedded store to a new directory; the server may run meanwhile")
+        .about("Copy the embedded store to a new directory; the server may be running")
         .after_help(
             "To restore: stop the server, move its DATA_DIR away, and put a copy of the backup in its place.\n\
              The copy holds password hashes, messages and, if it was generated, the key of all tokens: keep it as safe as DATA_DIR.",

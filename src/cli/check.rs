@@ -44,7 +44,7 @@ pub const NAME: &str = "check";
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Read the settings, try the stores, say what is wrong, and exit")
+        .about("Read the settings, try the stores, report what is wrong, and exit")
         .after_help("Exit codes: 0 all is well, 1 something can't be used, 2 a setting is wrong. Settings: see --help.")
         .after_long_help(settings::help())
 }

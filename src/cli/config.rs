@@ -22,10 +22,10 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(
             Command::new("init")
-                .about("Write a settings file that says nothing yet: every setting, its meaning and its default, as comments")
+                .about("Write a settings file without effect: every setting, its meaning and its default, as comments")
                 .after_help(format!(
-                    "What exists is never written over. Without FILE it is {}, which every start reads; name another one\n\
-                     with --{} or {}. Its owner can read it, and its group, which is that of its directory.",
+                    "An existing file is never overwritten. Without FILE it is {}, which every start reads; to use\n\
+                     another file, name it with --{} or {}. Its owner can read it, and the group of its directory.",
                     CONFIG.default,
                     settings::flag(CONFIG.name),
                     CONFIG.name

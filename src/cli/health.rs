@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Ask the server that runs here whether it is well")
-        .after_help("Exit codes: 0 it is well, 1 it is not, or does not run. Settings: see serve --help.")
+        .about("Ask the server that runs here whether it is healthy")
+        .after_help("Exit codes: 0 it is healthy, 1 it is not, or does not run. Settings: see serve --help.")
         .arg(
             Arg::new("ready")
                 .long("ready")
                 .action(ArgAction::SetTrue)
-                .help("Whether it can let clients in: its stores answer, too"),
+                .help("Ask whether it can let clients in: then its stores must answer too"),
         )
 }
 

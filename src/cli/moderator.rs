@@ -17,19 +17,19 @@ pub fn command() -> Command {
     let hash = || Arg::new("hash").value_name("MONITOR").required(true).help("The monitor's hash");
     let email = || Arg::new("email").value_name("EMAIL").required(true).value_parser(account::email);
     Command::new(NAME)
-        .about("Say who moderates a monitor's room: deletes any message, mutes members")
+        .about("Manage the moderators of a monitor's room, who may delete any message and mute members")
         .after_help(
-            "They are kept with the accounts, in the store of DATABASE_URL and DATA_DIR (--data-dir); beside Propromo's tables, \
-             in PostgreSQL, in the schema chat. Servers that run know of it within seconds.",
+            "Moderators are kept with the accounts, in the store of DATABASE_URL and DATA_DIR (--data-dir); in PostgreSQL in the \
+             schema chat, beside Propromo's tables. Running servers know of a change within seconds.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(Command::new("add").about("Make a member a moderator").arg(hash()).arg(email()))
         .subcommand(
-            Command::new("remove").about("Make a moderator one no longer; it stays a member").arg(hash()).arg(email()),
+            Command::new("remove").about("Make a moderator an ordinary member").arg(hash()).arg(email()),
         )
-        .subcommand(Command::new("list").about("List a monitor's moderators, one email a line").arg(hash()))
+        .subcommand(Command::new("list").about("List a monitor's moderators, one email address per line").arg(hash()))
 }
 
 pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {

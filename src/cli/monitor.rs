@@ -27,7 +27,7 @@ pub fn command() -> Command {
         Arg::new(name).long(name).value_name(value).help(help)
     };
     Command::new(NAME)
-        .about("Add, list and remove monitors of the embedded store, and who is in them")
+        .about("Add, list and remove monitors of the embedded store, and their members")
         .after_help("The store is the one of DATABASE_URL and DATA_DIR (--data-dir); a server may be running on it.")
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -45,12 +45,12 @@ pub fn command() -> Command {
         )
         .subcommand(Command::new("list").about("List monitors: hash, title and organization, separated by tabs"))
         .subcommand(Command::new("remove")
-                .about("Remove a monitor and close its room; asks what becomes of its messages")
+                .about("Remove a monitor and close its room; asks what to do with its messages")
                 .long_about(
-                    "Removes the monitor and closes its room. Its messages are erased with --erase-messages: from every file of \
-                     DATA_DIR or every key of Redis. With --keep-messages they are set aside: no monitor of the same hash \
-                     shows them, but backends read them (`removed:…` in the list of rooms), and `account export` and `account \
-                     erase` find them. Without either the terminal is asked.",
+                    "Removes the monitor and closes its room. With --erase-messages its messages are erased, from every file of \
+                     DATA_DIR or every key of Redis. With --keep-messages they are set aside: no monitor with the same hash \
+                     shows them, but backends can read them (`removed:…` in the list of rooms), and `account export` and \
+                     `account erase` find them. Without either you are asked on the terminal.",
                 )
                 .arg(hash())
                 .args(erase::flags()))

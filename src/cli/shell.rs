@@ -20,19 +20,19 @@ pub fn commands() -> [Command; 2] {
     let directory = Arg::new("directory").value_name("DIRECTORY").required(true).value_parser(value_parser!(PathBuf));
     [
         Command::new(COMPLETIONS)
-            .about("Print what lets a shell complete commands and flags")
+            .about("Print a script with which a shell completes commands and flags")
             .after_help(
-                "Examples, each for ever:\n  \
+                "Examples that last:\n  \
                  echo 'eval \"$(propromo-chat completions bash)\"' >>~/.bashrc\n  \
                  propromo-chat completions zsh >~/.zfunc/_propromo-chat    (a directory of your fpath)\n  \
                  propromo-chat completions fish >~/.config/fish/completions/propromo-chat.fish\n\n\
-                 The Debian package brings all three.",
+                 The Debian package has all three.",
             )
             .arg(shell.help("Which shell")),
         Command::new(MAN)
-            .about("Write the manual pages, one a command")
-            .after_help("Example:\n  propromo-chat man ~/.local/share/man/man1\n\nThe Debian package brings them.")
-            .arg(directory.help("Where to put them; it is made if it is missing")),
+            .about("Write the manual pages, one for each command")
+            .after_help("Example:\n  propromo-chat man ~/.local/share/man/man1\n\nThe Debian package has them.")
+            .arg(directory.help("Where to put them; made if it does not exist")),
     ]
 }
 

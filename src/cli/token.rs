@@ -29,7 +29,7 @@ pub fn command() -> Command {
                 .value_name("EMAIL")
                 .required(true)
                 .value_parser(account::email)
-                .help("Whose token; the account must exist"),
+                .help("The account that the token is for; it must exist"),
         )
         .arg(Arg::new("room").long("room").value_name("ROOM").help("The only room that the token opens [any of the account's]"))
         .arg(
@@ -45,7 +45,7 @@ pub fn command() -> Command {
                 .value_name("KIND")
                 .value_parser(PossibleValuesParser::new(["connection", "access"]))
                 .default_value("connection")
-                .help("connection: opens one WebSocket, once; access: says who you are, to HTTP"),
+                .help("connection: opens one WebSocket, once; access: identifies you to HTTP endpoints"),
         )
 }
 

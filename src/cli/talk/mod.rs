@@ -48,12 +48,12 @@ pub fn command() -> Command {
              make 2>&1 | propromo-chat talk localhost:1993 alice@propromo.example demo\n  \
              (echo alice-password; make 2>&1) | propromo-chat talk localhost:1993 alice@propromo.example demo --password-stdin\n  \
              propromo-chat talk localhost:1993 alice@propromo.example demo --password-stdin --follow <password-file | grep -i deploy\n\n\
-             The password is asked on the terminal, also if standard input is a pipe. At a terminal, /help shows what you\n\
-             can do. In a pipe each line that comes in is a message, also one such as /quit, and each that is said in the room\n\
-             is printed, with what follows of a longer one indented. When the input ends and everything is confirmed, talk is\n\
-             done: exit code 0, or 1 if something could not be delivered. A lost connection is made again by itself; nothing\n\
-             is lost or sent twice. A room that does not exist yet begins with its first message; if its name is nearly that\n\
-             of a room of yours, you are asked first, and a pipe needs --new.\n\
+             The password is asked on the terminal, even if standard input is a pipe. At a terminal, /help shows what you\n\
+             can do. In a pipe each input line is a message, even one such as /quit, and each message of the room is\n\
+             printed, with further lines of the same message indented. When the input ends and everything is confirmed,\n\
+             talk ends: exit code 0, or 1 if something could not be delivered. A lost connection is made again by itself;\n\
+             nothing is lost or sent twice. A room that does not exist yet begins with its first message; if its name is\n\
+             nearly that of one of your rooms, you are asked first, and a pipe needs --new.\n\
              Colours: only at a terminal, and not if NO_COLOR is set.",
         )
         .args(login::whereto())
@@ -74,13 +74,13 @@ pub fn command() -> Command {
             Arg::new("follow")
                 .long("follow")
                 .action(ArgAction::SetTrue)
-                .help("Go on printing what is said after the end of standard input"),
+                .help("Go on printing messages after the end of standard input"),
         )
         .arg(
             Arg::new("new")
                 .long("new")
                 .action(ArgAction::SetTrue)
-                .help("The room may be one in which nothing was ever said, however near its name is to another's"),
+                .help("Enter a room even if nothing was ever said in it and its name is nearly that of another room"),
         )
         .arg(
             Arg::new("patience")
