@@ -87,22 +87,22 @@ reasons! {
     OriginDenied "origin_denied" 403 "Pages of this origin may not connect.";
     RoomDenied "room_denied" 403 "You have no access to this room.";
     /// A moderator or the operators muted this account in the room for now.
-    Muted "muted" 403 "You may say nothing in this room for now.";
+    Muted "muted" 403 "You are muted in this room for now.";
     RateLimited "rate_limited" 429 "Too many attempts; wait and try again.";
     Unavailable "unavailable" 503 "A part of the server can't be reached at the moment; try again.";
     /// The store's answer was lost, and the outcome of the message could not be found out in time.
-    Unknown "unknown" 503 "The message may or may not have been stored; look before you send it again.";
+    Unknown "unknown" 503 "The message may or may not have been stored; check before you send it again.";
     ClockSkew "clock_skew" 503 "This server's clock is wrong, so it can't tell which tokens were used; try again.";
-    Overloaded "overloaded" 503 "The server has all the connections it may have; try again.";
+    Overloaded "overloaded" 503 "The server has reached its limit of connections; try again.";
     /// Accounts may still say something.
-    StoreFull "store_full" 503 "This server has hardly any room left, so people without an account can say nothing for now; try again.";
+    StoreFull "store_full" 503 "This server has hardly any disk space left, so users without an account can't send messages for now; try again.";
     WrongCredentials "wrong_credentials" 401 "Email or password is wrong.";
     /// For the API of backends.
     ScopeMissing "scope_missing" 403 "This key has no scope for that.";
     NoSuchMessage "no_such_message" 404 "That message is not kept in this room.";
     /// A message of a backend is older than `EDIT_WINDOW`.
     TooLate "too_late" 403 "That message is too old to be edited.";
-    Unchanged "unchanged" 409 "The message is so already.";
+    Unchanged "unchanged" 409 "The message is already in that state.";
     UserNotFound "user_not_found" 404 "There is no such account.";
     SessionMissing "session_missing" 401 "There is no session; log in.";
     SessionEnded "session_ended" 401 "The session has ended; log in again.";
@@ -112,11 +112,11 @@ reasons! {
     NotFound "not_found" 404 "There is nothing at this address.";
     MethodNotAllowed "method_not_allowed" 405 "This address does not answer that method.";
     RequestTimeout "request_timeout" 408 "The request took too long to arrive.";
-    BodyTooLarge "body_too_large" 413 "The request body is larger than this server takes.";
-    ExpectationFailed "expectation_failed" 417 "This server meets no expectation but 100-continue.";
+    BodyTooLarge "body_too_large" 413 "The request body is larger than this server accepts.";
+    ExpectationFailed "expectation_failed" 417 "The only expectation that this server supports is 100-continue.";
     UnsupportedMediaType "unsupported_media_type" 415 "The body must be a form, multipart form data or JSON.";
     UpgradeRequired "upgrade_required" 426 "This address speaks WebSocket only.";
-    HeadTooLarge "head_too_large" 431 "The request head is larger than this server takes.";
+    HeadTooLarge "head_too_large" 431 "The request head is larger than this server accepts.";
     /// Refusals of the rooms door, in its clients' words; `door::chitchat::error` has their numbers.
     RoomNotFound "room_not_found" 404 "Room error: Room not found";
     RoomTitleTaken "room_title_taken" 400 "Room error: Duplicate room";

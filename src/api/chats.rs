@@ -95,7 +95,7 @@ fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, 
     let room = match created {
         Created::Room(room) => room,
         Created::TitleTaken => return Err(about(Reason::RoomTitleTaken, "title")),
-        Created::Full => return Err(Refusal::new(Reason::Overloaded, "This server has all the rooms it may have.")),
+        Created::Full => return Err(Refusal::new(Reason::Overloaded, "This server has reached its limit of rooms.")),
     };
     let reply = Reply::json(201, &Shown::new(&room, Vec::new())).with("Location", format!("/chats/{}", room.id));
     Ok(match key {

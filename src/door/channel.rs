@@ -103,11 +103,15 @@ impl Channel {
             return Err(Reason::TokenMissing.into());
         }
         let share = chat.unauthenticated_by_address.take(head.client).ok_or_else(|| {
-            let sentence = "Too many connections of your address wait for their token; come with a ticket, or later.";
+            let sentence =
+                "Too many connections from your address are waiting for a token; use a ticket, or try again later.";
             Refusal::new(Reason::Overloaded, sentence)
         })?;
         let waiting = chat.unauthenticated.take().ok_or_else(|| {
-            Refusal::new(Reason::Overloaded, "Too many connections wait for their token; come with a ticket, or later.")
+            Refusal::new(
+                Reason::Overloaded,
+                "Too many connections are waiting for a token; use a ticket, or try again later.",
+            )
         })?;
         let until = Instant::now() + chat.config.limits.auth_deadline;
         let stage = Stage::Stranger { _waiting: (waiting, share), until };
@@ -259,11 +263,8 @@ impl ChannelConversation {
 
     fn enter(&mut self, link: &Link, invited: Invited) -> Result<(), Close> {
         let Invited { room, account, epoch, person, rights, check } = invited;
-        let gone = channel_frame::error(
-            "reload",
-            "Some messages after that one are no longer kept; load the room anew.",
-            None,
-        );
+        let gone =
+            channel_frame::error("reload", "Some messages after that one are no longer kept; reload the room.", None);
         let replay = match self.place.since {
             Some(after) => Replay::Since { after, or_say: &gone },
             None => Replay::Latest(link.chat.config.history_on_join),
@@ -346,8 +347,8 @@ fn read(link: &Link, member: &Member, account: UserId, id: MessageId) {
     let room = &member.room.name;
     let (code, sentence) = match link.chat.log.message(room, id) {
         Ok(Some(_)) if link.chat.read_marks.mark(account, room, id, link.outbound.id()) => return,
-        Ok(None) => ("no_such_message", "There is no message of this id in this room (any more)."),
-        Ok(Some(_)) | Err(_) => ("unavailable", "How far you have read can't be kept at the moment; say it again."),
+        Ok(None) => ("no_such_message", "There is no message with this id in this room (any more)."),
+        Ok(Some(_)) | Err(_) => ("unavailable", "Your read mark can't be stored at the moment; send it again."),
     };
     link.say(&channel_frame::error(code, sentence, None));
 }

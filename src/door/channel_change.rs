@@ -141,11 +141,11 @@ pub fn write(room: &RoomName, change: &Change, out: &mut Vec<u8>) {
 /// The code and the sentence for a change that is not made.
 pub fn refused(why: Unchangeable) -> FrameError {
     let (code, sentence) = match why {
-        Unchangeable::NoSuchMessage => ("no_such_message", "There is no message of this id in this room (any more)."),
-        Unchangeable::NotYours => ("not_yours", "Somebody else has said that; only they may change it."),
+        Unchangeable::NoSuchMessage => ("no_such_message", "There is no message with this id in this room (any more)."),
+        Unchangeable::NotYours => ("not_yours", "That is somebody else's message; only they may change it."),
         Unchangeable::TooLate => ("too_late", "That message is too old to be edited."),
-        Unchangeable::Unchanged => ("unchanged", "The message is so already."),
-        Unchangeable::TooManyEmoji => ("bad_emoji", "That message has all the reactions that it may have."),
+        Unchangeable::Unchanged => ("unchanged", "The message is already in that state."),
+        Unchangeable::TooManyEmoji => ("bad_emoji", "That message has reached its limit of reactions."),
     };
     FrameError { code, ..bad(sentence) }
 }

@@ -116,7 +116,7 @@ const NO_SUCH_MEMBER: FrameError =
 
 const OTHER_MODERATOR: FrameError = FrameError {
     code: "not_yours",
-    sentence: "That is a moderator, too: only the operators mute one.",
+    sentence: "That member is a moderator too; only the operators can mute moderators.",
     reference: None,
 };
 

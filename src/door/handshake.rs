@@ -43,7 +43,7 @@ fn key(head: &Head) -> Result<&str, Refusal> {
     let mut keys = head.headers.iter().filter(|(name, _)| name == "sec-websocket-key").map(|(_, value)| value.as_str());
     match (keys.next(), keys.next()) {
         (Some(key), None) if BASE64_STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16) => Ok(key),
-        _ => Err(Refusal::new(Reason::BadRequest, "Sec-WebSocket-Key must be there once, with 16 bytes in base64.")),
+        _ => Err(Refusal::new(Reason::BadRequest, "There must be one Sec-WebSocket-Key, with 16 bytes in base64.")),
     }
 }
 

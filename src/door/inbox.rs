@@ -104,7 +104,7 @@ impl Conversation for Reading {
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
         link.say(&match Asked::parse(text) {
             Ok(Asked::Ping) => r#"{"type":"pong"}"#.to_owned(),
-            _ => channel_frame::error("unknown_type", "An inbox takes nothing but a `ping`.", None),
+            _ => channel_frame::error("unknown_type", "An inbox accepts only a `ping`.", None),
         });
         Ok(())
     }

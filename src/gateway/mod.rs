@@ -117,7 +117,7 @@ impl Gateway {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let sentence = "The server has all the requests it can answer at a time; try again.";
+                let sentence = "The server has reached its limit of requests at a time; try again.";
                 return Err(Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(1)));
             }
             self.freed.wait_for(&mut free, left);

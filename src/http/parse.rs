@@ -202,7 +202,7 @@ fn body_length(headers: &[(String, String)], minor: u8) -> Result<BodyLength, Re
                 return Err(malformed("Transfer-Encoding does not exist in HTTP/1.0."));
             }
             if codings.next().is_some() || !coding.eq_ignore_ascii_case("chunked") {
-                return Err(malformed("The only Transfer-Encoding that this server takes is chunked."));
+                return Err(malformed("The only Transfer-Encoding that this server accepts is chunked."));
             }
             Ok(BodyLength::Chunked)
         }

@@ -40,7 +40,7 @@ impl PostingLimit {
         }
         let units = NonZeroU32::MIN.saturating_add(u32::try_from(bytes / UNIT).unwrap_or(u32::MAX));
         let refused =
-            || Refusal::new(Reason::RateLimited, "Your address says more than this server allows; slow down.");
+            || Refusal::new(Reason::RateLimited, "Your address sends more than this server allows; slow down.");
         match rates.check_key_n(&subnet(client), units) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(until)) => Err(refused().retry_after(until.wait_time_from(rates.clock().now()))),

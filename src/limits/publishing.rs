@@ -22,7 +22,7 @@ impl PublishLimit {
     pub fn check(&self, key: &str) -> Result<(), Refusal> {
         let checked = self.0.as_ref().map_or(Ok(()), |rate| rate.check(key));
         checked.map_err(|wait| {
-            let sentence = "This key says more than PUBLISH_RATE allows; slow down.";
+            let sentence = "This key publishes more than PUBLISH_RATE allows; slow down.";
             Refusal::new(Reason::RateLimited, sentence).retry_after(wait)
         })
     }

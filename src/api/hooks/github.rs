@@ -101,7 +101,7 @@ impl Intake for GithubIntake {
         signed.verify(head.header("x-hub-signature-256"))?;
         rest.map_err(|_| Reason::BadRequest)?;
         let (Some(event), Some(id)) = (event, id) else {
-            return Err(Refusal::new(Reason::BadRequest, "X-GitHub-Event and X-GitHub-Delivery must be there."));
+            return Err(Refusal::new(Reason::BadRequest, "X-GitHub-Event and X-GitHub-Delivery are required."));
         };
         let payload = payload.map_err(|_| {
             let sentence = "The payload can't be read; let GitHub send it as application/json.";
@@ -135,7 +135,7 @@ impl Signed<'_> {
         let presented = signature.and_then(|text| text.strip_prefix("sha256=")).and_then(from_hex);
         match presented {
             Some(presented) if self.mac.verify_slice(&presented).is_ok() => Ok(()),
-            _ => Err(Refusal::new(Reason::WrongCredentials, "X-Hub-Signature-256 is not that of this payload.")),
+            _ => Err(Refusal::new(Reason::WrongCredentials, "X-Hub-Signature-256 does not match this payload.")),
         }
     }
 }

@@ -73,7 +73,7 @@ impl Call<'_> {
         self.chat.config.api_keys.caller(secret).ok_or_else(|| {
             // If it is one too many, the next check refuses.
             let _ = wrong.check(client);
-            Refusal::new(Reason::WrongCredentials, "That is no key of this server's API.")
+            Refusal::new(Reason::WrongCredentials, "That is not a key of this server's API.")
         })
     }
 }

@@ -83,9 +83,10 @@ fn make(
 fn refused(why: Unchangeable) -> Refusal {
     match why {
         Unchangeable::NoSuchMessage => Reason::NoSuchMessage.into(),
-        Unchangeable::NotYours => {
-            Refusal::new(Reason::ScopeMissing, "Somebody else has said that; it takes the scope `moderate`.")
-        }
+        Unchangeable::NotYours => Refusal::new(
+            Reason::ScopeMissing,
+            "That is somebody else's message; changing it takes the scope `moderate`.",
+        ),
         Unchangeable::TooLate => Reason::TooLate.into(),
         Unchangeable::Unchanged | Unchangeable::TooManyEmoji => Reason::Unchanged.into(),
     }

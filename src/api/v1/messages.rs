@@ -76,7 +76,7 @@ pub struct Said {
 pub fn say(chat: &Chat, room: RoomName, bot: &str, said: Said) -> Result<Reply, Refusal> {
     let Said { text, name, reply_to, reference } = said;
     if room.as_str().starts_with("stream:") {
-        return Err(Refusal::new(Reason::RoomDenied, "Streams are published to by POST /stream."));
+        return Err(Refusal::new(Reason::RoomDenied, "Publish to streams with POST /stream."));
     }
     let reference = reference.map(String::into_boxed_str);
     let draft = Draft { name, reply_to, reference, ..Draft::new(room, format!("{BOT}{bot}").into(), text) };

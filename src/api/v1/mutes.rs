@@ -54,6 +54,6 @@ fn room(chat: &Chat, params: &Params<'_>) -> Result<RoomName, Refusal> {
     if room.is_of_accounts() {
         Ok(room)
     } else {
-        Err(Refusal::new(Reason::RoomDenied, "In this room nobody speaks with an account."))
+        Err(Refusal::new(Reason::RoomDenied, "Nobody has an account in this room."))
     }
 }

@@ -163,10 +163,7 @@ impl super::keys::Keyring {
         }
         let expires = claims.expires_at.ok_or(Reason::TokenNoExpiry)?.as_secs();
         if claims.issuer.as_deref() != Some(ISSUER) {
-            return Err(Refusal::new(
-                Reason::TokenWrongKind,
-                "The token was issued by somebody else than this server.",
-            ));
+            return Err(Refusal::new(Reason::TokenWrongKind, "The token was not issued by this server."));
         }
         let kind = kind(&claims).ok_or(Reason::TokenWrongKind)?;
         if !accepts(kind) {

@@ -154,7 +154,7 @@ impl Service {
         }
         self.by_address.take(client).map(Some).ok_or_else(|| {
             self.metrics.sockets_refused_by_address.inc();
-            let sentence = "Your address has as many connections as one may have; try again.";
+            let sentence = "Your address has reached its limit of connections; try again.";
             Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(5))
         })
     }
