@@ -38,14 +38,14 @@ pub fn command() -> Command {
             Arg::new("url")
                 .value_name("URL")
                 .required(true)
-                .help("Its Redis, such as redis://localhost:6379; `-` reads the URL from standard input, if it holds a password"),
+                .help("Its Redis, such as redis://localhost:6379; with `-` the URL is read from standard input, in case it has a password"),
         )
         .after_help(
-            "Stop the server first. The messages go to where this server keeps its own (DATA_DIR, or the Redis of \
-             CHAT_STORAGE_URL). Each keeps its time, and of its id all that a UUIDv7 has room for; what is there already \
-             is not taken twice, so it may be run again. That Redis is only read.\n\n\
-             What is read are the keys chatroom:MONITOR:messages (a hash) and chatroom:MONITOR:messages:UUID (text), each \
-             value a JSON object with email, timestamp and text.",
+            "Stop the server first. The messages go to this server's own store (DATA_DIR, or the Redis of \
+             CHAT_STORAGE_URL). Each keeps its time, and as much of its id as fits into a UUIDv7. No message is taken over \
+             twice, so the command may be run again. It only reads the other Redis.\n\n\
+             It reads the keys chatroom:MONITOR:messages (a hash) and chatroom:MONITOR:messages:UUID (text). Each value is \
+             a JSON object with email, timestamp and text.",
         )
 }
 
