@@ -97,7 +97,8 @@ impl Door for Channel {
 impl Channel {
     /// Lets in a client without a token, if a place to wait in is free. Its first message must bring the token.
     ///
-    /// A token parameter that is there but empty was lost on the way: its client would never send a first message.
+    /// A token parameter that is there but empty was lost on the way: its client would wait for ever, and send no first
+    /// message.
     fn admit_stranger(&self, chat: &Arc<Chat>, head: &Head, place: Destination) -> Result<Admission, Refusal> {
         if !chat.config.first_message_auth || presented::is_empty(head) {
             return Err(Reason::TokenMissing.into());

@@ -174,7 +174,7 @@ mod tests {
         }
     }
 
-    // Seen to fail with a `SLICE` of all members: the crowd is through before it is the other room's turn.
+    // Seen to fail with a `SLICE` of all members: the whole crowd is served before the other room has its turn.
     #[test]
     fn no_room_waits_until_all_of_a_large_one_are_told_what_happens_there() {
         let flusher = Flusher::start(usize::MAX).unwrap();

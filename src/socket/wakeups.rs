@@ -2,8 +2,8 @@
 
 use preempt_rt::sched::{Pid, Scheduler, SchedulerParams, get_scheduler, set_scheduler};
 
-/// Makes this thread patient: when it is woken, it does not preempt a thread that works. Dropping this ends the
-/// patience.
+/// Switches this thread between two kinds of wake-ups: when a patient thread is woken, it does not preempt a working
+/// thread. Dropping this ends the patience.
 ///
 /// With hundreds of busy small rooms, each message wakes a thread for a few microseconds. Threads that send, store and
 /// deliver for many get more done if such a thread waits until their time slice ends.

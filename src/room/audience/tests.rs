@@ -164,7 +164,7 @@ proptest! {
     }
 }
 
-// Seen to fail when an event was told to all at once, as it was: nobody is left to tell.
+// Seen to fail when an event was sent to all at once, as it used to be: nobody is left to tell.
 #[test]
 fn an_event_is_told_to_some_at_a_time() {
     let room = Arc::new(Room::new(RoomName::channel("room"), 1));
