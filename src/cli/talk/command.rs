@@ -106,9 +106,9 @@ fn asks_for_something(line: &str) -> bool {
 }
 
 pub const HELP: &str = "\
-/reply TEXT answers the last message of somebody else; /reply #12 TEXT the one that is marked so
-/edit TEXT changes your last message; /delete takes it back, /delete #12 that one
-/search WORDS finds messages that have all of them; /who shows who is here
+/reply TEXT replies to the last message of somebody else; /reply #12 TEXT to the message with that number
+/edit TEXT changes your last message; /delete deletes it, /delete #12 the message with that number
+/search WORDS finds messages that have all these words; /who shows who is here
 /rooms lists your rooms; /room NAME goes to another one (the Tab key completes its name)
 /quit (or Ctrl-D) leaves; //who says “/who”; the up arrow brings back what you wrote
 what you paste is one message, however many lines it has";
