@@ -32,7 +32,6 @@ pub struct Turn<'a> {
 /// however old its hash is. For a bcrypt hash of a lower cost, and for an unknown account, the missing work is added.
 /// At first "in use" means bcrypt of cost 12; it learns from [`Passwords::expecting`] and from every hash that it
 /// checks. Only the very first check of a hash that is more expensive than all before can be told apart.
-/// hash that is more expensive than all before.
 pub struct Passwords {
     queue: Queue,
     effort: Mutex<Effort>,
