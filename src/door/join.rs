@@ -35,7 +35,7 @@ pub enum Replay<'a> {
     Behind(Option<MessageId>),
 }
 
-/// Joins `room` and replays the history, with no gap and no double between history and live messages.
+/// Joins `room` and replays the history, without gaps or duplicates between history and live messages.
 ///
 /// Pages are read in turn with others: `claimant` says whose turn it is. The caller must make the member leave in the
 /// end.
@@ -189,7 +189,8 @@ pub fn admit_current(chat: &Chat, claims: &Claims) -> Result<(), Refusal> {
     if ended { Err(Reason::TokenRevoked.into()) } else { Ok(()) }
 }
 
-/// What the owner of `claims` is in the room of this monitor. Refuses an owner that may not enter.
+/// The membership, name and rights of the owner of `claims` in this monitor's room. Refuses an owner that may not
+/// enter.
 pub fn admit_to_monitor(chat: &Chat, claims: &Claims, monitor: &str) -> Result<Entrant, Refusal> {
     admit_current(chat, claims)?;
     let entrant = chat.accounts.entrant(claims.user, monitor)?;

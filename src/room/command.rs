@@ -22,7 +22,7 @@ pub(super) enum Command {
         farewell: Bytes,
         close: Close,
     },
-    /// Send a word when everything before this has been sent.
+    /// Notify the sender when everything before this has been sent.
     Settle(Sender<()>),
 }
 

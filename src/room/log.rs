@@ -53,7 +53,7 @@ pub(super) enum Task {
     Post(Post),
     /// Delete a room's messages, also those that were posted before.
     Forget(RoomName),
-    /// Send a word when what was posted before is stored and handed to the lanes.
+    /// Notify the sender when what was posted before is stored and handed to the lanes.
     Settle(Sender<()>),
     /// Store what was posted before, and stop.
     Stop,

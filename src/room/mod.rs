@@ -4,7 +4,7 @@
 //! Rooms::post ─▶ log (order, one write a batch) ─▶ lanes ─▶ Outbound of each member
 //! ```
 //!
-//! Joining leaves no gap and doubles nothing. [`Rooms::join`] puts the newcomer into its lane, which holds live frames
+//! Joining leaves no gap and repeats nothing. [`Rooms::join`] puts the newcomer into its lane, which holds live frames
 //! for it. The connection's thread reads and writes history. Then [`Rooms::release`] names the last id that was
 //! written, and the lane sends what is newer.
 //!
@@ -310,7 +310,7 @@ impl Rooms {
         rooms.into_iter().filter(|room| room.count() > 0).map(|room| room.name.clone()).collect()
     }
 
-    /// Sends a notice of the operators to all members of this room, or of all rooms, on every node.
+    /// Sends a notice of the operators to all members and inboxes of this room, or of all rooms, on every node.
     pub fn notify(&self, room: Option<&RoomName>, text: Arc<str>, at: u64) {
         self.inboxes.shared().notice(room, &text, at);
         let event = Event::Notice { text, at };

@@ -29,7 +29,7 @@ pub(super) struct Outcomes(Sender<Task>);
 
 enum Task {
     FindOut(Vec<(Open, Post)>),
-    /// Send a word when no outcome is open any more.
+    /// Notify the sender when no outcome is open any more.
     Settle(Sender<()>),
 }
 

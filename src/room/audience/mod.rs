@@ -36,7 +36,7 @@ pub(super) struct Audience {
 struct Recipient {
     id: u64,
     member: Arc<Member>,
-    /// Copies of the member's own, since each send needs them: one access to memory less.
+    /// Copies of the member's fields: each send needs them, and a copy here saves a memory access.
     encoder: &'static dyn Encoder,
     outbound: Arc<Outbound>,
     /// How much of the backlog it has been sent.
@@ -241,7 +241,7 @@ impl Recipient {
         (memory::counted(frames), count)
     }
 
-    /// Holds frames behind what is held, or sends them.
+    /// Holds frames behind the held ones, or sends them if nothing is held.
     fn hear(&mut self, frames: &Bytes) {
         match &mut self.held {
             Some(held) if !frames.is_empty() => held.hold(&self.outbound, HeldItem::Other(frames.clone())),
