@@ -160,8 +160,8 @@ impl Server {
         Ok(Server { chat, addresses, main, admin: admin.transpose()?, tls, webhooks, stopper, stop })
     }
 
-    /// Serves until SIGTERM or SIGINT, then lets everything end in order. At SIGHUP reads keys from `sources`, and the
-    /// certificate from its files, again.
+    /// Serves until SIGTERM or SIGINT, then lets everything end in order. At SIGHUP reloads (see [`reload`]), with keys
+    /// from `sources`.
     pub fn run(self, sources: Sources) -> Result<(), StartError> {
         let Server { chat, addresses, main, admin, tls, webhooks, stopper, stop } = self;
         let webhooks = webhooks.map(Arc::new);

@@ -220,7 +220,7 @@ impl Streamed<'_, '_> {
                     }
                 }
                 Left::Chunked(decoder) => {
-                    // Framing and content together bound the content.
+                    // Content is never longer than its chunks, so this bounds the content too.
                     let offered = self.reader.buffer.len().min(most);
                     let taken = decoder.feed(&self.reader.buffer[..offered])?;
                     self.reader.buffer.drain(..taken);

@@ -28,7 +28,7 @@ pub const MAX_ROOMS: usize = 10_000;
 /// How many comings and goings may wait, over all rooms; more are dropped.
 const MAX_COMINGS: usize = 10_000;
 
-/// How many waiting comings of a room are searched for the other half when a user goes again.
+/// How many waiting comings and goings of a room are searched for the counterpart of a new one.
 const LOOK_BACK: usize = 64;
 
 /// The first delay, and the longest; each is twice the previous one.
