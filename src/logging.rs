@@ -6,7 +6,9 @@ use std::{
     fmt,
     io::{self, IsTerminal},
     net::IpAddr,
-    panic, thread,
+    panic,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::Duration,
 };
 use tracing::{Event, Subscriber};
@@ -25,6 +27,14 @@ use tracing_subscriber::{
 pub const FORMATS: &[&str] = &["text", "json"];
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+
+/// Threads that have panicked since the start.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// How many threads have panicked since the start of logging.
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
 
 /// Starts logging, once per process; further calls change nothing.
 ///
@@ -140,10 +150,11 @@ fn names_a_level(text: &str) -> bool {
     text.split(',').all(|directive| LEVELS.contains(&directive.rsplit('=').next().unwrap_or(directive).trim()))
 }
 
-/// Logs a panic as an error, instead of printing the default text.
+/// Counts a panic, and logs it as an error, instead of printing the default text.
 ///
 /// A message that was formatted at run time may quote a client, so only literal messages are shown.
 fn log_panic(panic: &panic::PanicHookInfo<'_>) {
+    PANICS.fetch_add(1, Ordering::Relaxed);
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(message not shown)");
     tracing::error!(place, thread = thread::current().name().unwrap_or("unnamed"), "a thread panicked: {message}");

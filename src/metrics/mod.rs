@@ -10,6 +10,7 @@ pub mod webhooks;
 
 use crate::{
     http::head::Method,
+    logging,
     refusal::Reason,
     socket::close::Close,
     store::{log::Backlog, outage, usage::Usage},
@@ -97,6 +98,7 @@ pub struct Metrics {
     told: Told,
     /// Refusals that have no line of their own in the log.
     refusals_summed: Counter,
+    panics: Counter,
 }
 
 /// Names and values. The values are our own words, never a client's, so there are few.
@@ -161,6 +163,7 @@ impl Metrics {
             looks: Mutex::default(),
             told: Told::new(refusals_told),
             refusals_summed: Counter::default(),
+            panics: Counter::default(),
         };
         for why in ["unused", "idle", "made_place"] {
             let _ = metrics.rooms_removed.get_or_create(&[("why", why.into())]);
@@ -229,9 +232,14 @@ impl Metrics {
         registry.register_with_unit("disk_free", help, Unit::Bytes, self.disk_free.clone());
         let help = "When the certificate ends, since 1970 (0: no TLS)";
         registry.register_with_unit("certificate_end", help, Unit::Seconds, self.certificate_end.clone());
+        // Those that alerts are for are there before they are met: a first one that comes with its name is no increase.
+        for reason in [Reason::Internal, Reason::Unavailable] {
+            drop(self.refusals.get_or_create(&[("reason", reason.word().into())]));
+        }
         registry.register("refusals", "Requests and handshakes refused, by reason", self.refusals.clone());
         let help = "Refusals that have no line of their own in the log, but are in one with a count";
         registry.register("refusals_summed", help, self.refusals_summed.clone());
+        registry.register("panics", "Threads that ended a request or a connection by a panic", self.panics.clone());
         registry.register("logins", "Logins with email and password, by result", self.logins.clone());
         registry.register("read_marks", "Read marks that moved forward", self.read_marks.clone());
         let help = "Pages of history that wait to be read";
@@ -323,6 +331,7 @@ impl Metrics {
     /// All metrics as OpenMetrics text, which Prometheus reads.
     pub fn render(&self) -> String {
         self.looks.lock().iter().for_each(|look| look(self));
+        self.panics.inner().store(logging::panics(), Ordering::Relaxed);
         for (store, count) in outage::all() {
             self.outages.get_or_create(&[("store", store.into())]).set(count as i64);
         }

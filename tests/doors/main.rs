@@ -1,5 +1,6 @@
 //! Every door and all of plain HTTP: the built server over real sockets, one subject a file.
 
+mod alerts;
 mod attacks_events;
 mod attacks_frames;
 mod attacks_injection;

@@ -11,8 +11,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 use support::{
-    ALICE, BOB, CAROL, Client, Connection, DEMO, Server, documents::document, eventually, http::get, repository,
-    tls::Certified,
+    ALICE, BOB, CAROL, Client, Connection, DEMO, Server, documents::document, eventually, http::get, tls::Certified,
 };
 use tungstenite::Message;
 
@@ -323,7 +322,7 @@ fn every_figure_that_a_document_names_is_one() {
 
 /// Runs Prometheus' own tool on what comes through its standard input.
 #[track_caller]
-fn promtool(arguments: &[&str], input: &str) -> String {
+pub fn promtool(arguments: &[&str], input: &str) -> String {
     let mut tool = Command::new("promtool");
     tool.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut tool = tool.spawn().expect("promtool: run scripts/test");
@@ -354,13 +353,6 @@ fn prometheus_own_tool_finds_nothing_wrong_with_either_format() {
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
     let counted = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
     assert_eq!(counted(&open), counted(&text), "both hold the same samples");
-}
-
-#[test]
-fn prometheus_own_tool_can_read_the_alerts() {
-    let path = repository().join("docs/alerts.yml");
-    let said = promtool(&["check", "rules", path.to_str().expect("a path")], "");
-    assert!(said.contains("SUCCESS: 12 rules found"), "{said}");
 }
 
 #[test]
