@@ -139,6 +139,72 @@ fn the_bill_of_materials_is_whole() {
     }
 }
 
+/// The files that the sources of the server have in them, outside of its tests.
+fn included() -> Vec<PathBuf> {
+    let mut folders = vec![repository().join("src")];
+    let mut included = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).expect("a source");
+            let calls = text.split("include_str!(\"").skip(1).chain(text.split("include_bytes!(\"").skip(1));
+            let names = calls.filter_map(|rest| rest.split('"').next());
+            included
+                .extend(names.filter(|_| path.extension().is_some_and(|e| e == "rs")).map(|name| folder.join(name)));
+        }
+    }
+    included.iter().map(|path| path.canonicalize().unwrap_or_else(|error| panic!("{path:?}: {error}"))).collect()
+}
+
+#[test]
+fn the_published_crate_has_all_that_it_is_built_of_and_no_stray_file() {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["package", "--list", "--allow-dirty", "--offline", "--package", "propromo-chat"]);
+    let output = succeeds(cargo.current_dir(repository()));
+    let listed: HashSet<_> = String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect();
+    let root = repository().canonicalize().expect("a path");
+    let needed = included();
+    assert!(needed.len() > 30, "{}", needed.len());
+    for path in needed {
+        let name = path.strip_prefix(&root).expect("a file of the repository").display().to_string();
+        // What tests alone read.
+        if !name.starts_with("tests/") && !name.starts_with("dummy/keys/") {
+            assert!(listed.contains(&name), "the crate lacks {name}");
+        }
+    }
+    let output = succeeds(Command::new("git").args(["ls-files"]).current_dir(repository()));
+    let kept = String::from_utf8(output.stdout).expect("text");
+    let mut known: HashSet<_> = kept.lines().collect();
+    known.extend(["Cargo.toml.orig", ".cargo_vcs_info.json"]);
+    let stray: Vec<_> = listed.iter().filter(|name| !known.contains(name.as_str())).collect();
+    assert!(stray.is_empty(), "{stray:?}");
+    let allowed = ["src/", "benches/", "docs/", "dummy/", "clients/js/"];
+    let others = listed.iter().filter(|name| name.contains('/') && !allowed.iter().any(|dir| name.starts_with(dir)));
+    assert_eq!(others.count(), 0, "{listed:?}");
+}
+
+#[test]
+fn debian_reads_the_changelog_of_the_package() {
+    let output = succeeds(Command::new(repository().join("scripts/debian-changelog")).current_dir(repository()));
+    let changelog = String::from_utf8(output.stdout).expect("text");
+    let kept = fs::read_to_string(repository().join("CHANGELOG.md")).expect("the changelog");
+    let released = kept.lines().filter_map(|line| line.strip_prefix("## [")?.split_once("] - "));
+    let written: Vec<_> =
+        released.map(|(version, _)| format!("propromo-chat ({version}-1) unstable; urgency=medium")).collect();
+    let heads: Vec<_> = changelog.lines().filter(|line| line.starts_with("propromo-chat (")).collect();
+    assert_eq!(heads, written);
+    let version = concat!("(", env!("CARGO_PKG_VERSION"), "-1)");
+    assert!(heads[0].contains(version), "the newest is not {version}: {heads:?}");
+    // As `dpkg-parsechangelog` wants it: two spaces before a change, one before the line with the date.
+    for line in changelog.lines().filter(|line| !line.is_empty() && !line.starts_with("propromo-chat (")) {
+        let is_date = line.starts_with(" -- ") && line.contains(">  ") && line.ends_with(" +0000");
+        assert!(is_date || line.starts_with("  "), "{line:?}");
+    }
+}
+
 /// Programs that stand before those of the machine.
 struct StandIns(tempfile::TempDir);
 
