@@ -1,15 +1,15 @@
 // What every file of tests begins with: a server of its own, a browser, and people who visit the page.
 //
-// PROPROMO_CHAT_BIN names the server's binary. CHROMIUM names another browser than Debian's.
+// PROPROMO_CHAT_BIN names the server's binary. CHROMIUM and FIREFOX name other browsers than Debian's.
 // PAGE_SOURCE names a folder (src/web) from which the page is taken in place of the binary, PATIENCE how many ms tests wait.
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { chromium } from 'playwright-core';
+import { chromium, firefox } from 'playwright-core';
 import { Server } from './server.mjs';
 import { PATIENCE, Visitor } from './visitor.mjs';
 
-const { PROPROMO_CHAT_BIN: binary, CHROMIUM = '/usr/bin/chromium' } = process.env;
+const { PROPROMO_CHAT_BIN: binary, CHROMIUM = '/usr/bin/chromium', FIREFOX = '/usr/bin/firefox-esr' } = process.env;
 
 /** The monitor of the demo accounts whose name is as awkward as real ones are. */
 export const HASH = '$2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12';
@@ -24,8 +24,8 @@ export const here = {
   server: null,
   url: '',
 
-  /** Somebody at the login form. */
-  stranger: (options) => Visitor.at(browser, here.url, options),
+  /** Somebody at the login form, in Chromium unless `browser` is another of `BROWSERS`. */
+  stranger: async ({ browser = 'chromium', ...options } = {}) => Visitor.at(await (running[browser] ??= BROWSERS[browser]()), here.url, options),
 
   /** Somebody who is logged in and, unless `room` is null, in a room. */
   async visitor(name, { room = 'demo', ...options } = {}) {
@@ -36,6 +36,22 @@ export const here = {
   },
 };
 
+/** How each is started, which is done when a test first wants it. */
+export const BROWSERS = {
+  chromium: () => chromium.launch({
+    executablePath: CHROMIUM,
+    timeout: PATIENCE,
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync',
+      // A page that is served from a folder counts as one from elsewhere.
+      ...(process.env.PAGE_SOURCE ? ['--disable-features=LocalNetworkAccessChecks'] : []),
+    ],
+  }),
+  // The browser as people have it, by WebDriver BiDi.
+  firefox: () => firefox.launch({ channel: 'moz-firefox', executablePath: FIREFOX, timeout: PATIENCE }),
+};
+
 /** What a backend asks of the server. */
 export async function backend(method, path, body) {
   const headers = { Authorization: `Bearer ${API_KEY}`, 'Content-Type': 'application/json' };
@@ -43,7 +59,7 @@ export async function backend(method, path, body) {
   assert.ok(response.ok, `${path}: ${response.status}`);
 }
 
-let browser;
+const running = {};
 let used = 0;
 
 /** A text that no other test says. */
@@ -55,19 +71,9 @@ before(async () => {
     MESSAGE_RATE: '0', LOGIN_RATE: '0', ROOM_RATE: '0', SEARCH_RATE: '0', API_KEYS: `tests publish,moderate ${API_KEY}`,
   });
   here.url = here.server.url;
-  browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    timeout: PATIENCE,
-    args: [
-      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync',
-      // A page that is served from a folder counts as one from elsewhere.
-      ...(process.env.PAGE_SOURCE ? ['--disable-features=LocalNetworkAccessChecks'] : []),
-    ],
-  });
 });
 
 after(async () => {
-  await browser?.close();
+  await Promise.all(Object.values(running).map(async (browser) => (await browser).close()));
   await here.server?.stop();
 });
