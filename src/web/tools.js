@@ -38,13 +38,15 @@ export class Tools {
       this.#buttons.set(action, button);
     }
     this.#bar.append(this.#time, ...this.#buttons.values());
-    list.addEventListener('pointerover', ({ pointerType, clientX, clientY, target }) => {
-      // A pointer that rests, over messages that move, means none of them: a click must not meet another one's buttons.
-      const rests = this.#pointed[0] === clientX && this.#pointed[1] === clientY;
-      this.#pointed = [clientX, clientY];
-      if (pointerType === 'mouse' && !rests) this.#show(itemOf(target));
-    });
-    list.addEventListener('pointermove', ({ clientX, clientY }) => (this.#pointed = [clientX, clientY]));
+    // A pointer that rests, over messages that move, means none of them: a click must not meet another one's buttons.
+    // The first that it hears of when it moves again is a move within one.
+    for (const kind of ['pointerover', 'pointermove']) {
+      list.addEventListener(kind, ({ pointerType, clientX, clientY, target }) => {
+        const rests = this.#pointed[0] === clientX && this.#pointed[1] === clientY;
+        this.#pointed = [clientX, clientY];
+        if (pointerType === 'mouse' && !rests) this.#show(itemOf(target));
+      });
+    }
     list.addEventListener('pointerleave', ({ pointerType }) => {
       if (pointerType === 'mouse' && !list.contains(document.activeElement)) this.hide();
     });
@@ -71,9 +73,9 @@ export class Tools {
   }
 
   #show(item) {
+    if (item === this.#item) return;
     const message = item && this.#hooks.room().find(item.dataset.key);
     if (!message || message.deleted) return;
-    if (item === this.#item) return;
     const can = this.#hooks.can(message);
     for (const [action, button] of this.#buttons) button.hidden = !can.includes(action);
     [...this.#buttons.values()].forEach((button, i) => (button.tabIndex = i === this.#first() ? 0 : -1));
@@ -81,6 +83,11 @@ export class Tools {
     this.#bar.ariaLabel = `Message of ${saidAt(message)}`;
     this.#item = item;
     item.append(this.#bar);
+    // At an end of the list a part of it would be out of view, where nobody gets at it.
+    this.#bar.style.translate = 'none';
+    const [bar, log] = [this.#bar, this.#list.parentElement].map((node) => node.getBoundingClientRect());
+    const shift = Math.max(log.top - bar.top, Math.min(0, log.bottom - bar.bottom));
+    this.#bar.style.translate = `0 ${shift}px`;
   }
 
   #first() {

@@ -83,6 +83,63 @@ test('nothing is scrolled sideways at 320 px or at 200 %, whatever is open', asy
   }
 });
 
+test('at 320 px and at 200 % the tools of a message and every dialog are whole, and cover no field', async () => {
+  const small = [{ width: 320, height: 640 }, { width: 640, height: 400 }];
+  // With a finger buttons are larger.
+  for (const options of [...small.map((viewport) => ({ viewport })), { ...PHONE, viewport: { width: 320, height: 640 } }]) {
+    const bob = await here.visitor('bob', { room: null, ...options });
+    const { page } = bob;
+    const what = `${options.viewport.width} px${options.hasTouch ? ' with a finger' : ''}`;
+    /** Buttons and fields of what is open that are cut off, or lie under something else. */
+    const hurt = (selector) => page.locator(selector).evaluate((open) => {
+      const parts = [...open.querySelectorAll('button, input, select')].filter((part) => part.getClientRects().length);
+      const whole = (part) => {
+        part.scrollIntoView({ block: 'nearest' });
+        const { left, top, right, bottom } = part.getBoundingClientRect();
+        const corners = [[left + 3, top + 3], [right - 3, top + 3], [left + 3, bottom - 3], [right - 3, bottom - 3]];
+        return left >= 0 && right <= innerWidth && part.scrollWidth <= part.clientWidth + 1
+          && corners.every(([x, y]) => part.contains(document.elementFromPoint(x, y)));
+      };
+      return parts.length ? parts.filter((part) => !whole(part)).map((part) => part.ariaLabel || part.textContent || part.id) : ['nothing there'];
+    });
+    const dialog = async (selector, act, leave = 'Escape') => {
+      await act();
+      await page.locator(selector).waitFor();
+      assert.deepEqual(await hurt(selector), [], `${selector} at ${what}`);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${selector} at ${what}`);
+      await page.keyboard.press(leave);
+      await page.locator(selector).waitFor({ state: 'hidden' });
+    };
+
+    await dialog('#newDialog', async () => {
+      await page.locator('#newRoom').click();
+      await page.getByLabel('Who may enter').selectOption('private');
+    });
+    await bob.enter();
+    const text = unique('short');
+    await bob.say(text);
+    const item = bob.item(text);
+    await item.waitFor();
+    const tools = async () => {
+      await item.focus();
+      await page.keyboard.press('Enter');
+      await item.locator('.message-tools').waitFor();
+    };
+    await tools();
+    // The last message, with the field right below.
+    assert.deepEqual(await hurt('.message-tools'), [], `the tools at ${what}`);
+    const [bar, log] = await page.evaluate(() => ['.message-tools', '#log'].map((it) => document.querySelector(it).getBoundingClientRect().toJSON()));
+    assert.ok(bar.top >= log.top && bar.bottom <= log.bottom && bar.left >= log.left, `the tools leave the log at ${what}`);
+    const press = async (name) => {
+      await tools();
+      await item.getByRole('button', { name, exact: true }).click();
+    };
+    await dialog('#reactDialog', () => press('React'));
+    await dialog('#askDialog', () => press('Delete'));
+    await bob.leave();
+  }
+});
+
 test('axe finds nothing to complain about in a room with all kinds of messages', async () => {
   const alice = await here.stranger();
   await alice.audit('login');

@@ -278,3 +278,23 @@ test('a moderator deletes what another has said, and nobody else may', async () 
   here.server.command('moderator', 'remove', 'demo', 'alice@propromo.example');
   await Promise.all([alice.leave(), bob.leave()]);
 });
+
+test('a pointer that moves within a message shows its buttons, also if the message came below it by itself', async () => {
+  const alice = await here.visitor('alice');
+  const tall = (text) => `${text}\n${'line\n'.repeat(8)}end`;
+  const [first, second] = [unique('before'), unique('after')];
+  await alice.say(tall(first));
+  await alice.message(first).waitFor();
+  const log = await alice.page.locator('#log').boundingBox();
+  const [x, y] = [log.x + 120, log.y + log.height - 100];
+  await alice.page.mouse.move(x, y);
+  await alice.item(first).locator('.message-tools').waitFor();
+  await alice.page.evaluate((text) => addEventListener('pointerover', ({ target }) => {
+    if (target.closest('.message')?.textContent.includes(text)) globalThis.isBelow = true;
+  }), second);
+  await alice.say(tall(second));
+  await alice.page.waitForFunction(() => globalThis.isBelow);
+  await alice.page.mouse.move(x + 3, y + 3);
+  await alice.item(second).locator('.message-tools').waitFor();
+  await alice.leave();
+});
