@@ -1,0 +1,245 @@
+use super::*;
+use crate::{
+    event::Person,
+    message::Message,
+    metrics::messages::MessageMetrics,
+    room::{command::Command, lane::Lane},
+    store::presence::Presence,
+};
+use crossbeam_channel::{Receiver, unbounded};
+use std::collections::VecDeque;
+use uuid::Uuid;
+
+/// A log whose feed loses what the test wants it to lose.
+#[derive(Default)]
+struct Leaky {
+    stored: Mutex<Vec<Message>>,
+    broken: AtomicBool,
+}
+
+impl Leaky {
+    fn unless_broken<T>(&self, answer: T) -> Result<T, StoreError> {
+        match self.broken.load(Ordering::SeqCst) {
+            false => Ok(answer),
+            true => Err(StoreError { store: "message log", what: "be read", source: "broken".into() }),
+        }
+    }
+}
+
+impl Feed for Leaky {
+    fn listen(&self) -> Box<dyn Ear> {
+        unreachable!("the tests listen themselves")
+    }
+
+    fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError> {
+        let newest = self.stored.lock().last().map_or(MessageId::BEFORE_ALL, |message| message.id);
+        self.unless_broken(vec![newest; rooms.len()])
+    }
+
+    fn missed(&self, _: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let stored = self.stored.lock();
+        self.unless_broken(
+            stored.iter().filter(|message| message.id > after).take(limit).cloned().map(Entry::from).collect(),
+        )
+    }
+
+    fn announce(&self, _: &RoomName, _: &Event) {}
+
+    fn presence(&self) -> Arc<dyn Presence> {
+        unreachable!("nobody asks who is here")
+    }
+}
+
+/// Hears what the test puts in.
+struct Prompted(VecDeque<Heard>);
+
+impl Ear for Prompted {
+    fn next(&mut self, _: &dyn Fn(&RoomName) -> bool) -> Heard {
+        self.0.pop_front().unwrap_or(Heard::Nothing)
+    }
+}
+
+/// One room with a member on the only lane.
+struct Bench {
+    log: Arc<Leaky>,
+    thread: FeedThread,
+    room: Arc<Room>,
+    lane: Receiver<Command>,
+    look: Look,
+}
+
+fn id(n: u128) -> MessageId {
+    if n == 0 { MessageId::BEFORE_ALL } else { MessageId(Uuid::from_u128(n << 80 | 7 << 76 | 0b10 << 62)) }
+}
+
+fn message(n: u128) -> Message {
+    Message::new(id(n), "s".into(), n.to_string())
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let (log, directory) = (Arc::new(Leaky::default()), Arc::new(Mutex::new(Directory::default())));
+        let room = directory.lock().room(&RoomName::channel("r"), 1);
+        room.enter(&Person::unnamed("member".into()), 0);
+        let (sender, lane) = unbounded();
+        let runner = Arc::new(Lane::new(0, lane.clone(), MessageMetrics::default()));
+        let (lanes, stopping) = (Lanes::new(vec![(sender, runner)]), Arc::default());
+        let attendance =
+            Attendance::start(lanes.clone(), None, crate::room::tests::BOUNDS.telling, MessageMetrics::default())
+                .unwrap();
+        let thread = FeedThread {
+            feed: log.clone(),
+            directory,
+            lanes,
+            attendance,
+            stopping,
+            shut: Arc::default(),
+            disconnect: Arc::default(),
+            read: Arc::default(),
+            witness: Arc::default(),
+            inboxes: Arc::new(inboxes::Shared::new(0, MessageMetrics::default())),
+        };
+        Bench { log, thread, room, lane, look: Look { due: false, last: Instant::now(), behind: Vec::new() } }
+    }
+
+    /// Stores messages; the feed does not tell of them.
+    fn store(&self, numbers: &[u128]) {
+        self.log.stored.lock().extend(numbers.iter().map(|n| message(*n)));
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        self.thread.step(&mut Prompted([heard].into()), &mut self.look);
+    }
+
+    /// The feed tells of messages, which are stored too.
+    fn tell(&mut self, before: u128, numbers: &[u128]) {
+        self.store(numbers);
+        self.hear_again(before, numbers);
+    }
+
+    fn hear_again(&mut self, before: u128, numbers: &[u128]) {
+        let entries = numbers.iter().map(|n| message(*n).into()).collect();
+        self.hear(Heard::Stored(Stored { room: self.room.name.clone(), before: id(before), entries }));
+    }
+
+    /// The texts that were given to the lane since the last look.
+    fn delivered(&self) -> Vec<String> {
+        let batches = self.lane.try_iter().filter_map(|command| match command {
+            Command::Deliver(batch) => Some(batch),
+            _ => None,
+        });
+        let texts = |batch: crate::room::command::Batch| -> Vec<String> {
+            batch
+                .runs
+                .iter()
+                .flat_map(|run| &run.entries)
+                .filter_map(Entry::message)
+                .map(|message| message.text.to_string())
+                .collect()
+        };
+        batches.flat_map(texts).collect()
+    }
+}
+
+#[test]
+fn what_follows_the_last_message_is_delivered() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1, 2]);
+    bench.tell(2, &[3]);
+    assert_eq!(bench.delivered(), ["1", "2", "3"]);
+}
+
+#[test]
+fn what_was_missed_is_delivered_before_what_came_later() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1]);
+    bench.store(&[2, 3]);
+    bench.tell(3, &[4]);
+    assert_eq!(bench.delivered(), ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn what_was_read_from_the_log_is_not_delivered_again() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1]);
+    bench.store(&[2, 3]);
+    bench.tell(3, &[4]);
+    bench.hear_again(1, &[2, 3]);
+    bench.hear_again(3, &[4]);
+    bench.tell(4, &[5]);
+    assert_eq!(bench.delivered(), ["1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn nothing_is_delivered_past_a_gap_that_can_not_be_filled_yet() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1]);
+    bench.store(&[2]);
+    bench.log.broken.store(true, Ordering::SeqCst);
+    bench.tell(2, &[3]);
+    bench.hear(Heard::Nothing);
+    assert_eq!(bench.delivered(), ["1"]);
+    bench.log.broken.store(false, Ordering::SeqCst);
+    bench.hear(Heard::Nothing);
+    assert_eq!(bench.delivered(), ["2", "3"]);
+}
+
+#[test]
+fn a_missed_last_message_is_found_after_subscribing_again() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1]);
+    bench.store(&[2]);
+    bench.hear(Heard::Subscribed);
+    assert_eq!(bench.delivered(), ["1", "2"]);
+}
+
+#[test]
+fn a_missed_last_message_is_found_though_the_subscription_never_broke() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1]);
+    bench.store(&[2]);
+    bench.hear(Heard::Nothing);
+    assert_eq!(bench.delivered(), ["1"], "it may still be on its way");
+    bench.look.last -= LOOK_EVERY;
+    bench.hear(Heard::Nothing);
+    bench.hear(Heard::Nothing);
+    assert_eq!(bench.delivered(), ["2"]);
+}
+
+#[test]
+fn more_than_a_page_of_missed_messages_is_read() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1]);
+    let many: Vec<u128> = (2..2 * PAGE as u128 + 10).collect();
+    bench.store(&many);
+    bench.hear(Heard::Subscribed);
+    assert_eq!(bench.delivered().len(), many.len() + 1);
+}
+
+#[test]
+fn a_rooms_first_message_that_was_caught_up_with_is_not_delivered_again_when_it_comes_in() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1]);
+    assert_eq!(bench.delivered(), ["1"]);
+    bench.tell(0, &[1]);
+    bench.tell(1, &[2]);
+    assert_eq!(bench.delivered(), ["2"]);
+}
+
+#[test]
+fn a_log_that_lost_everything_starts_anew_though_its_clock_is_behind() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[100]);
+    bench.log.stored.lock().clear();
+    bench.tell(0, &[50]);
+    bench.tell(50, &[51]);
+    assert_eq!(bench.delivered(), ["100", "50", "51"]);
+}
+
+#[test]
+fn messages_of_a_room_that_nobody_is_in_are_passed_over() {
+    let mut bench = Bench::new();
+    let room = RoomName::channel("elsewhere");
+    bench.hear(Heard::Stored(Stored { room, before: id(0), entries: vec![message(1).into()] }));
+    assert_eq!(bench.delivered(), [""; 0]);
+}
