@@ -18,6 +18,8 @@ pub struct MessageMetrics {
     pub not_stored: Counter,
     /// Messages whose outcome nobody could find out in time; their senders were told so.
     pub unknown: Counter,
+    /// Rooms whose log went back behind what their members were shown.
+    pub set_back: Counter,
     /// How long storing a batch takes.
     pub append: Histogram,
     /// Messages handed to sockets, one for each member.
@@ -51,6 +53,7 @@ impl Default for MessageMetrics {
             repeated: result("repeated"),
             not_stored: result("not_stored"),
             unknown: result("unknown"),
+            set_back: Counter::default(),
             append: Histogram::default(),
             deliveries: Counter::default(),
             told_at_once: told("at_once"),

@@ -209,6 +209,9 @@ impl Metrics {
         registry.register("inbox_news", "Batches of messages that inboxes hear of, by how", rooms.inbox_news.clone());
         let help = "Rooms that inboxes and lists of rooms leave out, since their account has too many";
         registry.register("inbox_rooms_left_out", help, rooms.inbox_rooms_left_out.clone());
+        let help =
+            "Rooms whose log went back behind what was shown, as after a failover to a replica that lacks the last";
+        registry.register("rooms_set_back", help, rooms.set_back.clone());
         registry.register_with_unit("append", "Storing a batch of messages", Unit::Seconds, rooms.append.clone());
         let help = "What commands have asked to be erased or set aside, and is not done yet";
         registry.register("erasures_waiting", help, self.erasures.clone());

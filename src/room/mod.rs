@@ -151,7 +151,8 @@ impl Rooms {
         let others = match feed {
             Some(feed) => {
                 let (lanes, inboxes) = (lanes.clone(), inboxes.shared());
-                Some(Others::start(feed, directory.clone(), lanes, attendance.clone(), witness.clone(), inboxes)?)
+                let (attendance, witness) = (attendance.clone(), witness.clone());
+                Some(Others::start(feed, directory.clone(), lanes, attendance, witness, inboxes, metrics.clone())?)
             }
             None => None,
         };
@@ -465,6 +466,7 @@ impl Others {
         attendance: Attendance,
         witness: Witnessed,
         inboxes: Arc<inboxes::Shared>,
+        metrics: MessageMetrics,
     ) -> io::Result<Others> {
         let presence = feed.presence();
         let (stopping, shut) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
@@ -480,6 +482,7 @@ impl Others {
             read: read.clone(),
             witness,
             inboxes,
+            metrics,
         };
         vital::spawn("feed", move || follower.run())?;
         Ok(Others {

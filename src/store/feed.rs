@@ -20,6 +20,9 @@ pub trait Feed: Send + Sync {
     /// Up to `limit` kept entries after `after`, oldest first, whether or not `after` itself is still kept.
     fn missed(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
+    /// Lets all later ids of a room be above this one, which was shown and which the log may have lost.
+    fn raise(&self, room: &RoomName, shown: MessageId) -> Result<(), StoreError>;
+
     /// Reports an event in a room to all other nodes. Never blocks. An event that can't be sent now is never sent.
     fn announce(&self, room: &RoomName, event: &Event);
 

@@ -17,6 +17,7 @@ mod reads;
 mod rights;
 mod search;
 mod sentinel;
+mod set_back;
 mod several;
 mod single_use;
 mod webhooks;

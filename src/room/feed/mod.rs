@@ -4,6 +4,10 @@
 //! before them. If that is not the position, something was missed, and is read from the log before anything later is
 //! delivered. If nothing later ever comes, the next look at the rooms' newest ids finds it: after each subscription, and
 //! every few seconds.
+//!
+//! A log may go back: after a failover it may lack what was shown already ([`set_back`]).
+
+mod set_back;
 
 use super::{
     attendance::Attendance, directory::Directory, inboxes, lanes::Lanes, member::Room, run::Run, witness::Witnessed,
@@ -12,6 +16,7 @@ use crate::{
     entry::Entry,
     event::Event,
     message::{MessageId, RoomName},
+    metrics::messages::MessageMetrics,
     store::{
         error::StoreError,
         feed::{Ear, Feed, Heard, Stored},
@@ -19,7 +24,9 @@ use crate::{
     vital,
 };
 use parking_lot::Mutex;
+use set_back::SetBack;
 use std::{
+    collections::HashMap,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -48,6 +55,7 @@ pub(super) struct FeedThread {
     pub read: Arc<OnceLock<Read>>,
     pub witness: Witnessed,
     pub inboxes: Arc<inboxes::Shared>,
+    pub metrics: MessageMetrics,
 }
 
 /// Ends a room, which another node has shut, for the members on this one; whether it was deleted.
@@ -60,20 +68,24 @@ pub(super) type Disconnect = Box<dyn Fn(i64) + Send + Sync>;
 pub(super) type Read = Box<dyn Fn(i64, &RoomName, MessageId) + Send + Sync>;
 
 /// What is left to look for.
+#[derive(Default)]
 struct Look {
     /// Something may have been missed in any room.
     due: bool,
-    last: Instant,
+    last: Option<Instant>,
     /// Rooms that were behind at the last look. What they lack may just be on its way; if it is not delivered at the
     /// next sign of life, it was missed.
     behind: Vec<(Arc<Room>, MessageId)>,
+    /// Up to where rooms were read from the log a moment ago. Up to there what comes in was delivered already.
+    read: HashMap<RoomName, MessageId>,
+    set_back: SetBack,
 }
 
 impl FeedThread {
     /// Runs until it is told to stop.
     pub fn run(self) {
         let mut ear = self.feed.listen();
-        let mut look = Look { due: false, last: Instant::now(), behind: Vec::new() };
+        let mut look = Look { last: Some(Instant::now()), ..Look::default() };
         while !self.stopping.load(Ordering::Acquire) {
             vital::may_panic("feed");
             self.step(&mut *ear, &mut look);
@@ -93,7 +105,7 @@ impl FeedThread {
                     witness.stored(&stored.room, last.id());
                 }
                 self.inboxes.stored(&stored.room);
-                if let Err(error) = self.stored(stored) {
+                if let Err(error) = self.stored(stored, look) {
                     // Its cause is logged where it was found; the room is caught up with as soon as that is over.
                     tracing::debug!(error = &error as &dyn std::error::Error, "missed messages can't be read yet");
                     look.due = true;
@@ -137,6 +149,8 @@ impl FeedThread {
                     witness.missed();
                 }
                 look.due = true;
+                // It may be another server, which lacks what was read from the one before.
+                look.read.clear();
                 self.look(look);
             }
             Heard::Nothing => self.look(look),
@@ -150,41 +164,65 @@ impl FeedThread {
     }
 
     /// Delivers what is new, after what was missed before it.
-    fn stored(&self, Stored { room, before, mut entries }: Stored) -> Result<(), StoreError> {
+    fn stored(&self, Stored { room, before, mut entries }: Stored, look: &mut Look) -> Result<(), StoreError> {
         let Some(room) = self.directory.lock().find(&room) else { return Ok(()) };
-        let Some(last) = entries.last().map(Entry::id) else { return Ok(()) };
+        let (Some(first), Some(last)) = (entries.first().map(Entry::id), entries.last().map(Entry::id)) else {
+            return Ok(());
+        };
         // Set before it is delivered: who finds a position and then reads history, finds all up to it there.
         let position = *room.position.lock().get_or_insert(before);
-        // A room's first messages may also have been caught up with before they came in here; then the log knows the position.
-        let log_was_lost = before == MessageId::BEFORE_ALL
-            && position != before
-            && self.feed.newest(std::slice::from_ref(&room.name))?.first().is_some_and(|newest| *newest < position);
         if before > position {
-            self.catch_up(&room, position)?;
+            self.catch_up(&room, position, look)?;
+        } else if before < position && position < first {
+            look.set_back.note(&room.name, position, before, &self.metrics);
+        } else if last <= position && look.read.get(&room.name).is_none_or(|read| last > *read) {
+            // Either it was delivered before, or the log gives these ids out again.
+            if self.newest(&room)? < position {
+                look.set_back.note(&room.name, position, before, &self.metrics);
+                self.deliver(&room, entries, last);
+                self.raise(look);
+                return Ok(());
+            }
         }
-        if !log_was_lost {
-            let position = room.position.lock().unwrap_or(before);
-            entries.retain(|entry| entry.id() > position);
-        }
+        let position = room.position.lock().unwrap_or(before);
+        entries.retain(|entry| entry.id() > position);
         if !entries.is_empty() {
             self.deliver(&room, entries, last);
         }
         Ok(())
     }
 
+    fn newest(&self, room: &Room) -> Result<MessageId, StoreError> {
+        let newest = self.feed.newest(std::slice::from_ref(&room.name))?;
+        Ok(newest.first().copied().unwrap_or(MessageId::BEFORE_ALL))
+    }
+
     /// Delivers what is in the log after `position`.
-    fn catch_up(&self, room: &Arc<Room>, mut position: MessageId) -> Result<(), StoreError> {
+    fn catch_up(&self, room: &Arc<Room>, mut position: MessageId, look: &mut Look) -> Result<(), StoreError> {
         loop {
             let entries = self.feed.missed(&room.name, position, PAGE)?;
             let full = entries.len() == PAGE;
             if let Some(last) = entries.last().map(Entry::id) {
                 self.deliver(room, entries, last);
+                look.read.insert(room.name.clone(), last);
                 position = last;
             }
             if !full {
                 return Ok(());
             }
         }
+    }
+
+    /// Has rooms that were set back go on above what was shown.
+    fn raise(&self, look: &mut Look) {
+        look.set_back.shown.retain(|room, shown| match self.feed.raise(room, *shown) {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a room's ids can't be raised yet");
+                look.due = true;
+                true
+            }
+        });
     }
 
     fn deliver(&self, room: &Arc<Room>, entries: Vec<Entry>, last: MessageId) {
@@ -195,8 +233,9 @@ impl FeedThread {
     /// Finds rooms that are behind, and catches up with them.
     fn look(&self, look: &mut Look) {
         let mut behind = std::mem::take(&mut look.behind);
-        if look.due || look.last.elapsed() >= LOOK_EVERY {
-            match self.behind() {
+        if look.due || look.last.is_none_or(|last| last.elapsed() >= LOOK_EVERY) {
+            look.read.clear();
+            match self.behind(look) {
                 Ok(found) if look.due => behind.extend(found),
                 Ok(found) => look.behind = found,
                 // It is due at the next sign of life.
@@ -206,30 +245,49 @@ impl FeedThread {
                 }
             }
             look.due = false;
-            look.last = Instant::now();
+            look.last = Some(Instant::now());
         }
         for (room, newest) in behind {
             let position = *room.position.lock();
             if let Some(position) = position.filter(|position| *position < newest) {
-                look.due |= self.catch_up(&room, position).is_err();
+                match self.catch_up(&room, position, look) {
+                    // What it still lacks was not to be kept.
+                    Ok(()) => advance(&room, newest),
+                    Err(_) => look.due = true,
+                }
             }
         }
+        self.raise(look);
+        look.set_back.tell();
     }
 
-    /// The rooms whose newest id has not been delivered, with that id.
-    fn behind(&self) -> Result<Vec<(Arc<Room>, MessageId)>, StoreError> {
+    /// The rooms whose newest id has not been delivered, with that id. Notes those whose log went back.
+    fn behind(&self, look: &mut Look) -> Result<Vec<(Arc<Room>, MessageId)>, StoreError> {
         let rooms = self.directory.lock().all();
         let mut behind = Vec::new();
         for rooms in rooms.chunks(ROOMS) {
+            let positions: Vec<Option<MessageId>> = rooms.iter().map(|room| *room.position.lock()).collect();
             let names: Vec<RoomName> = rooms.iter().map(|room| room.name.clone()).collect();
-            for (room, newest) in rooms.iter().zip(self.feed.newest(&names)?) {
-                if room.position.lock().is_some_and(|position| position < newest) {
-                    behind.push((room.clone(), newest));
+            let found = rooms.iter().zip(positions).zip(self.feed.newest(&names)?);
+            for ((room, position), newest) in found {
+                match position {
+                    Some(position) if position < newest => behind.push((room.clone(), newest)),
+                    // It was read before the log was asked.
+                    Some(position) if position > newest => {
+                        look.set_back.note(&room.name, position, newest, &self.metrics);
+                    }
+                    _ => {}
                 }
             }
         }
         Ok(behind)
     }
+}
+
+/// All up to here has been delivered.
+fn advance(room: &Room, to: MessageId) {
+    let mut position = room.position.lock();
+    *position = position.map(|position| position.max(to));
 }
 
 #[cfg(test)]

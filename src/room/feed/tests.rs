@@ -14,6 +14,8 @@ use uuid::Uuid;
 #[derive(Default)]
 struct Leaky {
     stored: Mutex<Vec<Message>>,
+    /// Above which its next ids are.
+    raised: Mutex<Option<MessageId>>,
     broken: AtomicBool,
 }
 
@@ -32,7 +34,8 @@ impl Feed for Leaky {
     }
 
     fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError> {
-        let newest = self.stored.lock().last().map_or(MessageId::BEFORE_ALL, |message| message.id);
+        let last = self.stored.lock().last().map(|message| message.id);
+        let newest = last.max(*self.raised.lock()).unwrap_or(MessageId::BEFORE_ALL);
         self.unless_broken(vec![newest; rooms.len()])
     }
 
@@ -41,6 +44,12 @@ impl Feed for Leaky {
         self.unless_broken(
             stored.iter().filter(|message| message.id > after).take(limit).cloned().map(Entry::from).collect(),
         )
+    }
+
+    fn raise(&self, _: &RoomName, shown: MessageId) -> Result<(), StoreError> {
+        self.unless_broken(())?;
+        *self.raised.lock() = Some(shown);
+        Ok(())
     }
 
     fn announce(&self, _: &RoomName, _: &Event) {}
@@ -98,8 +107,9 @@ impl Bench {
             read: Arc::default(),
             witness: Arc::default(),
             inboxes: Arc::new(inboxes::Shared::new(0, MessageMetrics::default())),
+            metrics: MessageMetrics::default(),
         };
-        Bench { log, thread, room, lane, look: Look { due: false, last: Instant::now(), behind: Vec::new() } }
+        Bench { log, thread, room, lane, look: Look { last: Some(Instant::now()), ..Look::default() } }
     }
 
     /// Stores messages; the feed does not tell of them.
@@ -200,7 +210,7 @@ fn a_missed_last_message_is_found_though_the_subscription_never_broke() {
     bench.store(&[2]);
     bench.hear(Heard::Nothing);
     assert_eq!(bench.delivered(), ["1"], "it may still be on its way");
-    bench.look.last -= LOOK_EVERY;
+    bench.look.last = None;
     bench.hear(Heard::Nothing);
     bench.hear(Heard::Nothing);
     assert_eq!(bench.delivered(), ["2"]);
@@ -232,8 +242,54 @@ fn a_log_that_lost_everything_starts_anew_though_its_clock_is_behind() {
     bench.tell(0, &[100]);
     bench.log.stored.lock().clear();
     bench.tell(0, &[50]);
-    bench.tell(50, &[51]);
-    assert_eq!(bench.delivered(), ["100", "50", "51"]);
+    bench.tell(100, &[101]);
+    assert_eq!(bench.delivered(), ["100", "50", "101"]);
+}
+
+#[test]
+fn a_log_that_went_back_goes_on_at_once_and_above_what_was_shown() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1, 90, 100]);
+    bench.log.stored.lock().truncate(1);
+    // Another node stored it before it could know.
+    bench.tell(1, &[50]);
+    assert_eq!(bench.delivered(), ["1", "90", "100", "50"]);
+    assert_eq!(*bench.log.raised.lock(), Some(id(100)));
+    bench.tell(100, &[101]);
+    assert_eq!(bench.delivered(), ["101"]);
+    assert_eq!(bench.thread.metrics.set_back.get(), 1);
+}
+
+#[test]
+fn a_log_that_went_back_is_found_though_nothing_is_said() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1, 90]);
+    bench.log.stored.lock().truncate(1);
+    bench.hear(Heard::Subscribed);
+    assert_eq!(*bench.log.raised.lock(), Some(id(90)));
+    bench.hear(Heard::Subscribed);
+    assert_eq!(bench.thread.metrics.set_back.get(), 1, "it goes on from there");
+    bench.tell(90, &[91]);
+    assert_eq!(bench.delivered(), ["1", "90", "91"]);
+}
+
+#[test]
+fn a_log_that_goes_on_above_what_it_lost_is_noticed_too() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1, 90]);
+    bench.log.stored.lock().truncate(1);
+    bench.tell(1, &[91, 92]);
+    assert_eq!(bench.delivered(), ["1", "90", "91", "92"]);
+    assert_eq!(bench.thread.metrics.set_back.get(), 1);
+}
+
+#[test]
+fn a_missed_message_that_is_not_kept_leaves_no_room_behind() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1]);
+    *bench.log.raised.lock() = Some(id(2));
+    bench.hear(Heard::Subscribed);
+    assert_eq!(*bench.room.position.lock(), Some(id(2)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
     id::{EntryId, Tail},
     keys::Keys,
     presence::RedisPresence,
-    read,
+    read, script,
     server::{CONNECT, Wire},
     shared::Redis,
     wire::{self, Frame},
@@ -89,6 +89,7 @@ impl Feed for RedisFeed {
                 Value::Nil => Ok(MessageId::BEFORE_ALL),
                 Value::BulkString(id) => {
                     let id = EntryId::parse(&id).ok_or(Failure::Unreadable)?;
+                    self.redis.floors.raise(room, id);
                     Ok(Tail::of(room).message_id(id))
                 }
                 _ => Err(Failure::Unreadable),
@@ -100,6 +101,13 @@ impl Feed for RedisFeed {
 
     fn missed(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
         read::after(&self.redis, room, after, limit).map_err(failed(STORE, "read what was missed"))
+    }
+
+    fn raise(&self, room: &RoomName, shown: MessageId) -> Result<(), StoreError> {
+        let call = Call::script(&script::RAISE, &[&Keys(room).head()], |command| {
+            command.arg(EntryId::of(shown).to_string());
+        });
+        self.redis.read_one(call).map(drop).map_err(failed(STORE, "raise a room's ids"))
     }
 
     fn announce(&self, room: &RoomName, event: &Event) {
@@ -182,7 +190,7 @@ impl Ear for Subscription {
                 }
             }
             Subscribed::Yes { generation, wire } => match wire.receive() {
-                Ok(answer) => heard(&self.redis.node, answer, wanted, &mut self.names),
+                Ok(answer) => heard(&self.redis, answer, wanted, &mut self.names),
                 Err(_) => {
                     // Often the first to notice that Redis is gone.
                     self.redis.health.doubt(*generation, false);
@@ -204,14 +212,18 @@ fn subscribe(redis: &Redis, fleet: &Fleet) -> RedisResult<Wire> {
 }
 
 /// Reads `[message, channel, frame]`.
-fn heard(node: &str, answer: Value, wanted: &dyn Fn(&RoomName) -> bool, names: &mut Names) -> Heard {
+fn heard(redis: &Redis, answer: Value, wanted: &dyn Fn(&RoomName) -> bool, names: &mut Names) -> Heard {
     let Value::Array(answer) = answer else { return Heard::Nothing };
     let [_, _, Value::BulkString(frame)] = &answer[..] else { return Heard::Nothing };
     match Frame::read(frame) {
-        Some(Frame::Stored { room, frames }) if wanted(&room) => match frames.read(&room) {
-            Some((before, entries)) => Heard::Stored(Stored { room, before, entries }),
-            None => Heard::Nothing,
-        },
+        Some(Frame::Stored { room, frames }) => {
+            // Also where nobody is now: whoever was told of it may come back, and may have this node append.
+            redis.floors.raise(&room, frames.last().unwrap_or(EntryId::ZERO));
+            match if wanted(&room) { frames.read(&room) } else { None } {
+                Some((before, entries)) => Heard::Stored(Stored { room, before, entries }),
+                None => Heard::Nothing,
+            }
+        }
         // What has no room is for all.
         Some(Frame::Named { room, person }) if wanted(&room) => {
             names.keep(room, person);
@@ -219,7 +231,7 @@ fn heard(node: &str, answer: Value, wanted: &dyn Fn(&RoomName) -> bool, names: &
         }
         Some(Frame::Event { room, node: from, mut event }) if room.as_str().is_empty() || wanted(&room) => {
             // What happened on this node alone, it has done already; comings and goings are found out by Redis.
-            let echo = from == node.as_bytes() && !matches!(event, Event::Joined(_) | Event::Left(_));
+            let echo = from == redis.node.as_bytes() && !matches!(event, Event::Joined(_) | Event::Left(_));
             names.put_into(&room, &mut event);
             if echo { Heard::Nothing } else { Heard::Event { room, event } }
         }

@@ -71,15 +71,23 @@ impl EntryId {
         Some(EntryId { millis: millis.parse().ok()?, sequence: sequence.parse().ok()? })
     }
 
+    /// As a number that grows with the id.
+    pub fn to_bits(self) -> u64 {
+        self.millis << 16 | u64::from(self.sequence)
+    }
+
+    pub fn from_bits(bits: u64) -> EntryId {
+        EntryId { millis: bits >> 16, sequence: bits as u16 }
+    }
+
     /// What [`EntryId::from_bytes`] reads.
     pub fn to_bytes(self) -> [u8; 8] {
-        (self.millis << 16 | u64::from(self.sequence)).to_be_bytes()
+        self.to_bits().to_be_bytes()
     }
 
     /// Reads the 8 bytes that the scripts write.
     pub fn from_bytes(bytes: [u8; 8]) -> EntryId {
-        let bits = u64::from_be_bytes(bytes);
-        EntryId { millis: bits >> 16, sequence: bits as u16 }
+        EntryId::from_bits(u64::from_be_bytes(bytes))
     }
 }
 

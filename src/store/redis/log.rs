@@ -6,7 +6,7 @@ use super::{
     failure::{Failure, failed},
     feed::RedisFeed,
     fleet::Fleet,
-    id::Tail,
+    id::{EntryId, Tail},
     keys::Keys,
     outcome::{Batch, OpenBatches},
     read, rooms, script,
@@ -75,7 +75,7 @@ impl RedisLog {
         let call = Call::script(&script::APPEND, &all, |command| {
             command.arg(deadline).arg(&self.redis.channel).arg(room.as_str());
             command.arg(self.keep).arg(REMEMBER).arg(&Tail::of(room).to_bytes()).arg(if mixed { "4" } else { "1" });
-            command.arg(&mark.to_be_bytes()).arg(self.noted);
+            command.arg(&mark.to_be_bytes()).arg(self.noted).arg(&self.redis.floors.of(room).to_bytes());
             let mut body = Vec::new();
             for entry in entries {
                 body.clear();
@@ -114,7 +114,12 @@ impl MessageLog for RedisLog {
         let answers = batches.into_iter().zip(self.redis.health.run(&fleet, &calls));
         for ((room, share), (batch, answer)) in rooms.iter().zip(answers) {
             match read_appended(room, share.len(), answer) {
-                Ok(outcomes) => share.iter().zip(outcomes).for_each(|(index, outcome)| appended[*index] = outcome),
+                Ok(outcomes) => {
+                    if let Some(id) = outcomes.iter().rev().find_map(given_id) {
+                        self.redis.floors.raise(room, EntryId::of(id));
+                    }
+                    share.iter().zip(outcomes).for_each(|(index, outcome)| appended[*index] = outcome);
+                }
                 Err(error) if error.leaves_open() => {
                     for (place, index) in share.iter().enumerate() {
                         appended[*index] = Appended::Open(Open { batch: batch.mark, place });
@@ -211,6 +216,14 @@ impl MessageLog for RedisLog {
 
     fn probe(&self) -> Result<(), StoreError> {
         self.redis.probe().map_err(failed(STORE, "be used"))
+    }
+}
+
+/// The id that an entry was given.
+fn given_id(outcome: &Appended) -> Option<MessageId> {
+    match outcome {
+        Appended::Stored(id) | Appended::StoredAlone(id) => Some(*id),
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 //! | key | what |
 //! |---|---|
 //! | `propromo:{ROOM}:log` | stream of the room's messages, trimmed to about `HISTORY_MAX` |
-//! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept; `forgotten`: up to where the room was deleted; `imported`: the last message taken over from an embedded installation; `told`: up to where webhooks have told of it |
+//! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept, or shown and lost; `forgotten`: up to where the room was deleted; `imported`: the last message taken over from an embedded installation; `told`: up to where webhooks have told of it |
 //! | `propromo:{ROOM}:did:NODE:N` | how a node's last batch for the room ended, for as long as that may be asked |
 //! | `propromo:{ROOM}:ref:DIGEST` | the message that a sender's reference made; for a day |
 //! | `propromo:{ROOM}:nodes`, `…:here` | presence: when each node's word expires, and who is here |
@@ -25,6 +25,7 @@ pub mod check;
 mod failure;
 mod feed;
 mod fleet;
+mod floors;
 mod health;
 mod id;
 pub mod import;

@@ -153,10 +153,15 @@ impl View {
         let tail = |value: Option<&Value>| Some(Tail::from_bytes(bytes(value?)?.try_into().ok()?));
         let read = list(messages)?;
         let last = read.last().filter(|_| read.len() == limit).and_then(stream_entry).map(|(id, ..)| id);
+        let messages = read_messages(room, read, list(became)?);
+        let changes = read_changes(room, list(changes)?, list(texts)?);
+        // Whoever asked for it may show it.
+        let seen = messages.iter().map(|message| message.id).chain(changes.iter().map(|change| change.id)).max();
+        redis.floors.raise(room, seen.map_or(EntryId::ZERO, EntryId::of));
         Ok(View {
             last,
-            messages: read_messages(room, read, list(became)?),
-            changes: read_changes(room, list(changes)?, list(texts)?),
+            messages,
+            changes,
             standing: Standing {
                 changes_gone: entry(rest.first()),
                 kept_from: entry(rest.get(1)),

@@ -7,6 +7,7 @@ pub(super) static OUTCOME: LazyLock<Script> = LazyLock::new(|| Script::new(inclu
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/read.lua")));
 pub(super) static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/lease.lua")));
 pub(super) static TOLD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/told.lua")));
+pub(super) static RAISE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/raise.lua")));
 pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/forget.lua")));
 pub(super) static AGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/age.lua")));
 pub(super) static SCRUB: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/scrub.lua")));

@@ -5,6 +5,7 @@ use super::{
     call::Call,
     failure::{Answer, Failure},
     fleet::Fleet,
+    floors::Floors,
     health::{Health, Watch},
     server,
 };
@@ -16,6 +17,7 @@ pub(super) struct Redis {
     pub(super) channel: String,
     /// This process, as other nodes know it: 16 hexadecimal digits.
     pub(super) node: String,
+    pub(super) floors: Floors,
     pub(super) _watch: Watch,
 }
 
@@ -24,7 +26,7 @@ impl Redis {
         let channel = feed_channel(&deployment);
         let node = format!("{:016x}", rand::random::<u64>());
         let (health, watch) = Health::watch(deployment, channel.clone(), node.clone())?;
-        Ok(Redis { health, channel, node, _watch: watch })
+        Ok(Redis { health, channel, node, floors: Floors::default(), _watch: watch })
     }
 
     pub fn fleet(&self) -> Result<Arc<Fleet>, Failure> {

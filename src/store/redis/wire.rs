@@ -241,6 +241,18 @@ impl<'a> Frame<'a> {
 }
 
 impl StoredFrames<'_> {
+    /// The id of the last of these entries.
+    pub fn last(&self) -> Option<EntryId> {
+        let (mut rest, mut last) = (self.rest.get(8..)?, None);
+        while !rest.is_empty() {
+            last = Some(EntryId::from_bytes(take(&mut rest)?));
+            rest = rest.get(usize::from(self.mixed)..)?;
+            let length = u32::from_be_bytes(take(&mut rest)?);
+            split(&mut rest, length as usize)?;
+        }
+        last
+    }
+
     /// The id of the entry before these, and these; one that can't be read is left out.
     pub fn read(mut self, room: &RoomName) -> Option<(MessageId, Vec<Entry>)> {
         let tail = Tail::of(room);

@@ -33,6 +33,8 @@ struct Orders {
     then_closed: bool,
     closed: bool,
     lost: usize,
+    /// Where new connections lead.
+    to: u16,
 }
 
 impl LossyWay {
@@ -40,19 +42,25 @@ impl LossyWay {
     pub fn to(port: u16) -> LossyWay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let own = listener.local_addr().expect("it listens").port();
-        let orders = Arc::<Mutex<Orders>>::default();
+        let orders = Arc::new(Mutex::new(Orders { to: port, ..Orders::default() }));
         let shared = orders.clone();
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
+                let to = Some(lock(&shared)).filter(|orders| !orders.closed).map(|orders| orders.to);
                 // Else it ends at once, as when nobody listens.
-                if !lock(&shared).closed
-                    && let Ok(far) = TcpStream::connect(("127.0.0.1", port))
+                if let Some(to) = to
+                    && let Ok(far) = TcpStream::connect(("127.0.0.1", to))
                 {
                     carry(near, far, &shared);
                 }
             }
         });
         LossyWay { port: own, orders }
+    }
+
+    /// From now on new connections lead to another server.
+    pub fn turn_to(&self, port: u16) {
+        lock(&self.orders).to = port;
     }
 
     /// From now on each request that holds this text is lost, or its answer is.
@@ -74,7 +82,7 @@ impl LossyWay {
     /// All comes through again.
     pub fn mend(&self) {
         let mut orders = lock(&self.orders);
-        *orders = Orders { lost: orders.lost, ..Orders::default() };
+        *orders = Orders { lost: orders.lost, to: orders.to, ..Orders::default() };
     }
 }
 

@@ -127,6 +127,19 @@ impl Redis {
         self.ask::<()>(command).expect("Redis can be told whom to follow");
     }
 
+    /// Waits until it has all that the master has that it follows.
+    #[track_caller]
+    pub fn has_all_of(&self, master: &Redis) {
+        let offset = |redis: &Redis, name: &str| {
+            redis.info("replication").lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok())
+        };
+        let in_step = || {
+            let taken = offset(master, "master_repl_offset:");
+            taken.is_some() && taken == offset(self, "slave_repl_offset:")
+        };
+        assert!(comes_true(in_step), "the replica does not catch up");
+    }
+
     /// What it tells of itself.
     pub fn info(&self, section: &str) -> String {
         let mut command = redis::cmd("INFO");
@@ -245,14 +258,7 @@ impl Watched {
         let mut pause = redis::cmd("CLIENT");
         pause.arg("PAUSE").arg(20_000).arg("WRITE");
         self.master.ask::<()>(pause).expect("the master takes its orders");
-        let offset = |redis: &Redis, name: &str| {
-            redis.info("replication").lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok())
-        };
-        let in_step = || {
-            let taken = offset(&self.master, "master_repl_offset:");
-            taken.is_some() && taken == offset(&self.replica, "slave_repl_offset:")
-        };
-        assert!(comes_true(in_step), "the replica does not catch up");
+        self.replica.has_all_of(&self.master);
     }
 
     /// Ends that pause.

@@ -4,7 +4,8 @@
 --       sorted set), where it is noted how this ended, then a key for each message with a reference.
 -- ARGV: deadline (Unix ms by this server's clock), feed channel, room, messages kept (0: all), seconds for which a
 --       reference is remembered, the end of this room's ids (8 bytes), the kind of frame to publish (4 if there are
---       changes, else 1), the mark of this batch (8 bytes), seconds for which it is noted how it ended; then for each entry what to do with it, and its body: `keep`, `once`, `pass` or, for a message
+--       changes, else 1), the mark of this batch (8 bytes), seconds for which it is noted how it ended, an id above which these
+--       have to be (8 bytes); then for each entry what to do with it, and its body: `keep`, `once`, `pass` or, for a message
 --       that answers another, `keep>` and `once>`; `change`.
 -- Returns 9 bytes an entry, and after them 8 bytes for each 2 (the rest of its id). The first of the 9 says what became
 -- of it, then that entry's id follows:
@@ -53,6 +54,10 @@ else
     end
   end
 end
+local before_ms, before_seq = ms, seq
+-- What people have seen may have been lost: no id is given out twice.
+local floor_ms, floor_seq = struct.unpack('>I6I2', ARGV[10])
+if floor_ms > ms or (floor_ms == ms and floor_seq > seq) then ms, seq = floor_ms, floor_seq end
 local gone_ms, gone_seq = -1, 0
 if head[2] then gone_ms, gone_seq = parse(head[2]) end
 
@@ -148,7 +153,7 @@ local function change(body)
   return nil, string.sub(body, 8)
 end
 
-local feed = { struct.pack('>BI2', tonumber(kind), #room), room, struct.pack('>I6I2', ms, seq) }
+local feed = { struct.pack('>BI2', tonumber(kind), #room), room, struct.pack('>I6I2', before_ms, before_seq) }
 local function tell(is_change, body)
   if kind == '4' then
     feed[#feed + 1] = struct.pack('>I6I2BI4', ms, seq, is_change, #body)
@@ -161,7 +166,7 @@ end
 local reply, tails = {}, {}
 local reference = 7
 local stored, changed = false, false
-for i = 10, #ARGV, 2 do
+for i = 11, #ARGV, 2 do
   local action, body = ARGV[i], ARGV[i + 1]
   local first
   if action == 'change' then
