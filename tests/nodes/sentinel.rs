@@ -1,8 +1,14 @@
 //! A master, a replica, a sentinel: chat goes on after a failover, with all that was echoed before.
 
-use crate::{crowd::Crowd, several::Nodes};
+use crate::{
+    crowd::Crowd,
+    several::{Nodes, say_until_stored},
+};
 use std::sync::Mutex;
-use support::redis::Watched;
+use support::{
+    eventually, free_address,
+    redis::{Sentinel, Watched, comes_true},
+};
 
 const CROWD: Crowd = Crowd { rooms: 4, listeners: 12, senders: 4, messages: 2_000 };
 
@@ -32,4 +38,25 @@ fn nothing_is_lost_when_a_failover_is_ordered() {
         watched.has_failed_over();
         watched.go_on();
     });
+}
+
+// Seen to fail with the first sentinel that answers believed.
+#[test]
+fn a_sentinel_that_is_cut_off_from_the_others_is_not_believed() {
+    let watched = Watched::start();
+    let agreeing = Sentinel::of(watched.master.port);
+    // It still names a master that has gone.
+    let cut_off = Sentinel::of(free_address().port());
+    let nodes = Nodes::start(2, &Sentinel::url(&[&cut_off, &watched.sentinel, &agreeing]));
+    let mut alice = nodes.join(0, "sentinels", "alice");
+    say_until_stored(&mut alice, "before");
+    watched.bring_in_step();
+    watched.fail_over();
+    watched.has_failed_over();
+    watched.go_on();
+    assert!(comes_true(|| agreeing.names(&watched.replica)), "the sentinels don't agree");
+    say_until_stored(&mut alice, "after");
+    for server in &nodes.servers {
+        eventually("the node is ready", || server.get("/readyz").status == 200);
+    }
 }

@@ -5,6 +5,7 @@
 
 use super::{
     address::{Deployment, Host, Layout},
+    sentinel,
     server::{self, Pooled, Server, Wire},
 };
 use r2d2::Pool;
@@ -35,7 +36,7 @@ impl Fleet {
         let (hosts, slots) = match &deployment.layout {
             Layout::One(host) => (vec![host.clone()], None),
             Layout::Sentinel { sentinels, master } => {
-                (vec![first_answer(sentinels, |host| master_of(deployment, host, master, patience))?], None)
+                (vec![sentinel::master_of(deployment, sentinels, master, patience)?], None)
             }
             Layout::Cluster(seeds) => {
                 let (hosts, slots) = first_answer(seeds, |host| slots_of(deployment, host, patience))?;
@@ -104,16 +105,6 @@ fn first_answer<T>(hosts: &[Host], ask: impl Fn(&Host) -> RedisResult<T>) -> Red
         }
     }
     Err(error)
-}
-
-/// Asks a sentinel where its master is.
-fn master_of(deployment: &Deployment, sentinel: &Host, name: &str, patience: Duration) -> RedisResult<Host> {
-    let mut wire = Server::sentinel(deployment, sentinel.clone())?.open(patience, patience)?;
-    let answer = wire.ask(&cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).get_packed_command())?;
-    match redis::from_redis_value::<Option<(String, u16)>>(answer)? {
-        Some((host, port)) => Ok(Host::Tcp(host, port)),
-        None => Err((ErrorKind::InvalidClientConfig, "the sentinel knows no master of this name").into()),
-    }
 }
 
 /// Asks a server of a cluster which master has which slots.

@@ -41,6 +41,7 @@ mod read;
 mod rights;
 mod rooms;
 mod script;
+mod sentinel;
 mod server;
 mod shared;
 #[cfg(test)]

@@ -198,34 +198,26 @@ impl Cluster {
     }
 }
 
-/// A master, a replica of it, and a sentinel that watches both. Either takes writes only while the other follows it.
-pub struct Watched {
-    pub master: Redis,
-    pub replica: Redis,
+/// A sentinel.
+pub struct Sentinel {
     dir: TempDir,
-    port: u16,
+    pub port: u16,
     child: Child,
 }
 
-impl Watched {
-    /// What the sentinel calls its master.
+impl Sentinel {
+    /// What sentinels call the master.
     const NAME: &str = "chat";
 
+    /// One that watches the server at this port. If that is none, it knows of no other sentinel either.
     #[track_caller]
-    pub fn start() -> Watched {
-        const FOLLOWED: [&str; 6] =
-            ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "5", "--repl-diskless-sync-delay", "0"];
-        let master = Redis::with(&FOLLOWED);
-        let port = master.port.to_string();
-        let replica = Redis::with(&[&FOLLOWED[..], &["--replicaof", "127.0.0.1", &port]].concat());
-        assert!(comes_true(|| master.info("replication").contains("state=online")), "the replica does not follow");
+    pub fn of(master: u16) -> Sentinel {
         let (dir, port) = (tempfile::tempdir().expect("a directory"), free_address().port());
         let settings = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\nlogfile sentinel.log\nsentinel monitor {name} 127.0.0.1 {} 1\n\
+            "port {port}\nbind 127.0.0.1\ndir {}\nlogfile sentinel.log\nsentinel monitor {name} 127.0.0.1 {master} 1\n\
              sentinel down-after-milliseconds {name} 5000\nsentinel failover-timeout {name} 20000\n",
             dir.path().display(),
-            master.port,
-            name = Watched::NAME,
+            name = Sentinel::NAME,
         );
         let file = dir.path().join("sentinel.conf");
         std::fs::write(&file, settings).expect("the directory is writable");
@@ -237,18 +229,69 @@ impl Watched {
             .stderr(Stdio::null())
             .spawn()
             .expect("a sentinel can be started");
-        let watched = Watched { master, replica, dir, port, child };
-        let knows_the_replica = || {
-            let mut command = redis::cmd("SENTINEL");
-            command.arg("REPLICAS").arg(Watched::NAME);
-            watched.ask::<Vec<redis::Value>>(&command).is_ok_and(|replicas| replicas.len() == 1)
-        };
-        assert!(comes_true(knows_the_replica), "the sentinel does not find the replica:\n{}", watched.log());
-        watched
+        let sentinel = Sentinel { dir, port, child };
+        let answers = || sentinel.ask::<(String, u16)>("GET-MASTER-ADDR-BY-NAME").is_ok();
+        assert!(comes_true(answers), "the sentinel does not start:\n{}", sentinel.log());
+        sentinel
+    }
+
+    /// Where these sentinels say the master is.
+    pub fn url(sentinels: &[&Sentinel]) -> String {
+        let hosts: Vec<_> = sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
+        format!("redis+sentinel://{}/{}", hosts.join(","), Sentinel::NAME)
+    }
+
+    /// Whether it says that this server is the master.
+    pub fn names(&self, master: &Redis) -> bool {
+        self.ask::<(String, u16)>("GET-MASTER-ADDR-BY-NAME").is_ok_and(|(_, port)| port == master.port)
+    }
+
+    /// Asks it something about the master.
+    fn ask<T: redis::FromRedisValue>(&self, what: &str) -> redis::RedisResult<T> {
+        let client = redis::Client::open(("127.0.0.1", self.port))?;
+        let mut command = redis::cmd("SENTINEL");
+        command.arg(what).arg(Sentinel::NAME);
+        command.query(&mut client.get_connection_with_timeout(PATIENCE)?)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("sentinel.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        // It may have ended by itself; nothing more can be done about errors here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A master, a replica of it, and a sentinel that watches both. Either takes writes only while the other follows it.
+pub struct Watched {
+    pub master: Redis,
+    pub replica: Redis,
+    pub sentinel: Sentinel,
+}
+
+impl Watched {
+    #[track_caller]
+    pub fn start() -> Watched {
+        const FOLLOWED: [&str; 6] =
+            ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "5", "--repl-diskless-sync-delay", "0"];
+        let master = Redis::with(&FOLLOWED);
+        let port = master.port.to_string();
+        let replica = Redis::with(&[&FOLLOWED[..], &["--replicaof", "127.0.0.1", &port]].concat());
+        assert!(comes_true(|| master.info("replication").contains("state=online")), "the replica does not follow");
+        let sentinel = Sentinel::of(master.port);
+        let knows_the_replica =
+            || sentinel.ask::<Vec<redis::Value>>("REPLICAS").is_ok_and(|replicas| replicas.len() == 1);
+        assert!(comes_true(knows_the_replica), "the sentinel does not find the replica:\n{}", sentinel.log());
+        Watched { master, replica, sentinel }
     }
 
     pub fn url(&self) -> String {
-        format!("redis+sentinel://127.0.0.1:{}/{}", self.port, Watched::NAME)
+        Sentinel::url(&[&self.sentinel])
     }
 
     /// Lets the master take no writes any more, and waits until the replica has all that it took: only then is nothing
@@ -272,37 +315,14 @@ impl Watched {
     /// Tells the sentinel to promote the replica.
     #[track_caller]
     pub fn fail_over(&self) {
-        let mut command = redis::cmd("SENTINEL");
-        command.arg("FAILOVER").arg(Watched::NAME);
-        self.ask::<()>(&command).expect("the sentinel takes its orders");
+        self.sentinel.ask::<()>("FAILOVER").expect("the sentinel takes its orders");
     }
 
     /// Waits until the replica has become the master.
     #[track_caller]
     pub fn has_failed_over(&self) {
-        let promoted = || {
-            let mut command = redis::cmd("SENTINEL");
-            command.arg("GET-MASTER-ADDR-BY-NAME").arg(Watched::NAME);
-            self.ask::<(String, u16)>(&command).is_ok_and(|(_, port)| port == self.replica.port)
-        };
-        assert!(comes_true(promoted), "the replica is not promoted:\n{}", self.log());
-    }
-
-    fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> redis::RedisResult<T> {
-        let client = redis::Client::open(("127.0.0.1", self.port))?;
-        command.query(&mut client.get_connection_with_timeout(PATIENCE)?)
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("sentinel.log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        // It may have ended by itself; nothing more can be done about errors here.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let promoted = || self.sentinel.names(&self.replica);
+        assert!(comes_true(promoted), "the replica is not promoted:\n{}", self.sentinel.log());
     }
 }
 
