@@ -1,4 +1,4 @@
-//! README and `docs/`: their commands exist, their links lead somewhere. `walkthroughs.rs` runs the blocks marked `sh`; those
+//! README and `docs/`: their commands exist, their links lead somewhere. `walkthroughs.rs` and `tutorial.rs` run the blocks marked `sh`; those
 //! marked `sh by hand` need root, a compiler or the network: `deployment.rs` runs what can be run of them, and here their form is
 //! looked at.
 

@@ -22,3 +22,4 @@ mod security_document;
 mod settings_file;
 mod shell;
 mod systemd;
+mod tutorial;
