@@ -1,18 +1,21 @@
 //! `import`: takes over the messages of an original Propromo chat, which kept them in Redis.
 
-use super::failure::{Failure, failed, say};
+use super::{
+    failure::{Failure, failed, say},
+    progress::Progress,
+};
 use crate::{
     config::{sources::Settings, value::Storage},
     message::RoomName,
     redact::{has_password, without_password},
     store::{
-        moving::Kept,
+        moving::{Kept, Moved, Trimmed},
         redis::{
             RedisStores,
             address::Deployment,
             check,
             import::Standing,
-            original::{Original, Read},
+            original::{Original, Read, Room},
         },
         sqlite::{data_dir::DataDir, import::OldMessages},
     },
@@ -76,8 +79,9 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
         )));
     }
     let mut target = Target::open(settings)?;
-    let mut count = Count::default();
+    let mut count = Count::new(rooms.len());
     for room in &rooms {
+        count.begin(room);
         let Read { messages, unreadable } = original.read(room).map_err(failed)?;
         let name = RoomName::monitor(&room.id);
         count.strange.extend(unreadable);
@@ -90,8 +94,10 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
 }
 
 /// What has been done so far.
-#[derive(Default)]
 struct Count {
+    progress: Progress,
+    /// Rooms that there are, and those that are done.
+    all: usize,
     rooms: usize,
     taken: u64,
     there: u64,
@@ -102,15 +108,29 @@ struct Count {
 }
 
 impl Count {
+    fn new(all: usize) -> Count {
+        let (strange, refused) = (Vec::new(), Vec::new());
+        Count { progress: Progress::new(), all, rooms: 0, taken: 0, there: 0, strange, refused }
+    }
+
+    /// A room's messages are read as a whole, and only then taken over.
+    fn begin(&mut self, room: &Room) {
+        self.progress.begin(format_args!("reading room {} of {}: {}", self.rooms + 1, self.all, shown(&room.id)));
+    }
+
     fn add(&mut self, page: usize, taken: usize) -> Result<(), Failure> {
         let told = (self.taken + self.there) / PROGRESS;
         self.taken += taken as u64;
         self.there += (page - taken) as u64;
         let now = self.taken + self.there;
-        if now / PROGRESS > told { say(format_args!("messages: {now} so far")) } else { Ok(()) }
+        self.progress.show(format_args!("room {} of {}: {now} messages so far", self.rooms + 1, self.all));
+        // Where there is no such line.
+        let is_due = !self.progress.is_shown() && now / PROGRESS > told;
+        if is_due { say(format_args!("messages: {now} so far")) } else { Ok(()) }
     }
 
-    fn say(&self) -> Result<(), Failure> {
+    fn say(&mut self) -> Result<(), Failure> {
+        self.progress.clear();
         say(format_args!(
             "messages: {} of {} room{} taken over, {} were there already",
             self.taken,
@@ -190,7 +210,8 @@ fn take_to_redis(stores: &RedisStores, room: &RoomName, messages: &[Kept], count
         Some(Standing::Taken) => return Ok(false),
     };
     for page in rest.chunks(PAGE) {
-        if !stores.log.import(room, before, page)? {
+        let moved: Vec<Moved> = page.iter().cloned().map(Moved::Message).collect();
+        if !stores.log.import(room, before, &moved, Trimmed::default())? {
             return Ok(false);
         }
         before = page.last().map(|kept| kept.message.id);
@@ -200,8 +221,13 @@ fn take_to_redis(stores: &RedisStores, room: &RoomName, messages: &[Kept], count
 }
 
 fn listed(names: &[String]) -> String {
-    let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    let first: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
     let more = names.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    format!("{}{more}", shown.join(", ")).replace(char::is_control, " ")
+    shown(&format!("{}{more}", first.join(", ")))
+}
+
+/// As it may stand in a line of a terminal.
+fn shown(name: &str) -> String {
+    name.replace(char::is_control, " ")
 }

@@ -1,10 +1,17 @@
 //! What `migrate` moves from one store to another.
 
-use super::ledger::SignedPart;
-use crate::message::Message;
-use std::time::SystemTime;
+use super::{
+    ledger::SignedPart,
+    log::{HasText, end_of_page},
+    sessions::Session,
+};
+use crate::{
+    entry::Change,
+    message::{Message, MessageId, RoomName},
+};
+use std::{sync::Arc, time::SystemTime};
 
-/// A message of a log, with everything that another log needs to keep it as the same message.
+/// A message of a log as it is now, with everything that another log needs to keep it as the same message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Kept {
     pub message: Message,
@@ -12,9 +19,88 @@ pub struct Kept {
     pub reference: Option<Box<str>>,
 }
 
+/// A sender, and by which mark it has said something.
+pub type OwnMark = (Arc<str>, Box<str>);
+
+/// A change of a message. Of an edit the text stands with its message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeptChange {
+    pub change: Change,
+    /// What would make the message again that this deleted.
+    pub mark: Option<OwnMark>,
+}
+
+/// An entry of a room's log.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Moved {
+    Message(Kept),
+    Change(KeptChange),
+}
+
+impl Moved {
+    pub fn id(&self) -> MessageId {
+        match self {
+            Moved::Message(kept) => kept.message.id,
+            Moved::Change(kept) => kept.change.id,
+        }
+    }
+
+    /// Two lists as one, in the order of their ids: its first `limit` entries, or a page's worth of text. Each of the lists has
+    /// as many as were asked for, or a page's worth itself.
+    pub(super) fn in_order(messages: Vec<Kept>, changes: Vec<KeptChange>, limit: usize) -> Vec<Moved> {
+        let mut all: Vec<Moved> =
+            messages.into_iter().map(Moved::Message).chain(changes.into_iter().map(Moved::Change)).collect();
+        all.sort_by_key(Moved::id);
+        all.truncate(end_of_page(&all).unwrap_or(limit).min(limit));
+        all
+    }
+}
+
+impl HasText for Kept {
+    fn text_len(&self) -> usize {
+        self.message.text.len()
+    }
+}
+
+impl HasText for KeptChange {
+    fn text_len(&self) -> usize {
+        self.change.text_len()
+    }
+}
+
+impl HasText for Moved {
+    fn text_len(&self) -> usize {
+        match self {
+            Moved::Message(kept) => kept.text_len(),
+            Moved::Change(kept) => kept.text_len(),
+        }
+    }
+}
+
+/// What a room's log had let go of: the newest message, and the newest change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    pub message: Option<MessageId>,
+    pub change: Option<MessageId>,
+}
+
 /// The mark of a spent token.
 pub struct Mark {
     pub token: SignedPart,
     /// When the token expires.
     pub until: SystemTime,
+}
+
+/// What is kept of an account beside its row: it moves to the account of the same address.
+#[derive(Clone)]
+pub struct Belongings {
+    pub email: String,
+    /// How often its access was revoked.
+    pub revocations: i64,
+    pub sessions: Vec<Session>,
+    pub reads: Vec<(RoomName, MessageId)>,
+    /// Rooms, and the Unix millisecond up to which it says nothing there.
+    pub mutes: Vec<(RoomName, u64)>,
+    /// The hashes of the monitors whose rooms it moderates.
+    pub moderates: Vec<String>,
 }

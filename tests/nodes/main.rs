@@ -7,6 +7,7 @@ mod everything_fails;
 mod import;
 mod inbox;
 mod migrate;
+mod migrate_living;
 mod names;
 mod oldest;
 mod outages;

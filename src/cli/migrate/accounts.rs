@@ -1,8 +1,16 @@
-//! Accounts on the move: SQLite's go along in their file, PostgreSQL's are Propromo's and only compared.
+//! Accounts on the move: SQLite's go along in their file; PostgreSQL's are Propromo's, and get what they had.
 
+use super::messages::counted;
 use crate::{
-    cli::failure::{Failure, say},
-    store::{accounts::Accounts, sqlite::accounts::SqliteAccounts},
+    cli::{
+        failure::{Failure, say},
+        progress::Progress,
+    },
+    store::{
+        moving::Belongings,
+        postgres::{accounts::PostgresAccounts, belongings::Taken},
+        sqlite::accounts::SqliteAccounts,
+    },
 };
 use std::path::Path;
 
@@ -31,25 +39,71 @@ pub(super) fn copied(old: Option<SqliteAccounts>, path: &Path) -> Result<SqliteA
     }
 }
 
-/// Says which accounts could not log in any more.
-pub(super) fn compare(old: &SqliteAccounts, new: &dyn Accounts) -> Result<(), Failure> {
+/// Gives accounts of the same addresses what they had, and says what could not be given.
+pub(super) fn move_belongings(old: &SqliteAccounts, new: &PostgresAccounts) -> Result<(), Failure> {
     let all = old.accounts()?;
-    let mut missing = Vec::new();
-    for account in &all {
-        if new.by_email(&account.email)?.is_none() {
-            missing.push(account.email.as_str());
+    let mut progress = Progress::new();
+    let (mut missing, mut before, mut sum, mut lost) = (Vec::new(), 0, Taken::default(), Taken::default());
+    for (done, account) in all.iter().enumerate() {
+        progress.bar(done as u64, Some(all.len() as u64), "accounts looked at");
+        let belongings = old.belongings(account.id, &account.email)?;
+        match new.take(&belongings)? {
+            Some(taken) => {
+                before += usize::from(taken.before);
+                sum.add(&taken);
+            }
+            None => {
+                missing.push(account.email.as_str());
+                lost.add(&had(&belongings));
+            }
         }
     }
+    progress.clear();
     match &missing[..] {
-        [] => say(format_args!("accounts: all {} are in PostgreSQL already", all.len())),
+        [] => say(format_args!("accounts: all {} are in PostgreSQL already", all.len()))?,
         missing => say(format_args!(
             "accounts: not copied; {} of {} are not in PostgreSQL and must be made in Propromo: {}{}",
             missing.len(),
             all.len(),
             missing[..missing.len().min(NAMED)].join(", "),
             if missing.len() > NAMED { " …" } else { "" }
-        )),
+        ))?,
     }
+    let were_before = if before > 0 { format!("; {before} had theirs before") } else { String::new() };
+    say(format_args!("of accounts: {} copied{were_before}", listed(&sum)))?;
+    if lost != Taken::default() {
+        say(format_args!(
+            "left out, since their accounts are missing: {}; run this again once those are there",
+            listed(&lost)
+        ))?;
+    }
+    if sum.ended > 0 {
+        say(format_args!(
+            "left out: {}, whose accounts have another password in PostgreSQL: they have to log in again",
+            counted(sum.ended, "session")
+        ))?;
+    }
+    if sum.elsewhere > 0 {
+        say(format_args!(
+            "left out: {} for monitors that are not in PostgreSQL; run this again once those are there",
+            counted(sum.elsewhere, "moderator")
+        ))?;
+    }
+    Ok(())
+}
+
+/// All that an account had.
+fn had(belongings: &Belongings) -> Taken {
+    let Belongings { sessions, reads, mutes, moderates, .. } = belongings;
+    let (sessions, reads, mutes, moderates) = (sessions.len(), reads.len(), mutes.len(), moderates.len());
+    Taken { sessions, reads, mutes, moderates, ..Taken::default() }
+}
+
+fn listed(taken: &Taken) -> String {
+    let Taken { sessions, reads, mutes, moderates, .. } = *taken;
+    let [sessions, reads] = [counted(sessions, "session"), counted(reads, "read mark")];
+    let [mutes, moderates] = [counted(mutes, "mute"), counted(moderates, "moderator")];
+    format!("{sessions}, {reads}, {mutes}, {moderates}")
 }
 
 /// Whether two paths lead to one file.

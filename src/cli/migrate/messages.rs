@@ -1,14 +1,19 @@
 //! Messages and spent tokens on the move from SQLite to Redis.
 
 use crate::{
-    cli::failure::{Failure, failed, say},
+    cli::{
+        failure::{Failure, failed, say},
+        progress::Progress,
+    },
     message::{MessageId, RoomName},
     store::{
         chat_rooms::{Access, ChatRoom, ChatRooms, RoomKey},
+        moving::Moved,
+        outbox::Outbox,
         redis::{RedisStores, import::Standing},
         sqlite::{
             chat_rooms::SqliteChatRooms,
-            saved::{SavedLog, saved_marks},
+            saved::{SavedLog, SavedPositions, saved_marks},
         },
     },
 };
@@ -21,7 +26,7 @@ pub(super) struct Rooms {
     pub(super) new: Arc<dyn ChatRooms>,
 }
 
-/// Messages taken over at a time: one atomic script, for which everybody else waits.
+/// Entries taken over at a time: one atomic script, for which everybody else waits.
 const PAGE: usize = 256;
 
 /// Rooms named in a line.
@@ -40,12 +45,30 @@ pub(super) fn move_tokens(ledger: &Path, redis: &RedisStores) -> Result<(), Fail
 /// What is to be done for one room.
 struct Errand {
     room: RoomName,
-    /// The last message that an earlier run has taken over.
+    /// The last entry that an earlier run has taken over.
     before: Option<MessageId>,
 }
 
-pub(super) fn move_messages(log: &Path, redis: &RedisStores, rooms: &Rooms, url: &str) -> Result<(), Failure> {
+pub(super) fn open_log(log: &Path) -> Result<SavedLog, Failure> {
     let log = SavedLog::open(log)?;
+    if log.is_whole() {
+        return Ok(log);
+    }
+    Err(Failure::Failed(
+        "the server was killed while it set the messages of a removed monitor aside; start it once as it was, stop it, and run \
+         this again: nothing was copied"
+            .into(),
+    ))
+}
+
+/// Moves what was said, and says in how many rooms. `positions`: up to where webhooks were told.
+pub(super) fn move_messages(
+    log: &SavedLog,
+    redis: &RedisStores,
+    rooms: &Rooms,
+    url: &str,
+    positions: Option<&SavedPositions>,
+) -> Result<(), Failure> {
     let (names, strange) = of_known_rooms(log.rooms()?, rooms)?;
     if !strange.is_empty() {
         say(format_args!(
@@ -54,14 +77,13 @@ pub(super) fn move_messages(log: &Path, redis: &RedisStores, rooms: &Rooms, url:
             listed(&strange)
         ))?;
     }
-    let all = names.len();
-    let errands = errands(&log, redis, names, url)?;
-    let mut copied = 0;
-    for Errand { room, mut before } in errands {
+    let mut copying = Copying::new(log)?;
+    for Errand { room, mut before } in errands(log, redis, &names, url)? {
+        let trimmed = log.trimmed(&room)?;
         loop {
             let page = log.page(&room, before, PAGE)?;
-            let Some(last) = page.last().map(|kept| kept.message.id) else { break };
-            if !redis.log.import(&room, before, &page)? {
+            let Some(last) = page.last().map(Moved::id) else { break };
+            if !redis.log.import(&room, before, &page, trimmed)? {
                 return Err(Failure::Failed(format!(
                     "somebody has said something in {} of {url} while its messages were moved; stop all nodes, empty \
                      that Redis, and run this again",
@@ -69,21 +91,84 @@ pub(super) fn move_messages(log: &Path, redis: &RedisStores, rooms: &Rooms, url:
                 )));
             }
             before = Some(last);
-            let (told, now) = (copied / PROGRESS, copied + page.len() as u64);
-            copied = now;
-            if now / PROGRESS > told {
-                say(format_args!("messages: {copied} so far"))?;
-            }
+            copying.add(&page)?;
         }
     }
-    say(format_args!("messages: {copied} of {} copied", counted(all, "room")))
+    copying.end(names.len())?;
+    positions.map_or(Ok(()), |positions| move_positions(log, redis, &names, positions))
+}
+
+/// What the webhooks of the new nodes are to begin with: what was stored and not told.
+fn move_positions(
+    log: &SavedLog,
+    redis: &RedisStores,
+    rooms: &[RoomName],
+    positions: &SavedPositions,
+) -> Result<(), Failure> {
+    let mut untold = 0;
+    for room in rooms {
+        let position = positions.of(room);
+        if !log.page(room, Some(position), 1)?.is_empty() {
+            redis.outbox.told(room, position)?;
+            untold += 1;
+        }
+    }
+    say(format_args!(
+        "webhooks: the new nodes go on where they were; {} had something to be told",
+        counted(untold, "room")
+    ))
+}
+
+/// How far the messages are.
+struct Copying {
+    progress: Progress,
+    /// About how many entries there are, if somebody sees it.
+    all: Option<u64>,
+    messages: u64,
+    changes: u64,
+}
+
+impl Copying {
+    fn new(log: &SavedLog) -> Result<Copying, Failure> {
+        let progress = Progress::new();
+        let all = if progress.is_shown() { Some(log.count()?) } else { None };
+        let mut copying = Copying { progress, all, messages: 0, changes: 0 };
+        copying.show();
+        Ok(copying)
+    }
+
+    fn add(&mut self, page: &[Moved]) -> Result<(), Failure> {
+        let messages = page.iter().filter(|entry| matches!(entry, Moved::Message(_))).count();
+        let told = self.messages / PROGRESS;
+        self.messages += messages as u64;
+        self.changes += (page.len() - messages) as u64;
+        self.show();
+        // Where there is no bar.
+        if !self.progress.is_shown() && self.messages / PROGRESS > told {
+            say(format_args!("messages: {} so far", self.messages))?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self) {
+        self.progress.bar(self.messages + self.changes, self.all, "messages and changes copied");
+    }
+
+    fn end(mut self, rooms: usize) -> Result<(), Failure> {
+        self.progress.clear();
+        let Copying { messages, changes, .. } = self;
+        say(format_args!(
+            "messages: {messages} of {} copied, and {changes} changes of messages",
+            counted(rooms, "room")
+        ))
+    }
 }
 
 /// What is left to do; fails, before anything is done, if a room has messages of its own.
-fn errands(log: &SavedLog, redis: &RedisStores, rooms: Vec<RoomName>, url: &str) -> Result<Vec<Errand>, Failure> {
+fn errands(log: &SavedLog, redis: &RedisStores, rooms: &[RoomName], url: &str) -> Result<Vec<Errand>, Failure> {
     let mut errands = Vec::new();
     let mut taken = Vec::new();
-    for (room, standing) in rooms.iter().zip(redis.log.standing(&rooms)?) {
+    for (room, standing) in rooms.iter().zip(redis.log.standing(rooms)?) {
         match standing {
             Standing::Untouched => errands.push(Errand { room: room.clone(), before: None }),
             Standing::TakenOver { last, spoken } if log.holds(room, last)? => {
@@ -131,7 +216,7 @@ fn is_same(old: &ChatRoom, new: &ChatRoom) -> bool {
     old.created_at == new.created_at || public(old) && public(new)
 }
 
-fn counted(n: usize, what: &str) -> String {
+pub(super) fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 

@@ -5,25 +5,28 @@ mod messages;
 
 use super::{
     accounts::NO_PATIENCE,
-    failure::{Failure, say},
+    failure::{Failure, failed, say},
 };
 use crate::{
     config::{
-        settings::JWT_PRIVATE_KEY,
+        settings::{JWT_PRIVATE_KEY, WEBHOOK_URL},
         signing::SECRET_FILE,
         sources::Settings,
         value::{Database, Storage},
     },
     redact::without_password,
     store::{
-        chat_rooms::ChatRooms,
+        erasure::Tasks,
         postgres::Postgres,
         redis::{RedisStores, address::Deployment, check},
-        sqlite::{accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir},
+        sqlite::{
+            accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir, saved::SavedPositions,
+            tasks::SqliteTasks,
+        },
     },
 };
 use clap::Command;
-use messages::Rooms;
+use messages::{Rooms, counted};
 use std::{sync::Arc, time::Duration};
 
 pub const NAME: &str = "migrate";
@@ -35,8 +38,9 @@ pub fn command() -> Command {
             "Stop the server first, and start none of the new nodes before this is done. What is in DATA_DIR is not \
              changed, and what the new stores have already stays as it is, so it may be run again: after an interruption \
              it goes on where it was.\n\n\
-             To PostgreSQL: the rooms of the rooms door. Accounts and monitors are not copied: there they are Propromo's.\n\
-             To Redis: every room's messages with their ids, and the marks of spent tokens.",
+             To PostgreSQL: the rooms of the rooms door, and what belongs to accounts: sessions, read marks, mutes, who \
+             moderates. Accounts and monitors themselves are not copied: there they are Propromo's.\n\
+             To Redis: every room's messages with their ids and what became of them, and the marks of spent tokens.",
         )
 }
 
@@ -65,14 +69,31 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         Storage::Embedded => None,
         Storage::Redis(url) => Some((open_redis(url)?, without_password(url))),
     };
+    let log = log.filter(|_| redis.is_some()).map(|path| messages::open_log(&path)).transpose()?;
     let accounts = accounts.map(|path| SqliteAccounts::open(&path)).transpose()?;
-    let rooms = move_rooms(accounts, &database)?;
+    let postgres = match &database {
+        Database::Sqlite(_) => None,
+        Database::Postgres(url) => Some(Postgres::open(url, 1, NO_PATIENCE)?),
+    };
+    if redis.is_some() {
+        nothing_to_erase(accounts.as_ref(), postgres.as_ref())?;
+    }
+    let rooms = match (postgres, &database) {
+        (Some(postgres), _) => move_to_postgres(accounts, postgres)?,
+        (None, Database::Sqlite(path)) => {
+            let old = accounts.as_ref().map(SqliteChatRooms::beside);
+            Rooms { old, new: Arc::new(SqliteChatRooms::beside(&accounts::copied(accounts, path)?)) }
+        }
+        (None, Database::Postgres(_)) => return Ok(()),
+    };
     if let Some((redis, url)) = redis {
         if let Some(ledger) = file("ledger.db") {
             messages::move_tokens(&ledger, &redis)?;
         }
         if let Some(log) = log {
-            messages::move_messages(&log, &redis, &rooms, &url)?;
+            let webhooks = file("webhooks.db").filter(|_| settings.text(&WEBHOOK_URL).is_some());
+            let positions = webhooks.map(|path| SavedPositions::read(&path)).transpose().map_err(failed)?;
+            messages::move_messages(&log, &redis, &rooms, &url, positions.as_ref())?;
         }
         if settings.text(&JWT_PRIVATE_KEY).is_none() && data_dir.join(SECRET_FILE).exists() {
             say(format_args!(
@@ -84,6 +105,21 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What was to be erased must not be copied: nobody would look for it there.
+fn nothing_to_erase(accounts: Option<&SqliteAccounts>, postgres: Option<&Postgres>) -> Result<(), Failure> {
+    let of_file = accounts.map(|accounts| SqliteTasks::beside(accounts).waiting()).transpose()?;
+    let of_database = postgres.map(|postgres| postgres.tasks.waiting()).transpose()?;
+    let waiting = of_file.map_or(0, |tasks| tasks.len()) + of_database.map_or(0, |tasks| tasks.len());
+    if waiting == 0 {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!(
+        "{} was asked for and not done: start the server once as it was, until its log says that the messages are erased, stop \
+         it, and run this again; nothing was copied",
+        counted(waiting, "erasure")
+    )))
+}
+
 /// Makes sure that Redis can be used before it is.
 pub(super) fn open_redis(url: &str) -> Result<RedisStores, Failure> {
     let deployment =
@@ -93,25 +129,22 @@ pub(super) fn open_redis(url: &str) -> Result<RedisStores, Failure> {
         .map_err(|error| Failure::Failed(format!("can't start the threads of the Redis store: {error}")))
 }
 
-/// Moves accounts and rooms, as far as the new database keeps them.
-fn move_rooms(accounts: Option<SqliteAccounts>, database: &Database) -> Result<Rooms, Failure> {
+/// Moves rooms, and what belongs to accounts.
+fn move_to_postgres(accounts: Option<SqliteAccounts>, postgres: Postgres) -> Result<Rooms, Failure> {
     let old = accounts.as_ref().map(SqliteChatRooms::beside);
-    let new: Arc<dyn ChatRooms> = match database {
-        Database::Sqlite(path) => Arc::new(SqliteChatRooms::beside(&accounts::copied(accounts, path)?)),
-        Database::Postgres(url) => {
-            let postgres = Postgres::open(url, 1, NO_PATIENCE)?;
-            if let (Some(accounts), Some(rooms)) = (&accounts, &old) {
-                let moving = rooms.moving()?;
-                let all = moving.rooms.len();
-                let copied = postgres.chat_rooms.import(moving)?;
-                say(format_args!(
-                    "rooms: {copied} of {all} copied, {} whose number or title was there already left out",
-                    all - copied
-                ))?;
-                accounts::compare(accounts, &*postgres.accounts)?;
-            }
-            postgres.chat_rooms
+    if let (Some(accounts), Some(rooms)) = (&accounts, &old) {
+        let moving = rooms.moving()?;
+        let all = moving.rooms.len();
+        let (copied, before) = postgres.chat_rooms.import(moving)?;
+        let mut told = format!("rooms: {copied} of {all} copied");
+        if before > 0 {
+            told += &format!(", {before} were copied before");
         }
-    };
-    Ok(Rooms { old, new })
+        if copied + before < all {
+            told += &format!(", {} whose number or title was there already left out", all - copied - before);
+        }
+        say(told)?;
+        accounts::move_belongings(accounts, &postgres.accounts)?;
+    }
+    Ok(Rooms { old, new: postgres.chat_rooms })
 }

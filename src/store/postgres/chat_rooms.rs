@@ -2,6 +2,7 @@
 
 use super::{
     accounts::is_text,
+    belongings::MOVED,
     connection::{Parameter, Session, Typed},
     database::Database,
 };
@@ -75,6 +76,8 @@ const IMPORT_FIRST: &str = "
         version = $10, created_at = $11
     WHERE id = $9 AND id = 1 AND version = 1 AND created_at <> $11";
 
+const IS_MOVED: &str = "SELECT EXISTS (SELECT FROM chat.moved WHERE what = $1)";
+
 /// Numbers go on above those of both stores.
 const CONTINUE: &str = "
     WITH own AS (SELECT pg_get_serial_sequence('chat.rooms', 'id') AS sequence)
@@ -110,24 +113,33 @@ impl PostgresChatRooms {
     }
 
     /// Takes over the rooms of another store with their numbers, all or none; those whose number or
-    /// title is taken here stay as they are here. Says how many were taken over.
-    pub fn import(&self, moving: Moving) -> Result<usize, StoreError> {
+    /// title is taken here stay as they are here. Says how many were taken over, and how many an earlier call had.
+    pub fn import(&self, moving: Moving) -> Result<(usize, usize), StoreError> {
         let Moving { rooms, last_id } = moving;
         self.database.write(STORE, "take over rooms", move |session| {
             let mut transaction = session.client.transaction()?;
             transaction.batch_execute("LOCK TABLE chat.rooms IN SHARE ROW EXCLUSIVE MODE")?;
-            let mut taken = 0;
+            let (mut taken, mut before) = (0, 0);
             for room in &rooms {
+                // One that was taken over and has been deleted since must not come back.
+                let mark = format!("room:{}:{}", room.id, room.created_at.as_millisecond());
+                if transaction.query_typed_one(IS_MOVED, &[mark.typed()])?.get(0) {
+                    before += 1;
+                    continue;
+                }
                 let columns = Columns::of(&room.fields, room.updated_at);
                 let created = system_time(room.created_at);
                 let parameters = columns.and(&[room.id.typed(), room.version.typed(), created.typed()]);
                 let replaced = if room.id == 1 { transaction.execute_typed(IMPORT_FIRST, &parameters)? } else { 0 };
                 let inserted = if replaced == 0 { transaction.execute_typed(IMPORT, &parameters)? } else { 0 };
-                taken += (replaced + inserted) as usize;
+                if replaced + inserted > 0 {
+                    transaction.execute_typed(MOVED, &[mark.typed()])?;
+                    taken += 1;
+                }
             }
             transaction.query_typed(CONTINUE, &[last_id.typed()])?;
             transaction.commit()?;
-            Ok(taken)
+            Ok((taken, before))
         })
     }
 }

@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/chat-6.sql"),
     include_str!("schema/chat-7.sql"),
     include_str!("schema/chat-8.sql"),
+    include_str!("schema/chat-9.sql"),
 ];
 
 /// Nodes that start together wait here for the first of them. Any number will do, if nobody else

@@ -10,6 +10,7 @@
 //! each while the server is known to be away. The pool connects again by itself.
 
 pub mod accounts;
+pub mod belongings;
 pub mod chat_rooms;
 mod connection;
 mod database;

@@ -18,7 +18,7 @@ use std::collections::HashSet;
 const STORE: &str = "account store";
 
 /// In one order on all nodes, or two of them could wait for each other.
-const ADVANCE: &str = "
+pub(super) const ADVANCE: &str = "
     INSERT INTO chat.reads
     SELECT account, room, id::uuid FROM unnest($1::bigint[], $2::text[], $3::text[]) AS new (account, room, id)
     ORDER BY account, room

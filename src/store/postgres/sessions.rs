@@ -26,7 +26,7 @@ const OF_ACCOUNT: &str = "
 
 const FORGET: &str = "DELETE FROM chat.sessions WHERE used <= $1";
 
-const INSERT: &str = "INSERT INTO chat.sessions (id, account, epoch, begun, used, current, spent)
+pub(super) const INSERT: &str = "INSERT INTO chat.sessions (id, account, epoch, begun, used, current, spent)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
 /// Whatever the clocks say, the new one stays.

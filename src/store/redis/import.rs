@@ -1,9 +1,10 @@
-//! Taking over what an embedded installation has stored: messages with their ids, and the marks of spent tokens.
+//! Taking over what an embedded installation has stored: messages and changes with their ids, and the marks of spent tokens.
 //!
-//! A room's head names the last message that was taken over. So a move that was interrupted goes on where it was, and one
+//! A room's head names the last entry that was taken over. So a move that was interrupted goes on where it was, and one
 //! that is done again finds nothing to do.
 
 use super::{
+    became,
     call::Call,
     failure::{Failure, failed},
     id::EntryId,
@@ -18,7 +19,7 @@ use crate::{
     store::{
         error::StoreError,
         log::MessageLog,
-        moving::{Kept, Mark},
+        moving::{Kept, KeptChange, Mark, Moved, Trimmed},
     },
 };
 use redis::{Value, cmd};
@@ -32,7 +33,7 @@ const BATCH: usize = 500;
 pub enum Standing {
     /// Nothing was ever said there.
     Untouched,
-    /// Messages were taken over up to this one. `spoken`: others have been said since.
+    /// Entries were taken over up to this one. `spoken`: others have followed since.
     TakenOver { last: MessageId, spoken: bool },
     /// It has messages of its own.
     Taken,
@@ -57,53 +58,57 @@ impl RedisLog {
         Ok(standing)
     }
 
-    /// Copies all messages of a room to another, which has none.
+    /// Copies all messages of a room, as they are now, to another, which has none.
     pub(super) fn copy_room(&self, from: &RoomName, to: &RoomName) -> Result<(), StoreError> {
         let (mut after, mut before) = (MessageId::BEFORE_ALL, None);
         loop {
             let entries = self.entries(from, after, BATCH)?;
             let Some(last) = entries.last().map(Entry::id) else { return Ok(()) };
             after = last;
-            let page: Vec<Kept> = entries
+            let page: Vec<Moved> = entries
                 .into_iter()
                 .filter_map(Entry::into_message)
-                .map(|message| Kept { message, reference: None })
+                .map(|message| Moved::Message(Kept { message, reference: None }))
                 .collect();
-            if !self.import(to, before, &page)? {
+            if !self.import(to, before, &page, Trimmed::default())? {
                 return Err(failed(log::STORE, "set a room's messages aside")(Failure::Unreadable));
             }
-            before = page.last().map(|kept| kept.message.id).or(before);
+            before = page.last().map(Moved::id).or(before);
         }
     }
 
-    /// Takes over messages that follow `before`, the last one taken over so far; `false` if the room is not as
-    /// `before` says.
-    pub fn import(&self, room: &RoomName, before: Option<MessageId>, page: &[Kept]) -> Result<bool, StoreError> {
-        let Some(last) = page.last().map(|kept| kept.message.id) else { return Ok(true) };
+    /// Takes over entries that follow `before`, the last one taken over so far; `false` if the room is not as `before` says.
+    pub fn import(
+        &self,
+        room: &RoomName,
+        before: Option<MessageId>,
+        page: &[Moved],
+        trimmed: Trimmed,
+    ) -> Result<bool, StoreError> {
+        let Some(last) = page.last().map(Moved::id) else { return Ok(true) };
         let keys = Keys(room);
-        let (stream, head) = (keys.log(), keys.head());
-        let lives: Vec<u32> = page.iter().map(|kept| remembered_for(kept, SystemTime::now())).collect();
+        let now = SystemTime::now();
+        let lives: Vec<u32> = page.iter().map(|entry| remembered_for(entry, now)).collect();
         let references: Vec<String> = page
             .iter()
             .zip(&lives)
             .filter(|(_, life)| **life > 0)
-            .filter_map(|(Kept { message, reference }, _)| {
-                Some(keys.reference(&log::reference_digest(&message.sender, reference.as_deref()?)))
-            })
+            .filter_map(|(entry, _)| mark(entry))
+            .map(|(sender, reference)| keys.reference(&log::reference_digest(sender, reference)))
             .collect();
-        let all: Vec<&str> =
-            [stream.as_str(), &head].into_iter().chain(references.iter().map(String::as_str)).collect();
+        let own = [keys.log(), keys.head(), keys.changes(), keys.became(), keys.changed()];
+        let all: Vec<&str> = own.iter().chain(&references).map(String::as_str).collect();
         let text = |id: Option<MessageId>| id.map_or_else(String::new, |id| id.to_string());
         let entry = |id: Option<MessageId>| id.map_or_else(String::new, |id| EntryId::of(id).to_string());
         let answer = self.redis.health.ask_again(|fleet| {
             Call::script(&script::IMPORT, &all, |command| {
-                command.arg(fleet.deadline(stream.as_bytes())).arg(text(before)).arg(entry(before));
+                command.arg(fleet.deadline(own[0].as_bytes())).arg(text(before)).arg(entry(before));
                 command.arg(text(Some(last))).arg(entry(Some(last)));
-                let mut body = Vec::new();
-                for (Kept { message, .. }, life) in page.iter().zip(&lives) {
-                    body.clear();
-                    wire::write_foreign_body(message, &mut body);
-                    command.arg(EntryId::of(message.id).to_string()).arg(&body[..]).arg(*life);
+                command.arg(entry(trimmed.message)).arg(entry(trimmed.change));
+                for (moved, life) in page.iter().zip(&lives) {
+                    let Written { kind, body, edit, reactions } = Written::of(moved);
+                    command.arg(kind).arg(EntryId::of(moved.id()).to_string()).arg(body).arg(*life);
+                    command.arg(edit).arg(reactions);
                 }
             })
         });
@@ -113,6 +118,38 @@ impl RedisLog {
             Err(failure) => Err(failure),
         }
         .map_err(failed(log::STORE, "take over messages"))
+    }
+}
+
+/// An entry as the script wants it.
+struct Written {
+    kind: &'static str,
+    body: Vec<u8>,
+    /// Empty: there is none.
+    edit: Vec<u8>,
+    reactions: String,
+}
+
+impl Written {
+    fn of(moved: &Moved) -> Written {
+        let (mut body, mut edit, mut reactions) = (Vec::new(), Vec::new(), String::new());
+        let kind = match moved {
+            Moved::Message(Kept { message, .. }) => {
+                wire::write_foreign_body(message, &mut body);
+                if let Some(id) = message.edited {
+                    became::write_edit(id, &message.text, &mut edit);
+                }
+                if !message.reactions.is_empty() {
+                    reactions = became::write_reactions(&message.reactions);
+                }
+                "message"
+            }
+            Moved::Change(KeptChange { change, .. }) => {
+                wire::write_foreign_change(change, &mut body);
+                "change"
+            }
+        };
+        Written { kind, body, edit, reactions }
     }
 }
 
@@ -148,10 +185,22 @@ fn read_head(head: Value) -> Result<Standing, Failure> {
     })
 }
 
-/// Seconds for which a message's reference is still to be remembered; 0 if it has none, or not any longer.
-fn remembered_for(kept: &Kept, now: SystemTime) -> u32 {
-    let age = now.duration_since(kept.message.id.time()).unwrap_or_default().as_secs();
-    match kept.reference {
+/// Who said a message, and by which mark: this, or the one that this deleted.
+fn mark(entry: &Moved) -> Option<(&str, &str)> {
+    match entry {
+        Moved::Message(Kept { message, reference }) => Some((&message.sender, reference.as_deref()?)),
+        Moved::Change(KeptChange { mark, .. }) => mark.as_ref().map(|(sender, reference)| (&**sender, &**reference)),
+    }
+}
+
+/// Seconds for which that is still to be remembered; 0 if there is none, or not any longer.
+fn remembered_for(entry: &Moved, now: SystemTime) -> u32 {
+    let said = match entry {
+        Moved::Message(kept) => kept.message.id,
+        Moved::Change(kept) => kept.change.of,
+    };
+    let age = now.duration_since(said.time()).unwrap_or_default().as_secs();
+    match mark(entry) {
         Some(_) => REMEMBER.saturating_sub(u32::try_from(age).unwrap_or(u32::MAX)),
         None => 0,
     }

@@ -20,6 +20,7 @@
 
 pub mod address;
 mod appended;
+mod became;
 mod call;
 pub mod check;
 mod failure;

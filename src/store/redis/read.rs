@@ -1,6 +1,7 @@
 //! Reading a room: messages as they are now, and changes, in one view.
 
 use super::{
+    became,
     call::Call,
     failure::Failure,
     id::{EntryId, Tail},
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     entry::{Change, ChangeKind, Entry},
-    message::{Message, MessageId, Reaction, RoomName},
+    message::{Message, MessageId, RoomName},
     store::log::{end_of_page, in_order, is_full_page},
 };
 use redis::Value;
@@ -182,11 +183,11 @@ fn read_messages(room: &RoomName, entries: &[Value], became: &[Value]) -> Vec<Me
         if let Some(Value::Array(became)) = became.get(place)
             && let [edit, reactions] = &became[..]
         {
-            if let Some((id, text)) = bytes(edit).and_then(read_edit) {
+            if let Some((id, text)) = bytes(edit).and_then(became::read_edit) {
                 message.edited = Some(own.message_id(id));
                 message.text = text.into();
             }
-            message.reactions = bytes(reactions).and_then(read_reactions).unwrap_or_default();
+            message.reactions = bytes(reactions).and_then(became::read_reactions).unwrap_or_default();
         }
         Some(message)
     });
@@ -196,30 +197,15 @@ fn read_messages(room: &RoomName, entries: &[Value], became: &[Value]) -> Vec<Me
 fn read_changes(room: &RoomName, entries: &[Value], texts: &[Value]) -> Vec<Change> {
     let own = Tail::of(room);
     let read = entries.iter().enumerate().filter_map(|(place, value)| {
-        let (entry, _, body) = stream_entry(value)?;
-        let mut change = wire::read_change(own.message_id(entry), body)?;
+        let (entry, name, mut body) = stream_entry(value)?;
+        let tail = if name == wire::FOREIGN { wire::read_tail(&mut body)? } else { own };
+        let mut change = wire::read_change(tail.message_id(entry), body)?;
         if let ChangeKind::Edited(text) = &mut change.kind {
-            *text = texts.get(place).and_then(bytes).and_then(read_edit).map(|(_, text)| text.into());
+            *text = texts.get(place).and_then(bytes).and_then(became::read_edit).map(|(_, text)| text.into());
         }
         Some(change)
     });
     read.collect()
-}
-
-/// The id of an edit, and the text.
-fn read_edit(edit: &[u8]) -> Option<(EntryId, &str)> {
-    let (id, text) = edit.split_first_chunk()?;
-    Some((EntryId::from_bytes(*id), std::str::from_utf8(text).ok()?))
-}
-
-/// Reads `[[emoji, user…]…]`.
-fn read_reactions(json: &[u8]) -> Option<Vec<Reaction>> {
-    let all: Vec<Vec<String>> = serde_json::from_slice(json).ok()?;
-    let reactions = all.into_iter().filter_map(|reaction| {
-        let (emoji, users) = reaction.split_first()?;
-        Some(Reaction { emoji: emoji.as_str().into(), users: users.iter().map(|user| user.as_str().into()).collect() })
-    });
-    Some(reactions.collect())
 }
 
 fn stream_entry(value: &Value) -> Option<(EntryId, &[u8], &[u8])> {

@@ -92,7 +92,7 @@ fn read_noted(extra: &str, message: &mut Message) -> Option<()> {
     Some(())
 }
 
-/// The field of a stream entry that was taken over from another log. (`m` is that of one of our own.)
+/// The field of a stream entry that was taken over from another log. (`m` and `c` are those of our own.)
 pub(super) const FOREIGN: &[u8] = b"i";
 
 /// Appends a message with the tail of its id.
@@ -102,7 +102,18 @@ pub(super) fn write_foreign_body(message: &Message, out: &mut Vec<u8>) {
     write_parts(&message.sender, extra.as_deref(), &message.text, out);
 }
 
-/// Takes the tail from what [`write_foreign_body`] wrote; the rest is a body.
+/// Appends a change with the tail of its id. Of an edit the text is not there: it stands with what the message has become.
+pub(super) fn write_foreign_change(change: &Change, out: &mut Vec<u8>) {
+    let (what, rest) = match &change.kind {
+        ChangeKind::Edited(_) => (EDITED, ""),
+        ChangeKind::Deleted => (DELETED, ""),
+        ChangeKind::Reacted { emoji, on } => (if *on { REACTED } else { UNREACTED }, &**emoji),
+    };
+    out.extend_from_slice(&Tail::at_the_end_of(change.id).to_bytes());
+    write_what(what, change.of, &change.by, rest, out);
+}
+
+/// Takes the tail from what [`write_foreign_body`] or [`write_foreign_change`] wrote; the rest is a body, or a change.
 pub(super) fn read_tail(foreign: &mut &[u8]) -> Option<Tail> {
     take(foreign).map(Tail::from_bytes)
 }
@@ -138,10 +149,14 @@ pub(super) fn write_change(change: &NewChange, out: &mut Vec<u8>) {
     };
     out.push(u8::from(change.reach == Reach::Any));
     out.extend_from_slice(&since.to_be_bytes()[2..]);
+    write_what(what, change.of, &change.by, rest, out);
+}
+
+fn write_what(what: u8, of: MessageId, by: &str, rest: &str, out: &mut Vec<u8>) {
     out.push(what);
-    out.extend_from_slice(&EntryId::of(change.of).to_bytes());
-    out.extend_from_slice(&Tail::at_the_end_of(change.of).to_bytes());
-    let by = limited(&change.by);
+    out.extend_from_slice(&EntryId::of(of).to_bytes());
+    out.extend_from_slice(&Tail::at_the_end_of(of).to_bytes());
+    let by = limited(by);
     out.extend_from_slice(&(by.len() as u16).to_be_bytes());
     out.extend_from_slice(by);
     out.extend_from_slice(rest.as_bytes());

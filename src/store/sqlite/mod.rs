@@ -18,6 +18,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod backup;
+mod belongings;
 pub mod chat_rooms;
 pub mod data_dir;
 pub mod database;

@@ -16,9 +16,10 @@ use rusqlite_migration::{M, Migrations};
 use std::{path::Path, sync::Arc};
 use uuid::Uuid;
 
-const STORE: &str = "store of webhooks";
+pub(super) const STORE: &str = "store of webhooks";
 
 const STEPS: &[M<'static>] = &[M::up(include_str!("schema/outbox-1.sql"))];
+pub(super) const VERSION: u32 = STEPS.len() as u32;
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// How far the webhooks of a single node are.
@@ -31,7 +32,7 @@ impl SqliteOutbox {
     /// Opens the file, made if need be: then what the log holds by now is never told.
     pub fn open(path: &Path, log: Arc<SqliteLog>) -> Result<SqliteOutbox, StoreOpenError> {
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
-        database::prepare(path, &MIGRATIONS, STEPS.len() as u32)?;
+        database::prepare(path, &MIGRATIONS, VERSION)?;
         // After a power failure something may be told twice.
         let tuning = Tuning {
             sync: DiskSync::Checkpoint,

@@ -9,31 +9,41 @@ use super::{
     log::{
         self,
         batch::{self, Before},
-        ids, row,
+        change, ids,
+        page::Page,
+        row,
         tail::{Found, Tail},
     },
+    outbox,
 };
 use crate::{
+    entry::{Change, ChangeKind},
     likeness::same_email,
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
-        journal,
+        journal::{self, What},
         ledger::SignedPart,
-        moving::{Kept, Mark},
+        moving::{Kept, KeptChange, Mark, Moved, OwnMark, Trimmed},
     },
 };
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use uuid::Uuid;
+
+/// Entries looked at in one go where mostly the first is enough.
+const FEW: usize = 64;
 
 /// A `log.db`, with what is in the journal beside it and not in its tables: a server that was killed leaves that.
 pub struct SavedLog {
     tables: Connection,
     tail: Tail,
+    /// Whether the journal has rooms that were set aside: only the tables can show what is in those.
+    sets_aside: bool,
 }
 
 impl SavedLog {
@@ -44,24 +54,30 @@ impl SavedLog {
         let tail = Tail::new(0, applied);
         let mut records = journal::read(&log::journal_beside(path))?.records;
         records.retain(|record| record.key > applied);
+        let sets_aside = records.iter().any(|record| matches!(record.what, What::SetAside(_)));
         batch::replay(records, &Before { tail: &tail, tables: &tables }).map_err(unusable)?;
-        Ok(SavedLog { tables, tail })
+        Ok(SavedLog { tables, tail, sets_aside })
     }
 
-    /// Every room that has messages, by name.
+    /// Whether all of it can be read. Else a server, once it is started, makes it so.
+    pub fn is_whole(&self) -> bool {
+        !self.sets_aside
+    }
+
+    /// Every room that has entries, by name.
     pub fn rooms(&self) -> Result<Vec<RoomName>, StoreError> {
-        let read = || -> rusqlite::Result<BTreeSet<RoomName>> {
-            self.tables
+        let mut rooms: BTreeSet<RoomName> = self.read("list its rooms", |tables| {
+            tables
                 .prepare(
                     "SELECT name FROM rooms WHERE name IS NOT NULL
-                     AND EXISTS (SELECT 1 FROM by_room WHERE room = rooms.id)",
+                     AND (EXISTS (SELECT 1 FROM by_room WHERE room = rooms.id)
+                          OR EXISTS (SELECT 1 FROM changes WHERE room = rooms.id))",
                 )?
                 .query_map((), |row| Ok(RoomName::from_store(row.get_ref(0)?.as_str()?)))?
                 .collect()
-        };
-        let mut rooms = read().map_err(failed(log::STORE, "list its rooms"))?;
+        })?;
         for room in self.tail.rooms() {
-            if room.has_messages {
+            if room.last.is_some() {
                 rooms.insert(room.name);
             } else if room.is_forgotten {
                 rooms.remove(&room.name);
@@ -70,49 +86,134 @@ impl SavedLog {
         Ok(rooms.into_iter().collect())
     }
 
-    /// Up to `limit` messages after `after` (`None`: from the first on), oldest first.
-    pub fn page(&self, room: &RoomName, after: Option<MessageId>, limit: usize) -> Result<Vec<Kept>, StoreError> {
-        let after = after.map_or(i64::MIN, ids::key);
-        let (newest, seen) = self.tail.kept(room, after, limit);
-        let read = || -> rusqlite::Result<Vec<Kept>> {
-            let mut older = self.tables.prepare_cached(concat!(
-                "SELECT ",
-                row::columns!(),
-                ", ref FROM by_room CROSS JOIN messages USING (key)
-                 WHERE by_room.room = (SELECT id FROM rooms WHERE name = ?1) AND key > ?2 ORDER BY key",
-            ))?;
-            let kept = older.query_and_then((room.as_str(), after), |found| -> rusqlite::Result<_> {
-                let reference = found.get_ref(9)?.as_str_or_null()?.map(Into::into);
-                let message = row::shown(&self.tables, found, &seen.overlay)?;
-                Ok(message.map(|message| Kept { message, reference }))
-            })?;
-            kept.filter_map(Result::transpose).take(limit).collect()
+    /// About how many entries there are.
+    pub fn count(&self) -> Result<u64, StoreError> {
+        let count = |table: &str| {
+            self.read("count its entries", |tables| {
+                tables.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get::<_, i64>(0))
+            })
         };
-        let mut page =
-            if seen.is_all { Vec::new() } else { read().map_err(failed(log::STORE, "read a room's messages"))? };
-        page.extend(newest);
-        page.truncate(limit);
-        Ok(page)
+        Ok((count("by_room")? + count("changes")?).unsigned_abs() + self.tail.count() as u64)
     }
 
-    /// Whether a message is in a room, or was deleted not long ago.
+    /// Up to `limit` entries after `after` (`None`: from the first on), oldest first; fewer if they are long.
+    pub fn page(&self, room: &RoomName, after: Option<MessageId>, limit: usize) -> Result<Vec<Moved>, StoreError> {
+        let after = after.unwrap_or(MessageId::BEFORE_ALL);
+        let key = ids::key(after);
+        let (seen, _) = self.tail.after(room, after, limit);
+        let (mut messages, mut changes) = (Page::new(limit), Page::new(limit));
+        if !seen.is_all
+            && let Some(number) = self.number(room)?
+        {
+            self.read("read a room's entries", |tables| {
+                let mut older = tables.prepare_cached(concat!(
+                    "SELECT ",
+                    row::columns!(),
+                    ", ref FROM by_room CROSS JOIN messages USING (key)
+                     WHERE by_room.room = ?1 AND key > ?2 ORDER BY key",
+                ))?;
+                messages.fill(older.query_map((number, key), |found| {
+                    let reference = found.get_ref(9)?.as_str_or_null()?.map(Into::into);
+                    let message = row::shown(tables, found, &seen.overlay)?;
+                    Ok(message.map(|message| Kept { message, reference }))
+                })?)?;
+                change::read(tables, number, (key, i64::MAX), &seen.overlay, &mut changes)
+            })?;
+        }
+        messages.add(self.tail.kept(room, key, limit).into_iter());
+        changes.add(seen.changes.into_iter());
+        let with_mark = |change: Change| {
+            let mark = if change.kind == ChangeKind::Deleted { self.mark(room, change.of)? } else { None };
+            Ok(KeptChange { change, mark })
+        };
+        let changes = changes.entries.into_iter().map(with_mark).collect::<Result<_, StoreError>>()?;
+        Ok(Moved::in_order(messages.entries, changes, limit))
+    }
+
+    /// Whether anything can be read in a room.
+    pub fn has_messages(&self, room: &RoomName) -> Result<bool, StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.page(room, after, FEW)?;
+            if page.iter().any(|entry| matches!(entry, Moved::Message(_))) {
+                return Ok(true);
+            }
+            match page.last() {
+                Some(last) => after = Some(last.id()),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// What of a room is not kept any more.
+    pub fn trimmed(&self, room: &RoomName) -> Result<Trimmed, StoreError> {
+        if self.is_forgotten(room) {
+            return Ok(Trimmed::default());
+        }
+        self.read("say what it keeps", |tables| {
+            let trimmed = tables
+                .prepare_cached("SELECT trimmed, changes_trimmed FROM rooms WHERE name = ?1")?
+                .query_row([room.as_str()], |row| {
+                    let message = row.get::<_, Option<[u8; 16]>>(0)?.map(|id| MessageId(Uuid::from_bytes(id)));
+                    Ok(Trimmed { message, change: row.get::<_, Option<i64>>(1)?.map(|key| ids::join(key, 0)) })
+                })
+                .optional()?;
+            Ok(trimmed.unwrap_or_default())
+        })
+    }
+
+    /// Whether an entry is in a room; of a message, whether it was not long ago.
     pub fn holds(&self, room: &RoomName, id: MessageId) -> Result<bool, StoreError> {
         match self.tail.holds(room, id) {
             Found::Here(()) => return Ok(true),
             Found::Nowhere => return Ok(false),
             Found::Unknown => {}
         }
-        let read = || -> rusqlite::Result<bool> {
-            let tail: Option<i64> = self
-                .tables
-                .prepare_cached(
-                    "SELECT tail FROM messages WHERE key = ?1 AND room = (SELECT id FROM rooms WHERE name = ?2)",
-                )?
-                .query_row((ids::key(id), room.as_str()), |row| row.get(0))
+        let Some(number) = self.number(room)? else { return Ok(false) };
+        self.read("look for an entry", |tables| {
+            let tail: Option<i64> = tables
+                .prepare_cached("SELECT tail FROM messages WHERE key = ?1 AND room = ?2")?
+                .query_row((ids::key(id), number), |row| row.get(0))
                 .optional()?;
-            Ok(tail.is_some_and(|tail| ids::join(ids::key(id), tail) == id))
-        };
-        read().map_err(failed(log::STORE, "look for a message"))
+            match tail {
+                Some(tail) => Ok(ids::join(ids::key(id), tail) == id),
+                None => change::is_kept(tables, number, id),
+            }
+        })
+    }
+
+    /// By which mark a message, deleted or not, was said, and by whom.
+    fn mark(&self, room: &RoomName, id: MessageId) -> Result<Option<OwnMark>, StoreError> {
+        match self.tail.mark(room, id) {
+            Found::Here(mark) => return Ok(mark),
+            Found::Nowhere => return Ok(None),
+            Found::Unknown => {}
+        }
+        self.read("look for an entry", |tables| {
+            tables
+                .prepare_cached("SELECT sender, ref FROM messages WHERE key = ?1 AND tail = ?2 AND ref IS NOT NULL")?
+                .query_row((ids::key(id), ids::tail(id)), |row| {
+                    Ok((row.get_ref(0)?.as_str()?.into(), row.get_ref(1)?.as_str()?.into()))
+                })
+                .optional()
+        })
+    }
+
+    fn is_forgotten(&self, room: &RoomName) -> bool {
+        self.tail.after(room, MessageId::BEFORE_ALL, 0).0.is_all
+    }
+
+    /// The number of a room in the tables.
+    fn number(&self, room: &RoomName) -> Result<Option<i64>, StoreError> {
+        self.read("look for a room", |tables| log::read::known_room(tables, room))
+    }
+
+    fn read<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        work(&self.tables).map_err(failed(log::STORE, what))
     }
 }
 
@@ -136,6 +237,32 @@ pub fn said_by(log: &Path, email: &str) -> Result<u64, SavedError> {
         Ok(all)
     };
     Ok(read().map_err(failed(log::STORE, "count what somebody has said"))?)
+}
+
+/// Up to where webhooks were told of each room, as a `webhooks.db` says.
+pub struct SavedPositions {
+    floor: MessageId,
+    of_room: HashMap<RoomName, MessageId>,
+}
+
+impl SavedPositions {
+    pub fn read(path: &Path) -> Result<SavedPositions, SavedError> {
+        let file = database::look_into(path, outbox::VERSION)?;
+        let id = |row: &Row<'_>, place| row.get(place).map(|id| MessageId(Uuid::from_bytes(id)));
+        let read = || -> rusqlite::Result<SavedPositions> {
+            let floor = file.query_row("SELECT entry FROM floor", (), |row| id(row, 0)).optional()?;
+            let of_room = file
+                .prepare("SELECT room, entry FROM told")?
+                .query_map((), |row| Ok((RoomName::from_store(row.get_ref(0)?.as_str()?), id(row, 1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            Ok(SavedPositions { floor: floor.unwrap_or(MessageId::BEFORE_ALL), of_room })
+        };
+        Ok(read().map_err(failed(outbox::STORE, "say how far it is"))?)
+    }
+
+    pub fn of(&self, room: &RoomName) -> MessageId {
+        self.of_room.get(room).copied().unwrap_or(self.floor).max(self.floor)
+    }
 }
 
 /// The marks of tokens in a `ledger.db` that may still be valid at `now`.
@@ -176,8 +303,13 @@ mod tests {
         suite::{draft, fresh_room, say},
     };
 
-    fn texts(page: &[Kept]) -> Vec<&str> {
-        page.iter().map(|kept| &*kept.message.text).collect()
+    fn message(entry: &Moved) -> &Kept {
+        let Moved::Message(kept) = entry else { panic!("a change") };
+        kept
+    }
+
+    fn texts(page: &[Moved]) -> Vec<&str> {
+        page.iter().map(|entry| &*message(entry).message.text).collect()
     }
 
     #[test]
@@ -198,9 +330,9 @@ mod tests {
         let saved = SavedLog::open(&path).unwrap();
         assert_eq!(saved.rooms().unwrap(), std::slice::from_ref(&room));
         let first = saved.page(&room, None, 2).unwrap();
-        assert_eq!((texts(&first), first[1].message.id), (vec!["a", "b"], ids[1]));
+        assert_eq!((texts(&first), first[1].id()), (vec!["a", "b"], ids[1]));
         let second = saved.page(&room, Some(ids[1]), 2).unwrap();
-        assert_eq!((texts(&second), second[0].reference.as_deref()), (vec!["c"], Some("r")));
+        assert_eq!((texts(&second), message(&second[0]).reference.as_deref()), (vec!["c"], Some("r")));
         assert!(saved.page(&empty, None, 2).unwrap().is_empty());
         assert!(saved.holds(&room, ids[0]).unwrap() && !saved.holds(&empty, ids[0]).unwrap());
     }

@@ -58,7 +58,8 @@ pub fn ticket(address: SocketAddr, access: &str) -> String {
 /// Enters a channel with a ticket for an access token.
 #[track_caller]
 pub fn enter(address: SocketAddr, access: &str, room: &str) -> Client {
-    Client::open(address, &format!("/channel/{room}?ticket={}", ticket(address, access)))
+    let and = if room.contains('?') { '&' } else { '?' };
+    Client::open(address, &format!("/channel/{room}{and}ticket={}", ticket(address, access)))
 }
 
 /// The first message that says who one is.

@@ -18,6 +18,7 @@ pub mod receiver;
 pub mod redis;
 pub mod server;
 pub mod session;
+pub mod terminal;
 pub mod tls;
 pub mod token;
 pub mod ws;

@@ -14,7 +14,8 @@ if redis.call('EXISTS', KEYS[4]) == 1 then
     became[i] = redis.call('HMGET', KEYS[4], 'e' .. message[1], 'r' .. message[1])
   end
   for i, change in ipairs(changes) do
-    local what, of_ms, of_seq = struct.unpack('>BI6I2', change[2][2])
+    -- One that was taken over from another log has the end of its id before it.
+    local what, of_ms, of_seq = struct.unpack('>BI6I2', change[2][2], change[2][1] == 'i' and 9 or 1)
     texts[i] = what == 0 and redis.call('HGET', KEYS[4], string.format('e%.0f-%.0f', of_ms, of_seq))
   end
 end

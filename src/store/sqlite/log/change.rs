@@ -88,7 +88,7 @@ pub(super) fn state(view: &Connection, room: &RoomName, id: MessageId) -> rusqli
 }
 
 /// Fills a page with a room's changes after the key `after` and before the key `before`, oldest first.
-pub(super) fn read(
+pub(in crate::store::sqlite) fn read(
     view: &Connection,
     room: i64,
     (after, before): (i64, i64),
@@ -121,7 +121,7 @@ fn change(row: &Row<'_>, overlay: &Overlay) -> rusqlite::Result<Change> {
 }
 
 /// Whether a change of this id is kept in the room.
-pub(super) fn is_kept(view: &Connection, room: i64, id: MessageId) -> rusqlite::Result<bool> {
+pub(in crate::store::sqlite) fn is_kept(view: &Connection, room: i64, id: MessageId) -> rusqlite::Result<bool> {
     let tail: Option<i64> = view
         .prepare_cached("SELECT tail FROM changes WHERE key = ?1 AND room = ?2")?
         .query_row((ids::key(id), room), |row| row.get(0))

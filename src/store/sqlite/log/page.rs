@@ -2,7 +2,7 @@
 
 use crate::store::log::{HasText, PAGE_BYTES};
 
-pub(super) struct Page<T> {
+pub(in crate::store::sqlite) struct Page<T> {
     pub entries: Vec<T>,
     bytes: usize,
     limit: usize,

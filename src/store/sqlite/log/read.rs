@@ -58,7 +58,7 @@ pub(super) fn between(
 }
 
 /// The number that a room has here, if it has messages.
-pub(super) fn known_room(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i64>> {
+pub(in crate::store::sqlite) fn known_room(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached("SELECT id FROM rooms WHERE name = ?1")?
         .query_row([room.as_str()], |row| row.get(0))

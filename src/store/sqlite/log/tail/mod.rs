@@ -10,7 +10,11 @@ pub(in crate::store::sqlite) use room::{Found, Now, Overlay, RoomThere, Seen, Sh
 
 use crate::{
     message::{MessageId, RoomName},
-    store::{journal::Record, log::Backlog, moving::Kept},
+    store::{
+        journal::Record,
+        log::Backlog,
+        moving::{Kept, OwnMark},
+    },
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use room::{Room, cost};
@@ -175,16 +179,22 @@ impl Tail {
         state.records.back().map_or(state.applied, |last| last.key)
     }
 
-    /// Up to `limit` of the room's messages after this key, oldest first, with their marks; and what is to be known of those in
-    /// the tables.
-    pub fn kept(&self, room: &RoomName, after: i64, limit: usize) -> (Vec<Kept>, Seen) {
-        let state = self.state.lock();
-        let first = state.first();
-        let nothing = || (Vec::new(), Seen::nothing(first));
-        state.rooms.get(room).map_or_else(nothing, |room| (room.kept(after, limit), room.newest(i64::MIN, 0, first)))
+    /// Up to `limit` of the room's messages after this key, oldest first, with their marks.
+    pub fn kept(&self, room: &RoomName, after: i64, limit: usize) -> Vec<Kept> {
+        self.state.lock().rooms.get(room).map(|room| room.kept(after, limit)).unwrap_or_default()
     }
 
-    /// Whether a message is here, deleted or not.
+    /// Who said a message that is here, deleted or not, and by which mark.
+    pub fn mark(&self, room: &RoomName, id: MessageId) -> Found<Option<OwnMark>> {
+        self.state.lock().rooms.get(room).map_or(Found::Unknown, |room| room.mark(id))
+    }
+
+    /// How many entries are here.
+    pub fn count(&self) -> usize {
+        self.state.lock().records.len()
+    }
+
+    /// Whether an entry is here, deleted or not.
     pub fn holds(&self, room: &RoomName, id: MessageId) -> Found<()> {
         self.state.lock().rooms.get(room).map_or(Found::Unknown, |room| room.holds(id))
     }

@@ -6,7 +6,7 @@ use crate::{
     message::{Message, MessageId, RoomName},
     store::{
         journal::{Changed, Outcome, Record, Said, What},
-        moving::Kept,
+        moving::{Kept, OwnMark},
     },
 };
 use std::{
@@ -75,7 +75,6 @@ pub(in crate::store::sqlite) struct RoomThere {
     pub name: RoomName,
     /// The key of its newest entry here.
     pub last: Option<i64>,
-    pub has_messages: bool,
     /// What the tables have of it is not there any more.
     pub is_forgotten: bool,
 }
@@ -144,7 +143,6 @@ impl Room {
         RoomThere {
             name,
             last: self.messages.back().into_iter().chain(self.changes.back()).map(|record| record.key).max(),
-            has_messages: self.messages.iter().any(|record| self.shown(record).is_some()),
             is_forgotten: self.is_forgotten(),
         }
     }
@@ -204,7 +202,17 @@ impl Room {
     }
 
     pub fn holds(&self, id: MessageId) -> Found<()> {
-        if said_as(&self.messages, id).is_some() { Found::Here(()) } else { self.elsewhere() }
+        let is_here = said_as(&self.messages, id).or(said_as(&self.changes, id)).is_some();
+        if is_here { Found::Here(()) } else { self.elsewhere() }
+    }
+
+    pub fn mark(&self, id: MessageId) -> Found<Option<OwnMark>> {
+        match said_as(&self.messages, id).map(|record| &record.what) {
+            Some(What::Message(Said { sender, reference, .. })) => {
+                Found::Here(reference.clone().map(|reference| (sender.clone(), reference)))
+            }
+            _ => self.elsewhere(),
+        }
     }
 
     fn seen(&self, first: i64) -> Seen {
