@@ -139,7 +139,9 @@ fn every_script_that_is_named_is_there_and_can_be_run() {
 fn every_link_within_the_repository_leads_somewhere() {
     let mut count = 0;
     for (path, text) in documents() {
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let pictures = ["src=\"", "srcset=\""].into_iter().flat_map(|name| text.split(name).skip(1));
+        for target in links.chain(pictures.filter_map(|rest| rest.split('"').next())) {
             if target.contains("://") || target.starts_with('#') {
                 continue;
             }
