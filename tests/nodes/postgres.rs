@@ -48,6 +48,19 @@ fn who_is_in_no_monitor_or_types_a_wrong_password_is_refused() {
     assert_eq!(server.log_in_as("nobody@propromo.example", "wrong").status, 401);
 }
 
+// What `same_email` is for in `PostgresAccounts::by_email`: the database's `lower` makes an `i` of `İ`, the limits of
+// logins do not, so Alice's password could be guessed under two limits. Seen to fail without it: 200.
+#[test]
+fn an_address_that_only_the_database_takes_for_the_same_is_another() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let alike = database.sql("SELECT id FROM users WHERE lower(email::text) = lower('alİce@propromo.example')");
+    assert!(!alike.trim().is_empty());
+    let server = starts_on(&database);
+    assert_eq!(server.log_in_as("ALICE@propromo.example", ALICE.password).status, 200);
+    assert_eq!(server.log_in_as("alİce@propromo.example", ALICE.password).status, 401);
+}
+
 #[test]
 fn a_member_who_was_removed_is_refused_although_the_token_is_valid() {
     let cluster = Cluster::shared();

@@ -5,7 +5,6 @@ use crate::{
     auth::api_keys::{Caller, Scope},
     chat::Chat,
     http::{reply::Reply, request::Request},
-    likeness::same_email,
     message::is_bot,
     refusal::{Reason, Refusal},
     store::accounts::{Account, MAX_EMAIL, UserId},
@@ -84,7 +83,7 @@ pub(super) fn account(chat: &Chat, user: &str) -> Result<Account, Refusal> {
     let found = match number {
         Some(id) => chat.accounts.by_id(UserId(id))?,
         None if user.is_empty() || user.len() > MAX_EMAIL || user.contains(char::is_control) => None,
-        None => chat.accounts.by_email(user)?.filter(|account| same_email(&account.email, user)),
+        None => chat.accounts.by_email(user)?,
     };
     // An account with the name of a bot could speak as that bot.
     found.filter(|account| !is_bot(&account.email)).ok_or_else(|| Reason::UserNotFound.into())
