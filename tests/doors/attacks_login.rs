@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{
-    ALICE, Client, DEMO, Server,
+    ALICE, Client, DEMO, Server, SetOnDrop,
     attack::Chat,
     http::{get, post_with},
 };
@@ -30,6 +30,7 @@ fn a_storm_of_passwords_leaves_the_chat_and_other_requests_alone() {
         answers
     };
     let answers: Vec<u16> = thread::scope(|scope| {
+        let stop = SetOnDrop(&over);
         let storm: Vec<_> = (0..STORM).map(|_| scope.spawn(try_on)).collect();
         let until = Instant::now() + Duration::from_secs(4);
         let mut others = Vec::new();
@@ -37,7 +38,7 @@ fn a_storm_of_passwords_leaves_the_chat_and_other_requests_alone() {
             chat.goes_on();
             others.push(server.get("/").status);
         }
-        over.store(true, Ordering::Relaxed);
+        drop(stop);
         assert!(others.iter().all(|status| *status == 200), "others got {others:?}");
         storm.into_iter().flat_map(|thread| thread.join().expect("a stormer")).collect()
     });

@@ -90,7 +90,7 @@ fn half_open(address: SocketAddr, attackers: usize) -> Vec<TcpStream> {
 fn twenty_thousand_half_open_handshakes_take_no_more_than_their_share() {
     const MOST: usize = 1000;
     raise_open_files();
-    let server = Server::with().env("MAX_CONNECTIONS", MOST.to_string()).env("HEAD_DEADLINE", "5").start();
+    let server = Server::with().env("MAX_CONNECTIONS", MOST.to_string()).env("HEAD_DEADLINE", "2").start();
     let mut chat = Chat::start(&server);
     let before = (server.threads(), server.memory());
     let descriptors = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| most as usize);

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 use support::{
-    ALICE, CAROL, PATIENCE, Server, attack::without_message_rate, channel::ticket, eventually, ws::handshake,
+    ALICE, CAROL, PATIENCE, Server, SetOnDrop, attack::without_message_rate, channel::ticket, eventually, ws::handshake,
 };
 
 const REPLAYS: usize = 100;
@@ -42,14 +42,7 @@ fn a_hundred_replays_of_one_account_keep_nobody_from_reading() {
     let access = server.access(CAROL);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        // Also if it fails.
-        struct Over<'a>(&'a AtomicBool);
-        impl Drop for Over<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let _over = Over(&over);
+        let _over = SetOnDrop(&over);
         for _ in 0..REPLAYS {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use support::{
-    ALICE, BOB, DEMO, Server,
+    ALICE, BOB, DEMO, Server, SetOnDrop,
     chats::{Guest, public_room},
     eventually, eventually_within,
     faults::Held,
@@ -74,6 +74,7 @@ fn flood(guest: &mut Guest, count: usize) {
     }
 }
 
+// Seen to fail with a `STORE_MAX` that is a thousand times as large: the flood is kept whole.
 #[test]
 fn who_floods_many_rooms_loses_his_own_oldest_messages_and_nobody_else_any() {
     let server = server();
@@ -90,6 +91,7 @@ fn who_floods_many_rooms_loses_his_own_oldest_messages_and_nobody_else_any() {
     let data_dir = server.setup().data_dir();
     let rooms: Vec<i64> = (0..8).map(|n| public_room(&server, &format!("Flood {n}"))).collect();
     thread::scope(|scope| {
+        let _done = SetOnDrop(&done);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 for (most, taken) in most.iter().zip(taken(&data_dir)) {
@@ -109,7 +111,6 @@ fn who_floods_many_rooms_loses_his_own_oldest_messages_and_nobody_else_any() {
         for stranger in strangers {
             stranger.join().expect("it floods");
         }
-        done.store(true, Ordering::Relaxed);
     });
     let [most, beside] = most.map(AtomicU64::into_inner);
     assert!(most <= STORE_MAX + ON_TOP && beside <= BESIDE, "{most} bytes, and {beside}");

@@ -11,7 +11,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 use support::{
-    ALICE, BOB, CAROL, Client, Connection, DEMO, Server, documents::document, eventually, http::get, tls::Certified,
+    ALICE, BOB, CAROL, Client, Connection, DEMO, Server, SetOnDrop, documents::document, eventually, http::get,
+    tls::Certified,
 };
 use tungstenite::Message;
 
@@ -223,15 +224,8 @@ fn counters_only_grow_while_people_talk_and_buckets_add_up() {
         }
     };
     let (alice, bob) = (server.join(ALICE, DEMO), server.join(BOB, DEMO));
-    /// Ends the talk, also if the test fails.
-    struct Ends<'a>(&'a AtomicBool);
-    impl Drop for Ends<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     thread::scope(|scope| {
-        let _ends = Ends(&done);
+        let _done = SetOnDrop(&done);
         scope.spawn(|| talk(alice));
         scope.spawn(|| talk(bob));
         let mut before = Page::at(address);

@@ -3,9 +3,10 @@
 //! never given again, and a room's new password is told to the other nodes by the room itself.
 
 use serde_json::json;
+use std::time::Instant;
 use support::{
-    ALICE, BOB, CAROL, Client, DEMO, Person, Server, channel::jwt, chats, eventually, postgres::Cluster, redis::Redis,
-    server::Setup,
+    ALICE, BOB, CAROL, Client, DEMO, PATIENCE, Person, Server, channel::jwt, chats, eventually, postgres::Cluster,
+    redis::Redis, server::Setup,
 };
 
 const NORA: Person = Person { email: "nora@propromo.example", password: "nora-password" };
@@ -13,7 +14,10 @@ const NORA: Person = Person { email: "nora@propromo.example", password: "nora-pa
 /// Why a client is closed next; what is said to it before is passed over.
 #[track_caller]
 pub fn closed_because(client: &mut Client) -> (u16, String) {
+    let deadline = Instant::now() + PATIENCE;
     loop {
+        // Pings come for as long as it stays open.
+        assert!(Instant::now() < deadline, "it stays open");
         match client.read() {
             tungstenite::Message::Close(Some(frame)) => return (frame.code.into(), frame.reason.as_str().to_owned()),
             tungstenite::Message::Close(None) => panic!("closed without a reason"),
@@ -171,7 +175,7 @@ fn a_changed_password_ends_tokens_and_connections_at_every_door() {
     ends_all(&server, change, Person { password: "another one", ..ALICE });
 }
 
-// What the number of revocations is for in `Epoch::of`.
+// What the number of revocations is for in `Epoch::of`. Seen to fail with `Epoch::ended` always `false`: she stays.
 #[test]
 fn account_revoke_ends_tokens_and_connections_at_every_door() {
     let server = Server::start();
@@ -182,7 +186,7 @@ fn account_revoke_ends_tokens_and_connections_at_every_door() {
     ends_all(&server, revoke, ALICE);
 }
 
-// What the password's hash is for in `Epoch::of`.
+// What the password's hash is for in `Epoch::of`. Seen to fail with `Epoch::ended` always `false`: she stays.
 #[test]
 fn a_password_that_propromo_changes_ends_tokens_and_connections() {
     let cluster = Cluster::start();

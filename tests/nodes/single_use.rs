@@ -59,7 +59,7 @@ fn without_redis_nobody_gets_in_and_the_token_works_once_afterwards() {
 
 const NORA: Person = Person { email: "nora@propromo.example", password: "nora-password" };
 
-// What `clocks_agree` in `RedisLedger::spend` is for.
+// What `clocks_agree` in `RedisLedger::spend` is for. Seen to fail with a `clocks_agree` that allows hours: the token opens the room.
 #[test]
 fn a_node_whose_clock_is_far_off_says_so_and_400_seconds_off_lets_nobody_in() {
     let redis = Redis::start();

@@ -409,7 +409,7 @@ mod tests {
         assert_eq!(spender.spend(&asks).unwrap(), [true, false, false]);
     }
 
-    // What `Steady` is for: by `wall` alone the mark is forgotten, and the token can be spent again.
+    // What `Steady` is for: by `wall` alone the mark is forgotten, and the token can be spent again (seen to fail so).
     #[test]
     fn a_clock_that_steps_an_hour_ahead_and_back_opens_no_spent_token() {
         let dir = tempfile::tempdir().unwrap();

@@ -34,6 +34,7 @@ use std::{
     env,
     net::TcpStream,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -57,6 +58,15 @@ pub fn eventually_within(patience: Duration, what: &str, mut condition: impl FnM
     while !condition() {
         assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
         thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Sets a flag when it is dropped, also by a panic: threads that run until then end with the test.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
