@@ -283,7 +283,7 @@ impl Writer {
         let posts = posts.map(|((author, room), entry)| Post { author, room, entry });
         match stored {
             Ok(outcomes) => {
-                match outcomes.iter().any(|outcome| matches!(outcome, Appended::Open(_))) {
+                match outcomes.iter().any(|outcome| matches!(outcome, Appended::Open(open) if !open.waits)) {
                     true => self.outages.failed(STORE, &"its answer was lost"),
                     false => self.outages.worked(STORE),
                 }

@@ -25,7 +25,10 @@ const QUEUE: usize = 64;
 
 /// The way to the thread that asks for outcomes.
 #[derive(Clone)]
-pub(super) struct Outcomes(Sender<Task>);
+pub(super) struct Outcomes {
+    tasks: Sender<Task>,
+    store: Arc<dyn MessageLog>,
+}
 
 enum Task {
     FindOut(Vec<(Open, Post)>),
@@ -43,24 +46,31 @@ impl Outcomes {
         patience: Duration,
     ) -> io::Result<Outcomes> {
         let (tasks, waiting) = bounded(QUEUE);
-        let mut thread = Thread { store, lanes, metrics, patience, open: Vec::new(), settling: Vec::new() };
+        let mut thread =
+            Thread { store: store.clone(), lanes, metrics, patience, open: Vec::new(), settling: Vec::new() };
         vital::spawn("log-outcomes", move || thread.run(&waiting))?;
-        Ok(Outcomes(tasks))
+        Ok(Outcomes { tasks, store })
     }
 
     /// Has the authors of these posts told as soon as their outcome is known.
     pub fn find_out(&self, open: Vec<(Open, Post)>) {
         if let Err(TrySendError::Full(Task::FindOut(open)) | TrySendError::Disconnected(Task::FindOut(open))) =
-            self.0.try_send(Task::FindOut(open))
+            self.tasks.try_send(Task::FindOut(open))
         {
-            open.iter().for_each(|(_, post)| post.unknown());
+            for (Open { batch, .. }, post) in open {
+                // What is only to wait must not be tried any more.
+                match self.store.leave_open(batch) {
+                    FoundOut::Nothing => post.not_stored(),
+                    _ => post.unknown(),
+                }
+            }
         }
     }
 
     /// Waits until all authors have been told; `false` if that takes until after `until`.
     pub fn settle(&self, until: Instant) -> bool {
         let (told, settled) = bounded(1);
-        self.0.send_deadline(Task::Settle(told), until).is_ok() && settled.recv_deadline(until).is_ok()
+        self.tasks.send_deadline(Task::Settle(told), until).is_ok() && settled.recv_deadline(until).is_ok()
     }
 }
 
@@ -108,7 +118,7 @@ impl Thread {
 
     fn add(&mut self, open: Vec<(Open, Post)>) {
         let until = Instant::now() + self.patience;
-        for (Open { batch: id, place }, post) in open {
+        for (Open { batch: id, place, .. }, post) in open {
             match self.open.iter_mut().rev().find(|batch| batch.id == id) {
                 Some(batch) => batch.posts.push((place, post)),
                 None => self.open.push(Batch { id, until, posts: vec![(place, post)] }),
@@ -124,10 +134,10 @@ impl Thread {
             Ok(FoundOut::Lost) => Vec::new(),
             // The store logs by itself why it can't tell.
             Ok(FoundOut::Undecided) | Err(_) if Instant::now() < batch.until => return Some(batch),
-            Ok(FoundOut::Undecided) | Err(_) => {
-                self.store.leave_open(batch.id);
-                Vec::new()
-            }
+            Ok(FoundOut::Undecided) | Err(_) => match self.store.leave_open(batch.id) {
+                FoundOut::Nothing => vec![Appended::NotStored; batch.places()],
+                _ => Vec::new(),
+            },
         };
         let mut replies = Vec::new();
         for (place, post) in &batch.posts {

@@ -87,8 +87,11 @@ pub trait MessageLog: Send + Sync {
         Ok(FoundOut::Nothing)
     }
 
-    /// Nobody will ask for the outcome of this batch any more.
-    fn leave_open(&self, _batch: u64) {}
+    /// Nobody will ask again what became of this batch. Answers [`FoundOut::Nothing`] if nothing of it is stored, else
+    /// [`FoundOut::Lost`].
+    fn leave_open(&self, _batch: u64) -> FoundOut {
+        FoundOut::Lost
+    }
 
     /// Up to `limit` messages in their present state, without deleted ones, oldest first: the newest, or those directly
     /// before `before`. Fewer if they are long: see [`is_full_page`].
@@ -168,19 +171,24 @@ pub enum Appended {
     Repeated(MessageId),
     /// It is not stored, and nobody will ever see it.
     NotStored,
-    /// The answer was lost: [`MessageLog::find_out`] finds out the outcome.
+    /// The answer was lost, or is still to come: [`MessageLog::find_out`] tells what became of it.
     Open(Open),
     /// The outcome could not be found out.
     Unknown,
 }
 
-/// An entry whose answer was lost.
+/// How many entries may wait in this way.
+pub const MAX_HELD: usize = 1024;
+
+/// An entry whose answer was lost, or is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
     /// The number of its batch in the log.
     pub batch: u64,
     /// Its index in the batch.
     pub place: usize,
+    /// Nothing was lost: it waits until the store can take it.
+    pub waits: bool,
 }
 
 /// The outcome of a batch whose answer was lost.

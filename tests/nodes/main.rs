@@ -8,6 +8,7 @@ mod import;
 mod inbox;
 mod migrate;
 mod migrate_living;
+mod moving;
 mod names;
 mod oldest;
 mod outages;

@@ -15,7 +15,7 @@ use support::{
 };
 
 /// Nodes with a monitor, an account of it, and keys of backends.
-fn nodes(count: usize, url: &str, with: impl Fn(Setup) -> Setup) -> Nodes {
+pub fn nodes(count: usize, url: &str, with: impl Fn(Setup) -> Setup) -> Nodes {
     let setup = |accounts: Option<&str>| {
         let setup = node(url, accounts).env("API_KEYS", api_keys()).env("ANONYMOUS_RATE", "0");
         with(setup.env("HISTORY_ON_JOIN", "10000").env("PUBLIC_ROOM_CHANGES", "anyone"))

@@ -98,7 +98,7 @@ impl Health {
                 // `LATE` comes from our scripts: the server's clock was set, so it has to be read again.
                 // What is forbidden is found out with all other rights, and then nobody tries any more.
                 let healthy = !is_forbidden(error)
-                    && error.code().is_some_and(|code| matches!(code, "ERR" | "NOSCRIPT" | "WRONGTYPE"));
+                    && error.code().is_some_and(|code| matches!(code, "ERR" | "NOSCRIPT" | "WRONGTYPE" | "TRYAGAIN"));
                 if !healthy {
                     self.doubt(fleet.generation, error.is_timeout());
                 }

@@ -39,6 +39,11 @@ impl Failure {
         }
     }
 
+    /// Whether a cluster is moving the keys at the moment: it did nothing, and will do it when they are together again.
+    pub fn is_moving(&self) -> bool {
+        matches!(self, Failure::Redis(error) if error.code() == Some("TRYAGAIN"))
+    }
+
     /// Whether another try, over a new connection, may help at once.
     pub fn is_broken_connection(&self) -> bool {
         match self {

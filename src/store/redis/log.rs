@@ -3,13 +3,14 @@
 use super::{
     appended::read_appended,
     call::Call,
-    failure::{Failure, failed},
+    failure::{Answer, Failure, failed},
     feed::RedisFeed,
     fleet::Fleet,
     id::{EntryId, Tail},
     keys::Keys,
+    moving::{Moving, Turn},
     outcome::{Batch, OpenBatches},
-    read, rooms, script,
+    read, rooms, script, server,
     shared::Redis,
     wire,
 };
@@ -24,7 +25,12 @@ use crate::{
 };
 use redis::Value;
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 pub(super) const STORE: &str = "message log";
 
@@ -33,6 +39,9 @@ pub(super) const REMEMBER: u32 = 24 * 60 * 60;
 
 /// How much longer than it is asked for Redis notes how a batch ended.
 const NOTED_LONGER: Duration = Duration::from_secs(30);
+
+/// Between two tries to read a room whose slot moves.
+const MOVES_EVERY: Duration = Duration::from_millis(50);
 
 /// Old entries that one script deletes: for it everybody else waits.
 const DELETED_AT_A_TIME: i64 = 500;
@@ -47,6 +56,7 @@ pub struct RedisLog {
     /// Seconds for which it is noted how a batch ended.
     noted: u64,
     open: OpenBatches,
+    moving: Moving,
     feed: Arc<RedisFeed>,
 }
 
@@ -58,13 +68,20 @@ impl RedisLog {
         feed: Arc<RedisFeed>,
     ) -> RedisLog {
         let noted = (patience + NOTED_LONGER).as_secs();
-        RedisLog { redis, keep: history_max.unwrap_or(0), noted, open: OpenBatches::default(), feed }
+        RedisLog {
+            redis,
+            keep: history_max.unwrap_or(0),
+            noted,
+            open: OpenBatches::default(),
+            moving: Moving::default(),
+            feed,
+        }
     }
 
     /// The call that appends these entries, all of one room, and what is to be known of it if its answer is lost.
-    fn append_call(&self, fleet: &Fleet, room: &RoomName, entries: &[&NewEntry]) -> (Call, Batch) {
+    fn append_call(&self, fleet: &Fleet, room: &RoomName, entries: &[&NewEntry], mark: u64) -> (Call, Batch) {
         let keys = Keys(room);
-        let (mark, key) = self.open.begin(&self.redis.node, room);
+        let key = self.open.key(&self.redis.node, room);
         let (deadline, losses) = (fleet.deadline(key.as_bytes()), self.redis.health.losses());
         let batch = Batch { mark, room: room.clone(), key, deadline, entries: entries.len(), losses };
         let references: Vec<String> =
@@ -88,6 +105,51 @@ impl RedisLog {
         });
         (call, batch)
     }
+
+    fn read_answer(&self, batch: &Batch, answer: Answer) -> Result<Vec<Appended>, Failure> {
+        let outcomes = read_appended(&batch.room, batch.entries, answer)?;
+        if let Some(id) = outcomes.iter().rev().find_map(given_id) {
+            self.redis.floors.raise(&batch.room, EntryId::of(id));
+        }
+        Ok(outcomes)
+    }
+
+    /// Lets a room's share of a batch wait, as far as there is place for it.
+    fn hold(&self, mark: u64, room: &RoomName, entries: &[&NewEntry], share: &[usize], appended: &mut [Appended]) {
+        if self.moving.hold(room, mark, entries) {
+            for (place, index) in share.iter().enumerate() {
+                appended[*index] = Appended::Open(Open { batch: mark, place, waits: true });
+            }
+        }
+    }
+
+    /// Tries to append what waits because its slot moves.
+    fn append_again(&self, mark: u64, room: &RoomName, entries: &[&NewEntry]) -> Result<FoundOut, StoreError> {
+        let fleet = self.redis.fleet().map_err(failed(STORE, "store messages"))?;
+        let (call, batch) = self.append_call(&fleet, room, entries, mark);
+        let answer = self.redis.health.ask(&fleet, call);
+        match self.read_answer(&batch, answer) {
+            Err(error) if error.is_moving() => Ok(FoundOut::Undecided),
+            // Redis is away; it may be back before nobody wants to know any more.
+            Err(error @ (Failure::Away(_) | Failure::NoConnection(_))) => Err(failed(STORE, "store messages")(error)),
+            answer => {
+                let found = match answer {
+                    Ok(outcomes) => Ok(FoundOut::Done(outcomes)),
+                    Err(error) if error.leaves_open() => {
+                        self.open.open(batch);
+                        Ok(FoundOut::Undecided)
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "messages that waited for a slot were refused");
+                        Ok(FoundOut::Nothing)
+                    }
+                };
+                // Only now: what comes later must not overtake it.
+                self.moving.give_up(mark);
+                found
+            }
+        }
+    }
 }
 
 impl MessageLog for RedisLog {
@@ -102,27 +164,29 @@ impl MessageLog for RedisLog {
             });
             rooms[place].1.push(index);
         }
-        let (calls, batches): (Vec<Call>, Vec<Batch>) = rooms
-            .iter()
-            .map(|(room, share)| {
-                let share: Vec<&NewEntry> = share.iter().map(|index| &entries[*index]).collect();
-                self.append_call(&fleet, room, &share)
-            })
-            .unzip();
         let mut appended = vec![Appended::NotStored; entries.len()];
         let mut failure = None;
-        let answers = batches.into_iter().zip(self.redis.health.run(&fleet, &calls));
-        for ((room, share), (batch, answer)) in rooms.iter().zip(answers) {
-            match read_appended(room, share.len(), answer) {
-                Ok(outcomes) => {
-                    if let Some(id) = outcomes.iter().rev().find_map(given_id) {
-                        self.redis.floors.raise(room, EntryId::of(id));
-                    }
-                    share.iter().zip(outcomes).for_each(|(index, outcome)| appended[*index] = outcome);
+        let (mut calls, mut batches) = (Vec::new(), Vec::new());
+        for (room, share) in &rooms {
+            let entries: Vec<&NewEntry> = share.iter().map(|index| &entries[*index]).collect();
+            let mark = self.open.mark();
+            if self.moving.is_waiting(room) {
+                self.hold(mark, room, &entries, share, &mut appended);
+                continue;
+            }
+            let (call, batch) = self.append_call(&fleet, room, &entries, mark);
+            calls.push(call);
+            batches.push((batch, entries, share));
+        }
+        for ((batch, entries, share), answer) in batches.into_iter().zip(self.redis.health.run(&fleet, &calls)) {
+            match self.read_answer(&batch, answer) {
+                Ok(outcomes) => share.iter().zip(outcomes).for_each(|(index, outcome)| appended[*index] = outcome),
+                Err(error) if error.is_moving() => {
+                    self.hold(batch.mark, &batch.room, &entries, share, &mut appended);
                 }
                 Err(error) if error.leaves_open() => {
                     for (place, index) in share.iter().enumerate() {
-                        appended[*index] = Appended::Open(Open { batch: batch.mark, place });
+                        appended[*index] = Appended::Open(Open { batch: batch.mark, place, waits: false });
                     }
                     self.open.open(batch);
                 }
@@ -138,25 +202,31 @@ impl MessageLog for RedisLog {
     }
 
     fn find_out(&self, batch: u64) -> Result<FoundOut, StoreError> {
-        self.open.find_out(&self.redis, batch)
+        match self.moving.turn(batch) {
+            Turn::Other => self.open.find_out(&self.redis, batch),
+            Turn::Later => Ok(FoundOut::Undecided),
+            Turn::Now(room, entries) => self.append_again(batch, &room, &entries.iter().collect::<Vec<_>>()),
+        }
     }
 
-    fn leave_open(&self, batch: u64) {
+    fn leave_open(&self, batch: u64) -> FoundOut {
         self.open.close(batch);
+        self.moving.give_up(batch)
     }
 
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
-        let mut messages = read::newest(&self.redis, room, before, limit).map_err(failed(STORE, "read history"))?;
+        let newest = unmoved(|| read::newest(&self.redis, room, before, limit));
+        let mut messages = newest.map_err(failed(STORE, "read history"))?;
         messages.reverse();
         Ok(messages)
     }
 
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
-        read::since(&self.redis, room, after, limit).map_err(failed(STORE, "read what a client has missed"))
+        unmoved(|| read::since(&self.redis, room, after, limit)).map_err(failed(STORE, "read what a client has missed"))
     }
 
     fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError> {
-        read::one(&self.redis, room, id).map_err(failed(STORE, "read a message"))
+        unmoved(|| read::one(&self.redis, room, id)).map_err(failed(STORE, "read a message"))
     }
 
     fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
@@ -216,6 +286,17 @@ impl MessageLog for RedisLog {
 
     fn probe(&self) -> Result<(), StoreError> {
         self.redis.probe().map_err(failed(STORE, "be used"))
+    }
+}
+
+/// Reads once a room's keys are together again, if that is soon: its reader waits alone.
+fn unmoved<T>(read: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let until = Instant::now() + server::ANSWER;
+    loop {
+        match read() {
+            Err(error) if error.is_moving() && Instant::now() < until => thread::sleep(MOVES_EVERY),
+            answer => return answer,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub mod import;
 mod keys;
 mod ledger;
 mod log;
+mod moving;
 mod names;
 pub mod original;
 mod outbox;

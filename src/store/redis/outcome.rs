@@ -44,10 +44,14 @@ pub(super) struct Batch {
 }
 
 impl OpenBatches {
-    /// A mark that no other batch of this process has, and the key where Redis leaves what became of it.
-    pub fn begin(&self, node: &str, room: &RoomName) -> (u64, String) {
-        let mark = self.marks.fetch_add(1, Ordering::Relaxed);
-        (mark, Keys(room).outcome(node, self.slot.load(Ordering::Relaxed)))
+    /// A mark that no other batch of this process has.
+    pub fn mark(&self) -> u64 {
+        self.marks.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The key where Redis leaves what becomes of a batch.
+    pub fn key(&self, node: &str, room: &RoomName) -> String {
+        Keys(room).outcome(node, self.slot.load(Ordering::Relaxed))
     }
 
     /// The answer to this batch was lost. Later ones leave theirs elsewhere.

@@ -192,10 +192,54 @@ impl Cluster {
         Cluster { servers }
     }
 
+    /// Begins to move the slot of this key to another server. All of its keys stay where they are for now.
+    #[track_caller]
+    pub fn begin_to_move(&self, key: &str) -> Move {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("KEYSLOT").arg(key);
+        let slot: usize = self.servers[0].ask(command).expect("a server knows the slot of a key");
+        let from = (0..3).rev().find(|place| slot >= 16384 * place / 3).expect("one has it");
+        let to = (from + 1) % 3;
+        self.set_slot(to, slot, "IMPORTING", from);
+        self.set_slot(from, slot, "MIGRATING", to);
+        Move { slot, from, to }
+    }
+
+    /// Moves the keys, and lets all know where the slot is now.
+    #[track_caller]
+    pub fn end_move(&self, Move { slot, from, to }: Move) {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("GETKEYSINSLOT").arg(slot).arg(1000);
+        let keys: Vec<String> = self.servers[from].ask(command).expect("a server knows its keys");
+        let mut command = redis::cmd("MIGRATE");
+        command.arg("127.0.0.1").arg(self.servers[to].port).arg("").arg(0).arg(10_000).arg("KEYS").arg(keys);
+        self.servers[from].ask::<()>(command).expect("keys can be moved");
+        for server in [to, from, 3 - to - from] {
+            self.set_slot(server, slot, "NODE", to);
+        }
+    }
+
+    #[track_caller]
+    fn set_slot(&self, server: usize, slot: usize, what: &str, other: usize) {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("MYID");
+        let id: String = self.servers[other].ask(command).expect("a server has an id");
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SETSLOT").arg(slot).arg(what).arg(id);
+        self.servers[server].ask::<()>(command).expect("a slot can be set");
+    }
+
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
         format!("redis+cluster://{}", hosts.join(","))
     }
+}
+
+/// A slot on its way from one server of a cluster to another.
+pub struct Move {
+    slot: usize,
+    from: usize,
+    to: usize,
 }
 
 /// A sentinel.

@@ -89,7 +89,7 @@ impl Front {
         self.failures += 1;
         let batch = self.failures;
         let each = |(place, outcome)| match outcome {
-            Appended::Stored(_) | Appended::StoredAlone(_) => Appended::Open(Open { batch, place }),
+            Appended::Stored(_) | Appended::StoredAlone(_) => Appended::Open(Open { batch, place, waits: false }),
             outcome => outcome,
         };
         Ok(appended.into_iter().enumerate().map(each).collect())
