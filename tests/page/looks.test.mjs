@@ -136,6 +136,16 @@ test('at 320 px and at 200 % the tools of a message and every dialog are whole, 
     };
     await dialog('#reactDialog', () => press('React'));
     await dialog('#askDialog', () => press('Delete'));
+
+    // The one with the most in it: a private room is changed, or deleted.
+    if (await page.locator('.back:visible').count()) await page.getByRole('link', { name: 'All rooms' }).click();
+    await bob.makeRoom(unique('Narrow'), 'a passphrase of eight');
+    await bob.enterAs(unique('Bob'));
+    await bob.connected();
+    assert.deepEqual(await hurt('#roomHead'), [], `the head of an open room at ${what}`);
+    const title = await page.locator('#roomTitle').boundingBox();
+    assert.ok(title.width > 50, `the name of an open room at ${what}`);
+    await dialog('#newDialog', () => page.locator('#roomChange').click());
     await bob.leave();
   }
 });
