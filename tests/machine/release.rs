@@ -285,12 +285,32 @@ fn a_part_of_the_tests_needs_less_than_all_and_says_what_before_it_installs() {
 #[test]
 fn a_release_is_not_made_of_what_the_changelog_does_not_name() {
     let dir = tempfile::tempdir().expect("a directory for the test");
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("a file");
+    let refusal = || {
+        let output = Command::new(dir.path().join("scripts/release")).output().expect("the script starts");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
     fs::create_dir(dir.path().join("scripts")).expect("a directory");
     fs::copy(repository().join("scripts/release"), dir.path().join("scripts/release")).expect("the script");
-    fs::write(dir.path().join("Cargo.toml"), "[package]\nversion = \"7.7.7\"\n").expect("a manifest");
-    fs::write(dir.path().join("CHANGELOG.md"), "## [7.7.6] - 2026-01-01\n").expect("a changelog");
-    let output = Command::new(dir.path().join("scripts/release")).output().expect("the script starts");
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("CHANGELOG.md has no section [7.7.7]"), "{said}");
+    write("Cargo.toml", "[package]\nversion = \"7.7.7\"\n");
+    write("CHANGELOG.md", "## [7.7.6] - 2026-01-01\n");
+    assert!(refusal().contains("CHANGELOG.md has no section [7.7.7]"));
+
+    write("CHANGELOG.md", "## [Unreleased]\n\n- One.\n- Two.\n\n## [7.7.7] - 2026-01-01\n\n- Three.\n");
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=x", "-c", "user.email=x@example.org"]).args(arguments);
+        succeeds(git.current_dir(dir.path()));
+    };
+    git(&["init", "--quiet"]);
+    assert!(refusal().contains("changes that are not committed"));
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "All"]);
+    git(&["tag", "v7.7.8"]);
+    assert!(refusal().contains("the commit's tag is v7.7.8, but Cargo.toml says 7.7.7"));
+    git(&["tag", "-d", "v7.7.8"]);
+    git(&["tag", "v7.7.7"]);
+    let said = refusal();
+    assert!(said.contains("CHANGELOG.md has 2 lines under Unreleased"), "{said}");
 }

@@ -31,6 +31,7 @@ export const here = {
   async visitor(name, { room = 'demo', ...options } = {}) {
     const someone = await here.stranger(options);
     await someone.logIn(name);
+    await someone.admitted();
     if (room) await someone.enter(room);
     return someone;
   },

@@ -50,6 +50,15 @@ export class Visitor {
     await this.page.getByRole('button', { name: 'Log in' }).click();
   }
 
+  /** Waits until one is logged in, and fails with what the page says if one is not. */
+  async admitted() {
+    const said = await this.page.waitForFunction(() => {
+      if (!document.querySelector('#app').hidden) return 'admitted';
+      return document.querySelector('#login .error').textContent;
+    });
+    assert.equal(await said.jsonValue(), 'admitted');
+  }
+
   /** Loads the page again, and waits until it goes on with the session. */
   async reload() {
     await this.page.reload();
