@@ -42,6 +42,8 @@ pub enum Event {
         room: RoomName,
         id: MessageId,
     },
+    /// Some users of the room are missing. Only other nodes get this; each checks that its own claims are there.
+    Missed,
     /// The number of users in the room now, sent instead of comings and goings if there are many users. Each node finds
     /// it out by itself.
     Members {

@@ -242,7 +242,7 @@ impl Encoder for ChannelEncoder {
                 out.extend_from_slice(format!(r#"{{"type":"members","count":{users}}}"#).as_bytes());
                 return;
             }
-            Event::Disconnect { .. } | Event::Read { .. } | Event::Shut { .. } => return,
+            Event::Disconnect { .. } | Event::Read { .. } | Event::Shut { .. } | Event::Missed => return,
         };
         out.extend_from_slice(br#"{"type":""#);
         out.extend_from_slice(kind.as_bytes());

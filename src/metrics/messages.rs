@@ -2,7 +2,7 @@
 //! member.
 
 use super::histogram::Histogram;
-use prometheus_client::metrics::{counter::Counter, family::Family};
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use std::borrow::Cow;
 
 /// The counts. Clones share them.
@@ -37,6 +37,15 @@ pub struct MessageMetrics {
     pub news_later: Counter,
     /// Rooms of accounts that have more rooms than an inbox reports.
     pub inbox_rooms_left_out: Counter,
+    /// Nodes that hold a lease, with this one; 0 if there are no others.
+    pub nodes: Gauge,
+    /// Leases of this node that ended before it renewed them.
+    pub leases_lost: Counter,
+    /// Rooms whose members were compared with what the store says.
+    pub rooms_compared: Counter,
+    /// What the comparison found: lost claims of this node, and comings and goings without an announcement.
+    pub claims_corrected: Counter,
+    pub presence_corrected: Counter,
     /// From storing a message (with other nodes: from hearing that it is stored) until it is sent to the last member of
     /// a lane.
     pub delivery: Histogram,
@@ -62,6 +71,11 @@ impl Default for MessageMetrics {
             news_at_once: news("at_once"),
             news_later: news("later"),
             inbox_rooms_left_out: Counter::default(),
+            nodes: Gauge::default(),
+            leases_lost: Counter::default(),
+            rooms_compared: Counter::default(),
+            claims_corrected: Counter::default(),
+            presence_corrected: Counter::default(),
             delivery: Histogram::default(),
             messages,
             attendance,

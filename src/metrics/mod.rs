@@ -206,6 +206,15 @@ impl Metrics {
         let help = "Connections to PostgreSQL that there may be";
         registry.register("database_connections_max", help, self.database_connections_max.clone());
         registry.register("attendance", "Comings and goings in rooms, by how they are told", rooms.attendance.clone());
+        registry.register("nodes", "Nodes that live, with this one (0: there are no others)", rooms.nodes.clone());
+        let help = "Leases of this node that were over before it renewed them";
+        registry.register("leases_lost", help, rooms.leases_lost.clone());
+        let help = "Rooms of which was compared who is there with what the store says";
+        registry.register("presence_compared_rooms", help, rooms.rooms_compared.clone());
+        let help = "Claims of this node that were lost in the store, and written again";
+        registry.register("presence_claims_corrected", help, rooms.claims_corrected.clone());
+        let help = "Comings and goings that were found by comparing";
+        registry.register("presence_corrected", help, rooms.presence_corrected.clone());
         registry.register("inbox_news", "Batches of messages that inboxes hear of, by how", rooms.inbox_news.clone());
         let help = "Rooms that inboxes and lists of rooms leave out, since their account has too many";
         registry.register("inbox_rooms_left_out", help, rooms.inbox_rooms_left_out.clone());

@@ -109,13 +109,10 @@ impl Attendance {
         }
     }
 
-    /// Reports an event that came from another node or from the store of all nodes.
+    /// Reports a coming or going over all nodes.
     pub fn happened(&self, room: &Arc<Room>, event: Event) {
-        let is_coming_or_going = matches!(event, Event::Joined(_) | Event::Left(_));
-        if !is_coming_or_going || !self.is_counted(room) {
-            if is_coming_or_going {
-                self.shared.metrics.told_at_once.inc();
-            }
+        if !self.is_counted(room) {
+            self.shared.metrics.told_at_once.inc();
             self.lanes.announce(room, event, None);
         }
     }

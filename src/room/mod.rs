@@ -30,6 +30,7 @@ mod outcomes;
 mod post;
 mod presence;
 pub mod read_marks;
+mod round;
 pub mod run;
 #[cfg(test)]
 mod tests;
@@ -469,13 +470,14 @@ impl Others {
         metrics: MessageMetrics,
     ) -> io::Result<Others> {
         let presence = feed.presence();
+        let presence_reports = Reporter::start(presence.clone(), feed.clone(), attendance, metrics.clone())?;
         let (stopping, shut) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
         let (disconnect, read) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let follower = FeedThread {
             feed: feed.clone(),
             directory,
             lanes,
-            attendance,
+            presence: presence_reports.clone(),
             stopping: stopping.clone(),
             shut: shut.clone(),
             disconnect: disconnect.clone(),
@@ -485,20 +487,13 @@ impl Others {
             metrics,
         };
         vital::spawn("feed", move || follower.run())?;
-        Ok(Others {
-            feed,
-            presence_reports: Reporter::start(presence.clone())?,
-            presence,
-            stopping,
-            shut,
-            disconnect,
-            read,
-        })
+        Ok(Others { feed, presence_reports, presence, stopping, shut, disconnect, read })
     }
 }
 
 impl Drop for Others {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
+        self.presence_reports.end();
     }
 }

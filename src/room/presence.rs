@@ -1,32 +1,56 @@
-//! Who is here, told to the other nodes: a thread that compares each room with what it has told about it.
+//! Who is here, told to the other nodes and compared with what they tell: a thread that knows of each room what it has
+//! claimed, and whom those who are in it believe to be there.
+//!
+//! What happens is told by the feed, each coming and going once. That may get lost, and so may what this node claims. So
+//! each room is compared with what the store says: all of them after a break, and in turn as often as a [`round`] allows.
+//! Then what differs is told to those who are here, and claims that were lost are made again.
+//!
+//! [`round`]: super::round
 
-use super::member::Room;
+use super::{
+    attendance::Attendance,
+    member::Room,
+    round::{BATCH, Round},
+};
 use crate::{
+    event::{Event, Person},
     message::RoomName,
+    metrics::messages::MessageMetrics,
     store::{
-        error::StoreError,
-        presence::{Known, Presence, Present},
+        feed::Feed,
+        presence::{Presence, Present, Seen, Standing, Telling},
     },
     vital,
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet, VecDeque},
     io, mem,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-/// How often what was told is renewed, so that it doesn't expire.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// How often it looks what is due though nothing has happened.
+const TICK: Duration = Duration::from_millis(500);
 
-/// How long it waits before it tries again what could not be told.
+/// How long it waits before it tries again what could not be told or read.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Changes told at a time.
 const CHANGES: usize = 1000;
 
-/// The handle by which rooms say that their members have changed.
+/// Comings and goings that may wait for this thread; the rooms of more are compared instead.
+const HEARD: usize = 10_000;
+
+/// Whoever is missing without having been seen to leave has left after so long: her node may just be writing again what
+/// was lost.
+const MISSED: Duration = Duration::from_secs(3);
+
+/// Whoever was there when a room was first looked at may yet be heard to come for so long.
+const STILL_COMING: Duration = Duration::from_secs(5);
+
+/// The handle by which rooms say that their members have changed, and the feed what it has heard.
+#[derive(Clone, Default)]
 pub(super) struct Reporter {
     shared: Arc<Shared>,
 }
@@ -41,10 +65,14 @@ struct Shared {
 struct State {
     /// Rooms whose members may have changed; as many as there are rooms at most.
     rooms: HashMap<RoomName, Arc<Room>>,
+    heard: VecDeque<(Arc<Room>, Event)>,
+    /// Rooms that are to be compared; those alone that somebody is in.
+    compare: HashSet<RoomName>,
+    compare_all: bool,
     stop: Stop,
 }
 
-#[derive(Default, PartialEq, Eq)]
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     #[default]
     No,
@@ -54,16 +82,58 @@ enum Stop {
 
 impl Reporter {
     /// Starts the thread.
-    pub fn start(presence: Arc<dyn Presence>) -> io::Result<Reporter> {
+    pub fn start(
+        presence: Arc<dyn Presence>,
+        feed: Arc<dyn Feed>,
+        attendance: Attendance,
+        metrics: MessageMetrics,
+    ) -> io::Result<Reporter> {
         let shared = Arc::new(Shared::default());
-        let caller = Caller { presence, shared: shared.clone(), told: HashMap::new() };
-        vital::spawn("presence", move || caller.run())?;
+        let mut caller = Caller {
+            standing: presence.standing(),
+            presence,
+            feed,
+            attendance,
+            metrics,
+            shared: shared.clone(),
+            rooms: HashMap::new(),
+            round: Round::default(),
+            compare: HashSet::new(),
+            missing: HashMap::new(),
+            looked: Instant::now(),
+            retry: None,
+        };
+        vital::spawn("presence", move || while caller.step() {})?;
         Ok(Reporter { shared })
     }
 
     /// Somebody has come to or gone from this room.
     pub fn changed(&self, room: &Arc<Room>) {
         self.shared.state.lock().rooms.insert(room.name.clone(), room.clone());
+        self.shared.changed.notify_all();
+    }
+
+    /// Somebody is said to have come to or gone from this room, on whichever node.
+    pub fn heard(&self, room: Arc<Room>, event: Event) {
+        let mut state = self.shared.state.lock();
+        if state.heard.len() < HEARD {
+            state.heard.push_back((room, event));
+        } else {
+            state.compare.insert(room.name.clone());
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Another node misses what may be claims of this one.
+    pub fn compare(&self, room: &Room) {
+        self.shared.state.lock().compare.insert(room.name.clone());
+        self.shared.changed.notify_all();
+    }
+
+    /// Anything may have happened without being heard.
+    pub fn missed(&self) {
+        self.shared.state.lock().compare_all = true;
         self.shared.changed.notify_all();
     }
 
@@ -75,10 +145,9 @@ impl Reporter {
         self.shared.changed.notify_all();
         while state.stop != Stop::Done && !self.shared.changed.wait_until(&mut state, until).timed_out() {}
     }
-}
 
-impl Drop for Reporter {
-    fn drop(&mut self) {
+    /// Ends the thread when nobody else does; see [`stop`](Self::stop).
+    pub fn end(&self) {
         let mut state = self.shared.state.lock();
         if state.stop == Stop::No {
             state.stop = Stop::Wanted;
@@ -89,72 +158,329 @@ impl Drop for Reporter {
 
 struct Caller {
     presence: Arc<dyn Presence>,
+    feed: Arc<dyn Feed>,
+    attendance: Attendance,
+    metrics: MessageMetrics,
     shared: Arc<Shared>,
-    /// What the other nodes know: who is here, in alphabetical order.
-    told: HashMap<RoomName, Vec<Present>>,
+    /// The rooms that somebody is in, or was when it was last told.
+    rooms: HashMap<RoomName, Watched>,
+    round: Round<(RoomName, u64)>,
+    /// Rooms that are to be compared as soon as possible.
+    compare: HashSet<RoomName>,
+    /// Rooms in which somebody is missing, and since when.
+    missing: HashMap<RoomName, Instant>,
+    /// When those were looked for whose turn it is.
+    looked: Instant,
+    standing: Standing,
+    /// When what failed is tried again.
+    retry: Option<Instant>,
+}
+
+/// What is known of a room.
+struct Watched {
+    room: Arc<Room>,
+    /// Tells its turn in the round from that of an earlier room of this name.
+    number: u64,
+    /// What this node has claimed, in alphabetical order.
+    told: Vec<Present>,
+    /// Whether the last telling failed: then nobody knows what was heard of it.
+    is_doubtful: bool,
+    /// Whether those who were there before are in `shown`.
+    was_compared: bool,
+    /// Whom those who are here believe to be here.
+    shown: HashMap<Arc<str>, Shown>,
+    /// Those among them who were missing when it was last compared, and since when.
+    missing: HashMap<Arc<str>, Instant>,
+}
+
+struct Shown {
+    name: Option<Arc<str>>,
+    /// When it was found to be here, if nobody was told.
+    unheard: Option<Instant>,
 }
 
 impl Caller {
-    fn run(mut self) {
-        let mut renewed = Instant::now();
-        loop {
-            vital::may_panic("presence");
-            let (rooms, stop) = {
-                let mut state = self.shared.state.lock();
-                if state.rooms.is_empty() && state.stop == Stop::No {
-                    self.shared.changed.wait_until(&mut state, renewed + RENEW_EVERY);
-                }
-                (mem::take(&mut state.rooms), state.stop != Stop::No)
-            };
-            let failed: Vec<_> =
-                rooms.into_values().filter(|room| self.tell(&room.name, &room.everybody()).is_err()).collect();
-            if stop {
-                self.shared.state.lock().stop = Stop::Done;
-                self.shared.changed.notify_all();
-                return;
+    /// Waits for something to do, and does it; `false` at the end.
+    fn step(&mut self) -> bool {
+        vital::may_panic("presence");
+        let State { rooms, heard, stop, .. } = self.wait();
+        for (room, event) in heard {
+            self.hear(room, event);
+        }
+        self.look_how_it_stands();
+        self.tell_changes(rooms);
+        if stop != Stop::No {
+            // Claims that could not be taken back end with the lease.
+            if self.rooms.is_empty() && self.presence.leave().is_err() {
+                tracing::debug!("the lease ends by itself");
             }
-            if renewed.elapsed() >= RENEW_EVERY {
-                renewed = Instant::now();
-                self.renew();
+            self.shared.state.lock().stop = Stop::Done;
+            self.shared.changed.notify_all();
+            return false;
+        }
+        self.compare_some();
+        true
+    }
+
+    fn wait(&mut self) -> State {
+        let mut state = self.shared.state.lock();
+        let is_idle = |state: &State| {
+            let nothing = state.rooms.is_empty() && state.heard.is_empty() && state.compare.is_empty();
+            nothing && !state.compare_all && state.stop == Stop::No
+        };
+        let has_work = !self.compare.is_empty() && self.retry.is_none_or(|retry| retry <= Instant::now());
+        if is_idle(&state) && !has_work {
+            self.shared.changed.wait_for(&mut state, TICK);
+        }
+        self.compare.extend(mem::take(&mut state.compare));
+        if mem::take(&mut state.compare_all) {
+            self.compare.extend(self.rooms.keys().cloned());
+            self.retry = None;
+        }
+        let (rooms, heard, stop) = (mem::take(&mut state.rooms), mem::take(&mut state.heard), state.stop);
+        State { rooms, heard, stop, ..State::default() }
+    }
+
+    /// Hears what the feed says.
+    fn hear(&mut self, room: Arc<Room>, event: Event) {
+        let is_news = match (self.rooms.get_mut(&room.name), &event) {
+            (Some(watched), Event::Joined(person)) => watched.comes(person),
+            // She is here: another node has taken her claim for void, and will hear of it anew.
+            (Some(watched), Event::Left(person)) if watched.claims(&person.user) => {
+                self.compare.insert(room.name.clone());
+                false
             }
-            if !failed.is_empty() {
-                let mut state = self.shared.state.lock();
-                for room in failed {
-                    state.rooms.entry(room.name.clone()).or_insert(room);
+            (Some(watched), Event::Left(person)) => watched.goes(&person.user) || !watched.was_compared,
+            _ => true,
+        };
+        if is_news {
+            self.attendance.happened(&room, event);
+        }
+    }
+
+    /// After a break, or if a node is gone, everything is compared; under a new lease everything is claimed again.
+    fn look_how_it_stands(&mut self) {
+        let standing = self.presence.standing();
+        let before = mem::replace(&mut self.standing, standing);
+        self.metrics.nodes.set(standing.nodes as i64);
+        if standing.epoch != before.epoch {
+            self.metrics.leases_lost.inc_by(standing.epoch - before.epoch);
+            for watched in self.rooms.values_mut() {
+                watched.told.clear();
+            }
+        }
+        if standing.epoch != before.epoch || standing.doubts != before.doubts {
+            self.compare.extend(self.rooms.keys().cloned());
+        }
+    }
+
+    /// Tells how rooms differ from what was told of them.
+    fn tell_changes(&mut self, rooms: HashMap<RoomName, Arc<Room>>) {
+        let mut telling = Vec::new();
+        let mut left = Vec::new();
+        for (name, room) in rooms {
+            let here = room.everybody();
+            if here.is_empty() {
+                left.push(name.clone());
+            }
+            if here.is_empty() && !self.rooms.contains_key(&name) {
+                continue;
+            }
+            let watched = self.rooms.entry(name.clone()).or_insert_with(|| {
+                let number = rand::random();
+                self.round.push((name.clone(), number));
+                self.compare.insert(name.clone());
+                Watched::new(room, number)
+            });
+            telling.extend(told_in_parts(&name, differences(&watched.told, &here), false));
+            watched.told = here;
+        }
+        self.tell(telling);
+        left.iter().for_each(|name| self.forget_empty(name));
+    }
+
+    /// Forgets a room that nobody is in any more, once that is told.
+    fn forget_empty(&mut self, name: &RoomName) {
+        let is_empty = |watched: &Watched| watched.told.is_empty() && !watched.is_doubtful && watched.room.count() == 0;
+        if self.rooms.get(name).is_some_and(is_empty) {
+            self.rooms.remove(name);
+        }
+    }
+
+    /// Tells in batches. A room of which that fails, or in which there are claims that don't stand, is compared.
+    fn tell(&mut self, telling: Vec<Telling>) {
+        for batch in telling.chunks(BATCH) {
+            for (told, outcome) in batch.iter().zip(self.presence.tell(batch)) {
+                let failed = outcome.is_err();
+                if outcome.unwrap_or(true) {
+                    self.compare.insert(told.room.clone());
                 }
-                if state.stop == Stop::No {
-                    self.shared.changed.wait_for(&mut state, RETRY);
+                if failed {
+                    self.retry = Some(Instant::now() + RETRY);
+                    if let Some(watched) = self.rooms.get_mut(&told.room) {
+                        watched.is_doubtful = true;
+                    }
                 }
             }
         }
     }
 
-    /// Tells how a room differs from what was told of it.
-    fn tell(&mut self, room: &RoomName, here: &[Present]) -> Result<(), StoreError> {
-        let told = self.told.get(room).map_or(&[][..], Vec::as_slice);
-        let known = self.presence.tell_all(room, &differences(told, here))?;
-        if known == Known::Anew && !told.is_empty() {
-            // Those that had not changed were not told.
-            self.presence.tell_all(room, &differences(&[], here))?;
+    /// Compares what is due with what the store says, one batch.
+    fn compare_some(&mut self) {
+        if self.retry.is_some_and(|retry| Instant::now() < retry) {
+            return;
         }
-        if here.is_empty() {
-            self.told.remove(room);
-        } else {
-            self.told.insert(room.clone(), here.to_vec());
+        self.retry = None;
+        let rooms = &self.rooms;
+        let users = |(name, number): &(RoomName, u64)| {
+            rooms.get(name).filter(|watched| watched.number == *number).map(|watched| watched.shown.len())
+        };
+        let mut due: HashSet<RoomName> =
+            self.missing.extract_if(|_, since| since.elapsed() >= MISSED).map(|(name, _)| name).collect();
+        if self.looked.elapsed() >= TICK {
+            self.looked = Instant::now();
+            due.extend(self.round.next(users).into_iter().map(|(name, _)| name));
         }
-        Ok(())
-    }
-
-    fn renew(&mut self) {
-        let rooms: Vec<RoomName> = self.told.keys().cloned().collect();
-        for room in rooms {
-            let here = self.told.get(&room).cloned().unwrap_or_default();
-            if self.tell(&room, &here).is_err() {
-                // The others fail as well; what was told holds long enough for two more tries.
-                return;
+        due.extend(self.compare.iter().filter(|name| self.rooms.contains_key(*name)).take(BATCH).cloned());
+        if due.is_empty() {
+            self.compare.clear();
+            return;
+        }
+        let due: Vec<RoomName> = due.into_iter().collect();
+        let Ok(seen) = self.presence.look(&due) else {
+            self.compare.extend(due);
+            self.retry = Some(Instant::now() + RETRY);
+            return;
+        };
+        self.metrics.rooms_compared.inc_by(due.len() as u64);
+        let mut telling = Vec::new();
+        for (name, seen) in due.iter().zip(seen) {
+            self.compare.remove(name);
+            if seen.epoch != self.standing.epoch {
+                // Under another lease all is claimed anew.
+                self.compare.insert(name.clone());
+                continue;
+            }
+            let wrong = self.mend(name, &seen);
+            if wrong.is_empty() {
+                self.show(name, &seen);
+            } else {
+                // What is there then is looked at again.
+                self.compare.insert(name.clone());
+                telling.extend(wrong);
             }
         }
+        self.tell(telling);
+        due.iter().for_each(|name| self.forget_empty(name));
     }
+
+    /// What has to be told for the store to know what is here.
+    fn mend(&mut self, name: &RoomName, seen: &Seen) -> Vec<Telling> {
+        let Some(watched) = self.rooms.get_mut(name) else { return Vec::new() };
+        let here = watched.room.everybody();
+        let (lost, unknown): (Vec<Present>, Vec<Present>) = differences(&seen.own, &here)
+            .into_iter()
+            .partition(|present| !watched.is_doubtful && watched.told.contains(present));
+        self.metrics.claims_corrected.inc_by(lost.len() as u64);
+        let mut telling = Vec::new();
+        telling.extend(told_in_parts(name, lost, true));
+        telling.extend(told_in_parts(name, unknown, false));
+        // What is over is taken out only when all is claimed anew that this node had claimed before.
+        if telling.is_empty() && (seen.fades || !seen.over.is_empty()) {
+            let over = seen.over.clone();
+            telling.push(Telling { room: name.clone(), changes: Vec::new(), over, again: false });
+        }
+        watched.told = here;
+        watched.is_doubtful = false;
+        telling
+    }
+
+    /// Tells those who are in a room how what they know differs from what is there.
+    fn show(&mut self, name: &RoomName, seen: &Seen) {
+        let Some(watched) = self.rooms.get_mut(name) else { return };
+        let now = Instant::now();
+        let mut events = Vec::new();
+        for Present { person, .. } in &seen.users {
+            watched.missing.remove(&person.user);
+            if watched.shown.contains_key(&person.user) {
+                continue;
+            }
+            let unheard = (!watched.was_compared).then_some(now);
+            watched.shown.insert(person.user.clone(), Shown { name: person.name.clone(), unheard });
+            if unheard.is_none() {
+                events.push(Event::Joined(person.clone()));
+            }
+        }
+        watched.was_compared = true;
+        let is_there = |user: &str| seen.users.binary_search_by(|other| (*other.person.user).cmp(user)).is_ok();
+        let gone: Vec<Arc<str>> = watched.shown.keys().filter(|user| !is_there(user)).cloned().collect();
+        let mut is_news = false;
+        for user in gone {
+            let since = *watched.missing.entry(user.clone()).or_insert_with(|| {
+                is_news = true;
+                now
+            });
+            if now - since >= MISSED {
+                let name = watched.shown.get(&user).and_then(|shown| shown.name.clone());
+                watched.goes(&user);
+                events.push(Event::Left(Person { user, name }));
+            }
+        }
+        if let Some(first) = watched.missing.values().min() {
+            self.missing.insert(name.clone(), *first);
+        }
+        let room = watched.room.clone();
+        self.metrics.presence_corrected.inc_by(events.len() as u64);
+        for event in events {
+            self.attendance.happened(&room, event);
+        }
+        if is_news && self.round.spend(0) {
+            // The node that has claimed it looks at once whether it has lost something.
+            self.feed.announce(name, &Event::Missed);
+        }
+    }
+}
+
+impl Watched {
+    fn new(room: Arc<Room>, number: u64) -> Watched {
+        Watched {
+            room,
+            number,
+            told: Vec::new(),
+            is_doubtful: false,
+            was_compared: false,
+            shown: HashMap::new(),
+            missing: HashMap::new(),
+        }
+    }
+
+    /// Whether this node claims that this user is here.
+    fn claims(&self, user: &str) -> bool {
+        self.told.binary_search_by(|other| (*other.person.user).cmp(user)).is_ok()
+    }
+
+    /// Whether it is news that somebody has come.
+    fn comes(&mut self, person: &Person) -> bool {
+        self.missing.remove(&person.user);
+        let is_new = !self.shown.contains_key(&person.user);
+        let heard = || Shown { name: None, unheard: None };
+        let shown = self.shown.entry(person.user.clone()).or_insert_with(heard);
+        shown.name.clone_from(&person.name);
+        let unheard = shown.unheard.take();
+        is_new || unheard.is_some_and(|since| since.elapsed() < STILL_COMING)
+    }
+
+    /// Whether it is news that somebody has gone.
+    fn goes(&mut self, user: &str) -> bool {
+        self.missing.remove(user);
+        self.shown.remove(user).is_some()
+    }
+}
+
+/// What is told at a time is of a size that no other caller has to wait long for.
+fn told_in_parts(room: &RoomName, changes: Vec<Present>, again: bool) -> Vec<Telling> {
+    let part = |changes: &[Present]| Telling { room: room.clone(), changes: changes.to_vec(), over: Vec::new(), again };
+    changes.chunks(CHANGES).map(part).collect()
 }
 
 /// What has to be told for `told` to become `here`.
@@ -164,16 +490,4 @@ fn differences(told: &[Present], here: &[Present]) -> Vec<Present> {
     let gone = gone.map(|present| Present { sockets: 0, ..present.clone() });
     let new = here.iter().filter(|present| by_user(told, &present.person.user).map(|at| &told[at]) != Some(*present));
     gone.chain(new.cloned()).collect()
-}
-
-impl dyn Presence {
-    /// [`Presence::tell`], in parts of a size that no other caller has to wait long for.
-    fn tell_all(&self, room: &RoomName, changes: &[Present]) -> Result<Known, StoreError> {
-        let (first, rest) = changes.split_at(changes.len().min(CHANGES));
-        let known = self.tell(room, first)?;
-        for part in rest.chunks(CHANGES) {
-            self.tell(room, part)?;
-        }
-        Ok(known)
-    }
 }

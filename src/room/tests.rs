@@ -121,7 +121,11 @@ impl Encoder for Plain {
             Event::Left(person) => format!("-{}", person.user),
             Event::Typing(person) => format!("~{}", person.user),
             Event::Notice { text, .. } => format!("!{text}"),
-            Event::Disconnect { .. } | Event::Read { .. } | Event::Members { .. } | Event::Shut { .. } => return,
+            Event::Disconnect { .. }
+            | Event::Read { .. }
+            | Event::Members { .. }
+            | Event::Missed
+            | Event::Shut { .. } => return,
         };
         out.extend_from_slice(said.as_bytes());
     }

@@ -342,6 +342,7 @@ mod panics {
             ("presence", "presence"),
             ("redis-events", "redis-events"),
             ("redis-watch", "redis-watch"),
+            ("redis-lease", "redis-lease"),
             ("names", "names"),
         ];
         ends_with_a_clear_word_and_loses_nothing(setup, &points);

@@ -15,6 +15,7 @@ mod outages;
 mod outcomes;
 mod postgres;
 mod presence;
+mod presence_after_faults;
 mod reads;
 mod rights;
 mod search;

@@ -88,32 +88,6 @@ fn users_of_all_nodes_are_listed_on_each() {
 }
 
 #[test]
-fn names_of_a_node_that_died_come_free() {
-    let redis = Redis::start();
-    let [here, mut there] = two_nodes(&redis);
-    let _ann = Guest::join(&there, 1, "Ann");
-    let mut other = Guest::open(&here, 1, "Ann");
-    there.kill9();
-    other.event("join", "");
-    other.is_told(202, "name");
-    // As if the dead node had not told anything for half a minute.
-    let nodes = "propromo:{chitchat:1}:name-nodes";
-    let mut dead = redis::cmd("HKEYS");
-    dead.arg(nodes);
-    let dead: Vec<String> = redis.ask(dead).expect("the nodes that have names");
-    let mut expire = redis::cmd("HSET");
-    expire.arg(nodes);
-    for node in dead {
-        expire.arg(node).arg(1);
-    }
-    redis.ask::<usize>(expire).expect("their time can be set");
-    assert_eq!(users(&here, "/chats/1"), [""; 0]);
-    other.event("join", "");
-    other.hears("join", "Ann");
-    assert_eq!(users(&here, "/chats/1"), ["Ann"]);
-}
-
-#[test]
 fn without_redis_no_name_is_given_out() {
     let mut redis = Redis::start();
     let [here, _there] = two_nodes(&redis);

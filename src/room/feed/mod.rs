@@ -10,7 +10,7 @@
 mod set_back;
 
 use super::{
-    attendance::Attendance, directory::Directory, inboxes, lanes::Lanes, member::Room, run::Run, witness::Witnessed,
+    directory::Directory, inboxes, lanes::Lanes, member::Room, presence::Reporter, run::Run, witness::Witnessed,
 };
 use crate::{
     entry::Entry,
@@ -48,7 +48,7 @@ pub(super) struct FeedThread {
     pub feed: Arc<dyn Feed>,
     pub directory: Arc<Mutex<Directory>>,
     pub lanes: Lanes,
-    pub attendance: Attendance,
+    pub presence: Reporter,
     pub stopping: Arc<AtomicBool>,
     pub shut: Arc<OnceLock<Shut>>,
     pub disconnect: Arc<OnceLock<Disconnect>>,
@@ -139,11 +139,15 @@ impl FeedThread {
                     witness.came(&room, &person.user, matches!(event, Event::Joined(_)));
                 }
                 let room = self.directory.lock().find(&room);
-                if let Some(room) = room {
-                    self.attendance.happened(&room, event);
+                match (room, event) {
+                    (Some(room), Event::Missed) => self.presence.compare(&room),
+                    (Some(room), event @ (Event::Joined(_) | Event::Left(_))) => self.presence.heard(room, event),
+                    (Some(room), event) => self.lanes.announce(&room, event, None),
+                    (None, _) => {}
                 }
             }
             Heard::Subscribed => {
+                self.presence.missed();
                 self.inboxes.missed();
                 if let Some(witness) = witness {
                     witness.missed();

@@ -93,14 +93,11 @@ impl Bench {
         let (sender, lane) = unbounded();
         let runner = Arc::new(Lane::new(0, lane.clone(), MessageMetrics::default()));
         let (lanes, stopping) = (Lanes::new(vec![(sender, runner)]), Arc::default());
-        let attendance =
-            Attendance::start(lanes.clone(), None, crate::room::tests::BOUNDS.telling, MessageMetrics::default())
-                .unwrap();
         let thread = FeedThread {
             feed: log.clone(),
             directory,
             lanes,
-            attendance,
+            presence: Reporter::default(),
             stopping,
             shut: Arc::default(),
             disconnect: Arc::default(),

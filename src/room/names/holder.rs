@@ -6,12 +6,9 @@ use crate::{
 };
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
 /// One who has a name on this node.
@@ -25,8 +22,8 @@ pub(super) struct Holder {
     pub(super) last_activity: AtomicI64,
     /// What the other nodes were last told of its activity.
     pub(super) told: AtomicI64,
-    /// Until when no other node gives the name away.
-    pub(super) sure: Mutex<Instant>,
+    /// The epoch of this node's lease under which the name was taken.
+    pub(super) epoch: AtomicU64,
     pub(super) lost: AtomicBool,
     /// Held while the name is given up.
     pub(super) parting: Mutex<()>,
@@ -42,7 +39,7 @@ impl Holder {
             color: Mutex::new(color.into()),
             last_activity: now.into(),
             told: now.into(),
-            sure: Mutex::new(Instant::now()),
+            epoch: AtomicU64::new(u64::MAX),
             lost: AtomicBool::new(false),
             parting: Mutex::default(),
         }
@@ -69,12 +66,12 @@ impl Holder {
         self.told.store(claim.named.last_activity, Ordering::Relaxed);
     }
 
-    pub fn sure_until(&self, until: Instant) {
-        *self.sure.lock() = until;
+    pub fn stands_under(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    pub fn is_sure(&self) -> bool {
-        Instant::now() < *self.sure.lock()
+    pub fn is_under(&self, epoch: u64) -> bool {
+        self.epoch.load(Ordering::Relaxed) == epoch
     }
 
     pub fn lose(&self) {

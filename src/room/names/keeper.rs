@@ -1,11 +1,12 @@
 //! Keeps this node's claims to names alive among the other nodes, and gives back what could not be given back at once.
 
-use super::holder::Holder;
+use super::{super::round::Round, holder::Holder};
 use crate::{
     store::{
         error::StoreError,
-        names::{Claim, LIFE, SharedNames},
+        names::{Claim, SharedNames},
         outage::KnownOutage,
+        presence::Standing,
     },
     vital,
 };
@@ -17,17 +18,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often claims are renewed.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// How often it looks what is due.
+const TICK: Duration = Duration::from_secs(1);
 
-/// How long it waits before it tries again what the store could not do.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// A claim is not relied upon so long before it expires: what is said under a name may be on its way for a while.
-const MARGIN: Duration = Duration::from_secs(5);
+/// How often is told who was active since.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Claims that may wait to be given back; more are forgotten, and those names stay taken until this node ends.
 const RETURNS: usize = 10_000;
+
+/// Rooms told of in one round trip.
+const BATCH: usize = 500;
 
 /// The handle of one node.
 pub(super) struct Keeper {
@@ -40,12 +41,21 @@ pub(super) struct Keeper {
 struct State {
     /// Every claim of this node, by room and number.
     claims: HashMap<i64, HashMap<u64, Arc<Holder>>>,
+    /// Rooms in which there are claims now, and were none.
+    new: Vec<i64>,
     returns: Vec<(i64, Claim)>,
     stopping: bool,
 }
 
 /// Ends the keeper's thread when it is dropped.
 pub(super) struct Running(pub(super) Arc<Keeper>);
+
+/// What the thread knows.
+struct Kept {
+    standing: Standing,
+    round: Round<i64>,
+    told: Instant,
+}
 
 impl Keeper {
     pub fn start(store: Arc<dyn SharedNames>) -> io::Result<Running> {
@@ -61,15 +71,20 @@ impl Keeper {
 
     /// Claims a name for a member of this node; `false` if it is another node's.
     pub fn claim(&self, room: i64, holder: &Arc<Holder>) -> Result<bool, StoreError> {
-        let asked = Instant::now();
-        let claim = holder.claim();
-        match self.store.take(room, &claim) {
-            Ok(true) => {
-                holder.sure_until(asked + LIFE - MARGIN);
-                self.state.lock().claims.entry(room).or_default().insert(claim.number, holder.clone());
+        let (claim, epoch) = (holder.claim(), self.store.standing().epoch);
+        match self.store.take(&[(room, vec![claim.clone()])]) {
+            Ok(taken) if taken == [[true]] => {
+                holder.stands_under(epoch);
+                let mut state = self.state.lock();
+                let claims = state.claims.entry(room).or_default();
+                let is_new = claims.is_empty();
+                claims.insert(claim.number, holder.clone());
+                if is_new {
+                    state.new.push(room);
+                }
                 Ok(true)
             }
-            Ok(false) => Ok(false),
+            Ok(_) => Ok(false),
             Err(error) => {
                 // It may have been taken all the same.
                 if !error.source.is::<KnownOutage>() {
@@ -105,17 +120,22 @@ impl Keeper {
         }
     }
 
+    /// Whether no other node gives away what this member has.
+    pub fn is_sure(&self, holder: &Holder) -> bool {
+        self.store.sure().is_some_and(|epoch| holder.is_under(epoch))
+    }
+
     fn run(&self) {
-        let mut renewed = Instant::now();
+        let mut kept = Kept { standing: self.store.standing(), round: Round::default(), told: Instant::now() };
         loop {
-            let returns = {
+            let (returns, new) = {
                 let mut state = self.state.lock();
-                let next = if state.returns.is_empty() { renewed + RENEW_EVERY } else { Instant::now() + RETRY };
+                let next = Instant::now() + TICK;
                 while !state.stopping && !self.changed.wait_until(&mut state, next).timed_out() {}
                 if state.stopping {
                     return;
                 }
-                mem::take(&mut state.returns)
+                (mem::take(&mut state.returns), mem::take(&mut state.new))
             };
             vital::may_panic("names");
             // In order, and no further than the first that fails: the others would fail as well.
@@ -123,57 +143,72 @@ impl Keeper {
             if let Some(first) = failed {
                 self.state.lock().returns.extend_from_slice(&returns[first..]);
             }
-            if renewed.elapsed() >= RENEW_EVERY {
-                renewed = Instant::now();
-                self.renew();
-            }
+            new.into_iter().for_each(|room| kept.round.push(room));
+            // Its cause is logged where it was found; it is tried again.
+            let _ = self.keep(&mut kept);
         }
     }
 
-    fn renew(&self) {
+    /// Claims again what may be lost, and tells who was active.
+    fn keep(&self, kept: &mut Kept) -> Result<(), StoreError> {
+        let standing = self.store.standing();
         let rooms: Vec<i64> = self.state.lock().claims.keys().copied().collect();
-        for room in rooms {
-            let holders: Vec<Arc<Holder>> = match self.state.lock().claims.get(&room) {
-                Some(claims) => claims.values().cloned().collect(),
-                None => continue,
-            };
-            // The other rooms fail as well; claims hold long enough for two more tries.
-            if self.renew_in(room, &holders).is_err() {
-                return;
+        if (standing.epoch, standing.doubts) != (kept.standing.epoch, kept.standing.doubts) {
+            // All at once, however many there are: another node's member may be as fast.
+            for rooms in rooms.chunks(BATCH) {
+                self.take_again(rooms, |_, _| true)?;
+            }
+            kept.standing = standing;
+        }
+        let due = kept.round.next(|room| self.state.lock().claims.get(room).map(HashMap::len));
+        let own: HashMap<i64, Vec<u64>> = due.iter().copied().zip(self.store.own(&due)?).collect();
+        self.take_again(&due, |room, holder| own.get(&room).is_none_or(|own| !own.contains(&holder.number)))?;
+        if kept.told.elapsed() >= TELL_EVERY {
+            kept.told = Instant::now();
+            for rooms in rooms.chunks(BATCH) {
+                self.take_again(rooms, |_, holder| holder.has_changed())?;
             }
         }
+        Ok(())
     }
 
-    fn renew_in(&self, room: i64, holders: &[Arc<Holder>]) -> Result<(), StoreError> {
-        let asked = Instant::now();
-        let all = || holders.iter().map(|holder| holder.claim()).collect::<Vec<_>>();
-        let changed: Vec<Claim> = holders.iter().filter(|holder| holder.has_changed()).map(|h| h.claim()).collect();
-        let lost = match self.store.renew(room, &changed)? {
-            Some(lost) => lost,
-            // The store has forgotten them, or they had expired: another node's member may have been faster.
-            None => self.store.renew(room, &all())?.unwrap_or_default(),
-        };
-        for holder in holders {
-            if lost.iter().any(|claim| claim.number == holder.number) {
-                holder.lose();
-            } else {
-                holder.sure_until(asked + LIFE - MARGIN);
-            }
-        }
-        for claim in &changed {
-            if let Some(holder) = holders.iter().find(|holder| holder.number == claim.number) {
-                holder.was_told(claim);
-            }
-        }
-        // Who gave its name back meanwhile has not told of it in vain.
-        let gone: Vec<Claim> = {
+    /// Claims those names in these rooms again.
+    fn take_again(&self, rooms: &[i64], which: impl Fn(i64, &Holder) -> bool) -> Result<(), StoreError> {
+        let epoch = self.store.standing().epoch;
+        let mut holders: Vec<(i64, Vec<Arc<Holder>>)> = Vec::new();
+        {
             let state = self.state.lock();
-            let here = state.claims.get(&room);
-            let is_gone = |holder: &&Arc<Holder>| !here.is_some_and(|claims| claims.contains_key(&holder.number));
-            holders.iter().filter(is_gone).map(|holder| holder.claim()).collect()
-        };
-        for claim in gone {
-            self.give_back_later(room, claim);
+            for room in rooms {
+                let held = state.claims.get(room).into_iter().flat_map(HashMap::values);
+                let some: Vec<_> = held.filter(|holder| !holder.is_lost() && which(*room, holder)).cloned().collect();
+                if !some.is_empty() {
+                    holders.push((*room, some));
+                }
+            }
+        }
+        if holders.is_empty() {
+            return Ok(());
+        }
+        let claims: Vec<(i64, Vec<Claim>)> = holders
+            .iter()
+            .map(|(room, holders)| (*room, holders.iter().map(|holder| holder.claim()).collect()))
+            .collect();
+        let taken = self.store.take(&claims)?;
+        for (((room, holders), (_, claims)), taken) in holders.iter().zip(&claims).zip(taken) {
+            for ((holder, claim), is_own) in holders.iter().zip(claims).zip(taken) {
+                if is_own {
+                    holder.stands_under(epoch);
+                    holder.was_told(claim);
+                } else {
+                    // Another node's member was faster.
+                    holder.lose();
+                }
+                // Who gave its name back meanwhile has not told of it in vain.
+                let is_here = self.state.lock().claims.get(room).is_some_and(|here| here.contains_key(&holder.number));
+                if !is_here {
+                    self.give_back_later(*room, claim.clone());
+                }
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Who is called what in each room: a name is one member's at a time, whatever its case and however it is written to look the same, over all nodes.
 //!
-//! A name is taken here first, then among the other nodes if there are any. There a claim expires unless the
-//! [`keeper`] renews it; a member whose node could not do so for a while asks again before it says anything.
+//! A name is taken here first, then among the other nodes if there are any. There a claim stands as long as
+//! its node has a lease; a member whose node could not renew that for a while asks again before it says anything.
 //!
 //! Lock order: a holder's `parting`, the table of rooms, then one room's names. No lock is held over I/O but a holder's
 //! `parting` and a room's `open`, for reading, while an event is on its way to the log.
@@ -191,7 +191,7 @@ impl Holding {
         match &self.names.others {
             None => Ok(true),
             Some(_) if self.holder.is_lost() => Ok(false),
-            Some(_) if self.holder.is_sure() => Ok(true),
+            Some(others) if others.is_sure(&self.holder) => Ok(true),
             Some(others) => {
                 let holds = others.claim(self.names.room, &self.holder)?;
                 if !holds {

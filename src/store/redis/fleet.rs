@@ -66,6 +66,11 @@ impl Fleet {
         self.masters[self.place(key)].server.deadline()
     }
 
+    /// The time by the servers' clock: Unix milliseconds.
+    pub fn now(&self) -> i64 {
+        self.masters.first().map_or(0, |master| master.server.now())
+    }
+
     /// How far this machine's clock is from that of any master, at most.
     pub fn skew(&self) -> Duration {
         self.masters.iter().map(|master| master.server.skew()).max().unwrap_or_default()

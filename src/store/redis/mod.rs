@@ -6,8 +6,9 @@
 //! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept, or shown and lost; `forgotten`: up to where the room was deleted; `imported`: the last message taken over from an embedded installation; `told`: up to where webhooks have told of it |
 //! | `propromo:{ROOM}:did:NODE:N` | how a node's last batch for the room ended, for as long as that may be asked |
 //! | `propromo:{ROOM}:ref:DIGEST` | the message that a sender's reference made; for a day |
-//! | `propromo:{ROOM}:nodes`, `…:here` | presence: when each node's word expires, and who is here |
-//! | `propromo:{ROOM}:name-nodes`, `…:names` | the rooms door: when each node's claims expire, and who has which name |
+//! | `propromo:{nodes}:leases` | until when each node lives; its claims of rooms stand as long |
+//! | `propromo:{ROOM}:nodes`, `…:here` | presence: which nodes claim something, and who is here |
+//! | `propromo:{ROOM}:name-nodes`, `…:names` | the rooms door: which nodes claim something, and who has which name |
 //! | `propromo:spent:DIGEST` | a spent token's mark, until the token has expired |
 //! | `propromo:{webhooks}:leader`, `…:since` | which node sends webhooks, while it says so; since when webhooks are sent |
 //! | `propromo:{N}:probe` | written to find out whether that works |
@@ -31,6 +32,7 @@ mod health;
 mod id;
 pub mod import;
 mod keys;
+mod lease;
 mod ledger;
 mod log;
 mod moving;

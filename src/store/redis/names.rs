@@ -1,10 +1,11 @@
-//! Names in the rooms of the rooms door, over all nodes. A node that goes without a word loses its names when its word
-//! expires.
+//! Names in the rooms of the rooms door, over all nodes: claims of nodes that have a lease (see [`lease`](super::lease)).
 
 use super::{
     call::Call,
-    failure::{Answer, Failure, failed},
+    failure::{Failure, failed},
     keys::Keys,
+    lease::{Epoch, is_epoch},
+    presence::FORGET_MILLIS,
     script,
     shared::Redis,
     wire::NODE_NAME,
@@ -13,15 +14,19 @@ use crate::{
     message::RoomName,
     store::{
         error::StoreError,
-        names::{Claim, LIFE, Named, SharedNames},
+        names::{Claim, Named, SharedNames},
+        presence::Standing,
     },
 };
-use redis::Value;
-use std::sync::Arc;
+use redis::{Value, cmd};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 const STORE: &str = "names";
 
-/// Names told at a time, and rooms asked about.
+/// Rooms asked about at a time.
 const BATCH: usize = 500;
 
 pub struct RedisNames {
@@ -33,87 +38,142 @@ impl RedisNames {
         RedisNames { redis }
     }
 
-    #[cfg(test)]
-    pub(super) fn node(&self) -> &str {
-        &self.redis.node
-    }
-
-    /// Does one thing with some claims: whether any of this node's was known in the room, and which of these are its own
-    /// now.
-    fn tell(&self, room: i64, action: &str, claims: &[Claim]) -> Result<(bool, Vec<bool>), Failure> {
-        let room = RoomName::chitchat(room);
-        let keys = Keys(&room);
-        let (nodes, names) = (keys.name_nodes(), keys.names());
-        let answer = self.redis.health.ask_again(|fleet| {
+    /// Does one thing with some claims, of which those of epochs that are `over` are taken out before. Answers for each
+    /// whose it is, if it is another node's.
+    fn tell(
+        &self,
+        action: &str,
+        claims: &[(i64, Vec<Claim>)],
+        over: &[Epoch],
+    ) -> Result<Vec<Vec<Option<Epoch>>>, Failure> {
+        let me = self.redis.lease.hold(&self.redis.health)?;
+        let (earlier, over) = (self.redis.lease.own()[1..].join(" "), over.join(" "));
+        let fleet = self.redis.fleet()?;
+        let calls = claims.iter().map(|(room, claims)| {
+            let room = RoomName::chitchat(*room);
+            let (nodes, names) = (Keys(&room).name_nodes(), Keys(&room).names());
             Call::script(&script::NAMES, &[&nodes, &names], |command| {
-                command.arg(fleet.deadline(nodes.as_bytes())).arg(&self.redis.node).arg(LIFE.as_millis() as u64);
+                command.arg(fleet.deadline(nodes.as_bytes())).arg(&*me).arg(FORGET_MILLIS).arg(&earlier).arg(&over);
                 for claim in claims {
                     let who = written(&claim.named);
                     command.arg(action).arg(&*claim.key).arg(&claim.number.to_be_bytes()[..]).arg(who);
                 }
             })
-        })?;
-        let Value::BulkString(answer) = answer else { return Err(Failure::Unreadable) };
-        match answer.split_first() {
-            Some((known, own)) if own.len() == claims.len() => {
-                Ok((*known == 1, own.iter().map(|own| *own == 1).collect()))
-            }
-            _ => Err(Failure::Unreadable),
+        });
+        let answers = self.redis.read(&calls.collect::<Vec<_>>())?;
+        answers.into_iter().zip(claims).map(|(answer, (_, claims))| holders(answer?, claims.len())).collect()
+    }
+
+    fn taken(&self, claims: &[(i64, Vec<Claim>)]) -> Result<Vec<Vec<bool>>, Failure> {
+        let mut held = self.tell("take", claims, &[])?;
+        let holders = || held.iter().flatten().flatten().map(|holder| &**holder).filter(|holder| is_epoch(holder));
+        let over = self.redis.lease.over(&self.redis.health, holders())?;
+        if !over.is_empty() {
+            held = self.tell("take", claims, &over)?;
         }
+        Ok(held.into_iter().map(|room| room.iter().map(Option::is_none).collect()).collect())
+    }
+
+    /// What is claimed in each room by epochs that stand: by whom, and what.
+    fn claims(&self, rooms: &[i64]) -> Result<Vec<Vec<Held>>, Failure> {
+        let mut all = Vec::with_capacity(rooms.len());
+        for rooms in rooms.chunks(BATCH) {
+            let calls = rooms.iter().flat_map(|room| {
+                let room = RoomName::chitchat(*room);
+                let (nodes, names) = (Keys(&room).name_nodes(), Keys(&room).names());
+                [Call::command(&nodes, cmd("HGETALL").arg(&nodes)), Call::command(&names, cmd("HVALS").arg(&names))]
+            });
+            let now = self.redis.fleet()?.now();
+            let mut answers = self.redis.read(&calls.collect::<Vec<_>>())?.into_iter();
+            while let (Some(nodes), Some(names)) = (answers.next(), answers.next()) {
+                let (nodes, held) = read_room(nodes?, names?).ok_or(Failure::Unreadable)?;
+                let claimants: BTreeSet<Epoch> = held.iter().map(|(node, _)| node.clone()).collect();
+                let epochs = claimants.iter().map(|node| &**node).filter(|node| is_epoch(node));
+                let over = self.redis.lease.over(&self.redis.health, epochs)?;
+                let stands = |node: &Epoch| match is_epoch(node) {
+                    true => !over.contains(node),
+                    false => nodes.get(node).is_some_and(|until| *until > now),
+                };
+                all.push(held.into_iter().filter(|(node, _)| stands(node)).collect());
+            }
+        }
+        Ok(all)
     }
 }
 
 impl SharedNames for RedisNames {
-    fn take(&self, room: i64, claim: &Claim) -> Result<bool, StoreError> {
-        let taken = self.tell(room, "take", std::slice::from_ref(claim));
-        taken.map(|(_, own)| own[0]).map_err(failed(STORE, "take a name"))
+    fn standing(&self) -> Standing {
+        self.redis.standing()
+    }
+
+    fn sure(&self) -> Option<u64> {
+        self.redis.lease.held().map(|_| self.redis.lease.standing().epoch)
+    }
+
+    fn take(&self, claims: &[(i64, Vec<Claim>)]) -> Result<Vec<Vec<bool>>, StoreError> {
+        self.taken(claims).map_err(failed(STORE, "take a name"))
     }
 
     fn give_back(&self, room: i64, claim: &Claim) -> Result<(), StoreError> {
-        let given = self.tell(room, "drop", std::slice::from_ref(claim));
+        let given = self.tell("drop", &[(room, vec![claim.clone()])], &[]);
         given.map(drop).map_err(failed(STORE, "give a name back"))
     }
 
-    fn renew(&self, room: i64, changed: &[Claim]) -> Result<Option<Vec<Claim>>, StoreError> {
-        let (first, rest) = changed.split_at(changed.len().min(BATCH));
-        let mut known = None;
-        let mut lost = Vec::new();
-        for part in std::iter::once(first).chain(rest.chunks(BATCH)) {
-            let (before, own) = self.tell(room, "take", part).map_err(failed(STORE, "renew names"))?;
-            known.get_or_insert(before);
-            lost.extend(part.iter().zip(own).filter(|(_, own)| !own).map(|(claim, _)| claim.clone()));
-        }
-        Ok((known == Some(true)).then_some(lost))
+    fn own(&self, rooms: &[i64]) -> Result<Vec<Vec<u64>>, StoreError> {
+        let claims = self.claims(rooms).map_err(failed(STORE, "compare names"))?;
+        let me = self.redis.lease.own().swap_remove(0);
+        let number = |(node, held): &Held| {
+            (*node == me).then(|| held.first_chunk().map(|number| u64::from_be_bytes(*number))).flatten()
+        };
+        Ok(claims.iter().map(|room| room.iter().filter_map(number).collect()).collect())
     }
 
     fn users(&self, rooms: &[i64]) -> Result<Vec<Vec<Named>>, StoreError> {
-        let mut users = Vec::with_capacity(rooms.len());
-        for rooms in rooms.chunks(BATCH) {
-            let calls: Vec<Call> = rooms
-                .iter()
-                .map(|room| {
-                    let room = RoomName::chitchat(*room);
-                    let keys = Keys(&room);
-                    Call::script(&script::NAMED, &[&keys.name_nodes(), &keys.names()], |_| {})
-                })
-                .collect();
-            let answers = self.redis.read(&calls);
-            let read = answers.and_then(|answers| answers.into_iter().map(everybody).collect::<Result<Vec<_>, _>>());
-            users.extend(read.map_err(failed(STORE, "say who is in a room"))?);
-        }
-        Ok(users)
+        let claims = self.claims(rooms).map_err(failed(STORE, "say who is in a room"))?;
+        let named = |room: Vec<Held>| {
+            let named = room.iter().filter_map(|(_, held)| read(held.get(size_of::<u64>()..)?));
+            let mut named: Vec<Named> = named.collect();
+            named.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            named
+        };
+        Ok(claims.into_iter().map(named).collect())
     }
 }
 
-fn everybody(answer: Answer) -> Result<Vec<Named>, Failure> {
-    let Value::Array(held) = answer? else { return Err(Failure::Unreadable) };
-    let named = held.iter().filter_map(|held| match held {
-        Value::BulkString(held) => read(held.get(NODE_NAME + size_of::<u64>()..)?),
+/// Reads whose each name is.
+fn holders(answer: Value, claims: usize) -> Result<Vec<Option<Epoch>>, Failure> {
+    let Value::Array(holders) = answer else { return Err(Failure::Unreadable) };
+    let holder = |holder: &Value| match holder {
+        Value::BulkString(none) if none.is_empty() => Some(None),
+        Value::BulkString(holder) => Some(Some(Epoch::from(std::str::from_utf8(holder).ok()?))),
         _ => None,
-    });
-    let mut named: Vec<Named> = named.collect();
-    named.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(named)
+    };
+    let holders: Option<Vec<_>> = holders.iter().map(holder).collect();
+    holders.filter(|holders| holders.len() == claims).ok_or(Failure::Unreadable)
+}
+
+/// Whose a name is, and the claim's number and who it is.
+type Held = (Epoch, Vec<u8>);
+
+/// Until when each node's claims are kept, and the names.
+type Room = (HashMap<Epoch, i64>, Vec<Held>);
+
+fn read_room(nodes: Value, names: Value) -> Option<Room> {
+    let (Value::Array(nodes), Value::Array(names)) = (nodes, names) else { return None };
+    let text = |value: &Value| match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok().map(Epoch::from),
+        _ => None,
+    };
+    let until = |[node, until]: &[Value; 2]| Some((text(node)?, text(until)?.parse().ok()?));
+    let nodes = nodes.as_chunks::<2>().0.iter().filter_map(until).collect();
+    let held = |held: Value| match held {
+        Value::BulkString(held) => {
+            let (node, rest) = held.split_at_checked(NODE_NAME)?;
+            Some((std::str::from_utf8(node).ok()?.into(), rest.to_vec()))
+        }
+        _ => None,
+    };
+    Some((nodes, names.into_iter().filter_map(held).collect()))
 }
 
 /// Last activity (8) | length of the name (2) | name | color; numbers are big-endian.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/append.lua")));
 pub(super) static OUTCOME: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/outcome.lua")));
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/read.lua")));
+pub(super) static ALIVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/alive.lua")));
 pub(super) static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/lease.lua")));
 pub(super) static TOLD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/told.lua")));
 pub(super) static RAISE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/raise.lua")));
@@ -17,7 +18,6 @@ pub(super) static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include
 pub(super) static SPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/spend.lua")));
 pub(super) static NAMES: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("lua/renew.lua"), include_str!("lua/names.lua"))));
-pub(super) static NAMED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/named.lua")));
 pub(super) static PRESENCE: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("lua/renew.lua"), include_str!("lua/presence.lua"))));
 

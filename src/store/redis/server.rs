@@ -70,6 +70,11 @@ impl Server {
 }
 
 impl Server {
+    /// The time by its clock: Unix milliseconds.
+    pub fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
     /// How far the machine's clock is from the server's, whichever is ahead.
     pub fn skew(&self) -> Duration {
         let theirs = SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock.now().try_into().unwrap_or(0));

@@ -7,8 +7,10 @@ use super::{
     fleet::Fleet,
     floors::Floors,
     health::{Health, Watch},
+    lease::Lease,
     server,
 };
+use crate::store::presence::Standing;
 use std::{io, sync::Arc};
 
 /// What the stores share.
@@ -18,6 +20,7 @@ pub(super) struct Redis {
     /// This process, as other nodes know it: 16 hexadecimal digits.
     pub(super) node: String,
     pub(super) floors: Floors,
+    pub(super) lease: Arc<Lease>,
     pub(super) _watch: Watch,
 }
 
@@ -26,11 +29,20 @@ impl Redis {
         let channel = feed_channel(&deployment);
         let node = format!("{:016x}", rand::random::<u64>());
         let (health, watch) = Health::watch(deployment, channel.clone(), node.clone())?;
-        Ok(Redis { health, channel, node, floors: Floors::default(), _watch: watch })
+        let lease = Arc::new(Lease::new());
+        Lease::keep(&lease, &health)?;
+        Ok(Redis { health, channel, node, floors: Floors::default(), lease, _watch: watch })
     }
 
     pub fn fleet(&self) -> Result<Arc<Fleet>, Failure> {
         self.health.fleet().map_err(Failure::Away)
+    }
+
+    /// How the claims of this node stand.
+    pub fn standing(&self) -> Standing {
+        let mut standing = self.lease.standing();
+        standing.doubts += self.health.losses();
+        standing
     }
 
     /// Runs commands that may be carried out twice, in one round trip.

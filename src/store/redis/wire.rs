@@ -232,6 +232,7 @@ impl<'a> Frame<'a> {
                         let (at, text) = user.split_once(' ')?;
                         Event::Notice { text: text.into(), at: at.parse().ok()? }
                     }
+                    9 => Event::Missed,
                     6 => Event::Disconnect { account: user.parse().ok()? },
                     7 => {
                         let (account, rest) = user.split_once(' ')?;
@@ -306,6 +307,7 @@ pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<Vec
         Event::Shut { deleted } => (3 + u8::from(*deleted), Cow::from("")),
         // Never told to others, who would not know what to do with it.
         Event::Members { .. } => (u8::MAX, Cow::from("")),
+        Event::Missed => (9, Cow::from("")),
         Event::Notice { text, at } => (5, Cow::from(format!("{at} {text}"))),
         Event::Disconnect { account } => (6, Cow::from(account.to_string())),
         Event::Read { account, room, id } => (7, Cow::from(format!("{account} {id} {}", room.as_str()))),

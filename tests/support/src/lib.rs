@@ -11,6 +11,7 @@ pub mod chats;
 pub mod documents;
 pub mod faults;
 pub mod http;
+pub mod line;
 pub mod lossy;
 pub mod machine;
 pub mod postgres;

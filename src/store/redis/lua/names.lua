@@ -1,9 +1,10 @@
--- Takes, renews and gives back the names that one node's members have in a room.
+-- Takes and gives back the names that one node's members have in a room.
 --
--- KEYS: when each node's claims expire (Unix ms by this server's clock), the names (key: node, number, who it is).
--- ARGV: deadline, node, milliseconds until its claims expire; then for each name what to do with it (`take`, `drop`),
---       its key, the claim's number, and who it is.
--- Returns one byte for whether the node's claims were known here, then one for each name: 1, or 0 if it is another's.
+-- KEYS: until when each node's claims are kept (Unix ms by this server's clock), the names (key: node, number, who it
+--       is). A node is the epoch of its lease.
+-- ARGV: deadline, node, milliseconds that its claims are kept, its earlier epochs, epochs that are over; then for each
+--       name what to do with it (`take`, `drop`), its key, the claim's number, and who it is.
+-- Returns for each name whose it is, if it is another node's; else nothing.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now > tonumber(ARGV[1]) then
@@ -11,7 +12,7 @@ if now > tonumber(ARGV[1]) then
 end
 local me, life = ARGV[2], tonumber(ARGV[3])
 
-local known, dead = renew(KEYS[1], me, now, life)
+local _, dead = renew(KEYS[1], me, now, life, ARGV[5])
 if dead then
   local names = redis.call('HGETALL', KEYS[2])
   for i = 1, #names, 2 do
@@ -19,19 +20,21 @@ if dead then
   end
 end
 
-local reply = { known == 1 and '\1' or '\0' }
-for i = 4, #ARGV, 4 do
+local mine = { [me] = true }
+for epoch in string.gmatch(ARGV[4], '%w+') do mine[epoch] = true end
+local reply = {}
+for i = 6, #ARGV, 4 do
   local action, key, number, who = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local held = redis.call('HGET', KEYS[2], key)
-  local mine = held and string.sub(held, 1, #me) == me
+  local holder = held and string.sub(held, 1, #me)
+  local is_free = not held or mine[holder]
   if action == 'take' then
-    local free = not held or mine
-    if free then redis.call('HSET', KEYS[2], key, me .. number .. who) end
-    reply[#reply + 1] = free and '\1' or '\0'
+    if is_free then redis.call('HSET', KEYS[2], key, me .. number .. who) end
+    reply[#reply + 1] = is_free and '' or holder
   else
     -- A later claim of the same node stays.
-    if mine and string.sub(held, #me + 1, #me + #number) == number then redis.call('HDEL', KEYS[2], key) end
-    reply[#reply + 1] = '\1'
+    if held and is_free and string.sub(held, #me + 1, #me + #number) == number then redis.call('HDEL', KEYS[2], key) end
+    reply[#reply + 1] = ''
   end
 end
 
@@ -42,4 +45,4 @@ if redis.call('EXISTS', KEYS[2]) == 1 then
 else
   redis.call('DEL', KEYS[1])
 end
-return table.concat(reply)
+return reply

@@ -1,13 +1,17 @@
 -- Notes who of one node's users are in a room, and publishes who came first or left last over all nodes.
 --
--- KEYS: when each node's users expire (Unix ms by this server's clock), who is here (user: node=sockets ... ~name; the
---       name, if there is one, in hexadecimal digits).
--- ARGV: node, milliseconds until it expires, feed channel, room; then for each change the user, how many sockets it has
---       on this node now, and its name.
--- Returns 1 if the node's users were known here, 0 if they have to be told anew.
+-- KEYS: until when each node's claims are kept (Unix ms by this server's clock), who is here (user: node=sockets ...
+--       ~name; the name, if there is one, in hexadecimal digits). A node is the epoch of its lease.
+-- ARGV: deadline, node, milliseconds that its claims are kept, its earlier epochs, epochs that are over, feed channel,
+--       room, 1 if nothing is to be published; then for each change the user, how many sockets it has on this node now,
+--       and its name.
+-- Returns the nodes that claim something here.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local me, life, channel, room = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+if now > tonumber(ARGV[1]) then
+  return redis.error_reply('LATE the caller has given up')
+end
+local me, life, channel, room, quiet = ARGV[2], tonumber(ARGV[3]), ARGV[6], ARGV[7], ARGV[8] == '1'
 
 local function publish(what, said)
   redis.call('PUBLISH', channel, struct.pack('>BI2', 2, #room) .. room .. struct.pack('B', what) .. me .. said)
@@ -43,7 +47,7 @@ local function write(user, entries, name)
   end
 end
 
-local known, dead = renew(KEYS[1], me, now, life)
+local nodes, dead = renew(KEYS[1], me, now, life, ARGV[5])
 if dead then
   local here = redis.call('HGETALL', KEYS[2])
   for i = 1, #here, 2 do
@@ -53,18 +57,22 @@ if dead then
   end
 end
 
-for i = 5, #ARGV, 3 do
+local mine = { [me] = true }
+for epoch in string.gmatch(ARGV[4], '%w+') do mine[epoch] = true end
+for i = 9, #ARGV, 3 do
   local user, sockets, name = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local before = redis.call('HGET', KEYS[2], user)
-  local after = without(before, { [me] = true })
+  local after = without(before, mine)
   if sockets ~= '0' then after[#after + 1] = me .. '=' .. sockets end
   if name == '' then name = name_of(before) end
-  if not before and #after > 0 then tell(0, user, name) end
-  if before and #after == 0 then tell(1, user, name) end
+  if not quiet then
+    if not before and #after > 0 then tell(0, user, name) end
+    if before and #after == 0 then tell(1, user, name) end
+  end
   write(user, after, name)
 end
 
 -- Nothing stays behind when all nodes have gone.
 redis.call('PEXPIRE', KEYS[1], 2 * life)
 redis.call('PEXPIRE', KEYS[2], 2 * life)
-return known
+return nodes

@@ -1,16 +1,25 @@
--- Put in front of scripts that keep what each node tells of its members: notes that `me` lives on, forgets the nodes
--- that have not done so in time. Returns 1 if `me` was known here (else 0), and the set of the forgotten, nil if empty.
-local function renew(nodes_key, me, now, life)
-  local known = redis.call('HEXISTS', nodes_key, me)
+-- Put in front of scripts that keep what each node claims of its members: notes that `me` claims something, forgets the
+-- nodes that are `over`, by their lease, or have none and did not renew what they claim. Returns the other nodes that are
+-- left, and the set of the forgotten, nil if empty.
+local function renew(nodes_key, me, now, life, over)
   redis.call('HSET', nodes_key, me, string.format('%.0f', now + life))
-  local nodes, dead = redis.call('HGETALL', nodes_key), nil
+  local dead
+  for node in string.gmatch(over, '%w+') do
+    dead = dead or {}
+    dead[node] = true
+    redis.call('HDEL', nodes_key, node)
+  end
+  local nodes, others = redis.call('HGETALL', nodes_key), {}
   for i = 1, #nodes, 2 do
+    local node = nodes[i]
     if tonumber(nodes[i + 1]) <= now then
       dead = dead or {}
-      dead[nodes[i]] = true
-      redis.call('HDEL', nodes_key, nodes[i])
+      dead[node] = true
+      redis.call('HDEL', nodes_key, node)
+    elseif node ~= me then
+      others[#others + 1] = node
     end
   end
-  return known, dead
+  return others, dead
 end
 

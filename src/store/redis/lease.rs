@@ -1,0 +1,287 @@
+//! Whether this node, and each other one, lives: a lease a node, which Redis alone ends.
+//!
+//! One hash holds until when each node's lease stands, by the clock of the server that has it. Every other second a node
+//! renews its own there, and is told all others, in one command. What a node claims of rooms carries the name of its
+//! *epoch*, which it takes with a lease and nobody has had before: when the lease is over all of that is void at once,
+//! and what comes late changes nothing.
+//!
+//! Others are believed to live for as long as Redis last said they would, though Redis may have been emptied since: each
+//! node notices that within [`RENEW_EVERY`], and puts its lease back. A node that was cut off itself gives the others
+//! [`SETTLE`] to come back too.
+
+use super::{call::Call, failure::Failure, health::Health, script};
+use crate::{store::presence::Standing, vital};
+use parking_lot::Mutex;
+use redis::Value;
+use std::{
+    collections::{HashMap, HashSet},
+    io, mem,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+/// The leases of all nodes.
+const LEASES: &str = "propromo:{nodes}:leases";
+
+/// How long a lease stands that is not renewed.
+const LIFE: Duration = Duration::from_secs(10);
+
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+
+/// Nothing is claimed under a lease so long before its end: it may be on its way for a while.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// How long a node that comes back waits for others to come back before it believes that they are gone.
+const SETTLE: Duration = Duration::from_secs(4);
+
+/// Epochs that are remembered as over, and earlier ones of this node. Who meets one more asks Redis again.
+const REMEMBERED: usize = 10_000;
+const EARLIER: usize = 4;
+
+/// An epoch of a node. Nodes of versions before leases have names of 16 hexadecimal digits there.
+pub(super) type Epoch = Arc<str>;
+
+/// Whether a name found among claims is one of an epoch.
+pub(super) fn is_epoch(name: &str) -> bool {
+    name.starts_with('n')
+}
+
+fn new_epoch() -> Epoch {
+    format!("n{:015x}", rand::random::<u64>() >> 4).into()
+}
+
+/// This node's lease, and what is known of the others'.
+pub(super) struct Lease {
+    state: Mutex<State>,
+    /// One renews at a time; held while Redis is asked.
+    renewing: Mutex<()>,
+}
+
+struct State {
+    epoch: Epoch,
+    /// Epochs of this process before it; the last ones.
+    earlier: Vec<Epoch>,
+    /// When the last renewal that was answered was asked for.
+    renewed: Option<Instant>,
+    has_left: bool,
+    /// Until then nobody is believed to be gone.
+    settled: Instant,
+    /// Until when each other node lives.
+    others: HashMap<Epoch, Instant>,
+    over: HashSet<Epoch>,
+    standing: Standing,
+}
+
+impl Lease {
+    pub fn new() -> Lease {
+        let state = State {
+            epoch: new_epoch(),
+            earlier: Vec::new(),
+            renewed: None,
+            has_left: false,
+            settled: Instant::now(),
+            others: HashMap::new(),
+            over: HashSet::new(),
+            standing: Standing::default(),
+        };
+        Lease { state: Mutex::new(state), renewing: Mutex::default() }
+    }
+
+    /// Renews the lease as long as anybody has it.
+    pub fn keep(lease: &Arc<Lease>, health: &Arc<Health>) -> io::Result<()> {
+        let (lease, health) = (Arc::downgrade(lease), health.clone());
+        vital::spawn("redis-lease", move || keep(&lease, &health)).map(drop)
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.state.lock().standing
+    }
+
+    /// The epoch under which something may be claimed now; a lease is taken if there is none.
+    pub fn hold(&self, health: &Health) -> Result<Epoch, Failure> {
+        if let Some(epoch) = self.held() {
+            return Ok(epoch);
+        }
+        self.renew(health)?;
+        self.held().ok_or_else(|| Failure::Away("this node has left".into()))
+    }
+
+    /// [`Lease::hold`], if nobody has to be asked.
+    pub fn held(&self) -> Option<Epoch> {
+        let state = self.state.lock();
+        let is_held = state.renewed.is_some_and(|renewed| renewed.elapsed() < LIFE - MARGIN);
+        (is_held && !state.has_left).then(|| state.epoch.clone())
+    }
+
+    /// The epochs of this node, the present one first.
+    pub fn own(&self) -> Vec<Epoch> {
+        let state = self.state.lock();
+        std::iter::once(&state.epoch).chain(&state.earlier).cloned().collect()
+    }
+
+    /// Those of these epochs that are over. Redis is asked if one of them is not known.
+    pub fn over<'a>(
+        &self,
+        health: &Health,
+        epochs: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<Vec<Epoch>, Failure> {
+        if epochs.clone().any(|epoch| self.state.lock().is_over(epoch).is_none()) {
+            self.renew(health)?;
+        }
+        let mut state = self.state.lock();
+        let mut over = Vec::new();
+        for epoch in epochs {
+            // Redis does not know it either.
+            if state.is_over(epoch).unwrap_or(true) {
+                if state.over.len() >= REMEMBERED {
+                    state.over.clear();
+                }
+                state.over.insert(epoch.into());
+                over.push(epoch.into());
+            }
+        }
+        Ok(over)
+    }
+
+    /// Renews the lease, or takes another if it is over.
+    pub fn renew(&self, health: &Health) -> Result<(), Failure> {
+        let _alone = self.renewing.lock();
+        if self.state.lock().has_left {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        let (epoch, renewed) = {
+            let state = self.state.lock();
+            (state.epoch.clone(), state.renewed)
+        };
+        // Within so long nobody can have found it over: if it is not there, Redis has lost it.
+        let is_fresh = renewed.is_none_or(|renewed| renewed.elapsed() < MARGIN);
+        let answer = self.ask(health, &epoch, if is_fresh { "keep" } else { "renew" })?;
+        if let Some(answer) = answer {
+            self.state.lock().renewed(asked, answer);
+            return Ok(());
+        }
+        tracing::warn!("this node could not renew its lease, so the other nodes took it for gone; it claims its members again");
+        let epoch = self.state.lock().next_epoch();
+        let answer = self.ask(health, &epoch, "keep")?.ok_or(Failure::Unreadable)?;
+        self.state.lock().renewed(asked, answer);
+        Ok(())
+    }
+
+    /// Gives the lease back: this node claims nothing any more.
+    pub fn leave(&self, health: &Health) -> Result<(), Failure> {
+        let _alone = self.renewing.lock();
+        let epoch = {
+            let mut state = self.state.lock();
+            state.has_left = true;
+            state.epoch.clone()
+        };
+        self.ask(health, &epoch, "leave").map(drop)
+    }
+
+    /// `None`: the lease is over.
+    fn ask(&self, health: &Health, epoch: &str, what: &str) -> Result<Option<Leases>, Failure> {
+        let answer = health.ask_again(|fleet| {
+            Call::script(&script::ALIVE, &[LEASES], |command| {
+                command.arg(fleet.deadline(LEASES.as_bytes())).arg(epoch).arg(LIFE.as_millis() as u64).arg(what);
+            })
+        })?;
+        Leases::read(answer).ok_or(Failure::Unreadable)
+    }
+}
+
+impl State {
+    /// `None`: nobody knows.
+    fn is_over(&self, epoch: &str) -> Option<bool> {
+        if *epoch == *self.epoch || self.others.contains_key(epoch) {
+            Some(false)
+        } else if self.over.contains(epoch) || self.earlier.iter().any(|earlier| **earlier == *epoch) {
+            Some(true)
+        } else {
+            (Instant::now() < self.settled).then_some(false)
+        }
+    }
+
+    /// Takes another epoch, since the lease is over.
+    fn next_epoch(&mut self) -> Epoch {
+        let before = mem::replace(&mut self.epoch, new_epoch());
+        self.earlier.insert(0, before);
+        self.earlier.truncate(EARLIER);
+        self.renewed = None;
+        self.standing.epoch += 1;
+        self.epoch.clone()
+    }
+
+    fn renewed(&mut self, asked: Instant, leases: Leases) {
+        let now = Instant::now();
+        let was_away = self.renewed.is_none_or(|renewed| asked - renewed > 2 * RENEW_EVERY);
+        if was_away {
+            self.settled = now + SETTLE;
+        }
+        if leases.anew && self.renewed.is_some() {
+            // Then claims may be lost as well.
+            self.standing.doubts += 1;
+        }
+        self.renewed = Some(asked);
+        for (epoch, left) in leases.others {
+            match left {
+                Some(left) => {
+                    self.over.remove(&epoch);
+                    self.others.insert(epoch, now + left);
+                }
+                // It took all its claims back before.
+                None => {
+                    self.others.remove(&epoch);
+                    self.over.insert(epoch);
+                }
+            }
+        }
+        let known = self.others.len();
+        let settled = self.settled;
+        self.others.retain(|_, until| now < (*until).max(settled));
+        if self.others.len() < known {
+            // Its claims are to be found and taken out.
+            self.standing.doubts += 1;
+        }
+        self.standing.nodes = self.others.len() + 1;
+    }
+}
+
+/// What Redis answers to a renewal.
+struct Leases {
+    /// Whether the lease was not known there.
+    anew: bool,
+    /// How long those of the others stand; `None`: given back.
+    others: Vec<(Epoch, Option<Duration>)>,
+}
+
+impl Leases {
+    /// `Some(None)`: the lease is over.
+    fn read(answer: Value) -> Option<Option<Leases>> {
+        let Value::Array(parts) = answer else { return None };
+        let (Value::Int(state), others) = parts.split_first()? else { return None };
+        let (pairs, []) = others.as_chunks::<2>() else { return None };
+        let others = pairs.iter().map(|pair| {
+            let [Value::BulkString(epoch), Value::Int(left)] = pair else { return None };
+            let left = u64::try_from(*left).ok().map(Duration::from_millis);
+            Some((std::str::from_utf8(epoch).ok()?.into(), left))
+        });
+        let others = others.collect::<Option<_>>()?;
+        Some((*state != 0).then_some(Leases { anew: *state == 2, others }))
+    }
+}
+
+fn keep(lease: &Weak<Lease>, health: &Health) {
+    let mut generation = None;
+    loop {
+        vital::may_panic("redis-lease");
+        // At once when Redis can be used again.
+        let other = health.wait_for_other(generation, RENEW_EVERY);
+        let Some(lease) = lease.upgrade() else { return };
+        if let Some(fleet) = other {
+            generation = Some(fleet.generation);
+        }
+        // Its cause is known to all who ask; it is tried again.
+        let _ = lease.renew(health);
+    }
+}
