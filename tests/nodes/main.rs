@@ -16,6 +16,7 @@ mod outcomes;
 mod postgres;
 mod presence;
 mod presence_after_faults;
+mod presence_costs;
 mod reads;
 mod rights;
 mod search;
