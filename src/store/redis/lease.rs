@@ -161,7 +161,9 @@ impl Lease {
             self.state.lock().renewed(asked, answer);
             return Ok(());
         }
-        tracing::warn!("this node could not renew its lease, so the other nodes took it for gone; it claims its members again");
+        tracing::warn!(
+            "this node could not renew its lease, so the other nodes took it for gone; it claims its members again"
+        );
         let epoch = self.state.lock().next_epoch();
         let answer = self.ask(health, &epoch, "keep")?.ok_or(Failure::Unreadable)?;
         self.state.lock().renewed(asked, answer);

@@ -232,7 +232,6 @@ impl<'a> Frame<'a> {
                         let (at, text) = user.split_once(' ')?;
                         Event::Notice { text: text.into(), at: at.parse().ok()? }
                     }
-                    9 => Event::Missed,
                     6 => Event::Disconnect { account: user.parse().ok()? },
                     7 => {
                         let (account, rest) = user.split_once(' ')?;
@@ -240,6 +239,7 @@ impl<'a> Frame<'a> {
                         let room = RoomName::from_store(room);
                         Event::Read { account: account.parse().ok()?, room, id: MessageId::parse(id)? }
                     }
+                    9 => Event::Missed,
                     NAMED_USER => {
                         let (user, name) = user.split_once(END_OF_USER)?;
                         return Some(Frame::Named {
