@@ -2,7 +2,12 @@
 
 use serde_json::json;
 use std::{fs, path::Path};
-use support::{ALICE, DEMO, eventually, faults::with_its_own_clock};
+use support::{
+    ALICE, DEMO,
+    api::{MASTER, api_keys, call},
+    eventually,
+    faults::with_its_own_clock,
+};
 
 /// Whether a file below this directory holds the word; the search index is tidied up later.
 fn holds(directory: &Path, word: &str) -> bool {
@@ -22,13 +27,15 @@ fn holds(directory: &Path, word: &str) -> bool {
 fn what_is_older_than_so_many_days_is_gone_from_history_and_files() {
     let (setup, clock) = with_its_own_clock();
     fs::write(&clock, "-259200\n").expect("the clock can be set");
-    let mut server = setup.env("HISTORY_MAX_AGE", "2").start();
+    let mut server = setup.env("HISTORY_MAX_AGE", "2").env("API_KEYS", api_keys()).start();
     let mut alice = server.channel(ALICE, DEMO);
     let old = alice.post("Zypressenhain")["id"].clone();
     alice.ask(json!({"type": "edit", "id": old, "text": "Lindenallee"}));
     alice.wait_for("edited");
     let kept = alice.post("of the same day")["id"].clone();
-    assert!(holds(&server.data_dir(), "Lindenallee"));
+    let by_program = Some(json!({"text": "Wacholder"}));
+    assert_eq!(call(server.address, MASTER, "POST", "/api/v1/rooms/monitor%3Ademo/messages", by_program).status, 201);
+    assert!(holds(&server.data_dir(), "Lindenallee") && holds(&server.data_dir(), "Wacholder"));
     server.kill9();
     fs::write(&clock, "+0\n").expect("the clock can be set");
     let server = server.restart();
@@ -44,6 +51,8 @@ fn what_is_older_than_so_many_days_is_gone_from_history_and_files() {
     alice.ask(json!({"type": "edit", "id": kept, "text": "again"}));
     assert_eq!(alice.wait_for("error")["code"], "no_such_message");
     eventually("no file holds what was deleted", || {
-        !["Zypressenhain", "Lindenallee", "of the same day"].iter().any(|word| holds(&server.data_dir(), word))
+        !["Zypressenhain", "Lindenallee", "of the same day", "Wacholder"]
+            .iter()
+            .any(|word| holds(&server.data_dir(), word))
     });
 }
