@@ -1,0 +1,187 @@
+//! Search in the embedded store: an index of words in a file of its own, `search.db`, that follows the log.
+//!
+//! A thread reads what the log has got since it last looked, and brings the index up to date: messages, edits, deletions, in
+//! the order of each room. No commit of the log waits for it. How far it is stands in the same transaction, so after a
+//! crash it goes on where it was, and an old store is read from its beginning. A file that can't be used is made anew.
+//!
+//! The thread takes a small share of one core, however much is said: under a flood the index falls behind, and not the chat.
+//! Rooms take turns, so one that floods delays its own messages most. What the log has trimmed by then is never indexed.
+//!
+//! What is deleted leaves the file (`index`): a few messages each by themselves, many together by a merge of the whole index.
+
+mod follower;
+mod index;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use super::{
+    database::{self, DiskSync, Pool, Tuning},
+    error::{StoreOpenError, failed},
+    log::{SqliteLog, ids},
+};
+use crate::{
+    message::{MessageId, RoomName},
+    store::{
+        error::StoreError,
+        log::MessageLog,
+        search::{Found, Query, Search},
+    },
+    vital,
+};
+use crossbeam_channel::{Sender, bounded};
+use follower::Follower;
+use index::{Index, room_number};
+use rusqlite_migration::{M, Migrations};
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+use waiting::{Waiting, Work};
+
+const STORE: &str = "search index";
+
+/// What can't be done during an outage.
+const FOLLOW: &str = "follow the log";
+
+const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/search-1.sql"))];
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// How long somebody waits for the index to be up to date while nothing of it gets done.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The index of one process.
+pub struct SqliteSearch {
+    log: Arc<SqliteLog>,
+    readers: Pool,
+    /// Its end is the thread's.
+    stop: Option<Sender<()>>,
+    waiting: Waiting,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SqliteSearch {
+    /// Opens the file, made if need be, and begins to follow the log.
+    pub fn open(path: &Path, log: Arc<SqliteLog>) -> Result<SqliteSearch, StoreOpenError> {
+        if let Err(error) = database::prepare(path, &MIGRATIONS, STEPS.len() as u32) {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "the search index can't be used; it is made anew from the log"
+            );
+            remove(path)?;
+            database::prepare(path, &MIGRATIONS, STEPS.len() as u32)?;
+        }
+        let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
+        let writing = Tuning {
+            sync: DiskSync::Checkpoint,
+            autocheckpoint: 1000,
+            cache_kib: 2048,
+            query_only: false,
+            busy: database::BUSY,
+        };
+        let index = Index::of(database::connect(path, &writing).map_err(unusable)?).map_err(unusable)?;
+        let readers = database::pool(path, Tuning { query_only: true, ..writing })?;
+        let (stop, stopped) = bounded(0);
+        let (wanted, asked) = bounded(0);
+        let work = Arc::new(Work::default());
+        let follower = Follower { log: log.clone(), index, stopped, asked, work: work.clone() };
+        let thread = vital::spawn("search", move || follower.run())
+            .map_err(|cause| StoreOpenError::Thread { name: "search", cause })?;
+        let waiting = Waiting { wanted, work, patience: PATIENCE };
+        Ok(SqliteSearch { log, readers, stop: Some(stop), waiting, thread: Some(thread) })
+    }
+
+    /// The numbers and the rest of the ids of messages that the index has for a query, newest first.
+    fn look_up(
+        &self,
+        room: &RoomName,
+        query: &Query,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, i64)>, StoreError> {
+        const WHAT: &str = "be searched";
+        let connection = self.readers.get().map_err(failed(STORE, WHAT))?;
+        let found = || -> rusqlite::Result<Vec<(i64, i64)>> {
+            let Some(room) = room_number(&connection, room)? else { return Ok(Vec::new()) };
+            connection
+                .prepare_cached(
+                    "SELECT rowid, tail FROM messages WHERE messages MATCH ?1 AND rowid < ?2 ORDER BY rowid DESC LIMIT ?3",
+                )?
+                .query_map((expression(room, query), before, limit as i64), |row| row.try_into())?
+                .collect()
+        };
+        found().map_err(failed(STORE, WHAT))
+    }
+}
+
+impl Search for SqliteSearch {
+    fn search(
+        &self,
+        room: &RoomName,
+        query: &Query,
+        before: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Found, StoreError> {
+        let mut before = before.map_or(i64::MAX, ids::key);
+        let mut found = Found::default();
+        loop {
+            let page = self.look_up(room, query, before, limit)?;
+            let is_last = page.len() < limit;
+            for (key, tail) in page {
+                before = key;
+                let id = ids::join(key, tail);
+                // Deleted, or edited, since the index has looked: it has the last word no more.
+                let message = self.log.message(room, id)?.filter(|message| query.matches(&message.text));
+                if let Some(message) = message
+                    && !found.push(message, limit)
+                {
+                    found.next = Some(id);
+                    return Ok(found);
+                }
+            }
+            if is_last {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn catch_up(&self) -> Result<(), StoreError> {
+        self.waiting.wait().unwrap_or_else(|| Err(failed(STORE, "follow the log in time")("it is busy")))
+    }
+}
+
+impl Drop for SqliteSearch {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It can only fail if the thread panicked, which the panic hook has told already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What is asked of the index. Words hold letters and digits alone, so nothing in them can mean anything else.
+fn expression(room: i64, query: &Query) -> String {
+    let words: Vec<String> =
+        query.words().map(|(word, is_open)| format!("\"{word}\"{}", if is_open { " *" } else { "" })).collect();
+    format!("room : \"{room}\" AND words : ({})", words.join(" AND "))
+}
+
+fn remove(path: &Path) -> Result<(), StoreOpenError> {
+    for end in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(end);
+        let file = PathBuf::from(file);
+        match fs::remove_file(&file) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreOpenError::File { path: file, cause: cause.into() });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Waiting until the index has followed the log.
+
+use crate::store::error::StoreError;
+use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+/// Those who wait.
+pub(super) struct Waiting {
+    /// Takes who is to be told to the thread that follows.
+    pub wanted: Sender<Sender<Result<(), StoreError>>>,
+    pub work: Arc<Work>,
+    /// How long somebody waits while nothing gets done.
+    pub patience: Duration,
+}
+
+/// What the thread and those who wait for it know of each other.
+#[derive(Default)]
+pub(super) struct Work {
+    /// Transactions so far.
+    pub done: AtomicU64,
+    /// How many wait.
+    pub awaited: AtomicUsize,
+}
+
+impl Waiting {
+    /// Waits as long as the thread gets on, however long it rests in between: to take out many messages takes a while. `None`: it
+    /// does not.
+    pub fn wait(&self) -> Option<Result<(), StoreError>> {
+        self.work.awaited.fetch_add(1, Ordering::SeqCst);
+        let caught_up = self.ask_and_wait();
+        self.work.awaited.fetch_sub(1, Ordering::SeqCst);
+        caught_up
+    }
+
+    fn ask_and_wait(&self) -> Option<Result<(), StoreError>> {
+        let (mut answer, caught_up) = bounded(1);
+        let mut done = self.work.done.load(Ordering::SeqCst);
+        let mut gets_on = || {
+            let before = mem::replace(&mut done, self.work.done.load(Ordering::SeqCst));
+            before != done
+        };
+        while let Err(unsent) = self.wanted.send_timeout(answer, self.patience) {
+            let SendTimeoutError::Timeout(unheard) = unsent else { return None };
+            answer = unheard;
+            if !gets_on() {
+                return None;
+            }
+        }
+        loop {
+            match caught_up.recv_timeout(self.patience) {
+                Ok(result) => return Some(result),
+                Err(RecvTimeoutError::Timeout) if gets_on() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::Receiver;
+    use std::{thread, time::Instant};
+
+    /// Less than a thread that is kept from its work may take.
+    const PATIENCE: Duration = Duration::from_millis(800);
+
+    fn waiting() -> (Waiting, Receiver<Sender<Result<(), StoreError>>>) {
+        let (wanted, asked) = bounded(0);
+        (Waiting { wanted, work: Arc::default(), patience: PATIENCE }, asked)
+    }
+
+    /// Takes three times as long as anybody waits for nothing, and gets on all the while.
+    fn work_for_long(work: &Work) {
+        let begun = Instant::now();
+        while begun.elapsed() < 3 * PATIENCE {
+            thread::park_timeout(PATIENCE / 20);
+            work.done.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    // Seen to fail where the thread's transactions don't count: who waits gives up while it works.
+    #[test]
+    fn who_waits_does_so_as_long_as_the_thread_gets_on_before_it_hears_of_it_and_after() {
+        let (waiting, asked) = waiting();
+        let work = waiting.work.clone();
+        let follower = thread::spawn(move || {
+            work_for_long(&work);
+            let answer = asked.recv().unwrap();
+            work_for_long(&work);
+            answer.send(Ok(())).unwrap();
+        });
+        assert!(matches!(waiting.wait(), Some(Ok(()))));
+        assert_eq!(waiting.work.awaited.load(Ordering::SeqCst), 0);
+        follower.join().unwrap();
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_does_nothing() {
+        let (waiting, asked) = waiting();
+        assert!(waiting.wait().is_none());
+        let follower = thread::spawn(move || asked.recv().unwrap());
+        assert!(waiting.wait().is_none());
+        drop(follower.join().unwrap());
+    }
+}
