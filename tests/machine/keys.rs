@@ -159,6 +159,13 @@ fn a_weak_secret_stops_the_start() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("JWT_PRIVATE_KEY"));
 }
 
+/// It signs stream tokens elsewhere: whoever runs this server may have no say in it.
+#[test]
+fn a_weak_secret_of_another_program_is_warned_of() {
+    let server = Server::with().env("STREAM_JWT_SECRET", "secret").start();
+    server.logs(&["WARN", "STREAM_JWT_SECRET", "has 6 bytes; with less than 32"]);
+}
+
 #[test]
 fn tokens_of_an_earlier_key_are_believed_while_it_is_named_and_new_ones_are_signed_with_the_new_key() {
     let (old, new) = (private_key(P256), private_key(ED25519));
