@@ -1,6 +1,6 @@
 //! Redis stands still, comes back empty, or cuts a node off.
 
-use crate::several::{Nodes, hear_type, log_in, message, say_until_stored};
+use crate::several::{Nodes, hear_type, log_in, message, node, say_until_stored};
 use std::time::{Duration, Instant};
 use support::{Server, redis::Redis};
 
@@ -66,6 +66,17 @@ fn a_redis_that_comes_back_empty_is_used_from_its_beginning() {
         say_until_stored(&mut alice, text);
         assert_eq!(hear_type(&mut bob, "message")["text"], text);
     }
+}
+
+#[test]
+fn a_redis_that_may_throw_messages_away_is_warned_of_while_nodes_run() {
+    let redis = Redis::start();
+    let server = node(&redis.url(), None).start();
+    const WARNED: &str = "Redis may throw away messages";
+    assert!(!server.log().contains(WARNED));
+    redis.configure("maxmemory", "100mb");
+    redis.configure("maxmemory-policy", "allkeys-lru");
+    server.logs(&[WARNED, "allkeys-lru"]);
 }
 
 #[test]

@@ -4,10 +4,10 @@
 //! Only the watch thread goes on trying. When Redis takes commands again it forms a new [`Fleet`], with new
 //! connections, and everything goes on.
 
-use super::{address::Deployment, failure::sentence, fleet::Fleet, rights, server::Wire, wire::BEAT};
+use super::{address::Deployment, failure::sentence, fleet::Fleet, rights, server::Wire, version, wire::BEAT};
 use crate::vital;
 use parking_lot::{Condvar, Mutex};
-use redis::{RedisResult, Value, cmd};
+use redis::{RedisResult, cmd};
 use std::{
     collections::HashMap,
     io, mem,
@@ -72,6 +72,7 @@ impl Health {
             beats: 0,
             generation: 0,
             away_since: None,
+            evicts: None,
         };
         watcher.try_again();
         let thread = vital::spawn("redis-watch", move || watcher.run())?;
@@ -135,6 +136,8 @@ struct Watcher {
     beats: u64,
     generation: u64,
     away_since: Option<Instant>,
+    /// The policy that was warned of.
+    evicts: Option<String>,
 }
 
 impl Watcher {
@@ -170,6 +173,8 @@ impl Watcher {
         self.beats += 1;
         if self.beats.is_multiple_of(RIGHTS_EVERY) {
             self.try_rights(fleet)?;
+            self.agree_on_version(fleet)?;
+            self.warn_of_eviction();
         }
         self.look_for_losses(fleet)
     }
@@ -178,6 +183,11 @@ impl Watcher {
     fn try_rights(&mut self, fleet: &Fleet) -> RedisResult<()> {
         let mut wires = self.wires.iter_mut().enumerate();
         wires.try_for_each(|(index, wire)| rights::try_all(&self.health.channel, wire, &fleet.probe_key(index)))
+    }
+
+    /// Fails if this node and another one would not understand each other.
+    fn agree_on_version(&mut self, fleet: &Fleet) -> RedisResult<()> {
+        version::agree(version::VERSIONS, &self.health.node, fleet, &mut self.wires)
     }
 
     /// Leaves a sign on each master, and looks whether the one before it is still there.
@@ -203,8 +213,12 @@ impl Watcher {
         let formed = formed.and_then(|(fleet, wires)| {
             self.wires = wires;
             self.try_rights(&fleet)?;
+            self.agree_on_version(&fleet)?;
             self.look_for_losses(&fleet).map(|()| fleet)
         });
+        if formed.is_ok() {
+            self.warn_of_eviction();
+        }
         let fleet = match formed {
             Ok(fleet) => Ok(Arc::new(fleet)),
             Err(error) => Err(Arc::<str>::from(sentence(&error))),
@@ -231,32 +245,35 @@ impl Watcher {
             (Ok(_), Some(since)) => {
                 self.away_since = None;
                 tracing::info!(%redis, seconds = since.elapsed().as_secs(), "Redis can be used again");
-                self.warn_of_eviction();
             }
-            (Ok(_), None) if self.generation == 1 => self.warn_of_eviction(),
             _ => {}
         }
     }
 
     /// A Redis that throws keys away when its memory is full forgets which tokens are spent.
     fn warn_of_eviction(&mut self) {
-        for wire in &mut self.wires {
-            // An ACL may forbid to ask; then there is nothing to say.
-            let Ok(Value::BulkString(info)) = wire.ask(&cmd("INFO").arg("memory").get_packed_command()) else {
-                continue;
-            };
-            let info = String::from_utf8_lossy(&info);
-            let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            let policy = field("maxmemory_policy").unwrap_or("noeviction");
-            if field("maxmemory").is_some_and(|bytes| bytes != "0") && policy != "noeviction" {
-                tracing::warn!(
-                    policy,
-                    "Redis may throw away messages and spent tokens when its memory is full; set its maxmemory-policy \
-                     to noeviction"
-                );
-            }
+        let policy = self.wires.iter_mut().find_map(evicts);
+        if policy != self.evicts
+            && let Some(policy) = &policy
+        {
+            tracing::warn!(
+                policy,
+                "Redis may throw away messages and spent tokens when its memory is full; set its maxmemory-policy to \
+                 noeviction"
+            );
         }
+        self.evicts = policy;
     }
+}
+
+/// By which policy this server throws keys away that have not expired, or spent tokens before they expire.
+fn evicts(wire: &mut Wire) -> Option<String> {
+    // An ACL may forbid to ask; then there is nothing to say.
+    let answer = wire.ask(&cmd("INFO").arg("memory").get_packed_command()).ok()?;
+    let info: String = redis::from_redis_value(answer).ok()?;
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    let policy = field("maxmemory_policy").filter(|policy| *policy != "noeviction")?;
+    field("maxmemory").is_some_and(|bytes| bytes != "0").then(|| policy.to_owned())
 }
 
 /// What the watch leaves on each master once a second, so that it knows a Redis that has lost data: which was emptied, was

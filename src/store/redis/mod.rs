@@ -11,6 +11,7 @@
 //! | `propromo:{ROOM}:name-nodes`, `…:names` | the rooms door: which nodes claim something, and who has which name |
 //! | `propromo:spent:DIGEST` | a spent token's mark, until the token has expired |
 //! | `propromo:{webhooks}:leader`, `…:since` | which node sends webhooks, while it says so; since when webhooks are sent |
+//! | `propromo:{nodes}:wire` | hash: for each node which versions of the wire it knows, and until when that counts |
 //! | `propromo:{N}:probe` | written to find out whether that works |
 //! | `propromo:{N}:sign:NODE` | written by each node each second, so that it notices if data was lost; for a day |
 //!
@@ -50,6 +51,7 @@ mod server;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod version;
 mod wire;
 
 use self::{

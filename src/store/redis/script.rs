@@ -15,6 +15,7 @@ pub(super) static SCRUB: LazyLock<Script> = LazyLock::new(|| Script::new(include
 pub(super) static IMPORT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/import.lua")));
 /// What `check` tries.
 pub(super) static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/probe.lua")));
+pub(super) static VERSION: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/version.lua")));
 pub(super) static SPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/spend.lua")));
 pub(super) static NAMES: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("lua/renew.lua"), include_str!("lua/names.lua"))));

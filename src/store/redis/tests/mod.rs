@@ -3,6 +3,7 @@
 mod import;
 mod names;
 mod presence;
+mod version;
 
 use super::{RedisStores, address::Deployment, ledger::RedisLedger, log::RedisLog, server::ANSWER};
 use crate::{

@@ -1,0 +1,23 @@
+-- Notes that a node is here and which versions of what nodes say to each other it knows, unless it can't be beside another.
+--
+-- KEYS: a hash. ARGV: the node, the oldest version that it understands, the one that it speaks, the milliseconds for which this
+--       holds.
+-- Returns nothing if all understand each other; else what another one understands and speaks, and then nothing was noted.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local oldest, spoken = tonumber(ARGV[2]), tonumber(ARGV[3])
+local nodes = redis.call('HGETALL', KEYS[1])
+for i = 1, #nodes, 2 do
+  -- A later version may say more behind it.
+  local other_oldest, other_spoken, ends = string.match(nodes[i + 1], '^(%d+) (%d+) (%d+)')
+  if ends and tonumber(ends) < now then
+    redis.call('HDEL', KEYS[1], nodes[i])
+  elseif ends and nodes[i] ~= ARGV[1] then
+    other_oldest, other_spoken = tonumber(other_oldest), tonumber(other_spoken)
+    if spoken < other_oldest or other_spoken < oldest then return { other_oldest, other_spoken } end
+  end
+end
+local word = string.format('%s %s %.0f', ARGV[2], ARGV[3], now + ARGV[4])
+redis.call('HSET', KEYS[1], ARGV[1], word)
+redis.call('PEXPIRE', KEYS[1], 600000)
+return {}
