@@ -18,6 +18,7 @@ mod layers;
 mod protocol_document;
 mod proxies;
 mod release;
+mod rolling;
 mod security_document;
 mod settings_file;
 mod shell;
