@@ -296,7 +296,7 @@ impl Stores {
                 let outbox = config.webhooks.as_ref().map(|_| outbox as Arc<dyn Outbox>);
                 let search = Arc::new(LookingThrough::of(log.clone()));
                 let names: Option<Arc<dyn SharedNames>> = Some(names);
-                let tasks = None;
+                let tasks = Some(of_accounts.tasks.clone());
                 Ok(Stores { of_accounts, ledger, log, search, outbox, names, tasks, data_dir: None })
             }
         }

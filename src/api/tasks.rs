@@ -20,10 +20,13 @@ use std::{
 /// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The same where several nodes check, and commands do most themselves.
+const PAUSE_OF_SEVERAL: Duration = Duration::from_secs(3);
+
 /// What can't be done during an outage.
 const WORK: &str = "do what commands have asked for";
 
-/// Starts the thread, if this process alone holds the messages.
+/// Starts the thread.
 pub fn start(chat: &Arc<Chat>) -> io::Result<()> {
     let Some(tasks) = chat.tasks.clone() else { return Ok(()) };
     let chat = Arc::downgrade(chat);
@@ -36,8 +39,9 @@ pub fn start(chat: &Arc<Chat>) -> io::Result<()> {
                 // It will be tried again.
                 Err(error) => outages.failed(WORK, &error.source),
             }
+            let pause = if chat.rooms.are_shared() { PAUSE_OF_SEVERAL } else { PAUSE };
             drop(chat);
-            thread::sleep(PAUSE);
+            thread::sleep(pause);
         }
     })?;
     Ok(())
@@ -47,6 +51,8 @@ fn work_off(chat: &Chat, tasks: &dyn Tasks) -> Result<(), StoreError> {
     for Asked { id, task, since } in tasks.waiting()? {
         match &task {
             Task::Sender(_) if age(since) < FAREWELL => continue,
+            // It must be done once, but other nodes look for tasks too. Commands do it themselves there.
+            Task::SetAside(_) if chat.rooms.are_shared() => continue,
             Task::Room(room) | Task::SetAside(room) if !is_empty(chat, room) => continue,
             _ => {}
         }
@@ -62,7 +68,11 @@ fn work_off(chat: &Chat, tasks: &dyn Tasks) -> Result<(), StoreError> {
         })?;
         noted?;
         tasks.note(id, Standing { erased, done: true })?;
-        tracing::info!(messages = erased, "what a command asked to be erased or set aside is");
+        match &task {
+            // A room of the rooms door, whose end has a line already.
+            Task::Room(room) if !room.is_monitor() => tracing::debug!(room = room.as_str(), "a deleted room is erased"),
+            _ => tracing::info!(messages = erased, "what a command asked to be erased or set aside is"),
+        }
     }
     Ok(())
 }

@@ -93,10 +93,15 @@ pub fn tasks(settings: &Settings) -> Result<Option<Box<dyn Tasks>>, Failure> {
     if matches!(settings.storage()?, Storage::Redis(_)) {
         return Ok(None);
     }
-    Ok(Some(match settings.database()? {
+    kept_tasks(settings).map(Some)
+}
+
+/// The tasks that are kept with the accounts, wherever the messages are.
+fn kept_tasks(settings: &Settings) -> Result<Box<dyn Tasks>, Failure> {
+    Ok(match settings.database()? {
         Database::Sqlite(path) => Box::new(SqliteTasks::beside(&open_embedded(&path)?)),
         Database::Postgres(url) => Box::new(PostgresTasks::open(&url, NO_PATIENCE)?),
-    }))
+    })
 }
 
 /// Does a task, or has the server do it. Returns how many messages were erased.
@@ -178,7 +183,19 @@ fn work_off(data_dir: &Path, tasks: &dyn Tasks, erasing: &mut Erasing) -> Result
     Ok(())
 }
 
+/// Does a task in Redis. If that can't be used now, a node does it later: the account or monitor may be gone already.
 fn in_redis(settings: &Settings, task: &Task) -> Result<u64, Failure> {
+    let done = in_redis_now(settings, task);
+    if let Err(Failure::Failed(error)) = &done
+        && !matches!(task, Task::SetAside(_))
+    {
+        kept_tasks(settings)?.ask(task)?;
+        return Err(Failure::Failed(format!("{error}; a node erases the messages as soon as it can use Redis")));
+    }
+    done
+}
+
+fn in_redis_now(settings: &Settings, task: &Task) -> Result<u64, Failure> {
     let Storage::Redis(url) = settings.storage()? else { return Ok(0) };
     let log = open_redis(&url)?.log;
     let search = LookingThrough::of(log.clone());

@@ -406,6 +406,11 @@ impl Rooms {
         }
     }
 
+    /// Whether other nodes store messages in the same log.
+    pub fn are_shared(&self) -> bool {
+        self.others.is_some()
+    }
+
     /// Deletes a room's messages, after what was posted before is stored.
     pub fn forget(&self, name: &RoomName) {
         // Fails only if the log thread has stopped; the messages are then never shown.

@@ -23,6 +23,8 @@ pub trait ChatRooms: Send + Sync {
     fn update(&self, current: &ChatRoom, fields: &RoomFields, now: Timestamp) -> Result<Updated, StoreError>;
 
     /// Deletes a room if it is still as in `current`; `false` if it is not.
+    ///
+    /// Leaves the task to erase what was said there ([`Task::Room`](super::erasure::Task::Room)).
     fn delete(&self, current: &ChatRoom) -> Result<bool, StoreError>;
 
     /// Fails if the store can't be reached.

@@ -3,7 +3,12 @@
 use redis::cmd;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use support::{ALICE, BOB, Client, DEMO, Server, redis::Redis};
+use support::{
+    ALICE, BOB, Client, DEMO, Server,
+    chats::{Guest, ask, public_room},
+    eventually,
+    redis::Redis,
+};
 
 const SECRET: &str = "heliotrope";
 
@@ -90,4 +95,43 @@ fn a_removed_monitors_messages_are_erased_or_kept_where_no_later_monitor_shows_t
     assert_eq!(keys_with(&redis, "sarsaparilla"), [""; 0]);
     run(&["account", "erase", BOB.email]);
     assert_eq!(keys_with(&redis, SECRET), [""; 0]);
+}
+
+/// The keys of this room.
+fn keys_of(redis: &Redis, room: &str) -> Vec<String> {
+    redis.ask(cmd("KEYS").arg(format!("propromo:{{{room}}}:log")).to_owned()).expect("keys are listed")
+}
+
+#[test]
+fn a_room_that_is_deleted_while_redis_is_away_is_erased_when_it_is_back() {
+    let mut redis = Redis::start();
+    let mut demo = Server::start();
+    demo.terminate();
+    let setup = demo.setup().clone().without_demo().env("CHAT_STORAGE_URL", redis.url());
+    let server = setup.env("PUBLIC_ROOM_CHANGES", "anyone").start();
+    let id = public_room(&server, "short-lived");
+    let mut guest = Guest::open(&server, id, "Ann");
+    guest.event("join", "");
+    guest.event("send", "hello");
+    let room = format!("chitchat:{id}");
+    eventually("it is stored", || keys_of(&redis, &room).len() == 1);
+    redis.kill();
+    eventually("Redis is known to be away", || server.get("/readyz").status == 503);
+    assert_eq!(ask(&server, "DELETE", &format!("/chats/{id}"), None, None).status, 200);
+    redis.run();
+    eventually("its messages are erased", || keys_of(&redis, &room).is_empty());
+}
+
+#[test]
+fn what_a_command_can_not_erase_while_redis_is_away_a_node_erases_later() {
+    let mut redis = Redis::start();
+    let server = node(&redis);
+    let mut alice = server.channel(ALICE, "lobby");
+    alice.post(SECRET);
+    redis.kill();
+    let removed = server.setup().run(&["account", "remove", ALICE.email, "--erase-messages"]);
+    assert_eq!(removed.status.code(), Some(1), "{removed:?}");
+    assert!(String::from_utf8_lossy(&removed.stderr).contains("a node erases the messages"), "{removed:?}");
+    redis.run();
+    eventually("its messages are erased", || keys_with(&redis, SECRET).is_empty());
 }

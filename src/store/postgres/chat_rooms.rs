@@ -59,7 +59,11 @@ const UPDATE: &str = concat!(
     columns!()
 );
 
-const DELETE: &str = "DELETE FROM chat.rooms WHERE id = $1 AND version = $2";
+/// What was said there is to be erased, also if the messages can't be reached now.
+const DELETE: &str = "
+    WITH deleted AS (DELETE FROM chat.rooms WHERE id = $1 AND version = $2 RETURNING id)
+    INSERT INTO chat.tasks (kind, about, since)
+    SELECT 'room', 'chitchat:' || id, extract(epoch FROM clock_timestamp())::bigint FROM deleted";
 
 const IMPORT: &str = "
     INSERT INTO chat.rooms

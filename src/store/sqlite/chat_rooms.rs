@@ -1,15 +1,17 @@
 //! The rooms of the rooms door in SQLite, in the file of the accounts.
 
-use super::{accounts::SqliteAccounts, tables::Tables};
+use super::{accounts::SqliteAccounts, tables::Tables, tasks};
 use crate::{
     likeness::skeleton,
+    message::RoomName,
     store::{
         chat_rooms::{Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomFields, RoomKey, Updated, title_key},
+        erasure::Task,
         error::StoreError,
     },
 };
 use jiff::Timestamp;
-use rusqlite::{ErrorCode, OptionalExtension, Row, ToSql, ffi, named_params, types::Type};
+use rusqlite::{ErrorCode, OptionalExtension, Row, ToSql, TransactionBehavior, ffi, named_params, types::Type};
 
 const COLUMNS: &str = "id, title, description, visibility, password, creator, created_at, updated_at, version";
 
@@ -153,9 +155,14 @@ impl ChatRooms for SqliteChatRooms {
 
     fn delete(&self, current: &ChatRoom) -> Result<bool, StoreError> {
         self.tables.with("delete a room", |connection| {
-            let deleted = connection
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let deleted = tx
                 .prepare_cached("DELETE FROM chat_rooms WHERE id = ?1 AND version = ?2")?
                 .execute((current.id, current.version))?;
+            if deleted == 1 {
+                tasks::ask(&tx, &Task::Room(RoomName::chitchat(current.id)))?;
+            }
+            tx.commit()?;
             Ok(deleted == 1)
         })
     }
