@@ -35,6 +35,7 @@ pub mod run;
 #[cfg(test)]
 mod tests;
 pub mod unread;
+mod watched;
 mod weak_table;
 pub mod witness;
 

@@ -11,6 +11,7 @@ use super::{
     attendance::Attendance,
     member::Room,
     round::{BATCH, Round},
+    watched::{Shown, Watched, differences, told_in_parts},
 };
 use crate::{
     event::{Event, Person},
@@ -31,13 +32,16 @@ use std::{
 };
 
 /// How often it looks what is due though nothing has happened.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 
 /// How long it waits before it tries again what could not be told or read.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Changes told at a time.
-const CHANGES: usize = 1000;
+/// Users of the rooms that are compared at a time, if they are many.
+const USERS: usize = 20_000;
+
+/// When a room is looked at again in which something was written.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Comings and goings that may wait for this thread; the rooms of more are compared instead.
 const HEARD: usize = 10_000;
@@ -45,9 +49,6 @@ const HEARD: usize = 10_000;
 /// Whoever is missing without having been seen to leave has left after so long: her node may just be writing again what
 /// was lost.
 const MISSED: Duration = Duration::from_secs(3);
-
-/// Whoever was there when a room was first looked at may yet be heard to come for so long.
-const STILL_COMING: Duration = Duration::from_secs(5);
 
 /// The handle by which rooms say that their members have changed, and the feed what it has heard.
 #[derive(Clone, Default)]
@@ -99,7 +100,7 @@ impl Reporter {
             rooms: HashMap::new(),
             round: Round::default(),
             compare: HashSet::new(),
-            missing: HashMap::new(),
+            later: HashMap::new(),
             looked: Instant::now(),
             retry: None,
         };
@@ -167,36 +168,13 @@ struct Caller {
     round: Round<(RoomName, u64)>,
     /// Rooms that are to be compared as soon as possible.
     compare: HashSet<RoomName>,
-    /// Rooms in which somebody is missing, and since when.
-    missing: HashMap<RoomName, Instant>,
+    /// Rooms that are to be compared at some time: those in which somebody is missing, or something was written.
+    later: HashMap<RoomName, Instant>,
     /// When those were looked for whose turn it is.
     looked: Instant,
     standing: Standing,
     /// When what failed is tried again.
     retry: Option<Instant>,
-}
-
-/// What is known of a room.
-struct Watched {
-    room: Arc<Room>,
-    /// Tells its turn in the round from that of an earlier room of this name.
-    number: u64,
-    /// What this node has claimed, in alphabetical order.
-    told: Vec<Present>,
-    /// Whether the last telling failed: then nobody knows what was heard of it.
-    is_doubtful: bool,
-    /// Whether those who were there before are in `shown`.
-    was_compared: bool,
-    /// Whom those who are here believe to be here.
-    shown: HashMap<Arc<str>, Shown>,
-    /// Those among them who were missing when it was last compared, and since when.
-    missing: HashMap<Arc<str>, Instant>,
-}
-
-struct Shown {
-    name: Option<Arc<str>>,
-    /// When it was found to be here, if nobody was told.
-    unheard: Option<Instant>,
 }
 
 impl Caller {
@@ -335,13 +313,20 @@ impl Caller {
         let users = |(name, number): &(RoomName, u64)| {
             rooms.get(name).filter(|watched| watched.number == *number).map(|watched| watched.shown.len())
         };
-        let mut due: HashSet<RoomName> =
-            self.missing.extract_if(|_, since| since.elapsed() >= MISSED).map(|(name, _)| name).collect();
+        let now = Instant::now();
+        let mut due: HashSet<RoomName> = self.later.extract_if(|_, when| *when <= now).map(|(name, _)| name).collect();
         if self.looked.elapsed() >= TICK {
             self.looked = Instant::now();
             due.extend(self.round.next(users).into_iter().map(|(name, _)| name));
         }
-        due.extend(self.compare.iter().filter(|name| self.rooms.contains_key(*name)).take(BATCH).cloned());
+        let mut users = 0;
+        for (name, watched) in self.compare.iter().filter_map(|name| Some((name, self.rooms.get(name)?))) {
+            users += watched.shown.len();
+            due.insert(name.clone());
+            if due.len() >= BATCH || users > USERS {
+                break;
+            }
+        }
         if due.is_empty() {
             self.compare.clear();
             return;
@@ -364,9 +349,10 @@ impl Caller {
             let wrong = self.mend(name, &seen);
             if wrong.is_empty() {
                 self.show(name, &seen);
+                telling.extend(seen.fades.then(|| Telling::of(name)));
             } else {
                 // What is there then is looked at again.
-                self.compare.insert(name.clone());
+                self.later.insert(name.clone(), now + LOOK_AGAIN);
                 telling.extend(wrong);
             }
         }
@@ -378,7 +364,14 @@ impl Caller {
     fn mend(&mut self, name: &RoomName, seen: &Seen) -> Vec<Telling> {
         let Some(watched) = self.rooms.get_mut(name) else { return Vec::new() };
         let here = watched.room.everybody();
-        let (lost, unknown): (Vec<Present>, Vec<Present>) = differences(&seen.own, &here)
+        // Each node may know another name of a user, and the last one told is there.
+        let named_as_here = |present: &Present| match here.binary_search_by(|h| h.person.user.cmp(&present.person.user))
+        {
+            Ok(at) => Present { person: here[at].person.clone(), sockets: present.sockets },
+            Err(_) => present.clone(),
+        };
+        let own: Vec<Present> = seen.own.iter().map(named_as_here).collect();
+        let (lost, unknown): (Vec<Present>, Vec<Present>) = differences(&own, &here)
             .into_iter()
             .partition(|present| !watched.is_doubtful && watched.told.contains(present));
         self.metrics.claims_corrected.inc_by(lost.len() as u64);
@@ -386,9 +379,8 @@ impl Caller {
         telling.extend(told_in_parts(name, lost, true));
         telling.extend(told_in_parts(name, unknown, false));
         // What is over is taken out only when all is claimed anew that this node had claimed before.
-        if telling.is_empty() && (seen.fades || !seen.over.is_empty()) {
-            let over = seen.over.clone();
-            telling.push(Telling { room: name.clone(), changes: Vec::new(), over, again: false });
+        if telling.is_empty() && !seen.over.is_empty() {
+            telling.push(Telling { over: seen.over.clone(), ..Telling::of(name) });
         }
         watched.told = here;
         watched.is_doubtful = false;
@@ -427,7 +419,7 @@ impl Caller {
             }
         }
         if let Some(first) = watched.missing.values().min() {
-            self.missing.insert(name.clone(), *first);
+            self.later.insert(name.clone(), *first + MISSED);
         }
         let room = watched.room.clone();
         self.metrics.presence_corrected.inc_by(events.len() as u64);
@@ -439,55 +431,4 @@ impl Caller {
             self.feed.announce(name, &Event::Missed);
         }
     }
-}
-
-impl Watched {
-    fn new(room: Arc<Room>, number: u64) -> Watched {
-        Watched {
-            room,
-            number,
-            told: Vec::new(),
-            is_doubtful: false,
-            was_compared: false,
-            shown: HashMap::new(),
-            missing: HashMap::new(),
-        }
-    }
-
-    /// Whether this node claims that this user is here.
-    fn claims(&self, user: &str) -> bool {
-        self.told.binary_search_by(|other| (*other.person.user).cmp(user)).is_ok()
-    }
-
-    /// Whether it is news that somebody has come.
-    fn comes(&mut self, person: &Person) -> bool {
-        self.missing.remove(&person.user);
-        let is_new = !self.shown.contains_key(&person.user);
-        let heard = || Shown { name: None, unheard: None };
-        let shown = self.shown.entry(person.user.clone()).or_insert_with(heard);
-        shown.name.clone_from(&person.name);
-        let unheard = shown.unheard.take();
-        is_new || unheard.is_some_and(|since| since.elapsed() < STILL_COMING)
-    }
-
-    /// Whether it is news that somebody has gone.
-    fn goes(&mut self, user: &str) -> bool {
-        self.missing.remove(user);
-        self.shown.remove(user).is_some()
-    }
-}
-
-/// What is told at a time is of a size that no other caller has to wait long for.
-fn told_in_parts(room: &RoomName, changes: Vec<Present>, again: bool) -> Vec<Telling> {
-    let part = |changes: &[Present]| Telling { room: room.clone(), changes: changes.to_vec(), over: Vec::new(), again };
-    changes.chunks(CHANGES).map(part).collect()
-}
-
-/// What has to be told for `told` to become `here`.
-fn differences(told: &[Present], here: &[Present]) -> Vec<Present> {
-    let by_user = |users: &[Present], user: &str| users.binary_search_by(|other| (*other.person.user).cmp(user)).ok();
-    let gone = told.iter().filter(|present| by_user(here, &present.person.user).is_none());
-    let gone = gone.map(|present| Present { sockets: 0, ..present.clone() });
-    let new = here.iter().filter(|present| by_user(told, &present.person.user).map(|at| &told[at]) != Some(*present));
-    gone.chain(new.cloned()).collect()
 }

@@ -46,6 +46,13 @@ pub struct Telling {
     pub again: bool,
 }
 
+impl Telling {
+    /// That this node has claims in a room still, and nothing else.
+    pub fn of(room: &RoomName) -> Telling {
+        Telling { room: room.clone(), changes: Vec::new(), over: Vec::new(), again: false }
+    }
+}
+
 /// What is claimed of a room.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {

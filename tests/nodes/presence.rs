@@ -2,7 +2,13 @@
 
 use crate::several::{NORA, Nodes, hear_type, node, say_until_stored};
 use serde_json::json;
-use support::{Client, Response, eventually, http::post_with, redis::Redis, server::Setup};
+use std::{thread, time::Duration};
+use support::{
+    Client, Response, eventually,
+    http::post_with,
+    redis::{Cluster, Redis},
+    server::Setup,
+};
 
 #[test]
 fn who_is_here_is_known_on_every_node() {
@@ -15,6 +21,68 @@ fn who_is_here_is_known_on_every_node() {
     assert_eq!(hear_type(&mut alice, "presence")["users"], json!(["alice", "bob"]));
     bob.close();
     assert_eq!(hear_type(&mut alice, "leave")["user"], "bob");
+}
+
+#[test]
+fn who_is_here_is_known_on_every_node_of_a_cluster_and_is_written_again_when_a_master_was_emptied() {
+    let cluster = Cluster::start();
+    let nodes = Nodes::start(2, &cluster.url());
+    let (mut alice, mut bob) = (nodes.join(0, "of-a-cluster", "alice"), nodes.join(1, "of-a-cluster", "bob"));
+    let mut all_know = |users: &[&str]| {
+        eventually("all know", || {
+            [&mut alice, &mut bob].iter_mut().all(|client| {
+                client.say(json!({"type": "presence"}).to_string());
+                hear_type(client, "presence")["users"] == json!(users)
+            })
+        });
+    };
+    all_know(&["alice", "bob"]);
+    for master in &cluster.servers {
+        master.ask::<()>(redis::cmd("FLUSHALL")).expect("a master can be emptied");
+    }
+    all_know(&["alice", "bob"]);
+    let carol = nodes.join(1, "of-a-cluster", "carol");
+    all_know(&["alice", "bob", "carol"]);
+    carol.close();
+    all_know(&["alice", "bob"]);
+}
+
+#[test]
+fn beside_a_node_without_a_lease_everybody_is_known_and_little_is_asked() {
+    let redis = Redis::start();
+    let nodes = Nodes::start(1, &redis.url());
+    let mut alice = nodes.join(0, "upgrade", "alice");
+    // What a node of the version before tells of its user.
+    let old = |sockets: u32| {
+        let mut tell = redis::cmd("EVAL");
+        tell.arg(include_str!("../../src/store/redis/tests/presence-without-leases.lua")).arg(2);
+        tell.arg("propromo:{channel:upgrade}:nodes").arg("propromo:{channel:upgrade}:here");
+        tell.arg("00000000000000ff").arg(30_000).arg("propromo:feed:0").arg("channel:upgrade");
+        redis.ask::<i64>(tell.arg("bob").arg(sockets).arg("").to_owned()).expect("the script of the version before");
+    };
+    let mut lists = |users: &[&str]| {
+        eventually("she knows who is there", || {
+            alice.say(json!({"type": "presence"}).to_string());
+            hear_type(&mut alice, "presence")["users"] == json!(users)
+        });
+    };
+    lists(&["alice"]);
+    old(1);
+    lists(&["alice", "bob"]);
+    let scripts = || -> u64 {
+        let stats = redis.info("commandstats");
+        let calls = |line: &str| line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next()?.parse().ok();
+        let found = stats.lines().find_map(calls);
+        found.unwrap_or(0)
+    };
+    // Its claims make those of others expire, so they are written again, but now and then.
+    thread::sleep(Duration::from_secs(1));
+    let before = scripts();
+    thread::sleep(Duration::from_secs(4));
+    let ran = scripts() - before;
+    assert!(ran < 20, "{ran} scripts");
+    old(0);
+    lists(&["alice"]);
 }
 
 #[test]

@@ -240,7 +240,9 @@ impl State {
         }
         let known = self.others.len();
         let settled = self.settled;
-        self.others.retain(|_, until| now < (*until).max(settled));
+        let died: Vec<Epoch> =
+            self.others.extract_if(|_, until| now >= (*until).max(settled)).map(|(epoch, _)| epoch).collect();
+        self.over.extend(died);
         if self.others.len() < known {
             // Its claims are to be found and taken out.
             self.standing.doubts += 1;

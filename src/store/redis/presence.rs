@@ -43,6 +43,10 @@ impl RedisPresence {
 
     fn told(&self, telling: &[Telling]) -> Result<Vec<Result<bool, Failure>>, Failure> {
         let fleet = self.redis.fleet()?;
+        if telling.iter().any(|telling| telling.again) {
+            // Whoever lost these claims may have lost the lease: without it others would take them for void.
+            self.redis.lease.renew(&self.redis.health)?;
+        }
         let me = self.redis.lease.hold(&self.redis.health)?;
         let earlier = self.redis.lease.own()[1..].join(" ");
         let calls: Vec<Call> = telling
