@@ -135,3 +135,38 @@ fn what_a_command_can_not_erase_while_redis_is_away_a_node_erases_later() {
     redis.run();
     eventually("its messages are erased", || keys_with(&redis, SECRET).is_empty());
 }
+
+#[test]
+fn what_a_person_said_on_three_nodes_is_exported_beside_any_of_them() {
+    let redis = Redis::start();
+    let first = node(&redis);
+    let accounts = format!("sqlite:{}", first.data_dir().join("chat.db").display());
+    let beside = || Server::with().without_demo().env("CHAT_STORAGE_URL", redis.url()).env("DATABASE_URL", &accounts);
+    let nodes = [first, beside().start(), beside().start()];
+    let mut alice = nodes.each_ref().map(|node| node.channel(ALICE, "lobby"));
+    let mut node = 0;
+    let said = alice.each_mut().map(|alice| {
+        node += 1;
+        alice.post(&format!("{SECRET} on node {node}"))["id"].clone()
+    });
+    nodes[1].channel(BOB, "lobby").post("of somebody else");
+    alice[1].ask(json!({"type": "edit", "id": said[0], "text": format!("{SECRET} is edited")}));
+    alice[0].wait_for("edited");
+    alice[2].ask(json!({"type": "react", "id": said[1], "emoji": "🎉", "on": true}));
+    alice[0].wait_for("reacted");
+    alice[0].ask(json!({"type": "delete", "id": said[2]}));
+    alice[1].wait_for("deleted");
+    for node in &nodes {
+        let exported = node.setup().run(&["account", "export", ALICE.email]);
+        assert!(exported.status.success(), "{exported:?}");
+        let text = String::from_utf8(exported.stdout).expect("text");
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+        let of = |kind: &str| lines.iter().filter(|line| line["type"] == kind).collect::<Vec<_>>();
+        let texts: Vec<_> = of("message").iter().map(|line| line["text"].clone()).collect();
+        assert_eq!(texts.len(), 2, "{text}");
+        let expected = [format!("{SECRET} is edited"), format!("{SECRET} on node 2")];
+        assert!(expected.iter().all(|expected| texts.contains(&json!(expected))), "{text}");
+        assert_eq!(["edit", "react", "delete"].map(|kind| of(kind).len()), [1, 1, 1], "{text}");
+        assert!(!text.contains("somebody else"), "{text}");
+    }
+}
