@@ -18,6 +18,7 @@ fn grant(redis: &Redis, rights: &[&str]) {
 
 const ALL: [&str; 5] = ["~propromo:*", "&propromo:*", "+@all", "-@admin", "-@dangerous"];
 
+// Seen to fail with what `try_rights` finds passed over in `store::redis::health`: the node stays ready.
 #[test]
 fn without_a_right_nothing_is_stored_and_the_node_is_not_ready_until_it_has_it_back() {
     let redis = Redis::start();

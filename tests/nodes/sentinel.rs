@@ -40,7 +40,6 @@ fn nothing_is_lost_when_a_failover_is_ordered() {
     });
 }
 
-// Seen to fail with the first sentinel that answers believed.
 #[test]
 fn a_sentinel_that_is_cut_off_from_the_others_is_not_believed() {
     let watched = Watched::start();
