@@ -25,13 +25,14 @@ use crate::{
     start_error::StartError,
     store::{
         accounts::{Accounts, UserId},
+        archive::{ArchiveSearch, ArchivedLog, Archiver},
         chat_rooms::ChatRooms,
         erasure::Tasks,
         ledger::Ledger,
         log::MessageLog,
         names::SharedNames,
         outbox::Outbox,
-        postgres::{self, Postgres},
+        postgres::{self, Postgres, archive::PostgresArchive},
         reads::Reads,
         redis::{RedisStores, address::Deployment},
         search::{LookingThrough, Search},
@@ -96,6 +97,7 @@ pub struct Chat {
     /// Tasks that commands leave here, if this process alone holds the messages.
     pub tasks: Option<Arc<dyn Tasks>>,
     _history_age: Option<HistoryAge>,
+    _archiver: Option<Archiver>,
     /// Keeps other processes from the same data; dropped last.
     _data_dir: Option<DataDir>,
 }
@@ -158,6 +160,7 @@ impl Chat {
             outbox: stores.outbox,
             tasks: stores.tasks,
             _history_age: history_age,
+            _archiver: stores.archiver,
             _data_dir: stores.data_dir,
             config,
         });
@@ -177,6 +180,10 @@ impl Chat {
                 chat.read_marks.heard(UserId(account), room, id);
             }
         });
+        if let Some(archiver) = &chat._archiver {
+            let figures = archiver.figures();
+            chat.metrics.look(move |metrics| metrics.archive.show(&figures));
+        }
         let looked_at = Arc::downgrade(&chat);
         chat.metrics.look(move |metrics| {
             let Some(chat) = looked_at.upgrade() else { return };
@@ -208,6 +215,7 @@ struct Stores {
     outbox: Option<Arc<dyn Outbox>>,
     names: Option<Arc<dyn SharedNames>>,
     tasks: Option<Arc<dyn Tasks>>,
+    archiver: Option<Archiver>,
     data_dir: Option<DataDir>,
 }
 
@@ -218,13 +226,16 @@ struct AccountStores {
     sessions: Arc<dyn AccountSessions>,
     reads: Arc<dyn Reads>,
     tasks: Arc<dyn Tasks>,
+    archive: Option<Arc<PostgresArchive>>,
     /// How many connections to PostgreSQL there are now.
     connections: Option<Box<dyn Fn() -> u32 + Send + Sync>>,
 }
 
 impl From<Postgres> for AccountStores {
-    fn from(Postgres { accounts, chat_rooms, sessions, reads, tasks, connections }: Postgres) -> AccountStores {
-        AccountStores { accounts, chat_rooms, sessions, reads, tasks, connections: Some(connections) }
+    fn from(postgres: Postgres) -> AccountStores {
+        let Postgres { accounts, chat_rooms, sessions, reads, tasks, archive, connections } = postgres;
+        let (archive, connections) = (Some(archive), Some(connections));
+        AccountStores { accounts, chat_rooms, sessions, reads, tasks, archive, connections }
     }
 }
 
@@ -236,6 +247,7 @@ impl From<SqliteAccounts> for AccountStores {
             reads: Arc::new(SqliteReads::beside(&accounts)),
             tasks: Arc::new(SqliteTasks::beside(&accounts)),
             accounts: Arc::new(accounts),
+            archive: None,
             connections: None,
         }
     }
@@ -276,10 +288,12 @@ impl Stores {
                     sessions,
                     reads,
                     tasks,
+                    archive: None,
                     connections: None,
                 });
                 let (names, tasks) = (None, Some(of_accounts.tasks.clone()));
-                Ok(Stores { of_accounts, ledger, log, search, outbox, names, tasks, data_dir: Some(data_dir) })
+                let data_dir = Some(data_dir);
+                Ok(Stores { of_accounts, ledger, log, search, outbox, names, tasks, archiver: None, data_dir })
             }
             Storage::Redis(url) => {
                 let of_accounts = match &config.database {
@@ -293,11 +307,20 @@ impl Stores {
                 let redis =
                     RedisStores::open(deployment, config.history_max, config.clock_leeway, config.store_patience);
                 let RedisStores { log, ledger, names, outbox } = redis.map_err(threads)?;
+                let (log, search, archiver): (Arc<dyn MessageLog>, Arc<dyn Search>, _) =
+                    match of_accounts.archive.clone().zip(config.history_hot) {
+                        Some((archive, hot)) => {
+                            let log = Arc::new(ArchivedLog::new(log, archive, hot, config.history_max));
+                            outbox.read_from(log.clone());
+                            let archiver = Archiver::start(&log).map_err(threads)?;
+                            (log.clone(), Arc::new(ArchiveSearch::of(&log)), Some(archiver))
+                        }
+                        None => (log.clone(), Arc::new(LookingThrough::of(log)), None),
+                    };
                 let outbox = config.webhooks.as_ref().map(|_| outbox as Arc<dyn Outbox>);
-                let search = Arc::new(LookingThrough::of(log.clone()));
                 let names: Option<Arc<dyn SharedNames>> = Some(names);
                 let tasks = Some(of_accounts.tasks.clone());
-                Ok(Stores { of_accounts, ledger, log, search, outbox, names, tasks, data_dir: None })
+                Ok(Stores { of_accounts, ledger, log, search, outbox, names, tasks, archiver, data_dir: None })
             }
         }
     }

@@ -4,7 +4,7 @@
 use super::{
     accounts::{NO_PATIENCE, open_embedded},
     failure::{Failure, say},
-    migrate::open_redis,
+    far_log,
     progress::Progress,
 };
 use crate::{
@@ -130,7 +130,7 @@ pub fn go_on(settings: &Settings, task: &Task, left: Option<i64>) -> Result<u64,
 /// Whether a room has messages.
 pub fn has_messages(settings: &Settings, room: &RoomName) -> Result<bool, Failure> {
     match settings.storage()? {
-        Storage::Redis(url) => Ok(!open_redis(&url)?.log.history(room, None, 1)?.is_empty()),
+        Storage::Redis(url) => Ok(!far_log::open(settings, &url)?.history(room, None, 1)?.is_empty()),
         Storage::Embedded => {
             let log = settings.data_dir()?.join("log.db");
             if !log.exists() {
@@ -197,7 +197,7 @@ fn in_redis(settings: &Settings, task: &Task) -> Result<u64, Failure> {
 
 fn in_redis_now(settings: &Settings, task: &Task) -> Result<u64, Failure> {
     let Storage::Redis(url) = settings.storage()? else { return Ok(0) };
-    let log = open_redis(&url)?.log;
+    let log = far_log::open(settings, &url)?;
     let search = LookingThrough::of(log.clone());
     let count = |email: &str| {
         let mut all = 0;

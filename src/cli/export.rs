@@ -3,7 +3,7 @@
 use super::{
     accounts::{NO_PATIENCE, open_embedded},
     failure::{Failure, say},
-    migrate::open_redis,
+    far_log,
 };
 use crate::{
     config::{
@@ -159,7 +159,7 @@ struct Messages {
 impl Messages {
     fn open(settings: &Settings) -> Result<Option<Messages>, Failure> {
         if let Storage::Redis(url) = settings.storage()? {
-            return Ok(Some(Messages { log: open_redis(&url)?.log, _copy: None }));
+            return Ok(Some(Messages { log: far_log::open(settings, &url)?, _copy: None }));
         }
         let log = settings.data_dir()?.join("log.db");
         if !log.exists() {

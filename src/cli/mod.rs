@@ -10,6 +10,7 @@ pub mod config;
 pub mod erase;
 mod export;
 pub mod failure;
+mod far_log;
 pub mod health;
 pub mod import;
 pub mod keys;

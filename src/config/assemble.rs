@@ -44,6 +44,7 @@ impl Settings {
             history_on_join: self.size(&HISTORY_ON_JOIN)?,
             read_marks: self.size(&READ_MARKS)?,
             history_max: Some(self.number(&HISTORY_MAX)?).filter(|&kept| kept > 0),
+            history_hot: Some(self.number(&HISTORY_HOT)?).filter(|&hot| hot > 0),
             history_max_age: Some(self.number(&HISTORY_MAX_AGE)?)
                 .filter(|&days| days > 0)
                 .map(|days| Duration::from_secs(days * 24 * 60 * 60)),
@@ -278,7 +279,7 @@ impl Settings {
         })
     }
 
-    fn number(&self, setting: &Setting) -> Result<u64, SettingError> {
+    pub fn number(&self, setting: &Setting) -> Result<u64, SettingError> {
         self.get(setting, |text| setting.form.number(text))
     }
 

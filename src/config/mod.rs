@@ -64,6 +64,8 @@ pub struct Config {
     pub history_on_join: usize,
     /// How many messages each room keeps; `None`: all.
     pub history_max: Option<u64>,
+    /// How many messages of each room stay in Redis; `None`: there is no archive of the others.
+    pub history_hot: Option<u64>,
     /// How old messages may become; `None`: any age.
     pub history_max_age: Option<Duration>,
     /// For how many rooms an account may have read marks.

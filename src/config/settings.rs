@@ -115,6 +115,7 @@ settings! {
     STORE_PATIENCE: Form::Seconds(1..=300), "10s", "how long the server asks for the outcome of a message if the store's answer was lost; then the sender gets `unknown`";
     HISTORY_ON_JOIN: Form::Count(0..=10_000), "100", "messages replayed to a client that joins a room";
     HISTORY_MAX: Form::Count(0..=1_000_000_000_000), "100000", "messages kept of each room (0: all)";
+    HISTORY_HOT: Form::Count(0..=1_000_000), "1000", "messages of each room that stay in Redis, if accounts are in PostgreSQL: there is an archive of all (0: no archive)";
     HISTORY_MAX_AGE: Form::Count(0..=36_500), "0", "days after which messages are deleted, in every room and within an hour (0: never)";
     READ_MARKS: Form::Count(1..=100_000), "1000", "rooms for which one account's read marks are kept; those read longest ago are dropped first";
     INBOX_ROOMS: Form::Count(1..=10_000), "500", "rooms of one account that `/inbox` and `/rooms` report, chats first";

@@ -291,6 +291,9 @@ impl ChannelConversation {
         match asked {
             Ok(Asked::Message { text, reference, reply_to }) => {
                 let (room, Person { user: sender, name }) = (member.room.name.clone(), member.person.clone());
+                if !is_prepared(link, &room, reply_to, reference.as_deref()) {
+                    return;
+                }
                 link.chat.rooms.post(member, Draft { name, reference, reply_to, ..Draft::new(room, sender, text) });
             }
             Ok(Asked::Change(asked)) => change(link, member, rights, asked),
@@ -329,6 +332,15 @@ fn turned_away(link: &Link, reason: Reason) -> Close {
     })
 }
 
+/// Whether the log can find the message that is to be changed or answered; else its client is told that nothing is stored.
+fn is_prepared(link: &Link, room: &RoomName, of: Option<MessageId>, reference: Option<&str>) -> bool {
+    let Some(Err(error)) = of.map(|of| link.chat.log.prepare(room, of)) else { return true };
+    error.log("what is about an older message is not stored");
+    link.chat.metrics.refused(Reason::Unavailable);
+    link.say(&channel_frame::error(Reason::Unavailable.word(), channel_frame::NOT_STORED, reference));
+    false
+}
+
 /// Hands a change to the log, with the reach that the member's rights allow.
 fn change(link: &Link, member: &Arc<Member>, rights: &LiveRights, AskedChange { of, what, reference }: AskedChange) {
     let reach = if rights.is_moderator() && what == What::Delete { Reach::Any } else { Reach::Own };
@@ -340,6 +352,9 @@ fn change(link: &Link, member: &Arc<Member>, rights: &LiveRights, AskedChange { 
         What::React { emoji, on } => NewChangeKind::React { emoji, on },
     };
     let (room, by) = (member.room.name.clone(), member.person.user.clone());
+    if !is_prepared(link, &room, Some(of), reference.as_deref()) {
+        return;
+    }
     link.chat.rooms.post(member, NewChange { room, of, by, kind, reach, reference });
 }
 

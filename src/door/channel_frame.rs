@@ -24,6 +24,9 @@ use serde_json::{Map, Value};
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 200;
 
+/// Of a message that no store holds.
+pub const NOT_STORED: &str = "Your message could not be stored; send it again.";
+
 /// What a client asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -223,8 +226,7 @@ impl Encoder for ChannelEncoder {
     }
 
     fn not_stored(&self, reference: Option<&str>, out: &mut Vec<u8>) {
-        let sentence = "Your message could not be stored; send it again.";
-        out.extend_from_slice(error("unavailable", sentence, reference).as_bytes());
+        out.extend_from_slice(error("unavailable", NOT_STORED, reference).as_bytes());
     }
 
     fn unknown(&self, reference: Option<&str>, out: &mut Vec<u8>) {

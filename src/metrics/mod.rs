@@ -1,5 +1,6 @@
 //! What the server counts, for `/metrics`. `docs/OPERATIONS.md` says what each metric means to an operator.
 
+pub mod archive;
 pub mod histogram;
 pub mod messages;
 mod process;
@@ -15,6 +16,7 @@ use crate::{
     socket::close::Close,
     store::{log::Backlog, outage, usage::Usage},
 };
+use archive::ArchiveMetrics;
 use histogram::Histogram;
 use messages::MessageMetrics;
 use parking_lot::Mutex;
@@ -78,6 +80,7 @@ pub struct Metrics {
     /// How long it takes to spend a token.
     pub spend: Histogram,
     pub webhooks: WebhookMetrics,
+    pub archive: ArchiveMetrics,
     connections: Family<Labels<1>, Gauge>,
     handshakes: Family<Labels<2>, Counter>,
     closes: Family<Labels<2>, Counter>,
@@ -147,6 +150,7 @@ impl Metrics {
             certificate_end: Gauge::default(),
             spend: Histogram::default(),
             webhooks: WebhookMetrics::default(),
+            archive: ArchiveMetrics::default(),
             connections: Family::default(),
             handshakes: Family::default(),
             closes: Family::default(),
@@ -240,6 +244,7 @@ impl Metrics {
         registry.register("store_trimmed_messages", help, self.store_trimmed.clone());
         registry.register_with_unit("spend", "Spending a token", Unit::Seconds, self.spend.clone());
         self.webhooks.register(registry);
+        self.archive.register(registry);
         let help = "What is left on the disk of DATA_DIR";
         registry.register_with_unit("disk_free", help, Unit::Bytes, self.disk_free.clone());
         let help = "When the certificate ends, since 1970 (0: no TLS)";

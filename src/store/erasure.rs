@@ -125,6 +125,7 @@ impl Eraser<'_> {
         let mut walk = Walk { log: self.log, sender: email, place: Place::Start, until };
         let (mut messages, mut waiting, mut rooms) = (0, Vec::new(), BTreeSet::new());
         let all = walk.on(|room, message| {
+            self.log.prepare(room, message.id)?;
             let (kind, reach) = (NewChangeKind::Delete, Reach::Any);
             let change = NewChange { room: room.clone(), of: message.id, by: by.clone(), kind, reach, reference: None };
             waiting.push(NewEntry::from(change));

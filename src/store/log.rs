@@ -93,6 +93,12 @@ pub trait MessageLog: Send + Sync {
         FoundOut::Lost
     }
 
+    /// Sees to it that a change of this message, or an answer to it, finds it when that is appended soon: called before,
+    /// not by the thread that appends.
+    fn prepare(&self, _room: &RoomName, _of: MessageId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Up to `limit` messages in their present state, without deleted ones, oldest first: the newest, or those directly
     /// before `before`. Fewer if they are long: see [`is_full_page`].
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError>;

@@ -3,6 +3,8 @@
 //! Stores know nothing of sockets or JSON. Every call may block and may fail, and lanes call nothing here.
 
 pub mod accounts;
+pub mod archive;
+pub mod archived;
 pub mod chat_rooms;
 pub mod erasure;
 pub mod error;

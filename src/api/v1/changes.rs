@@ -72,6 +72,7 @@ fn make(
     let of = MessageId::parse(params.get("id")).ok_or(Reason::NoSuchMessage)?;
     let reach = if caller.may(Scope::Moderate) { Reach::Any } else { Reach::Own };
     let by = format!("{BOT}{}", caller.name).into();
+    chat.log.prepare(&room, of)?;
     match chat.rooms.submit(NewChange { room, of, by, kind, reach, reference: None }) {
         Appended::Stored(change) | Appended::StoredAlone(change) | Appended::Repeated(change) => Ok((of, change)),
         Appended::Refused(why) => Err(refused(why)),

@@ -78,6 +78,9 @@ pub fn say(chat: &Chat, room: RoomName, bot: &str, said: Said) -> Result<Reply, 
     if room.as_str().starts_with("stream:") {
         return Err(Refusal::new(Reason::RoomDenied, "Publish to streams with POST /stream."));
     }
+    if let Some(of) = reply_to {
+        chat.log.prepare(&room, of)?;
+    }
     let reference = reference.map(String::into_boxed_str);
     let draft = Draft { name, reply_to, reference, ..Draft::new(room, format!("{BOT}{bot}").into(), text) };
     let (status, id) = match chat.rooms.submit(draft) {

@@ -80,6 +80,9 @@ typed! {
     &str: TEXT;
     Vec<String>: TEXT_ARRAY;
     Vec<u8>: BYTEA;
+    Vec<Vec<u8>>: BYTEA_ARRAY;
+    Vec<Option<Vec<u8>>>: BYTEA_ARRAY;
+    Vec<Option<String>>: TEXT_ARRAY;
     std::time::SystemTime: TIMESTAMPTZ;
 }
 

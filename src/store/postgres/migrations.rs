@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/chat-7.sql"),
     include_str!("schema/chat-8.sql"),
     include_str!("schema/chat-9.sql"),
+    include_str!("schema/chat-10.sql"),
 ];
 
 /// Nodes that start together wait here for the first of them. Any number will do, if nobody else
@@ -45,6 +46,12 @@ pub(super) fn rehearse(connection: &mut Connection, url: &str) -> Result<(), Ope
         Err(failure) => Err(OpenError::Unusable { url: url.to_owned(), cause: failure.to_string() }),
     }
 }
+
+/// Others may have made the tables that this role fills.
+const MAY_ARCHIVE: &str = "
+    SELECT bool_and(has_table_privilege(name, privilege))
+    FROM unnest(ARRAY['chat.archive', 'chat.messages', 'chat.changes']) AS tables (name),
+        unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privileges (privilege)";
 
 type Ending = fn(Transaction<'_>) -> Result<(), postgres::Error>;
 
@@ -73,8 +80,10 @@ enum Outcome {
 
 fn up_to_date(session: &mut Session, ending: Ending) -> Result<Outcome, postgres::Error> {
     match in_transaction(session, ending) {
+        Ok(None) => may_not(session),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => may_not(session),
-        outcome => outcome,
+        Ok(Some(outcome)) => Ok(outcome),
+        Err(error) => Err(error),
     }
 }
 
@@ -92,13 +101,14 @@ fn may_not(session: &mut Session) -> Result<Outcome, postgres::Error> {
     Ok(Outcome::MayNot { role, remedy })
 }
 
-fn in_transaction(session: &mut Session, ending: Ending) -> Result<Outcome, postgres::Error> {
+/// `None`: the role lacks a right, though nothing has failed for it.
+fn in_transaction(session: &mut Session, ending: Ending) -> Result<Option<Outcome>, postgres::Error> {
     let mut transaction = session.client.transaction()?;
     transaction.batch_execute("SET LOCAL statement_timeout = '55s'; SET LOCAL lock_timeout = '55s'")?;
     transaction.query_typed("SELECT pg_advisory_xact_lock($1)", &[LOCK.typed()])?;
     let version = version(&mut transaction)?;
     let Some(missing) = usize::try_from(version).ok().and_then(|version| STEPS.get(version..)) else {
-        return Ok(Outcome::TooNew { version });
+        return Ok(Some(Outcome::TooNew { version }));
     };
     for step in missing {
         transaction.batch_execute(step)?;
@@ -106,9 +116,12 @@ fn in_transaction(session: &mut Session, ending: Ending) -> Result<Outcome, post
     if !missing.is_empty() {
         transaction.execute_typed("UPDATE chat.schema_version SET version = $1", &[(STEPS.len() as i32).typed()])?;
     }
+    if !transaction.query_typed_one(MAY_ARCHIVE, &[])?.get::<_, bool>(0) {
+        return Ok(None);
+    }
     chat_rooms::note_skeletons(&mut transaction)?;
     ending(transaction)?;
-    Ok(Outcome::Done)
+    Ok(Some(Outcome::Done))
 }
 
 /// How many steps were made; 0 in a new schema.

@@ -10,6 +10,8 @@
 //! each while the server is known to be away. The pool connects again by itself.
 
 pub mod accounts;
+pub mod archive;
+mod archive_erase;
 pub mod belongings;
 pub mod chat_rooms;
 mod connection;
@@ -27,7 +29,7 @@ mod tests;
 mod tls;
 
 use self::{
-    accounts::PostgresAccounts, chat_rooms::PostgresChatRooms, database::Database, reads::PostgresReads,
+    accounts::PostgresAccounts, archive::PostgresArchive, chat_rooms::PostgresChatRooms, database::Database, reads::PostgresReads,
     sessions::PostgresSessions, tasks::PostgresTasks,
 };
 use error::OpenError;
@@ -46,6 +48,8 @@ pub struct Postgres {
     pub sessions: Arc<PostgresSessions>,
     pub reads: Arc<PostgresReads>,
     pub tasks: Arc<PostgresTasks>,
+    /// Messages that are in Redis no more, with many nodes.
+    pub archive: Arc<PostgresArchive>,
     /// How many connections there are now.
     pub connections: Box<dyn Fn() -> u32 + Send + Sync>,
 }
@@ -63,6 +67,7 @@ impl Postgres {
             sessions: Arc::new(PostgresSessions::of(database.clone())),
             reads: Arc::new(PostgresReads::of(database.clone())),
             tasks: Arc::new(PostgresTasks::of(database.clone())),
+            archive: Arc::new(PostgresArchive::of(database.clone())),
             connections: Box::new(move || database.connections()),
         })
     }

@@ -48,6 +48,10 @@ impl Tail {
         Tail(id.0.as_u128() & TAIL)
     }
 
+    /// What is less, and greater, than every tail but itself.
+    pub const LEAST: Tail = Tail(0);
+    pub const GREATEST: Tail = Tail(TAIL);
+
     pub fn to_bytes(self) -> [u8; 8] {
         (self.0 as u64).to_be_bytes()
     }
@@ -63,6 +67,14 @@ impl EntryId {
     /// The entry of a message id; if another store made the id, the place where it would stand.
     pub fn of(id: MessageId) -> EntryId {
         EntryId { millis: id.millis(), sequence: (id.0.as_u128() >> 64) as u16 & 0xfff }
+    }
+
+    /// The place before this one.
+    pub fn before(self) -> EntryId {
+        match self.sequence {
+            0 => EntryId { millis: self.millis.saturating_sub(1), sequence: 0xfff },
+            sequence => EntryId { sequence: sequence - 1, ..self },
+        }
     }
 
     /// Reads `ms-seq`.

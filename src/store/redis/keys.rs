@@ -6,6 +6,11 @@ use crate::message::RoomName;
 pub(super) struct Keys<'a>(pub &'a RoomName);
 
 impl Keys<'_> {
+    /// What scripts want that know of the whole log, in their order.
+    pub fn of_log(&self) -> [String; 6] {
+        [self.log(), self.head(), self.changes(), self.became(), self.changed(), self.at_hand()]
+    }
+
     pub fn log(&self) -> String {
         self.key("log")
     }
@@ -31,6 +36,11 @@ impl Keys<'_> {
     /// Which messages have become something.
     pub fn changed(&self) -> String {
         self.key("changed")
+    }
+
+    /// Archived messages that can be changed, since somebody asked for it.
+    pub fn at_hand(&self) -> String {
+        self.key("at-hand")
     }
 
     pub fn nodes(&self) -> String {

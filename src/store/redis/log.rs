@@ -27,7 +27,10 @@ use redis::Value;
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -58,6 +61,8 @@ pub struct RedisLog {
     open: OpenBatches,
     moving: Moving,
     feed: Arc<RedisFeed>,
+    /// The newest entry that is archived of any room, as 8 bytes; 0: there is no archive.
+    newest_archived: AtomicU64,
 }
 
 impl RedisLog {
@@ -75,7 +80,15 @@ impl RedisLog {
             open: OpenBatches::default(),
             moving: Moving::default(),
             feed,
+            newest_archived: AtomicU64::new(0),
         }
+    }
+
+    /// There is an archive, up to this entry. What is appended from now on has greater ids, whatever Redis has lost.
+    pub fn archived_up_to(&self, newest: MessageId) {
+        // Never back: a later look may be over sooner.
+        let newest = EntryId::of(newest).to_bits().max(1);
+        self.newest_archived.fetch_max(newest, Ordering::Relaxed);
     }
 
     /// The call that appends these entries, all of one room, and what is to be known of it if its answer is lost.
@@ -87,12 +100,18 @@ impl RedisLog {
         let references: Vec<String> =
             entries.iter().filter_map(|entry| reference(entry)).map(|digest| keys.reference(&digest)).collect();
         let own = [keys.log(), keys.head(), keys.changes(), keys.became(), keys.changed()];
-        let all: Vec<&str> = own.iter().chain([&batch.key]).chain(&references).map(String::as_str).collect();
+        let at_hand = keys.at_hand();
+        let others = [&batch.key, &at_hand];
+        let all: Vec<&str> = own.iter().chain(others).chain(&references).map(String::as_str).collect();
+        // Of what is archived Redis may have lost all, and its clock may have gone back.
+        let newest_archived = self.newest_archived.load(Ordering::Relaxed);
+        let (is_archived, floor) =
+            (newest_archived > 0, self.redis.floors.of(room).max(EntryId::from_bits(newest_archived)));
         let mixed = entries.iter().any(|entry| matches!(entry, NewEntry::Change(_)));
         let call = Call::script(&script::APPEND, &all, |command| {
             command.arg(deadline).arg(&self.redis.channel).arg(room.as_str());
             command.arg(self.keep).arg(REMEMBER).arg(&Tail::of(room).to_bytes()).arg(if mixed { "4" } else { "1" });
-            command.arg(&mark.to_be_bytes()).arg(self.noted).arg(&self.redis.floors.of(room).to_bytes());
+            command.arg(&mark.to_be_bytes()).arg(self.noted).arg(&floor.to_bytes()).arg(u8::from(is_archived));
             let mut body = Vec::new();
             for entry in entries {
                 body.clear();
@@ -234,25 +253,11 @@ impl MessageLog for RedisLog {
     }
 
     fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
-        let keys = Keys(room);
-        let all = [keys.log(), keys.head(), keys.changes(), keys.became(), keys.changed()];
-        let call = Call::script(&script::FORGET, &all.each_ref().map(String::as_str), |_| {});
-        self.redis.read_one(call).map(drop).map_err(failed(STORE, "forget a room"))
+        self.let_go(room).map(drop)
     }
 
     fn forget_before(&self, room: &RoomName, before: u64) -> Result<(), StoreError> {
-        let keys = Keys(room);
-        let all = [keys.log(), keys.head(), keys.changes(), keys.became(), keys.changed()];
-        loop {
-            let call = Call::script(&script::AGE, &all.each_ref().map(String::as_str), |command| {
-                command.arg(before).arg(DELETED_AT_A_TIME);
-            });
-            match self.redis.read_one(call).map_err(failed(STORE, "delete old messages"))? {
-                Value::Int(deleted) if deleted < DELETED_AT_A_TIME => return Ok(()),
-                Value::Int(_) => {}
-                _ => return Err(failed(STORE, "delete old messages")(Failure::Unreadable)),
-            }
-        }
+        self.let_go_before(room, before).map(drop)
     }
 
     fn set_aside(&self, room: &RoomName, to: &RoomName) -> Result<(), StoreError> {
@@ -290,12 +295,40 @@ impl MessageLog for RedisLog {
 }
 
 /// Reads once a room's keys are together again, if that is soon: its reader waits alone.
-fn unmoved<T>(read: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(super) fn unmoved<T>(read: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
     let until = Instant::now() + server::ANSWER;
     loop {
         match read() {
             Err(error) if error.is_moving() && Instant::now() < until => thread::sleep(MOVES_EVERY),
             answer => return answer,
+        }
+    }
+}
+
+impl RedisLog {
+    /// Forgets a room; the last id that it gave out.
+    pub(in crate::store) fn let_go(&self, room: &RoomName) -> Result<Option<MessageId>, StoreError> {
+        let all = Keys(room).of_log();
+        let call = Call::script(&script::FORGET, &all.each_ref().map(String::as_str), |_| {});
+        match self.redis.read_one(call).map_err(failed(STORE, "forget a room"))? {
+            Value::BulkString(last) => Ok(EntryId::parse(&last).map(|last| Tail::GREATEST.message_id(last))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Deletes what is older; whether there was anything.
+    pub(in crate::store) fn let_go_before(&self, room: &RoomName, before: u64) -> Result<bool, StoreError> {
+        let all = Keys(room).of_log();
+        let mut any = false;
+        loop {
+            let call = Call::script(&script::AGE, &all.each_ref().map(String::as_str), |command| {
+                command.arg(before).arg(DELETED_AT_A_TIME);
+            });
+            match self.redis.read_one(call).map_err(failed(STORE, "delete old messages"))? {
+                Value::Int(deleted) if deleted < DELETED_AT_A_TIME => return Ok(any || deleted > 0),
+                Value::Int(_) => any = true,
+                _ => return Err(failed(STORE, "delete old messages")(Failure::Unreadable)),
+            }
         }
     }
 }

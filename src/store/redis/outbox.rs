@@ -13,12 +13,13 @@ use crate::{
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
+        log::MessageLog,
         outbox::{LEASE, Outbox},
     },
 };
 use parking_lot::Mutex;
 use redis::{Value, cmd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const STORE: &str = "store of webhooks";
 
@@ -33,11 +34,18 @@ pub struct RedisOutbox {
     redis: Arc<Redis>,
     /// Rooms of which nothing was told begin here.
     since: Mutex<Option<EntryId>>,
+    /// Where entries are read that Redis has let go of, if there is an archive.
+    log: OnceLock<Arc<dyn MessageLog>>,
 }
 
 impl RedisOutbox {
     pub(super) fn new(redis: Arc<Redis>) -> RedisOutbox {
-        RedisOutbox { redis, since: Mutex::new(None) }
+        RedisOutbox { redis, since: Mutex::new(None), log: OnceLock::new() }
+    }
+
+    /// Reads entries from this log from now on, which knows of more than Redis does.
+    pub fn read_from(&self, log: Arc<dyn MessageLog>) {
+        let _ = self.log.set(log);
     }
 
     /// Asks to lead for so many milliseconds; whether this node does.
@@ -97,7 +105,7 @@ impl RedisOutbox {
                 };
                 let (next, keys): (String, Vec<Vec<u8>>) =
                     redis::from_redis_value(found).map_err(|_| Failure::Unreadable)?;
-                let rooms = keys.iter().filter_map(|key| room_of(key)).collect();
+                let rooms = keys.iter().filter_map(|key| room_of_head(key)).collect();
                 behind.extend(self.untold(rooms, since)?);
                 if behind.len() >= limit {
                     behind.truncate(limit);
@@ -112,14 +120,15 @@ impl RedisOutbox {
         Ok((behind, false))
     }
 
-    fn read_next(&self, room: &RoomName, limit: usize) -> Result<Vec<Entry>, Failure> {
+    /// Up to where a room was told.
+    fn position(&self, room: &RoomName) -> Result<MessageId, Failure> {
         let head = Keys(room).head();
         let told = self.redis.read_one(Call::command(&head, cmd("HGET").arg(&head).arg("told")))?;
         let position = match entry(&told) {
             Some(told) => told,
             None => self.since()?,
         };
-        read::after(&self.redis, room, Tail::of(room).message_id(position), limit)
+        Ok(Tail::of(room).message_id(position))
     }
 }
 
@@ -137,7 +146,12 @@ impl Outbox for RedisOutbox {
     }
 
     fn next(&self, room: &RoomName, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.read_next(room, limit).map_err(failed(STORE, "read what was not told"))
+        const WHAT: &str = "read what was not told";
+        let position = self.position(room).map_err(failed(STORE, WHAT))?;
+        match self.log.get() {
+            Some(log) => log.entries(room, position, limit),
+            None => read::after(&self.redis, room, position, limit).map_err(failed(STORE, WHAT)),
+        }
     }
 
     fn told(&self, room: &RoomName, upto: MessageId) -> Result<(), StoreError> {
@@ -162,7 +176,7 @@ fn entry(value: &Value) -> Option<EntryId> {
 }
 
 /// The room of `propromo:{ROOM}:head`.
-fn room_of(key: &[u8]) -> Option<RoomName> {
+pub(super) fn room_of_head(key: &[u8]) -> Option<RoomName> {
     let room = std::str::from_utf8(key).ok()?.strip_prefix("propromo:{")?.strip_suffix("}:head")?;
     Some(RoomName::from_store(room))
 }

@@ -27,12 +27,26 @@ pub(super) fn newest(
     before: Option<MessageId>,
     limit: usize,
 ) -> Result<Vec<Message>, Failure> {
+    newest_bounded(redis, room, before, limit, false).map(|(messages, _)| messages)
+}
+
+/// The same, and where the archive begins, if there is one.
+pub(super) fn newest_bounded(
+    redis: &Redis,
+    room: &RoomName,
+    before: Option<MessageId>,
+    limit: usize,
+    is_archived: bool,
+) -> Result<(Vec<Message>, Bounds), Failure> {
     let older_than = |id: MessageId| format!("({}", EntryId::of(id));
     let mut from = before.map_or("+".to_owned(), older_than);
     let mut page: Vec<Message> = Vec::new();
+    let mut known = Bounds::read(&[]);
     while page.len() < limit && !is_full_page(&page) {
         let share = SHARE.min(limit - page.len());
-        let View { messages, last, .. } = View::read(redis, room, [&from, "-"], share, Way::Back)?;
+        let way = Way::Back { is_archived };
+        let View { messages, last, bounds, .. } = View::read(redis, room, [&from, "-"], share, way)?;
+        known = bounds;
         page.extend(messages);
         match last {
             Some(last) => from = format!("({last}"),
@@ -40,13 +54,14 @@ pub(super) fn newest(
         }
     }
     page.truncate(end_of_page(&page).unwrap_or(limit));
-    Ok(page)
+    Ok((page, known))
 }
 
 /// The message of this id.
 pub(super) fn one(redis: &Redis, room: &RoomName, id: MessageId) -> Result<Option<Message>, Failure> {
     let entry = EntryId::of(id).to_string();
-    let found = View::read(redis, room, [&entry, &entry], 1, Way::Back)?.messages;
+    let way = Way::Back { is_archived: false };
+    let found = View::read(redis, room, [&entry, &entry], 1, way)?.messages;
     Ok(found.into_iter().find(|message| message.id == id))
 }
 
@@ -62,27 +77,68 @@ pub(super) fn since(
     after: MessageId,
     limit: usize,
 ) -> Result<Option<Vec<Entry>>, Failure> {
+    match since_bounded(redis, room, after, limit, false)? {
+        Since::Followed(followed) => Ok(followed),
+        Since::Archived { .. } => Ok(None),
+    }
+}
+
+/// What is read of what followed an entry.
+pub(in crate::store) enum Since {
+    /// All that is asked for; `None` as in [`since`].
+    Followed(Option<Vec<Entry>>),
+    /// Some of it stands in the archive.
+    Archived { is_known: bool, bounds: Bounds },
+}
+
+/// As [`since`], where there may be an archive.
+pub(super) fn since_bounded(
+    redis: &Redis,
+    room: &RoomName,
+    after: MessageId,
+    limit: usize,
+    is_archived: bool,
+) -> Result<Since, Failure> {
     let place = EntryId::of(after);
     let from = place.to_string();
     let share = SHARE.min(limit);
-    let way = Way::On { standing: &from };
-    let View { mut messages, mut changes, standing, .. } = View::read(redis, room, [&from, "+"], share + 1, way)?;
+    let way = Way::On { standing: &from, is_archived };
+    let View { mut messages, mut changes, standing, bounds, .. } =
+        View::read(redis, room, [&from, "+"], share + 1, way)?;
     let Standing { changes_gone, kept_from, deleted } = standing;
     // Trimming takes the oldest first: if that message is still there, so is every message after it.
     let is_message = messages.first().is_some_and(|message| message.id == after);
     let is_change = changes.first().is_some_and(|change| change.id == after);
     let was_message = deleted.is_some_and(|tail| tail.message_id(place) == after);
     let is_whole = changes_gone.is_none_or(|gone| gone <= place) && kept_from.is_none_or(|from| from <= place);
+    if is_archived && !bounds.has_all_from(after) {
+        return Ok(Since::Archived { is_known: is_message || is_change || was_message, bounds });
+    }
     if !(is_message || is_change || was_message) || !is_whole {
-        return Ok(None);
+        return Ok(Since::Followed(None));
     }
     messages.retain(|message| message.id > after);
     changes.retain(|change| change.id > after);
     let first = in_order(messages, changes, share);
-    if first.len() < share {
-        return Ok(Some(first));
+    if is_archived || first.len() < share {
+        // With an archive whoever asked goes on, and looks each time where that begins by then.
+        return Ok(Since::Followed(Some(first)));
     }
-    follow(redis, room, after, limit, first).map(Some)
+    Ok(Since::Followed(Some(follow(redis, room, after, limit, first)?)))
+}
+
+/// Up to `limit` entries after `after`, as far as they are here, and where the archive begins. Not more than are read in
+/// one go.
+pub(super) fn share_after(
+    redis: &Redis,
+    room: &RoomName,
+    after: MessageId,
+    limit: usize,
+) -> Result<(Vec<Entry>, Bounds), Failure> {
+    let (from, share) = (format!("({}", EntryId::of(after)), SHARE.min(limit));
+    let way = Way::On { standing: "", is_archived: true };
+    let View { messages, changes, bounds, .. } = View::read(redis, room, [&from, "+"], share, way)?;
+    Ok((in_order(messages, changes, share), bounds))
 }
 
 /// Goes on behind what was read of what follows `after`, until it is enough, in number or in text.
@@ -96,7 +152,8 @@ fn follow(
     while page.len() < limit && !is_full_page(&page) {
         let from = format!("({}", EntryId::of(page.last().map_or(after, Entry::id)));
         let share = SHARE.min(limit - page.len());
-        let View { messages, changes, .. } = View::read(redis, room, [&from, "+"], share, Way::On { standing: "" })?;
+        let way = Way::On { standing: "", is_archived: false };
+        let View { messages, changes, .. } = View::read(redis, room, [&from, "+"], share, way)?;
         let next = in_order(messages, changes, share);
         if next.is_empty() {
             break;
@@ -111,6 +168,7 @@ struct View {
     messages: Vec<Message>,
     changes: Vec<Change>,
     standing: Standing,
+    bounds: Bounds,
     /// The last entry of the messages' stream that was read; none if there are no more behind it.
     last: Option<EntryId>,
 }
@@ -129,9 +187,9 @@ struct Standing {
 /// How a room is read.
 enum Way<'a> {
     /// Messages only, newest first.
-    Back,
+    Back { is_archived: bool },
     /// Oldest first, changes too, and how this entry stands.
-    On { standing: &'a str },
+    On { standing: &'a str, is_archived: bool },
 }
 
 impl View {
@@ -140,16 +198,23 @@ impl View {
         let call =
             Call::script(&script::READ, &[&keys.log(), &keys.head(), &keys.changes(), &keys.became()], |command| {
                 command.arg(&range[..]).arg(limit);
-                match way {
-                    Way::Back => command.arg("back").arg("0").arg(""),
-                    Way::On { standing } => command.arg("on").arg("1").arg(standing),
+                let is_archived = match way {
+                    Way::Back { is_archived } => {
+                        command.arg("back").arg("0").arg("");
+                        is_archived
+                    }
+                    Way::On { standing, is_archived } => {
+                        command.arg("on").arg("1").arg(standing);
+                        is_archived
+                    }
                 };
+                command.arg(u8::from(is_archived));
             });
         let Value::Array(parts) = redis.read_one(call)? else { return Err(Failure::Unreadable) };
         let (Some([messages, became, changes, texts]), rest) = (parts.first_chunk(), parts.get(4..)) else {
             return Err(Failure::Unreadable);
         };
-        let entry = |value: Option<&Value>| bytes(value?).and_then(EntryId::parse);
+        let entry = |value: Option<&Value>| entry_id(value?);
         let rest = rest.unwrap_or_default();
         let tail = |value: Option<&Value>| Some(Tail::from_bytes(bytes(value?)?.try_into().ok()?));
         let read = list(messages)?;
@@ -168,8 +233,77 @@ impl View {
                 kept_from: entry(rest.get(1)),
                 deleted: tail(rest.get(2)),
             },
+            bounds: Bounds::read(rest),
         })
     }
+}
+
+/// What a room's head says of the archive behind it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Bounds {
+    /// Nothing is archived that is older than what is here.
+    pub is_whole: bool,
+    /// From here on all is here; `None`: nothing is.
+    pub from: Option<MessageId>,
+    /// How often what became of messages was let go of.
+    pub trims: u64,
+    /// Up to here the room was deleted.
+    pub forgotten: MessageId,
+    /// The last that was let go of though it is not archived.
+    pub lost: MessageId,
+}
+
+impl Bounds {
+    fn read(rest: &[Value]) -> Bounds {
+        let entry = |place: usize| rest.get(place).and_then(entry_id);
+        let least = |entry: EntryId| at(entry, Tail::LEAST);
+        let (changes_gone, kept_from, archived) = (entry(0), entry(1), entry(4));
+        let whole = rest.get(5).and_then(bytes).is_some();
+        // Of all that stands in the streams, and stays: what is older was let go of.
+        let oldest = [entry(8), entry(9)].into_iter().flatten().min();
+        let trimmed = [entry(3), kept_from, changes_gone.map(|gone| EntryId { sequence: gone.sequence + 1, ..gone })];
+        let from = oldest.map(|oldest| trimmed.into_iter().flatten().fold(oldest, EntryId::max));
+        let lost = |gone: &EntryId| archived.is_none_or(|archived| archived < *gone);
+        let lost = [kept_from.map(EntryId::before), changes_gone].into_iter().flatten().filter(lost).max();
+        Bounds {
+            is_whole: whole,
+            from: from.map(least),
+            trims: rest.get(6).and_then(bytes).and_then(number).unwrap_or(0),
+            forgotten: entry(7).map_or(MessageId::BEFORE_ALL, |entry| at(entry, Tail::GREATEST)),
+            lost: lost.map_or(MessageId::BEFORE_ALL, |lost| at(lost, Tail::GREATEST)),
+        }
+    }
+
+    /// Whether nothing that follows this is in the archive alone.
+    pub fn has_all_after(&self, after: MessageId) -> bool {
+        self.is_whole || self.from.is_some_and(|from| place_before(from) <= after)
+    }
+
+    /// Whether this and nothing that follows it is in the archive alone.
+    fn has_all_from(&self, first: MessageId) -> bool {
+        self.is_whole || self.from.is_some_and(|from| from <= first)
+    }
+}
+
+/// More than every id before this one, which is one that [`Bounds`] names.
+pub(in crate::store) fn place_before(from: MessageId) -> MessageId {
+    Tail::GREATEST.message_id(EntryId::of(from).before())
+}
+
+/// The id of an entry with this tail; an entry may be one that no id has, behind the last of its millisecond.
+fn at(entry: EntryId, tail: Tail) -> MessageId {
+    match entry.sequence {
+        ..0x1000 => tail.message_id(entry),
+        _ => tail.message_id(EntryId { millis: entry.millis + 1, sequence: 0 }),
+    }
+}
+
+fn entry_id(value: &Value) -> Option<EntryId> {
+    bytes(value).and_then(EntryId::parse)
+}
+
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Reads `[[id, [name, body]]…]`; the name says whether the message was taken over from another log. An entry that this
@@ -183,15 +317,24 @@ fn read_messages(room: &RoomName, entries: &[Value], became: &[Value]) -> Vec<Me
         if let Some(Value::Array(became)) = became.get(place)
             && let [edit, reactions] = &became[..]
         {
-            if let Some((id, text)) = bytes(edit).and_then(became::read_edit) {
-                message.edited = Some(own.message_id(id));
-                message.text = text.into();
-            }
-            message.reactions = bytes(reactions).and_then(became::read_reactions).unwrap_or_default();
+            become_so(&mut message, own, bytes(edit), bytes(reactions));
         }
         Some(message)
     });
     read.collect()
+}
+
+/// Lays over a message what it has become.
+pub(super) fn become_so(message: &mut Message, own: Tail, edit: Option<&[u8]>, reactions: Option<&[u8]>) {
+    if let Some((id, text)) = edit.and_then(became::read_edit)
+        && message.edited.is_none_or(|edited| edited < own.message_id(id))
+    {
+        message.edited = Some(own.message_id(id));
+        message.text = text.into();
+    }
+    if let Some(reactions) = reactions.and_then(became::read_reactions) {
+        message.reactions = reactions;
+    }
 }
 
 fn read_changes(room: &RoomName, entries: &[Value], texts: &[Value]) -> Vec<Change> {
@@ -208,21 +351,21 @@ fn read_changes(room: &RoomName, entries: &[Value], texts: &[Value]) -> Vec<Chan
     read.collect()
 }
 
-fn stream_entry(value: &Value) -> Option<(EntryId, &[u8], &[u8])> {
+pub(super) fn stream_entry(value: &Value) -> Option<(EntryId, &[u8], &[u8])> {
     let Value::Array(entry) = value else { return None };
     let [id, Value::Array(fields)] = &entry[..] else { return None };
     let [name, body] = &fields[..] else { return None };
     Some((EntryId::parse(bytes(id)?)?, bytes(name)?, bytes(body)?))
 }
 
-fn bytes(value: &Value) -> Option<&[u8]> {
+pub(super) fn bytes(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
         _ => None,
     }
 }
 
-fn list(value: &Value) -> Result<&[Value], Failure> {
+pub(super) fn list(value: &Value) -> Result<&[Value], Failure> {
     match value {
         Value::Array(list) => Ok(list),
         _ => Err(Failure::Unreadable),

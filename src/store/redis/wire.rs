@@ -180,6 +180,11 @@ pub(super) fn read_change(id: MessageId, change: &[u8]) -> Option<Change> {
     Some(Change { id, of, by, kind })
 }
 
+/// Whether a change is one of who reacts.
+pub(super) fn is_reaction(change: &[u8]) -> bool {
+    matches!(change.first(), Some(&REACTED | &UNREACTED))
+}
+
 /// A frame of the feed channel.
 pub(super) enum Frame<'a> {
     Stored {

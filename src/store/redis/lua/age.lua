@@ -1,6 +1,6 @@
 -- Deletes what is older than a time: messages, changes, and what became of those messages. Some of it at a time.
 --
--- KEYS: the room's stream, its head, its changes, what messages have become, which those are.
+-- KEYS: the room's stream, its head, its changes, what messages have become, which those are, archived ones at hand.
 -- ARGV: Unix milliseconds; how many entries at most.
 -- Returns how many entries were deleted; if that are as many as may be there are others.
 local function behind(id)
@@ -27,5 +27,8 @@ local gone = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', '(' .. done_to, 'LIMIT
 for _, of in ipairs(gone) do
   redis.call('HDEL', KEYS[4], 'e' .. of, 'r' .. of, 'd' .. of)
   redis.call('ZREM', KEYS[5], of)
+end
+for _, of in ipairs(redis.call('HKEYS', KEYS[6])) do
+  if tonumber((string.match(of, '^%d+'))) < tonumber(before) then redis.call('HDEL', KEYS[6], of) end
 end
 return math.max(#messages, #changes, #gone)

@@ -1,12 +1,13 @@
 -- Appends messages and changes of one room and publishes them, all or none.
 --
 -- KEYS: the room's stream, its head, its changes (a stream too), what messages have become (a hash), which those are (a
---       sorted set), where it is noted how this ended, then a key for each message with a reference.
+--       sorted set), where it is noted how this ended, archived messages that are at hand (a hash), then a key for each
+--       message with a reference.
 -- ARGV: deadline (Unix ms by this server's clock), feed channel, room, messages kept (0: all), seconds for which a
 --       reference is remembered, the end of this room's ids (8 bytes), the kind of frame to publish (4 if there are
 --       changes, else 1), the mark of this batch (8 bytes), seconds for which it is noted how it ended, an id above which these
---       have to be (8 bytes); then for each entry what to do with it, and its body: `keep`, `once`, `pass` or, for a message
---       that answers another, `keep>` and `once>`; `change`.
+--       have to be (8 bytes), whether there is an archive (1 or 0); then for each entry what to do with it, and its body:
+--       `keep`, `once`, `pass` or, for a message that answers another, `keep>` and `once>`; `change`.
 -- Returns 9 bytes an entry, and after them 8 bytes for each 2 (the rest of its id). The first of the 9 says what became
 -- of it, then that entry's id follows:
 --   0 stored; 1 its reference had made a message before (2: one that came from another log); 3 stored, but what it was to
@@ -61,7 +62,7 @@ if floor_ms > ms or (floor_ms == ms and floor_seq > seq) then ms, seq = floor_ms
 local gone_ms, gone_seq = -1, 0
 if head[2] then gone_ms, gone_seq = parse(head[2]) end
 
-local room, keep, remember, tail = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local room, keep, remember, tail, archived = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[11] == '1'
 
 -- 12 bits of sequence go into an id; beyond them the time runs ahead, as it does when the clock goes back.
 local function next_id()
@@ -78,7 +79,11 @@ end
 -- The body of a message that is here, and where in it what was said begins; its id is the entry's and `end_of_id`.
 local function find(entry, end_of_id)
   local found = redis.call('XRANGE', KEYS[1], entry, entry)[1]
-  if not found then return nil end
+  if not found then
+    local at_hand = redis.call('HGET', KEYS[7], entry)
+    if at_hand and string.sub(at_hand, 7, 14) == end_of_id then return at_hand, 15 end
+    return nil
+  end
   local body = found[2][2]
   if found[2][1] == 'i' then
     if string.sub(body, 1, 8) == end_of_id then return body, 9 end
@@ -114,6 +119,7 @@ local function change(body)
   elseif what == 1 then
     redis.call('XDEL', KEYS[1], of)
     redis.call('HDEL', KEYS[4], 'e' .. of, 'r' .. of)
+    redis.call('HDEL', KEYS[7], of)
     redis.call('HSET', KEYS[4], 'd' .. of, end_of_id)
     redis.call('ZADD', KEYS[5], of_ms, of)
     redis.call('XADD', KEYS[3], next_id(), 'c', string.sub(body, 8))
@@ -142,12 +148,9 @@ local function change(body)
       table.remove(all[place], who)
       if #all[place] == 1 then table.remove(all, place) end
     end
-    if #all > 0 then
-      redis.call('HSET', KEYS[4], 'r' .. of, cjson.encode(all))
-      redis.call('ZADD', KEYS[5], of_ms, of)
-    else
-      redis.call('HDEL', KEYS[4], 'r' .. of)
-    end
+    -- Also that nobody reacts any more: the archive may say something else.
+    redis.call('HSET', KEYS[4], 'r' .. of, #all > 0 and cjson.encode(all) or '[]')
+    redis.call('ZADD', KEYS[5], of_ms, of)
     redis.call('XADD', KEYS[3], next_id(), 'c', string.sub(body, 8))
   end
   return nil, string.sub(body, 8)
@@ -164,9 +167,9 @@ local function tell(is_change, body)
 end
 
 local reply, tails = {}, {}
-local reference = 7
+local reference = 8
 local stored, changed = false, false
-for i = 11, #ARGV, 2 do
+for i = 12, #ARGV, 2 do
   local action, body = ARGV[i], ARGV[i + 1]
   local first
   if action == 'change' then
@@ -231,7 +234,8 @@ if #feed > 3 then
     -- What became of messages that are not kept any more.
     local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
     if oldest then redis.call('HSET', KEYS[2], 'kept_from', oldest[1]) end
-    if oldest and redis.call('EXISTS', KEYS[5]) == 1 then
+    -- Where there is an archive, whoever fills it does this when it has taken over what became of them.
+    if oldest and not archived and redis.call('EXISTS', KEYS[5]) == 1 then
       local oldest_ms = parse(oldest[1])
       redis.call('XTRIM', KEYS[3], 'MINID', oldest[1])
       local gone = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', '(' .. string.format('%.0f', oldest_ms), 'LIMIT', 0, 1000)

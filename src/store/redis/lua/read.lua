@@ -2,10 +2,12 @@
 --
 -- KEYS: the room's stream, its head, its changes, what messages have become.
 -- ARGV: the first id, the last (the other way round to read backwards), how many, `back` or `on`, whether changes are read
---       too (1 or 0), the entry whose standing is asked about (or nothing).
+--       too (1 or 0), the entry whose standing is asked about (or nothing), whether there is an archive behind (1 or 0).
 -- Returns the messages; for each what it has become (its edit and its reactions); the changes; for each the text of the
 -- edit as it is now; the newest change that is not kept any more, and from where on messages are kept, if some are not; the
--- end of the id of the message that was asked about, if that is deleted.
+-- end of the id of the message that was asked about, if that is deleted. With an archive also: from where on the room was
+-- not trimmed, up to where it is archived, whether nothing older is, how often what became of messages was let go of, up to
+-- where the room was deleted, and the first entries of both streams.
 local messages = redis.call(ARGV[4] == 'back' and 'XREVRANGE' or 'XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3])
 local changes = ARGV[5] == '1' and redis.call('XRANGE', KEYS[3], ARGV[1], ARGV[2], 'COUNT', ARGV[3]) or {}
 local became, texts = {}, {}
@@ -19,9 +21,18 @@ if redis.call('EXISTS', KEYS[4]) == 1 then
     texts[i] = what == 0 and redis.call('HGET', KEYS[4], string.format('e%.0f-%.0f', of_ms, of_seq))
   end
 end
-if ARGV[6] == '' then return { messages, became, changes, texts } end
+if ARGV[6] == '' and ARGV[7] == '0' then return { messages, became, changes, texts } end
 local head = redis.call('HMGET', KEYS[2], 'changes_gone', 'kept_from')
-return {
+local answer = {
   messages, became, changes, texts, head[1], head[2],
   redis.call('HGET', KEYS[4], 'd' .. ARGV[6]),
 }
+if ARGV[7] == '1' then
+  local behind = redis.call('HMGET', KEYS[2], 'hot_from', 'archived', 'whole', 'trims', 'forgotten')
+  for i = 1, 5 do answer[7 + i] = behind[i] end
+  for i, key in ipairs({ KEYS[1], KEYS[3] }) do
+    local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
+    answer[12 + i] = first and first[1] or false
+  end
+end
+return answer

@@ -1,0 +1,40 @@
+//! What the archiver counts, for `/metrics`.
+
+use crate::store::archive::Figures;
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Default)]
+pub struct ArchiveMetrics {
+    entries: Counter,
+    failures: Counter,
+    rooms_lost: Counter,
+    lag: Gauge<f64, AtomicU64>,
+}
+
+impl ArchiveMetrics {
+    /// What the archiver has done by now.
+    pub fn show(&self, figures: &Figures) {
+        for (counter, figure) in [
+            (&self.entries, &figures.archived),
+            (&self.failures, &figures.failed),
+            (&self.rooms_lost, &figures.rooms_lost),
+        ] {
+            counter.inner().store(figure.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.lag.set(figures.lag.load(Ordering::Relaxed) as f64 / 1000.0);
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let help = "Messages and changes that this node has copied to the archive";
+        registry.register("archived_entries", help, self.entries.clone());
+        registry.register("archive_failures", "Times that archiving failed", self.failures.clone());
+        let help = "Rooms that went on from the archive, since Redis had lost what it had of them";
+        registry.register("archive_rooms_lost", help, self.rooms_lost.clone());
+        let help = "For how long there may be messages that are not archived; 0 on nodes that don't archive";
+        registry.register_with_unit("archive_lag", help, Unit::Seconds, self.lag.clone());
+    }
+}

@@ -1,0 +1,208 @@
+//! The thread that archives: one node's at a time, by a lease. Who holds it without knowing that it is over does no harm.
+
+use super::{
+    copier::{Copier, Figures, ROOMS},
+    log::ArchivedLog,
+};
+use crate::{
+    message::{MessageId, RoomName},
+    store::{error::StoreError, outage::Outages, redis::hot::Head},
+    vital,
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+/// For how long a node leads that was told so.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// How often it is asked again.
+const RENEW: Duration = Duration::from_secs(4);
+
+/// The shortest pause between two looks at all rooms. It is longer where looking takes longer, so that this takes Redis no
+/// more than a twentieth of its time.
+const PAUSE: Duration = Duration::from_millis(500);
+const SHARE_OF_TIME: u32 = 20;
+
+/// The longest.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How often each node looks which entry is the newest that is archived.
+const NEWEST: Duration = Duration::from_secs(5);
+
+/// Rooms that are looked at in one go after a loss, and those that a line names.
+const RESUMED: usize = 500;
+const NAMED: usize = 10;
+
+const WORK: &str = "archive messages";
+
+/// The thread; it ends when this is dropped.
+pub struct Archiver {
+    _stop: Sender<()>,
+    figures: Arc<Figures>,
+}
+
+impl Archiver {
+    pub fn start(log: &ArchivedLog) -> io::Result<Archiver> {
+        let (stop, stopped) = bounded(0);
+        let figures = log.copier.figures.clone();
+        let mut work = Work {
+            copier: log.copier.clone(),
+            stopped,
+            losses: None,
+            asked: None,
+            newest: None,
+            complete: None,
+        };
+        vital::spawn("archiver", move || work.run())?;
+        Ok(Archiver { _stop: stop, figures })
+    }
+
+    pub fn figures(&self) -> Arc<Figures> {
+        self.figures.clone()
+    }
+}
+
+struct Work {
+    copier: Arc<Copier>,
+    stopped: Receiver<()>,
+    /// How often Redis had lost data when rooms were last made to go on from the archive; `None`: this node does not lead.
+    losses: Option<u64>,
+    /// When this node was last told that it leads.
+    asked: Option<Instant>,
+    /// When it was last looked for the newest that is archived.
+    newest: Option<Instant>,
+    /// All that was stored before is archived.
+    complete: Option<SystemTime>,
+}
+
+impl Work {
+    fn run(&mut self) {
+        let outages = Outages::new("message archive");
+        let mut pause = Duration::ZERO;
+        while self.stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+            vital::may_panic("archiver");
+            let begun = Instant::now();
+            match self.turn() {
+                Ok(()) => outages.worked(WORK),
+                Err(error) => {
+                    self.copier.figures.failed.fetch_add(1, Ordering::Relaxed);
+                    outages.failed(WORK, &error.source);
+                }
+            }
+            let lag = self.complete.filter(|_| self.asked.is_some()).and_then(|complete| complete.elapsed().ok());
+            self.copier.figures.lag.store(lag.unwrap_or_default().as_millis() as u64, Ordering::Relaxed);
+            pause = (begun.elapsed() * SHARE_OF_TIME).clamp(PAUSE, LONGEST);
+        }
+        if self.asked.is_some() {
+            // Another need not wait until the lease is over.
+            let _ = self.copier.redis.leads_archiving(0);
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), StoreError> {
+        if self.newest.is_none_or(|looked| looked.elapsed() >= NEWEST) {
+            self.look_for_the_newest()?;
+        }
+        if !self.leads()? {
+            return Ok(());
+        }
+        let (begun, losses) = (SystemTime::now(), self.copier.redis.losses());
+        let is_first = self.losses.is_none();
+        if self.losses != Some(losses) {
+            self.look_for_the_newest()?;
+            self.resume_all()?;
+            self.losses = Some(losses);
+        }
+        if self.archive_all(is_first)? {
+            self.complete = Some(begun);
+        }
+        Ok(())
+    }
+
+    /// New ids are greater than this, whatever Redis has lost.
+    fn look_for_the_newest(&mut self) -> Result<(), StoreError> {
+        self.copier.redis.archived_up_to(self.copier.archive.newest_of_all()?);
+        self.newest = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Whether this node archives.
+    fn leads(&mut self) -> Result<bool, StoreError> {
+        if self.asked.is_some_and(|asked| asked.elapsed() < RENEW) {
+            return Ok(true);
+        }
+        let asked = Instant::now();
+        let leads = self.copier.redis.leads_archiving(LEASE.as_millis()).inspect_err(|_| self.asked = None)?;
+        self.asked = leads.then_some(asked);
+        if !leads {
+            (self.losses, self.complete) = (None, None);
+        }
+        Ok(leads)
+    }
+
+    /// Lets all rooms go on behind what is archived of them, and says which had lost something.
+    fn resume_all(&mut self) -> Result<(), StoreError> {
+        let mut after: Option<RoomName> = None;
+        let (mut lost, mut named) = (0, Vec::new());
+        loop {
+            let rooms: Vec<(RoomName, MessageId)> = self.copier.archive.archived_rooms(after.as_ref(), RESUMED)?;
+            let Some((last, _)) = rooms.last() else { break };
+            after = Some(last.clone());
+            let some = self.copier.resume(&rooms)?;
+            lost += some.len();
+            named.extend(some.into_iter().take(NAMED - named.len().min(NAMED)));
+            if !self.leads()? {
+                return Ok(());
+            }
+        }
+        if lost > 0 {
+            let rooms = named.iter().map(RoomName::as_str).collect::<Vec<_>>().join(", ");
+            let since = self.complete.map(|time| jiff::Timestamp::try_from(time).map(|time| time.to_string()));
+            let since = since.and_then(Result::ok).unwrap_or_else(|| "not known".into());
+            tracing::warn!(
+                lost,
+                rooms,
+                since,
+                "Redis has lost what it had of rooms; they go on from the archive, and what was said in them since, and \
+                 not archived yet, is gone"
+            );
+        }
+        Ok(())
+    }
+
+    /// Archives all that is stored by now; whether nothing is left. `anew`: how far rooms are is asked of the archive.
+    fn archive_all(&mut self, anew: bool) -> Result<bool, StoreError> {
+        let copier = self.copier.clone();
+        let mut all = true;
+        copier.redis.each_room(&mut |rooms| {
+            let heads = copier.redis.heads(&rooms)?;
+            let mut waiting: VecDeque<Head> = if anew {
+                let positions = copier.archive.positions(&rooms)?;
+                let is_behind = |(head, position): (Head, _)| is_behind(head, position);
+                heads.into_iter().zip(positions.iter().map(|position| position.upto)).filter_map(is_behind).collect()
+            } else {
+                heads.into_iter().filter(|head| head.last > head.archived).collect()
+            };
+            while !waiting.is_empty() {
+                if !self.leads()? || self.stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected) {
+                    all = false;
+                    return Ok(());
+                }
+                let some: Vec<Head> = waiting.drain(..ROOMS.min(waiting.len())).collect();
+                // Behind the others: none waits for one that has much.
+                waiting.extend(copier.copy(some)?);
+            }
+            Ok(())
+        })?;
+        Ok(all)
+    }
+}
+
+fn is_behind(head: Head, archived: MessageId) -> Option<Head> {
+    (head.last > archived || head.last > head.archived || head.archived < archived).then_some(head)
+}

@@ -1,0 +1,42 @@
+//! What was missed on the feed may be in the archive by now.
+
+use super::reader::Reader;
+use crate::{
+    entry::Entry,
+    event::Event,
+    message::{MessageId, RoomName},
+    store::{
+        error::StoreError,
+        feed::{Ear, Feed},
+        presence::Presence,
+    },
+};
+use std::sync::Arc;
+
+/// The feed of Redis, with an archive behind it.
+pub(super) struct ArchivedFeed {
+    pub feed: Arc<dyn Feed>,
+    pub reader: Arc<Reader>,
+}
+
+impl Feed for ArchivedFeed {
+    fn listen(&self) -> Box<dyn Ear> {
+        self.feed.listen()
+    }
+
+    fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError> {
+        self.feed.newest(rooms)
+    }
+
+    fn missed(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.reader.follow(room, after, limit, Vec::new())
+    }
+
+    fn announce(&self, room: &RoomName, event: &Event) {
+        self.feed.announce(room, event);
+    }
+
+    fn presence(&self) -> Arc<dyn Presence> {
+        self.feed.presence()
+    }
+}

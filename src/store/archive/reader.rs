@@ -1,0 +1,238 @@
+//! Reading a room, the newest part in Redis and the rest in the archive, in one order.
+//!
+//! Redis is read first, and says in the same answer where its part begins. It lets go of nothing that is not archived, so
+//! everything before that is in the archive by then: no entry is missed. Only what is older than what was read here is taken
+//! from there: none comes twice.
+
+use crate::{
+    entry::Entry,
+    message::{Message, MessageId, RoomName},
+    store::{
+        archived::{BEHIND_ALL, Became, ChangeRow, Row},
+        error::StoreError,
+        log::{HasText, MessageLog, end_of_page, is_full_page},
+        postgres::archive::PostgresArchive,
+        redis::{
+            hot::States,
+            log::RedisLog,
+            read::{Bounds, Since, place_before},
+        },
+        search::Query,
+    },
+};
+use std::sync::Arc;
+
+/// Entries read in one go.
+const SHARE: usize = 128;
+
+/// How often the archive is asked again, since meanwhile it was told what some messages have become.
+const TRIES: usize = 20;
+
+pub(super) struct Reader {
+    pub redis: Arc<RedisLog>,
+    pub archive: Arc<PostgresArchive>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the room changes faster than it can be read")]
+struct Restless;
+
+impl Reader {
+    /// As [`MessageLog::history`], newest first.
+    pub fn newest(
+        &self,
+        room: &RoomName,
+        before: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        let (mut page, bounds) = self.redis.newest_bounded(room, before, limit)?;
+        if bounds.is_whole || page.len() >= limit || is_full_page(&page) {
+            return Ok(page);
+        }
+        let mut before = page.last().map(|message| message.id).or(before).unwrap_or(BEHIND_ALL);
+        while page.len() < limit && !is_full_page(&page) {
+            let share = SHARE.min(limit - page.len());
+            let (messages, next) = self.older(room, before, share, bounds.trims, None)?;
+            page.extend(messages);
+            match next {
+                Some(next) => before = next,
+                None => break,
+            }
+        }
+        page.truncate(end_of_page(&page).unwrap_or(limit));
+        Ok(page)
+    }
+
+    /// Up to `limit` archived messages before this one, newest first, and where to go on if there may be more. `trims`: as
+    /// Redis said when it was read before.
+    pub fn older(
+        &self,
+        room: &RoomName,
+        before: MessageId,
+        limit: usize,
+        trims: u64,
+        query: Option<&Query>,
+    ) -> Result<(Vec<Message>, Option<MessageId>), StoreError> {
+        let read = || {
+            let rows = self.archive.newest(room, before, limit, query)?;
+            let ids = rows.iter().map(|row| row.id).collect();
+            Ok((rows, ids))
+        };
+        let (rows, states) = self.laid_over(room, trims, read)?;
+        let next = rows.last().map(|row| row.id).filter(|_| rows.len() == limit);
+        let became = states.of.iter().map(|(_, became)| became);
+        let messages = rows.iter().zip(became).filter(|(row, _)| row.id > states.forgotten);
+        Ok((messages.filter_map(|(row, became)| row.message(room, became)).collect(), next))
+    }
+
+    /// As [`MessageLog::since`].
+    pub fn since(
+        &self,
+        room: &RoomName,
+        after: MessageId,
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>, StoreError> {
+        match self.redis.since_bounded(room, after, limit)? {
+            Since::Followed(None) => Ok(None),
+            Since::Followed(Some(page)) if page.len() < SHARE.min(limit) => Ok(Some(page)),
+            Since::Followed(Some(page)) => self.follow(room, after, limit, page).map(Some),
+            Since::Archived { is_known, bounds } => {
+                let (position, is_archived) = self.archive.standing(room, after)?;
+                let is_kept = after >= position.gap.max(position.gone).max(bounds.lost) && after > bounds.forgotten;
+                if !is_kept || !(is_known || is_archived) {
+                    return Ok(None);
+                }
+                self.follow(room, after, limit, Vec::new()).map(Some)
+            }
+        }
+    }
+
+    /// As [`MessageLog::entries`]; `page` is what was read of it already.
+    pub fn follow(
+        &self,
+        room: &RoomName,
+        after: MessageId,
+        limit: usize,
+        mut page: Vec<Entry>,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut place = page.last().map_or(after, Entry::id);
+        while page.len() < limit && !is_full_page(&page) {
+            let share = SHARE.min(limit - page.len());
+            let (entries, bounds) = self.redis.share_after(room, place, share)?;
+            if bounds.has_all_after(place) {
+                let Some(last) = entries.last() else { break };
+                place = last.id();
+                page.extend(entries);
+                continue;
+            }
+            let end = bounds.from.unwrap_or(BEHIND_ALL);
+            let (entries, reached) = self.between(room, place, end, share, &bounds)?;
+            page.extend(entries);
+            match (reached, bounds.from) {
+                (Some(reached), _) => place = reached,
+                // All that is in the archive alone was read.
+                (None, Some(from)) => place = place_before(from),
+                (None, None) => break,
+            }
+        }
+        page.truncate(end_of_page(&page).unwrap_or(limit));
+        Ok(page)
+    }
+
+    /// Archived entries between two ids, and how far that came if there may be more.
+    fn between(
+        &self,
+        room: &RoomName,
+        after: MessageId,
+        end: MessageId,
+        limit: usize,
+        bounds: &Bounds,
+    ) -> Result<(Vec<Entry>, Option<MessageId>), StoreError> {
+        let read = || {
+            let (rows, changes) = self.archive.between(room, after, end, limit)?;
+            let ids = rows.iter().map(|row| row.id).chain(changes.iter().map(|change| change.of)).collect();
+            Ok(((rows, changes), ids))
+        };
+        let ((rows, changes), States { forgotten, of, .. }) = self.laid_over(room, bounds.trims, read)?;
+        let is_all = rows.len() < limit && changes.len() < limit;
+        let (of_messages, of_changes) = of.split_at(rows.len().min(of.len()));
+        let message = |(row, became): (&Row, &Became)| (row.id, row.message(room, became).map(Entry::Message));
+        let change = |(row, became): (&ChangeRow, &Became)| (row.id, row.change(became).map(Entry::Change));
+        let mut all: Vec<(MessageId, Option<Entry>)> = rows
+            .iter()
+            .zip(of_messages.iter().map(|(_, became)| became))
+            .map(message)
+            .chain(changes.iter().zip(of_changes.iter().map(|(_, became)| became)).map(change))
+            .collect();
+        all.sort_by_key(|(id, _)| *id);
+        let read = all.len();
+        let mut texts = 0;
+        let full = all.iter().position(|(_, entry)| {
+            texts += entry.as_ref().map_or(0, HasText::text_len);
+            texts >= crate::store::log::PAGE_BYTES
+        });
+        all.truncate(full.map_or(limit, |last| last + 1).min(limit));
+        let reached = all.last().map(|(id, _)| *id).filter(|_| !is_all || all.len() < read);
+        let entries = all.into_iter().filter(|(id, _)| *id > forgotten).filter_map(|(_, entry)| entry);
+        Ok((entries.collect(), reached))
+    }
+
+    /// As [`MessageLog::message`].
+    pub fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError> {
+        if let Some(message) = self.redis.message(room, id)? {
+            return Ok(Some(message));
+        }
+        let (_, bounds) = self.redis.newest_bounded(room, None, 1)?;
+        if bounds.is_whole {
+            return Ok(None);
+        }
+        let read = || {
+            let row = self.archive.one(room, id)?;
+            let ids = row.iter().map(|row| row.id).collect();
+            Ok((row, ids))
+        };
+        let (row, states) = self.laid_over(room, bounds.trims, read)?;
+        let became = states.of.first().map(|(_, became)| became);
+        let found = row.zip(became).filter(|(row, _)| row.id > states.forgotten);
+        Ok(found.and_then(|(row, became)| row.message(room, became)))
+    }
+
+    /// Sees to it that Redis finds this message when somebody changes or answers it.
+    pub fn put_at_hand(&self, room: &RoomName, id: MessageId) -> Result<(), StoreError> {
+        let Some(mut trims) = self.redis.put_at_hand(room, id, None)? else { return Ok(()) };
+        for _ in 0..TRIES {
+            let Some(row) = self.archive.one(room, id)? else { return Ok(()) };
+            match self.redis.put_at_hand(room, id, Some((trims, &row)))? {
+                None => return Ok(()),
+                Some(later) => trims = later,
+            }
+        }
+        Err(restless())
+    }
+
+    /// What `read` finds in the archive, and what Redis says that it has become; both as of one time, though the archive may
+    /// be told in between, and Redis let go of what it told.
+    fn laid_over<T>(
+        &self,
+        room: &RoomName,
+        mut trims: u64,
+        read: impl Fn() -> Result<(T, Vec<MessageId>), StoreError>,
+    ) -> Result<(T, States), StoreError> {
+        for _ in 0..TRIES {
+            let (found, ids) = read()?;
+            if ids.is_empty() {
+                return Ok((found, States { trims, forgotten: MessageId::BEFORE_ALL, of: Vec::new() }));
+            }
+            let states = self.redis.states(room, &ids)?;
+            if states.trims == trims {
+                return Ok((found, states));
+            }
+            trims = states.trims;
+        }
+        Err(restless())
+    }
+}
+
+fn restless() -> StoreError {
+    StoreError { store: "message archive", what: "read messages", source: Restless.into() }
+}

@@ -1,0 +1,83 @@
+//! Finding messages by their words: the newest are looked through, of the others the archive has an index.
+
+use super::{log::ArchivedLog, reader::Reader};
+use crate::{
+    message::{MessageId, RoomName},
+    store::{
+        archived::BEHIND_ALL,
+        error::StoreError,
+        search::{Found, Query, Search},
+    },
+};
+use std::sync::Arc;
+
+/// Messages of Redis that one search looks at, and that are read at a time.
+const LOOKED_AT: usize = 10_000;
+const PAGE: usize = 500;
+
+pub struct ArchiveSearch {
+    reader: Arc<Reader>,
+}
+
+impl ArchiveSearch {
+    pub fn of(log: &ArchivedLog) -> ArchiveSearch {
+        ArchiveSearch { reader: log.reader() }
+    }
+}
+
+impl Search for ArchiveSearch {
+    fn search(
+        &self,
+        room: &RoomName,
+        query: &Query,
+        mut before: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Found, StoreError> {
+        let mut found = Found::default();
+        let mut left = LOOKED_AT;
+        let trims = loop {
+            let (page, bounds) = self.reader.redis.newest_bounded(room, before, PAGE)?;
+            left = left.saturating_sub(page.len());
+            before = page.last().map(|message| message.id).or(before);
+            if page.is_empty() {
+                if bounds.is_whole {
+                    return Ok(found);
+                }
+                break bounds.trims;
+            }
+            for message in page.into_iter().filter(|message| query.matches(&message.text)) {
+                let id = message.id;
+                if !found.push(message, limit) {
+                    found.next = Some(id);
+                    return Ok(found);
+                }
+            }
+            if left == 0 {
+                found.next = before;
+                return Ok(found);
+            }
+        };
+        let mut before = before.unwrap_or(BEHIND_ALL);
+        loop {
+            let share = (limit - found.messages.len()).clamp(1, PAGE);
+            let (page, next) = self.reader.older(room, before, share, trims, Some(query))?;
+            // It may have become another one since it was archived.
+            for message in page.into_iter().filter(|message| query.matches(&message.text)) {
+                let id = message.id;
+                if !found.push(message, limit) {
+                    found.next = Some(id);
+                    return Ok(found);
+                }
+            }
+            match next {
+                Some(next) => before = next,
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// The index is part of the archive's rows.
+    fn catch_up(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

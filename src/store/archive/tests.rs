@@ -1,0 +1,339 @@
+//! The store suite on a log that keeps next to nothing in Redis, and what is the archive's own.
+
+use super::{ArchiveSearch, ArchivedLog};
+use crate::{
+    entry::{Entry, NewChange, NewChangeKind, NewEntry, Reach, Unchangeable},
+    message::{Draft, Message, MessageId, RoomName},
+    store::{
+        error::StoreError,
+        log::{Appended, MessageLog},
+        postgres::Postgres,
+        redis::{RedisStores, address::Deployment},
+        search::{Query, Search},
+        suite::{self, append, draft, fresh_room, say, since_texts, texts},
+    },
+};
+use std::{ops::Deref, sync::Arc, time::Duration};
+use support::{PATIENCE, postgres::Cluster, redis::Redis};
+
+/// Entries that stay in Redis.
+const HOT: u64 = 2;
+
+/// A log whose every entry is archived at once.
+struct Eager(ArchivedLog);
+
+impl Eager {
+    fn archive(&self) {
+        self.0.copier.redis.each_room(&mut |rooms| rooms.iter().try_for_each(|room| self.0.copier.copy_all(room))).unwrap();
+    }
+}
+
+impl Deref for Eager {
+    type Target = ArchivedLog;
+
+    fn deref(&self) -> &ArchivedLog {
+        &self.0
+    }
+}
+
+impl MessageLog for Eager {
+    fn append(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError> {
+        for entry in entries {
+            match entry {
+                NewEntry::Change(change) => self.0.prepare(&change.room, change.of)?,
+                NewEntry::Message(draft) => {
+                    if let Some(of) = draft.reply_to {
+                        self.0.prepare(&draft.room, of)?;
+                    }
+                }
+            }
+        }
+        let appended = self.0.append(entries)?;
+        for entry in entries {
+            self.0.copier.copy_all(entry.room())?;
+        }
+        Ok(appended)
+    }
+
+    fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
+        self.0.history(room, before, limit)
+    }
+
+    fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.0.since(room, after, limit)
+    }
+
+    fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError> {
+        self.0.message(room, id)
+    }
+
+    fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
+        self.0.rooms(after, limit)
+    }
+
+    fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
+        self.0.forget(room)
+    }
+
+    fn set_aside(&self, room: &RoomName, to: &RoomName) -> Result<(), StoreError> {
+        self.0.set_aside(room, to)
+    }
+
+    fn entries(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.0.entries(room, after, limit)
+    }
+
+    fn scrub(&self, rooms: &[RoomName]) -> Result<(), StoreError> {
+        self.0.scrub(rooms)
+    }
+
+    fn forget_before(&self, room: &RoomName, before: u64) -> Result<(), StoreError> {
+        self.0.forget_before(room, before)
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.0.probe()
+    }
+}
+
+struct Opened {
+    log: Eager,
+    redis: Redis,
+    archive: Arc<crate::store::postgres::archive::PostgresArchive>,
+    _cluster: Arc<Cluster>,
+}
+
+impl Deref for Opened {
+    type Target = Eager;
+
+    fn deref(&self) -> &Eager {
+        &self.log
+    }
+}
+
+fn open(most: Option<u64>) -> Opened {
+    let (redis, cluster) = (Redis::start(), Cluster::shared());
+    let archive = Postgres::open(&cluster.database().url(), 4, Duration::ZERO).unwrap().archive;
+    let deployment = Deployment::parse(&redis.url()).unwrap();
+    let stores = RedisStores::open(deployment, most, Duration::MAX, PATIENCE).unwrap();
+    let log = Eager(ArchivedLog::new(stores.log, archive.clone(), HOT, most));
+    Opened { log, redis, archive, _cluster: cluster }
+}
+
+fn log() -> Opened {
+    open(None)
+}
+
+suite::message_log!(log);
+
+fn ids(log: &dyn MessageLog, room: &RoomName) -> Vec<MessageId> {
+    log.history(room, None, 1000).unwrap().iter().map(|message| message.id).collect()
+}
+
+fn change(room: &RoomName, of: MessageId, kind: NewChangeKind) -> NewChange {
+    NewChange { room: room.clone(), of, by: "alice@propromo.example".into(), kind, reach: Reach::Any, reference: None }
+}
+
+fn many(log: &dyn MessageLog, room: &RoomName, count: usize) -> Vec<MessageId> {
+    (0..count).map(|n| say(log, room, &[&format!("number {n}")])[0]).collect()
+}
+
+/// How many messages Redis has.
+fn hot(opened: &Opened, room: &RoomName) -> usize {
+    opened.copier.redis.history(room, None, 1000).unwrap().len()
+}
+
+#[test]
+fn history_goes_on_in_the_archive_page_by_page() {
+    let opened = log();
+    let room = fresh_room();
+    let said = many(&*opened, &room, 30);
+    assert!(hot(&opened, &room) <= 3);
+    assert_eq!(ids(&*opened, &room), said);
+    let mut read = Vec::new();
+    let mut before = None;
+    loop {
+        let page = opened.history(&room, before, 7).unwrap();
+        let Some(oldest) = page.first() else { break };
+        before = Some(oldest.id);
+        read.splice(0..0, page.into_iter().map(|message| message.id));
+    }
+    assert_eq!(read, said);
+    assert_eq!(since_texts(&*opened, &room, said[0], 100).len(), 29);
+    assert_eq!(opened.entries(&room, MessageId::BEFORE_ALL, 100).unwrap().len(), 30);
+}
+
+#[test]
+fn while_rooms_are_read_they_may_be_archived_and_no_entry_is_missing_or_doubled() {
+    let opened = log();
+    let room = fresh_room();
+    let said: Vec<MessageId> = (0..10).flat_map(|_| say(&opened.log.0, &room, &["x"; 40])).collect();
+    std::thread::scope(|scope| {
+        let archiving = scope.spawn(|| opened.archive());
+        while !archiving.is_finished() {
+            assert_eq!(ids(&*opened, &room), said);
+            assert_eq!(opened.entries(&room, MessageId::BEFORE_ALL, 1000).unwrap().len(), said.len());
+            assert_eq!(since_texts(&*opened, &room, said[0], 1000).len(), said.len() - 1);
+        }
+    });
+    assert_eq!((ids(&*opened, &room), hot(&opened, &room)), (said, 2));
+}
+
+#[test]
+fn a_copy_that_was_read_before_its_room_was_erased_comes_to_nothing() {
+    let opened = log();
+    let (room, copier) = (fresh_room(), &opened.copier);
+    say(&opened.log.0, &room, &["secret", "words"]);
+    let head = copier.redis.heads(std::slice::from_ref(&room)).unwrap().remove(0);
+    let read = copier.redis.unarchived(&[(head, Default::default())], 100).unwrap().remove(0);
+    opened.forget(&room).unwrap();
+    assert_eq!(opened.archive.take_in(vec![(room.clone(), read.portion)]).unwrap(), [false]);
+    assert!(ids(&*opened, &room).is_empty());
+    // The same of a room that was archived before, and of what is too old.
+    let first = many(&*opened, &room, 5);
+    say(&opened.log.0, &room, &["late"]);
+    let position = opened.archive.positions(std::slice::from_ref(&room)).unwrap()[0];
+    let head = copier.redis.heads(std::slice::from_ref(&room)).unwrap().remove(0);
+    let read = || copier.redis.unarchived(&[(head.clone(), position)], 100).unwrap().remove(0).portion;
+    let (one, same) = (read(), read());
+    assert_eq!(opened.archive.take_in(vec![(room.clone(), one)]).unwrap(), [true]);
+    assert_eq!(opened.archive.take_in(vec![(room.clone(), same)]).unwrap(), [false], "it is there");
+    assert_eq!(ids(&*opened, &room).len(), 6);
+    opened.forget_before(&room, first[0].millis() + 1_000_000).unwrap();
+    assert!(ids(&*opened, &room).is_empty());
+}
+
+#[test]
+fn what_an_archived_message_becomes_is_seen_before_the_archive_knows_of_it() {
+    let opened = log();
+    let room = fresh_room();
+    let said = many(&*opened, &room, 12);
+    let plain = &opened.log.0;
+    let make = |change: NewChange| {
+        plain.prepare(&change.room, change.of).unwrap();
+        plain.append(&[change.into()]).unwrap()[0]
+    };
+    let react = |on| NewChangeKind::React { emoji: "👍".into(), on };
+    let edit = |text: &str| NewChangeKind::Edit { text: text.into(), since: 0 };
+    assert!(matches!(make(change(&room, said[0], edit("other"))), Appended::Stored(_)));
+    assert!(matches!(make(change(&room, said[1], NewChangeKind::Delete)), Appended::Stored(_)));
+    assert!(matches!(make(change(&room, said[2], react(true))), Appended::Stored(_)));
+    assert_eq!(make(change(&room, said[2], react(true))), Appended::Refused(Unchangeable::Unchanged));
+    assert_eq!(make(change(&room, said[1], edit("x"))), Appended::Refused(Unchangeable::NoSuchMessage));
+    let look = || {
+        let history = plain.history(&room, None, 100).unwrap();
+        assert_eq!(history.len(), 11);
+        assert_eq!((&*history[0].text, history[0].edited.is_some()), ("other", true));
+        assert_eq!(history[1].reactions.len(), 1);
+        assert!(plain.message(&room, said[1]).unwrap().is_none());
+        assert_eq!(plain.message(&room, said[0]).unwrap().map(|message| message.text), Some("other".into()));
+    };
+    look();
+    opened.archive();
+    look();
+    // Taken back again before the archive hears of it.
+    assert!(matches!(make(change(&room, said[2], react(false))), Appended::Stored(_)));
+    assert!(plain.history(&room, None, 100).unwrap()[1].reactions.is_empty());
+    assert_eq!(make(change(&room, said[2], react(false))), Appended::Refused(Unchangeable::Unchanged));
+    opened.archive();
+    assert!(plain.history(&room, None, 100).unwrap()[1].reactions.is_empty());
+    let followed = plain.since(&room, said[11], 100).unwrap().unwrap();
+    assert_eq!(followed.len(), 4, "each change once");
+}
+
+#[test]
+fn a_redis_that_lost_all_goes_on_behind_what_is_archived() {
+    let opened = log();
+    let room = fresh_room();
+    let said = many(&*opened, &room, 10);
+    opened.redis.ask::<()>(redis::cmd("FLUSHALL")).unwrap();
+    assert_eq!(ids(&*opened, &room), said, "before anybody has noticed");
+    opened.copier.resume(&opened.archive.archived_rooms(None, 100).unwrap()).unwrap();
+    let new = many(&*opened, &room, 5);
+    assert!(new[0] > said[9]);
+    assert_eq!(ids(&*opened, &room), [said.clone(), new.clone()].concat());
+    assert_eq!(since_texts(&*opened, &room, said[4], 100).len(), 10);
+    let answer = Draft { reply_to: Some(said[3]), ..draft(&room, "to that") };
+    assert!(matches!(append(&*opened, [answer])[0], Appended::Stored(_)));
+}
+
+#[test]
+fn ids_are_greater_than_what_is_archived_though_redis_has_lost_it_and_its_clock_went_back() {
+    let opened = log();
+    let ahead = MessageId(uuid::Uuid::from_u128(
+        (u128::from(crate::message::MessageId(uuid::Uuid::now_v7()).millis() + 3_600_000) << 80) | 7 << 76 | 0b10 << 62,
+    ));
+    opened.copier.redis.archived_up_to(ahead);
+    assert!(say(&*opened, &fresh_room(), &["a"])[0] > ahead);
+}
+
+#[test]
+fn a_redis_that_was_set_back_shows_what_is_archived_and_nothing_twice() {
+    let opened = log();
+    let room = fresh_room();
+    let first = many(&*opened, &room, 6);
+    let keys: Vec<String> = opened.redis.ask(redis::cmd("KEYS").arg("*").to_owned()).unwrap();
+    let dump = |key: &String| -> (String, Vec<u8>) {
+        (key.clone(), opened.redis.ask(redis::cmd("DUMP").arg(key).to_owned()).unwrap())
+    };
+    let dumped: Vec<_> = keys.iter().map(dump).collect();
+    let second = many(&*opened, &room, 6);
+    opened.redis.ask::<()>(redis::cmd("FLUSHALL")).unwrap();
+    for (key, bytes) in dumped {
+        opened.redis.ask::<()>(redis::cmd("RESTORE").arg(key).arg(0).arg(bytes).to_owned()).unwrap();
+    }
+    let lost = opened.copier.resume(&opened.archive.archived_rooms(None, 100).unwrap()).unwrap();
+    assert_eq!(lost, std::slice::from_ref(&room));
+    let third = say(&*opened, &room, &["again"]);
+    assert!(third[0] > second[5]);
+    assert_eq!(ids(&*opened, &room), [first, second, third].concat());
+}
+
+#[test]
+fn the_archive_keeps_about_as_many_messages_as_the_setting_says() {
+    let opened = open(Some(20));
+    let room = fresh_room();
+    let said = many(&*opened, &room, 60);
+    let kept = ids(&*opened, &room);
+    assert!((20..=22).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(kept.last(), said.last());
+    assert!(opened.since(&room, said[0], 10).unwrap().is_none());
+}
+
+#[test]
+fn archived_messages_are_found_by_their_words_as_they_are_now() {
+    let opened = log();
+    let (room, other) = (fresh_room(), fresh_room());
+    let said = many(&*opened, &room, 20);
+    many(&*opened, &other, 5);
+    say(&*opened, &room, &["Straße übers 世界, nul\0 'quoted' back\\slash"]);
+    many(&*opened, &room, 5);
+    let search = ArchiveSearch::of(&opened.log.0);
+    let found = |query: &str| {
+        let found = search.search(&room, &Query::parse(query).unwrap(), None, 100).unwrap();
+        found.messages.iter().map(|message| message.text.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("number 7"), ["number 7"]);
+    assert_eq!(found("numb").len(), 25);
+    for query in ["界", "STRASSE übers", "quoted back", "straße", "slas"] {
+        assert_eq!(found(query).len(), usize::from(query != "STRASSE übers"), "{query}");
+    }
+    append(&*opened, [draft(&room, "z")]);
+    opened.append(&[change(&room, said[7], NewChangeKind::Edit { text: "seven".into(), since: 0 }).into()]).unwrap();
+    assert_eq!((found("number 7").len(), found("seven")), (0, vec!["seven".to_owned()]));
+    opened.append(&[change(&room, said[7], NewChangeKind::Delete).into()]).unwrap();
+    assert!(found("seven").is_empty());
+    // Page by page, to the first message.
+    let query = Query::parse("number").unwrap();
+    let (mut before, mut all) = (None, 0);
+    loop {
+        let page = search.search(&room, &query, before, 4).unwrap();
+        all += page.messages.len();
+        match page.next {
+            Some(next) => before = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(all, 24);
+    assert_eq!(texts(&opened.history(&room, None, 1).unwrap()), ["z"]);
+}
