@@ -1,5 +1,6 @@
 //! Several nodes on one Redis act as one server, also when Redis or a node fails.
 
+mod archive;
 mod changes;
 mod crowd;
 mod erasure;

@@ -18,10 +18,10 @@ use std::{
 };
 
 /// For how long a node leads that was told so.
-const LEASE: Duration = Duration::from_secs(15);
+const LEASE: Duration = Duration::from_secs(8);
 
 /// How often it is asked again.
-const RENEW: Duration = Duration::from_secs(4);
+const RENEW: Duration = Duration::from_secs(2);
 
 /// The shortest pause between two looks at all rooms. It is longer where looking takes longer, so that this takes Redis no
 /// more than a twentieth of its time.
@@ -57,6 +57,7 @@ impl Archiver {
             asked: None,
             newest: None,
             complete: None,
+            looking: Duration::ZERO,
         };
         vital::spawn("archiver", move || work.run())?;
         Ok(Archiver { _stop: stop, figures })
@@ -78,6 +79,8 @@ struct Work {
     newest: Option<Instant>,
     /// All that was stored before is archived.
     complete: Option<SystemTime>,
+    /// How long it took in this turn to find what is to be copied.
+    looking: Duration,
 }
 
 impl Work {
@@ -86,17 +89,19 @@ impl Work {
         let mut pause = Duration::ZERO;
         while self.stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             vital::may_panic("archiver");
-            let begun = Instant::now();
+            self.looking = Duration::ZERO;
             match self.turn() {
                 Ok(()) => outages.worked(WORK),
                 Err(error) => {
                     self.copier.figures.failed.fetch_add(1, Ordering::Relaxed);
-                    outages.failed(WORK, &error.source);
+                    if !error.is_known() {
+                        outages.failed(WORK, &error.source);
+                    }
                 }
             }
             let lag = self.complete.filter(|_| self.asked.is_some()).and_then(|complete| complete.elapsed().ok());
             self.copier.figures.lag.store(lag.unwrap_or_default().as_millis() as u64, Ordering::Relaxed);
-            pause = (begun.elapsed() * SHARE_OF_TIME).clamp(PAUSE, LONGEST);
+            pause = (self.looking * SHARE_OF_TIME).clamp(PAUSE, LONGEST);
         }
         if self.asked.is_some() {
             // Another need not wait until the lease is over.
@@ -117,6 +122,8 @@ impl Work {
             self.look_for_the_newest()?;
             self.resume_all()?;
             self.losses = Some(losses);
+            // Whoever led before may have come no further.
+            self.complete.get_or_insert(begun);
         }
         if self.archive_all(is_first)? {
             self.complete = Some(begun);
@@ -178,8 +185,8 @@ impl Work {
     /// Archives all that is stored by now; whether nothing is left. `anew`: how far rooms are is asked of the archive.
     fn archive_all(&mut self, anew: bool) -> Result<bool, StoreError> {
         let copier = self.copier.clone();
-        let mut all = true;
-        copier.redis.each_room(&mut |rooms| {
+        let (mut all, mut looking, mut begun) = (true, Duration::ZERO, Instant::now());
+        let looked = copier.redis.each_room(&mut |rooms| {
             let heads = copier.redis.heads(&rooms)?;
             let mut waiting: VecDeque<Head> = if anew {
                 let positions = copier.archive.positions(&rooms)?;
@@ -188,6 +195,7 @@ impl Work {
             } else {
                 heads.into_iter().filter(|head| head.last > head.archived).collect()
             };
+            looking += begun.elapsed();
             while !waiting.is_empty() {
                 if !self.leads()? || self.stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected) {
                     all = false;
@@ -197,9 +205,11 @@ impl Work {
                 // Behind the others: none waits for one that has much.
                 waiting.extend(copier.copy(some)?);
             }
+            begun = Instant::now();
             Ok(())
-        })?;
-        Ok(all)
+        });
+        self.looking = looking;
+        looked.map(|()| all)
     }
 }
 

@@ -39,12 +39,7 @@ struct Restless;
 
 impl Reader {
     /// As [`MessageLog::history`], newest first.
-    pub fn newest(
-        &self,
-        room: &RoomName,
-        before: Option<MessageId>,
-        limit: usize,
-    ) -> Result<Vec<Message>, StoreError> {
+    pub fn newest(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
         let (mut page, bounds) = self.redis.newest_bounded(room, before, limit)?;
         if bounds.is_whole || page.len() >= limit || is_full_page(&page) {
             return Ok(page);
@@ -86,12 +81,7 @@ impl Reader {
     }
 
     /// As [`MessageLog::since`].
-    pub fn since(
-        &self,
-        room: &RoomName,
-        after: MessageId,
-        limit: usize,
-    ) -> Result<Option<Vec<Entry>>, StoreError> {
+    pub fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         match self.redis.since_bounded(room, after, limit)? {
             Since::Followed(None) => Ok(None),
             Since::Followed(Some(page)) if page.len() < SHARE.min(limit) => Ok(Some(page)),

@@ -40,9 +40,14 @@ const DELETE_MESSAGES: &str = "
     DELETE FROM chat.messages USING unnest($2::text[], $3::text[]) AS place (first, last)
     WHERE room = $1 AND id BETWEEN first::uuid AND last::uuid";
 
+/// Of a message that is edited the first text goes: see `wire::without_text`.
 const CHANGE_MESSAGES: &str = "
     UPDATE chat.messages AS old
-    SET edit = coalesce(new.edit, old.edit), reactions = coalesce(new.reactions, old.reactions),
+    SET edit = coalesce(new.edit, old.edit),
+        body = CASE WHEN new.edit IS NULL THEN body ELSE substr(body, 1, 6 + (get_byte(body, 0) << 8) + get_byte(body, 1)
+            + CASE WHEN get_byte(body, 2) = 255 THEN 0
+                ELSE (get_byte(body, 3) << 16) + (get_byte(body, 4) << 8) + get_byte(body, 5) END) END,
+        reactions = coalesce(new.reactions, old.reactions),
         words = coalesce(new.words::tsvector, old.words)
     FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::text[]) AS new (first, last, edit, reactions, words)
     WHERE room = $1 AND id BETWEEN first::uuid AND last::uuid";
@@ -168,9 +173,7 @@ impl PostgresArchive {
         let (room, before, limit) = (room.as_str().to_owned(), before.to_string(), limit as i64);
         let rows = self.database.read(STORE, "read messages", move |session| match query {
             None => session.query(NEWEST, &[room.typed(), before.typed(), limit.typed()]),
-            Some(query) => {
-                session.query(SEARCH, &[room.typed(), before.typed(), limit.typed(), query.typed()])
-            }
+            Some(query) => session.query(SEARCH, &[room.typed(), before.typed(), limit.typed(), query.typed()]),
         })?;
         Ok(rows.iter().map(row).collect())
     }
@@ -215,28 +218,24 @@ impl PostgresArchive {
     /// How far a room is archived, and whether this is an entry of it.
     pub fn standing(&self, room: &RoomName, of: MessageId) -> Result<(Position, bool), StoreError> {
         let (room, of) = (room.as_str().to_owned(), of.to_string());
-        let rows = self.database.read(STORE, "look for an entry", move |session| {
-            session.query(KNOWN, &[room.typed(), of.typed()])
-        })?;
+        let rows = self
+            .database
+            .read(STORE, "look for an entry", move |session| session.query(KNOWN, &[room.typed(), of.typed()]))?;
         Ok(rows.first().map_or((Position::default(), false), |row| (position(row, 0), row.get(5))))
     }
 
     /// Up to `limit` rooms with messages behind `after`, in the order of their names.
     pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
         let (after, limit) = (after.map_or(String::new(), |room| room.as_str().to_owned()), limit as i64);
-        let rows = self.database.read(STORE, "list the rooms", move |session| {
-            session.query(ROOMS, &[after.typed(), limit.typed()])
-        })?;
+        let rows = self
+            .database
+            .read(STORE, "list the rooms", move |session| session.query(ROOMS, &[after.typed(), limit.typed()]))?;
         Ok(rows.iter().map(|row| RoomName::from_store(row.get(0))).collect())
     }
 }
 
 /// Takes in what comes to a room; whether its position was as that thought.
-fn take_in_one(
-    transaction: &mut Transaction<'_>,
-    room: &RoomName,
-    portion: &Portion,
-) -> Result<bool, postgres::Error> {
+fn take_in_one(transaction: &mut Transaction<'_>, room: &RoomName, portion: &Portion) -> Result<bool, postgres::Error> {
     let Portion { from, upto, gap, messages, changes, became } = portion;
     let room_name = room.as_str();
     let locked = format!("SELECT {POSITION} FROM chat.archive WHERE room = $1 FOR UPDATE");
@@ -259,8 +258,7 @@ fn take_in_one(
         let bodies: Vec<Vec<u8>> = messages.iter().map(|row| row.body.clone()).collect();
         let edits: Vec<Option<Vec<u8>>> = messages.iter().map(|row| row.edit.clone()).collect();
         let reactions: Vec<Option<Vec<u8>>> = messages.iter().map(|row| row.reactions.clone()).collect();
-        let words: Vec<String> =
-            messages.iter().map(|row| words_of(room, &row.text().unwrap_or_default())).collect();
+        let words: Vec<String> = messages.iter().map(|row| words_of(room, &row.text().unwrap_or_default())).collect();
         kept += transaction.execute_typed(
             INSERT_MESSAGES,
             &[room_name.typed(), ids.typed(), bodies.typed(), edits.typed(), reactions.typed(), words.typed()],

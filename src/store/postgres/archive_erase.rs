@@ -126,8 +126,7 @@ impl PostgresArchive {
             let (word, other_word) = (word_of_room(room), word_of_room(to));
             let moved = self.database.write(STORE, WHAT, move |session: &mut Session| {
                 let mut transaction = session.client.transaction()?;
-                let parameters =
-                    [name.typed(), other.typed(), word.typed(), other_word.typed(), AT_A_TIME.typed()];
+                let parameters = [name.typed(), other.typed(), word.typed(), other_word.typed(), AT_A_TIME.typed()];
                 let moved = transaction.execute_typed(MOVE, &parameters)? as i64;
                 transaction.execute_typed(COUNT, &[name.typed(), (-moved).typed()])?;
                 transaction.execute_typed(COUNT, &[other.typed(), moved.typed()])?;

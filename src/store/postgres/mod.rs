@@ -29,8 +29,8 @@ mod tests;
 mod tls;
 
 use self::{
-    accounts::PostgresAccounts, archive::PostgresArchive, chat_rooms::PostgresChatRooms, database::Database, reads::PostgresReads,
-    sessions::PostgresSessions, tasks::PostgresTasks,
+    accounts::PostgresAccounts, archive::PostgresArchive, chat_rooms::PostgresChatRooms, database::Database,
+    reads::PostgresReads, sessions::PostgresSessions, tasks::PostgresTasks,
 };
 use error::OpenError;
 use std::{sync::Arc, time::Duration};

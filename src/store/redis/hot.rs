@@ -191,7 +191,8 @@ impl RedisLog {
     }
 
     fn read_unarchived(&self, rooms: &[(Head, Position)], limit: usize) -> Result<Vec<Unarchived>, Failure> {
-        let calls: Vec<Call> = rooms.iter().map(|(head, position)| read_call(&head.room, position.upto, limit)).collect();
+        let calls: Vec<Call> =
+            rooms.iter().map(|(head, position)| read_call(&head.room, position.upto, limit)).collect();
         let mut read = Vec::with_capacity(rooms.len());
         for ((head, position), answer) in rooms.iter().zip(self.redis.read(&calls)?) {
             read.push(portion(head, *position, &answer?, limit)?);
@@ -336,21 +337,26 @@ fn portion(head: &Head, from: Position, answer: &Value, limit: usize) -> Result<
             let state = became.get(place).and_then(|became| list(became).ok()).unwrap_or_default();
             let state = |place: usize| state.get(place).and_then(bytes).map(<[u8]>::to_vec);
             texts += body.len();
-            Some(Row { id: tail.message_id(entry), body: body.to_vec(), edit: state(0), reactions: state(1) })
+            let (edit, reactions) = (state(0), state(1));
+            // What was said before the edit need not be kept.
+            let body = if edit.is_some() { wire::without_text(body)? } else { body };
+            Some(Row { id: tail.message_id(entry), body: body.to_vec(), edit, reactions })
         })
         .collect();
     let changes: Vec<ChangeRow> = read_changes
         .iter()
         .filter_map(|value| {
-            let (entry, _, change) = stream_entry(value).filter(|(entry, ..)| is_taken(*entry))?;
-            let id = own.message_id(entry);
+            let (entry, name, mut change) = stream_entry(value).filter(|(entry, ..)| is_taken(*entry))?;
+            let tail = if name == wire::FOREIGN { wire::read_tail(&mut change)? } else { own };
+            let id = tail.message_id(entry);
             let of = wire::read_change(id, change)?.of;
             Some(ChangeRow { id, of, change: change.to_vec(), edit: None })
         })
         .collect();
     let bounds = |place: usize| rest.get(place).and_then(bytes).and_then(EntryId::parse);
     // The last that was let go of, of changes, of messages, and of all that somebody held to be archived.
-    let gone = |entry: Option<EntryId>| entry.map(|entry| Tail::GREATEST.message_id(entry)).filter(|gone| *gone > from.upto);
+    let gone =
+        |entry: Option<EntryId>| entry.map(|entry| Tail::GREATEST.message_id(entry)).filter(|gone| *gone > from.upto);
     let changes_gone = gone(bounds(0));
     let others_gone = [bounds(1), bounds(3)].map(|first_kept| gone(first_kept.map(EntryId::before)));
     let gap = others_gone.into_iter().chain([changes_gone]).flatten().fold(from.gap, MessageId::max);

@@ -2,8 +2,9 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `propromo:{ROOM}:log` | stream of the room's messages, trimmed to about `HISTORY_MAX` |
-//! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept, or shown and lost; `forgotten`: up to where the room was deleted; `imported`: the last message taken over from an embedded installation; `told`: up to where webhooks have told of it |
+//! | `propromo:{ROOM}:log` | stream of the room's messages, trimmed to about `HISTORY_MAX`; with an archive to `HISTORY_HOT`, once they are there |
+//! | `propromo:{ROOM}:at-hand` | hash: archived messages that somebody is about to change or to answer; for some minutes |
+//! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept, or shown and lost; `forgotten`: up to where the room was deleted; `imported`: the last message taken over from an embedded installation; `told`: up to where webhooks have told of it; `archived`: up to where it is archived; `hot_from`: from where on it was not trimmed for that; `whole`: nothing is archived that is not here; `trims`: how often what became of archived messages was let go of |
 //! | `propromo:{ROOM}:did:NODE:N` | how a node's last batch for the room ended, for as long as that may be asked |
 //! | `propromo:{ROOM}:ref:DIGEST` | the message that a sender's reference made; for a day |
 //! | `propromo:{nodes}:leases` | until when each node lives; its claims of rooms stand as long |
@@ -12,6 +13,7 @@
 //! | `propromo:spent:DIGEST` | a spent token's mark, until the token has expired |
 //! | `propromo:{webhooks}:leader`, `…:since` | which node sends webhooks, while it says so; since when webhooks are sent |
 //! | `propromo:{nodes}:wire` | hash: for each node which versions of the wire it knows, and until when that counts |
+//! | `propromo:{archive}:leader`, `…:since` | which node archives, while it says so; since when |
 //! | `propromo:{N}:probe` | written to find out whether that works |
 //! | `propromo:{N}:sign:NODE` | written by each node each second, so that it notices if data was lost; for a day |
 //!

@@ -180,6 +180,17 @@ pub(super) fn read_change(id: MessageId, change: &[u8]) -> Option<Change> {
     Some(Change { id, of, by, kind })
 }
 
+/// What a body says besides the text.
+pub(super) fn without_text(body: &[u8]) -> Option<&[u8]> {
+    let mut rest = body;
+    let sender_length = usize::from(u16::from_be_bytes(take(&mut rest)?));
+    let extra_length = match u32::from_be_bytes(take(&mut rest)?) {
+        NO_EXTRA => 0,
+        length => length as usize,
+    };
+    body.get(..6 + sender_length + extra_length)
+}
+
 /// Whether a change is one of who reacts.
 pub(super) fn is_reaction(change: &[u8]) -> bool {
     matches!(change.first(), Some(&REACTED | &UNREACTED))

@@ -19,7 +19,7 @@ CREATE INDEX archive_by_newest ON chat.archive (upto);
 CREATE TABLE chat.messages (
     room      text COLLATE "C" NOT NULL,
     id        uuid NOT NULL,
-    -- Sender, what the door noted, text.
+    -- Sender, what the door noted, and the text, unless it was edited.
     body      bytea NOT NULL,
     -- The last edit: its place in the room, and the text.
     edit      bytea,

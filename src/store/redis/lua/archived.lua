@@ -60,7 +60,8 @@ local later = redis.call('XRANGE', KEYS[3], '(' .. archived, '+', 'COUNT', 1001)
 if #later > 1000 then return more end
 local pending = {}
 for _, change in ipairs(later) do
-  local _, of_ms, of_seq = struct.unpack('>BI6I2', change[2][2])
+  -- One that was taken over from another log has the end of its id before it.
+  local _, of_ms, of_seq = struct.unpack('>BI6I2', change[2][2], change[2][1] == 'i' and 9 or 1)
   pending[string.format('%.0f-%.0f', of_ms, of_seq)] = true
 end
 local time = redis.call('TIME')
