@@ -32,6 +32,10 @@ impl Feed for ArchivedFeed {
         self.reader.follow(room, after, limit, Vec::new())
     }
 
+    fn raise(&self, room: &RoomName, shown: MessageId) -> Result<(), StoreError> {
+        self.feed.raise(room, shown)
+    }
+
     fn announce(&self, room: &RoomName, event: &Event) {
         self.feed.announce(room, event);
     }

@@ -5,7 +5,7 @@
 //! from there: none comes twice.
 
 use crate::{
-    entry::Entry,
+    entry::{Change, ChangeKind, Entry},
     message::{Message, MessageId, RoomName},
     store::{
         archived::{BEHIND_ALL, Became, ChangeRow, Row},
@@ -20,7 +20,7 @@ use crate::{
         search::Query,
     },
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// Entries read in one go.
 const SHARE: usize = 128;
@@ -84,8 +84,11 @@ impl Reader {
     pub fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         match self.redis.since_bounded(room, after, limit)? {
             Since::Followed(None) => Ok(None),
-            Since::Followed(Some(page)) if page.len() < SHARE.min(limit) => Ok(Some(page)),
-            Since::Followed(Some(page)) => self.follow(room, after, limit, page).map(Some),
+            Since::Followed(Some(page)) => {
+                let is_all = page.len() < SHARE.min(limit);
+                let page = self.with_texts(room, page)?;
+                if is_all { Ok(Some(page)) } else { self.follow(room, after, limit, page).map(Some) }
+            }
             Since::Archived { is_known, bounds } => {
                 let (position, is_archived) = self.archive.standing(room, after)?;
                 let is_kept = after >= position.gap.max(position.gone).max(bounds.lost) && after > bounds.forgotten;
@@ -112,7 +115,7 @@ impl Reader {
             if bounds.has_all_after(place) {
                 let Some(last) = entries.last() else { break };
                 place = last.id();
-                page.extend(entries);
+                page.extend(self.with_texts(room, entries)?);
                 continue;
             }
             let end = bounds.from.unwrap_or(BEHIND_ALL);
@@ -127,6 +130,38 @@ impl Reader {
         }
         page.truncate(end_of_page(&page).unwrap_or(limit));
         Ok(page)
+    }
+
+    /// Puts the texts into edits whose messages are in the archive alone.
+    fn with_texts(&self, room: &RoomName, mut entries: Vec<Entry>) -> Result<Vec<Entry>, StoreError> {
+        let is_without = |entry: &Entry| matches!(entry, Entry::Change(Change { kind: ChangeKind::Edited(None), .. }));
+        if !entries.iter().any(is_without) {
+            return Ok(entries);
+        }
+        let of = |entry: &Entry| match entry {
+            Entry::Change(change) if is_without(entry) => Some(change.of),
+            _ => None,
+        };
+        let wanted: Vec<MessageId> = entries.iter().filter_map(of).collect();
+        let read = || {
+            let rows = self.archive.these(room, &wanted)?;
+            let ids = rows.iter().map(|row| row.id).collect();
+            Ok((rows, ids))
+        };
+        // What Redis had said before is not known here: what it says then counts.
+        let trims = self.redis.states(room, &[])?.trims;
+        let (rows, states) = self.laid_over(room, trims, read)?;
+        let texts: HashMap<MessageId, Box<str>> = rows
+            .iter()
+            .zip(&states.of)
+            .filter_map(|(row, (_, became))| Some((row.id, row.message(room, became)?.text)))
+            .collect();
+        for entry in &mut entries {
+            if let Entry::Change(Change { of, kind: ChangeKind::Edited(text @ None), .. }) = entry {
+                *text = texts.get(of).cloned();
+            }
+        }
+        Ok(entries)
     }
 
     /// Archived entries between two ids, and how far that came if there may be more.

@@ -215,6 +215,20 @@ impl PostgresArchive {
         Ok(rows.first().map(row))
     }
 
+    /// Those of these messages that there are.
+    pub fn these(&self, room: &RoomName, ids: &[MessageId]) -> Result<Vec<Row>, StoreError> {
+        let room = room.as_str().to_owned();
+        let ids: Vec<String> = ids.iter().map(MessageId::to_string).collect();
+        let rows = self.database.read(STORE, "read messages", move |session| {
+            let sql = "
+                SELECT id::text, body, edit, reactions FROM chat.messages
+                WHERE room = $1 AND id = ANY($2::text[]::uuid[])
+                    AND id > (SELECT gone FROM chat.archive WHERE room = $1)";
+            session.query(sql, &[room.typed(), ids.typed()])
+        })?;
+        Ok(rows.iter().map(row).collect())
+    }
+
     /// How far a room is archived, and whether this is an entry of it.
     pub fn standing(&self, room: &RoomName, of: MessageId) -> Result<(Position, bool), StoreError> {
         let (room, of) = (room.as_str().to_owned(), of.to_string());
