@@ -118,6 +118,8 @@ impl Client {
     }
 
     pub fn try_hear(&mut self) -> Result<String, Error> {
+        // Pings come for as long as the connection is open, so the time-out of a read never ends this.
+        let until = Instant::now() + 2 * PATIENCE;
         loop {
             match self.try_read()? {
                 Message::Text(text) => return Ok(text.as_str().to_owned()),
@@ -125,7 +127,8 @@ impl Client {
                     let frame = frame.map(|frame| (u16::from(frame.code), frame.reason.as_str().to_owned()));
                     return Err(Error::Io(io::Error::other(format!("closed by the server: {frame:?}"))));
                 }
-                Message::Ping(_) | Message::Pong(_) => {}
+                Message::Ping(_) | Message::Pong(_) if Instant::now() < until => {}
+                Message::Ping(_) | Message::Pong(_) => return Err(Error::Io(io::ErrorKind::TimedOut.into())),
                 other => panic!("unexpected: {other:?}"),
             }
         }
