@@ -1,8 +1,7 @@
 //! The thread that keeps the index true.
 
 use super::{
-    FOLLOW, STORE,
-    index::{Cause, Extent, Index},
+    index::{Cause, Extent, FOLLOW, Index, STORE},
     waiting::Work,
 };
 use crate::{

@@ -6,7 +6,6 @@
 //! overwrites what it deletes, but leaves copies of rows behind when it moves them from page to page. Until that is
 //! done the file says so (FTS5's setting `secure-delete` is off), so whatever ends the process, the next one goes on.
 
-use super::{FOLLOW, STORE};
 use crate::{
     entry::{Change, ChangeKind, Entry},
     message::{MessageId, RoomName},
@@ -18,6 +17,11 @@ use crate::{
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use uuid::Uuid;
+
+pub(super) const STORE: &str = "search index";
+
+/// What can't be done during an outage.
+pub(super) const FOLLOW: &str = "follow the log";
 
 /// Messages from which on those that go are many, if the index is small, and for how many bytes of a larger one there may be one
 /// more: merging costs as much as there is.

@@ -31,7 +31,7 @@ use crate::{
 };
 use crossbeam_channel::{Sender, bounded};
 use follower::Follower;
-use index::{Index, room_number};
+use index::{Index, STORE, room_number};
 use rusqlite_migration::{M, Migrations};
 use std::{
     error::Error,
@@ -42,11 +42,6 @@ use std::{
     time::Duration,
 };
 use waiting::{Waiting, Work};
-
-const STORE: &str = "search index";
-
-/// What can't be done during an outage.
-const FOLLOW: &str = "follow the log";
 
 const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/search-1.sql"))];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
