@@ -9,18 +9,18 @@ use crate::{
     http::reply::Reply,
     limits::{
         guesses::{LoginLimits, RoomLimits},
-        made_once::MadeOnce,
         places::{AddressPlaces, Places},
         posting::PostingLimit,
         publishing::PublishLimit,
         rate::AddressLimit,
-        signing::SigningLimits,
+        single_flight::SingleFlight,
+        token_rate::TokenRate,
         turns::Turns,
     },
     metrics::{Metrics, histogram::Histogram},
     recheck::Recheck,
     refusal::Refusal,
-    room::{Bounds, Rooms, attendance::Telling, history_age::HistoryAge, names::Names, read_marks::ReadMarks},
+    room::{Bounds, Rooms, announcer::AnnouncePolicy, history_age::HistoryAge, names::Names, read_marks::ReadMarks},
     socket::{memory, sessions::Sessions},
     start_error::StartError,
     store::{
@@ -81,14 +81,14 @@ pub struct Chat {
     pub login_limits: LoginLimits,
     pub handshake_limits: AddressLimit,
     pub posting_limit: PostingLimit,
-    pub signing_limits: SigningLimits,
+    pub signing_limits: TokenRate,
     pub room_limits: RoomLimits,
     /// Messages of backends, by key.
     pub publish_limit: PublishLimit,
     /// Turns for reading history.
     pub turns: Turns,
     /// Lists of rooms that are being made.
-    pub lists: MadeOnce<ListKey, Result<Reply, Refusal>>,
+    pub lists: SingleFlight<ListKey, Result<Reply, Refusal>>,
     /// Searches, by address.
     pub search_limits: AddressLimit,
     /// Wrong API keys, by address.
@@ -110,8 +110,8 @@ impl Chat {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = |error| StartError(format!("can't start the engine's threads: {error}"));
         let limits = &config.limits;
-        let telling = Telling { users: limits.announce_users, rate: limits.announce_rate };
-        let bounds = Bounds { telling, inbox_rooms: limits.inbox_rooms, patience: config.store_patience };
+        let announce = AnnouncePolicy { users: limits.announce_users, rate: limits.announce_rate };
+        let bounds = Bounds { announce, inbox_rooms: limits.inbox_rooms, patience: config.store_patience };
         let rooms = Rooms::start(stores.log.clone(), cores, bounds).map_err(threads)?;
         let history_age = config.history_max_age.map(|age| HistoryAge::start(stores.log.clone(), age));
         let history_age = history_age.transpose().map_err(threads)?;
@@ -136,14 +136,14 @@ impl Chat {
             unauthenticated_by_address: AddressPlaces::new(config.limits.max_unauthenticated_per_address),
             login_limits: LoginLimits::new(config.limits.login_rate),
             posting_limit: PostingLimit::a_second(config.limits.anonymous_rate),
-            signing_limits: SigningLimits::a_minute(config.limits.ticket_rate),
+            signing_limits: TokenRate::a_minute(config.limits.ticket_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
             turns: Turns::new(match config.storage {
                 Storage::Embedded => READERS as usize,
                 // Redis answers in the order of requests, many at a time.
                 Storage::Redis(_) => usize::MAX,
             }),
-            lists: MadeOnce::new(),
+            lists: SingleFlight::new(),
             room_limits: RoomLimits::new(&config.limits),
             publish_limit: PublishLimit::a_second(config.limits.publish_rate),
             search_limits: AddressLimit::a_minute(config.limits.search_rate),

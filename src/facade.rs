@@ -26,7 +26,7 @@ pub mod steps {
         gateway::{Gateway, handler::Handler},
         http::{answer::Persistence, head::Head, reply::Reply},
         message::{Draft, Message, MessageId, RoomName},
-        room::{Bounds, Rooms, attendance::Telling, encoder::Encoder, member::Member},
+        room::{Bounds, Rooms, announcer::AnnouncePolicy, encoder::Encoder, member::Member},
         socket::{flusher::Flusher, frame, outbound::Outbound},
         store::{
             error::StoreError,

@@ -6,8 +6,8 @@
 use crate::{store::draft, wire};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use propromo_chat::facade::steps::{
-    Appended, Bounds, Draft, Encoder, Entry, Flusher, Member, Message, MessageId, MessageLog, NewEntry, Outbound,
-    Person, PropromoEncoder, RoomName, Rooms, StoreError, Telling, frame,
+    AnnouncePolicy, Appended, Bounds, Draft, Encoder, Entry, Flusher, Member, Message, MessageId, MessageLog, NewEntry,
+    Outbound, Person, PropromoEncoder, RoomName, Rooms, StoreError, frame,
 };
 use rustix::{
     buffer::spare_capacity,
@@ -60,8 +60,11 @@ struct CrowdedRoom {
 
 impl CrowdedRoom {
     fn with(count: u64) -> CrowdedRoom {
-        let bounds =
-            Bounds { telling: Telling { users: 200, rate: None }, inbox_rooms: 500, patience: Duration::from_secs(10) };
+        let bounds = Bounds {
+            announce: AnnouncePolicy { users: 200, rate: None },
+            inbox_rooms: 500,
+            patience: Duration::from_secs(10),
+        };
         let rooms = Rooms::start(Arc::new(Forgetful), 1, bounds).unwrap();
         let flusher = Flusher::start(usize::MAX).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

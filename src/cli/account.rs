@@ -3,7 +3,7 @@
 use super::{
     accounts::embedded_accounts,
     ask,
-    erase::{self, Fate},
+    erase::{self, Disposal},
     export,
     failure::{Failure, say},
 };
@@ -160,8 +160,8 @@ fn what_follows(store: &SqliteAccounts, email: &str) -> Result<String, Failure> 
 
 fn remove(store: &SqliteAccounts, email: &str, matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
     let account = store.by_email(email)?.ok_or_else(|| no_account(email))?;
-    let fate = erase::fate(matches, &format!("What becomes of what {} has said?", account.email))?;
-    if fate == Fate::Keep {
+    let disposal = erase::disposal(matches, &format!("What becomes of what {} has said?", account.email))?;
+    if disposal == Disposal::Keep {
         store.remove_account(email, None)?;
         return say(format_args!(
             "account {email} removed; its messages stay, `propromo-chat account erase {email}` erases them"

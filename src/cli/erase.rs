@@ -14,11 +14,11 @@ use crate::{
     },
     message::RoomName,
     store::{
+        account_messages::{Place, Walk},
         erasure::{Eraser, FAREWELL, OPERATORS, Standing, Task, Tasks},
         error::StoreError,
         log::{Appended, MessageLog},
         postgres::tasks::PostgresTasks,
-        said::{Place, Walk},
         search::{LookingThrough, Search},
         sqlite::{
             data_dir::DataDir,
@@ -43,7 +43,7 @@ use std::{
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Disposal {
     Erase,
     Keep,
 }
@@ -60,12 +60,12 @@ pub fn flags() -> [Arg; 2] {
 }
 
 /// What the flags say, or else the answer of the user at the terminal.
-pub fn fate(matches: &ArgMatches, question: &str) -> Result<Fate, Failure> {
+pub fn disposal(matches: &ArgMatches, question: &str) -> Result<Disposal, Failure> {
     if matches.get_flag("erase-messages") {
-        return Ok(Fate::Erase);
+        return Ok(Disposal::Erase);
     }
     if matches.get_flag("keep-messages") {
-        return Ok(Fate::Keep);
+        return Ok(Disposal::Keep);
     }
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(
@@ -74,8 +74,8 @@ pub fn fate(matches: &ArgMatches, question: &str) -> Result<Fate, Failure> {
         ));
     }
     match answer(&format!("{question} Type `erase` or `keep`: "))?.as_str() {
-        "erase" => Ok(Fate::Erase),
-        "keep" => Ok(Fate::Keep),
+        "erase" => Ok(Disposal::Erase),
+        "keep" => Ok(Disposal::Keep),
         _ => Err(Failure::Failed("neither `erase` nor `keep`; nothing was changed".into())),
     }
 }

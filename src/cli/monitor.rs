@@ -3,7 +3,7 @@
 use super::{
     account::{self, column},
     accounts::embedded_accounts,
-    erase::{self, Fate},
+    erase::{self, Disposal},
     failure::{Failure, say},
 };
 use crate::{
@@ -107,9 +107,9 @@ pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
                 return Err(AdminError::NothingToRemove(hash).into());
             }
             let room = RoomName::monitor(&hash);
-            let (task, done) = match erase::fate(matches, &format!("What becomes of what was said in {hash}?"))? {
-                Fate::Erase => (Task::Room(room), "its messages are erased"),
-                Fate::Keep => (Task::SetAside(room), "its messages are kept where no other monitor shows them"),
+            let (task, done) = match erase::disposal(matches, &format!("What becomes of what was said in {hash}?"))? {
+                Disposal::Erase => (Task::Room(room), "its messages are erased"),
+                Disposal::Keep => (Task::SetAside(room), "its messages are kept where no other monitor shows them"),
             };
             let is_embedded = settings.storage()? == Storage::Embedded;
             let left = store.remove_monitor(&hash, Some(&task).filter(|_| is_embedded))?;

@@ -4,7 +4,7 @@ use super::{
     dotenv::DotEnv,
     error::SettingError,
     misspelt,
-    origin::{Layer, Origin},
+    provenance::{Layer, Origin},
     settings::Setting,
     settings_file::SettingsFile,
 };

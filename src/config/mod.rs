@@ -11,7 +11,7 @@ pub mod error;
 pub mod layers;
 mod misspelt;
 mod mistaken;
-pub mod origin;
+pub mod provenance;
 pub mod quantity;
 #[cfg(test)]
 mod round_trip;

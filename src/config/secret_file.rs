@@ -1,6 +1,6 @@
 //! Secrets in files: `NAME_FILE=path`, and systemd credentials.
 
-use super::{error::SettingError, origin::Origin};
+use super::{error::SettingError, provenance::Origin};
 use std::{fmt, fs, io::Read, os::unix::fs::PermissionsExt, path::Path};
 
 /// Most bytes of a file: far more than any key. So a `NAME_FILE` that names a device or a disk image can't fill the

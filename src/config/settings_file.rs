@@ -5,7 +5,7 @@
 use super::{
     error::SettingError,
     misspelt,
-    origin::{At, Origin},
+    provenance::{At, Origin},
     settings::{self, CONFIG, Form, Setting},
 };
 use std::{collections::HashMap, fs, io, path::Path, sync::Arc};

@@ -7,7 +7,7 @@ use super::{
     error::SettingError,
     layers::{Found, Sources},
     mistaken::Mistake,
-    origin::{Layer, Origin},
+    provenance::{Layer, Origin},
     secret_file::{self, readable_by_others},
     settings::{self, ALL, CONFIG, DATA_DIR, Form, Setting},
     settings_file::{self, SettingsFile},

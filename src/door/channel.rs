@@ -4,10 +4,10 @@ use super::{
     channel_change::{AskedChange, What},
     channel_frame::{self, Asked, ChannelEncoder},
     channel_moderation,
+    conversation::{Conversation, Link},
     entry::{Admission, Door, Token},
     join::{self, Replay},
     presented::{self, Presented},
-    session::{Conversation, Link},
 };
 use crate::{
     auth::token::{Claims, Issued, Kind},
@@ -297,7 +297,7 @@ impl ChannelConversation {
                 link.chat.rooms.post(member, Draft { name, reference, reply_to, ..Draft::new(room, sender, text) });
             }
             Ok(Asked::Change(asked)) => change(link, member, rights, asked),
-            Ok(Asked::Mute(asked)) => asked.obey(link, member, rights.is_moderator()),
+            Ok(Asked::Mute(asked)) => asked.handle(link, member, rights.is_moderator()),
             Ok(Asked::History { before, limit }) => history(link, member, Claimant::Account(account), before, limit),
             Ok(Asked::Search(asked)) => asked.answer(link, &member.room.name),
             Ok(Asked::Read { id }) => read(link, member, account, id),

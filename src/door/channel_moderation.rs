@@ -2,8 +2,8 @@
 
 use super::{
     channel_fields::{self, FrameError, bad, reference, string},
+    conversation::Link,
     json_input,
-    session::Link,
 };
 use crate::{
     limits::rights::{Muted, mute_ends},
@@ -53,7 +53,7 @@ impl AskedMute {
     }
 
     /// Carries it out, if the member may ask for it, and reports the outcome.
-    pub fn obey(&self, link: &Link, member: &Member, is_moderator: bool) {
+    pub fn handle(&self, link: &Link, member: &Member, is_moderator: bool) {
         let outcome = if is_moderator { self.carried_out(link, member) } else { Err(NOT_A_MODERATOR) };
         match outcome {
             Ok(said) => link.say(&said),

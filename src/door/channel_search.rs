@@ -2,8 +2,9 @@
 
 use super::{
     channel_fields::{self, FrameError, bad, id, string},
-    channel_message, json,
-    session::Link,
+    channel_message,
+    conversation::Link,
+    json,
 };
 use crate::{
     message::{MessageId, RoomName},

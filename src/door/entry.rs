@@ -1,9 +1,9 @@
 //! What a door is: its paths, whom it lets in, how it refuses.
 
 use super::{
+    conversation::Conversation,
     json,
     presented::{self, Presented},
-    session::Conversation,
 };
 use crate::{
     auth::token::{Claims, Issued, Kind},

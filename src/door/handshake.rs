@@ -1,9 +1,9 @@
 //! The opening handshake (RFC 6455 §4.2): everything else is checked first, and the token is spent last.
 
 use super::{
+    conversation::Opening,
     entry::{Admission, Door},
     presented,
-    session::Opening,
 };
 use crate::{
     chat::Chat,

@@ -3,10 +3,10 @@
 
 use super::{
     channel_frame::{self, Asked},
+    conversation::{Conversation, Link},
     entry::{Admission, Door, Token},
     join, json,
     own_rooms::OwnRooms,
-    session::{Conversation, Link},
 };
 use crate::{
     auth::token::{Claims, Issued, Kind},

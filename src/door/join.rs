@@ -1,6 +1,6 @@
 //! Entering a room, the same at every door: join, replay the history, go live.
 
-use super::session::Link;
+use super::conversation::Link;
 use crate::{
     auth::token::Claims,
     chat::Chat,

@@ -11,6 +11,7 @@ mod channel_message;
 mod channel_moderation;
 mod channel_search;
 pub mod chitchat;
+pub mod conversation;
 pub mod entry;
 pub mod handshake;
 pub mod inbox;
@@ -20,7 +21,6 @@ pub mod json_input;
 pub mod own_rooms;
 pub mod presented;
 pub mod propromo;
-pub mod session;
 pub mod stream;
 
 use entry::Door;

@@ -2,10 +2,10 @@
 
 use super::{
     channel_moderation,
+    conversation::{Conversation, Link},
     entry::{Admission, Door, Token},
     join::{self, Replay},
     json,
-    session::{Conversation, Link},
 };
 use crate::{
     auth::token::{Issued, Kind},

@@ -3,10 +3,10 @@
 //! What a publisher posts goes out word for word, one text frame for each post; see `api::stream`.
 
 use super::{
+    conversation::{Conversation, Link},
     entry::{Admission, Door},
     join::{self, Replay},
     presented,
-    session::{Conversation, Link},
 };
 use crate::{
     auth::foreign::verify_foreign,

@@ -2,7 +2,7 @@
 //!
 //! Each counted guess has cost a password hash, and the queue for hashes is short, so no flood can fill a table here.
 
-use super::rate::{AddressLimit, KeyedRate, Lately, subnet};
+use super::rate::{AddressLimit, KeyedRate, Recent, subnet};
 use crate::{
     auth::password::{Asker, Kind, Standing},
     config::Limits,
@@ -47,7 +47,7 @@ struct LoginCounts<C: Clock> {
     /// By account, from all other addresses.
     fresh: KeyedRate<C>,
     /// The addresses from which accounts logged in lately.
-    homes: Lately<C>,
+    homes: Recent<C>,
 }
 
 impl LoginLimits {
@@ -67,7 +67,7 @@ impl<C: Clock + Clone> LoginLimits<C> {
                 own: counted(rate),
                 tried: counted(rate),
                 fresh: counted(rate.saturating_mul(NonZeroU32::new(FRESH_SHARE).unwrap_or(NonZeroU32::MIN))),
-                homes: Lately::with_clock(RIGHT, clock.clone()),
+                homes: Recent::with_clock(RIGHT, clock.clone()),
             }
         });
         LoginLimits { counts, standings: Standings::with_clock(clock) }
@@ -181,13 +181,13 @@ impl RoomLimits {
 
 /// Which addresses gave right and wrong secrets of one kind lately: they wait in different lines.
 struct Standings<C: Clock = DefaultClock> {
-    right: Lately<C>,
-    wrong: Lately<C>,
+    right: Recent<C>,
+    wrong: Recent<C>,
 }
 
 impl<C: Clock + Clone> Standings<C> {
     fn with_clock(clock: C) -> Standings<C> {
-        Standings { right: Lately::with_clock(RIGHT, clock.clone()), wrong: Lately::with_clock(WRONG, clock) }
+        Standings { right: Recent::with_clock(RIGHT, clock.clone()), wrong: Recent::with_clock(WRONG, clock) }
     }
 
     fn asker(&self, kind: Kind, client: IpAddr) -> Asker {

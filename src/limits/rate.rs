@@ -85,7 +85,7 @@ impl<C: Clock> KeyedRate<C> {
 }
 
 /// Remembers keys for a while.
-pub struct Lately<C: Clock = DefaultClock> {
+pub struct Recent<C: Clock = DefaultClock> {
     table: Table,
     hasher: RandomState,
     clock: C,
@@ -93,9 +93,9 @@ pub struct Lately<C: Clock = DefaultClock> {
     remembered: Duration,
 }
 
-impl<C: Clock> Lately<C> {
-    pub(super) fn with_clock(remembered: Duration, clock: C) -> Lately<C> {
-        Lately { table: Table::default(), hasher: RandomState::new(), start: clock.now(), clock, remembered }
+impl<C: Clock> Recent<C> {
+    pub(super) fn with_clock(remembered: Duration, clock: C) -> Recent<C> {
+        Recent { table: Table::default(), hasher: RandomState::new(), start: clock.now(), clock, remembered }
     }
 
     pub fn remember<K: Hash + ?Sized>(&self, key: &K) {
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn what_was_done_lately_is_forgotten_in_the_end() {
         let clock = FakeRelativeClock::default();
-        let lately = Lately::with_clock(Duration::from_secs(60), clock.clone());
+        let lately = Recent::with_clock(Duration::from_secs(60), clock.clone());
         lately.remember("key");
         clock.advance(Duration::from_secs(59));
         assert!(lately.has("key") && !lately.has("another"));

@@ -5,8 +5,8 @@ pub mod histogram;
 pub mod messages;
 mod process;
 pub mod prometheus;
+mod refusal_log;
 pub mod refusals;
-mod told;
 pub mod webhooks;
 
 use crate::{
@@ -26,12 +26,12 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
+use refusal_log::RefusalLog;
 use std::{
     borrow::Cow,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use told::Told;
 use webhooks::WebhookMetrics;
 
 /// The media type of [`Metrics::render`].
@@ -98,7 +98,7 @@ pub struct Metrics {
     /// What stores can't do at present.
     outages: Family<Labels<1>, Gauge>,
     looks: Mutex<Vec<Look>>,
-    told: Told,
+    told: RefusalLog,
     /// Refusals that have no line of their own in the log.
     refusals_summed: Counter,
     panics: Counter,
@@ -165,7 +165,7 @@ impl Metrics {
             request_times: Family::default(),
             outages: Family::default(),
             looks: Mutex::default(),
-            told: Told::new(refusals_told),
+            told: RefusalLog::new(refusals_told),
             refusals_summed: Counter::default(),
             panics: Counter::default(),
         };

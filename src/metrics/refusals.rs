@@ -1,6 +1,6 @@
 //! The one way to report that something was refused.
 
-use super::{Metrics, told};
+use super::{Metrics, refusal_log};
 use crate::{refusal::Refusal, vital};
 use std::{
     io,
@@ -47,7 +47,7 @@ impl Metrics {
 
     /// Logs how many refusals had no line of their own since the last call.
     pub fn tell_sums(&self) {
-        for told::Sum { reason, client, count } in self.told.sums() {
+        for refusal_log::Sum { reason, client, count } in self.told.sums() {
             match client {
                 Some(client) => tracing::info!(reason, %client, count, "refused as well"),
                 None => tracing::info!(reason, client = "many others", count, "refused as well"),
@@ -60,7 +60,7 @@ impl Metrics {
         let (end, ended) = mpsc::channel();
         let metrics = self.clone();
         vital::spawn("refusals", move || {
-            while ended.recv_timeout(told::EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+            while ended.recv_timeout(refusal_log::EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
                 vital::may_panic("refusals");
                 metrics.tell_sums();
             }

@@ -49,7 +49,7 @@ impl Audiences {
     }
 
     /// Carries out a command. Messages and events are only queued: [`serve`](Self::serve) sends them.
-    pub fn obey(&mut self, command: Command) {
+    pub fn handle(&mut self, command: Command) {
         match command {
             Command::Deliver(batch) => self.dispatch(&batch),
             Command::Announce(announcement) => self.announce(&announcement),
@@ -163,14 +163,14 @@ mod tests {
             let person = Person::unnamed("member".into());
             room.enter(&person, 0);
             let member = Arc::new(Member { room: room.clone(), lane: 0, person, encoder: &Plain, outbound });
-            self.audiences.obey(Command::Join(member.clone()));
-            self.audiences.obey(Command::Release(member, None));
+            self.audiences.handle(Command::Join(member.clone()));
+            self.audiences.handle(Command::Release(member, None));
             peer
         }
 
         fn announce(&mut self, room: &Arc<Room>) {
             let event = Event::Joined(Person::unnamed("newcomer".into()));
-            self.audiences.obey(Command::Announce(Arc::new(Announcement::new(room.clone(), event, None))));
+            self.audiences.handle(Command::Announce(Arc::new(Announcement::new(room.clone(), event, None))));
         }
     }
 

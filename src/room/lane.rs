@@ -61,7 +61,7 @@ impl Lane {
                 break;
             }
             match self.commands.try_recv() {
-                Ok(command) => audiences.obey(command),
+                Ok(command) => audiences.handle(command),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -88,7 +88,7 @@ impl Lane {
         if !self.commands.is_empty() || audiences.members_of(batch) > AT_ONCE {
             return false;
         }
-        audiences.obey(Command::Deliver(batch.clone()));
+        audiences.handle(Command::Deliver(batch.clone()));
         while audiences.serve() {}
         true
     }

@@ -9,10 +9,10 @@ use super::{
     inboxes,
     lanes::Lanes,
     member::Room,
+    observer::SharedObserver,
     outcomes::Outcomes,
     post::{Author, Post},
     run::Run,
-    witness::Witnessed,
 };
 use crate::{
     entry::NewEntry,
@@ -61,7 +61,7 @@ pub(super) enum Task {
 
 /// Those who hear what is stored, besides the members.
 pub(super) struct Listeners {
-    pub witness: Witnessed,
+    pub observer: SharedObserver,
     pub inboxes: Arc<inboxes::Shared>,
 }
 
@@ -333,8 +333,8 @@ impl Writer {
             }
             replies.extend(Post::reply(&author, &entry, outcome));
             if self.delivers && is_new {
-                if let Some(witness) = self.listeners.witness.get().filter(|_| entry.is_kept()) {
-                    witness.stored(&room.name, id);
+                if let Some(observer) = self.listeners.observer.get().filter(|_| entry.is_kept()) {
+                    observer.stored(&room.name, id);
                 }
                 let entry = entry.stored(id, matches!(outcome, Appended::StoredAlone(_)));
                 match runs.iter_mut().rev().find(|run| Arc::ptr_eq(&run.room, &room)) {

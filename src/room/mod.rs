@@ -11,7 +11,7 @@
 //! If other nodes write to the log too, the log thread only stores. What it stored comes back through the log's feed,
 //! between the other nodes' messages, and [`feed`] hands it to the lanes.
 
-pub mod attendance;
+pub mod announcer;
 mod audience;
 mod audiences;
 mod command;
@@ -26,6 +26,7 @@ pub mod log;
 pub mod member;
 pub mod mentions;
 pub mod names;
+pub mod observer;
 mod outcomes;
 mod post;
 mod presence;
@@ -37,7 +38,6 @@ mod tests;
 pub mod unread;
 mod watched;
 mod weak_table;
-pub mod witness;
 
 use crate::{
     entry::NewEntry,
@@ -54,7 +54,7 @@ use crate::{
     },
     vital,
 };
-use attendance::{Attendance, Telling};
+use announcer::{AnnouncePolicy, Announcer};
 use command::Command;
 use crossbeam_channel::bounded;
 use directory::Directory;
@@ -64,6 +64,7 @@ use inboxes::Inboxes;
 use lanes::Lanes;
 use log::{Listeners, Log, Task};
 use member::{Member, Room};
+use observer::{Observer, SharedObserver};
 use parking_lot::Mutex;
 use post::{Author, Post};
 use presence::Reporter;
@@ -77,7 +78,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use witness::{Witness, Witnessed};
 
 /// How many commands (batches of messages, joins, leaves) may wait for a lane.
 const LANE_QUEUE: usize = 1024;
@@ -99,11 +99,11 @@ pub struct Rooms {
     log: Log,
     log_thread: Mutex<Option<thread::JoinHandle<()>>>,
     lanes: Lanes,
-    attendance: Attendance,
+    announcer: Announcer,
     directory: Arc<Mutex<Directory>>,
     hasher: RandomState,
     metrics: MessageMetrics,
-    witness: Witnessed,
+    observer: SharedObserver,
     /// The inboxes, which hear of rooms without being in them.
     pub inboxes: Inboxes,
     /// `None` if there are no other nodes.
@@ -113,7 +113,7 @@ pub struct Rooms {
 /// Bounds of what is reported about rooms, and of waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    pub telling: Telling,
+    pub announce: AnnouncePolicy,
     /// Most rooms of one inbox.
     pub inbox_rooms: usize,
     /// For how long the store is asked for the outcome of messages whose answer was lost.
@@ -134,7 +134,7 @@ struct Others {
 impl Rooms {
     /// Starts the log thread and `lanes` lanes, and, if the log has a feed, the threads that follow it.
     pub fn start(store: Arc<dyn MessageLog>, lanes: usize, bounds: Bounds) -> io::Result<Rooms> {
-        let (metrics, witness) = (MessageMetrics::default(), Witnessed::default());
+        let (metrics, observer) = (MessageMetrics::default(), SharedObserver::default());
         let lanes: io::Result<Vec<_>> = (0..lanes.clamp(1, MAX_LANES))
             .map(|index| {
                 let (sender, commands) = bounded(LANE_QUEUE);
@@ -149,16 +149,16 @@ impl Rooms {
         let inboxes = Inboxes::start(store.clone(), bounds.inbox_rooms, metrics.clone())?;
         let feed = store.feed();
         let presence = feed.as_ref().map(|feed| feed.presence());
-        let attendance = Attendance::start(lanes.clone(), presence, bounds.telling, metrics.clone())?;
+        let announcer = Announcer::start(lanes.clone(), presence, bounds.announce, metrics.clone())?;
         let others = match feed {
             Some(feed) => {
                 let (lanes, inboxes) = (lanes.clone(), inboxes.shared());
-                let (attendance, witness) = (attendance.clone(), witness.clone());
-                Some(Others::start(feed, directory.clone(), lanes, attendance, witness, inboxes, metrics.clone())?)
+                let (announcer, observer) = (announcer.clone(), observer.clone());
+                Some(Others::start(feed, directory.clone(), lanes, announcer, observer, inboxes, metrics.clone())?)
             }
             None => None,
         };
-        let listeners = Listeners { witness: witness.clone(), inboxes: inboxes.shared() };
+        let listeners = Listeners { observer: observer.clone(), inboxes: inboxes.shared() };
         let delivers = others.is_none();
         let (log, log_thread) =
             Log::start(store, lanes.clone(), delivers, metrics.clone(), listeners, bounds.patience)?;
@@ -166,11 +166,11 @@ impl Rooms {
             log,
             log_thread: Mutex::new(Some(log_thread)),
             lanes,
-            attendance,
+            announcer,
             directory,
             hasher: RandomState::new(),
             metrics,
-            witness,
+            observer,
             inboxes,
             others,
         })
@@ -245,16 +245,16 @@ impl Rooms {
 
     /// A user's first socket has come to a room, or its last has gone.
     fn came_or_went(&self, room: &Arc<Room>, person: &Person, is_here: bool) {
-        self.attendance.changed(room, person, is_here);
-        if let Some(witness) = self.witness.get() {
-            witness.came(&room.name, &person.user, is_here);
+        self.announcer.changed(room, person, is_here);
+        if let Some(observer) = self.observer.get() {
+            observer.came(&room.name, &person.user, is_here);
         }
     }
 
-    /// Has `witness` hear of all that is stored, and of who comes and goes. Call it once.
-    pub fn on_news(&self, witness: Arc<dyn Witness>) {
-        // Fails on a second call: the first witness stays.
-        let _ = self.witness.set(witness);
+    /// Has `observer` hear of all that is stored, and of who comes and goes. Call it once.
+    pub fn on_news(&self, observer: Arc<dyn Observer>) {
+        // Fails on a second call: the first observer stays.
+        let _ = self.observer.set(observer);
     }
 
     /// Hands a member's message or change to the log. The member hears it like everybody else, or is told that it is
@@ -470,13 +470,13 @@ impl Others {
         feed: Arc<dyn Feed>,
         directory: Arc<Mutex<Directory>>,
         lanes: Lanes,
-        attendance: Attendance,
-        witness: Witnessed,
+        announcer: Announcer,
+        observer: SharedObserver,
         inboxes: Arc<inboxes::Shared>,
         metrics: MessageMetrics,
     ) -> io::Result<Others> {
         let presence = feed.presence();
-        let presence_reports = Reporter::start(presence.clone(), feed.clone(), attendance, metrics.clone())?;
+        let presence_reports = Reporter::start(presence.clone(), feed.clone(), announcer, metrics.clone())?;
         let (stopping, shut) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
         let (disconnect, read) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let follower = FeedThread {
@@ -488,7 +488,7 @@ impl Others {
             shut: shut.clone(),
             disconnect: disconnect.clone(),
             read: read.clone(),
-            witness,
+            observer,
             inboxes,
             metrics,
         };

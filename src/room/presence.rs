@@ -8,7 +8,7 @@
 //! [`round`]: super::round
 
 use super::{
-    attendance::Attendance,
+    announcer::Announcer,
     member::Room,
     round::{BATCH, Round},
     watched::{Shown, Watched, differences, told_in_parts},
@@ -19,7 +19,7 @@ use crate::{
     metrics::messages::MessageMetrics,
     store::{
         feed::Feed,
-        presence::{Presence, Present, Seen, Standing, Telling},
+        presence::{AnnouncePolicy, Presence, Present, Seen, Standing},
     },
     vital,
 };
@@ -86,7 +86,7 @@ impl Reporter {
     pub fn start(
         presence: Arc<dyn Presence>,
         feed: Arc<dyn Feed>,
-        attendance: Attendance,
+        announcer: Announcer,
         metrics: MessageMetrics,
     ) -> io::Result<Reporter> {
         let shared = Arc::new(Shared::default());
@@ -94,7 +94,7 @@ impl Reporter {
             standing: presence.standing(),
             presence,
             feed,
-            attendance,
+            announcer,
             metrics,
             shared: shared.clone(),
             rooms: HashMap::new(),
@@ -160,7 +160,7 @@ impl Reporter {
 struct Caller {
     presence: Arc<dyn Presence>,
     feed: Arc<dyn Feed>,
-    attendance: Attendance,
+    announcer: Announcer,
     metrics: MessageMetrics,
     shared: Arc<Shared>,
     /// The rooms that somebody is in, or was when it was last told.
@@ -232,7 +232,7 @@ impl Caller {
             _ => true,
         };
         if is_news {
-            self.attendance.happened(&room, event);
+            self.announcer.happened(&room, event);
         }
     }
 
@@ -254,7 +254,7 @@ impl Caller {
 
     /// Tells how rooms differ from what was told of them.
     fn tell_changes(&mut self, rooms: HashMap<RoomName, Arc<Room>>) {
-        let mut telling = Vec::new();
+        let mut announce = Vec::new();
         let mut left = Vec::new();
         for (name, room) in rooms {
             let here = room.everybody();
@@ -270,10 +270,10 @@ impl Caller {
                 self.compare.insert(name.clone());
                 Watched::new(room, number)
             });
-            telling.extend(told_in_parts(&name, differences(&watched.told, &here), false));
+            announce.extend(told_in_parts(&name, differences(&watched.told, &here), false));
             watched.told = here;
         }
-        self.tell(telling);
+        self.tell(announce);
         left.iter().for_each(|name| self.forget_empty(name));
     }
 
@@ -286,8 +286,8 @@ impl Caller {
     }
 
     /// Tells in batches. A room of which that fails, or in which there are claims that don't stand, is compared.
-    fn tell(&mut self, telling: Vec<Telling>) {
-        for batch in telling.chunks(BATCH) {
+    fn tell(&mut self, announce: Vec<AnnouncePolicy>) {
+        for batch in announce.chunks(BATCH) {
             for (told, outcome) in batch.iter().zip(self.presence.tell(batch)) {
                 let failed = outcome.is_err();
                 if outcome.unwrap_or(true) {
@@ -338,7 +338,7 @@ impl Caller {
             return;
         };
         self.metrics.rooms_compared.inc_by(due.len() as u64);
-        let mut telling = Vec::new();
+        let mut announce = Vec::new();
         for (name, seen) in due.iter().zip(seen) {
             self.compare.remove(name);
             if seen.epoch != self.standing.epoch {
@@ -349,19 +349,19 @@ impl Caller {
             let wrong = self.mend(name, &seen);
             if wrong.is_empty() {
                 self.show(name, &seen);
-                telling.extend(seen.fades.then(|| Telling::of(name)));
+                announce.extend(seen.fades.then(|| AnnouncePolicy::of(name)));
             } else {
                 // What is there then is looked at again.
                 self.later.insert(name.clone(), now + LOOK_AGAIN);
-                telling.extend(wrong);
+                announce.extend(wrong);
             }
         }
-        self.tell(telling);
+        self.tell(announce);
         due.iter().for_each(|name| self.forget_empty(name));
     }
 
     /// What has to be told for the store to know what is here.
-    fn mend(&mut self, name: &RoomName, seen: &Seen) -> Vec<Telling> {
+    fn mend(&mut self, name: &RoomName, seen: &Seen) -> Vec<AnnouncePolicy> {
         let Some(watched) = self.rooms.get_mut(name) else { return Vec::new() };
         let here = watched.room.everybody();
         // Each node may know another name of a user, and the last one told is there.
@@ -375,16 +375,16 @@ impl Caller {
             .into_iter()
             .partition(|present| !watched.is_doubtful && watched.told.contains(present));
         self.metrics.claims_corrected.inc_by(lost.len() as u64);
-        let mut telling = Vec::new();
-        telling.extend(told_in_parts(name, lost, true));
-        telling.extend(told_in_parts(name, unknown, false));
+        let mut announce = Vec::new();
+        announce.extend(told_in_parts(name, lost, true));
+        announce.extend(told_in_parts(name, unknown, false));
         // What is over is taken out only when all is claimed anew that this node had claimed before.
-        if telling.is_empty() && !seen.over.is_empty() {
-            telling.push(Telling { over: seen.over.clone(), ..Telling::of(name) });
+        if announce.is_empty() && !seen.over.is_empty() {
+            announce.push(AnnouncePolicy { over: seen.over.clone(), ..AnnouncePolicy::of(name) });
         }
         watched.told = here;
         watched.is_doubtful = false;
-        telling
+        announce
     }
 
     /// Tells those who are in a room how what they know differs from what is there.
@@ -424,7 +424,7 @@ impl Caller {
         let room = watched.room.clone();
         self.metrics.presence_corrected.inc_by(events.len() as u64);
         for event in events {
-            self.attendance.happened(&room, event);
+            self.announcer.happened(&room, event);
         }
         if is_news && self.round.spend(0) {
             // The node that has claimed it looks at once whether it has lost something.

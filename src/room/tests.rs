@@ -16,7 +16,7 @@ use tungstenite::protocol::{Role, WebSocket};
 use uuid::Uuid;
 
 pub const BOUNDS: Bounds =
-    Bounds { telling: Telling { users: 200, rate: None }, inbox_rooms: 500, patience: Duration::from_secs(10) };
+    Bounds { announce: AnnouncePolicy { users: 200, rate: None }, inbox_rooms: 500, patience: Duration::from_secs(10) };
 
 /// Keeps all messages of all rooms in memory. Fails on demand.
 #[derive(Default)]

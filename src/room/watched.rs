@@ -4,7 +4,7 @@ use super::member::Room;
 use crate::{
     event::Person,
     message::RoomName,
-    store::presence::{Present, Telling},
+    store::presence::{AnnouncePolicy, Present},
 };
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ pub(super) struct Watched {
     pub number: u64,
     /// What this node has claimed, in alphabetical order.
     pub told: Vec<Present>,
-    /// Whether the last telling failed: then nobody knows what was heard of it.
+    /// Whether the last announce failed: then nobody knows what was heard of it.
     pub is_doubtful: bool,
     /// Whether those who were there before are in `shown`.
     pub was_compared: bool,
@@ -78,8 +78,8 @@ impl Watched {
 }
 
 /// What is told at a time is of a size that no other caller has to wait long for.
-pub(super) fn told_in_parts(room: &RoomName, changes: Vec<Present>, again: bool) -> Vec<Telling> {
-    let part = |part: &[Present]| Telling { changes: part.to_vec(), again, ..Telling::of(room) };
+pub(super) fn told_in_parts(room: &RoomName, changes: Vec<Present>, again: bool) -> Vec<AnnouncePolicy> {
+    let part = |part: &[Present]| AnnouncePolicy { changes: part.to_vec(), again, ..AnnouncePolicy::of(room) };
     changes.chunks(CHANGES).map(part).collect()
 }
 

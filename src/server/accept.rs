@@ -2,7 +2,7 @@
 
 use super::{listen::Listener, shutdown::StopSignal, threads::Threads, turned_away::TurnedAway};
 use crate::{
-    door::session::Rest,
+    door::conversation::Rest,
     limits::places::{AddressPlace, AddressPlaces},
     metrics::Metrics,
     vital,

@@ -5,9 +5,9 @@ use crate::{
     chat::Chat,
     door::{
         DOORS,
+        conversation::{self, Rest},
         entry::Door,
         handshake,
-        session::{self, Rest},
     },
     http::{head::Head, reply::Reply},
     logging::Access,
@@ -71,7 +71,7 @@ impl Upgrades for Doors {
                 Ok(Box::new(move |stream, early| {
                     let rest = {
                         let _request = request.enter();
-                        session::open(&chat, stream, opening, early)?
+                        conversation::open(&chat, stream, opening, early)?
                     };
                     Some(Box::new(move || {
                         let _request = request.enter();

@@ -1,9 +1,9 @@
 //! Erases messages: the tasks, how they are done, and where commands leave them for the server that holds the messages.
 
 use super::{
+    account_messages::{Place, Walk},
     error::StoreError,
     log::{Appended, MessageLog},
-    said::{Place, Walk},
     search::Search,
 };
 use crate::{

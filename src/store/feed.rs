@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// included.
 pub trait Feed: Send + Sync {
     /// Starts listening; at most once per process.
-    fn listen(&self) -> Box<dyn Ear>;
+    fn listen(&self) -> Box<dyn FeedListener>;
 
     /// The newest id of each of these rooms; [`MessageId::BEFORE_ALL`] for a room without messages.
     fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError>;
@@ -31,14 +31,14 @@ pub trait Feed: Send + Sync {
 }
 
 /// Listens to the feed, and reconnects by itself.
-pub trait Ear: Send {
+pub trait FeedListener: Send {
     /// Waits for the next thing that happens, at most some seconds. Ignores entries and events of rooms that are not
     /// `wanted`.
-    fn next(&mut self, wanted: &dyn Fn(&RoomName) -> bool) -> Heard;
+    fn next(&mut self, wanted: &dyn Fn(&RoomName) -> bool) -> FeedItem;
 }
 
-/// What an [`Ear`] hears.
-pub enum Heard {
+/// What an [`FeedListener`] hears.
+pub enum FeedItem {
     Stored(Stored),
     Event {
         room: RoomName,

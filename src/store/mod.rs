@@ -2,6 +2,7 @@
 //!
 //! Stores know nothing of sockets or JSON. Every call may block and may fail, and lanes call nothing here.
 
+pub mod account_messages;
 pub mod accounts;
 pub mod archive;
 pub mod archived;
@@ -21,7 +22,6 @@ pub mod postgres;
 pub mod presence;
 pub mod reads;
 pub mod redis;
-pub mod said;
 pub mod search;
 pub mod sessions;
 pub mod sqlite;

@@ -15,7 +15,7 @@ pub const LEASE: Duration = Duration::from_secs(15);
 /// What was stored before there were positions is not sent.
 pub trait Outbox: Send + Sync {
     /// Whether this process is the one that sends, for [`LEASE`] from now on. Ask again before that is over.
-    fn lead(&self) -> Result<bool, StoreError>;
+    fn acquire_lease(&self) -> Result<bool, StoreError>;
 
     /// Lets another process lead.
     fn resign(&self) -> Result<(), StoreError>;

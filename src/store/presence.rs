@@ -12,7 +12,7 @@ pub trait Presence: Send + Sync {
 
     /// Claims some things, in one round trip. Whoever came first or left last over all nodes is announced to all of them.
     /// Answers for each whether the room is to be looked at, since there are claims that don't stand any more.
-    fn tell(&self, telling: &[Telling]) -> Vec<Result<bool, StoreError>>;
+    fn tell(&self, telling: &[AnnouncePolicy]) -> Vec<Result<bool, StoreError>>;
 
     /// Reads all claims of some rooms, in one round trip.
     fn look(&self, rooms: &[RoomName]) -> Result<Vec<Seen>, StoreError>;
@@ -36,7 +36,7 @@ pub struct Present {
 
 /// What a node says of a room.
 #[derive(Clone, Debug)]
-pub struct Telling {
+pub struct AnnouncePolicy {
     pub room: RoomName,
     /// How many sockets some of this node's users have there now.
     pub changes: Vec<Present>,
@@ -46,10 +46,10 @@ pub struct Telling {
     pub again: bool,
 }
 
-impl Telling {
+impl AnnouncePolicy {
     /// That this node has claims in a room still, and nothing else.
-    pub fn of(room: &RoomName) -> Telling {
-        Telling { room: room.clone(), changes: Vec::new(), over: Vec::new(), again: false }
+    pub fn of(room: &RoomName) -> AnnouncePolicy {
+        AnnouncePolicy { room: room.clone(), changes: Vec::new(), over: Vec::new(), again: false }
     }
 }
 

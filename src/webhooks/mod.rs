@@ -16,7 +16,7 @@ mod sender;
 
 use crate::{
     chat::Chat,
-    room::witness::Witness,
+    room::observer::Observer,
     store::{
         error::StoreError,
         outage::Outages,
@@ -160,7 +160,7 @@ impl Keeper {
 
     fn lead(&self) {
         let began = Instant::now();
-        match self.judged(self.outbox.lead()) {
+        match self.judged(self.outbox.acquire_lease()) {
             Some(true) => self.queue.lead(began + LEASE - SPARE),
             Some(false) => self.queue.follow(),
             // It is unknown whether another process leads: the lease ends by itself.

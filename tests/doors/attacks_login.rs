@@ -46,7 +46,7 @@ fn a_storm_of_passwords_leaves_the_chat_and_other_requests_alone() {
     chat.goes_on();
 }
 
-// Seen to fail without `effort.make_up_for` in `Passwords::verify`: a known account takes a hash, an unknown one nothing.
+// Seen to fail without `cost.make_up_for` in `Passwords::verify`: a known account takes a hash, an unknown one nothing.
 #[test]
 fn an_account_is_not_found_out_by_the_time_of_a_refusal() {
     let server = Server::start();

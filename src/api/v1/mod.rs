@@ -2,6 +2,7 @@
 //!
 //! Each call with a valid key leaves one line in the log: the key's name, the action, the target, and the outcome.
 
+mod account_messages;
 mod body;
 mod call;
 mod changes;
@@ -11,7 +12,6 @@ mod mutes;
 mod presence;
 mod room_list;
 pub mod rooms;
-mod said;
 mod tokens;
 
 use super::{
@@ -32,8 +32,8 @@ pub const ENDPOINTS: Endpoints = Endpoints {
         Route::new(&[Method::Put], "/api/v1/rooms/:room/mutes/:user", mutes::mute),
         Route::new(&[Method::Delete], "/api/v1/rooms/:room/mutes/:user", mutes::unmute),
         Route::new(&[Method::Post], "/api/v1/users/:user/disconnect", moderation::disconnect),
-        Route::new(&[Method::Get], "/api/v1/users/:user/messages", said::export),
-        Route::new(&[Method::Delete], "/api/v1/users/:user/messages", said::erase),
+        Route::new(&[Method::Get], "/api/v1/users/:user/messages", account_messages::export),
+        Route::new(&[Method::Delete], "/api/v1/users/:user/messages", account_messages::erase),
         Route::new(&[Method::Post], "/api/v1/notices", moderation::notify),
     ],
     refused: bearer::refused,

@@ -1,4 +1,4 @@
-//! The supported kinds of hash, what a check of each costs, and how to spend the same effort without a hash.
+//! The supported kinds of hash, what a check of each costs, and how to spend the same cost without a hash.
 
 use super::bcrypt_steps::{self, Breaks};
 use argon2::{
@@ -29,7 +29,7 @@ pub enum Hash {
 
 /// The work of a check: the most expensive hash in use, of each kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effort {
+pub struct Cost {
     bcrypt: Option<u32>,
     argon2id: Option<Params>,
 }
@@ -68,21 +68,21 @@ impl Hash {
         }
     }
 
-    pub fn effort(&self) -> Effort {
+    pub fn cost(&self) -> Cost {
         match self {
-            Hash::Bcrypt { cost, .. } => Effort::bcrypt(*cost),
-            Hash::Argon2id { params, .. } => Effort { bcrypt: None, argon2id: Some(params.clone()) },
+            Hash::Bcrypt { cost, .. } => Cost::bcrypt(*cost),
+            Hash::Argon2id { params, .. } => Cost { bcrypt: None, argon2id: Some(params.clone()) },
         }
     }
 }
 
-impl Effort {
-    pub fn bcrypt(cost: u32) -> Effort {
-        Effort { bcrypt: Some(cost), argon2id: None }
+impl Cost {
+    pub fn bcrypt(cost: u32) -> Cost {
+        Cost { bcrypt: Some(cost), argon2id: None }
     }
 
     /// Adopts whatever is more expensive in `other`.
-    pub fn learn(&mut self, other: &Effort) {
+    pub fn learn(&mut self, other: &Cost) {
         self.bcrypt = self.bcrypt.max(other.bcrypt);
         let work = |params: &Option<Params>| {
             params.as_ref().map_or(0, |params| u64::from(params.m_cost()) * u64::from(params.t_cost()))
@@ -132,20 +132,20 @@ mod tests {
 
     #[test]
     fn every_bcrypt_check_is_as_many_rounds_as_the_most_expensive_one() {
-        let effort = Effort::bcrypt(12);
+        let most = Cost::bcrypt(12);
         for cost in 4..=12 {
             let hash = Hash::read(&bcrypt_of(cost)).unwrap();
-            let rounds: u64 = effort.missing_bcrypt(Some(&hash)).iter().map(|cost| 1 << cost).sum();
+            let rounds: u64 = most.missing_bcrypt(Some(&hash)).iter().map(|cost| 1 << cost).sum();
             assert_eq!(rounds + (1 << cost), 1 << 12, "cost {cost}");
         }
-        assert_eq!(effort.missing_bcrypt(None), [12]);
+        assert_eq!(most.missing_bcrypt(None), [12]);
     }
 
     #[test]
     fn after_an_argon2id_check_the_whole_of_bcrypt_is_made_up_for() {
         let hash = Hash::read(&argon2id("m=256,t=2,p=1")).unwrap();
-        assert_eq!(Effort::bcrypt(12).missing_bcrypt(Some(&hash)), [12]);
-        assert!(hash.effort().missing_bcrypt(Some(&hash)).is_empty());
+        assert_eq!(Cost::bcrypt(12).missing_bcrypt(Some(&hash)), [12]);
+        assert!(hash.cost().missing_bcrypt(Some(&hash)).is_empty());
     }
 
     #[test]
@@ -182,10 +182,10 @@ mod tests {
     fn the_more_expensive_argon2id_is_learned() {
         let (cheap, dear) =
             (Hash::read(&argon2id("m=256,t=2,p=1")).unwrap(), Hash::read(&argon2id("m=512,t=2,p=1")).unwrap());
-        let mut effort = cheap.effort();
-        effort.learn(&dear.effort());
-        effort.learn(&cheap.effort());
-        assert_eq!(effort, dear.effort());
+        let mut cost = cheap.cost();
+        cost.learn(&dear.cost());
+        cost.learn(&cheap.cost());
+        assert_eq!(cost, dear.cost());
     }
 
     proptest! {

@@ -7,7 +7,7 @@ mod queue;
 use crate::refusal::{Reason, Refusal};
 use base64::Engine as _;
 use bcrypt_steps::{BASE_64, Breaks};
-use hash::{Effort, Hash};
+use hash::{Cost, Hash};
 use parking_lot::Mutex;
 use queue::Queue;
 pub use queue::{Asker, Kind, Standing, WAITING};
@@ -34,20 +34,20 @@ pub struct Turn<'a> {
 /// checks. Only the very first check of a hash that is more expensive than all before can be told apart.
 pub struct Passwords {
     queue: Queue,
-    effort: Mutex<Effort>,
+    cost: Mutex<Cost>,
 }
 
 impl Passwords {
     /// `at_once` is how many hashes may be computed in parallel. [`WAITING`] more may wait.
     pub fn new(at_once: usize) -> Passwords {
-        Passwords { queue: Queue::new(at_once, WAIT), effort: Mutex::new(Effort::bcrypt(COST)) }
+        Passwords { queue: Queue::new(at_once, WAIT), cost: Mutex::new(Cost::bcrypt(COST)) }
     }
 
     /// Takes a hash of the account store as a sample of all in use. If they are cheaper than bcrypt of cost 12 (demo
     /// accounts), checks become quicker; they are correct without it.
     pub fn expecting(self, sample: &str) -> Passwords {
         if let Some(hash) = Hash::read(sample) {
-            *self.effort.lock() = hash.effort();
+            *self.cost.lock() = hash.cost();
         }
         self
     }
@@ -81,16 +81,16 @@ impl Turn<'_> {
     /// never matches, because bcrypt would ignore what follows the NUL.
     pub fn verify(self, password: &str, hash: Option<&str>) -> bool {
         let hash = hash.and_then(Hash::read);
-        let effort = {
-            let mut effort = self.passwords.effort.lock();
+        let cost = {
+            let mut cost = self.passwords.cost.lock();
             if let Some(hash) = &hash {
-                effort.learn(&hash.effort());
+                cost.learn(&hash.cost());
             }
-            effort.clone()
+            cost.clone()
         };
         let mut breaks = Breaks::default();
         let matches = hash.as_ref().is_some_and(|hash| hash.matches(password, &mut breaks));
-        effort.make_up_for(hash.as_ref(), password, &mut breaks);
+        cost.make_up_for(hash.as_ref(), password, &mut breaks);
         matches && !password.contains('\0')
     }
 
@@ -119,7 +119,7 @@ mod tests {
     const ARGON2ID_TWO_LANES: &str =
         "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc";
 
-    /// With the least possible effort, so that tests are quick.
+    /// With the least possible cost, so that tests are quick.
     fn passwords() -> Passwords {
         Passwords::new(1).expecting(&hashed("anything"))
     }
@@ -226,15 +226,15 @@ mod tests {
         let passwords = passwords();
         verify(&passwords, "password", Some(LARAVEL));
         verify(&passwords, "password", Some(ARGON2ID));
-        let mut expected = Effort::bcrypt(10);
-        expected.learn(&Hash::read(ARGON2ID).unwrap().effort());
-        assert_eq!(*passwords.effort.lock(), expected);
+        let mut expected = Cost::bcrypt(10);
+        expected.learn(&Hash::read(ARGON2ID).unwrap().cost());
+        assert_eq!(*passwords.cost.lock(), expected);
     }
 
     #[test]
     fn a_cheap_hash_lowers_nothing() {
         let passwords = Passwords::new(1);
         verify(&passwords, "anything", Some(&hashed("anything")));
-        assert_eq!(*passwords.effort.lock(), Effort::bcrypt(COST));
+        assert_eq!(*passwords.cost.lock(), Cost::bcrypt(COST));
     }
 }

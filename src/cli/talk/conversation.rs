@@ -4,7 +4,7 @@
 
 use super::{
     command::{self, Asked},
-    entry::{Backoff, knock},
+    connect::{Backoff, connect},
     frame::{self, Heard},
     inbox::{Entered, Inbox, Input, Inputs, MAX_WAITING},
     keyboard::Signs,
@@ -35,7 +35,7 @@ const AT_ONCE: usize = 256;
 const ECHO: Duration = Duration::from_secs(2);
 
 /// The request on the command line.
-pub struct Wish {
+pub struct TalkOptions {
     pub room: String,
     /// The room that was perhaps meant, if nothing was ever said in the named one.
     pub nearly: Option<Listed>,
@@ -47,7 +47,7 @@ pub struct Wish {
 
 pub struct TerminalChat {
     pub(super) session: Arc<Session>,
-    pub(super) wish: Wish,
+    pub(super) options: TalkOptions,
     pub(super) screen: Screen,
     pub(super) signs: Arc<Signs>,
     inputs: Inputs,
@@ -81,7 +81,7 @@ pub struct TerminalChat {
 impl TerminalChat {
     pub fn new(
         session: Session,
-        wish: Wish,
+        options: TalkOptions,
         screen: Screen,
         signs: Arc<Signs>,
         entering: Inbox<Entered>,
@@ -91,7 +91,7 @@ impl TerminalChat {
         let now = Instant::now();
         TerminalChat {
             session: Arc::new(session),
-            wish,
+            options,
             screen,
             signs,
             inputs,
@@ -150,7 +150,7 @@ impl TerminalChat {
                 Input::Line(_) if self.ending => {}
                 Input::Line(line) if self.screen.is_terminal() => {
                     let was_moving = self.came_from.is_some();
-                    self.obey(&line);
+                    self.handle(&line);
                     // After a move to another room, the next prompt comes there.
                     if was_moving || self.came_from.is_none() {
                         self.signs.obeyed();
@@ -160,7 +160,7 @@ impl TerminalChat {
                 Input::Line(line) => self.queue(What::Message { text: line, reply_to: None }),
                 Input::Typing => self.tell_typing(),
                 Input::Password(password) => self.go_in(Some(password)),
-                Input::End if self.wish.follow => {}
+                Input::End if self.options.follow => {}
                 Input::End => self.end(),
                 Input::Enough if self.ending => return Err(Failure::Failed(self.unfinished())),
                 Input::Enough => self.end(),
@@ -171,7 +171,7 @@ impl TerminalChat {
     }
 
     /// Does what a line at a terminal asks for. In a pipe, every line is a message.
-    fn obey(&mut self, line: &str) {
+    fn handle(&mut self, line: &str) {
         if self.answered(line) {
             return;
         }
@@ -258,7 +258,7 @@ impl TerminalChat {
         let now = Instant::now();
         open.pulse(now)?;
         if open.ready
-            && self.wish.nearly.is_none()
+            && self.options.nearly.is_none()
             && let Some(draft) = self.outbox.next(now)
         {
             let reference = &draft.reference;
@@ -348,9 +348,9 @@ impl TerminalChat {
 
     fn go_in(&mut self, password: Option<Zeroizing<String>>) {
         self.phase = Phase::Entering;
-        knock(
+        connect(
             self.session.clone(),
-            &self.wish.room,
+            &self.options.room,
             self.seen.last().map(str::to_owned),
             password,
             self.entering.clone(),
@@ -366,19 +366,19 @@ impl TerminalChat {
         // A pipe's reader wants the room's messages and the user's own. On a terminal both are visible already.
         let to_read = !self.screen.is_terminal()
             && (!self.entered_before
-                || ((self.who_is_asked || self.seen.expects_more()) && waited < ECHO.min(self.wish.patience)));
+                || ((self.who_is_asked || self.seen.expects_more()) && waited < ECHO.min(self.options.patience)));
         if self.outbox.is_empty() && !to_read {
             return Some(match self.failed {
                 0 => Ok(()),
                 failed => Err(Failure::Failed(format!("not delivered: {}", messages(failed)))),
             });
         }
-        (waited >= self.wish.patience).then(|| Err(Failure::Failed(self.unfinished())))
+        (waited >= self.options.patience).then(|| Err(Failure::Failed(self.unfinished())))
     }
 
     fn unfinished(&self) -> String {
         match self.outbox.len() {
-            0 => format!("the room {} could not be entered", self.wish.room),
+            0 => format!("the room {} could not be entered", self.options.room),
             waiting => format!("the server has not confirmed {}", messages(waiting)),
         }
     }
@@ -394,8 +394,8 @@ impl TerminalChat {
             }
         };
         if self.ending {
-            let patience = if self.outbox.is_empty() { ECHO.min(self.wish.patience) } else { self.wish.patience };
-            let end = [self.progress + patience, self.progress + self.wish.patience];
+            let patience = if self.outbox.is_empty() { ECHO.min(self.options.patience) } else { self.options.patience };
+            let end = [self.progress + patience, self.progress + self.options.patience];
             // When the first has passed without ending the conversation, the second counts.
             let end = end.into_iter().find(|end| *end > Instant::now()).unwrap_or(self.progress);
             until = Some(until.map_or(end, |until| until.min(end)));

@@ -1,8 +1,8 @@
 //! Carries out the commands at a terminal, except for the simplest.
 
 use super::{
+    connect::{Backoff, ask_for_rooms},
     conversation::TerminalChat,
-    entry::{Backoff, ask_for_rooms},
     frame::{self, Said},
     harmless::line,
     outbox::What,
@@ -95,7 +95,7 @@ impl TerminalChat {
             self.screen.aside("you have no rooms; /room NAME enters any channel");
         }
         for room in &rooms {
-            let here = if room.name == self.wish.room { ", where you are" } else { "" };
+            let here = if room.name == self.options.room { ", where you are" } else { "" };
             let unread = if room.unread > 0 { format!(", {} unread", room.unread) } else { String::new() };
             self.screen.aside(&format!("{}{here}{unread}", line(&room.title)));
         }
@@ -116,17 +116,17 @@ impl TerminalChat {
             Meant::Nearly(room) => (name.to_owned(), name.to_owned(), Some(room.clone())),
             Meant::Another => (name.to_owned(), name.to_owned(), None),
         };
-        if room == self.wish.room {
+        if room == self.options.room {
             return self.screen.aside("you are there");
         }
         self.enter(room, &title, nearly);
     }
 
     fn enter(&mut self, room: String, title: &str, nearly: Option<Listed>) {
-        let before = std::mem::replace(&mut self.wish.room, room);
+        let before = std::mem::replace(&mut self.options.room, room);
         let title = std::mem::replace(&mut *self.signs.room.lock(), super::short(title));
         self.came_from = Some((before, title));
-        self.wish.nearly = nearly;
+        self.options.nearly = nearly;
         self.leave_room();
     }
 
@@ -135,8 +135,8 @@ impl TerminalChat {
         let Some((room, title)) = self.came_from.take() else { return Err(Failure::Failed(why)) };
         self.screen.trouble(&why);
         self.screen.aside(&format!("back in {}", line(&title)));
-        self.wish.room = room;
-        self.wish.nearly = None;
+        self.options.room = room;
+        self.options.nearly = None;
         *self.signs.room.lock() = title;
         self.signs.obeyed();
         self.leave_room();
@@ -159,8 +159,8 @@ impl TerminalChat {
 
     /// The room is empty, and its name could be a misspelling of another's: asks the user, or in a pipe fails.
     pub fn ask_about_slip(&mut self) -> Result<(), Failure> {
-        let Some(nearly) = &self.wish.nearly else { return Ok(()) };
-        let (typed, other) = (line(&self.wish.room), line(&nearly.title));
+        let Some(nearly) = &self.options.nearly else { return Ok(()) };
+        let (typed, other) = (line(&self.options.room), line(&nearly.title));
         if !self.screen.is_terminal() {
             let way = "name that one, or say --new to begin a room";
             return Err(Failure::Usage(format!(
@@ -180,14 +180,14 @@ impl TerminalChat {
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => {
                 self.asking = false;
-                if let Some(room) = self.wish.nearly.take() {
+                if let Some(room) = self.options.nearly.take() {
                     // What was typed before the question was meant for that room too.
                     self.enter(room.name, &room.title, None);
                 }
             }
             "n" | "no" => {
                 self.asking = false;
-                self.wish.nearly = None;
+                self.options.nearly = None;
                 self.screen.aside("it begins with your first message");
             }
             "/quit" => return false,

@@ -6,7 +6,7 @@ use super::{
     frame::{Heard, Said},
     outbox::What,
     phase::Phase,
-    seen::Sight,
+    seen::Novelty,
 };
 use std::{sync::atomic::Ordering, time::Instant};
 
@@ -14,13 +14,13 @@ impl TerminalChat {
     pub fn said(&mut self, said: &Said) {
         let on_its_way = self.outbox.on_its_way().filter(|text| self.screen.is_me(&said.user) && *text == said.text);
         let sight = self.seen.see(&said.id, on_its_way.is_some());
-        if sight == Sight::Again {
+        if sight == Novelty::Again {
             return;
         }
         self.screen.meet(said);
         let mut mark = self.mark(said);
         // It was typed there, so it is visible already.
-        if sight == Sight::Echo && self.screen.is_terminal() {
+        if sight == Novelty::Echo && self.screen.is_terminal() {
             return;
         }
         // Messages from before the user came in are read with the rest, and call nobody.
@@ -37,13 +37,13 @@ impl TerminalChat {
             Heard::Presence { users } => self.present(&users),
             Heard::Error { code, message, reference } => self.refused(&code, &message, reference.as_deref()),
             Heard::Edited { id, change, user, text } => {
-                if self.seen.see(&change, false) != Sight::Again {
+                if self.seen.see(&change, false) != Novelty::Again {
                     self.shown.edited(&id, &text);
                     self.screen.edited(&user, &self.which(&id), &text);
                 }
             }
             Heard::Deleted { id, change, user } => {
-                if self.seen.see(&change, false) != Sight::Again {
+                if self.seen.see(&change, false) != Novelty::Again {
                     self.screen.deleted(&user, &self.which(&id));
                     self.shown.deleted(&id);
                 }
@@ -86,8 +86,8 @@ impl TerminalChat {
             return self.screen.trouble("connected again");
         }
         if self.seen.last().is_some() {
-            self.wish.nearly = None;
-        } else if self.wish.nearly.is_some() {
+            self.options.nearly = None;
+        } else if self.options.nearly.is_some() {
             self.doubtful = true;
         } else {
             self.screen.aside("nothing has been said here yet");
@@ -98,7 +98,7 @@ impl TerminalChat {
 
     fn refused(&mut self, code: &str, message: &str, reference: Option<&str>) {
         if matches!(code, "rate_limited" | "unavailable" | "overloaded" | "unknown") {
-            self.outbox.hesitate(Instant::now());
+            self.outbox.back_off(Instant::now());
             return self.tell_once(&format!("{message} It is tried again."));
         }
         match reference.and_then(|reference| self.outbox.take(reference)) {

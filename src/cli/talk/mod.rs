@@ -1,9 +1,9 @@
 //! `talk`: chats in a room, on a terminal or in a pipe.
 
 mod command;
+mod connect;
 mod conversation;
 mod doing;
-mod entry;
 mod frame;
 mod harmless;
 mod hearing;
@@ -21,13 +21,13 @@ mod shown;
 use super::{ask, failure::Failure, login};
 use crate::config::value;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use conversation::{TerminalChat, Wish};
+use conversation::{TalkOptions, TerminalChat};
 use inbox::{Inbox, inboxes};
 use jiff::tz::TimeZone;
 use keyboard::{Restored, Signs};
 use rooms::{Meant, meant};
 use rustyline::ExternalPrinter;
-use screen::{Paper, Screen};
+use screen::{Output, Screen};
 use session::{Denied, Session};
 use std::{
     env,
@@ -112,7 +112,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Meant::Nearly(room) if !matches.get_flag("new") => (typed.clone(), typed, Some(room.clone())),
         Meant::Nearly(_) | Meant::Another => (typed.clone(), typed, None),
     };
-    let wish = Wish {
+    let options = TalkOptions {
         room,
         nearly,
         follow: matches.get_flag("follow"),
@@ -123,13 +123,13 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let signs = Arc::new(Signs::new(short(&title), rooms.iter().map(|room| room.title.clone()).collect()));
     let colours = colours();
     let _restored = Restored::at_the_end();
-    let paper = listen(inbox, &signs, colours)?;
-    let screen = Screen::new(paper, colours, email.to_owned(), TimeZone::system());
-    TerminalChat::new(session, wish, screen, signs, entering, inputs, rooms).run()
+    let output = listen(inbox, &signs, colours)?;
+    let screen = Screen::new(output, colours, email.to_owned(), TimeZone::system());
+    TerminalChat::new(session, options, screen, signs, entering, inputs, rooms).run()
 }
 
 /// Starts reading input, with an editor on a terminal.
-fn listen(inbox: Inbox, signs: &Arc<Signs>, colours: bool) -> Result<Paper, Failure> {
+fn listen(inbox: Inbox, signs: &Arc<Signs>, colours: bool) -> Result<Output, Failure> {
     let editor = match io::stdin().is_terminal() && io::stdout().is_terminal() {
         // Fails on a terminal that can only print; such a terminal is used like a pipe.
         true => keyboard::terminal(inbox.clone(), signs.clone(), colours)
@@ -138,17 +138,17 @@ fn listen(inbox: Inbox, signs: &Arc<Signs>, colours: bool) -> Result<Paper, Fail
         false => None,
     };
     let reader = thread::Builder::new().name("keyboard".into());
-    let (started, paper) = match editor {
+    let (started, output) = match editor {
         Some((printer, editor)) => {
             let signs = signs.clone();
             let read = move || keyboard::read_terminal(editor, &inbox, &signs);
             let printer: Box<dyn ExternalPrinter + Send> = Box::new(printer);
-            (reader.spawn(read), Paper::Terminal(printer))
+            (reader.spawn(read), Output::Terminal(printer))
         }
-        None => (reader.spawn(move || keyboard::read_pipe(&inbox)), Paper::Plain),
+        None => (reader.spawn(move || keyboard::read_pipe(&inbox)), Output::Plain),
     };
     started.map_err(|e| Failure::Failed(format!("the keyboard can't be listened to: {e}")))?;
-    Ok(paper)
+    Ok(output)
 }
 
 /// <https://no-color.org>: any value but an empty one.

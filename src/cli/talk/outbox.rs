@@ -135,7 +135,7 @@ impl Outbox {
     }
 
     /// The server can't take messages at the moment.
-    pub fn hesitate(&mut self, now: Instant) {
+    pub fn back_off(&mut self, now: Instant) {
         self.sent = None;
         self.not_before = now + self.hesitation;
         self.hesitation = (self.hesitation * 2).min(LONGEST_HESITATION);
@@ -198,7 +198,7 @@ mod tests {
         let now = Instant::now();
         let mut outbox = with(&["one"], now);
         sent(&mut outbox, now);
-        outbox.hesitate(now);
+        outbox.back_off(now);
         assert_eq!(sent(&mut outbox, now), None);
         assert!(sent(&mut outbox, now + HESITATION).is_some());
     }

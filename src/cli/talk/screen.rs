@@ -28,7 +28,7 @@ pub struct Mark {
 }
 
 /// Where the conversation is shown.
-pub enum Paper {
+pub enum Output {
     /// A terminal with a line that is being typed at the bottom; output appears above that line.
     Terminal(Box<dyn ExternalPrinter + Send>),
     /// Anything else: one message after the other, and everything else on standard error.
@@ -36,7 +36,7 @@ pub enum Paper {
 }
 
 pub struct Screen {
-    paper: Paper,
+    output: Output,
     colours: bool,
     me: String,
     /// Display names of users, as far as their messages had them.
@@ -51,13 +51,13 @@ pub struct Screen {
 }
 
 impl Screen {
-    pub fn new(paper: Paper, colours: bool, me: String, zone: TimeZone) -> Screen {
+    pub fn new(output: Output, colours: bool, me: String, zone: TimeZone) -> Screen {
         let (names, typing) = (HashMap::new(), HashMap::new());
-        Screen { paper, colours, me, names, zone, day: None, typing, pending: String::new() }
+        Screen { output, colours, me, names, zone, day: None, typing, pending: String::new() }
     }
 
     pub fn is_terminal(&self) -> bool {
-        matches!(self.paper, Paper::Terminal(_))
+        matches!(self.output, Output::Terminal(_))
     }
 
     /// Whether this is the user of this program: addresses of accounts are case-insensitive.
@@ -165,12 +165,12 @@ impl Screen {
     /// Shows trouble or its end; in a pipe on standard error.
     pub fn trouble(&mut self, sentence: &str) {
         let sentence = line(sentence);
-        match self.paper {
-            Paper::Terminal(_) => {
+        match self.output {
+            Output::Terminal(_) => {
                 let sentence = self.coloured(YELLOW, &format!("! {sentence}"));
                 self.pending += &format!("{sentence}\n");
             }
-            Paper::Plain => {
+            Output::Plain => {
                 // If this fails, nobody can be told.
                 let _ = writeln!(io::stderr(), "propromo-chat: {sentence}");
             }
@@ -183,11 +183,11 @@ impl Screen {
             return Ok(());
         }
         let text = std::mem::take(&mut self.pending);
-        match &mut self.paper {
-            Paper::Terminal(printer) => {
+        match &mut self.output {
+            Output::Terminal(printer) => {
                 printer.print(text).map_err(|e| Failure::Failed(format!("the terminal can't be written: {e}")))
             }
-            Paper::Plain => {
+            Output::Plain => {
                 let mut out = io::stdout().lock();
                 out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| match e.kind() {
                     io::ErrorKind::BrokenPipe => Failure::OutputClosed,
@@ -261,13 +261,13 @@ mod tests {
         }
     }
 
-    fn screen(paper: Paper, colours: bool) -> Screen {
+    fn screen(output: Output, colours: bool) -> Screen {
         let zone = TimeZone::fixed(jiff::tz::offset(2));
-        Screen::new(paper, colours, "me@x".into(), zone)
+        Screen::new(output, colours, "me@x".into(), zone)
     }
 
     fn terminal(colours: bool) -> Screen {
-        screen(Paper::Terminal(Box::new(Nowhere)), colours)
+        screen(Output::Terminal(Box::new(Nowhere)), colours)
     }
 
     fn said(user: &str, timestamp: &str, text: &str) -> Said {
@@ -276,14 +276,14 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_a_line_a_message_with_local_time() {
-        let mut screen = screen(Paper::Plain, false);
+        let mut screen = screen(Output::Plain, false);
         screen.message(&said("bob@x", "2026-01-02T23:04:05.678Z", "hi\n2026 carol: hello"), &Mark::default());
         assert_eq!(screen.pending, "2026-01-03 01:04:05 bob@x: hi\n    2026 carol: hello\n");
     }
 
     #[test]
     fn a_pipe_hears_of_nobody_coming_or_writing() {
-        let mut screen = screen(Paper::Plain, false);
+        let mut screen = screen(Output::Plain, false);
         screen.joined("bob@x");
         screen.typing("bob@x", Instant::now());
         screen.left("bob@x");

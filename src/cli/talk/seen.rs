@@ -12,7 +12,7 @@ pub struct Seen {
 
 /// The kinds of arriving messages.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum Novelty {
     New,
     /// Said here; now everybody sees it.
     Echo,
@@ -28,20 +28,20 @@ impl Seen {
 
     /// Notes a message. `alike`: it could be the one on its way. (If the same account said the same text elsewhere,
     /// nobody can tell the two apart.)
-    pub fn see(&mut self, id: &str, alike: bool) -> Sight {
+    pub fn see(&mut self, id: &str, alike: bool) -> Novelty {
         if self.last.as_deref().is_some_and(|last| id <= last) {
-            return Sight::Again;
+            return Novelty::Again;
         }
         self.last = Some(id.to_owned());
         if let Some(at) = self.expected.iter().position(|expected| expected == id) {
             self.expected.remove(at);
-            return Sight::Echo;
+            return Novelty::Echo;
         }
         if !alike || self.echoed {
-            return Sight::New;
+            return Novelty::New;
         }
         self.echoed = true;
-        Sight::Echo
+        Novelty::Echo
     }
 
     /// Notes that the message on its way is confirmed with this id.
@@ -66,28 +66,28 @@ mod tests {
     #[test]
     fn an_echo_may_come_before_or_after_the_confirmation() {
         let mut seen = Seen::default();
-        assert_eq!(seen.see("1", true), Sight::Echo);
+        assert_eq!(seen.see("1", true), Novelty::Echo);
         seen.expect("1".into());
         assert!(!seen.expects_more());
         seen.expect("2".into());
         assert!(seen.expects_more());
-        assert_eq!(seen.see("2", false), Sight::Echo);
+        assert_eq!(seen.see("2", false), Novelty::Echo);
         assert!(!seen.expects_more());
     }
 
     #[test]
     fn what_others_say_is_new_once() {
         let mut seen = Seen::default();
-        assert_eq!(seen.see("1", false), Sight::New);
-        assert_eq!(seen.see("1", false), Sight::Again);
+        assert_eq!(seen.see("1", false), Novelty::New);
+        assert_eq!(seen.see("1", false), Novelty::Again);
         assert_eq!(seen.last(), Some("1"));
     }
 
     #[test]
     fn the_same_text_said_elsewhere_is_shown_too() {
         let mut seen = Seen::default();
-        assert_eq!(seen.see("1", true), Sight::Echo);
-        assert_eq!(seen.see("2", true), Sight::New);
+        assert_eq!(seen.see("1", true), Novelty::Echo);
+        assert_eq!(seen.see("2", true), Novelty::New);
         seen.expect("2".into());
         assert!(!seen.expects_more());
     }
@@ -95,8 +95,8 @@ mod tests {
     #[test]
     fn a_message_stored_before_the_connection_was_lost_is_not_waited_for() {
         let mut seen = Seen::default();
-        assert_eq!(seen.see("1", true), Sight::Echo);
-        assert_eq!(seen.see("2", false), Sight::New);
+        assert_eq!(seen.see("1", true), Novelty::Echo);
+        assert_eq!(seen.see("2", false), Novelty::New);
         seen.expect("1".into());
         assert!(!seen.expects_more());
     }

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     auth::token::room_mark,
     door::{
+        conversation::{Conversation, Link},
         join::{self, Replay},
-        session::{Conversation, Link},
     },
     event::Person,
     limits::turns::Claimant,
@@ -98,7 +98,7 @@ impl Conversation for ChitchatConversation {
     }
 
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
-        match self.obey(link, text) {
+        match self.handle(link, text) {
             Ok(()) => Ok(()),
             Err(No::Refused(refusal)) => {
                 link.say(&error::frame(&refusal));
@@ -125,7 +125,7 @@ impl Conversation for ChitchatConversation {
 }
 
 impl ChitchatConversation {
-    fn obey(&mut self, link: &Link, text: &str) -> Result<(), No> {
+    fn handle(&mut self, link: &Link, text: &str) -> Result<(), No> {
         let asked = Asked::parse(self.id, text)?;
         if self.token_name.as_deref().is_some_and(|name| *name != *asked.name) {
             return Err(about(Reason::NotYours, "name").into());

@@ -10,7 +10,7 @@
 mod set_back;
 
 use super::{
-    directory::Directory, inboxes, lanes::Lanes, member::Room, presence::Reporter, run::Run, witness::Witnessed,
+    directory::Directory, inboxes, lanes::Lanes, member::Room, observer::SharedObserver, presence::Reporter, run::Run,
 };
 use crate::{
     entry::Entry,
@@ -19,7 +19,7 @@ use crate::{
     metrics::messages::MessageMetrics,
     store::{
         error::StoreError,
-        feed::{Ear, Feed, Heard, Stored},
+        feed::{Feed, FeedItem, FeedListener, Stored},
     },
     vital,
 };
@@ -53,7 +53,7 @@ pub(super) struct FeedThread {
     pub shut: Arc<OnceLock<Shut>>,
     pub disconnect: Arc<OnceLock<Disconnect>>,
     pub read: Arc<OnceLock<Read>>,
-    pub witness: Witnessed,
+    pub observer: SharedObserver,
     pub inboxes: Arc<inboxes::Shared>,
     pub metrics: MessageMetrics,
 }
@@ -84,25 +84,25 @@ struct Look {
 impl FeedThread {
     /// Runs until it is told to stop.
     pub fn run(self) {
-        let mut ear = self.feed.listen();
+        let mut listener = self.feed.listen();
         let mut look = Look { last: Some(Instant::now()), ..Look::default() };
         while !self.stopping.load(Ordering::Acquire) {
             vital::may_panic("feed");
-            self.step(&mut *ear, &mut look);
+            self.step(&mut *listener, &mut look);
         }
     }
 
-    fn step(&self, ear: &mut dyn Ear, look: &mut Look) {
-        let witness = self.witness.get();
+    fn step(&self, listener: &mut dyn FeedListener, look: &mut Look) {
+        let observer = self.observer.get();
         let wanted = |room: &RoomName| {
-            witness.is_some_and(|witness| witness.is_curious())
+            observer.is_some_and(|observer| observer.is_curious())
                 || self.directory.lock().find(room).is_some()
                 || self.inboxes.wants(room)
         };
-        match ear.next(&wanted) {
-            Heard::Stored(stored) => {
-                if let (Some(witness), Some(last)) = (witness, stored.entries.last()) {
-                    witness.stored(&stored.room, last.id());
+        match listener.next(&wanted) {
+            FeedItem::Stored(stored) => {
+                if let (Some(observer), Some(last)) = (observer, stored.entries.last()) {
+                    observer.stored(&stored.room, last.id());
                 }
                 self.inboxes.stored(&stored.room);
                 if let Err(error) = self.stored(stored, look) {
@@ -111,32 +111,32 @@ impl FeedThread {
                     look.due = true;
                 }
             }
-            Heard::Event { room, event: Event::Shut { deleted } } => {
+            FeedItem::Event { room, event: Event::Shut { deleted } } => {
                 if let Some(shut) = self.shut.get() {
                     shut(&room, deleted);
                 }
             }
-            Heard::Event { event: Event::Disconnect { account }, .. } => {
+            FeedItem::Event { event: Event::Disconnect { account }, .. } => {
                 if let Some(disconnect) = self.disconnect.get() {
                     disconnect(account);
                 }
             }
-            Heard::Event { event: Event::Read { account, room, id }, .. } => {
+            FeedItem::Event { event: Event::Read { account, room, id }, .. } => {
                 if let Some(read) = self.read.get() {
                     read(account, &room, id);
                 }
             }
-            Heard::Event { room, event } if room.as_str().is_empty() => {
+            FeedItem::Event { room, event } if room.as_str().is_empty() => {
                 self.tell_inboxes(None, &event);
                 let rooms = self.directory.lock().all();
                 for room in rooms {
                     self.lanes.announce(&room, event.clone(), None);
                 }
             }
-            Heard::Event { room, event } => {
+            FeedItem::Event { room, event } => {
                 self.tell_inboxes(Some(&room), &event);
-                if let (Some(witness), Event::Joined(person) | Event::Left(person)) = (witness, &event) {
-                    witness.came(&room, &person.user, matches!(event, Event::Joined(_)));
+                if let (Some(observer), Event::Joined(person) | Event::Left(person)) = (observer, &event) {
+                    observer.came(&room, &person.user, matches!(event, Event::Joined(_)));
                 }
                 let room = self.directory.lock().find(&room);
                 match (room, event) {
@@ -146,18 +146,18 @@ impl FeedThread {
                     (None, _) => {}
                 }
             }
-            Heard::Subscribed => {
+            FeedItem::Subscribed => {
                 self.presence.missed();
                 self.inboxes.missed();
-                if let Some(witness) = witness {
-                    witness.missed();
+                if let Some(observer) = observer {
+                    observer.missed();
                 }
                 look.due = true;
                 // It may be another server, which lacks what was read from the one before.
                 look.read.clear();
                 self.look(look);
             }
-            Heard::Nothing => self.look(look),
+            FeedItem::Nothing => self.look(look),
         }
     }
 

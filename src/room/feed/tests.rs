@@ -29,7 +29,7 @@ impl Leaky {
 }
 
 impl Feed for Leaky {
-    fn listen(&self) -> Box<dyn Ear> {
+    fn listen(&self) -> Box<dyn FeedListener> {
         unreachable!("the tests listen themselves")
     }
 
@@ -60,11 +60,11 @@ impl Feed for Leaky {
 }
 
 /// Hears what the test puts in.
-struct Prompted(VecDeque<Heard>);
+struct Prompted(VecDeque<FeedItem>);
 
-impl Ear for Prompted {
-    fn next(&mut self, _: &dyn Fn(&RoomName) -> bool) -> Heard {
-        self.0.pop_front().unwrap_or(Heard::Nothing)
+impl FeedListener for Prompted {
+    fn next(&mut self, _: &dyn Fn(&RoomName) -> bool) -> FeedItem {
+        self.0.pop_front().unwrap_or(FeedItem::Nothing)
     }
 }
 
@@ -102,7 +102,7 @@ impl Bench {
             shut: Arc::default(),
             disconnect: Arc::default(),
             read: Arc::default(),
-            witness: Arc::default(),
+            observer: Arc::default(),
             inboxes: Arc::new(inboxes::Shared::new(0, MessageMetrics::default())),
             metrics: MessageMetrics::default(),
         };
@@ -114,7 +114,7 @@ impl Bench {
         self.log.stored.lock().extend(numbers.iter().map(|n| message(*n)));
     }
 
-    fn hear(&mut self, heard: Heard) {
+    fn hear(&mut self, heard: FeedItem) {
         self.thread.step(&mut Prompted([heard].into()), &mut self.look);
     }
 
@@ -126,7 +126,7 @@ impl Bench {
 
     fn hear_again(&mut self, before: u128, numbers: &[u128]) {
         let entries = numbers.iter().map(|n| message(*n).into()).collect();
-        self.hear(Heard::Stored(Stored { room: self.room.name.clone(), before: id(before), entries }));
+        self.hear(FeedItem::Stored(Stored { room: self.room.name.clone(), before: id(before), entries }));
     }
 
     /// The texts that were given to the lane since the last look.
@@ -184,10 +184,10 @@ fn nothing_is_delivered_past_a_gap_that_can_not_be_filled_yet() {
     bench.store(&[2]);
     bench.log.broken.store(true, Ordering::SeqCst);
     bench.tell(2, &[3]);
-    bench.hear(Heard::Nothing);
+    bench.hear(FeedItem::Nothing);
     assert_eq!(bench.delivered(), ["1"]);
     bench.log.broken.store(false, Ordering::SeqCst);
-    bench.hear(Heard::Nothing);
+    bench.hear(FeedItem::Nothing);
     assert_eq!(bench.delivered(), ["2", "3"]);
 }
 
@@ -196,7 +196,7 @@ fn a_missed_last_message_is_found_after_subscribing_again() {
     let mut bench = Bench::new();
     bench.tell(0, &[1]);
     bench.store(&[2]);
-    bench.hear(Heard::Subscribed);
+    bench.hear(FeedItem::Subscribed);
     assert_eq!(bench.delivered(), ["1", "2"]);
 }
 
@@ -205,11 +205,11 @@ fn a_missed_last_message_is_found_though_the_subscription_never_broke() {
     let mut bench = Bench::new();
     bench.tell(0, &[1]);
     bench.store(&[2]);
-    bench.hear(Heard::Nothing);
+    bench.hear(FeedItem::Nothing);
     assert_eq!(bench.delivered(), ["1"], "it may still be on its way");
     bench.look.last = None;
-    bench.hear(Heard::Nothing);
-    bench.hear(Heard::Nothing);
+    bench.hear(FeedItem::Nothing);
+    bench.hear(FeedItem::Nothing);
     assert_eq!(bench.delivered(), ["2"]);
 }
 
@@ -219,7 +219,7 @@ fn more_than_a_page_of_missed_messages_is_read() {
     bench.tell(0, &[1]);
     let many: Vec<u128> = (2..2 * PAGE as u128 + 10).collect();
     bench.store(&many);
-    bench.hear(Heard::Subscribed);
+    bench.hear(FeedItem::Subscribed);
     assert_eq!(bench.delivered().len(), many.len() + 1);
 }
 
@@ -262,9 +262,9 @@ fn a_log_that_went_back_is_found_though_nothing_is_said() {
     let mut bench = Bench::new();
     bench.tell(0, &[1, 90]);
     bench.log.stored.lock().truncate(1);
-    bench.hear(Heard::Subscribed);
+    bench.hear(FeedItem::Subscribed);
     assert_eq!(*bench.log.raised.lock(), Some(id(90)));
-    bench.hear(Heard::Subscribed);
+    bench.hear(FeedItem::Subscribed);
     assert_eq!(bench.thread.metrics.set_back.get(), 1, "it goes on from there");
     bench.tell(90, &[91]);
     assert_eq!(bench.delivered(), ["1", "90", "91"]);
@@ -285,7 +285,7 @@ fn a_missed_message_that_is_not_kept_leaves_no_room_behind() {
     let mut bench = Bench::new();
     bench.tell(0, &[1]);
     *bench.log.raised.lock() = Some(id(2));
-    bench.hear(Heard::Subscribed);
+    bench.hear(FeedItem::Subscribed);
     assert_eq!(*bench.room.position.lock(), Some(id(2)));
 }
 
@@ -293,6 +293,6 @@ fn a_missed_message_that_is_not_kept_leaves_no_room_behind() {
 fn messages_of_a_room_that_nobody_is_in_are_passed_over() {
     let mut bench = Bench::new();
     let room = RoomName::channel("elsewhere");
-    bench.hear(Heard::Stored(Stored { room, before: id(0), entries: vec![message(1).into()] }));
+    bench.hear(FeedItem::Stored(Stored { room, before: id(0), entries: vec![message(1).into()] }));
     assert_eq!(bench.delivered(), [""; 0]);
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Limits,
-    door::session::Rest,
+    door::conversation::Rest,
     gateway::Gateway,
     http::{
         answer::{self, Persistence},

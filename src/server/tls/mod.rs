@@ -15,7 +15,7 @@ pub use handshake::HANDSHAKE_RECORD;
 
 use crate::{
     config::{Limits, certificate::Identity},
-    door::session::Rest,
+    door::conversation::Rest,
     metrics::{Metrics, refusals::tell},
     start_error::StartError,
 };

@@ -7,7 +7,7 @@ use crate::{
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
-        feed::{Ear, Feed},
+        feed::{Feed, FeedListener},
         presence::Presence,
     },
 };
@@ -20,7 +20,7 @@ pub(super) struct ArchivedFeed {
 }
 
 impl Feed for ArchivedFeed {
-    fn listen(&self) -> Box<dyn Ear> {
+    fn listen(&self) -> Box<dyn FeedListener> {
         self.feed.listen()
     }
 

@@ -35,7 +35,7 @@ pub(super) fn migrate(connection: &mut Connection, url: &str) -> Result<(), Open
 }
 
 /// Finds out whether [`migrate`] would succeed, and takes all back.
-pub(super) fn rehearse(connection: &mut Connection, url: &str) -> Result<(), OpenError> {
+pub(super) fn dry_run(connection: &mut Connection, url: &str) -> Result<(), OpenError> {
     let is_read_only = connection.run(PATIENCE, |session| {
         let asked = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
         Ok(session.client.query_typed_one(asked, &[])?.get(0))

@@ -75,6 +75,6 @@ impl Postgres {
     /// Finds out whether [`Postgres::open`] would succeed, without waiting and without changing anything.
     pub fn check(url: &str) -> Result<PostgresAccounts, OpenError> {
         let shown = crate::redact::without_password(url);
-        Ok(PostgresAccounts::of(Database::open(url, 1, Duration::ZERO, |first| migrations::rehearse(first, &shown))?))
+        Ok(PostgresAccounts::of(Database::open(url, 1, Duration::ZERO, |first| migrations::dry_run(first, &shown))?))
     }
 }

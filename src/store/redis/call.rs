@@ -100,12 +100,12 @@ impl Health {
                 let healthy = !is_forbidden(error)
                     && error.code().is_some_and(|code| matches!(code, "ERR" | "NOSCRIPT" | "WRONGTYPE" | "TRYAGAIN"));
                 if !healthy {
-                    self.doubt(fleet.generation, error.is_timeout());
+                    self.report_failure(fleet.generation, error.is_timeout());
                 }
             }
             // Waiting for a connection took as long as making one may take.
-            Err(Failure::NoConnection(_)) => self.doubt(fleet.generation, true),
-            Err(Failure::Broken(_)) => self.doubt(fleet.generation, false),
+            Err(Failure::NoConnection(_)) => self.report_failure(fleet.generation, true),
+            Err(Failure::Broken(_)) => self.report_failure(fleet.generation, false),
             Err(Failure::Away(_) | Failure::Unreadable | Failure::Skewed(_)) | Ok(_) => {}
         }
         answer

@@ -21,7 +21,7 @@ use crate::{
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
-        feed::{Ear, Feed, Heard, Stored},
+        feed::{Feed, FeedItem, FeedListener, Stored},
         presence::Presence,
     },
     vital,
@@ -71,7 +71,7 @@ fn publish(redis: &Redis, waiting: &Receiver<Vec<u8>>) {
 }
 
 impl Feed for RedisFeed {
-    fn listen(&self) -> Box<dyn Ear> {
+    fn listen(&self) -> Box<dyn FeedListener> {
         let state = Subscribed::No { generation: None };
         Box::new(Subscription { redis: self.redis.clone(), state, refused: false, names: Names::default() })
     }
@@ -164,28 +164,28 @@ enum Subscribed {
     },
 }
 
-impl Ear for Subscription {
-    fn next(&mut self, wanted: &dyn Fn(&RoomName) -> bool) -> Heard {
+impl FeedListener for Subscription {
+    fn next(&mut self, wanted: &dyn Fn(&RoomName) -> bool) -> FeedItem {
         match &mut self.state {
             Subscribed::No { generation } => {
                 let Some(fleet) = self.redis.health.wait_for_other(*generation, PATIENCE) else {
-                    return Heard::Nothing;
+                    return FeedItem::Nothing;
                 };
                 match subscribe(&self.redis, &fleet) {
                     Ok(wire) => {
                         self.refused = false;
                         self.state = Subscribed::Yes { generation: fleet.generation, wire };
-                        Heard::Subscribed
+                        FeedItem::Subscribed
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut self.refused, true) {
                             tracing::warn!(%error, "can't subscribe to what other nodes publish; trying again");
                         }
-                        self.redis.health.doubt(fleet.generation, error.is_timeout());
+                        self.redis.health.report_failure(fleet.generation, error.is_timeout());
                         self.state = Subscribed::No { generation: Some(fleet.generation) };
                         // Redis may be well but refuse this alone, as an ACL does.
                         thread::sleep(PATIENCE);
-                        Heard::Nothing
+                        FeedItem::Nothing
                     }
                 }
             }
@@ -193,9 +193,9 @@ impl Ear for Subscription {
                 Ok(answer) => heard(&self.redis, answer, wanted, &mut self.names),
                 Err(_) => {
                     // Often the first to notice that Redis is gone.
-                    self.redis.health.doubt(*generation, false);
+                    self.redis.health.report_failure(*generation, false);
                     self.state = Subscribed::No { generation: Some(*generation) };
-                    Heard::Nothing
+                    FeedItem::Nothing
                 }
             },
         }
@@ -212,29 +212,29 @@ fn subscribe(redis: &Redis, fleet: &Fleet) -> RedisResult<Wire> {
 }
 
 /// Reads `[message, channel, frame]`.
-fn heard(redis: &Redis, answer: Value, wanted: &dyn Fn(&RoomName) -> bool, names: &mut Names) -> Heard {
-    let Value::Array(answer) = answer else { return Heard::Nothing };
-    let [_, _, Value::BulkString(frame)] = &answer[..] else { return Heard::Nothing };
+fn heard(redis: &Redis, answer: Value, wanted: &dyn Fn(&RoomName) -> bool, names: &mut Names) -> FeedItem {
+    let Value::Array(answer) = answer else { return FeedItem::Nothing };
+    let [_, _, Value::BulkString(frame)] = &answer[..] else { return FeedItem::Nothing };
     match Frame::read(frame) {
         Some(Frame::Stored { room, frames }) => {
             // Also where nobody is now: whoever was told of it may come back, and may have this node append.
             redis.floors.raise(&room, frames.last().unwrap_or(EntryId::ZERO));
             match if wanted(&room) { frames.read(&room) } else { None } {
-                Some((before, entries)) => Heard::Stored(Stored { room, before, entries }),
-                None => Heard::Nothing,
+                Some((before, entries)) => FeedItem::Stored(Stored { room, before, entries }),
+                None => FeedItem::Nothing,
             }
         }
         // What has no room is for all.
         Some(Frame::Named { room, person }) if wanted(&room) => {
             names.keep(room, person);
-            Heard::Nothing
+            FeedItem::Nothing
         }
         Some(Frame::Event { room, node: from, mut event }) if room.as_str().is_empty() || wanted(&room) => {
             // What happened on this node alone, it has done already; comings and goings are found out by Redis.
             let echo = from == redis.node.as_bytes() && !matches!(event, Event::Joined(_) | Event::Left(_));
             names.put_into(&room, &mut event);
-            if echo { Heard::Nothing } else { Heard::Event { room, event } }
+            if echo { FeedItem::Nothing } else { FeedItem::Event { room, event } }
         }
-        _ => Heard::Nothing,
+        _ => FeedItem::Nothing,
     }
 }

@@ -49,7 +49,7 @@ struct State {
     /// What commands go to, or why none can.
     fleet: Result<Arc<Fleet>, Arc<str>>,
     /// Somebody met an error with the present fleet.
-    doubted: bool,
+    suspected: bool,
     stopping: bool,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Watch {
 impl Health {
     /// Tries Redis once, and from then on in a thread of its own. Redis may be away at the start as at any time.
     pub fn watch(deployment: Deployment, channel: String, node: String) -> io::Result<(Arc<Health>, Watch)> {
-        let state = State { fleet: Err("not tried yet".into()), doubted: false, stopping: false };
+        let state = State { fleet: Err("not tried yet".into()), suspected: false, stopping: false };
         let (losses, state) = (AtomicU64::new(0), Mutex::new(state));
         let health = Arc::new(Health { deployment, channel, node, losses, state, changed: Condvar::new() });
         let mut watcher = Watcher {
@@ -91,10 +91,10 @@ impl Health {
 
     /// An error with the fleet of this generation: it is to be looked at now. After a time-out nobody else shall wait
     /// for another one meanwhile.
-    pub fn doubt(&self, generation: u64, timed_out: bool) {
+    pub fn report_failure(&self, generation: u64, timed_out: bool) {
         let mut state = self.state.lock();
         if state.fleet.as_ref().is_ok_and(|fleet| fleet.generation == generation) {
-            state.doubted = true;
+            state.suspected = true;
             if timed_out {
                 state.fleet = Err("Redis does not answer".into());
             }
@@ -147,14 +147,14 @@ impl Watcher {
             let fleet = {
                 let mut state = self.health.state.lock();
                 let pause = if state.fleet.is_ok() { BEAT_EVERY } else { TRY_EVERY };
-                if !state.stopping && !state.doubted {
+                if !state.stopping && !state.suspected {
                     self.health.changed.wait_for(&mut state, pause);
                 }
                 if state.stopping {
                     return;
                 }
-                let doubted = mem::take(&mut state.doubted);
-                state.fleet.as_ref().ok().filter(|_| !doubted).cloned()
+                let suspected = mem::take(&mut state.suspected);
+                state.fleet.as_ref().ok().filter(|_| !suspected).cloned()
             };
             if fleet.is_none_or(|fleet| self.beat(&fleet).is_err()) {
                 self.try_again();
@@ -225,8 +225,8 @@ impl Watcher {
         };
         self.tell(&fleet);
         let mut state = self.health.state.lock();
-        // What was doubted meanwhile was the fleet before.
-        state.doubted = false;
+        // What was suspected meanwhile was the fleet before.
+        state.suspected = false;
         let before = mem::replace(&mut state.fleet, fleet);
         self.health.changed.notify_all();
         drop(state);

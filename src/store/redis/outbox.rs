@@ -133,7 +133,7 @@ impl RedisOutbox {
 }
 
 impl Outbox for RedisOutbox {
-    fn lead(&self) -> Result<bool, StoreError> {
+    fn acquire_lease(&self) -> Result<bool, StoreError> {
         self.lease(LEASE.as_millis()).map_err(failed(STORE, "say who sends"))
     }
 

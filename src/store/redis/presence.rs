@@ -17,7 +17,7 @@ use crate::{
     message::RoomName,
     store::{
         error::StoreError,
-        presence::{Presence, Present, Seen, Standing, Telling},
+        presence::{AnnouncePolicy, Presence, Present, Seen, Standing},
     },
 };
 use redis::{Value, cmd};
@@ -41,7 +41,7 @@ impl RedisPresence {
         RedisPresence { redis }
     }
 
-    fn told(&self, telling: &[Telling]) -> Result<Vec<Result<bool, Failure>>, Failure> {
+    fn told(&self, telling: &[AnnouncePolicy]) -> Result<Vec<Result<bool, Failure>>, Failure> {
         let fleet = self.redis.fleet()?;
         if telling.iter().any(|telling| telling.again) {
             // Whoever lost these claims may have lost the lease: without it others would take them for void.
@@ -51,7 +51,7 @@ impl RedisPresence {
         let earlier = self.redis.lease.own()[1..].join(" ");
         let calls: Vec<Call> = telling
             .iter()
-            .map(|Telling { room, changes, over, again }| {
+            .map(|AnnouncePolicy { room, changes, over, again }| {
                 let keys = Keys(room);
                 let nodes = keys.nodes();
                 Call::script(&script::PRESENCE, &[&nodes, &keys.here()], |command| {
@@ -118,7 +118,7 @@ impl Presence for RedisPresence {
         self.redis.standing()
     }
 
-    fn tell(&self, telling: &[Telling]) -> Vec<Result<bool, StoreError>> {
+    fn tell(&self, telling: &[AnnouncePolicy]) -> Vec<Result<bool, StoreError>> {
         let answers = self.told(telling).unwrap_or_else(|failure| {
             let sentence: Arc<str> = failure.to_string().into();
             telling.iter().map(|_| Err(Failure::Broken(sentence.clone()))).collect()

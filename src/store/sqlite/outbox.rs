@@ -67,7 +67,7 @@ impl SqliteOutbox {
 }
 
 impl Outbox for SqliteOutbox {
-    fn lead(&self) -> Result<bool, StoreError> {
+    fn acquire_lease(&self) -> Result<bool, StoreError> {
         // Who has the data directory is alone.
         Ok(true)
     }

@@ -12,7 +12,7 @@ mod tests;
 use super::event::Coming;
 use crate::{
     message::{MessageId, RoomName},
-    room::witness::Witness,
+    room::observer::Observer,
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
@@ -253,7 +253,7 @@ pub struct QueueMetrics {
     pub dropped: u64,
 }
 
-impl Witness for Queue {
+impl Observer for Queue {
     fn stored(&self, room: &RoomName, id: MessageId) {
         let mut state = self.state.lock();
         state.heard = state.heard.max(Some(id));

@@ -9,7 +9,7 @@ use super::{RedisStores, address::Deployment, ledger::RedisLedger, log::RedisLog
 use crate::{
     message::{Draft, MessageId, RoomName},
     store::{
-        feed::{Ear, Heard, Stored},
+        feed::{FeedItem, FeedListener, Stored},
         ledger::{Ledger, SignedPart},
         log::{Appended, MessageLog},
         suite::{self, entry_texts, fresh_room, say, texts},
@@ -62,20 +62,20 @@ fn soon() -> SystemTime {
 }
 
 /// The next thing that is heard, other than nothing.
-fn hear(ear: &mut dyn Ear) -> Heard {
+fn hear(listener: &mut dyn FeedListener) -> FeedItem {
     let deadline = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "nothing is heard");
-        match ear.next(&|_| true) {
-            Heard::Nothing => {}
+        match listener.next(&|_| true) {
+            FeedItem::Nothing => {}
             heard => return heard,
         }
     }
 }
 
-fn hear_messages(ear: &mut dyn Ear) -> Stored {
-    match hear(ear) {
-        Heard::Stored(stored) => stored,
+fn hear_messages(listener: &mut dyn FeedListener) -> Stored {
+    match hear(listener) {
+        FeedItem::Stored(stored) => stored,
         _ => panic!("something else is heard"),
     }
 }
@@ -85,15 +85,15 @@ fn what_one_node_stores_every_node_hears_in_order() {
     let redis = Redis::start();
     let (one, other) = (stores(&redis), stores(&redis));
     let (mut here, mut there) = (one.log.feed().unwrap().listen(), other.log.feed().unwrap().listen());
-    assert!(matches!(hear(&mut *here), Heard::Subscribed));
-    assert!(matches!(hear(&mut *there), Heard::Subscribed));
+    assert!(matches!(hear(&mut *here), FeedItem::Subscribed));
+    assert!(matches!(hear(&mut *there), FeedItem::Subscribed));
     let room = fresh_room();
     let first = say(&*one.log, &room, &["a", "b"]);
     let second = say(&*other.log, &room, &["c"]);
-    for ear in [&mut *here, &mut *there] {
-        let heard = hear_messages(ear);
+    for listener in [&mut *here, &mut *there] {
+        let heard = hear_messages(listener);
         assert_eq!((entry_texts(&heard.entries), heard.before), (vec!["a", "b"], MessageId::BEFORE_ALL));
-        let heard = hear_messages(ear);
+        let heard = hear_messages(listener);
         assert_eq!((entry_texts(&heard.entries), heard.before), (vec!["c"], first[1]));
         assert_eq!(heard.entries[0].id(), second[0]);
     }
@@ -102,28 +102,28 @@ fn what_one_node_stores_every_node_hears_in_order() {
 #[test]
 fn a_repeated_message_is_not_heard_again() {
     let opened = log();
-    let mut ear = opened.feed().unwrap().listen();
-    hear(&mut *ear);
+    let mut listener = opened.feed().unwrap().listen();
+    hear(&mut *listener);
     let room = fresh_room();
     let marked = Draft { reference: Some("r".into()), ..draft(&room, "once") };
     suite::append(&*opened.store, [marked.clone(), marked.clone()]);
     suite::append(&*opened.store, [marked]);
     say(&*opened.store, &room, &["next"]);
-    assert_eq!(entry_texts(&hear_messages(&mut *ear).entries), ["once"]);
-    assert_eq!(entry_texts(&hear_messages(&mut *ear).entries), ["next"]);
+    assert_eq!(entry_texts(&hear_messages(&mut *listener).entries), ["once"]);
+    assert_eq!(entry_texts(&hear_messages(&mut *listener).entries), ["next"]);
 }
 
 #[test]
 fn a_message_that_is_not_kept_is_heard_and_leaves_no_trace() {
     let opened = log();
     let feed = opened.feed().unwrap();
-    let mut ear = feed.listen();
-    hear(&mut *ear);
+    let mut listener = feed.listen();
+    hear(&mut *listener);
     let room = fresh_room();
     let passing = Draft { kept: false, ..draft(&room, "passing") };
     let appended = suite::append(&*opened.store, [passing]);
     let Appended::Stored(id) = appended[0] else { panic!("it is new") };
-    assert_eq!(hear_messages(&mut *ear).entries[0].id(), id);
+    assert_eq!(hear_messages(&mut *listener).entries[0].id(), id);
     assert!(opened.history(&room, None, 10).unwrap().is_empty());
     assert_eq!(feed.newest(&[room, fresh_room()]).unwrap(), [id, MessageId::BEFORE_ALL]);
 }
@@ -238,11 +238,11 @@ fn users_acls_and_databases_are_respected() {
     redis.ask::<()>(acl).unwrap();
     let url = format!("redis://chat:p%40ss%2Fword@127.0.0.1:{}/3", redis.port);
     let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None, Duration::MAX, PATIENCE).unwrap();
-    let mut ear = stores.log.feed().unwrap().listen();
-    hear(&mut *ear);
+    let mut listener = stores.log.feed().unwrap().listen();
+    hear(&mut *listener);
     let room = fresh_room();
     say(&*stores.log, &room, &["hi"]);
-    assert_eq!(entry_texts(&hear_messages(&mut *ear).entries), ["hi"]);
+    assert_eq!(entry_texts(&hear_messages(&mut *listener).entries), ["hi"]);
     let keys: usize = redis.ask(redis::cmd("DBSIZE")).unwrap();
     assert_eq!(keys, 0, "in database 0");
 }

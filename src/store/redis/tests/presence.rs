@@ -5,9 +5,9 @@ use crate::{
     event::{Event, Person},
     message::RoomName,
     store::{
-        feed::{Ear, Heard},
+        feed::{FeedItem, FeedListener},
         log::MessageLog,
-        presence::{Presence, Present, Telling},
+        presence::{AnnouncePolicy, Presence, Present},
         redis::keys::Keys,
         suite::fresh_room,
     },
@@ -23,16 +23,16 @@ fn named(user: &str, name: &str, sockets: usize) -> Present {
 }
 
 /// The next coming or going that is heard.
-fn hear_event(ear: &mut dyn Ear) -> Event {
-    match hear(ear) {
-        Heard::Event { event, .. } => event,
+fn hear_event(listener: &mut dyn FeedListener) -> Event {
+    match hear(listener) {
+        FeedItem::Event { event, .. } => event,
         _ => panic!("something else is heard"),
     }
 }
 
 /// Tells one thing of a room.
 fn tell(presence: &dyn Presence, room: &RoomName, changes: &[Present]) {
-    let telling = Telling { room: room.clone(), changes: changes.to_vec(), over: Vec::new(), again: false };
+    let telling = AnnouncePolicy { room: room.clone(), changes: changes.to_vec(), over: Vec::new(), again: false };
     presence.tell(&[telling]).remove(0).unwrap();
 }
 
@@ -40,7 +40,7 @@ fn tell(presence: &dyn Presence, room: &RoomName, changes: &[Present]) {
 fn mend(presence: &dyn Presence, room: &RoomName) {
     eventually("what is over is found", || {
         let over = presence.look(std::slice::from_ref(room)).unwrap().remove(0).over;
-        let telling = Telling { room: room.clone(), changes: Vec::new(), over: over.clone(), again: false };
+        let telling = AnnouncePolicy { room: room.clone(), changes: Vec::new(), over: over.clone(), again: false };
         presence.tell(&[telling]).remove(0).unwrap();
         !over.is_empty()
     });
@@ -52,8 +52,8 @@ fn who_is_here_is_told_once_over_all_nodes() {
     let (one, other) = (stores(&redis), stores(&redis));
     let feed = one.log.feed().unwrap();
     let (here, there) = (feed.presence(), other.log.feed().unwrap().presence());
-    let mut ear = feed.listen();
-    hear(&mut *ear);
+    let mut listener = feed.listen();
+    hear(&mut *listener);
     let room = fresh_room();
     tell(&*here, &room, &[unnamed("alice", 2), unnamed("bob", 1)]);
     tell(&*there, &room, &[unnamed("alice", 1)]);
@@ -66,7 +66,7 @@ fn who_is_here_is_told_once_over_all_nodes() {
     tell(&*there, &room, &[unnamed("alice", 0)]);
     let user = |name: &str| Person::unnamed(name.into());
     for expected in [Event::Joined(user("alice")), Event::Joined(user("bob")), Event::Left(user("alice"))] {
-        assert_eq!(hear_event(&mut *ear), expected);
+        assert_eq!(hear_event(&mut *listener), expected);
     }
     assert_eq!(here.everybody(&room).unwrap(), [unnamed("bob", 1)]);
 }
@@ -80,14 +80,15 @@ fn a_node_whose_lease_is_over_has_claimed_nothing() {
     let room = fresh_room();
     tell(&*here, &room, &[unnamed("alice", 1)]);
     tell(&*there, &room, &[unnamed("bob", 1), unnamed("alice", 1)]);
-    let mut ear = feed.listen();
-    hear(&mut *ear);
+    let mut listener = feed.listen();
+    hear(&mut *listener);
     there.leave().unwrap();
     eventually("its claims don't count", || here.everybody(&room).unwrap() == [unnamed("alice", 1)]);
     mend(&*here, &room);
-    assert_eq!(hear_event(&mut *ear), Event::Left(Person::unnamed("bob".into())));
+    assert_eq!(hear_event(&mut *listener), Event::Left(Person::unnamed("bob".into())));
     assert_eq!(here.everybody(&room).unwrap(), [unnamed("alice", 1)]);
-    let telling = Telling { room: room.clone(), changes: vec![unnamed("bob", 1)], over: Vec::new(), again: false };
+    let telling =
+        AnnouncePolicy { room: room.clone(), changes: vec![unnamed("bob", 1)], over: Vec::new(), again: false };
     assert!(there.tell(&[telling]).remove(0).is_err(), "it has left");
 }
 
@@ -119,12 +120,13 @@ fn what_was_only_lost_is_told_again_without_a_word() {
     let mut delete = redis::cmd("DEL");
     delete.arg(Keys(&room).here());
     redis.ask::<usize>(delete).unwrap();
-    let mut ear = feed.listen();
-    hear(&mut *ear);
-    let again = Telling { room: room.clone(), changes: vec![unnamed("alice", 1)], over: Vec::new(), again: true };
+    let mut listener = feed.listen();
+    hear(&mut *listener);
+    let again =
+        AnnouncePolicy { room: room.clone(), changes: vec![unnamed("alice", 1)], over: Vec::new(), again: true };
     presence.tell(&[again]).remove(0).unwrap();
     tell(&*presence, &room, &[unnamed("bob", 1)]);
-    assert_eq!(hear_event(&mut *ear), Event::Joined(Person::unnamed("bob".into())));
+    assert_eq!(hear_event(&mut *listener), Event::Joined(Person::unnamed("bob".into())));
     assert_eq!(presence.everybody(&room).unwrap(), [unnamed("alice", 1), unnamed("bob", 1)]);
 }
 
@@ -134,14 +136,14 @@ fn names_are_told_with_comings_and_goings_and_kept_with_who_is_here() {
     let (one, other) = (stores(&redis), stores(&redis));
     let feed = other.log.feed().unwrap();
     let (here, there) = (one.log.feed().unwrap().presence(), feed.presence());
-    let mut ear = feed.listen();
-    hear(&mut *ear);
+    let mut listener = feed.listen();
+    hear(&mut *listener);
     let room = fresh_room();
     // Whatever a name holds, it is no other user and no other node.
     let names = ["Älice \u{1f600}", "a=1 b=2 ~c", "%d\n\"}"];
     for (user, name) in ["alice", "bob", "carol"].into_iter().zip(names) {
         tell(&*here, &room, &[named(user, name, 1)]);
-        assert_eq!(hear_event(&mut *ear), Event::Joined(named(user, name, 1).person));
+        assert_eq!(hear_event(&mut *listener), Event::Joined(named(user, name, 1).person));
     }
     tell(&*there, &room, &[named("alice", "Alice now", 2)]);
     assert_eq!(
@@ -149,13 +151,13 @@ fn names_are_told_with_comings_and_goings_and_kept_with_who_is_here() {
         [named("alice", "Alice now", 3), named("bob", names[1], 1), named("carol", names[2], 1)]
     );
     tell(&*here, &room, &[named("alice", names[0], 0), named("bob", names[1], 0)]);
-    assert_eq!(hear_event(&mut *ear), Event::Left(named("bob", names[1], 0).person));
+    assert_eq!(hear_event(&mut *listener), Event::Left(named("bob", names[1], 0).person));
     here.leave().unwrap();
     mend(&*there, &room);
-    assert_eq!(hear_event(&mut *ear), Event::Left(named("carol", names[2], 0).person), "of a node that has died");
+    assert_eq!(hear_event(&mut *listener), Event::Left(named("carol", names[2], 0).person), "of a node that has died");
     let typing = Event::Typing(named("alice", "Alice now", 1).person);
     one.log.feed().unwrap().announce(&room, &typing);
-    assert_eq!(hear_event(&mut *ear), typing);
+    assert_eq!(hear_event(&mut *listener), typing);
 }
 
 /// A node of a version before, by its script.
@@ -176,8 +178,8 @@ fn nodes_of_versions_before_and_this_one_understand_each_other() {
         let node = stores(&redis);
         let feed = node.log.feed().unwrap();
         let presence = feed.presence();
-        let mut ear = feed.listen();
-        hear(&mut *ear);
+        let mut listener = feed.listen();
+        hear(&mut *listener);
         let room = fresh_room();
         let old = |user: &str, sockets: &str| {
             let change: &[&str] = if knows_names { &[user, sockets, ""] } else { &[user, sockets] };
@@ -191,9 +193,9 @@ fn nodes_of_versions_before_and_this_one_understand_each_other() {
             nodes.split(' ').filter_map(|node| node.split_once('=')?.1.parse::<usize>().ok()).sum()
         };
         old("alice", "1");
-        assert_eq!(hear_event(&mut *ear), Event::Joined(Person::unnamed("alice".into())));
+        assert_eq!(hear_event(&mut *listener), Event::Joined(Person::unnamed("alice".into())));
         tell(&*presence, &room, &[named("alice", "Alice = 7", 2), named("bob", "Bob", 1)]);
-        assert_eq!(hear_event(&mut *ear), Event::Joined(named("bob", "Bob", 1).person));
+        assert_eq!(hear_event(&mut *listener), Event::Joined(named("bob", "Bob", 1).person));
         assert_eq!((read_by_old("alice"), read_by_old("bob")), (3, 1));
         // It renews what it claims, and forgets whoever did not: the node with a lease need not.
         old_node(&redis, script, &room, &[]);
@@ -209,14 +211,14 @@ fn nodes_of_versions_before_and_this_one_understand_each_other() {
         assert_eq!(seen.users, [alice, bob]);
         assert!(seen.fades, "the older node lets what is claimed expire with its own");
         tell(&*presence, &room, &[named("bob", "Bob", 0), named("alice", "Alice = 7", 0)]);
-        assert_eq!(hear_event(&mut *ear), Event::Left(named("alice", "Alice = 7", 0).person));
+        assert_eq!(hear_event(&mut *listener), Event::Left(named("alice", "Alice = 7", 0).person));
         // As if it had died half a minute ago.
         let mut expire = redis::cmd("HSET");
         expire.arg(Keys(&room).nodes()).arg("00000000000000ff").arg(1);
         redis.ask::<()>(expire).unwrap();
         assert!(presence.everybody(&room).unwrap().is_empty());
         tell(&*presence, &room, &[]);
-        let Event::Left(bob) = hear_event(&mut *ear) else { panic!("nobody leaves") };
+        let Event::Left(bob) = hear_event(&mut *listener) else { panic!("nobody leaves") };
         assert_eq!(&*bob.user, "bob");
     }
 }

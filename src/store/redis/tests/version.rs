@@ -4,7 +4,7 @@ use super::{draft, hear, hear_messages, stores};
 use crate::{
     message::RoomName,
     store::{
-        feed::Heard,
+        feed::FeedItem,
         log::MessageLog,
         redis::{id::Tail, keys::Keys, wire},
         suite::{entry_texts, fresh_room, say, texts},
@@ -32,16 +32,16 @@ fn append_as_before(redis: &Redis, room: &RoomName, text: &str) {
 fn a_node_of_the_version_before_and_one_of_now_hear_each_other() {
     let redis = Redis::start();
     let now = stores(&redis);
-    let mut ear = now.log.feed().unwrap().listen();
-    assert!(matches!(hear(&mut *ear), Heard::Subscribed));
+    let mut listener = now.log.feed().unwrap().listen();
+    assert!(matches!(hear(&mut *listener), FeedItem::Subscribed));
     let room = fresh_room();
     let first = say(&*now.log, &room, &["of now"]);
-    hear_messages(&mut *ear);
+    hear_messages(&mut *listener);
     append_as_before(&redis, &room, "of before");
-    let heard = hear_messages(&mut *ear);
+    let heard = hear_messages(&mut *listener);
     assert_eq!((entry_texts(&heard.entries), heard.before), (vec!["of before"], first[0]));
     say(&*now.log, &room, &["of now again"]);
-    let last = hear_messages(&mut *ear);
+    let last = hear_messages(&mut *listener);
     assert_eq!(last.before, heard.entries[0].id());
     assert_eq!(texts(&now.log.history(&room, None, 9).unwrap()), ["of now", "of before", "of now again"]);
 }

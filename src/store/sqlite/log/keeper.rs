@@ -143,7 +143,7 @@ impl Keeper {
             if !self.delete_through(room, i64::MAX)? || !self.delete_changes_through(room, i64::MAX)? {
                 break;
             }
-            lock_writer(&self.writer).bury(room)?;
+            lock_writer(&self.writer).remove_room(room)?;
             self.chores.wipe();
         }
         Ok(())

@@ -155,7 +155,7 @@ impl Writer {
     }
 
     /// Removes the row of a forgotten room that has no messages left.
-    pub fn bury(&mut self, room: i64) -> rusqlite::Result<()> {
+    pub fn remove_room(&mut self, room: i64) -> rusqlite::Result<()> {
         self.transaction(|tx| tx.execute("DELETE FROM rooms WHERE id = ?1 AND name IS NULL", [room]).map(drop))?;
         if let Some(sizes) = &mut self.sizes {
             sizes.forget(room);

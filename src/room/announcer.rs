@@ -34,7 +34,7 @@ const REMEMBERED: usize = 10_000;
 
 /// Which comings and goings are reported one by one.
 #[derive(Clone, Copy, Debug)]
-pub struct Telling {
+pub struct AnnouncePolicy {
     /// Rooms with more users than this are reported as a count.
     pub users: usize,
     /// How many comings and goings of one user are reported at once, per second over all rooms; `None`: any number.
@@ -43,7 +43,7 @@ pub struct Telling {
 
 /// The handle by which rooms report who has come or gone.
 #[derive(Clone)]
-pub(super) struct Attendance {
+pub(super) struct Announcer {
     lanes: Lanes,
     shared: Arc<Shared>,
 }
@@ -72,20 +72,20 @@ struct Often {
     was_here: bool,
 }
 
-impl Attendance {
+impl Announcer {
     /// Starts the thread that reports later; it ends with the last handle. `presence` counts the users of all nodes.
     pub fn start(
         lanes: Lanes,
         presence: Option<Arc<dyn Presence>>,
-        Telling { users, rate }: Telling,
+        AnnouncePolicy { users, rate }: AnnouncePolicy,
         metrics: MessageMetrics,
-    ) -> io::Result<Attendance> {
+    ) -> io::Result<Announcer> {
         let quota = |rate| Quota::per_second(rate).allow_burst(BURST.saturating_mul(rate));
         let rates = rate.map(quota).map(RateLimiter::keyed);
         let shared = Arc::new(Shared { users, rates, metrics, later: Mutex::default(), changed: Condvar::new() });
         let (watched, teller) = (Arc::downgrade(&shared), lanes.clone());
         vital::spawn("attendance", move || tell_later(&watched, &teller, presence.as_deref()))?;
-        Ok(Attendance { lanes, shared })
+        Ok(Announcer { lanes, shared })
     }
 
     /// A user's first socket has come to the room, or the last has gone. Only for a node that has no others.

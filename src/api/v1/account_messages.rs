@@ -9,8 +9,8 @@ use crate::{
     http::{reply::Reply, request::Request},
     refusal::{Reason, Refusal},
     store::{
+        account_messages::{Place, Walk},
         erasure::{Erased, Eraser},
-        said::{Place, Walk},
     },
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};

@@ -12,7 +12,7 @@ use std::{sync::Arc, thread, time::Duration};
 use zeroize::Zeroizing;
 
 /// Tries once to open the room, from after the message `since`. With a password, logs in again first.
-pub fn knock(
+pub fn connect(
     session: Arc<Session>,
     room: &str,
     since: Option<String>,

@@ -13,7 +13,7 @@ const ACCOUNTS_OF_ONE_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Counts tokens by account, and by address (IPv6: by /64), because signing is expensive with some keys (RSA:
 /// milliseconds).
-pub struct SigningLimits(Option<Rates>);
+pub struct TokenRate(Option<Rates>);
 
 struct Rates {
     accounts: KeyedRate,
@@ -22,10 +22,10 @@ struct Rates {
     burst: NonZeroU32,
 }
 
-impl SigningLimits {
+impl TokenRate {
     /// `rate` is in tokens per minute for one account; `None`: no limit.
-    pub fn a_minute(rate: Option<NonZeroU32>) -> SigningLimits {
-        SigningLimits(rate.map(|rate| Rates {
+    pub fn a_minute(rate: Option<NonZeroU32>) -> TokenRate {
+        TokenRate(rate.map(|rate| Rates {
             accounts: KeyedRate::new(Quota::per_minute(rate)),
             addresses: KeyedRate::new(Quota::per_minute(rate.saturating_mul(ACCOUNTS_OF_ONE_ADDRESS))),
             burst: rate,
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn an_account_has_a_share_and_an_address_that_of_ten() {
-        let limits = SigningLimits::a_minute(NonZeroU32::new(3));
+        let limits = TokenRate::a_minute(NonZeroU32::new(3));
         for _ in 0..3 {
             limits.may_have(UserId(1), 1).unwrap();
         }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn many_at_once_count_each_but_are_never_impossible() {
-        let limits = SigningLimits::a_minute(NonZeroU32::new(10));
+        let limits = TokenRate::a_minute(NonZeroU32::new(10));
         limits.may_have(UserId(1), 6).unwrap();
         assert!(limits.may_have(UserId(1), 6).is_err());
         limits.may_have(UserId(2), 500).unwrap();

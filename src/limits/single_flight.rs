@@ -4,7 +4,7 @@ use parking_lot::{Condvar, Mutex};
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 /// The answers that are being made, by key.
-pub struct MadeOnce<K, T> {
+pub struct SingleFlight<K, T> {
     makings: Mutex<HashMap<K, Arc<Making<T>>>>,
 }
 
@@ -21,9 +21,9 @@ struct State<T> {
     made: Option<T>,
 }
 
-impl<K: Hash + Eq + Clone, T: Clone> MadeOnce<K, T> {
-    pub fn new() -> MadeOnce<K, T> {
-        MadeOnce { makings: Mutex::default() }
+impl<K: Hash + Eq + Clone, T: Clone> SingleFlight<K, T> {
+    pub fn new() -> SingleFlight<K, T> {
+        SingleFlight { makings: Mutex::default() }
     }
 
     /// The result of `make`, from this thread or from another one that asked for the same. It was begun after this
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn those_who_ask_meanwhile_get_the_next_one_together() {
-        let once = MadeOnce::new();
+        let once = SingleFlight::new();
         let made = AtomicUsize::new(0);
         let (go, may_go) = bounded::<()>(0);
         let make = || {
@@ -131,13 +131,13 @@ mod tests {
 
     #[test]
     fn different_things_do_not_wait_for_each_other() {
-        let once = MadeOnce::new();
+        let once = SingleFlight::new();
         assert_eq!(once.get(&1, || once.get(&2, || "inner")), "inner");
     }
 
     #[test]
     fn a_panic_keeps_nobody_waiting() {
-        let once = MadeOnce::new();
+        let once = SingleFlight::new();
         assert!(catch_unwind(AssertUnwindSafe(|| once.get(&1, || panic!("as asked")))).is_err());
         assert_eq!(once.get(&1, || 7), 7);
     }

@@ -15,7 +15,7 @@ const IN_ALL: usize = 1_000;
 const GROUPS: usize = 1_024;
 
 /// Counts refusals by reason and address (IPv6: by /64). The first ones of each have a line each.
-pub(super) struct Told {
+pub(super) struct RefusalLog {
     /// How many of each have a line; `None`: all.
     most: Option<NonZeroU64>,
     counts: Mutex<Counts>,
@@ -43,10 +43,10 @@ pub(super) struct Sum {
     pub count: u64,
 }
 
-impl Told {
+impl RefusalLog {
     /// `most` is how many refusals of a reason and an address have a line each; 0: all.
-    pub fn new(most: u64) -> Told {
-        Told { most: NonZeroU64::new(most), counts: Mutex::default() }
+    pub fn new(most: u64) -> RefusalLog {
+        RefusalLog { most: NonZeroU64::new(most), counts: Mutex::default() }
     }
 
     /// Counts a refusal. Returns whether it has a line of its own.
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_first_of_a_reason_and_an_address_are_told_and_the_others_summed_up() {
-        let told = Told::new(2);
+        let told = RefusalLog::new(2);
         let heard = |reason, client| (0..5).filter(|_| told.in_full(reason, client)).count();
         assert_eq!([heard("a", address(1)), heard("b", address(1)), heard("a", address(2))], [2, 2, 2]);
         let mut sums = told.sums();
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn any_number_of_addresses_fills_neither_log_nor_memory_and_all_are_counted() {
-        let told = Told::new(10);
+        let told = RefusalLog::new(10);
         let lines = (0..100_000).filter(|n| told.in_full("a", address(*n))).count();
         assert!(lines <= IN_ALL);
         assert!(told.counts.lock().groups.len() <= GROUPS);
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn with_0_all_are_told() {
-        let told = Told::new(0);
+        let told = RefusalLog::new(0);
         assert!((0..1_000).all(|_| told.in_full("a", address(1))));
         assert!(told.sums().is_empty());
     }

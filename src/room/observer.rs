@@ -1,10 +1,10 @@
-//! The witness: it hears of all that is stored in every room, and of who comes and goes, to tell programs outside.
+//! The observer: it hears of all that is stored in every room, and of who comes and goes, to tell programs outside.
 
 use crate::message::{MessageId, RoomName};
 use std::sync::{Arc, OnceLock};
 
 /// Hears of what happens in rooms. Messages wait meanwhile, so its methods must not block.
-pub trait Witness: Send + Sync {
+pub trait Observer: Send + Sync {
     /// An entry that is kept was stored in a room. With a single node, ids come in ascending order and none is left
     /// out.
     fn stored(&self, room: &RoomName, id: MessageId);
@@ -19,5 +19,5 @@ pub trait Witness: Send + Sync {
     fn is_curious(&self) -> bool;
 }
 
-/// The one witness, once there is one.
-pub(super) type Witnessed = Arc<OnceLock<Arc<dyn Witness>>>;
+/// The one observer, once there is one.
+pub(super) type SharedObserver = Arc<OnceLock<Arc<dyn Observer>>>;
