@@ -1,11 +1,11 @@
-//! Where Redis is: the forms of `CHAT_STORAGE_URL`.
+//! The forms of `CHAT_STORAGE_URL` that name a Redis deployment.
 //!
 //! | form | what |
 //! |---|---|
 //! | `redis://[user[:password]@]host[:6379][/db]` | one server |
-//! | `rediss://…[?ca=/path/of/ca.pem]` | the same over TLS; `ca`: who signed its certificate, if no public authority did; `cert` and `key`: what this client shows |
+//! | `rediss://…[?ca=/path/of/ca.pem]` | the same over TLS; `ca`: the authority that signed its certificate, unless it is a public one; `cert` and `key`: this client's own certificate and key |
 //! | `redis+unix:///path/of/socket[?db=N&user=…&pass=…]` | one server on this machine |
-//! | `redis+cluster://[user[:password]@]host[:6379],host…` | a cluster; any of its servers will do to find the others |
+//! | `redis+cluster://[user[:password]@]host[:6379],host…` | a cluster; the program finds the other servers from any of these |
 //! | `redis+sentinel://[user[:password]@]host[:26379],host…/name[/db]` | the master that these sentinels call `name` |
 //!
 //! `rediss+cluster` and `rediss+sentinel` are the same over TLS. Sentinels with a password of their own: `?sentinel_user=…&sentinel_pass=…`.
@@ -21,15 +21,15 @@ use std::{fmt, path::PathBuf};
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-/// A Redis deployment, as its URL describes it.
+/// A Redis deployment as its URL describes it.
 #[derive(Clone)]
 pub struct Deployment {
     pub(super) layout: Layout,
-    /// User, password and database number of the servers.
+    /// User, password and database number for the servers.
     login: RedisConnectionInfo,
     sentinel_login: RedisConnectionInfo,
     tls: Option<Tls>,
-    /// For logs: without password.
+    /// The URL without its password, for logs.
     shown: String,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum Layout {
     Sentinel { sentinels: Vec<Host>, master: String },
 }
 
-/// An address before anybody has connected to it.
+/// An address that nothing has connected to yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Host {
     Tcp(String, u16),
@@ -49,9 +49,9 @@ pub(super) enum Host {
 
 #[derive(Clone, Default)]
 struct Tls {
-    /// PEM text of the authorities to believe; `None`: those that this machine believes.
+    /// PEM text of the trusted authorities; `None`: the ones that this machine trusts.
     authorities: Option<Vec<u8>>,
-    /// What this client shows, as PEM text: its certificate with those that lead to an authority, and its key.
+    /// This client's certificate chain and key, as PEM text.
     own: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -67,7 +67,7 @@ impl Tls {
 }
 
 impl Deployment {
-    /// Reads a URL and the CA file it names; says what is wrong with it.
+    /// Reads a URL and the files that it names. The error is a sentence about what is wrong.
     pub fn parse(url: &str) -> Result<Deployment, String> {
         let (scheme, rest) = url.split_once("://").ok_or("a redis:// or rediss:// URL")?;
         let scheme = scheme.to_ascii_lowercase();
@@ -79,7 +79,7 @@ impl Deployment {
             let known =
                 ["ca", "cert", "key", "db", "user", "pass", "sentinel_user", "sentinel_pass"].contains(&name.as_str());
             if !known && all.contains('@') {
-                // Behind the last `@` stands the host: what is before it is a password, or part of one.
+                // The host follows the last `@`: everything before it is a password, or part of one.
                 return Err(
                     "a Redis URL whose user and password are percent-encoded: ? is %3F, / is %2F, @ is %40".into()
                 );
@@ -135,7 +135,7 @@ impl Deployment {
         self.login.db()
     }
 
-    /// What connects to one of the deployment's servers.
+    /// A client that connects to one of the deployment's servers.
     pub(super) fn client(&self, host: &Host) -> redis::RedisResult<Client> {
         self.client_with(host, &self.login)
     }
@@ -167,7 +167,7 @@ impl Deployment {
     }
 }
 
-/// Without password.
+/// The URL without its password.
 impl fmt::Display for Deployment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)

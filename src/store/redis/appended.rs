@@ -1,4 +1,4 @@
-//! What `lua/append.lua` answers.
+//! Reads the answers of `lua/append.lua`.
 
 use super::{
     failure::{Answer, Failure},
@@ -7,7 +7,7 @@ use super::{
 use crate::{entry::Unchangeable, message::RoomName, store::log::Appended};
 use redis::Value;
 
-/// What the append script says of `count` entries.
+/// Reads the append script's answer for `count` entries.
 pub(super) fn read_appended(room: &RoomName, count: usize, answer: Answer) -> Result<Vec<Appended>, Failure> {
     let Value::BulkString(bytes) = answer? else { return Err(Failure::Unreadable) };
     let Some((outcomes, rest)) = bytes.split_at_checked(9 * count) else { return Err(Failure::Unreadable) };
@@ -33,7 +33,7 @@ pub(super) fn read_appended(room: &RoomName, count: usize, answer: Answer) -> Re
     outcomes.collect()
 }
 
-/// The script's numbers for why a change may not be made.
+/// The script's numbers for the reasons why it refuses a change.
 fn unchangeable(number: u8) -> Option<Unchangeable> {
     match number {
         16 => Some(Unchangeable::NoSuchMessage),

@@ -1,21 +1,22 @@
-//! What messages have become, as a hash beside the stream keeps it. The scripts in `lua/` write the same.
+//! The present state of changed messages, as a hash beside the stream keeps it. The scripts in `lua/` write the same
+//! format.
 //!
 //! ```text
 //! edit      entry id of the edit (8, big-endian) | text
-//! reactions a JSON array of arrays: an emoji, then who reacted with it, in order
+//! reactions a JSON array of arrays: an emoji, then the users who reacted with it, in order
 //! ```
 
 use super::id::EntryId;
 use crate::message::{MessageId, Reaction};
 use std::iter;
 
-/// Appends what an edit has made of a message.
+/// Appends the state of an edited message.
 pub(super) fn write_edit(id: MessageId, text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&EntryId::of(id).to_bytes());
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Reads the entry of an edit, and the text.
+/// Reads the edit's entry and its text.
 pub(super) fn read_edit(edit: &[u8]) -> Option<(EntryId, &str)> {
     let (id, said) = edit.split_first_chunk()?;
     Some((EntryId::from_bytes(*id), std::str::from_utf8(said).ok()?))

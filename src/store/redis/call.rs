@@ -1,4 +1,4 @@
-//! Commands on their way to Redis: many in one round trip, each to the master that has its keys.
+//! Commands for Redis: many in one round trip, each to the master that has its keys.
 
 use super::{
     address::Host,
@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 /// One command.
 pub(super) struct Call {
-    /// The key that says which master gets it.
+    /// The key that decides which master gets the command.
     key: Vec<u8>,
     encoded: Vec<u8>,
-    /// What it runs, if that is a script.
+    /// The script that the command runs, if any.
     script: Option<&'static Script>,
 }
 
@@ -25,7 +25,7 @@ impl Call {
         Call { key: key.into(), encoded: command.get_packed_command(), script: None }
     }
 
-    /// A script with its keys, of which the first says where it goes, and its arguments.
+    /// A script with its keys and arguments. The first key decides which master gets it.
     pub fn script(script: &'static Script, keys: &[&str], arguments: impl FnOnce(&mut Cmd)) -> Call {
         let mut command = cmd("EVALSHA");
         command.arg(script.hash()).arg(keys.len()).arg(keys);
@@ -36,7 +36,7 @@ impl Call {
 }
 
 impl Health {
-    /// Sends all commands in one round trip (a master) and gives their answers in the same order.
+    /// Sends all commands in one round trip per master, and returns their answers in the same order.
     pub fn run(&self, fleet: &Fleet, calls: &[Call]) -> Vec<Answer> {
         let mut answers: Vec<Option<Answer>> = calls.iter().map(|_| None).collect();
         let mut shares: Vec<Vec<usize>> = vec![Vec::new(); fleet.masters.len()];
@@ -75,8 +75,8 @@ impl Health {
         self.run(fleet, &[call]).pop().unwrap_or(Err(Failure::Unreadable))
     }
 
-    /// [`Health::ask`] for a command that may be carried out twice: if its connection turns out to be broken, it is
-    /// sent once more over a new one.
+    /// [`Health::ask`] for a command that may run twice: if its connection turns out to be broken, it is sent once more
+    /// over a new one.
     pub fn ask_again(&self, call: impl Fn(&Fleet) -> Call) -> Answer {
         let fleet = self.fleet().map_err(Failure::Away)?;
         match self.ask(&fleet, call(&fleet)) {
@@ -90,20 +90,21 @@ impl Health {
         }
     }
 
-    /// A refusal becomes an error; one that says something about Redis' health is noted.
+    /// Turns a refusal into an error, and reports errors that say something about the health of Redis.
     fn judged(&self, fleet: &Fleet, answer: Answer) -> Answer {
         let answer = answer.and_then(|value| Ok(value.extract_error()?));
         match &answer {
             Err(Failure::Redis(error)) => {
                 // `LATE` comes from our scripts: the server's clock was set, so it has to be read again.
-                // What is forbidden is found out with all other rights, and then nobody tries any more.
+                // A forbidden command is reported too: the watch then tries all rights, and all commands fail until it
+                // succeeds.
                 let healthy = !is_forbidden(error)
                     && error.code().is_some_and(|code| matches!(code, "ERR" | "NOSCRIPT" | "WRONGTYPE" | "TRYAGAIN"));
                 if !healthy {
                     self.report_failure(fleet.generation, error.is_timeout());
                 }
             }
-            // Waiting for a connection took as long as making one may take.
+            // Waiting for a free connection timed out, which takes as long as connecting may take.
             Err(Failure::NoConnection(_)) => self.report_failure(fleet.generation, true),
             Err(Failure::Broken(_)) => self.report_failure(fleet.generation, false),
             Err(Failure::Away(_) | Failure::Unreadable | Failure::Skewed(_)) | Ok(_) => {}
@@ -120,7 +121,8 @@ fn joined(calls: &[Call], share: &[usize]) -> Vec<u8> {
     encoded
 }
 
-/// Reads the answers to these commands. At the first error it stops: each further one would wait a time-out for itself.
+/// Reads the answers to these commands. It stops at the first error, since each further answer would take its own
+/// time-out.
 fn receive(wire: &mut Wire, share: &[usize], answers: &mut [Option<Answer>]) {
     for (read, index) in share.iter().enumerate() {
         match wire.receive() {
@@ -130,7 +132,7 @@ fn receive(wire: &mut Wire, share: &[usize], answers: &mut [Option<Answer>]) {
     }
 }
 
-/// The first of these gets the failure itself, the others its sentence.
+/// The first of these commands gets the failure itself, the others its sentence.
 fn fail(answers: &mut [Option<Answer>], share: &[usize], failure: Failure) {
     let Some((first, others)) = share.split_first() else { return };
     let sentence: Arc<str> = failure.to_string().into();
@@ -140,7 +142,8 @@ fn fail(answers: &mut [Option<Answer>], share: &[usize], failure: Failure) {
     }
 }
 
-/// Loads the scripts that the server has forgotten, and runs those commands again: they did nothing.
+/// Loads the scripts that the server has forgotten, and repeats the commands that need them: those have done nothing
+/// yet.
 fn teach(wire: &mut Wire, calls: &[Call], share: &[usize], answers: &mut [Option<Answer>]) {
     let unknown: Vec<usize> = share
         .iter()
@@ -169,14 +172,14 @@ fn teach(wire: &mut Wire, calls: &[Call], share: &[usize], answers: &mut [Option
     }
 }
 
-/// Sends a command where a cluster says that its slot is now; once.
+/// Repeats a command, once, at the server that the cluster names for its slot.
 fn follow(fleet: &Fleet, call: &Call, redirection: &RedisError) -> Answer {
     let host = redirection.redirect_node().and_then(|(address, _)| {
         let (host, port) = address.rsplit_once(':')?;
         Some(Host::Tcp(host.to_owned(), port.parse().ok()?))
     });
     let Some(master) = host.and_then(|host| fleet.find(&host)) else {
-        // Somebody we have not met: the next fleet knows it.
+        // A server that this fleet does not have: the next fleet has it.
         return Err(Failure::Broken(redirection.to_string().into()));
     };
     let mut wire = master.pool.get()?;

@@ -1,4 +1,4 @@
-//! Whether a node could use this Redis: tried once, soon answered, with what to do if it could not.
+//! Checks, once and quickly, whether a node could use this Redis, and says what to do if it could not.
 
 use super::{
     address::{Deployment, Host, Layout},
@@ -16,13 +16,13 @@ use std::{
     time::Duration,
 };
 
-/// How long one server's connecting and each of its answers may take.
+/// How long connecting to a server may take, and each of its answers.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The oldest Redis that has all that is used, and that this is tested with.
+/// The oldest Redis that has every command used here, and that the tests cover.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// What is wrong with Redis, and what to do about it. URLs are shown without their passwords.
+/// What is wrong with Redis, and what to do about it. It shows URLs without their passwords.
 #[derive(Debug, thiserror::Error)]
 #[error("can't use Redis at {redis}: {what}")]
 pub struct Fault {
@@ -30,7 +30,7 @@ pub struct Fault {
     what: String,
 }
 
-/// Tries all that a node does with Redis, and leaves nothing behind. Answers what is unwise about it.
+/// Tries everything that a node does with Redis, and leaves nothing behind. Returns warnings about risky settings.
 pub fn check(deployment: &Deployment) -> Result<Vec<String>, Fault> {
     let fault = |what: String| Fault { redis: deployment.to_string(), what };
     let formed = Fleet::form(deployment, 0, PATIENCE);
@@ -50,12 +50,12 @@ pub fn check(deployment: &Deployment) -> Result<Vec<String>, Fault> {
     Ok(doubts)
 }
 
-/// What a server tells of itself, if its user may ask.
+/// What a server says about itself, if its user may ask.
 #[derive(Default)]
 struct Info {
     version: Option<String>,
     append_only: Option<bool>,
-    /// Only if its memory is limited.
+    /// `None` if its memory has no limit.
     eviction: Option<String>,
 }
 
@@ -102,7 +102,7 @@ fn major_minor(version: &str) -> (u32, u32) {
     (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(u32::MAX))
 }
 
-/// An error as a sentence, with what to do.
+/// An error as a sentence that says what to do.
 fn explained(deployment: &Deployment, error: &RedisError) -> String {
     if error.is_timeout() || error.kind() == ErrorKind::Io || error.kind() == ErrorKind::Parse {
         return unreachable(deployment, error);
@@ -136,7 +136,7 @@ fn explained(deployment: &Deployment, error: &RedisError) -> String {
     format!("{said}; {remedy}")
 }
 
-/// Why no server answers.
+/// A sentence about why no server answers.
 fn unreachable(deployment: &Deployment, error: &RedisError) -> String {
     let said = said(error);
     let tls = deployment.uses_tls();
@@ -176,14 +176,14 @@ enum Tongue {
     Postgres,
 }
 
-/// What a server speaks, by what it says to a plain command.
+/// Finds out what a server speaks from its answer to a plain command.
 fn tongue(host: &Host) -> Option<Tongue> {
     let Host::Tcp(name, port) = host else { return None };
     let address = (name.as_str(), *port).to_socket_addrs().ok()?.next()?;
     match first_byte(address, b"PING\r\n") {
         // `+PONG`, or `-NOAUTH` and the like.
         Ok(Some(b'+' | b'-')) => Some(Tongue::Plain),
-        // An alert (RFC 8446 §5.1), or nothing but the end: Redis never ends a plain connection so, but others do.
+        // A TLS alert (RFC 8446 §5.1), or only the end: Redis never ends a plain connection like that, but others do.
         Ok(Some(0x15)) => Some(Tongue::Tls),
         Ok(None) => Some(ended_by(address)),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Some(ended_by(address)),
@@ -191,9 +191,9 @@ fn tongue(host: &Host) -> Option<Tongue> {
     }
 }
 
-/// Who ends a connection at the first plain command.
+/// The kind of server that ends a connection at the first plain command.
 fn ended_by(address: SocketAddr) -> Tongue {
-    // PostgreSQL's `SSLRequest` is answered by one letter: yes or no.
+    // PostgreSQL answers `SSLRequest` with one letter: yes or no.
     const SSL_REQUEST: &[u8] = &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
     match first_byte(address, SSL_REQUEST) {
         Ok(Some(b'S' | b'N')) => Tongue::Postgres,
@@ -210,7 +210,7 @@ fn first_byte(address: SocketAddr, asked: &[u8]) -> io::Result<Option<u8>> {
     Ok((stream.read(&mut first)? == 1).then_some(first[0]))
 }
 
-/// The error with its causes, without the library's own names for it.
+/// The error with its causes, without the library's own name for its kind.
 fn said(error: &RedisError) -> String {
     let mut said = match (error.kind(), error.detail()) {
         (ErrorKind::AuthenticationFailed, _) => "it refuses the login".to_owned(),

@@ -1,4 +1,4 @@
-//! Why a command has no answer.
+//! Reasons why a command has no answer.
 
 use crate::store::{
     error::{ClockSkew, StoreError},
@@ -7,17 +7,16 @@ use crate::store::{
 use redis::{RedisError, Value};
 use std::{error::Error, sync::Arc};
 
-/// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// Refused at once, since Redis is known to be away.
+    /// Refused at once, since Redis is known to be unavailable.
     #[error("Redis is away: {0}")]
     Away(Arc<str>),
     #[error("no connection to Redis is free: {0}")]
     NoConnection(#[from] r2d2::Error),
     #[error("{}", sentence(.0))]
     Redis(#[from] RedisError),
-    /// Another command of the same connection met this.
+    /// Another command on the same connection met this error.
     #[error("the connection to Redis broke: {0}")]
     Broken(Arc<str>),
     #[error("Redis answered something that can't be read")]
@@ -29,8 +28,7 @@ pub(super) enum Failure {
 pub(super) type Answer = Result<Value, Failure>;
 
 impl Failure {
-    /// Whether the command may have been carried out, or may yet be: its answer is what is missing. A refusal is an
-    /// answer.
+    /// Whether the command may have run, or may still run: only its answer is missing. A refusal is an answer.
     pub fn leaves_open(&self) -> bool {
         match self {
             Failure::Redis(error) => error.code().is_none(),
@@ -39,12 +37,12 @@ impl Failure {
         }
     }
 
-    /// Whether a cluster is moving the keys at the moment: it did nothing, and will do it when they are together again.
+    /// Whether a cluster is moving the keys: the command did nothing, and works once they are on one server again.
     pub fn is_moving(&self) -> bool {
         matches!(self, Failure::Redis(error) if error.code() == Some("TRYAGAIN"))
     }
 
-    /// Whether another try, over a new connection, may help at once.
+    /// Whether another try over a new connection may help at once.
     pub fn is_broken_connection(&self) -> bool {
         match self {
             Failure::Redis(error) => error.is_io_error() && !error.is_timeout(),
@@ -54,19 +52,19 @@ impl Failure {
     }
 }
 
-/// Whether the user of the URL may not do what was asked.
+/// Whether the user in the URL lacks the right to this command.
 pub(super) fn is_forbidden(error: &RedisError) -> bool {
-    // Within scripts 7.0 and later say it in words of their own.
+    // Redis 7.0 and later words it differently within scripts.
     let in_a_script = |said: &str| said.contains("executing the script can't") || said.contains("NOPERM");
     error.code() == Some("NOPERM") || error.detail().is_some_and(in_a_script)
 }
 
-/// What went wrong; the system's own words for a time-out are `Resource temporarily unavailable`.
+/// What went wrong. The system's own words for a time-out are `Resource temporarily unavailable`.
 pub(super) fn sentence(error: &RedisError) -> String {
     if error.is_timeout() { "Redis does not answer".to_owned() } else { error.to_string() }
 }
 
-/// Turns a failure into the [`StoreError`] of this store and attempt.
+/// Turns a failure into a [`StoreError`] that names this store and what it tried.
 pub(super) fn failed(store: &'static str, what: &'static str) -> impl FnOnce(Failure) -> StoreError {
     move |failure| {
         let source: Box<dyn Error + Send + Sync> = match failure {

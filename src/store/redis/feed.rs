@@ -1,7 +1,7 @@
 //! What all nodes store and tell each other, as it happens: a subscription to the feed channel.
 //!
-//! Redis promises nothing for what is published: a connection may break, and who reads too slowly is cut off. So each
-//! frame names the message before it, and `room::feed` finds out what is missing.
+//! Redis does not guarantee that published frames arrive: a connection may break, and Redis cuts off a slow reader. So
+//! each frame names the message before it, and `room::feed` finds out what is missing.
 
 use super::{
     call::Call,
@@ -32,13 +32,13 @@ use std::{collections::VecDeque, io, sync::Arc, thread, time::Duration};
 
 const STORE: &str = "message log";
 
-/// A feed that is silent for so long is broken: every node publishes a beat each second.
+/// A feed that is silent for this long is broken: every node publishes a beat each second.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How long a try to subscribe waits for Redis before its caller may do something else.
+/// How long one attempt to subscribe waits for Redis before it returns to its caller.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Events that may wait to be published; more are not told, since nobody misses that somebody typed.
+/// Events that may wait to be published. Further ones are dropped: nobody misses a typing notice.
 const EVENTS: usize = 256;
 
 pub struct RedisFeed {
@@ -63,7 +63,7 @@ fn publish(redis: &Redis, waiting: &Receiver<Vec<u8>>) {
         let events = std::iter::once(first).chain(waiting.try_iter()).take(EVENTS);
         let calls: Vec<Call> =
             events.map(|event| Call::command(&redis.channel, cmd("PUBLISH").arg(&redis.channel).arg(event))).collect();
-        // While Redis is away nobody else can be told, and later nobody wants to know.
+        // While Redis is away this node can't tell anyone, and later the events are out of date.
         if let Ok(fleet) = redis.fleet() {
             drop(redis.health.run(&fleet, &calls));
         }
@@ -112,7 +112,7 @@ impl Feed for RedisFeed {
 
     fn announce(&self, room: &RoomName, event: &Event) {
         for frame in wire::write_event(room, &self.redis.node, event) {
-            // Full: see `EVENTS`.
+            // If the queue is full, the event is dropped: see `EVENTS`.
             let _ = self.events.try_send(frame);
         }
     }
@@ -126,12 +126,12 @@ impl Feed for RedisFeed {
 struct Subscription {
     redis: Arc<Redis>,
     state: Subscribed,
-    /// Whether the last try to subscribe failed; said once.
+    /// Whether the last attempt to subscribe failed; that is logged once.
     refused: bool,
     names: Names,
 }
 
-/// What users are called whose events come next. As few as are published between a name and its event.
+/// Names of users whose events come next. There are only as many as were published between a name and its event.
 #[derive(Default)]
 struct Names(VecDeque<(RoomName, Person)>);
 
@@ -143,7 +143,7 @@ impl Names {
         self.0.push_front((room, person));
     }
 
-    /// Puts the name into an event of somebody who was named.
+    /// Puts the name into the event, if the user's name came before it.
     fn put_into(&mut self, room: &RoomName, event: &mut Event) {
         let (Event::Joined(person) | Event::Left(person) | Event::Typing(person)) = event else { return };
         let place = self.0.iter().position(|(other, named)| other == room && named.user == person.user);
@@ -154,7 +154,7 @@ impl Names {
 }
 
 enum Subscribed {
-    /// `generation`: of the fleet whose subscription broke.
+    /// `generation`: that of the fleet whose subscription broke.
     No {
         generation: Option<u64>,
     },
@@ -183,7 +183,7 @@ impl FeedListener for Subscription {
                         }
                         self.redis.health.report_failure(fleet.generation, error.is_timeout());
                         self.state = Subscribed::No { generation: Some(fleet.generation) };
-                        // Redis may be well but refuse this alone, as an ACL does.
+                        // Redis may work and refuse only this, for example because of an ACL.
                         thread::sleep(PATIENCE);
                         FeedItem::Nothing
                     }
@@ -192,7 +192,7 @@ impl FeedListener for Subscription {
             Subscribed::Yes { generation, wire } => match wire.receive() {
                 Ok(answer) => heard(&self.redis, answer, wanted, &mut self.names),
                 Err(_) => {
-                    // Often the first to notice that Redis is gone.
+                    // The feed is often the first to notice that Redis is gone.
                     self.redis.health.report_failure(*generation, false);
                     self.state = Subscribed::No { generation: Some(*generation) };
                     FeedItem::Nothing
@@ -203,7 +203,7 @@ impl FeedListener for Subscription {
 }
 
 fn subscribe(redis: &Redis, fleet: &Fleet) -> RedisResult<Wire> {
-    // In a cluster every server hears what is published at any; nodes spread over them.
+    // In a cluster every server passes on what is published at any other, so the nodes spread over them.
     let master = &fleet.masters[rand::random_range(0..fleet.masters.len())];
     let mut wire = master.server.open(CONNECT, CONNECT)?;
     wire.ask(&cmd("SUBSCRIBE").arg(&redis.channel).get_packed_command())?;
@@ -217,20 +217,21 @@ fn heard(redis: &Redis, answer: Value, wanted: &dyn Fn(&RoomName) -> bool, names
     let [_, _, Value::BulkString(frame)] = &answer[..] else { return FeedItem::Nothing };
     match Frame::read(frame) {
         Some(Frame::Stored { room, frames }) => {
-            // Also where nobody is now: whoever was told of it may come back, and may have this node append.
+            // Rooms without members here count too: a client that saw the entry may come back, and append through this
+            // node.
             redis.floors.raise(&room, frames.last().unwrap_or(EntryId::ZERO));
             match if wanted(&room) { frames.read(&room) } else { None } {
                 Some((before, entries)) => FeedItem::Stored(Stored { room, before, entries }),
                 None => FeedItem::Nothing,
             }
         }
-        // What has no room is for all.
+        // An event without a room is for all rooms.
         Some(Frame::Named { room, person }) if wanted(&room) => {
             names.keep(room, person);
             FeedItem::Nothing
         }
         Some(Frame::Event { room, node: from, mut event }) if room.as_str().is_empty() || wanted(&room) => {
-            // What happened on this node alone, it has done already; comings and goings are found out by Redis.
+            // This node has already handled its own events. Redis decides about joins and leaves, so those count.
             let echo = from == redis.node.as_bytes() && !matches!(event, Event::Joined(_) | Event::Left(_));
             names.put_into(&room, &mut event);
             if echo { FeedItem::Nothing } else { FeedItem::Event { room, event } }

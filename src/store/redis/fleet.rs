@@ -1,7 +1,7 @@
-//! The servers that take our commands: one, a sentinel's master, or the masters of a cluster.
+//! The servers that take our commands: one server, a sentinel's master, or the masters of a cluster.
 //!
-//! redis's own cluster connection is not used: it has no publish and subscribe, and it waits its time-out once for
-//! each command of a pipeline.
+//! redis's own cluster connection is not used: it has no publish and subscribe, and it waits its time-out once for each
+//! command of a pipeline.
 
 use super::{
     address::{Deployment, Host, Layout},
@@ -12,15 +12,15 @@ use r2d2::Pool;
 use redis::{ErrorKind, RedisError, RedisResult, Value, cmd};
 use std::{sync::Arc, time::Duration};
 
-/// Hash slots of a cluster.
+/// Number of hash slots in a cluster.
 const SLOTS: usize = 16384;
 
-/// The servers as they were found at one time. After a failure a new fleet is formed, with new connections.
+/// The servers as found at one time. After a failure a new fleet is formed, with new connections.
 pub(super) struct Fleet {
-    /// Counts the fleets of this process, so that an error with an old one is known as old.
+    /// Numbers the fleets of this process, to recognise an error that comes from an old one.
     pub generation: u64,
     pub masters: Vec<Master>,
-    /// Which master has each slot; `None`: there is one, and it has all.
+    /// The index of each slot's master; `None`: there is one master, which has all keys.
     slots: Option<Vec<u8>>,
 }
 
@@ -30,8 +30,8 @@ pub(super) struct Master {
 }
 
 impl Fleet {
-    /// Finds the servers and makes sure that each takes commands that change something. Answers with a connection to
-    /// each. Connecting and each answer may take `patience`.
+    /// Finds the servers and checks that each takes commands that write. Returns a connection to each. Connecting, and
+    /// each answer, may take `patience`.
     pub fn form(deployment: &Deployment, generation: u64, patience: Duration) -> RedisResult<(Fleet, Vec<Wire>)> {
         let (hosts, slots) = match &deployment.layout {
             Layout::One(host) => (vec![host.clone()], None),
@@ -56,7 +56,7 @@ impl Fleet {
         Ok((fleet, wires))
     }
 
-    /// The place of the master that has this key.
+    /// The index of the master that has this key.
     pub fn place(&self, key: &[u8]) -> usize {
         self.slots.as_ref().map_or(0, |slots| usize::from(slots[slot(key)]))
     }
@@ -66,33 +66,33 @@ impl Fleet {
         self.masters[self.place(key)].server.deadline()
     }
 
-    /// The time by the servers' clock: Unix milliseconds.
+    /// The time by the first master's clock, in Unix milliseconds.
     pub fn now(&self) -> i64 {
         self.masters.first().map_or(0, |master| master.server.now())
     }
 
-    /// How far this machine's clock is from that of any master, at most.
+    /// The largest difference between this machine's clock and that of any master.
     pub fn skew(&self) -> Duration {
         self.masters.iter().map(|master| master.server.skew()).max().unwrap_or_default()
     }
 
-    /// The master at this address, where a cluster redirects to.
+    /// The master at this address, to which a cluster redirects.
     pub fn find(&self, host: &Host) -> Option<&Master> {
         self.masters.iter().find(|master| master.server.host == *host)
     }
 
-    /// A key that this master has, for trying whether it can be written to.
+    /// A key on this master, for trying to write to it.
     pub fn probe_key(&self, master: usize) -> String {
         self.key_of(master, "probe")
     }
 
-    /// As [`probe_key`](Self::probe_key), for what shows that data is still there.
+    /// Like [`probe_key`](Self::probe_key), for the sign that shows whether data is still there.
     pub fn sign_key(&self, master: usize) -> String {
         self.key_of(master, "sign")
     }
 
     fn key_of(&self, master: usize, what: &str) -> String {
-        // One in so many keys is a master's; a master without slots is none.
+        // Among this many keys, each master that has slots has one. A master without slots has none.
         (0..SLOTS * 16)
             .map(|n| format!("propromo:{{{n}}}:{what}"))
             .find(|key| self.place(key.as_bytes()) == master)
@@ -100,7 +100,7 @@ impl Fleet {
     }
 }
 
-/// The first of several hosts that knows; the last one's error if none does.
+/// The first answer that any of the hosts gives, or the last error if none answers.
 fn first_answer<T>(hosts: &[Host], ask: impl Fn(&Host) -> RedisResult<T>) -> RedisResult<T> {
     let mut error = RedisError::from((ErrorKind::InvalidClientConfig, "no host is given"));
     for host in hosts {
@@ -133,7 +133,7 @@ fn read_slots(seed: &Host, answer: Value) -> Option<(Vec<Host>, Vec<u8>)> {
         let [host, Value::Int(port), ..] = &master[..] else { return None };
         let host = match host {
             Value::BulkString(host) if !host.is_empty() && host != b"?" => String::from_utf8(host.clone()).ok()?,
-            // A server that doesn't know its own name means the address it was asked at.
+            // A server that does not know its own name means the address at which it was asked.
             _ => match seed {
                 Host::Tcp(host, _) => host.clone(),
                 Host::Unix(_) => return None,
@@ -150,7 +150,8 @@ fn read_slots(seed: &Host, answer: Value) -> Option<(Vec<Host>, Vec<u8>)> {
     (!slots.contains(&NOBODY)).then_some((hosts, slots))
 }
 
-/// The slot of a key: CRC16 (XMODEM) of what stands between its first `{` and the next `}`, else of the whole key.
+/// The slot of a key: CRC16 (XMODEM) of the text between its first `{` and the next `}`, or of the whole key if there
+/// is none.
 fn slot(key: &[u8]) -> usize {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];

@@ -1,8 +1,8 @@
-//! Above which ids those of a room's next messages have to be.
+//! Lower bounds for the ids of a room's next messages.
 //!
-//! Redis makes ids by its clock and by the room's last one. After a failover it may lack the last messages, and the clock of
-//! the new master may be behind: then it would give ids out again that people have seen, and later messages would stand
-//! before earlier ones. So each node remembers what it heard of, and says so whenever it appends.
+//! Redis makes ids from its clock and the room's last id. After a failover the new master may lack the last messages,
+//! and its clock may be behind. Then it would give out ids that users have already seen, and later messages would come
+//! before earlier ones. So each node remembers the ids that it has seen, and sends them with each append.
 
 use super::id::EntryId;
 use crate::message::RoomName;
@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Rooms share so many floors: a room may have one that is too high, never one that is too low.
+/// The number of floors that all rooms share: a room's floor may be too high, never too low.
 const FLOORS: usize = 8192;
 
 pub(super) struct Floors {
@@ -26,17 +26,17 @@ impl Default for Floors {
 }
 
 impl Floors {
-    /// An entry with this id is in the room, or was.
+    /// Notes that the room has, or had, an entry with this id.
     pub fn raise(&self, room: &RoomName, seen: EntryId) {
         let seen = seen.to_bits();
         let floor = self.floor(room);
-        // Mostly it is not higher, and looking costs less than writing what others read.
+        // It is rarely higher, and reading costs less than writing to memory that other threads read.
         if floor.load(Ordering::Relaxed) < seen {
             floor.fetch_max(seen, Ordering::Relaxed);
         }
     }
 
-    /// The highest id that may have been seen there.
+    /// The highest id that this room may have shown.
     pub fn of(&self, room: &RoomName) -> EntryId {
         EntryId::from_bits(self.floor(room).load(Ordering::Relaxed))
     }

@@ -1,8 +1,8 @@
-//! Whether Redis can be used: known once, told to all, logged once an outage.
+//! Whether Redis can be used: determined in one place, told to all callers, logged once per outage.
 //!
-//! While it can't, every caller is refused at once: of 1,000 messages that wait, none waits for a time-out of its own.
-//! Only the watch thread goes on trying. When Redis takes commands again it forms a new [`Fleet`], with new
-//! connections, and everything goes on.
+//! While it can't be used, every caller is refused at once: of 1,000 waiting messages, none waits for its own time-out.
+//! Only the watch thread keeps trying. When Redis takes commands again, the watch forms a new [`Fleet`] with new
+//! connections, and work goes on.
 
 use super::{address::Deployment, failure::sentence, fleet::Fleet, rights, server::Wire, version, wire::BEAT};
 use crate::vital;
@@ -19,25 +19,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a healthy Redis is asked for its time, and every feed hears that it still works.
+/// How often a healthy Redis is asked for its time, and a beat shows every feed that it still works.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
-/// Of so many beats one tries all rights: they may be taken away at any time.
+/// Every third beat tries all rights, since they may be taken away at any time.
 const RIGHTS_EVERY: u64 = 3;
 
-/// How long the answer may take before Redis counts as away. Commands on their way may wait longer, up to
+/// How long the answer to a beat may take before Redis counts as away. Other commands may wait longer, up to
 /// [`server::ANSWER`].
 const BEAT_ANSWER: Duration = Duration::from_secs(3);
 
-/// While Redis is away: how often it is tried, and how long one try's connecting and each answer may take.
+/// How often Redis is tried while it is away, and how long connecting and each answer may take.
 const TRY_EVERY: Duration = Duration::from_millis(250);
 const TRY_ANSWER: Duration = Duration::from_secs(1);
 
-/// What all threads know of Redis.
+/// The state of Redis that all threads share.
 pub(super) struct Health {
     deployment: Deployment,
     channel: String,
-    /// As other nodes know this one.
+    /// The name by which other nodes know this one.
     node: String,
     /// How often Redis has lost data.
     losses: AtomicU64,
@@ -46,21 +46,21 @@ pub(super) struct Health {
 }
 
 struct State {
-    /// What commands go to, or why none can.
+    /// The servers that commands go to, or why there are none.
     fleet: Result<Arc<Fleet>, Arc<str>>,
-    /// Somebody met an error with the present fleet.
+    /// Whether a caller met an error with the present fleet.
     suspected: bool,
     stopping: bool,
 }
 
-/// The thread that tries; it ends with this.
+/// The watch thread; it ends when this is dropped.
 pub(super) struct Watch {
     health: Arc<Health>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Health {
-    /// Tries Redis once, and from then on in a thread of its own. Redis may be away at the start as at any time.
+    /// Tries Redis once, and then goes on in its own thread. Redis may be away at the start, as at any time.
     pub fn watch(deployment: Deployment, channel: String, node: String) -> io::Result<(Arc<Health>, Watch)> {
         let state = State { fleet: Err("not tried yet".into()), suspected: false, stopping: false };
         let (losses, state) = (AtomicU64::new(0), Mutex::new(state));
@@ -79,18 +79,18 @@ impl Health {
         Ok((health.clone(), Watch { health, thread: Some(thread) }))
     }
 
-    /// What commands go to; else why Redis can't be used.
+    /// The servers that commands go to, or why Redis can't be used.
     pub fn fleet(&self) -> Result<Arc<Fleet>, Arc<str>> {
         self.state.lock().fleet.clone()
     }
 
-    /// How often it was noticed that Redis had lost data that it had answered for.
+    /// How often this node noticed that Redis had lost data that it had confirmed.
     pub fn losses(&self) -> u64 {
         self.losses.load(Ordering::Acquire)
     }
 
-    /// An error with the fleet of this generation: it is to be looked at now. After a time-out nobody else shall wait
-    /// for another one meanwhile.
+    /// Reports an error with the fleet of this generation, which is then checked at once. After a time-out no other
+    /// caller waits for another one in the meantime.
     pub fn report_failure(&self, generation: u64, timed_out: bool) {
         let mut state = self.state.lock();
         if state.fleet.as_ref().is_ok_and(|fleet| fleet.generation == generation) {
@@ -102,7 +102,7 @@ impl Health {
         }
     }
 
-    /// Waits until there is another fleet than that of `generation`, or `patience` is over.
+    /// Waits until there is a fleet other than that of `generation`, or until `patience` is over.
     pub fn wait_for_other(&self, generation: Option<u64>, patience: Duration) -> Option<Arc<Fleet>> {
         let until = Instant::now() + patience;
         let mut state = self.state.lock();
@@ -123,20 +123,20 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.health.state.lock().stopping = true;
         self.health.changed.notify_all();
-        // It ends within the patience of one try. Nobody waits for it but the end of the process.
+        // It ends within the time of one try. Only the end of the process waits for it.
         drop(self.thread.take());
     }
 }
 
 struct Watcher {
     health: Arc<Health>,
-    /// One to each master, for beats.
+    /// One connection to each master, for beats.
     wires: Vec<Wire>,
     signs: Signs,
     beats: u64,
     generation: u64,
     away_since: Option<Instant>,
-    /// The policy that was warned of.
+    /// The eviction policy that was last warned about.
     evicts: Option<String>,
 }
 
@@ -162,7 +162,7 @@ impl Watcher {
         }
     }
 
-    /// Lets every feed hear that it works, and reads the servers' clocks.
+    /// Publishes a beat for every feed, and reads the servers' clocks.
     fn beat(&mut self, fleet: &Fleet) -> RedisResult<()> {
         for (index, (master, wire)) in fleet.masters.iter().zip(&mut self.wires).enumerate() {
             if index == 0 {
@@ -179,7 +179,8 @@ impl Watcher {
         self.look_for_losses(fleet)
     }
 
-    /// Fails unless each master lets its user do all that the stores do. A node that may do half of it must do nothing.
+    /// Fails unless each master gives its user every right that the stores need. A node that may do only half of it
+    /// must do nothing.
     fn try_rights(&mut self, fleet: &Fleet) -> RedisResult<()> {
         let mut wires = self.wires.iter_mut().enumerate();
         wires.try_for_each(|(index, wire)| rights::try_all(&self.health.channel, wire, &fleet.probe_key(index)))
@@ -190,7 +191,7 @@ impl Watcher {
         version::agree(version::VERSIONS, &self.health.node, fleet, &mut self.wires)
     }
 
-    /// Leaves a sign on each master, and looks whether the one before it is still there.
+    /// Leaves a sign on each master, and checks that the previous one is still there.
     fn look_for_losses(&mut self, fleet: &Fleet) -> RedisResult<()> {
         if self.signs.leave(&self.health.node, fleet, &mut self.wires)? {
             tracing::error!(
@@ -202,7 +203,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// Looks for servers that take commands, and tells everybody what came of it.
+    /// Looks for servers that take commands, and publishes the result to all callers.
     fn try_again(&mut self) {
         self.generation += 1;
         self.wires.clear();
@@ -225,16 +226,16 @@ impl Watcher {
         };
         self.tell(&fleet);
         let mut state = self.health.state.lock();
-        // What was suspected meanwhile was the fleet before.
+        // The suspicion was about the fleet before.
         state.suspected = false;
         let before = mem::replace(&mut state.fleet, fleet);
         self.health.changed.notify_all();
         drop(state);
-        // Closes its connections, which need not be done under the lock.
+        // This closes its connections, which does not need the lock.
         drop(before);
     }
 
-    /// One line when Redis goes, one when it comes back.
+    /// Logs one line when Redis goes, and one when it comes back.
     fn tell(&mut self, fleet: &Result<Arc<Fleet>, Arc<str>>) {
         let redis = &self.health.deployment;
         match (fleet, self.away_since) {
@@ -250,7 +251,7 @@ impl Watcher {
         }
     }
 
-    /// A Redis that throws keys away when its memory is full forgets which tokens are spent.
+    /// A Redis that evicts keys when its memory is full forgets which tokens are spent.
     fn warn_of_eviction(&mut self) {
         let policy = self.wires.iter_mut().find_map(evicts);
         if policy != self.evicts
@@ -266,9 +267,9 @@ impl Watcher {
     }
 }
 
-/// By which policy this server throws keys away that have not expired, or spent tokens before they expire.
+/// The policy by which this server evicts keys that have not expired, if it has one and a memory limit.
 fn evicts(wire: &mut Wire) -> Option<String> {
-    // An ACL may forbid to ask; then there is nothing to say.
+    // An ACL may forbid the question; then there is no warning.
     let answer = wire.ask(&cmd("INFO").arg("memory").get_packed_command()).ok()?;
     let info: String = redis::from_redis_value(answer).ok()?;
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
@@ -276,20 +277,20 @@ fn evicts(wire: &mut Wire) -> Option<String> {
     field("maxmemory").is_some_and(|bytes| bytes != "0").then(|| policy.to_owned())
 }
 
-/// What the watch leaves on each master once a second, so that it knows a Redis that has lost data: which was emptied, was
-/// set back, or followed a master only up to some time ago.
+/// Counters that the watch writes to each master once a second. They show that Redis has lost data: that it was
+/// emptied, set back, or promoted from a replica that was behind.
 #[derive(Default)]
 struct Signs {
     count: u64,
-    /// The last sign that was answered, by its key.
+    /// The last sign that each key got an answer for.
     left: HashMap<String, (u64, Instant)>,
 }
 
-/// How long a sign of a node that is gone stays.
+/// How long the sign of a node that is gone stays.
 const SIGN_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Signs {
-    /// Leaves the next sign; whether the last one is not there any more.
+    /// Leaves the next sign. Returns whether the last one is gone.
     fn leave(&mut self, node: &str, fleet: &Fleet, wires: &mut [Wire]) -> RedisResult<bool> {
         self.count += 1;
         let mut lost = false;
@@ -298,7 +299,7 @@ impl Signs {
             let sign = cmd("SET").arg(&key).arg(self.count).arg("EX").arg(SIGN_KEPT.as_secs()).arg("GET").to_owned();
             let before: Option<u64> = redis::from_redis_value(wire.ask(&sign.get_packed_command())?)?;
             if let Some((last, when)) = self.left.insert(key, (self.count, Instant::now())) {
-                // After so long it would be gone anyway.
+                // An older sign may have expired.
                 lost |= when.elapsed() < SIGN_KEPT / 2 && before.is_none_or(|before| before < last);
             }
         }

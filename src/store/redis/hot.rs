@@ -1,4 +1,4 @@
-//! The newest part of each room, where an archive has the rest: reading what is not archived, letting go of what is.
+//! The newest part of each room, where an archive has the rest: reads what is not archived, and removes what is.
 
 use super::{
     became,
@@ -24,39 +24,39 @@ use redis::{Value, cmd};
 /// Rooms whose heads are read in one round trip.
 const HEADS: usize = 500;
 
-/// For how long a message stays at hand that somebody asked for, milliseconds: until its change has come.
+/// How long a message that was put at hand stays there, in milliseconds: until its change has come.
 const AT_HAND: u64 = 60_000;
 
-/// Which node archives, while it says so; since when there is an archive.
+/// The node that archives, while it renews its lease; and since when there is an archive.
 const LEADER: &str = "propromo:{archive}:leader";
 const SINCE: &str = "propromo:{archive}:since";
 
-/// What has become of messages.
+/// The present state of changed messages.
 pub(in crate::store) struct States {
-    /// How often that was let go of.
+    /// How often states were removed from Redis.
     pub trims: u64,
-    /// Up to here the room was deleted.
+    /// The room was deleted up to here.
     pub forgotten: MessageId,
     pub of: Vec<(Place, Became)>,
 }
 
-/// How far a room is.
+/// How far a room has got.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Head {
     pub room: RoomName,
     pub last: MessageId,
-    /// Up to where the archive has it, as far as Redis knows.
+    /// The room is archived up to here, as far as Redis knows.
     pub archived: MessageId,
-    /// Up to here the room was deleted.
+    /// The room was deleted up to here.
     pub forgotten: MessageId,
 }
 
-/// What is not archived of a room.
+/// The part of a room that is not archived yet.
 pub(in crate::store) struct Unarchived {
     pub portion: Portion,
-    /// Whether there is more.
+    /// Whether more of it is left.
     pub more: bool,
-    /// Bytes of what was read.
+    /// Size of what was read, in bytes.
     pub texts: usize,
 }
 
@@ -89,15 +89,15 @@ impl RedisLog {
         unmoved(|| read::share_after(&self.redis, room, after, limit)).map_err(failed(STORE, "read a room"))
     }
 
-    /// What these messages have become, as far as Redis knows.
+    /// The state of these messages, as far as Redis knows.
     pub(in crate::store) fn states(&self, room: &RoomName, ids: &[MessageId]) -> Result<States, StoreError> {
         let call = became_call(room, ids.iter().map(|id| EntryId::of(*id)));
         let states = self.redis.read_one(call).and_then(|answer| read_states(&answer));
         states.map_err(failed(STORE, "tell what messages have become"))
     }
 
-    /// Sees to it that a change of this message finds it. `None`: done. Else the archive is to be asked, and the answer to be
-    /// `given` with this number.
+    /// Makes sure that a change of this message finds it. `None`: done. Otherwise the caller reads the message from the
+    /// archive, and passes it as `given`, together with this number.
     pub(in crate::store) fn put_at_hand(
         &self,
         room: &RoomName,
@@ -125,7 +125,7 @@ impl RedisLog {
         asked.map_err(failed(STORE, "look for a message"))
     }
 
-    /// How far these rooms are.
+    /// How far these rooms have got.
     pub(in crate::store) fn heads(&self, rooms: &[RoomName]) -> Result<Vec<Head>, StoreError> {
         let mut heads = Vec::with_capacity(rooms.len());
         for rooms in rooms.chunks(HEADS) {
@@ -152,7 +152,7 @@ impl RedisLog {
         rooms.iter().zip(answers).map(head).collect()
     }
 
-    /// Gives `take` all rooms that Redis knows, some at a time. One may come twice.
+    /// Passes all rooms that Redis knows to `take`, in parts. A room may come twice.
     pub(in crate::store) fn each_room(
         &self,
         take: &mut dyn FnMut(Vec<RoomName>) -> Result<(), StoreError>,
@@ -169,7 +169,7 @@ impl RedisLog {
                     redis::from_redis_value(found).map_err(|_| Failure::Unreadable)
                 };
                 let (next, keys) = found().map_err(failed(STORE, WHAT))?;
-                // A column of text may not hold everything.
+                // A text column can't hold NUL.
                 let is_text = |room: &RoomName| !room.as_str().contains('\0');
                 take(keys.iter().filter_map(|key| room_of_head(key)).filter(is_text).collect())?;
                 if next == "0" {
@@ -181,7 +181,7 @@ impl RedisLog {
         Ok(())
     }
 
-    /// What follows these positions of rooms, up to `limit` entries each.
+    /// Reads what follows these positions of rooms, up to `limit` entries each.
     pub(in crate::store) fn unarchived(
         &self,
         rooms: &[(Head, Position)],
@@ -197,7 +197,7 @@ impl RedisLog {
         for ((head, position), answer) in rooms.iter().zip(self.redis.read(&calls)?) {
             read.push(portion(head, *position, &answer?, limit)?);
         }
-        // After the changes were read: what is found is at least as new.
+        // This is read after the changes, so it is at least as new as they are.
         let asked: Vec<Call> = rooms
             .iter()
             .zip(&read)
@@ -210,7 +210,7 @@ impl RedisLog {
             let portion = &mut unarchived.portion;
             portion.became = read_states(&answer?)?.of;
             for (change, (_, became)) in portion.changes.iter().zip(&mut portion.became) {
-                // A node of an earlier version leaves nothing where nobody reacts any more.
+                // A node of an earlier version stores nothing once the last reaction is gone.
                 if wire::is_reaction(&change.change) && became.reactions.is_none() {
                     became.reactions = Some(b"[]".to_vec());
                 }
@@ -223,7 +223,7 @@ impl RedisLog {
         Ok(all)
     }
 
-    /// Changes are missing: what all messages have become makes up for them.
+    /// Changes are missing: adds the state of all messages instead.
     fn add_all_states(&self, room: &RoomName, portion: &mut Portion) -> Result<(), Failure> {
         const SOME: usize = 500;
         let mut known = 0;
@@ -242,7 +242,7 @@ impl RedisLog {
         }
     }
 
-    /// Notes up to where a room is archived, and lets go of what is beyond the newest `hot` entries.
+    /// Notes up to where a room is archived, and removes archived entries beyond the newest `hot`.
     pub(in crate::store) fn archived(&self, room: &RoomName, upto: MessageId, hot: u64) -> Result<(), StoreError> {
         let all = Keys(room).of_log();
         loop {
@@ -255,7 +255,7 @@ impl RedisLog {
         }
     }
 
-    /// Lets rooms go on behind what is archived of them; how many had lost something.
+    /// Lets rooms go on after what is archived of them. Returns for each room whether it had lost something.
     pub(in crate::store) fn resume(&self, rooms: &[(RoomName, MessageId)]) -> Result<Vec<bool>, StoreError> {
         let calls: Vec<Call> = rooms
             .iter()
@@ -272,7 +272,8 @@ impl RedisLog {
         answers.map_err(failed(STORE, "let rooms go on"))
     }
 
-    /// Whether this node is the one that archives, for so many milliseconds from now on; 0: it is not any more.
+    /// Asks to be the node that archives for the next `millis` milliseconds, and returns whether it is. 0 gives the
+    /// lease back.
     pub(in crate::store) fn leads_archiving(&self, millis: u128) -> Result<bool, StoreError> {
         let lease = Call::script(&script::LEASE, &[LEADER, SINCE], |command| {
             command.arg(&self.redis.node).arg(millis.to_string());
@@ -285,7 +286,7 @@ impl RedisLog {
         leads.map_err(failed(STORE, "say who archives"))
     }
 
-    /// How often it was noticed that Redis had lost data.
+    /// How often this node noticed that Redis had lost data.
     pub(in crate::store) fn losses(&self) -> u64 {
         self.redis.health.losses()
     }
@@ -312,7 +313,7 @@ fn became_call(room: &RoomName, entries: impl Iterator<Item = EntryId>) -> Call 
     })
 }
 
-/// What was read of a room, and whether changes are missing before it.
+/// Reads a part of a room, and whether changes before it are missing.
 fn portion(head: &Head, from: Position, answer: &Value, limit: usize) -> Result<(Unarchived, bool), Failure> {
     let parts = list(answer)?;
     let (Some([messages, became, changes, _]), rest) = (parts.first_chunk(), parts.get(4..).unwrap_or_default()) else {
@@ -320,7 +321,7 @@ fn portion(head: &Head, from: Position, answer: &Value, limit: usize) -> Result<
     };
     let (own, became) = (Tail::of(&head.room), list(became)?);
     let (read_messages, read_changes) = (list(messages)?, list(changes)?);
-    // Where one of both goes on, the other must not be ahead of it.
+    // If one of the two streams has more to read, the other must not be ahead of it.
     let end = |all: &[Value]| match all.last() {
         Some(last) if all.len() >= limit => stream_entry(last).map(|(entry, ..)| entry),
         _ => None,
@@ -338,7 +339,7 @@ fn portion(head: &Head, from: Position, answer: &Value, limit: usize) -> Result<
             let state = |place: usize| state.get(place).and_then(bytes).map(<[u8]>::to_vec);
             texts += body.len();
             let (edit, reactions) = (state(0), state(1));
-            // What was said before the edit need not be kept.
+            // The text before the edit is not needed.
             let body = if edit.is_some() { wire::without_text(body)? } else { body };
             Some(Row { id: tail.message_id(entry), body: body.to_vec(), edit, reactions })
         })
@@ -354,7 +355,7 @@ fn portion(head: &Head, from: Position, answer: &Value, limit: usize) -> Result<
         })
         .collect();
     let bounds = |place: usize| rest.get(place).and_then(bytes).and_then(EntryId::parse);
-    // The last that was let go of, of changes, of messages, and of all that somebody held to be archived.
+    // The last entries that were removed: changes, messages, and what was trimmed because it was archived.
     let gone =
         |entry: Option<EntryId>| entry.map(|entry| Tail::GREATEST.message_id(entry)).filter(|gone| *gone > from.upto);
     let changes_gone = gone(bounds(0));
@@ -371,7 +372,7 @@ fn portion(head: &Head, from: Position, answer: &Value, limit: usize) -> Result<
     Ok((Unarchived { portion, more: end.is_some(), texts }, changes_gone.is_some()))
 }
 
-/// Reads what `became.lua` answers.
+/// Reads the answer of `became.lua`.
 fn read_states(answer: &Value) -> Result<States, Failure> {
     let Some([trims, forgotten, entries, became]) = list(answer)?.first_chunk() else {
         return Err(Failure::Unreadable);
@@ -395,7 +396,7 @@ fn read_states(answer: &Value) -> Result<States, Failure> {
 }
 
 impl Row {
-    /// The message that this is, and what Redis says besides that it has become.
+    /// The message of this row, with the state that Redis has for it.
     pub(in crate::store) fn message(&self, room: &RoomName, became: &Became) -> Option<Message> {
         if became.is_deleted {
             return None;
@@ -406,7 +407,7 @@ impl Row {
         Some(message)
     }
 
-    /// Its text as it is now.
+    /// The message's present text.
     pub(in crate::store) fn text(&self) -> Option<String> {
         match &self.edit {
             Some(edit) => became::read_edit(edit).map(|(_, text)| text.to_owned()),
@@ -416,14 +417,14 @@ impl Row {
 }
 
 impl Became {
-    /// The text, if it was edited.
+    /// The present text, if the message was edited.
     pub(in crate::store) fn text(&self) -> Option<&str> {
         became::read_edit(self.edit.as_deref()?).map(|(_, text)| text)
     }
 }
 
 impl ChangeRow {
-    /// The change that this is; `became` is its message.
+    /// The change of this row; `became` is the state of its message.
     pub(in crate::store) fn change(&self, became: &Became) -> Option<Change> {
         let mut change = wire::read_change(self.id, &self.change)?;
         if let ChangeKind::Edited(text) = &mut change.kind {

@@ -1,13 +1,13 @@
-//! A stream entry's id and the message id made from it: one leads to the other, so that order, `since` and history
-//! need no second index.
+//! A stream entry's id and the message id made from it. Each leads to the other, so order, `since` and history need no
+//! second index.
 //!
 //! ```text
 //! entry id    unix_ms        - sequence
 //! message id  unix_ms (48) | version (4) | sequence (12) | variant (2) | room (62)
 //! ```
 //!
-//! The room's part is a digest of its name: it keeps ids of different rooms apart. A message that was taken over from
-//! another log has what that one put there; its entry keeps it.
+//! The room's part is a digest of its name: it keeps ids of different rooms apart. A message imported from another log
+//! keeps the end of the id that it had there; its entry stores it.
 
 use crate::message::{MessageId, RoomName};
 use sha2::{Digest, Sha256};
@@ -16,15 +16,14 @@ use uuid::Uuid;
 
 const TAIL: u128 = (1 << 62) - 1;
 
-/// The id of a stream entry; the script lets its sequence never pass 12 bits.
+/// The id of a stream entry. The script never lets its sequence exceed 12 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EntryId {
     pub millis: u64,
     pub sequence: u16,
 }
 
-/// What a message id says besides its place: a room's part of its message ids; in those that were taken over from
-/// another log, what that one put there.
+/// The last 62 bits of a message id: a digest of the room, or, for an imported message, what its former log put there.
 #[derive(Clone, Copy)]
 pub(super) struct Tail(u128);
 
@@ -34,7 +33,7 @@ impl Tail {
         Tail(digest[..16].iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte)) & TAIL)
     }
 
-    /// The message id of an entry in this room; [`MessageId::BEFORE_ALL`] for `0-0`, which no entry has.
+    /// The message id of an entry in this room. It is [`MessageId::BEFORE_ALL`] for `0-0`, which no entry has.
     pub fn message_id(self, entry: EntryId) -> MessageId {
         if entry == EntryId::ZERO {
             return MessageId::BEFORE_ALL;
@@ -43,12 +42,12 @@ impl Tail {
         MessageId(Uuid::from_u128(millis << 80 | 7 << 76 | sequence << 64 | 0b10 << 62 | self.0))
     }
 
-    /// The tail that an id ends with, whoever made it.
+    /// The tail of any id, also of one from another log.
     pub fn at_the_end_of(id: MessageId) -> Tail {
         Tail(id.0.as_u128() & TAIL)
     }
 
-    /// What is less, and greater, than every tail but itself.
+    /// The least and the greatest tail.
     pub const LEAST: Tail = Tail(0);
     pub const GREATEST: Tail = Tail(TAIL);
 
@@ -64,12 +63,12 @@ impl Tail {
 impl EntryId {
     pub const ZERO: EntryId = EntryId { millis: 0, sequence: 0 };
 
-    /// The entry of a message id; if another store made the id, the place where it would stand.
+    /// The entry of a message id. For an id from another store, the place where it would stand.
     pub fn of(id: MessageId) -> EntryId {
         EntryId { millis: id.millis(), sequence: (id.0.as_u128() >> 64) as u16 & 0xfff }
     }
 
-    /// The place before this one.
+    /// The place just before this one.
     pub fn before(self) -> EntryId {
         match self.sequence {
             0 => EntryId { millis: self.millis.saturating_sub(1), sequence: 0xfff },
@@ -83,7 +82,7 @@ impl EntryId {
         Some(EntryId { millis: millis.parse().ok()?, sequence: sequence.parse().ok()? })
     }
 
-    /// As a number that grows with the id.
+    /// The id as a number that grows with it.
     pub fn to_bits(self) -> u64 {
         self.millis << 16 | u64::from(self.sequence)
     }
@@ -92,7 +91,7 @@ impl EntryId {
         EntryId { millis: bits >> 16, sequence: bits as u16 }
     }
 
-    /// What [`EntryId::from_bytes`] reads.
+    /// The 8 bytes that [`EntryId::from_bytes`] reads.
     pub fn to_bytes(self) -> [u8; 8] {
         self.to_bits().to_be_bytes()
     }

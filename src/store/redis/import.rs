@@ -1,7 +1,8 @@
-//! Taking over what an embedded installation has stored: messages and changes with their ids, and the marks of spent tokens.
+//! Imports what an embedded installation has stored: messages and changes with their ids, and the marks of spent
+//! tokens.
 //!
-//! A room's head names the last entry that was taken over. So a move that was interrupted goes on where it was, and one
-//! that is done again finds nothing to do.
+//! A room's head names the last imported entry. So an interrupted move goes on where it stopped, and a repeated one
+//! finds nothing to do.
 
 use super::{
     became,
@@ -25,22 +26,22 @@ use crate::{
 use redis::{Value, cmd};
 use std::time::SystemTime;
 
-/// Rooms that are asked about, and marks that are noted, in one round trip.
+/// Rooms read, and marks written, in one round trip.
 const BATCH: usize = 500;
 
-/// What a room has to do with a move.
+/// The state of a room with regard to a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing was ever said there.
+    /// The room has never had a message.
     Untouched,
-    /// Entries were taken over up to this one. `spoken`: others have followed since.
+    /// Entries up to this one were imported. `spoken`: others have followed since.
     TakenOver { last: MessageId, spoken: bool },
-    /// It has messages of its own.
+    /// The room has messages of its own.
     Taken,
 }
 
 impl RedisLog {
-    /// How each of these rooms stands.
+    /// The state of each of these rooms.
     pub fn standing(&self, rooms: &[RoomName]) -> Result<Vec<Standing>, StoreError> {
         let mut standing = Vec::with_capacity(rooms.len());
         for rooms in rooms.chunks(BATCH) {
@@ -58,7 +59,7 @@ impl RedisLog {
         Ok(standing)
     }
 
-    /// Copies all messages of a room, as they are now, to another, which has none.
+    /// Copies all messages of a room, as they are now, to another room, which has none.
     pub(super) fn copy_room(&self, from: &RoomName, to: &RoomName) -> Result<(), StoreError> {
         let (mut after, mut before) = (MessageId::BEFORE_ALL, None);
         loop {
@@ -77,7 +78,8 @@ impl RedisLog {
         }
     }
 
-    /// Takes over entries that follow `before`, the last one taken over so far; `false` if the room is not as `before` says.
+    /// Imports entries that follow `before`, the last imported one. Returns `false` if the room is not as `before`
+    /// says.
     pub fn import(
         &self,
         room: &RoomName,
@@ -121,11 +123,11 @@ impl RedisLog {
     }
 }
 
-/// An entry as the script wants it.
+/// An entry in the form that the script expects.
 struct Written {
     kind: &'static str,
     body: Vec<u8>,
-    /// Empty: there is none.
+    /// Empty if there is no edit.
     edit: Vec<u8>,
     reactions: String,
 }
@@ -185,7 +187,7 @@ fn read_head(head: Value) -> Result<Standing, Failure> {
     })
 }
 
-/// Who said a message, and by which mark: this, or the one that this deleted.
+/// The sender and the reference of a message: this one, or the one that this change deleted.
 fn mark(entry: &Moved) -> Option<(&str, &str)> {
     match entry {
         Moved::Message(Kept { message, reference }) => Some((&message.sender, reference.as_deref()?)),
@@ -193,7 +195,7 @@ fn mark(entry: &Moved) -> Option<(&str, &str)> {
     }
 }
 
-/// Seconds for which that is still to be remembered; 0 if there is none, or not any longer.
+/// For how many more seconds the reference is remembered; 0 if there is none, or no longer.
 fn remembered_for(entry: &Moved, now: SystemTime) -> u32 {
     let said = match entry {
         Moved::Message(kept) => kept.message.id,

@@ -2,11 +2,10 @@
 
 use crate::message::RoomName;
 
-/// The keys of one room.
 pub(super) struct Keys<'a>(pub &'a RoomName);
 
 impl Keys<'_> {
-    /// What scripts want that know of the whole log, in their order.
+    /// The keys that scripts about the whole log take, in their order.
     pub fn of_log(&self) -> [String; 6] {
         [self.log(), self.head(), self.changes(), self.became(), self.changed(), self.at_hand()]
     }
@@ -15,7 +14,7 @@ impl Keys<'_> {
         self.key("log")
     }
 
-    /// What the log is copied to while it is rewritten.
+    /// Copy of the log while it is rewritten.
     pub fn copy(&self) -> String {
         self.key("copy")
     }
@@ -28,17 +27,17 @@ impl Keys<'_> {
         self.key("changes")
     }
 
-    /// What messages have become.
+    /// The state of changed messages.
     pub fn became(&self) -> String {
         self.key("became")
     }
 
-    /// Which messages have become something.
+    /// The messages that have such a state.
     pub fn changed(&self) -> String {
         self.key("changed")
     }
 
-    /// Archived messages that can be changed, since somebody asked for it.
+    /// Archived messages that can be changed, since a client asked for it.
     pub fn at_hand(&self) -> String {
         self.key("at-hand")
     }
@@ -64,13 +63,13 @@ impl Keys<'_> {
         self.key(&format!("ref:{}", base16ct::lower::encode_string(&digest[..16])))
     }
 
-    /// What tells how a node's last batch for the room ended. `slot` changes whenever an answer was lost, so nothing later
-    /// is written over what is to be looked up.
+    /// Where a node's last batch for the room leaves its outcome. `slot` changes whenever an answer was lost, so that
+    /// no later batch overwrites an outcome that is still to be looked up.
     pub fn outcome(&self, node: &str, slot: u64) -> String {
         self.key(&format!("did:{node}:{slot}"))
     }
 
-    /// The tag is never empty, whatever the room's name: that begins with a letter, never with `}`.
+    /// The tag is never empty, whatever the room's name: it begins with a letter, never with `}`.
     pub fn key(&self, what: &str) -> String {
         format!("propromo:{{{}}}:{what}", self.0.as_str())
     }

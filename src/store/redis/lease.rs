@@ -1,12 +1,12 @@
-//! Whether this node, and each other one, lives: a lease a node, which Redis alone ends.
+//! Whether this node and the others are alive: one lease per node, which only Redis ends.
 //!
-//! One hash holds until when each node's lease stands, by the clock of the server that has it. Every other second a node
-//! renews its own there, and is told all others, in one command. What a node claims of rooms carries the name of its
-//! *epoch*, which it takes with a lease and nobody has had before: when the lease is over all of that is void at once,
-//! and what comes late changes nothing.
+//! One hash holds the end of each node's lease, by the clock of the server that has the hash. Every other second a node
+//! renews its own lease there and reads those of the others, in one command. A node's claims of rooms carry the name of
+//! its *epoch*. It takes a new one, never used before, with each lease. When the lease is over, all those claims are
+//! void at once, and late commands change nothing.
 //!
-//! Others are believed to live for as long as Redis last said they would, though Redis may have been emptied since: each
-//! node notices that within [`RENEW_EVERY`], and puts its lease back. A node that was cut off itself gives the others
+//! Each node believes that the others live for as long as Redis last said, even if Redis has been emptied since: each
+//! node notices that within [`RENEW_EVERY`], and puts its lease back. A node that was itself cut off gives the others
 //! [`SETTLE`] to come back too.
 
 use super::{call::Call, failure::Failure, health::Health, script};
@@ -23,25 +23,25 @@ use std::{
 /// The leases of all nodes.
 const LEASES: &str = "propromo:{nodes}:leases";
 
-/// How long a lease stands that is not renewed.
+/// How long a lease stands without renewal.
 const LIFE: Duration = Duration::from_secs(10);
 
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 
-/// Nothing is claimed under a lease so long before its end: it may be on its way for a while.
+/// A node claims nothing under a lease this long before its end, since a command may take a while to arrive.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// How long a node that comes back waits for others to come back before it believes that they are gone.
+/// How long a node that comes back waits for others to come back before it takes them for gone.
 const SETTLE: Duration = Duration::from_secs(4);
 
-/// Epochs that are remembered as over, and earlier ones of this node. Who meets one more asks Redis again.
+/// How many ended epochs are remembered, and how many earlier ones of this node. For any other, Redis is asked again.
 const REMEMBERED: usize = 10_000;
 const EARLIER: usize = 4;
 
-/// An epoch of a node. Nodes of versions before leases have names of 16 hexadecimal digits there.
+/// An epoch of a node. Nodes of versions before leases use a name of 16 hexadecimal digits instead.
 pub(super) type Epoch = Arc<str>;
 
-/// Whether a name found among claims is one of an epoch.
+/// Whether a name found among claims is that of an epoch.
 pub(super) fn is_epoch(name: &str) -> bool {
     name.starts_with('n')
 }
@@ -50,21 +50,21 @@ fn new_epoch() -> Epoch {
     format!("n{:015x}", rand::random::<u64>() >> 4).into()
 }
 
-/// This node's lease, and what is known of the others'.
+/// This node's lease, and what it knows of the others' leases.
 pub(super) struct Lease {
     state: Mutex<State>,
-    /// One renews at a time; held while Redis is asked.
+    /// Allows one renewal at a time; held while Redis is asked.
     renewing: Mutex<()>,
 }
 
 struct State {
     epoch: Epoch,
-    /// Epochs of this process before it; the last ones.
+    /// The last epochs of this process before it.
     earlier: Vec<Epoch>,
-    /// When the last renewal that was answered was asked for.
+    /// When the last answered renewal was sent.
     renewed: Option<Instant>,
     has_left: bool,
-    /// Until then nobody is believed to be gone.
+    /// Until then no node is taken for gone.
     settled: Instant,
     /// Until when each other node lives.
     others: HashMap<Epoch, Instant>,
@@ -87,7 +87,7 @@ impl Lease {
         Lease { state: Mutex::new(state), renewing: Mutex::default() }
     }
 
-    /// Renews the lease as long as anybody has it.
+    /// Renews the lease until it is dropped.
     pub fn keep(lease: &Arc<Lease>, health: &Arc<Health>) -> io::Result<()> {
         let (lease, health) = (Arc::downgrade(lease), health.clone());
         vital::spawn("redis-lease", move || keep(&lease, &health)).map(drop)
@@ -97,7 +97,7 @@ impl Lease {
         self.state.lock().standing
     }
 
-    /// The epoch under which something may be claimed now; a lease is taken if there is none.
+    /// The epoch under which this node may claim something now. Takes a lease if there is none.
     pub fn hold(&self, health: &Health) -> Result<Epoch, Failure> {
         if let Some(epoch) = self.held() {
             return Ok(epoch);
@@ -106,7 +106,7 @@ impl Lease {
         self.held().ok_or_else(|| Failure::Away("this node has left".into()))
     }
 
-    /// [`Lease::hold`], if nobody has to be asked.
+    /// Like [`Lease::hold`], but without asking Redis.
     pub fn held(&self) -> Option<Epoch> {
         let state = self.state.lock();
         let is_held = state.renewed.is_some_and(|renewed| renewed.elapsed() < LIFE - MARGIN);
@@ -119,7 +119,7 @@ impl Lease {
         std::iter::once(&state.epoch).chain(&state.earlier).cloned().collect()
     }
 
-    /// Those of these epochs that are over. Redis is asked if one of them is not known.
+    /// Those of these epochs that are over. Asks Redis if one of them is unknown.
     pub fn over<'a>(
         &self,
         health: &Health,
@@ -143,7 +143,7 @@ impl Lease {
         Ok(over)
     }
 
-    /// Renews the lease, or takes another if it is over.
+    /// Renews the lease, or takes another one if it is over.
     pub fn renew(&self, health: &Health) -> Result<(), Failure> {
         let _alone = self.renewing.lock();
         if self.state.lock().has_left {
@@ -154,7 +154,7 @@ impl Lease {
             let state = self.state.lock();
             (state.epoch.clone(), state.renewed)
         };
-        // Within so long nobody can have found it over: if it is not there, Redis has lost it.
+        // Within this time no other node can have found it over: if it is not there, Redis has lost it.
         let is_fresh = renewed.is_none_or(|renewed| renewed.elapsed() < MARGIN);
         let answer = self.ask(health, &epoch, if is_fresh { "keep" } else { "renew" })?;
         if let Some(answer) = answer {
@@ -193,7 +193,7 @@ impl Lease {
 }
 
 impl State {
-    /// `None`: nobody knows.
+    /// `None`: unknown.
     fn is_over(&self, epoch: &str) -> Option<bool> {
         if *epoch == *self.epoch || self.others.contains_key(epoch) {
             Some(false)
@@ -231,7 +231,7 @@ impl State {
                     self.over.remove(&epoch);
                     self.others.insert(epoch, now + left);
                 }
-                // It took all its claims back before.
+                // That node withdrew all its claims first.
                 None => {
                     self.others.remove(&epoch);
                     self.over.insert(epoch);
@@ -244,18 +244,18 @@ impl State {
             self.others.extract_if(|_, until| now >= (*until).max(settled)).map(|(epoch, _)| epoch).collect();
         self.over.extend(died);
         if self.others.len() < known {
-            // Its claims are to be found and taken out.
+            // Its claims have to be found and removed.
             self.standing.doubts += 1;
         }
         self.standing.nodes = self.others.len() + 1;
     }
 }
 
-/// What Redis answers to a renewal.
+/// The answer of Redis to a renewal.
 struct Leases {
-    /// Whether the lease was not known there.
+    /// Whether Redis did not have the lease.
     anew: bool,
-    /// How long those of the others stand; `None`: given back.
+    /// For how long the others' leases stand; `None`: given back.
     others: Vec<(Epoch, Option<Duration>)>,
 }
 
@@ -279,13 +279,13 @@ fn keep(lease: &Weak<Lease>, health: &Health) {
     let mut generation = None;
     loop {
         vital::may_panic("redis-lease");
-        // At once when Redis can be used again.
+        // Renews at once when Redis can be used again.
         let other = health.wait_for_other(generation, RENEW_EVERY);
         let Some(lease) = lease.upgrade() else { return };
         if let Some(fleet) = other {
             generation = Some(fleet.generation);
         }
-        // Its cause is known to all who ask; it is tried again.
+        // Every caller learns the cause from its own command. The next round tries again.
         let _ = lease.renew(health);
     }
 }

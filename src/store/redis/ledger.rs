@@ -21,14 +21,14 @@ use std::{
 
 pub(super) const STORE: &str = "token ledger";
 
-/// A mark is kept this much longer than its token lives. Clocks of two nodes may be half of it away from Redis' clock, one
-/// ahead and one behind, and Redis' may step by half of it: a mark that is there by no clock is of a token that has expired
-/// by all of them.
+/// How much longer than its token a mark is kept. The clocks of two nodes may differ from Redis' clock by half of this,
+/// one ahead and one behind, and Redis' clock may jump by half of it. When a mark is gone, its token has expired by
+/// every one of these clocks.
 const SPARE: Duration = Duration::from_secs(600);
 
 pub struct RedisLedger {
     pub(super) redis: Arc<Redis>,
-    /// How far apart clocks may be before it is told.
+    /// How far apart clocks may be before a warning is logged.
     leeway: Duration,
     told: AtomicBool,
 }
@@ -75,7 +75,7 @@ impl Ledger for RedisLedger {
     }
 }
 
-/// Seconds for which the mark of a token is kept that expires at `until`.
+/// For how many seconds to keep the mark of a token that expires at `until`.
 pub(super) fn life(until: SystemTime) -> u64 {
     // Rounded up.
     until.duration_since(SystemTime::now()).unwrap_or_default().as_secs() + 1 + SPARE.as_secs()
@@ -89,11 +89,12 @@ pub(super) fn key(token: &SignedPart) -> String {
 mod tests {
     use super::*;
 
-    // With a spare minute, as it was, a node that is 90 s behind still took the token when the mark was gone.
+    // With a spare of one minute, as it was before, a node that is 90 s behind still took the token when the mark was
+    // gone.
     #[test]
     fn a_mark_outlives_its_token_by_every_clock_that_is_let_in() {
         let kept = Duration::from_secs(life(SystemTime::now() + Duration::from_secs(300)));
-        // Spent at a node that is as far ahead as may be, and shown again at one that is as far behind.
+        // Spent at a node that is as far ahead as allowed, and shown again at one that is as far behind.
         assert!(kept >= Duration::from_secs(300) + SPARE);
         assert!(SPARE / 2 >= Duration::from_secs(90) && SPARE > Duration::from_secs(400));
     }

@@ -1,4 +1,5 @@
-//! The message log in Redis: a stream a room. A batch is one round trip, a room's share of it one atomic script.
+//! The message log in Redis: one stream per room. A batch is one round trip, and a room's share of it is one atomic
+//! script.
 
 use super::{
     appended::read_appended,
@@ -37,16 +38,16 @@ use std::{
 
 pub(super) const STORE: &str = "message log";
 
-/// How long a sender's reference is remembered, seconds.
+/// How long a sender's reference is remembered, in seconds.
 pub(super) const REMEMBER: u32 = 24 * 60 * 60;
 
-/// How much longer than it is asked for Redis notes how a batch ended.
+/// How much longer than needed Redis keeps a batch's outcome.
 const NOTED_LONGER: Duration = Duration::from_secs(30);
 
-/// Between two tries to read a room whose slot moves.
+/// Time between two tries to read a room whose slot is moving.
 const MOVES_EVERY: Duration = Duration::from_millis(50);
 
-/// Old entries that one script deletes: for it everybody else waits.
+/// Old entries that one script deletes; all other commands wait for it.
 const DELETED_AT_A_TIME: i64 = 500;
 
 /// Entries that one script copies.
@@ -54,14 +55,14 @@ const COPIED_AT_A_TIME: usize = 200;
 
 pub struct RedisLog {
     pub(super) redis: Arc<Redis>,
-    /// Messages kept a room; 0 keeps all.
+    /// Messages kept per room; 0 keeps all.
     keep: u64,
-    /// Seconds for which it is noted how a batch ended.
+    /// How many seconds a batch's outcome is kept.
     noted: u64,
     open: OpenBatches,
     moving: Moving,
     feed: Arc<RedisFeed>,
-    /// The newest entry that is archived of any room, as 8 bytes; 0: there is no archive.
+    /// The newest archived entry of any room, as 8 bytes; 0: there is no archive.
     newest_archived: AtomicU64,
 }
 
@@ -84,14 +85,16 @@ impl RedisLog {
         }
     }
 
-    /// There is an archive, up to this entry. What is appended from now on has greater ids, whatever Redis has lost.
+    /// Notes that there is an archive, up to this entry. Everything appended from now on has a greater id, whatever
+    /// Redis has lost.
     pub fn archived_up_to(&self, newest: MessageId) {
-        // Never back: a later look may be over sooner.
+        // This never goes back: a later look at the archive may end sooner.
         let newest = EntryId::of(newest).to_bits().max(1);
         self.newest_archived.fetch_max(newest, Ordering::Relaxed);
     }
 
-    /// The call that appends these entries, all of one room, and what is to be known of it if its answer is lost.
+    /// The call that appends these entries, all of one room, and what is needed to find its outcome if the answer is
+    /// lost.
     fn append_call(&self, fleet: &Fleet, room: &RoomName, entries: &[&NewEntry], mark: u64) -> (Call, Batch) {
         let keys = Keys(room);
         let key = self.open.key(&self.redis.node, room);
@@ -103,7 +106,7 @@ impl RedisLog {
         let at_hand = keys.at_hand();
         let others = [&batch.key, &at_hand];
         let all: Vec<&str> = own.iter().chain(others).chain(&references).map(String::as_str).collect();
-        // Of what is archived Redis may have lost all, and its clock may have gone back.
+        // Redis may have lost everything that is archived, and its clock may have gone back.
         let newest_archived = self.newest_archived.load(Ordering::Relaxed);
         let (is_archived, floor) =
             (newest_archived > 0, self.redis.floors.of(room).max(EntryId::from_bits(newest_archived)));
@@ -133,7 +136,7 @@ impl RedisLog {
         Ok(outcomes)
     }
 
-    /// Lets a room's share of a batch wait, as far as there is place for it.
+    /// Holds a room's share of a batch for later, if there is space for it.
     fn hold(&self, mark: u64, room: &RoomName, entries: &[&NewEntry], share: &[usize], appended: &mut [Appended]) {
         if self.moving.hold(room, mark, entries) {
             for (place, index) in share.iter().enumerate() {
@@ -142,14 +145,14 @@ impl RedisLog {
         }
     }
 
-    /// Tries to append what waits because its slot moves.
+    /// Tries again to append entries that wait because their slot is moving.
     fn append_again(&self, mark: u64, room: &RoomName, entries: &[&NewEntry]) -> Result<FoundOut, StoreError> {
         let fleet = self.redis.fleet().map_err(failed(STORE, "store messages"))?;
         let (call, batch) = self.append_call(&fleet, room, entries, mark);
         let answer = self.redis.health.ask(&fleet, call);
         match self.read_answer(&batch, answer) {
             Err(error) if error.is_moving() => Ok(FoundOut::Undecided),
-            // Redis is away; it may be back before nobody wants to know any more.
+            // Redis is away; it may come back before the caller stops asking.
             Err(error @ (Failure::Away(_) | Failure::NoConnection(_))) => Err(failed(STORE, "store messages")(error)),
             answer => {
                 let found = match answer {
@@ -163,7 +166,7 @@ impl RedisLog {
                         Ok(FoundOut::Nothing)
                     }
                 };
-                // Only now: what comes later must not overtake it.
+                // Not before this: later entries must not overtake it.
                 self.moving.give_up(mark);
                 found
             }
@@ -294,7 +297,7 @@ impl MessageLog for RedisLog {
     }
 }
 
-/// Reads once a room's keys are together again, if that is soon: its reader waits alone.
+/// Reads, and tries again while a cluster is moving the room's keys, for a limited time. Only this reader waits.
 pub(super) fn unmoved<T>(read: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
     let until = Instant::now() + server::ANSWER;
     loop {
@@ -306,7 +309,7 @@ pub(super) fn unmoved<T>(read: impl Fn() -> Result<T, Failure>) -> Result<T, Fai
 }
 
 impl RedisLog {
-    /// Forgets a room; the last id that it gave out.
+    /// Forgets a room. Returns the last id that it gave out.
     pub(in crate::store) fn let_go(&self, room: &RoomName) -> Result<Option<MessageId>, StoreError> {
         let all = Keys(room).of_log();
         let call = Call::script(&script::FORGET, &all.each_ref().map(String::as_str), |_| {});
@@ -316,7 +319,7 @@ impl RedisLog {
         }
     }
 
-    /// Deletes what is older; whether there was anything.
+    /// Deletes everything older than `before`. Returns whether there was anything.
     pub(in crate::store) fn let_go_before(&self, room: &RoomName, before: u64) -> Result<bool, StoreError> {
         let all = Keys(room).of_log();
         let mut any = false;
@@ -333,7 +336,7 @@ impl RedisLog {
     }
 }
 
-/// The id that an entry was given.
+/// The id that the entry got.
 fn given_id(outcome: &Appended) -> Option<MessageId> {
     match outcome {
         Appended::Stored(id) | Appended::StoredAlone(id) => Some(*id),
@@ -352,8 +355,8 @@ fn action(entry: &NewEntry) -> &'static str {
     }
 }
 
-/// What a reference is known by: one sender's, in one room. Nothing for what can be sent twice without harm, and for a
-/// message that isn't kept.
+/// The digest of a sender's reference in one room. `None` for entries that can be sent twice without harm, and for
+/// messages that are not kept.
 fn reference(entry: &NewEntry) -> Option<[u8; 32]> {
     let NewEntry::Message(draft) = entry else { return None };
     let reference = draft.reference.as_deref().filter(|_| draft.kept)?;

@@ -2,25 +2,25 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `propromo:{ROOM}:log` | stream of the room's messages, trimmed to about `HISTORY_MAX`; with an archive to `HISTORY_HOT`, once they are there |
-//! | `propromo:{ROOM}:at-hand` | hash: archived messages that somebody is about to change or to answer; for some minutes |
-//! | `propromo:{ROOM}:head` | hash: `last` id given out, also for messages that are not kept, or shown and lost; `forgotten`: up to where the room was deleted; `imported`: the last message taken over from an embedded installation; `told`: up to where webhooks have told of it; `archived`: up to where it is archived; `hot_from`: from where on it was not trimmed for that; `whole`: nothing is archived that is not here; `trims`: how often what became of archived messages was let go of |
-//! | `propromo:{ROOM}:did:NODE:N` | how a node's last batch for the room ended, for as long as that may be asked |
+//! | `propromo:{ROOM}:log` | stream of the room's messages, trimmed to about `HISTORY_MAX`; with an archive, to `HISTORY_HOT` once they are archived |
+//! | `propromo:{ROOM}:at-hand` | hash: archived messages that a client is about to change or to answer; for some minutes |
+//! | `propromo:{ROOM}:head` | hash: `last`: the last id given out, also of a message that is not kept or was lost; `forgotten`: the room was deleted up to here; `imported`: the last message imported from an embedded installation; `told`: webhooks were sent up to here; `archived`: the room is archived up to here; `hot_from`: archived entries before this were trimmed; `whole`: everything archived is also here; `trims`: how often states of archived messages were removed |
+//! | `propromo:{ROOM}:did:NODE:N` | the outcome of a node's last batch for the room, for as long as the node may ask for it |
 //! | `propromo:{ROOM}:ref:DIGEST` | the message that a sender's reference made; for a day |
-//! | `propromo:{nodes}:leases` | until when each node lives; its claims of rooms stand as long |
+//! | `propromo:{nodes}:leases` | until when each node lives; its claims of rooms hold for as long |
 //! | `propromo:{ROOM}:nodes`, `…:here` | presence: which nodes claim something, and who is here |
 //! | `propromo:{ROOM}:name-nodes`, `…:names` | the rooms door: which nodes claim something, and who has which name |
 //! | `propromo:spent:DIGEST` | a spent token's mark, until the token has expired |
-//! | `propromo:{webhooks}:leader`, `…:since` | which node sends webhooks, while it says so; since when webhooks are sent |
-//! | `propromo:{nodes}:wire` | hash: for each node which versions of the wire it knows, and until when that counts |
-//! | `propromo:{archive}:leader`, `…:since` | which node archives, while it says so; since when |
-//! | `propromo:{N}:probe` | written to find out whether that works |
-//! | `propromo:{N}:sign:NODE` | written by each node each second, so that it notices if data was lost; for a day |
+//! | `propromo:{webhooks}:leader`, `…:since` | which node sends webhooks, while it renews its lease; since when webhooks are sent |
+//! | `propromo:{nodes}:wire` | hash: for each node, which versions of the wire it knows, and until when that counts |
+//! | `propromo:{archive}:leader`, `…:since` | which node archives, while it renews its lease; since when |
+//! | `propromo:{N}:probe` | written to check that writing works |
+//! | `propromo:{N}:sign:NODE` | written by each node each second, to notice lost data; for a day |
 //!
-//! The braces are a cluster's hash tag: all keys of a room are on one server, so one script may use them. Everything
-//! that is stored is published on one channel, `propromo:feed:DB`, by the script that stores it.
+//! The braces are a cluster's hash tag: all keys of a room are on one server, so one script may use them. The script
+//! that stores an entry also publishes it, on the one channel `propromo:feed:DB`.
 //!
-//! [`health`] knows whether Redis can be used, [`fleet`] which servers there are, [`call`] sends commands to them.
+//! [`health`] knows whether Redis can be used, [`fleet`] which servers there are, and [`call`] sends commands to them.
 
 pub mod address;
 mod appended;
@@ -72,8 +72,9 @@ pub struct RedisStores {
 }
 
 impl RedisStores {
-    /// Gets ready to use Redis, which need not be there yet. `history_max`: messages kept a room; `None` keeps all.
-    /// `leeway`: how far apart clocks may be before it is told. `patience`: how long it may be asked what became of a batch.
+    /// Prepares to use Redis, which need not be there yet. `history_max`: messages kept per room; `None` keeps all.
+    /// `leeway`: how far apart clocks may be before a warning is logged. `patience`: for how long a node may ask for a
+    /// batch's outcome.
     pub fn open(
         deployment: Deployment,
         history_max: Option<u64>,

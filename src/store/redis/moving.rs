@@ -1,6 +1,6 @@
-//! Batches for rooms whose slot a cluster is moving from one server to another: their keys are here and there meanwhile, so
-//! `TRYAGAIN` is all that either server says. They wait in order, and are tried again by whoever asks what became of them, so
-//! that no other room waits with them.
+//! Batches for rooms whose slot a cluster is moving from one server to another. Meanwhile their keys are split between
+//! the two, and both only answer `TRYAGAIN`. The batches wait in order. A caller that asks for a batch's outcome tries
+//! it again, so that no other room waits.
 
 use crate::{
     entry::NewEntry,
@@ -15,33 +15,33 @@ use std::{
 
 #[derive(Default)]
 pub(super) struct Moving {
-    /// How many entries wait; looked at before each batch.
+    /// How many entries wait; read before each batch.
     waiting: AtomicUsize,
     rooms: Mutex<HashMap<RoomName, VecDeque<Held>>>,
 }
 
-/// One room's share of what was to be appended.
+/// One room's share of a batch.
 struct Held {
     mark: u64,
     entries: Vec<NewEntry>,
 }
 
-/// What is to be done about a batch.
+/// What to do with a batch.
 pub(super) enum Turn {
-    /// It does not wait here.
+    /// The batch does not wait here.
     Other,
-    /// An earlier one of its room comes first.
+    /// An earlier batch of its room comes first.
     Later,
     Now(RoomName, Vec<NewEntry>),
 }
 
 impl Moving {
-    /// Whether what is said in this room now has to wait behind what was said before.
+    /// Whether a new message in this room has to wait behind earlier ones.
     pub fn is_waiting(&self, room: &RoomName) -> bool {
         self.waiting.load(Ordering::Acquire) > 0 && self.rooms.lock().contains_key(room)
     }
 
-    /// Keeps a batch for later; `false` if too much waits already.
+    /// Keeps a batch for later. Returns `false` if too much waits already.
     pub fn hold(&self, room: &RoomName, mark: u64, entries: &[&NewEntry]) -> bool {
         let mut rooms = self.rooms.lock();
         if self.waiting.load(Ordering::Acquire) + entries.len() > MAX_HELD {
@@ -65,7 +65,8 @@ impl Moving {
         found.unwrap_or(Turn::Other)
     }
 
-    /// This batch does not wait any more. Answers [`FoundOut::Nothing`] if it did, since then nothing of it is stored.
+    /// Stops waiting for this batch. Returns [`FoundOut::Nothing`] if it was waiting, since then nothing of it is
+    /// stored.
     pub fn give_up(&self, mark: u64) -> FoundOut {
         if self.waiting.load(Ordering::Acquire) == 0 {
             return FoundOut::Lost;

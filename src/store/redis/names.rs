@@ -1,4 +1,5 @@
-//! Names in the rooms of the rooms door, over all nodes: claims of nodes that have a lease (see [`lease`](super::lease)).
+//! Names in the rooms of the rooms door, over all nodes: claims of nodes that have a lease (see
+//! [`lease`](super::lease)).
 
 use super::{
     call::Call,
@@ -26,7 +27,7 @@ use std::{
 
 const STORE: &str = "names";
 
-/// Rooms asked about at a time.
+/// Rooms read in one round trip.
 const BATCH: usize = 500;
 
 pub struct RedisNames {
@@ -38,8 +39,8 @@ impl RedisNames {
         RedisNames { redis }
     }
 
-    /// Does one thing with some claims, of which those of epochs that are `over` are taken out before. Answers for each
-    /// whose it is, if it is another node's.
+    /// Does `action` with these claims, after removing the claims of epochs that are `over`. Returns for each the
+    /// holder, if it is another node.
     fn tell(
         &self,
         action: &str,
@@ -74,7 +75,7 @@ impl RedisNames {
         Ok(held.into_iter().map(|room| room.iter().map(Option::is_none).collect()).collect())
     }
 
-    /// What is claimed in each room by epochs that stand: by whom, and what.
+    /// The claims in each room by epochs that stand, with their holders.
     fn claims(&self, rooms: &[i64]) -> Result<Vec<Vec<Held>>, Failure> {
         let mut all = Vec::with_capacity(rooms.len());
         for rooms in rooms.chunks(BATCH) {
@@ -140,7 +141,7 @@ impl SharedNames for RedisNames {
     }
 }
 
-/// Reads whose each name is.
+/// Reads the holder of each name.
 fn holders(answer: Value, claims: usize) -> Result<Vec<Option<Epoch>>, Failure> {
     let Value::Array(holders) = answer else { return Err(Failure::Unreadable) };
     let holder = |holder: &Value| match holder {
@@ -152,7 +153,7 @@ fn holders(answer: Value, claims: usize) -> Result<Vec<Option<Epoch>>, Failure> 
     holders.filter(|holders| holders.len() == claims).ok_or(Failure::Unreadable)
 }
 
-/// Whose a name is, and the claim's number and who it is.
+/// The holder of a name, and the claim's number and details.
 type Held = (Epoch, Vec<u8>);
 
 /// Until when each node's claims are kept, and the names.
@@ -179,7 +180,7 @@ fn read_room(nodes: Value, names: Value) -> Option<Room> {
 /// Last activity (8) | length of the name (2) | name | color; numbers are big-endian.
 fn written(named: &Named) -> Vec<u8> {
     let mut out = named.last_activity.to_be_bytes().to_vec();
-    // The rooms door lets no name in that is longer.
+    // The rooms door admits no longer names.
     out.extend_from_slice(&(named.name.len().min(usize::from(u16::MAX)) as u16).to_be_bytes());
     out.extend_from_slice(named.name.as_bytes());
     out.extend_from_slice(named.color.as_bytes());

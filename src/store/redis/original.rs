@@ -1,4 +1,4 @@
-//! The messages of an original Propromo chat, as it kept them in Redis: read, never changed.
+//! Reads the messages of an original Propromo chat, as it kept them in Redis. It changes nothing.
 //!
 //! | key | what |
 //! |---|---|
@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Keys, or messages, that are asked for in one round trip.
+/// Keys, or messages, read in one round trip.
 const BATCH: usize = 500;
 
 const PREFIX: &str = "chatroom:";
@@ -41,7 +41,7 @@ pub struct Original {
     wire: Wire,
 }
 
-/// A room that it has kept messages of.
+/// A room of the original chat that has messages.
 pub struct Room {
     /// The monitor's hash.
     pub id: String,
@@ -51,11 +51,11 @@ pub struct Room {
     keys: Vec<String>,
 }
 
-/// What a room holds.
+/// The contents of a room.
 pub struct Read {
-    /// In the order of their ids, each of them once.
+    /// In the order of their ids, each once.
     pub messages: Vec<Kept>,
-    /// The keys of what is no message.
+    /// The keys of values that are no messages.
     pub unreadable: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ impl Original {
         Ok(Original { wire })
     }
 
-    /// Every room that has messages, by the monitor's hash.
+    /// Every room that has messages.
     pub fn rooms(&mut self) -> RedisResult<Vec<Room>> {
         let mut rooms = BTreeMap::<String, Room>::new();
         let mut cursor = "0".to_owned();
@@ -131,7 +131,7 @@ impl Original {
             let values: Vec<Option<Vec<u8>>> = self.ask(cmd("MGET").arg(keys))?;
             for (key, json) in keys.iter().zip(values) {
                 let uuid = key.rsplit_once(TEXT).map_or("", |(_, uuid)| uuid);
-                // None: it is of another type, or has just gone.
+                // `None`: it is of another type, or has just gone.
                 read.add(uuid, &json.unwrap_or_default(), || key.clone());
             }
         }
@@ -153,8 +153,8 @@ impl Read {
         }
     }
 
-    /// SCAN may give a key twice: that is one message. Two of one room that were said in one millisecond may have the same
-    /// place, though: the later by its id goes to the next.
+    /// Drops duplicates, since SCAN may return a key twice. Two messages of one millisecond may get the same place: the
+    /// one with the later id moves to the next place.
     fn keep_apart(&mut self) {
         let mut seen = HashSet::new();
         self.messages.retain(|kept| seen.insert(kept.message.id));
@@ -172,7 +172,7 @@ impl Read {
     }
 }
 
-/// The message of a JSON text.
+/// Reads a message from its JSON.
 fn message(uuid: &str, json: &[u8]) -> Option<Message> {
     let object: Value = serde_json::from_slice(json).ok()?;
     let text = |name: &str| object[name].as_str();
@@ -182,7 +182,7 @@ fn message(uuid: &str, json: &[u8]) -> Option<Message> {
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let millis = u64::try_from(millis).ok().filter(|millis| u128::from(*millis) <= now)?;
-    // The original's ids were made of the text alone (UUID version 5); what is no UUID is hashed.
+    // The original made its ids from the text alone (UUID version 5). An id that is not a UUID is hashed.
     let bits = match Uuid::try_parse(uuid) {
         Ok(uuid) => uuid.as_u128(),
         Err(_) => u128::from_be_bytes(Sha256::digest(uuid)[..16].try_into().ok()?),
@@ -190,7 +190,7 @@ fn message(uuid: &str, json: &[u8]) -> Option<Message> {
     Some(Message::new(id(millis, bits), text("email")?.into(), text("text")?))
 }
 
-/// A UUIDv7 of this time with the last 74 bits of `bits`, the version and the variant left out.
+/// A UUIDv7 of this time with the last 74 bits of `bits`, without its version and variant.
 fn id(millis: u64, bits: u128) -> MessageId {
     placed((u128::from(millis) << 16) | (7 << 12) | ((bits >> 64) & 0xfff), bits & TAIL)
 }

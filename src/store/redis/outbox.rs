@@ -1,4 +1,5 @@
-//! How far webhooks are, over all nodes: a field in each room's head, and a lease by which one node sends them.
+//! How far webhooks have got, over all nodes: a field in each room's head, and a lease for the one node that sends
+//! them.
 
 use super::{
     call::Call,
@@ -26,15 +27,15 @@ const STORE: &str = "store of webhooks";
 const LEADER: &str = "propromo:{webhooks}:leader";
 const SINCE: &str = "propromo:{webhooks}:since";
 
-/// Rooms looked at in one round trip.
+/// Rooms read in one round trip.
 const ROOMS: usize = 500;
 
-/// How far the webhooks of many nodes are.
+/// How far the webhooks of many nodes have got.
 pub struct RedisOutbox {
     redis: Arc<Redis>,
-    /// Rooms of which nothing was told begin here.
+    /// Where to begin in rooms that no webhook has told of yet.
     since: Mutex<Option<EntryId>>,
-    /// Where entries are read that Redis has let go of, if there is an archive.
+    /// The log to read entries from that Redis no longer has, if there is an archive.
     log: OnceLock<Arc<dyn MessageLog>>,
 }
 
@@ -43,12 +44,12 @@ impl RedisOutbox {
         RedisOutbox { redis, since: Mutex::new(None), log: OnceLock::new() }
     }
 
-    /// Reads entries from this log from now on, which knows of more than Redis does.
+    /// Reads entries from this log from now on, since it has more of them than Redis.
     pub fn read_from(&self, log: Arc<dyn MessageLog>) {
         let _ = self.log.set(log);
     }
 
-    /// Asks to lead for so many milliseconds; whether this node does.
+    /// Asks to lead for `millis` milliseconds. Returns whether this node leads.
     fn lease(&self, millis: u128) -> Result<bool, Failure> {
         let lease = Call::script(&script::LEASE, &[LEADER, SINCE], |command| {
             command.arg(&self.redis.node).arg(millis.to_string());
@@ -57,12 +58,12 @@ impl RedisOutbox {
         let [Value::Int(leads), Value::BulkString(since)] = &answer[..] else { return Err(Failure::Unreadable) };
         let since: Option<u64> = std::str::from_utf8(since).ok().and_then(|millis| millis.parse().ok());
         let millis = since.ok_or(Failure::Unreadable)?;
-        // What was stored in that millisecond is told.
+        // Entries of that millisecond are sent.
         *self.since.lock() = Some(EntryId { millis: millis.saturating_sub(1), sequence: 0xfff });
         Ok(*leads == 1)
     }
 
-    /// Since when webhooks are sent; found out by who leads.
+    /// Since when webhooks are sent; the lease script reports it.
     fn since(&self) -> Result<EntryId, Failure> {
         if let Some(since) = *self.since.lock() {
             return Ok(since);
@@ -71,7 +72,7 @@ impl RedisOutbox {
         (*self.since.lock()).ok_or(Failure::Unreadable)
     }
 
-    /// Of these rooms those that have entries which were not told.
+    /// Those of these rooms that have entries which were not sent yet.
     fn untold(&self, rooms: Vec<RoomName>, since: EntryId) -> Result<Vec<RoomName>, Failure> {
         let calls: Vec<Call> = rooms
             .iter()
@@ -120,7 +121,7 @@ impl RedisOutbox {
         Ok((behind, false))
     }
 
-    /// Up to where a room was told.
+    /// Up to where the room's entries were sent.
     fn position(&self, room: &RoomName) -> Result<MessageId, Failure> {
         let head = Keys(room).head();
         let told = self.redis.read_one(Call::command(&head, cmd("HGET").arg(&head).arg("told")))?;
@@ -163,7 +164,7 @@ impl Outbox for RedisOutbox {
     }
 
     fn all_told(&self, _: MessageId) -> Result<(), StoreError> {
-        // Each room has its position; ids of different rooms may come from servers whose clocks differ.
+        // Each room has its own position: ids of different rooms may come from servers whose clocks differ.
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What became of batches whose answer was lost: each has a mark, by which Redis knows it again.
+//! Finds the outcome of batches whose answer was lost. Redis recognises each batch by its mark.
 
 use super::{
     appended::read_appended,
@@ -21,16 +21,17 @@ use std::{
 
 const STORE: &str = "message log";
 
-/// The open batches of this node. There are few: after a failure all is refused at once, until Redis answers again.
+/// The open batches of this node. There are few: after a failure every call is refused at once, until Redis answers
+/// again.
 #[derive(Default)]
 pub(super) struct OpenBatches {
     marks: AtomicU64,
-    /// Of the key in which the next batches leave how they ended.
+    /// Part of the key under which the next batches leave their outcome.
     slot: AtomicU64,
     open: Mutex<HashMap<u64, Batch>>,
 }
 
-/// One room's share of what was appended.
+/// One room's share of a batch.
 #[derive(Clone)]
 pub(super) struct Batch {
     pub mark: u64,
@@ -49,12 +50,12 @@ impl OpenBatches {
         self.marks.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The key where Redis leaves what becomes of a batch.
+    /// The key where Redis leaves a batch's outcome.
     pub fn key(&self, node: &str, room: &RoomName) -> String {
         Keys(room).outcome(node, self.slot.load(Ordering::Relaxed))
     }
 
-    /// The answer to this batch was lost. Later ones leave theirs elsewhere.
+    /// Notes that the answer to this batch was lost. Later batches use another key.
     pub fn open(&self, batch: Batch) {
         self.slot.fetch_add(1, Ordering::Relaxed);
         self.open.lock().insert(batch.mark, batch);
@@ -65,7 +66,7 @@ impl OpenBatches {
     }
 
     pub fn find_out(&self, redis: &Redis, mark: u64) -> Result<FoundOut, StoreError> {
-        // Nobody asks for what is not open.
+        // No caller asks for a batch that is not open.
         let Some(batch) = self.open.lock().get(&mark).cloned() else { return Ok(FoundOut::Lost) };
         let found = batch.find_out(redis).map_err(failed(STORE, "tell what became of messages"))?;
         if found != FoundOut::Undecided {
@@ -81,7 +82,7 @@ impl Batch {
             command.arg(&self.mark.to_be_bytes()).arg(self.deadline);
         });
         match redis.read_one(call)? {
-            // What Redis has forgotten may have been seen by everybody.
+            // Other clients may have seen what Redis has lost.
             Value::Int(0) if redis.health.losses() > self.losses => Ok(FoundOut::Lost),
             Value::Int(0) => Ok(FoundOut::Nothing),
             Value::Int(1) => Ok(FoundOut::Undecided),

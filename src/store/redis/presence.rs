@@ -1,7 +1,7 @@
 //! Who is in a room, over all nodes: claims of nodes that have a lease (see [`lease`](super::lease)).
 //!
-//! A room has two hashes, as nodes of versions before leases made them, so that they and this one understand each other.
-//! `nodes`: who claims something here, and until when that holds even if nobody finds out that its lease is over; nodes
+//! A room has two hashes, in the form that nodes of versions before leases use, so that both understand each other.
+//! `nodes`: which nodes claim something here, and until when that holds even if no node finds their lease over; nodes
 //! without a lease renew that every ten seconds. `here`: each user's sockets by node.
 
 use super::{
@@ -28,8 +28,8 @@ use std::{
 
 const STORE: &str = "presence";
 
-/// How long claims stay that nobody takes out: those of a node that died in a room in which only nodes of versions before
-/// leases are left, or nobody.
+/// How long claims stay that no node removes: those of a node that died in a room where all other nodes, if any, are of
+/// versions before leases.
 pub(super) const FORGET_MILLIS: i64 = 3_600_000;
 
 pub(super) struct RedisPresence {
@@ -44,7 +44,8 @@ impl RedisPresence {
     fn told(&self, telling: &[AnnouncePolicy]) -> Result<Vec<Result<bool, Failure>>, Failure> {
         let fleet = self.redis.fleet()?;
         if telling.iter().any(|telling| telling.again) {
-            // Whoever lost these claims may have lost the lease: without it others would take them for void.
+            // If these claims were lost, the lease may be lost too, and without it others would take the claims for
+            // void.
             self.redis.lease.renew(&self.redis.health)?;
         }
         let me = self.redis.lease.hold(&self.redis.health)?;
@@ -67,7 +68,7 @@ impl RedisPresence {
         Ok(answers.into_iter().map(|answer| self.finds_void(answer)).collect())
     }
 
-    /// Whether one of those who claim something in the room has no lease.
+    /// Whether a node that claims something in the room has no lease.
     fn finds_void(&self, answer: Answer) -> Result<bool, Failure> {
         let Value::Array(nodes) = answer? else { return Err(Failure::Unreadable) };
         let nodes = nodes.iter().filter_map(text).filter(|node| is_epoch(node));
@@ -98,7 +99,7 @@ impl RedisPresence {
         let (me, epoch) = (self.redis.lease.hold(&self.redis.health)?, self.standing().epoch);
         let soon = self.redis.fleet()?.now() + FORGET_MILLIS / 2;
         let seen = |claims: Claims| {
-            // Nodes without a lease let all that is claimed of a room expire with what they claim there.
+            // Nodes without a lease let all claims of a room expire together with their own.
             let fades = claims.nodes.get(&me).is_none_or(|until| *until < soon)
                 || claims.nodes.keys().any(|node| !is_epoch(node));
             let own = claims.present(|node| *node == *me);
@@ -146,14 +147,14 @@ impl Presence for RedisPresence {
     }
 }
 
-/// What is claimed of a room.
+/// All claims of a room.
 struct Claims {
-    /// Until when the claims of each node are kept (Unix ms by the server's clock).
+    /// Until when each node's claims are kept (Unix ms by the server's clock).
     nodes: HashMap<Epoch, i64>,
-    /// Each user with what each node claims, and its name.
+    /// Each user, with the sockets that each node claims.
     here: Vec<(Person, Vec<(Epoch, usize)>)>,
     claimants: BTreeSet<Epoch>,
-    /// Those whose claims are void.
+    /// Nodes whose claims are void.
     over: Vec<Epoch>,
 }
 
@@ -171,7 +172,7 @@ impl Claims {
         self.present(|node| !self.over.iter().any(|over| **over == *node))
     }
 
-    /// Who is here by the claims of such nodes.
+    /// Who is here by the claims of nodes for which `stands` is true.
     fn present(&self, stands: impl Fn(&str) -> bool) -> Vec<Present> {
         let sockets = |claims: &[(Epoch, usize)]| claims.iter().filter(|(node, _)| stands(node)).map(|(_, n)| n).sum();
         let present =
@@ -182,8 +183,8 @@ impl Claims {
     }
 }
 
-/// Reads a user and `node=sockets node=sockets … ~name`, the name in hexadecimal digits. Nodes that don't know of names
-/// pass it over, since it has no `=`, and leave it out when they write. `claimants` has each node once.
+/// Reads a user and `node=sockets node=sockets … ~name`, the name in hexadecimal digits. Nodes that don't know names
+/// skip the name, since it has no `=`, and leave it out when they write. `claimants` has each node once.
 fn read_user(field: &[Value; 2], claimants: &mut BTreeSet<Epoch>) -> Option<(Person, Vec<(Epoch, usize)>)> {
     let (user, nodes) = (text(&field[0])?, text(&field[1])?);
     let mut claims = Vec::new();

@@ -1,4 +1,4 @@
-//! Reading a room: messages as they are now, and changes, in one view.
+//! Reads a room: messages as they are now, and changes, in one view.
 
 use super::{
     became,
@@ -17,10 +17,10 @@ use crate::{
 };
 use redis::Value;
 
-/// Entries read in one go: a reply is held as a whole.
+/// Entries read in one go, since a reply is held in memory as a whole.
 const SHARE: usize = 128;
 
-/// Up to `limit` messages, newest first: all, or those before `before`; a page's worth of text at most.
+/// Up to `limit` messages, newest first: all, or those before `before`; at most one page of text.
 pub(super) fn newest(
     redis: &Redis,
     room: &RoomName,
@@ -30,7 +30,7 @@ pub(super) fn newest(
     newest_bounded(redis, room, before, limit, false).map(|(messages, _)| messages)
 }
 
-/// The same, and where the archive begins, if there is one.
+/// The same as [`newest`], and where the archive begins, if there is one.
 pub(super) fn newest_bounded(
     redis: &Redis,
     room: &RoomName,
@@ -57,7 +57,7 @@ pub(super) fn newest_bounded(
     Ok((page, known))
 }
 
-/// The message of this id.
+/// The message with this id.
 pub(super) fn one(redis: &Redis, room: &RoomName, id: MessageId) -> Result<Option<Message>, Failure> {
     let entry = EntryId::of(id).to_string();
     let way = Way::Back { is_archived: false };
@@ -70,7 +70,7 @@ pub(super) fn after(redis: &Redis, room: &RoomName, after: MessageId, limit: usi
     follow(redis, room, after, limit, Vec::new())
 }
 
-/// The same; `None` if not all of them are kept any more, or `after` was no entry of the room.
+/// The same as [`after`]; `None` if not all of them are kept any more, or `after` is no entry of the room.
 pub(super) fn since(
     redis: &Redis,
     room: &RoomName,
@@ -83,15 +83,15 @@ pub(super) fn since(
     }
 }
 
-/// What is read of what followed an entry.
+/// What followed an entry.
 pub(in crate::store) enum Since {
-    /// All that is asked for; `None` as in [`since`].
+    /// Everything asked for; `None` as in [`since`].
     Followed(Option<Vec<Entry>>),
-    /// Some of it stands in the archive.
+    /// Some of it is only in the archive.
     Archived { is_known: bool, bounds: Bounds },
 }
 
-/// As [`since`], where there may be an archive.
+/// Like [`since`], where there may be an archive.
 pub(super) fn since_bounded(
     redis: &Redis,
     room: &RoomName,
@@ -106,7 +106,7 @@ pub(super) fn since_bounded(
     let View { mut messages, mut changes, standing, bounds, .. } =
         View::read(redis, room, [&from, "+"], share + 1, way)?;
     let Standing { changes_gone, kept_from, deleted } = standing;
-    // Trimming takes the oldest first: if that message is still there, so is every message after it.
+    // Trimming takes the oldest first: if that message is still there, so is every later one.
     let is_message = messages.first().is_some_and(|message| message.id == after);
     let is_change = changes.first().is_some_and(|change| change.id == after);
     let was_message = deleted.is_some_and(|tail| tail.message_id(place) == after);
@@ -121,14 +121,14 @@ pub(super) fn since_bounded(
     changes.retain(|change| change.id > after);
     let first = in_order(messages, changes, share);
     if is_archived || first.len() < share {
-        // With an archive whoever asked goes on, and looks each time where that begins by then.
+        // With an archive the caller reads on, and checks each time where the archive begins by then.
         return Ok(Since::Followed(Some(first)));
     }
     Ok(Since::Followed(Some(follow(redis, room, after, limit, first)?)))
 }
 
-/// Up to `limit` entries after `after`, as far as they are here, and where the archive begins. Not more than are read in
-/// one go.
+/// Up to `limit` entries after `after` that are here, and where the archive begins. At most as many as are read in one
+/// go.
 pub(super) fn share_after(
     redis: &Redis,
     room: &RoomName,
@@ -141,7 +141,7 @@ pub(super) fn share_after(
     Ok((in_order(messages, changes, share), bounds))
 }
 
-/// Goes on behind what was read of what follows `after`, until it is enough, in number or in text.
+/// Reads on after the first page until there is enough, in number or in text.
 fn follow(
     redis: &Redis,
     room: &RoomName,
@@ -163,32 +163,32 @@ fn follow(
     Ok(page)
 }
 
-/// What the script `read.lua` answers.
+/// The answer of `read.lua`.
 struct View {
     messages: Vec<Message>,
     changes: Vec<Change>,
     standing: Standing,
     bounds: Bounds,
-    /// The last entry of the messages' stream that was read; none if there are no more behind it.
+    /// The last entry read from the messages' stream; `None` if no more follow.
     last: Option<EntryId>,
 }
 
-/// Whether what followed an entry is wholly kept.
+/// Whether everything that followed an entry is kept.
 #[derive(Default)]
 struct Standing {
     /// The newest change that is not kept any more.
     changes_gone: Option<EntryId>,
-    /// From where on messages are kept, if older ones are not.
+    /// Messages are kept from here on, if older ones are not.
     kept_from: Option<EntryId>,
     /// The rest of the entry's id, if it was a message that is deleted.
     deleted: Option<Tail>,
 }
 
-/// How a room is read.
+/// In which direction a room is read, and what with it.
 enum Way<'a> {
     /// Messages only, newest first.
     Back { is_archived: bool },
-    /// Oldest first, changes too, and how this entry stands.
+    /// Oldest first, with changes, and the standing of this entry.
     On { standing: &'a str, is_archived: bool },
 }
 
@@ -221,7 +221,7 @@ impl View {
         let last = read.last().filter(|_| read.len() == limit).and_then(stream_entry).map(|(id, ..)| id);
         let messages = read_messages(room, read, list(became)?);
         let changes = read_changes(room, list(changes)?, list(texts)?);
-        // Whoever asked for it may show it.
+        // The reader may show it to clients.
         let seen = messages.iter().map(|message| message.id).chain(changes.iter().map(|change| change.id)).max();
         redis.floors.raise(room, seen.map_or(EntryId::ZERO, EntryId::of));
         Ok(View {
@@ -238,18 +238,18 @@ impl View {
     }
 }
 
-/// What a room's head says of the archive behind it.
+/// What a room's head says about the archive behind it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Bounds {
-    /// Nothing is archived that is older than what is here.
+    /// Nothing older than what is here is archived.
     pub is_whole: bool,
-    /// From here on all is here; `None`: nothing is.
+    /// Everything from here on is here; `None`: nothing is.
     pub from: Option<MessageId>,
-    /// How often what became of messages was let go of.
+    /// How often states of messages were removed.
     pub trims: u64,
-    /// Up to here the room was deleted.
+    /// The room was deleted up to here.
     pub forgotten: MessageId,
-    /// The last that was let go of though it is not archived.
+    /// The last entry that was removed although it is not archived.
     pub lost: MessageId,
 }
 
@@ -259,7 +259,7 @@ impl Bounds {
         let least = |entry: EntryId| at(entry, Tail::LEAST);
         let (changes_gone, kept_from, archived) = (entry(0), entry(1), entry(4));
         let whole = rest.get(5).and_then(bytes).is_some();
-        // Of all that stands in the streams, and stays: what is older was let go of.
+        // The oldest entry of both streams that stays: anything older was removed.
         let oldest = [entry(8), entry(9)].into_iter().flatten().min();
         let trimmed = [entry(3), kept_from, changes_gone.map(|gone| EntryId { sequence: gone.sequence + 1, ..gone })];
         let from = oldest.map(|oldest| trimmed.into_iter().flatten().fold(oldest, EntryId::max));
@@ -274,23 +274,23 @@ impl Bounds {
         }
     }
 
-    /// Whether nothing that follows this is in the archive alone.
+    /// Whether no entry after this one is only in the archive.
     pub fn has_all_after(&self, after: MessageId) -> bool {
         self.is_whole || self.from.is_some_and(|from| place_before(from) <= after)
     }
 
-    /// Whether this and nothing that follows it is in the archive alone.
+    /// Whether neither this entry nor a later one is only in the archive.
     fn has_all_from(&self, first: MessageId) -> bool {
         self.is_whole || self.from.is_some_and(|from| from <= first)
     }
 }
 
-/// More than every id before this one, which is one that [`Bounds`] names.
+/// An id greater than every id before `from`, which comes from [`Bounds`].
 pub(in crate::store) fn place_before(from: MessageId) -> MessageId {
     Tail::GREATEST.message_id(EntryId::of(from).before())
 }
 
-/// The id of an entry with this tail; an entry may be one that no id has, behind the last of its millisecond.
+/// The id of an entry with this tail. A sequence of more than 12 bits, which no id has, gives the next millisecond.
 fn at(entry: EntryId, tail: Tail) -> MessageId {
     match entry.sequence {
         ..0x1000 => tail.message_id(entry),
@@ -306,8 +306,8 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Reads `[[id, [name, body]]…]`; the name says whether the message was taken over from another log. An entry that this
-/// program did not write is left out.
+/// Reads `[[id, [name, body]]…]`; the name says whether the message came from another log. Skips an entry that this
+/// program did not write.
 fn read_messages(room: &RoomName, entries: &[Value], became: &[Value]) -> Vec<Message> {
     let own = Tail::of(room);
     let read = entries.iter().enumerate().filter_map(|(place, value)| {
@@ -324,7 +324,7 @@ fn read_messages(room: &RoomName, entries: &[Value], became: &[Value]) -> Vec<Me
     read.collect()
 }
 
-/// Lays over a message what it has become.
+/// Applies a message's edit and reactions to it.
 pub(super) fn become_so(message: &mut Message, own: Tail, edit: Option<&[u8]>, reactions: Option<&[u8]>) {
     if let Some((id, text)) = edit.and_then(became::read_edit)
         && message.edited.is_none_or(|edited| edited < own.message_id(id))

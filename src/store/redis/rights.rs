@@ -1,13 +1,14 @@
-//! Whether the user of the URL may do all that the stores do: each command is given once, where it changes nothing.
+//! Checks that the user in the URL may do everything that the stores do: runs each command once, where it changes
+//! nothing.
 
 use super::{script, server::Wire, wire::BEAT};
 use redis::{ErrorKind, RedisError, RedisResult, Value, cmd};
 
-/// Messages that may come in between subscribing and the end of that.
+/// How many messages may arrive between subscribing and unsubscribing.
 const BETWEEN: usize = 1000;
 
-/// Gives each command that the stores use once, on keys that are named as theirs and stand beside `probe_key`, and leaves
-/// nothing behind. Fails with the first that is forbidden, or that the server can't do.
+/// Runs each command that the stores use once, on keys named like theirs beside `probe_key`, and leaves nothing behind.
+/// Fails with the first command that is forbidden, or that the server does not have.
 pub(super) fn try_all(channel: &str, wire: &mut Wire, probe_key: &str) -> RedisResult<()> {
     let key = |what: &str| format!("{}:{what}", probe_key.trim_end_matches(":probe"));
     let (log, head, mark) = (key("log"), key("head"), key("ref:probe"));
@@ -31,14 +32,14 @@ pub(super) fn try_all(channel: &str, wire: &mut Wire, probe_key: &str) -> RedisR
     Ok(())
 }
 
-/// Subscribes, and takes it back at once.
+/// Subscribes, and unsubscribes at once.
 fn subscribe(channel: &str, wire: &mut Wire) -> RedisResult<()> {
     let mut both = cmd("SUBSCRIBE").arg(channel).get_packed_command();
     both.extend_from_slice(&cmd("UNSUBSCRIBE").arg(channel).get_packed_command());
     wire.send(&both)?;
     let subscribed = wire.receive()?;
     for _ in 0..BETWEEN {
-        // What others publish meanwhile comes in here too.
+        // What others publish in the meantime arrives here too.
         let is_the_end = match wire.receive()? {
             Value::Array(parts) => matches!(parts.first(), Some(Value::BulkString(kind)) if kind == b"unsubscribe"),
             Value::ServerError(_) => true,

@@ -1,17 +1,17 @@
-//! Which rooms there are. Keys have no order, so all of them are looked through for each page.
+//! Lists the rooms. Keys have no order, so each page scans all of them.
 
 use super::{failure::Failure, shared::Redis};
 use crate::message::RoomName;
 use redis::{Value, cmd};
 use std::collections::BTreeSet;
 
-/// Keys looked at with one command.
+/// Keys scanned with one command.
 const LOOKED_AT: u32 = 1000;
 
-/// Streams of messages (`…:log`) and lists of who is here (`…:here`); of other keys hardly any.
+/// Matches streams of messages (`…:log`), lists of who is here (`…:here`), and hardly any other key.
 const PATTERN: &str = "propromo:{*}:[lh][oe][gr]*";
 
-/// Up to `limit` rooms with messages, or with somebody in them, in the order of their names, behind `after`.
+/// Up to `limit` rooms after `after` that have messages or members, in the order of their names.
 pub(super) fn rooms(redis: &Redis, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, Failure> {
     let fleet = redis.fleet()?;
     let mut found = BTreeSet::new();
@@ -27,7 +27,7 @@ pub(super) fn rooms(redis: &Redis, after: Option<&RoomName>, limit: usize) -> Re
                 let Some(room) = std::str::from_utf8(key).ok().and_then(room_of) else { continue };
                 if after.is_none_or(|after| room > *after) {
                     found.insert(room);
-                    // No more than a page is ever held.
+                    // This never holds more than a page.
                     if found.len() > limit {
                         found.pop_last();
                     }

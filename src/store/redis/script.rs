@@ -1,4 +1,4 @@
-//! The scripts, and the digests by which servers know them. What they do stands in `lua/`.
+//! The scripts in `lua/`, and the digests by which servers know them.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(includ
 pub(super) static AGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/age.lua")));
 pub(super) static SCRUB: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/scrub.lua")));
 pub(super) static IMPORT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/import.lua")));
-/// What `check` tries.
+/// The script that `check` tries.
 pub(super) static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/probe.lua")));
 pub(super) static VERSION: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/version.lua")));
 pub(super) static SPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/spend.lua")));
@@ -46,7 +46,7 @@ impl Script {
 mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
-    /// What stands behind each `before` in a text, up to the quote.
+    /// The words after each `before` in a text, up to the quote.
     fn words<'a>(text: &'a str, before: &str) -> BTreeSet<&'a str> {
         text.split(before).skip(1).filter_map(|rest| rest.split(['\'', '"']).next()).collect()
     }
@@ -67,12 +67,12 @@ mod tests {
             assert!(missing.is_empty(), "lua/probe.lua does not try {missing:?} of {file}");
         }
         let check = words(include_str!("rights.rs"), "cmd(\"");
-        // Those have users of their own, or are only for clusters, or may be forbidden; all that are set are tried.
+        // These have other users, are only for clusters, or may be forbidden; every `SET` is tried.
         let others = BTreeSet::from(["SENTINEL", "CLUSTER", "ASKING", "INFO", "SET", "TIME", "SPUBLISH", "SSUBSCRIBE"]);
         for (file, code) in files("src/store/redis", ".rs") {
             let used = words(&code, "cmd(\"");
             let missing: Vec<_> = used.difference(&check).filter(|word| !others.contains(*word)).collect();
-            // An original chat's Redis is another one.
+            // An original chat has another Redis.
             let other = ["tests.rs", "original.rs"].iter().any(|name| file.ends_with(name));
             assert!(other || missing.is_empty(), "rights.rs does not try {missing:?} of {file}");
         }

@@ -1,5 +1,5 @@
-//! Which server the sentinels call the master. All are asked at once, since one of them may be cut off from the others and
-//! not know what they have agreed on.
+//! Finds the server that the sentinels call the master. It asks all at once, since one sentinel may be cut off from the
+//! others and not know what they have agreed on.
 
 use super::{
     address::{Deployment, Host},
@@ -13,17 +13,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What one sentinel says.
+/// One sentinel's answer.
 #[derive(Clone, Debug, PartialEq)]
 struct Word {
     master: Host,
-    /// Counts what the sentinels agreed on; 0 if this one's user may not ask.
+    /// Counts the sentinels' agreements; 0 if the user may not ask this one.
     epoch: u64,
 }
 
-/// The master that most sentinels name. If there are not enough that agree, that of the latest agreement.
+/// The master that most sentinels name. If too few agree, the one of the latest agreement.
 ///
-/// Connecting and each answer may take `patience`.
+/// Connecting, and each answer, may take `patience`.
 pub(super) fn master_of(
     deployment: &Deployment,
     sentinels: &[Host],
@@ -34,7 +34,7 @@ pub(super) fn master_of(
     for sentinel in sentinels {
         let (deployment, sentinel, name) = (deployment.clone(), sentinel.clone(), name.to_owned());
         let answers = answers.clone();
-        // It ends by itself; nobody waits for one that hangs, if the others are enough.
+        // This thread ends by itself. If the other answers are enough, nothing waits for a sentinel that hangs.
         let asking = move || drop(answers.send(ask(&deployment, sentinel, &name, patience)));
         thread::Builder::new().name("sentinel".into()).spawn(asking)?;
     }
@@ -42,7 +42,7 @@ pub(super) fn master_of(
     believed(sentinels.len(), &said, Instant::now() + 2 * patience)
 }
 
-/// Collects what is said until then, or until it is enough.
+/// Collects answers until that time, or until there are enough.
 fn believed(asked: usize, said: &Receiver<RedisResult<Word>>, until: Instant) -> RedisResult<Host> {
     let mut words: Vec<Word> = Vec::new();
     let mut error = RedisError::from((ErrorKind::Io, "no sentinel answers"));
@@ -68,7 +68,7 @@ fn ask(deployment: &Deployment, sentinel: Host, name: &str, patience: Duration) 
     let Some((host, port)) = redis::from_redis_value::<Option<(String, u16)>>(answer)? else {
         return Err((ErrorKind::InvalidClientConfig, "the sentinel knows no master of this name").into());
     };
-    // Its user may not be allowed to ask that.
+    // The user may not be allowed to ask this.
     let told = wire.ask(&cmd("SENTINEL").arg("MASTER").arg(name).get_packed_command()).ok();
     let told = told.and_then(|told| HashMap::<String, String>::from_redis_value(told).ok());
     let epoch = told.and_then(|told| told.get("config-epoch")?.parse().ok()).unwrap_or(0);
@@ -87,7 +87,7 @@ mod tests {
         Err((ErrorKind::Io, "away").into())
     }
 
-    /// The port of the master that is believed, of three sentinels.
+    /// The port of the believed master, with three sentinels.
     fn port(said: Vec<RedisResult<Word>>) -> Option<u16> {
         let (sender, receiver) = unbounded();
         said.into_iter().for_each(|answer| sender.send(answer).unwrap());

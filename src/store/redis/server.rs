@@ -1,4 +1,4 @@
-//! One Redis server: connections to it with a deadline for everything, and its clock.
+//! One Redis server: connections to it, with a deadline for everything, and its clock.
 
 use super::address::{Deployment, Host};
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
@@ -12,25 +12,25 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// How long connecting may take, with login.
+/// How long connecting may take, including the login.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 
 /// How long an answer may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
-/// A command is not carried out later than this before its caller gives up.
+/// How long before its caller gives up a command must not run any more.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// Connections to one server that commands share; those beyond wait for one, as long as connecting may take.
+/// Connections to one server that commands share. Further commands wait for a free one, at most [`CONNECT`].
 const POOL: u32 = 16;
 
-/// A connection that nobody needed for so long is closed.
+/// A connection that is unused for this long is closed.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// A server, and what connects to it.
+/// A server, and the client that connects to it.
 pub(super) struct Server {
     pub host: Host,
-    /// The adapter of redis's `r2d2` feature; it knows no deadlines, so [`Server::open`] connects in its place.
+    /// The redis crate's own pool adapter has no deadlines, so [`Server::open`] connects instead.
     client: Client,
     clock: Clock,
 }
@@ -40,12 +40,12 @@ impl Server {
         Ok(Server { client: deployment.client(&host)?, host, clock: Clock::default() })
     }
 
-    /// For asking a sentinel, which has a login of its own.
+    /// A sentinel, which has a login of its own.
     pub fn sentinel(deployment: &Deployment, host: Host) -> RedisResult<Server> {
         Ok(Server { client: deployment.sentinel_client(&host)?, host, clock: Clock::default() })
     }
 
-    /// Connects and logs in within `connect`; from then on each answer must come within `answer`.
+    /// Connects and logs in within `connect`; after that each answer must come within `answer`.
     pub fn open(&self, connect: Duration, answer: Duration) -> RedisResult<Wire> {
         let connection = self.client.get_connection_with_timeout(connect)?;
         connection.set_read_timeout(Some(answer))?;
@@ -53,29 +53,29 @@ impl Server {
         Ok(Wire { connection, sound: true })
     }
 
-    /// Asks for the server's time, and remembers how far it is from ours.
+    /// Reads the server's time, and remembers how far it is from ours.
     pub fn read_clock(&self, wire: &mut Wire) -> RedisResult<()> {
         let time: (u64, u64) = redis::from_redis_value(wire.ask(redis::cmd("TIME").get_packed_command().as_slice())?)?;
         self.clock.set((time.0 * 1000 + time.1 / 1000) as i64);
         Ok(())
     }
 
-    /// Until when the server may carry out a command that is sent now: Unix milliseconds by its own clock.
+    /// Until when the server may run a command that is sent now: Unix milliseconds by its own clock.
     ///
-    /// A server that stands still leaves commands unread in its sockets and carries them out when it goes on, long
-    /// after their callers were told that they failed. So each command that changes something says when it is too late.
+    /// A server that stands still leaves commands unread in its sockets, and runs them when it goes on, long after
+    /// their callers were told that they failed. So each command that writes has a deadline.
     pub fn deadline(&self) -> i64 {
         self.clock.now() + (ANSWER - MARGIN).as_millis() as i64
     }
 }
 
 impl Server {
-    /// The time by its clock: Unix milliseconds.
+    /// The time by the server's clock, in Unix milliseconds.
     pub fn now(&self) -> i64 {
         self.clock.now()
     }
 
-    /// How far the machine's clock is from the server's, whichever is ahead.
+    /// The difference between the machine's clock and the server's, whichever is ahead.
     pub fn skew(&self) -> Duration {
         let theirs = SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock.now().try_into().unwrap_or(0));
         let ours = SystemTime::now();
@@ -83,13 +83,13 @@ impl Server {
     }
 }
 
-/// How far a server's clock is from this process's; never ahead of the truth, so that a deadline never is either.
+/// How far a server's clock is ahead of this process's. It is never set too high, so no deadline is too late.
 #[derive(Default)]
 struct Clock {
     ahead: AtomicI64,
 }
 
-/// When this process first looked; its own clock counts from there and is never set.
+/// The start of this process's own clock, which is never set.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock {
@@ -103,34 +103,34 @@ impl Clock {
     }
 }
 
-/// One connection. After an error it is not used again: an answer that comes late would be taken for the next one's.
+/// One connection. It is not used again after an error: a late answer would be taken for the next one's.
 pub(super) struct Wire {
     connection: Connection,
     sound: bool,
 }
 
 impl Wire {
-    /// Sends commands that are encoded already.
+    /// Sends encoded commands.
     pub fn send(&mut self, commands: &[u8]) -> RedisResult<()> {
         let sent = self.connection.send_packed_command(commands);
         self.sound &= sent.is_ok();
         sent
     }
 
-    /// The next answer; a refusal is an answer too, [`Value::ServerError`].
+    /// Reads the next answer; a refusal is an answer too, [`Value::ServerError`].
     pub fn receive(&mut self) -> RedisResult<Value> {
         let received = self.connection.recv_response();
         self.sound &= received.is_ok();
         received
     }
 
-    /// Sends one command and gives its answer; a refusal is an error.
+    /// Sends one command and returns its answer; a refusal is an error.
     pub fn ask(&mut self, command: &[u8]) -> RedisResult<Value> {
         self.send(command)?;
         self.receive()?.extract_error()
     }
 
-    /// How long the next answers may take.
+    /// Sets how long each of the next answers may take.
     pub fn patience(&self, answer: Duration) -> RedisResult<()> {
         self.connection.set_read_timeout(Some(answer))
     }
@@ -156,7 +156,7 @@ impl ManageConnection for Pooled {
     }
 }
 
-/// The threads that connect for all pools. Pools come and go with failures, these stay.
+/// The threads that connect for all pools. Pools come and go with failures; these stay.
 static CONNECTORS: LazyLock<Arc<ScheduledThreadPool>> = LazyLock::new(|| {
     let builder = ScheduledThreadPool::builder().num_threads(2).thread_name_pattern("redis-connect-{}");
     Arc::new(builder.build())
@@ -169,10 +169,11 @@ pub(super) fn pool(server: Arc<Server>) -> Pool<Pooled> {
         .connection_timeout(CONNECT)
         .idle_timeout(Some(IDLE))
         .max_lifetime(None)
-        // A broken connection is found by using it; see `Redis::run` for who may try again.
+        // Using a broken connection shows that it is broken; see `Health::ask_again` and `Redis::read`, which may try
+        // again.
         .test_on_check_out(false)
         .thread_pool(CONNECTORS.clone())
-        // Whoever waits for a connection gets the error; `health` logs it, once.
+        // The caller that waits for a connection gets the error; `health` logs it, once.
         .error_handler(Box::new(NopErrorHandler))
         .build_unchecked(Pooled(server))
 }

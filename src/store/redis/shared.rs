@@ -13,11 +13,10 @@ use super::{
 use crate::store::presence::Standing;
 use std::{io, sync::Arc};
 
-/// What the stores share.
 pub(super) struct Redis {
     pub(super) health: Arc<Health>,
     pub(super) channel: String,
-    /// This process, as other nodes know it: 16 hexadecimal digits.
+    /// This process's name among the nodes: 16 hexadecimal digits.
     pub(super) node: String,
     pub(super) floors: Floors,
     pub(super) lease: Arc<Lease>,
@@ -38,14 +37,14 @@ impl Redis {
         self.health.fleet().map_err(Failure::Away)
     }
 
-    /// How the claims of this node stand.
+    /// The state of this node's claims.
     pub fn standing(&self) -> Standing {
         let mut standing = self.lease.standing();
         standing.doubts += self.health.losses();
         standing
     }
 
-    /// Runs commands that may be carried out twice, in one round trip.
+    /// Runs commands that may run twice, in one round trip.
     pub fn read(&self, calls: &[Call]) -> Result<Vec<Answer>, Failure> {
         let fleet = self.fleet()?;
         let answers = self.health.run(&fleet, calls);
@@ -60,14 +59,15 @@ impl Redis {
         self.read(&[call])?.pop().unwrap_or(Err(Failure::Unreadable))
     }
 
-    /// Fails if Redis does not take commands that change something.
+    /// Fails if Redis does not take commands that write.
     pub fn probe(&self) -> Result<(), Failure> {
-        // The watch has tried to write no longer ago than an outage, and asks each server every second.
+        // The watch has written after the last outage, and asks each server every second.
         self.fleet().map(drop)
     }
 }
 
-/// The channel on which everything that is stored is published. Channels know no databases.
+/// The channel on which every stored entry is published. Channels are not separate per database, so the name has its
+/// number.
 pub(super) fn feed_channel(deployment: &Deployment) -> String {
     format!("propromo:feed:{}", deployment.db())
 }

@@ -1,30 +1,31 @@
-//! Which versions of the wire the nodes speak: what they publish, and what they keep in Redis for each other. A node that
-//! can't be beside the others does nothing, and says why.
+//! The versions of the wire that nodes speak: what they publish, and what they keep in Redis for each other. A node
+//! that does not fit the others does nothing, and says why.
 
 use super::{fleet::Fleet, script, server::Wire};
 use redis::{ErrorKind, RedisError, RedisResult, cmd};
 use std::time::Duration;
 
-/// What a node knows of the wire.
+/// The versions that a node knows.
 ///
-/// Nodes from before there was a number speak 1, and leave none.
+/// Nodes from before there were versions speak 1, and note none.
 #[derive(Clone, Copy)]
 pub(super) struct Versions {
-    /// The oldest that it understands.
+    /// The oldest version that it understands.
     pub oldest: u32,
-    /// Its own. Greater by one whenever nodes that speak the one before can't understand what it writes.
+    /// The version that it writes. It grows by one whenever nodes of the version before can't understand what this one
+    /// writes.
     pub spoken: u32,
 }
 
-/// Those of this program.
+/// The versions of this program.
 pub(super) const VERSIONS: Versions = Versions { oldest: 1, spoken: 1 };
 
-/// How long a node counts after it has said that it is here.
+/// How long a node counts after it has reported.
 const COUNTS_FOR: Duration = Duration::from_secs(15);
 
 const KEY: &str = "propromo:{nodes}:wire";
 
-/// Says that this node is here, unless it and another one would not understand each other: then fails with what to do.
+/// Notes that this node is here. If it and another one would not understand each other, fails and says what to do.
 pub(super) fn agree(versions: Versions, node: &str, fleet: &Fleet, wires: &mut [Wire]) -> RedisResult<()> {
     let wire = wires.get_mut(fleet.place(KEY.as_bytes()));
     let wire = wire.ok_or_else(|| RedisError::from((ErrorKind::Client, "no server has the key of the nodes")))?;

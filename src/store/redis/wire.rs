@@ -1,9 +1,9 @@
-//! How messages and events are written in stream entries and on the feed channel. The scripts in `lua/` write the
-//! same frames; numbers are big-endian.
+//! How messages and events are written in stream entries and on the feed channel. The scripts in `lua/` write the same
+//! frames. Numbers are big-endian.
 //!
 //! ```text
 //! body      sender length (2) | extra length (4, all ones: none) | sender | extra | text
-//! extra     what the door noted; if the message has a name or answers another, before it
+//! extra     what the door noted; if the message has a name or answers another, this comes before it:
 //!           2 | name | 0, or 3 | the other's id (32 hexadecimal digits, all 0: it is gone) | name | 0
 //! change    what (1) | entry id of the message (8) | end of its id (8) | length of who (2) | who | text or emoji
 //! asked     1 for any message, 0 for one's own (1) | the oldest that may be edited (6) | change
@@ -11,8 +11,8 @@
 //! entries   4 | room length (2) | room | entry id before (8) | { entry id (8) | 0: message, 1: change (1)
 //!             | length (4) | body or change }…
 //! event     2 | room length (2) | room (none: all) | what (1) | node (16) | user, or what else there is to say
-//! named     the same, what: 8 | user | 0 | name. Goes before an event of this user: nodes that don't know of names pass it
-//!           over, and understand the event
+//! named     the same, what: 8 | user | 0 | name. Goes before an event of this user: nodes that don't know names skip it,
+//!           and understand the event
 //! beat      3
 //! ```
 
@@ -28,12 +28,12 @@ use uuid::Uuid;
 const STORED: u8 = 1;
 const EVENT: u8 = 2;
 const ENTRIES: u8 = 4;
-/// What each node publishes every second, so that a feed that has gone silent is known to be broken.
+/// What each node publishes every second, so that a silent feed is known to be broken.
 pub(super) const BEAT: &[u8] = &[3];
 
 const NO_EXTRA: u32 = u32::MAX;
 
-/// Bytes of a node's name.
+/// Length of a node's name in bytes.
 pub(super) const NODE_NAME: usize = 16;
 
 /// Appends a draft's body.
@@ -51,7 +51,7 @@ fn write_parts(sender: &str, extra: Option<&str>, said: &str, out: &mut Vec<u8>)
     out.extend_from_slice(said.as_bytes());
 }
 
-/// Senders are email addresses, names or `publisher`; a longer one could not have come through a door.
+/// Senders are email addresses, names or `publisher`; no door accepts a longer one.
 fn limited(sender: &str) -> &[u8] {
     &sender.as_bytes()[..sender.len().min(usize::from(u16::MAX))]
 }
@@ -60,8 +60,8 @@ const NAMED: char = '\u{2}';
 const ANSWERS: char = '\u{3}';
 const END_OF_NAME: char = '\0';
 
-/// What a body holds as extra. Nodes that don't know of names and answers yet show such messages all the same: their doors
-/// for accounts don't look at it, and those that do never give a name.
+/// The `extra` of a body. Nodes that don't know names and answers yet still show such messages: their doors for
+/// accounts ignore it, and the doors that read it never give a name.
 fn noted<'a>(name: Option<&str>, reply_to: Option<MessageId>, extra: Option<&'a str>) -> Option<Cow<'a, str>> {
     // A name is one line of text.
     let name = name.unwrap_or_default().replace(END_OF_NAME, " ");
@@ -73,7 +73,7 @@ fn noted<'a>(name: Option<&str>, reply_to: Option<MessageId>, extra: Option<&'a 
     }
 }
 
-/// Puts what [`noted`] wrote into the message; `None` if it is something else.
+/// Reads what [`noted`] wrote into the message; `None` if it is something else.
 fn read_noted(extra: &str, message: &mut Message) -> Option<()> {
     let mut rest = extra;
     if let Some(answers) = rest.strip_prefix(ANSWERS) {
@@ -92,7 +92,7 @@ fn read_noted(extra: &str, message: &mut Message) -> Option<()> {
     Some(())
 }
 
-/// The field of a stream entry that was taken over from another log. (`m` and `c` are those of our own.)
+/// The field of an entry imported from another log. (`m` and `c` are those of our own entries.)
 pub(super) const FOREIGN: &[u8] = b"i";
 
 /// Appends a message with the tail of its id.
@@ -102,7 +102,7 @@ pub(super) fn write_foreign_body(message: &Message, out: &mut Vec<u8>) {
     write_parts(&message.sender, extra.as_deref(), &message.text, out);
 }
 
-/// Appends a change with the tail of its id. Of an edit the text is not there: it stands with what the message has become.
+/// Appends a change with the tail of its id. The text of an edit is not in it: it is part of the message's state.
 pub(super) fn write_foreign_change(change: &Change, out: &mut Vec<u8>) {
     let (what, rest) = match &change.kind {
         ChangeKind::Edited(_) => (EDITED, ""),
@@ -113,7 +113,8 @@ pub(super) fn write_foreign_change(change: &Change, out: &mut Vec<u8>) {
     write_what(what, change.of, &change.by, rest, out);
 }
 
-/// Takes the tail from what [`write_foreign_body`] or [`write_foreign_change`] wrote; the rest is a body, or a change.
+/// Removes the tail that [`write_foreign_body`] or [`write_foreign_change`] wrote, and returns it; a body or a change
+/// remains.
 pub(super) fn read_tail(foreign: &mut &[u8]) -> Option<Tail> {
     take(foreign).map(Tail::from_bytes)
 }
@@ -140,7 +141,7 @@ const DELETED: u8 = 1;
 const REACTED: u8 = 2;
 const UNREACTED: u8 = 3;
 
-/// Appends a change that is asked for.
+/// Appends a requested change.
 pub(super) fn write_change(change: &NewChange, out: &mut Vec<u8>) {
     let (what, since, rest) = match &change.kind {
         NewChangeKind::Edit { text, since } => (EDITED, *since, &**text),
@@ -162,7 +163,7 @@ fn write_what(what: u8, of: MessageId, by: &str, rest: &str, out: &mut Vec<u8>) 
     out.extend_from_slice(rest.as_bytes());
 }
 
-/// Reads a change; in a stream the text of an edit stands elsewhere.
+/// Reads a change. In a stream, the text of an edit is elsewhere.
 pub(super) fn read_change(id: MessageId, change: &[u8]) -> Option<Change> {
     let mut rest = change;
     let [what] = take(&mut rest)?;
@@ -180,7 +181,7 @@ pub(super) fn read_change(id: MessageId, change: &[u8]) -> Option<Change> {
     Some(Change { id, of, by, kind })
 }
 
-/// What a body says besides the text.
+/// A body without its text.
 pub(super) fn without_text(body: &[u8]) -> Option<&[u8]> {
     let mut rest = body;
     let sender_length = usize::from(u16::from_be_bytes(take(&mut rest)?));
@@ -191,7 +192,7 @@ pub(super) fn without_text(body: &[u8]) -> Option<&[u8]> {
     body.get(..6 + sender_length + extra_length)
 }
 
-/// Whether a change is one of who reacts.
+/// Whether a change adds or removes a reaction.
 pub(super) fn is_reaction(change: &[u8]) -> bool {
     matches!(change.first(), Some(&REACTED | &UNREACTED))
 }
@@ -207,7 +208,7 @@ pub(super) enum Frame<'a> {
         node: &'a [u8],
         event: Event,
     },
-    /// What the user of the next event is called.
+    /// The name of the next event's user.
     Named {
         room: RoomName,
         person: Person,
@@ -218,12 +219,12 @@ pub(super) enum Frame<'a> {
 /// The entries of a frame, not read yet.
 pub(super) struct StoredFrames<'a> {
     rest: &'a [u8],
-    /// Whether they say of what kind they are; else all are messages.
+    /// Whether each entry names its kind; otherwise all are messages.
     mixed: bool,
 }
 
 impl<'a> Frame<'a> {
-    /// Reads a frame; `None` if it is of another kind or broken. A newer node may publish what this one doesn't know.
+    /// Reads a frame; `None` if it is broken or of another kind, since a newer node may publish unknown kinds.
     pub fn read(bytes: &'a [u8]) -> Option<Frame<'a>> {
         let mut rest = bytes;
         let [kind] = take(&mut rest)?;
@@ -285,7 +286,7 @@ impl StoredFrames<'_> {
         last
     }
 
-    /// The id of the entry before these, and these; one that can't be read is left out.
+    /// The id of the entry before these, and the entries. Skips unreadable ones.
     pub fn read(mut self, room: &RoomName) -> Option<(MessageId, Vec<Entry>)> {
         let tail = Tail::of(room);
         let before = tail.message_id(EntryId::from_bytes(take(&mut self.rest)?));
@@ -308,7 +309,7 @@ impl StoredFrames<'_> {
 const NAMED_USER: u8 = 8;
 const END_OF_USER: char = '\0';
 
-/// The frames that tell what happens in a room, to be published one after the other.
+/// The frames to publish, one after the other, for an event in a room.
 pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<Vec<u8>> {
     let name = match event {
         Event::Joined(Person { user, name })
@@ -321,7 +322,7 @@ pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<Vec
         Event::Left(Person { user, .. }) => (1, Cow::from(&**user)),
         Event::Typing(Person { user, .. }) => (2, Cow::from(&**user)),
         Event::Shut { deleted } => (3 + u8::from(*deleted), Cow::from("")),
-        // Never told to others, who would not know what to do with it.
+        // This is never sent to other nodes, which would not know what to do with it.
         Event::Members { .. } => (u8::MAX, Cow::from("")),
         Event::Missed => (9, Cow::from("")),
         Event::Notice { text, at } => (5, Cow::from(format!("{at} {text}"))),

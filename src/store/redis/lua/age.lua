@@ -1,8 +1,9 @@
--- Deletes what is older than a time: messages, changes, and what became of those messages. Some of it at a time.
+-- Deletes what is older than a given time, a part at a time: messages, changes, and the state of those messages.
 --
--- KEYS: the room's stream, its head, its changes, what messages have become, which those are, archived ones at hand.
+-- KEYS: the room's stream, its head, its changes, the state of changed messages, which those are, archived ones at
+-- hand.
 -- ARGV: Unix milliseconds; how many entries at most.
--- Returns how many entries were deleted; if that are as many as may be there are others.
+-- Returns how many entries were deleted. If that is the maximum, there may be more.
 local function behind(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)')
   return string.format('%s-%.0f', ms, tonumber(seq) + 1), ms

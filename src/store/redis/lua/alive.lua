@@ -1,11 +1,11 @@
--- Renews one node's lease, and tells of all others.
+-- Renews one node's lease, and reports all others.
 --
 -- KEYS: until when each node's lease stands (Unix ms by this server's clock; below 0: it was given back, and is
 --       remembered until then).
--- ARGV: deadline, epoch, milliseconds that a lease stands, what: `renew`, `keep` (as before, but if it is not there it is
---       put back), `leave`.
--- Returns 0 if the lease is over; else 1 if it stood, 2 if it was not there, and for each other node its epoch and how
--- many milliseconds its lease stands (-1: it was given back).
+-- ARGV: deadline, epoch, milliseconds that a lease stands, action: `renew`, `keep` (like `renew`, but puts a missing
+--       lease back), `leave`.
+-- Returns 0 if the lease is over; else 1 if it stood, or 2 if it was missing, and for each other node its epoch and for
+-- how many milliseconds its lease stands (-1: it was given back).
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now > tonumber(ARGV[1]) then

@@ -1,21 +1,21 @@
 -- Appends messages and changes of one room and publishes them, all or none.
 --
--- KEYS: the room's stream, its head, its changes (a stream too), what messages have become (a hash), which those are (a
---       sorted set), where it is noted how this ended, archived messages that are at hand (a hash), then a key for each
---       message with a reference.
+-- KEYS: the room's stream, its head, its changes (a stream too), the state of changed messages (a hash), which those are
+--       (a sorted set), where the outcome is noted, archived messages at hand (a hash), then a key for each message
+--       with a reference.
 -- ARGV: deadline (Unix ms by this server's clock), feed channel, room, messages kept (0: all), seconds for which a
 --       reference is remembered, the end of this room's ids (8 bytes), the kind of frame to publish (4 if there are
---       changes, else 1), the mark of this batch (8 bytes), seconds for which it is noted how it ended, an id above which these
---       have to be (8 bytes), whether there is an archive (1 or 0); then for each entry what to do with it, and its body:
+--       changes, else 1), the mark of this batch (8 bytes), seconds for which the outcome is noted, a lower bound for
+--       the new ids (8 bytes), whether there is an archive (1 or 0); then for each entry an action and its body:
 --       `keep`, `once`, `pass` or, for a message that answers another, `keep>` and `once>`; `change`.
--- Returns 9 bytes an entry, and after them 8 bytes for each 2 (the rest of its id). The first of the 9 says what became
--- of it, then that entry's id follows:
---   0 stored; 1 its reference had made a message before (2: one that came from another log); 3 stored, but what it was to
---   answer is not here; 16 and more: the change may not be made, the id is 0.
+-- Returns 9 bytes per entry, and after them 8 bytes for each 2 (the rest of its id). The first of the 9 is the outcome;
+-- the entry's id follows:
+--   0 stored; 1 its reference had made a message before (2: one from another log); 3 stored, but the message that it
+--   answers is not here; 16 and more: the change is refused, the id is 0.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now > tonumber(ARGV[1]) then
-  -- This waited in a socket while the server stood still; its sender has been told that it failed.
+  -- This waited in a socket while the server stood still. Its sender has been told that it failed.
   return redis.error_reply('LATE the caller has given up')
 end
 
@@ -24,8 +24,8 @@ local function parse(id)
   return tonumber(ms), tonumber(seq)
 end
 
--- All or none: who may not do one of these does none of them. What comes after the first write can't be refused for
--- another reason than a missing right.
+-- All or none: if one of these is forbidden, none is done. After the first write, only a missing right can cause a
+-- refusal.
 local channel, kind = ARGV[2], ARGV[7]
 local may = redis.acl_check_cmd
 if may then
@@ -36,7 +36,7 @@ if may then
   end
   if not all then return redis.error_reply('NOPERM this user may not do all that storing a message needs') end
 else
-  -- Before 7.0 only doing it shows it; this is what tells nobody anything.
+  -- Before 7.0 only trying shows it. This frame means nothing to those that receive it.
   redis.call('PUBLISH', channel, '\3')
 end
 
@@ -46,7 +46,7 @@ local ms, seq = 0, 0
 if last then
   ms, seq = parse(last)
 else
-  -- A head that was lost alone must not make ids that the streams refuse.
+  -- If only the head was lost, the new ids must still be ones that the streams accept.
   for _, key in ipairs({ KEYS[1], KEYS[3] }) do
     local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
     if newest[1] then
@@ -56,7 +56,7 @@ else
   end
 end
 local before_ms, before_seq = ms, seq
--- What people have seen may have been lost: no id is given out twice.
+-- Messages that clients have seen may have been lost: no id is given out twice.
 local floor_ms, floor_seq = struct.unpack('>I6I2', ARGV[10])
 if floor_ms > ms or (floor_ms == ms and floor_seq > seq) then ms, seq = floor_ms, floor_seq end
 local gone_ms, gone_seq = -1, 0
@@ -64,7 +64,7 @@ if head[2] then gone_ms, gone_seq = parse(head[2]) end
 
 local room, keep, remember, tail, archived = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[11] == '1'
 
--- 12 bits of sequence go into an id; beyond them the time runs ahead, as it does when the clock goes back.
+-- An id has 12 bits of sequence. Beyond them the time runs ahead, as it does when the clock goes back.
 local function next_id()
   if now > ms then
     ms, seq = now, 0
@@ -76,7 +76,7 @@ local function next_id()
   return string.format('%.0f-%.0f', ms, seq)
 end
 
--- The body of a message that is here, and where in it what was said begins; its id is the entry's and `end_of_id`.
+-- Returns a message's body, and where its text part begins in it. Its id is the entry's and `end_of_id`.
 local function find(entry, end_of_id)
   local found = redis.call('XRANGE', KEYS[1], entry, entry)[1]
   if not found then
@@ -93,8 +93,8 @@ local function find(entry, end_of_id)
   return nil
 end
 
--- A change's body (see `wire.rs`): its conditions, then what is published. Returns the reason why it may not be, or what
--- is kept of it.
+-- Makes a change. Its body (see `wire.rs`) has the conditions, then what is published. Returns the reason for a
+-- refusal, or what is kept of the change.
 local function change(body)
   local reach, since = struct.unpack('>BI6', body)
   local what, of_ms, of_seq = struct.unpack('>BI6I2', body, 8)
@@ -148,7 +148,7 @@ local function change(body)
       table.remove(all[place], who)
       if #all[place] == 1 then table.remove(all, place) end
     end
-    -- Also that nobody reacts any more: the archive may say something else.
+    -- Also written when the last reaction is gone: the archive may still have some.
     redis.call('HSET', KEYS[4], 'r' .. of, #all > 0 and cjson.encode(all) or '[]')
     redis.call('ZADD', KEYS[5], of_ms, of)
     redis.call('XADD', KEYS[3], next_id(), 'c', string.sub(body, 8))
@@ -197,14 +197,14 @@ for i = 12, #ARGV, 2 do
     if not first then
       local outcome = 0
       if string.sub(action, 5) == '>' then
-        -- The other's id stands in front of what else is noted of the message.
+        -- The other message's id comes before everything else that is noted about the message.
         local at = 8 + struct.unpack('>I2', body)
         local other = string.sub(body, at, at + 31)
         local other_ms = tonumber(string.sub(other, 1, 12), 16)
         local other_seq = tonumber(string.sub(other, 14, 16), 16)
         local end_of_id = {}
         for j = 17, 31, 2 do end_of_id[#end_of_id + 1] = string.char(tonumber(string.sub(other, j, j + 1), 16)) end
-        -- Two bits of an id say of which variant it is.
+        -- Two bits of an id are its variant.
         end_of_id[1] = string.char(string.byte(end_of_id[1]) % 64)
         if not find(string.format('%.0f-%.0f', other_ms, other_seq), table.concat(end_of_id)) then
           outcome = 3
@@ -227,14 +227,14 @@ for i = 12, #ARGV, 2 do
   reply[#reply + 1] = first
 end
 local answer = table.concat(reply) .. table.concat(tails)
--- Whoever loses the answer finds it here.
+-- A caller that loses the answer finds it here.
 redis.call('SET', KEYS[6], ARGV[8] .. answer, 'EX', ARGV[9])
 if #feed > 3 then
   if stored and keep ~= '0' and redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', keep) > 0 then
-    -- What became of messages that are not kept any more.
+    -- Delete the state of messages that are not kept any more.
     local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
     if oldest then redis.call('HSET', KEYS[2], 'kept_from', oldest[1]) end
-    -- Where there is an archive, whoever fills it does this when it has taken over what became of them.
+    -- With an archive, the node that archives does this once the archive has that state.
     if oldest and not archived and redis.call('EXISTS', KEYS[5]) == 1 then
       local oldest_ms = parse(oldest[1])
       redis.call('XTRIM', KEYS[3], 'MINID', oldest[1])

@@ -1,8 +1,9 @@
--- Notes up to where a room is archived, and lets go of what is archived, and older than the newest entries.
+-- Notes up to where a room is archived, and removes archived entries older than the newest ones.
 --
--- KEYS: the room's stream, its head, its changes, what messages have become, which those are, archived ones at hand.
--- ARGV: up to where it is archived, how many entries stay, for how many milliseconds a message stays that was put at hand.
--- Returns 1 if there is more to be let go of, else 0.
+-- KEYS: the room's stream, its head, its changes, the state of changed messages, which those are, archived ones at
+-- hand.
+-- ARGV: up to where it is archived, how many entries stay, for how many milliseconds a message stays at hand.
+-- Returns 1 if there is more to remove, else 0.
 local function parse(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)')
   return tonumber(ms), tonumber(seq)
@@ -47,12 +48,12 @@ if cut then
 else
   more = 0
   from = redis.call('HGET', KEYS[2], 'hot_from')
-  -- Nothing is archived that is not here too: what was lost would have been noted (`resume.lua`).
+  -- Everything archived is also here: a loss would have been noted (`resume.lua`).
   if not from then redis.call('HSET', KEYS[2], 'whole', '1') end
 end
 if not from or redis.call('EXISTS', KEYS[5]) == 0 then return more end
 
--- What messages have become that are not here any more, if the archive knows of it.
+-- Remove the state of messages that are not here any more, if the archive has it.
 local from_ms = string.match(from, '^(%d+)')
 local old = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', '(' .. from_ms, 'LIMIT', 0, 500)
 if #old == 0 then return more end
@@ -60,7 +61,7 @@ local later = redis.call('XRANGE', KEYS[3], '(' .. archived, '+', 'COUNT', 1001)
 if #later > 1000 then return more end
 local pending = {}
 for _, change in ipairs(later) do
-  -- One that was taken over from another log has the end of its id before it.
+  -- A change that came from another log begins with the end of its id.
   local _, of_ms, of_seq = struct.unpack('>BI6I2', change[2][2], change[2][1] == 'i' and 9 or 1)
   pending[string.format('%.0f-%.0f', of_ms, of_seq)] = true
 end

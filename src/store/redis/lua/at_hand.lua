@@ -1,9 +1,9 @@
 -- Puts an archived message where `append.lua` finds it, so that it can be changed and answered.
 --
--- KEYS: the room's stream, its head, what messages have become, which those are, archived ones at hand.
--- ARGV: the message's entry, how often what became of messages had been let go of when the archive was asked, the end of its
---       id and its body (nothing: is it here?), its edit, its reactions.
--- Returns 1 if it can be found, or is gone; else how often what became of messages was let go of, as text.
+-- KEYS: the room's stream, its head, the state of changed messages, which those are, archived ones at hand.
+-- ARGV: the message's entry, how often states had been removed when the archive was read, the end of its id and its body
+--       (empty: only check whether it is here), its edit, its reactions.
+-- Returns 1 if the message can be found, or is gone; else how often states were removed, as text.
 local of = ARGV[1]
 local function parse(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)')

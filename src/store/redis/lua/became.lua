@@ -1,9 +1,9 @@
--- Tells what messages have become.
+-- Returns the state of changed messages.
 --
--- KEYS: the room's head, what messages have become, which those are.
--- ARGV: `of`, and their entries; or `all`, and how many of all to leave out, and to tell.
--- Returns how often that was let go of, up to where the room was deleted, then the entries (of `all`), and for each its
--- edit, its reactions, and the end of its id if it is deleted.
+-- KEYS: the room's head, the state of changed messages, which those are.
+-- ARGV: `of` and their entries; or `all`, how many of all to skip, and how many to return.
+-- Returns how often states were removed, up to where the room was deleted, then the entries (of `all`), and for each
+-- its edit, its reactions, and the end of its id if it is deleted.
 local head = redis.call('HMGET', KEYS[1], 'trims', 'forgotten')
 local entries, became = {}, {}
 if ARGV[1] == 'all' then

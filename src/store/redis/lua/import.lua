@@ -1,20 +1,20 @@
--- Takes over messages and changes of a room from another log, with their ids, all or none. They are not published.
+-- Imports messages and changes of a room from another log, with their ids, all or none. They are not published.
 --
--- KEYS: the room's stream, its head, its changes, what messages have become, which those are, then a key for each entry
---       with a reference that is still remembered.
--- ARGV: deadline (Unix ms by this server's clock), the id taken over last and its entry (both empty if there is none), the
---       last id of these and its entry; from where on messages are kept if older ones are not, the newest change that is not
---       kept any more (or nothing); then for each entry six: `message` or `change`, its entry id, its body, for how many
---       seconds a reference is still to be remembered (0: it has none), and of a message its edit and its reactions (or
+-- KEYS: the room's stream, its head, its changes, the state of changed messages, which those are, then a key for each
+--       entry with a reference that is still remembered.
+-- ARGV: deadline (Unix ms by this server's clock), the id imported last and its entry (both empty if there is none), the
+--       last id of these and its entry; from where on messages are kept if older ones are not, the newest change that is
+--       not kept any more (or nothing); then for each entry six: `message` or `change`, its entry id, its body, for how
+--       many more seconds its reference is remembered (0: it has none), and for a message its edit and its reactions (or
 --       nothing).
--- Returns 1, or 0 if the room is not as the caller thought it was: somebody has said something there.
+-- Returns 1, or 0 if the room is not as the caller expected: others have written there.
 local time = redis.call('TIME')
 if time[1] * 1000 + math.floor(time[2] / 1000) > tonumber(ARGV[1]) then
   return redis.error_reply('LATE the caller has given up')
 end
 local head = redis.call('HMGET', KEYS[2], 'last', 'imported')
 local last, imported = head[1] or '', head[2] or ''
--- The same entries may come twice: when the answer to the first was lost with its connection.
+-- The same entries may come twice, if the first answer was lost with its connection.
 if imported == ARGV[4] then return 1 end
 if imported ~= ARGV[2] or last ~= ARGV[3] then return 0 end
 if last == '' and redis.call('EXISTS', KEYS[1], KEYS[3]) > 0 then return 0 end
@@ -27,7 +27,7 @@ end
 local reference = 6
 for i = 8, #ARGV, 6 do
   local entry, body, life, edit, reactions = ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
-  -- With the part of its id that the entry's does not have: the body begins with it.
+  -- The body begins with the part of its id that the entry's id lacks.
   local said = entry .. ':' .. string.sub(body, 1, 8)
   if ARGV[i] == 'message' then
     local ms = string.match(entry, '^%d+')

@@ -1,10 +1,10 @@
 -- Takes and gives back the names that one node's members have in a room.
 --
--- KEYS: until when each node's claims are kept (Unix ms by this server's clock), the names (key: node, number, who it
---       is). A node is the epoch of its lease.
+-- KEYS: until when each node's claims are kept (Unix ms by this server's clock), the names (key: node, number, details).
+--       A node is the epoch of its lease.
 -- ARGV: deadline, node, milliseconds that its claims are kept, its earlier epochs, epochs that are over; then for each
---       name what to do with it (`take`, `drop`), its key, the claim's number, and who it is.
--- Returns for each name whose it is, if it is another node's; else nothing.
+--       name an action (`take`, `drop`), its key, the claim's number, and its details.
+-- Returns for each name its holder, if that is another node; else nothing.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now > tonumber(ARGV[1]) then
@@ -39,7 +39,7 @@ for i = 6, #ARGV, 4 do
 end
 
 if redis.call('EXISTS', KEYS[2]) == 1 then
-  -- Nothing stays behind when all nodes have gone.
+  -- Nothing remains after all nodes have gone.
   redis.call('PEXPIRE', KEYS[1], 2 * life)
   redis.call('PEXPIRE', KEYS[2], 2 * life)
 else

@@ -1,6 +1,6 @@
--- Tells what became of a batch whose answer was lost.
+-- Returns the outcome of a batch whose answer was lost.
 --
--- KEYS: where `append.lua` notes how the batch ended. ARGV: the batch's mark (8 bytes), its deadline.
+-- KEYS: where `append.lua` notes the outcome. ARGV: the batch's mark (8 bytes), its deadline.
 -- Returns what `append.lua` answered; 0 if it did nothing and never will; 1 if it may still come.
 local noted = redis.call('GET', KEYS[1])
 if noted and string.sub(noted, 1, 8) == ARGV[1] then return string.sub(noted, 9) end

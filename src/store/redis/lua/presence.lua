@@ -1,10 +1,10 @@
--- Notes who of one node's users are in a room, and publishes who came first or left last over all nodes.
+-- Notes which of one node's users are in a room, and publishes who joined first or left last over all nodes.
 --
 -- KEYS: until when each node's claims are kept (Unix ms by this server's clock), who is here (user: node=sockets ...
 --       ~name; the name, if there is one, in hexadecimal digits). A node is the epoch of its lease.
 -- ARGV: deadline, node, milliseconds that its claims are kept, its earlier epochs, epochs that are over, feed channel,
---       room, 1 if nothing is to be published; then for each change the user, how many sockets it has on this node now,
---       and its name.
+--       room, 1 to publish nothing; then for each change the user, how many sockets it has on this node now, and its
+--       name.
 -- Returns the nodes that claim something here.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -17,7 +17,7 @@ local function publish(what, said)
   redis.call('PUBLISH', channel, struct.pack('>BI2', 2, #room) .. room .. struct.pack('B', what) .. me .. said)
 end
 
--- The name comes first, in a frame of its own: nodes that don't know of names pass that over.
+-- The name comes first, in its own frame: nodes that don't know names skip that frame.
 local function tell(what, user, name)
   if name ~= '' then publish(8, user .. '\0' .. name) end
   publish(what, user)
@@ -72,7 +72,7 @@ for i = 9, #ARGV, 3 do
   write(user, after, name)
 end
 
--- Nothing stays behind when all nodes have gone.
+-- Nothing remains after all nodes have gone.
 redis.call('PEXPIRE', KEYS[1], 2 * life)
 redis.call('PEXPIRE', KEYS[2], 2 * life)
 return nodes

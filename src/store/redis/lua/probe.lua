@@ -1,6 +1,6 @@
--- Gives each command that the other scripts use once, and leaves nothing behind.
+-- Runs each command that the other scripts use once, and leaves nothing behind.
 --
--- KEYS: a stream, a hash, a mark: named as a room's. ARGV: feed channel, what to publish there.
+-- KEYS: a stream, a hash, a mark: named like a room's. ARGV: feed channel, what to publish there.
 local function try(name, ...)
   local answer = redis.pcall(name, ...)
   -- Servers don't say which command it was.

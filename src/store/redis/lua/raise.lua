@@ -1,4 +1,4 @@
--- Lets a room's later ids be above one that was shown, and that the room may have lost.
+-- Makes a room's later ids greater than one that was shown, and that the room may have lost.
 --
 -- KEYS: the room's head. ARGV: that id.
 local function parse(id)

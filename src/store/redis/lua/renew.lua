@@ -1,6 +1,6 @@
--- Put in front of scripts that keep what each node claims of its members: notes that `me` claims something, forgets the
--- nodes that are `over`, by their lease, or have none and did not renew what they claim. Returns the other nodes that are
--- left, and the set of the forgotten, nil if empty.
+-- Comes before scripts that keep each node's claims: notes that `me` claims something, and forgets the nodes that are
+-- `over` by their lease, or that have none and did not renew their claims. Returns the other nodes that remain, and the
+-- set of the forgotten ones, nil if empty.
 local function renew(nodes_key, me, now, life, over)
   redis.call('HSET', nodes_key, me, string.format('%.0f', now + life))
   local dead

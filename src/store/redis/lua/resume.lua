@@ -1,6 +1,7 @@
--- Lets a room go on from what is archived of it, after this server has lost some of it.
+-- Lets a room go on from its archived part, after this server has lost some of it.
 --
--- KEYS: the room's stream, its head, its changes, what messages have become, which those are, archived ones at hand.
+-- KEYS: the room's stream, its head, its changes, the state of changed messages, which those are, archived ones at
+-- hand.
 -- ARGV: up to where the room is archived.
 -- Returns 1 if something was lost, else 0.
 local function is_later(one, other)
@@ -22,7 +23,7 @@ end
 if not head[3] or is_later(from, head[3]) then redis.call('HSET', KEYS[2], 'hot_from', from) end
 redis.call('HSET', KEYS[2], 'archived', archived)
 redis.call('HDEL', KEYS[2], 'whole')
--- All of this stands in the archive, and some of it may be older here.
+-- The archive has all of this, and some of it may be older here.
 redis.call('XTRIM', KEYS[1], 'MINID', from)
 redis.call('XTRIM', KEYS[3], 'MINID', from)
 if redis.call('XLEN', KEYS[3]) == 0 then

@@ -1,8 +1,8 @@
--- Rewrites a room's stream without what was deleted from it, a slice at a time: Redis only marks an entry as deleted, and
--- keeps its bytes as long as those beside it.
+-- Rewrites a room's stream without its deleted entries, a part at a time: Redis only marks an entry as deleted, and
+-- keeps its bytes for as long as those beside it.
 --
--- KEYS: the room's stream, what it is copied to. ARGV: how many entries at most.
--- Returns 1 if there is more to be done, else 0.
+-- KEYS: the room's stream, the copy. ARGV: how many entries at most.
+-- Returns 1 if there is more to do, else 0.
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 if not first then
   redis.call('DEL', KEYS[2])
@@ -13,12 +13,12 @@ local entries = redis.call('XRANGE', KEYS[1], last and '(' .. last[1] or '-', '+
 for _, entry in ipairs(entries) do
   redis.call('XADD', KEYS[2], entry[1], entry[2][1], entry[2][2])
 end
--- Nothing stays of a copy that nobody finishes.
+-- A copy that is never finished expires.
 redis.call('PEXPIRE', KEYS[2], 600000)
 if #entries == tonumber(ARGV[1]) then return 1 end
 redis.call('XTRIM', KEYS[2], 'MINID', first[1])
 if redis.call('XLEN', KEYS[1]) ~= redis.call('XLEN', KEYS[2]) then
-  -- Something was deleted meanwhile: once more, from the beginning.
+  -- Entries were deleted in the meantime: start again.
   redis.call('DEL', KEYS[2])
   return 1
 end

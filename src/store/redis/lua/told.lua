@@ -1,4 +1,4 @@
--- Notes up to where a room's entries were told to webhooks; a later one that was noted before stays.
+-- Notes up to where a room's entries were sent to webhooks. A later position stays.
 --
 -- KEYS: the room's head. ARGV: milliseconds and sequence of the entry's id.
 local told = redis.call('HGET', KEYS[1], 'told')

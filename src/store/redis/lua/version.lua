@@ -1,14 +1,15 @@
--- Notes that a node is here and which versions of what nodes say to each other it knows, unless it can't be beside another.
+-- Notes that a node is here, and which versions of the wire it knows, unless it does not fit another node.
 --
--- KEYS: a hash. ARGV: the node, the oldest version that it understands, the one that it speaks, the milliseconds for which this
---       holds.
--- Returns nothing if all understand each other; else what another one understands and speaks, and then nothing was noted.
+-- KEYS: a hash. ARGV: the node, the oldest version that it understands, the version that it speaks, the milliseconds for
+--       which this holds.
+-- Returns nothing if all understand each other. Otherwise notes nothing, and returns what the other node understands
+-- and speaks.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local oldest, spoken = tonumber(ARGV[2]), tonumber(ARGV[3])
 local nodes = redis.call('HGETALL', KEYS[1])
 for i = 1, #nodes, 2 do
-  -- A later version may say more behind it.
+  -- A later version may write more after this.
   local other_oldest, other_spoken, ends = string.match(nodes[i + 1], '^(%d+) (%d+) (%d+)')
   if ends and tonumber(ends) < now then
     redis.call('HDEL', KEYS[1], nodes[i])

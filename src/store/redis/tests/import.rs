@@ -1,4 +1,4 @@
-//! Messages and marks that are taken over from an embedded installation.
+//! Importing messages and marks from an embedded installation.
 
 use super::{draft, ledger, log, soon};
 use crate::{

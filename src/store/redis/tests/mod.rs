@@ -1,4 +1,4 @@
-//! The store suite against a real Redis, and what is Redis' own.
+//! The store suite against a real Redis, and tests for Redis alone.
 
 mod import;
 mod names;
@@ -22,7 +22,7 @@ use std::{
 };
 use support::{PATIENCE, eventually, redis::Redis};
 
-/// A store on a Redis of its own.
+/// A store with its own Redis.
 struct Opened<S> {
     store: Arc<S>,
     redis: Redis,
@@ -61,7 +61,7 @@ fn soon() -> SystemTime {
     SystemTime::now() + Duration::from_secs(60)
 }
 
-/// The next thing that is heard, other than nothing.
+/// The next item that is not `Nothing`.
 fn hear(listener: &mut dyn FeedListener) -> FeedItem {
     let deadline = Instant::now() + PATIENCE;
     loop {

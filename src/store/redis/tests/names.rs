@@ -61,7 +61,7 @@ fn nodes_without_leases_and_this_one_give_no_name_twice() {
     let redis = Redis::start();
     let names = stores(&redis).names;
     let keys = ["propromo:{chitchat:1}:name-nodes", "propromo:{chitchat:1}:names"];
-    // What a node of the version before answers: whether it had claims here, and whether the name is its own.
+    // The answer of a node of the version before: whether it had claims here, and whether the name is its own.
     let old = |action: &str, name: &str| -> Vec<u8> {
         let mut tell = redis::cmd("EVAL");
         tell.arg(include_str!("names-without-leases.lua")).arg(2).arg(&keys).arg(i64::MAX).arg("00000000000000ff");
@@ -81,7 +81,7 @@ fn nodes_without_leases_and_this_one_give_no_name_twice() {
     old("drop", "Bob");
     assert!(take(&names, 1, &claim("Bob", 3)));
     old("take", "Carol");
-    // As if it had died half a minute ago.
+    // As if it had died half a minute before.
     let mut expire = redis::cmd("HSET");
     expire.arg(keys[0]).arg("00000000000000ff").arg(1);
     redis.ask::<()>(expire).unwrap();

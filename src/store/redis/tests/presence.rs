@@ -22,7 +22,7 @@ fn named(user: &str, name: &str, sockets: usize) -> Present {
     Present { person: Person { user: user.into(), name: Some(name.into()) }, sockets }
 }
 
-/// The next coming or going that is heard.
+/// The next join or leave.
 fn hear_event(listener: &mut dyn FeedListener) -> Event {
     match hear(listener) {
         FeedItem::Event { event, .. } => event,
@@ -30,13 +30,13 @@ fn hear_event(listener: &mut dyn FeedListener) -> Event {
     }
 }
 
-/// Tells one thing of a room.
+/// Announces changes in a room.
 fn tell(presence: &dyn Presence, room: &RoomName, changes: &[Present]) {
     let telling = AnnouncePolicy { room: room.clone(), changes: changes.to_vec(), over: Vec::new(), again: false };
     presence.tell(&[telling]).remove(0).unwrap();
 }
 
-/// Tells what was found to be over, until nothing is.
+/// Removes claims that are over, until none is left.
 fn mend(presence: &dyn Presence, room: &RoomName) {
     eventually("what is over is found", || {
         let over = presence.look(std::slice::from_ref(room)).unwrap().remove(0).over;
@@ -139,7 +139,7 @@ fn names_are_told_with_comings_and_goings_and_kept_with_who_is_here() {
     let mut listener = feed.listen();
     hear(&mut *listener);
     let room = fresh_room();
-    // Whatever a name holds, it is no other user and no other node.
+    // Whatever a name contains, it is never read as another user or another node.
     let names = ["Älice \u{1f600}", "a=1 b=2 ~c", "%d\n\"}"];
     for (user, name) in ["alice", "bob", "carol"].into_iter().zip(names) {
         tell(&*here, &room, &[named(user, name, 1)]);
@@ -160,7 +160,7 @@ fn names_are_told_with_comings_and_goings_and_kept_with_who_is_here() {
     assert_eq!(hear_event(&mut *listener), typing);
 }
 
-/// A node of a version before, by its script.
+/// Runs the script of a node of an earlier version.
 fn old_node(redis: &Redis, script: &str, room: &RoomName, more: &[&str]) {
     let keys = Keys(room);
     let mut tell = redis::cmd("EVAL");
@@ -197,7 +197,7 @@ fn nodes_of_versions_before_and_this_one_understand_each_other() {
         tell(&*presence, &room, &[named("alice", "Alice = 7", 2), named("bob", "Bob", 1)]);
         assert_eq!(hear_event(&mut *listener), Event::Joined(named("bob", "Bob", 1).person));
         assert_eq!((read_by_old("alice"), read_by_old("bob")), (3, 1));
-        // It renews what it claims, and forgets whoever did not: the node with a lease need not.
+        // It renews its claims, and forgets the nodes that did not; the node with a lease need not.
         old_node(&redis, script, &room, &[]);
         assert_eq!((read_by_old("alice"), read_by_old("bob")), (3, 1));
         old("bob", "4");
@@ -205,14 +205,14 @@ fn nodes_of_versions_before_and_this_one_understand_each_other() {
         let seen = presence.look(std::slice::from_ref(&room)).unwrap().remove(0);
         let (alice, bob) = match knows_names {
             true => (named("alice", "Alice = 7", 2), named("bob", "Bob", 5)),
-            // It left them out.
+            // It left the names out.
             false => (unnamed("alice", 2), unnamed("bob", 5)),
         };
         assert_eq!(seen.users, [alice, bob]);
         assert!(seen.fades, "the older node lets what is claimed expire with its own");
         tell(&*presence, &room, &[named("bob", "Bob", 0), named("alice", "Alice = 7", 0)]);
         assert_eq!(hear_event(&mut *listener), Event::Left(named("alice", "Alice = 7", 0).person));
-        // As if it had died half a minute ago.
+        // As if it had died half a minute before.
         let mut expire = redis::cmd("HSET");
         expire.arg(Keys(&room).nodes()).arg("00000000000000ff").arg(1);
         redis.ask::<()>(expire).unwrap();

@@ -46,7 +46,7 @@ fn a_node_of_the_version_before_and_one_of_now_hear_each_other() {
     assert_eq!(texts(&now.log.history(&room, None, 9).unwrap()), ["of now", "of before", "of now again"]);
 }
 
-/// Lets a node be there that understands and speaks these versions of the wire, until that time.
+/// Adds a node that understands and speaks these versions of the wire, until that time.
 fn another(redis: &Redis, word: &str) {
     let mut note = redis::cmd("HSET");
     note.arg("propromo:{nodes}:wire").arg("another").arg(word);
@@ -65,7 +65,7 @@ fn a_node_that_others_would_not_understand_does_nothing_and_says_why_until_they_
         let mut nodes = redis::cmd("HKEYS");
         nodes.arg("propromo:{nodes}:wire");
         assert_eq!(redis.ask::<Vec<String>>(nodes.clone()).unwrap(), ["another"]);
-        // It has not said for a while that it is there.
+        // The other node has not reported for a while.
         another(&redis, &format!("{word} 1"));
         eventually("Redis is used", || log.probe().is_ok());
         assert_eq!(redis.ask::<Vec<String>>(nodes).unwrap().len(), 1);
