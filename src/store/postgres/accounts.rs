@@ -1,7 +1,7 @@
-//! Accounts in the tables of the Propromo (Laravel) database: read, never changed.
+//! Reads accounts from the tables of the Propromo (Laravel) database, and changes nothing there.
 //!
-//! Laravel's migrations decide about the types of the columns, so each is cast to what is read here:
-//! an enumeration, a number for a boolean, a time with or without its zone are all the same to us.
+//! Laravel's migrations choose the types of the columns, so each query casts them: an enumeration, a number instead of
+//! a boolean, or a time with or without its zone make no difference.
 
 use super::{
     connection::{Session, Typed},
@@ -24,8 +24,8 @@ pub(super) const STORE: &str = "account store";
 /// Connections that a command needs.
 const FEW: u32 = 2;
 
-/// Of accounts whose addresses differ in case only, first the one as it was typed. What the database's `lower` takes for
-/// the same need not be so ([`same_email`]).
+/// Of accounts whose addresses differ in case only, the exact match comes first. Addresses that `lower` of the database
+/// makes equal may still differ for this program ([`same_email`]).
 const BY_EMAIL: &str = "
     SELECT id::bigint, coalesce(name::text, ''), email::text, coalesce(password::text, '')
     FROM users WHERE lower(email::text) = lower($1) ORDER BY email::text = $1 DESC, id LIMIT 20";
@@ -34,7 +34,7 @@ const BY_ID: &str = "
     SELECT id::bigint, coalesce(name::text, ''), email::text, coalesce(password::text, '')
     FROM users WHERE id = $1::bigint AND email IS NOT NULL";
 
-/// As [`BY_EMAIL`], but that one that only the database takes for the same may stand in another's place.
+/// Like [`BY_EMAIL`], but here an address that only the database takes for equal may hide another.
 const DISPLAY_NAMES: &str = "
     SELECT found.name, found.email
     FROM unnest($1::text[]) WITH ORDINALITY AS asked (email, place)
@@ -50,7 +50,7 @@ const MEMBERS: &str = "
     FROM monitors JOIN monitor_user ON monitor_id = monitors.id JOIN users ON users.id = user_id
     WHERE monitor_hash::text = $1 AND users.email IS NOT NULL ORDER BY 1 LIMIT $2";
 
-/// The session's time zone is UTC, so that is what a time without a zone is taken for, as Laravel does.
+/// The session's time zone is UTC, so a time without a zone counts as UTC, as in Laravel.
 const MONITORS_OF: &str = r#"
     SELECT monitor_hash::text, organization_name::text, type::text, title::text, short_description::text,
         public::text,
@@ -95,16 +95,16 @@ const ANNOUNCE_ACCESS_CHANGE: &str = "UPDATE chat.access SET changes = changes +
 const PROBE: &str = "
     SELECT EXISTS (SELECT 1 FROM users), EXISTS (SELECT 1 FROM monitors), EXISTS (SELECT 1 FROM monitor_user)";
 
-/// The Propromo database.
+/// Accounts in the Propromo database.
 ///
-/// An email address is found whatever its case. In a large table that wants an index on
-/// `lower(email)`, which only the owner of the table may make.
+/// Email addresses are matched regardless of case. In a large table this needs an index on `lower(email)`, which only
+/// the owner of the table may make.
 pub struct PostgresAccounts {
     database: Database,
 }
 
 impl PostgresAccounts {
-    /// Connects, to read accounts only; a server that is away is tried again until `patience` is over.
+    /// Connects, to read accounts only. Tries an unreachable server again until `patience` is over.
     pub fn open(url: &str, patience: Duration) -> Result<PostgresAccounts, OpenError> {
         Ok(PostgresAccounts::of(Database::open(url, FEW, patience, |_| Ok(()))?))
     }
@@ -194,7 +194,7 @@ impl Accounts for PostgresAccounts {
     }
 
     fn entrant(&self, user: UserId, monitor_hash: &str) -> Result<Entrant, StoreError> {
-        // No monitor has the empty hash that stands for what is no text.
+        // No monitor has the empty hash, which replaces a hash that is not valid text.
         let hash = if is_text(monitor_hash) { monitor_hash.to_owned() } else { String::new() };
         let what = "look up a membership";
         let rows =
@@ -225,7 +225,7 @@ fn account(row: &Row) -> Account {
     Account { id: UserId(row.get(0)), name: row.get(1), email: row.get(2), password_hash: row.get(3) }
 }
 
-/// Reads a row of [`MONITORS_OF`], whose types its casts decide.
+/// Reads a row of [`MONITORS_OF`], whose casts decide the types.
 fn monitor(row: &Row) -> Monitor {
     Monitor {
         monitor_hash: row.get(0),
@@ -240,18 +240,18 @@ fn monitor(row: &Row) -> Monitor {
     }
 }
 
-/// A boolean, or the number or letter in its place.
+/// Reads a boolean, or the number or letter used instead.
 fn is_true(text: &str) -> bool {
     matches!(text, "true" | "t" | "1")
 }
 
-/// PostgreSQL's text holds no NUL, so what has one is not in any table; asked for it, it would fail.
+/// PostgreSQL's text holds no NUL, so no table has a value with one, and a query for it would fail.
 pub(super) fn as_text(text: &str) -> String {
-    // No monitor has the empty hash, and no account the empty address, that stand for what is no text.
+    // No monitor has the empty hash, and no account the empty address, which replace text with a NUL.
     if is_text(text) { text.to_owned() } else { String::new() }
 }
 
-/// Whether a column may hold this.
+/// Whether a text column may hold this.
 pub(super) fn is_text(text: &str) -> bool {
     !text.contains('\0')
 }

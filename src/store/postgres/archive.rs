@@ -1,4 +1,4 @@
-//! Messages of many nodes beyond those that Redis keeps, in the schema `chat`: what comes in, and what is read.
+//! The archive of many nodes, in the schema `chat`: messages beyond those that Redis keeps are added and read here.
 
 use super::{
     connection::{Session, Typed},
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub(super) const STORE: &str = "message archive";
 
-/// Bytes of the longest word that PostgreSQL takes.
+/// Bytes of the longest word that PostgreSQL accepts.
 const MAX_WORD: usize = 2046;
 
 const POSITION: &str = "upto::text, generation, gone::text, gap::text, kept";
@@ -40,7 +40,7 @@ const DELETE_MESSAGES: &str = "
     DELETE FROM chat.messages USING unnest($2::text[], $3::text[]) AS place (first, last)
     WHERE room = $1 AND id BETWEEN first::uuid AND last::uuid";
 
-/// Of a message that is edited the first text goes: see `wire::without_text`.
+/// The first text of an edited message is removed: see `wire::without_text`.
 const CHANGE_MESSAGES: &str = "
     UPDATE chat.messages AS old
     SET edit = coalesce(new.edit, old.edit),
@@ -80,7 +80,7 @@ const CHANGES_BETWEEN: &str = "
         AND changes.id > (SELECT gone FROM chat.archive WHERE room = $1)
     ORDER BY changes.id LIMIT $4";
 
-/// Of a deleted message the change that says so tells.
+/// A deleted message is known by the change that deleted it.
 const KNOWN: &str = "
     SELECT upto::text, generation, gone::text, gap::text, kept,
         EXISTS (SELECT 1 FROM chat.messages WHERE room = $1 AND id = $2::text::uuid)
@@ -122,7 +122,7 @@ impl PostgresArchive {
         Ok(rooms.iter().map(|room| known(room).map(|row| position(row, 1)).unwrap_or_default()).collect())
     }
 
-    /// Up to `limit` archived rooms behind `after` in the order of their names, and up to where they are archived.
+    /// Up to `limit` archived rooms after `after`, in the order of their names, and up to where each is archived.
     pub fn archived_rooms(
         &self,
         after: Option<&RoomName>,
@@ -136,7 +136,7 @@ impl PostgresArchive {
         Ok(rows.iter().map(|row| (RoomName::from_store(row.get(0)), id(row.get(1)))).collect())
     }
 
-    /// The newest entry that is archived of any room.
+    /// The newest archived entry of any room.
     pub fn newest_of_all(&self) -> Result<MessageId, StoreError> {
         let rows = self.database.read(STORE, "name the newest message", |session| {
             session.query("SELECT upto::text FROM chat.archive ORDER BY upto DESC LIMIT 1", &[])
@@ -144,11 +144,12 @@ impl PostgresArchive {
         Ok(rows.first().map_or(MessageId::BEFORE_ALL, |row| id(row.get(0))))
     }
 
-    /// Takes in what comes to rooms, in one transaction; of each whether its position was as it thought, and it is taken in.
+    /// Adds these parts of rooms, in one transaction. Returns for each whether its position was as expected, so that it
+    /// was added.
     pub fn take_in(&self, portions: Vec<(RoomName, Portion)>) -> Result<Vec<bool>, StoreError> {
         self.database.write(STORE, "take in messages", move |session: &mut Session| {
             let mut transaction = session.client.transaction()?;
-            // In one order on all nodes, or two of them could wait for each other.
+            // All nodes use the same order, so that no two wait for each other.
             let mut order: Vec<usize> = (0..portions.len()).collect();
             order.sort_by_key(|place| &portions[*place].0);
             let mut taken = vec![false; portions.len()];
@@ -161,7 +162,7 @@ impl PostgresArchive {
         })
     }
 
-    /// Up to `limit` messages before this one, newest first; those with all words of a query, if there is one.
+    /// Up to `limit` messages before this one, newest first. With a query, only those that have all its words.
     pub fn newest(
         &self,
         room: &RoomName,
@@ -190,7 +191,7 @@ impl PostgresArchive {
         let (after, before) = (after.to_string(), before.to_string());
         let (messages, changes) = self.database.read(STORE, "read messages", move |session| {
             let parameters = [room.typed(), after.typed(), before.typed(), limit.typed()];
-            // Changes first: of a message that is read afterwards a later change may be known, but none is missing.
+            // Changes first: the messages, read afterwards, may include a later change, but lack none.
             let changes = session.query(CHANGES_BETWEEN, &parameters)?;
             Ok((session.query(MESSAGES_BETWEEN, &parameters)?, changes))
         })?;
@@ -203,7 +204,7 @@ impl PostgresArchive {
         Ok((messages.iter().map(row).collect(), changes.iter().map(change).collect()))
     }
 
-    /// The message of this id.
+    /// The message with this id.
     pub fn one(&self, room: &RoomName, of: MessageId) -> Result<Option<Row>, StoreError> {
         let (room, of) = (room.as_str().to_owned(), of.to_string());
         let rows = self.database.read(STORE, "read a message", move |session| {
@@ -215,7 +216,7 @@ impl PostgresArchive {
         Ok(rows.first().map(row))
     }
 
-    /// Those of these messages that there are.
+    /// Those of these messages that exist.
     pub fn these(&self, room: &RoomName, ids: &[MessageId]) -> Result<Vec<Row>, StoreError> {
         let room = room.as_str().to_owned();
         let ids: Vec<String> = ids.iter().map(MessageId::to_string).collect();
@@ -229,7 +230,7 @@ impl PostgresArchive {
         Ok(rows.iter().map(row).collect())
     }
 
-    /// How far a room is archived, and whether this is an entry of it.
+    /// How far a room is archived, and whether this is one of its entries.
     pub fn standing(&self, room: &RoomName, of: MessageId) -> Result<(Position, bool), StoreError> {
         let (room, of) = (room.as_str().to_owned(), of.to_string());
         let rows = self
@@ -238,7 +239,7 @@ impl PostgresArchive {
         Ok(rows.first().map_or((Position::default(), false), |row| (position(row, 0), row.get(5))))
     }
 
-    /// Up to `limit` rooms with messages behind `after`, in the order of their names.
+    /// Up to `limit` rooms with messages after `after`, in the order of their names.
     pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
         let (after, limit) = (after.map_or(String::new(), |room| room.as_str().to_owned()), limit as i64);
         let rows = self
@@ -248,7 +249,7 @@ impl PostgresArchive {
     }
 }
 
-/// Takes in what comes to a room; whether its position was as that thought.
+/// Adds a part of a room. Returns whether the room's position was as the part expected.
 fn take_in_one(transaction: &mut Transaction<'_>, room: &RoomName, portion: &Portion) -> Result<bool, postgres::Error> {
     let Portion { from, upto, gap, messages, changes, became } = portion;
     let room_name = room.as_str();
@@ -323,12 +324,13 @@ fn row(row: &postgres::Row) -> Row {
     Row { id: id(row.get(0)), body: row.get(1), edit: row.get(2), reactions: row.get(3) }
 }
 
-/// An id that was written by this program.
+/// Reads an id that this program wrote.
 pub(super) fn id(text: &str) -> MessageId {
     MessageId::parse(text).unwrap_or(MessageId::BEFORE_ALL)
 }
 
-/// The words of a text and its room's, as a `tsvector` is written. A word is letters and digits, so nothing is to be escaped.
+/// The words of a text, and the word for its room, as a `tsvector`. A word is letters and digits, so nothing needs
+/// escaping.
 fn words_of(room: &RoomName, text: &str) -> String {
     let mut all = format!("'{}'", word_of_room(room));
     for word in words(text) {
@@ -340,7 +342,7 @@ fn words_of(room: &RoomName, text: &str) -> String {
     all
 }
 
-/// What has the words of a query, as a `tsquery` is written.
+/// A query's words as a `tsquery`.
 fn words_wanted(room: &RoomName, query: &Query) -> String {
     let mut all = format!("'{}'", word_of_room(room));
     for (word, is_open) in query.words() {
@@ -351,7 +353,7 @@ fn words_wanted(room: &RoomName, query: &Query) -> String {
     all
 }
 
-/// What stands for a room among words; none of a text has a colon.
+/// The word that stands for a room. No word of a text has a colon.
 pub(super) fn word_of_room(room: &RoomName) -> String {
     let digest = Sha256::digest(room.as_str());
     format!("r:{}", base16ct::lower::encode_string(&digest[..8]))

@@ -1,5 +1,5 @@
-//! Erasing in the archive. First a room's row says what is gone, which nobody reads any more and no copy brings back; then
-//! the rows go, some at a time.
+//! Erases from the archive. First a room's row notes what is gone: nothing reads that any more, and no copy brings it
+//! back. Then the rows are deleted, some at a time.
 
 use super::{
     archive::{PostgresArchive, STORE, word_of_room},
@@ -10,7 +10,7 @@ use crate::{
     store::error::StoreError,
 };
 
-/// Rows that one statement deletes, or moves.
+/// Rows that one statement deletes or moves.
 const AT_A_TIME: i64 = 1000;
 
 const FORGET: &str = "
@@ -31,7 +31,7 @@ const FORGET_OLDER: &str = "
         AND ($3 OR EXISTS (SELECT 1 FROM chat.messages WHERE room = $1 AND id < $2::text::uuid)
             OR EXISTS (SELECT 1 FROM chat.changes WHERE room = $1 AND id < $2::text::uuid))";
 
-/// The oldest of those that are too many; no more than this at a time.
+/// The oldest messages beyond the limit, at most this many at a time.
 const FORGET_BEYOND: &str = "
     UPDATE chat.archive SET gone = greatest(gone, (
         SELECT id FROM chat.messages WHERE room = $1 AND id > gone ORDER BY id LIMIT 1 OFFSET least(kept - $2, $3) - 1))
@@ -63,7 +63,7 @@ const MOVE: &str = "
         WHERE room = $1 AND id > (SELECT gone FROM chat.archive WHERE room = $1) ORDER BY id LIMIT $5)";
 
 impl PostgresArchive {
-    /// Forgets a room, up to this entry; `None`: all that is archived.
+    /// Forgets a room up to this entry; `None`: everything archived.
     pub fn forget(&self, room: &RoomName, upto: Option<MessageId>) -> Result<(), StoreError> {
         let (name, upto) = (room.as_str().to_owned(), upto.map(|upto| upto.to_string()));
         self.database.write(STORE, "forget a room", move |session: &mut Session| match upto {
@@ -73,8 +73,8 @@ impl PostgresArchive {
         self.sweep(room)
     }
 
-    /// Deletes what is older than this Unix millisecond. `anyway`: something older was there a moment ago, and may be on its
-    /// way here.
+    /// Deletes everything older than this Unix millisecond. `anyway`: Redis had something older a moment ago, which may
+    /// still be on its way here.
     pub fn forget_before(&self, room: &RoomName, before: u64, anyway: bool) -> Result<(), StoreError> {
         let name = room.as_str().to_owned();
         let before = MessageId(uuid::Uuid::from_u128(u128::from(before) << 80)).to_string();
@@ -84,7 +84,7 @@ impl PostgresArchive {
         if changed > 0 { self.sweep(room) } else { Ok(()) }
     }
 
-    /// Deletes the oldest messages of a room that are more than `most`, some of them.
+    /// Deletes some of the oldest messages of a room that has more than `most`.
     pub fn forget_beyond(&self, room: &RoomName, most: u64) -> Result<(), StoreError> {
         let (name, most) = (room.as_str().to_owned(), i64::try_from(most).unwrap_or(i64::MAX));
         let changed = self.database.write(STORE, "delete old messages", move |session: &mut Session| {
@@ -112,7 +112,7 @@ impl PostgresArchive {
         }
     }
 
-    /// Makes a room's messages those of another; its changes stay, and go with it.
+    /// Moves a room's messages to another room. Its changes stay, and are deleted with it.
     pub fn move_to(&self, room: &RoomName, to: &RoomName) -> Result<(), StoreError> {
         const WHAT: &str = "set a room's messages aside";
         let (name, other) = (room.as_str().to_owned(), to.as_str().to_owned());

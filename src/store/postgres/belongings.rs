@@ -1,4 +1,5 @@
-//! Taking over what an embedded installation has kept of accounts: their rows are Propromo's, and here already.
+//! Imports what an embedded installation kept for its accounts. The accounts themselves are Propromo's, and are here
+//! already.
 
 use super::{
     accounts::{PostgresAccounts, STORE, as_text, is_text},
@@ -14,10 +15,10 @@ use crate::store::{
 };
 use postgres::Transaction;
 
-/// Whoever comes second does nothing: what was copied and has gone since stays away.
+/// The second call does nothing: what was copied and deleted since does not come back.
 pub(super) const MOVED: &str = "INSERT INTO chat.moved VALUES ($1) ON CONFLICT DO NOTHING";
 
-/// Access that was revoked stays so.
+/// Revoked access stays revoked.
 const REVOKE: &str = "
     INSERT INTO chat.revocations AS known VALUES ($1, $2)
     ON CONFLICT (account) DO UPDATE SET count = greatest(known.count, excluded.count)";
@@ -32,23 +33,23 @@ const APPOINT: &str = "
     INSERT INTO chat.moderators (monitor, account)
     SELECT id::bigint, $2 FROM monitors WHERE monitor_hash::text = $1 ON CONFLICT DO NOTHING";
 
-/// What became of an account's belongings.
+/// What was imported for an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// An earlier run had taken over the rest.
+    /// An earlier run imported the rest.
     pub before: bool,
     pub sessions: usize,
-    /// Sessions that would have ended: the account has another password here.
+    /// Sessions that were left out, since the account has another password here.
     pub ended: usize,
     pub reads: usize,
     pub mutes: usize,
     pub moderates: usize,
-    /// Appointments for monitors that are not here.
+    /// Moderator rights for monitors that are not here.
     pub elsewhere: usize,
 }
 
 impl Taken {
-    /// Adds another account's.
+    /// Adds the numbers of another account.
     pub fn add(&mut self, other: &Taken) {
         self.sessions += other.sessions;
         self.ended += other.ended;
@@ -60,7 +61,7 @@ impl Taken {
 }
 
 impl PostgresAccounts {
-    /// Gives the account of the same address what it had, all or none, and once; `None`: there is no such account.
+    /// Imports what the account of the same address had, all or none, and only once. `None`: there is no such account.
     pub fn take(&self, belongings: &Belongings) -> Result<Option<Taken>, StoreError> {
         let Some(account) = self.by_email(&belongings.email)? else { return Ok(None) };
         let belongings = belongings.clone();
@@ -121,7 +122,7 @@ fn take(
     Ok(())
 }
 
-/// Each monitor by itself: one that Propromo has not got yet may come before the next run.
+/// Handles each monitor by itself: Propromo may get a missing one before the next run.
 fn appoint(
     tx: &mut Transaction<'_>,
     account: &Account,

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 const STORE: &str = "room store";
 
-/// Whether it takes no writes; fails if it can't be read.
+/// Whether the database takes no writes; fails if it can't be read.
 const PROBE: &str = "
     SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, EXISTS (SELECT FROM chat.rooms)";
 
@@ -59,7 +59,7 @@ const UPDATE: &str = concat!(
     columns!()
 );
 
-/// What was said there is to be erased, also if the messages can't be reached now.
+/// The room's messages are to be erased, even if they can't be reached now.
 const DELETE: &str = "
     WITH deleted AS (DELETE FROM chat.rooms WHERE id = $1 AND version = $2 RETURNING id)
     INSERT INTO chat.tasks (kind, about, since)
@@ -72,7 +72,7 @@ const IMPORT: &str = "
         CASE WHEN NOT EXISTS (SELECT FROM chat.rooms WHERE skeleton = $8) THEN $8 END, $9, $10, $11
     ON CONFLICT DO NOTHING";
 
-/// The room that is there from the start gives way, as long as nobody has changed it; once, which its age shows.
+/// Replaces the room that exists from the start, if nobody has changed it, and only once: then it has the imported time.
 const IMPORT_FIRST: &str = "
     UPDATE chat.rooms
     SET title = $1, title_key = $2, description = $3, visibility = $4, password = $5, creator = $6, updated_at = $7,
@@ -82,7 +82,7 @@ const IMPORT_FIRST: &str = "
 
 const IS_MOVED: &str = "SELECT EXISTS (SELECT FROM chat.moved WHERE what = $1)";
 
-/// Numbers go on above those of both stores.
+/// New numbers continue above those of both stores.
 const CONTINUE: &str = "
     WITH own AS (SELECT pg_get_serial_sequence('chat.rooms', 'id') AS sequence)
     SELECT setval(sequence, greatest($1::bigint, nextval(sequence))) FROM own";
@@ -93,7 +93,7 @@ const NOTE_SKELETON: &str = "
     UPDATE chat.rooms SET skeleton = $1
     WHERE id = $2 AND NOT EXISTS (SELECT FROM chat.rooms WHERE skeleton = $1)";
 
-/// Notes what titles look like that were there before that was looked at. Of two that look the same the older one has it.
+/// Notes the skeletons of titles that are older than this check. Of two that look the same, the older one keeps it.
 pub(super) fn note_skeletons(transaction: &mut Transaction<'_>) -> Result<(), postgres::Error> {
     if transaction.query_typed(WITHOUT_SKELETON, &[])?.is_empty() {
         return Ok(());
@@ -116,8 +116,8 @@ impl PostgresChatRooms {
         PostgresChatRooms { database }
     }
 
-    /// Takes over the rooms of another store with their numbers, all or none; those whose number or
-    /// title is taken here stay as they are here. Says how many were taken over, and how many an earlier call had.
+    /// Imports the rooms of another store with their numbers, all or none. A room whose number or title is taken here
+    /// is skipped. Returns how many were imported now, and how many by earlier calls.
     pub fn import(&self, moving: Moving) -> Result<(usize, usize), StoreError> {
         let Moving { rooms, last_id } = moving;
         self.database.write(STORE, "take over rooms", move |session| {
@@ -125,7 +125,7 @@ impl PostgresChatRooms {
             transaction.batch_execute("LOCK TABLE chat.rooms IN SHARE ROW EXCLUSIVE MODE")?;
             let (mut taken, mut before) = (0, 0);
             for room in &rooms {
-                // One that was taken over and has been deleted since must not come back.
+                // A room that was imported and deleted since must not come back.
                 let mark = format!("room:{}:{}", room.id, room.created_at.as_millisecond());
                 if transaction.query_typed_one(IS_MOVED, &[mark.typed()])?.get(0) {
                     before += 1;
@@ -185,7 +185,7 @@ impl ChatRooms for PostgresChatRooms {
         let made = self.database.write(STORE, what, move |session| {
             written(session, |session| {
                 let mut transaction = session.client.transaction()?;
-                // Or two that count at once would both find a place for the last room.
+                // Otherwise two that count at once would both find a place for the last room.
                 transaction.batch_execute("LOCK TABLE chat.rooms IN SHARE ROW EXCLUSIVE MODE")?;
                 let rows = transaction.query_typed(CREATE, &columns.and(&[most.typed()]))?;
                 transaction.commit()?;
@@ -234,7 +234,7 @@ fn bounded(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 
-/// What a room's fields are in the table.
+/// A room's fields as the table's columns.
 struct Columns {
     title: String,
     title_key: String,
@@ -277,7 +277,7 @@ impl Columns {
     }
 }
 
-/// To the millisecond, as clients see it. The clock is after 1970.
+/// The time to the millisecond, as clients see it. The clock is after 1970.
 fn system_time(time: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(time.as_millisecond().try_into().unwrap_or(0))
 }
@@ -285,11 +285,11 @@ fn system_time(time: Timestamp) -> SystemTime {
 enum Written {
     Row(Row),
     TitleTaken,
-    /// No row fitted the condition.
+    /// No row matched the condition.
     Nothing,
 }
 
-/// A title is the only thing about a room that two may want at once.
+/// The title is the only field of a room that must be unique.
 fn written(
     session: &mut Session,
     work: impl FnOnce(&mut Session) -> Result<Vec<Row>, postgres::Error>,
@@ -301,7 +301,7 @@ fn written(
     }
 }
 
-/// Reads a row of [`columns`]; fails with what is wrong in it.
+/// Reads a row of [`columns`]; the error says what is wrong with it.
 fn room(row: &Row) -> Result<ChatRoom, String> {
     let unreadable = |error: postgres::Error| error.to_string();
     let access = match (row.try_get(3).map_err(unreadable)?, row.try_get(4).map_err(unreadable)?) {

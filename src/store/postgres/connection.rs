@@ -1,15 +1,14 @@
-//! One connection, on a thread of its own, so that nobody waits for it longer than they want to.
+//! One connection, on its own thread, so that no caller waits for it longer than its deadline.
 //!
-//! The crate `postgres` waits for an answer as long as the connection lives. The server's
-//! `statement_timeout` ends slow statements, `tcp_user_timeout` and keepalives end connections to
-//! hosts that vanished; but a server that is stopped, or whose disk hangs, keeps its connections open
-//! and says nothing. So the caller hands its work to the connection's thread and waits for the answer
-//! with a deadline; past it the connection is given up, and its thread ends when the server, or the
-//! network, ends the connection. There are at most [`most`] of them.
+//! The crate `postgres` waits for an answer as long as the connection lives. The server's `statement_timeout` ends slow
+//! statements, and `tcp_user_timeout` and keepalives end connections to hosts that vanished. But a server that is
+//! stopped, or whose disk hangs, keeps its connections open and sends nothing. So the caller hands its work to the
+//! connection's thread and waits for the answer with a deadline. After the deadline the connection is given up, and its
+//! thread ends when the server, or the network, ends the connection. There are at most [`most`] threads.
 //!
-//! Statements have no names: a pooler such as PgBouncer in transaction mode gives each transaction another
-//! connection to the server, on which a named one is unknown, or another client's. Sent with the types of its
-//! parameters, a statement takes one round trip either way.
+//! Statements have no names: a pooler such as PgBouncer in transaction mode gives each transaction another connection
+//! to the server, which does not know a named statement, or has another client's. A statement that is sent with the
+//! types of its parameters takes one round trip either way.
 
 use super::{failure::Failure, target::Target};
 use crate::vital;
@@ -27,26 +26,26 @@ use std::{
     time::Duration,
 };
 
-/// Threads, those of connections that were given up among them.
+/// Threads, including those of connections that were given up.
 pub(super) fn most(pool: u32) -> usize {
     3 * pool as usize
 }
 
-/// For a connection to be made, from the first packet to the last word of the handshake.
+/// How long connecting may take, from the first packet to the end of the handshake.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Rustls and SCRAM need some, the rest is shallow.
+/// Rustls and SCRAM need some stack; the rest needs little.
 const STACK: usize = 512 * 1024;
 
 type Job = Box<dyn FnOnce(&mut Session) + Send>;
 
-/// A handle on the connection. Dropping it closes the connection, as soon as its thread is free.
+/// A handle to the connection. Dropping it closes the connection as soon as its thread is free.
 pub(super) struct Connection {
     jobs: Sender<Job>,
     usable: bool,
 }
 
-/// The connection itself, for those who work on its thread.
+/// The connection itself, for work on its thread.
 pub(super) struct Session {
     pub client: Client,
 }
@@ -54,7 +53,7 @@ pub(super) struct Session {
 /// A parameter of a statement, with its type.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// What is a parameter of one type only.
+/// A Rust type that has one SQL type as a parameter.
 pub(super) trait Typed: ToSql + Sync + Sized {
     const TYPE: Type;
 
@@ -91,10 +90,10 @@ impl<T: Typed> Typed for Option<T> {
 }
 
 impl Connection {
-    /// Connects; `threads` counts the threads of all connections, of which there may be `most`.
+    /// Connects. `threads` counts the threads of all connections; `most` is its limit.
     pub fn open(target: &Target, threads: &Arc<AtomicUsize>, most: usize) -> Result<Connection, Failure> {
         let counted = Counted::one_more(threads, most)?;
-        // One job at a time: who waits for an answer in vain gives up the connection.
+        // One job at a time: a caller whose wait ends without an answer gives up the connection.
         let (jobs, work) = bounded(1);
         let (opened, is_open) = bounded(1);
         let target = target.clone();
@@ -116,7 +115,7 @@ impl Connection {
 
     /// Does `work` and waits up to `patience` for its outcome.
     ///
-    /// After [`Failure::TimedOut`] nobody knows whether it was done.
+    /// After [`Failure::TimedOut`] it is unknown whether the work was done.
     pub fn run<T: Send + 'static>(
         &mut self,
         patience: Duration,
@@ -160,13 +159,13 @@ fn run(target: &Target, opened: &Sender<Result<(), postgres::Error>>, work: &Rec
 }
 
 impl Session {
-    /// The rows that a statement gives.
+    /// Runs a statement and returns its rows.
     pub fn query(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, postgres::Error> {
         self.client.query_typed(sql, parameters)
     }
 }
 
-/// A thread, counted as long as it runs.
+/// A thread, counted for as long as it runs.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {

@@ -1,5 +1,4 @@
-//! The pool of connections to one database: who uses it, how long they wait, what happens when the
-//! server is away.
+//! The pool of connections to one database: how long callers wait, and what happens when the server is away.
 
 use super::{
     connection::{Connection, Session, most},
@@ -25,24 +24,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// For a connection of the pool to be free. Half of it is the longest pause between two attempts to
-/// connect, so it also says how soon the pool notices that the server is back.
+/// How long a caller waits for a free connection of the pool. Half of it is the longest pause between two attempts to
+/// connect, so it also decides how soon the pool notices that the server is back.
 const POOL_PATIENCE: Duration = Duration::from_secs(3);
 
-/// For an answer; a little more than the `statement_timeout`, so that the server speaks first.
+/// How long a caller waits for an answer: a little longer than the `statement_timeout`, so that the server reports
+/// first.
 const PATIENCE: Duration = Duration::from_secs(6);
 
-/// While the server is known to be away: enough to find out that it is back, and short, because
-/// every caller keeps a thread.
+/// How long a caller waits while the server is known to be away: enough to find out that it is back, and short, because
+/// every caller holds a thread.
 const PATIENCE_WITHOUT_HOPE: Duration = Duration::from_millis(500);
 
-/// A pause between two attempts to reach a server that starts.
+/// The pause between two attempts to reach a server that is starting.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The outage during which nothing works.
+/// Names the outage during which nothing works.
 const REACHED: &str = "be reached";
 
-/// The server allows fewer connections than the pool may have; those that there are serve all.
+/// Names the outage in which the server allows fewer connections than the pool may have; the existing ones serve all.
 const LIMITED: &str = "give as many connections as DATABASE_POOL allows";
 
 /// Connections to one database. A clone shares them.
@@ -54,9 +54,9 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Connects; a server that is away is tried again until `patience` is over.
+    /// Connects. Tries an unreachable server again until `patience` is over.
     ///
-    /// `size`: how many connections there are at most. `prepare` is done on the first connection.
+    /// `size`: the most connections. `prepare` runs on the first connection.
     pub fn open(
         url: &str,
         size: u32,
@@ -76,9 +76,9 @@ impl Database {
             .max_size(size)
             .min_idle(Some(1))
             .connection_timeout(POOL_PATIENCE)
-            // It would cost a round trip each time; a connection that has ended is noticed when it is used.
+            // It would cost a round trip each time. A connection that has ended is noticed when it is used.
             .test_on_check_out(false)
-            // A server that took over another's name gets its share within that time.
+            // A server that took over another's name gets its share within this time.
             .max_lifetime(Some(Duration::from_secs(30 * 60)))
             .idle_timeout(Some(Duration::from_secs(10 * 60)))
             .error_handler(watch())
@@ -87,15 +87,15 @@ impl Database {
         Ok(Database { pool, size, outages })
     }
 
-    /// Does `work`, which only reads: it may be done again on another connection if one has ended.
+    /// Does `work`, which only reads. If a connection has ended, it may run again on another one.
     pub fn read<T: Send + 'static>(
         &self,
         store: &'static str,
         what: &'static str,
         work: impl FnOnce(&mut Session) -> Result<T, postgres::Error> + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
-        // After a restart of the server every idle connection has ended, each of which is found out
-        // at once; so one more than there can be is a new one.
+        // After a restart of the server every idle connection has ended, and each is noticed at once. So one more
+        // attempt than there are connections gets a new one.
         let mut outcome = self.once(work.clone());
         for _ in 0..self.size {
             match &outcome {
@@ -106,7 +106,7 @@ impl Database {
         self.judged(store, what, outcome)
     }
 
-    /// Does `work`, which changes something, at most once.
+    /// Does `work`, which writes, at most once.
     pub fn write<T: Send + 'static>(
         &self,
         store: &'static str,
@@ -117,7 +117,7 @@ impl Database {
         self.judged(store, what, outcome)
     }
 
-    /// How many there are now.
+    /// The number of connections now.
     pub fn connections(&self) -> u32 {
         self.pool.state().connections
     }
@@ -129,7 +129,7 @@ impl Database {
         self.connection()?.run(self.patience(), work)
     }
 
-    /// A connection that has just answered: what is sent next is not lost because it ended long ago.
+    /// A connection that has just answered, so that what is sent next is not lost because it ended long ago.
     fn alive(&self) -> Result<PooledConnection<Connector>, Failure> {
         let mut ended = Failure::Ended;
         for _ in 0..=self.size {
@@ -162,7 +162,7 @@ impl Database {
             Err(failure) => {
                 let outage = if failure.is_of_the_connection() { REACHED } else { what };
                 self.outages.failed(outage, &failure);
-                // It is logged by now, once, whatever follows from it.
+                // The outage has been logged by now, once, whatever the caller does.
                 Err(StoreError { store, what, source: KnownOutage(failure.to_string()).into() })
             }
         }
@@ -172,7 +172,7 @@ impl Database {
 /// Opens connections for the pool.
 struct Connector {
     target: Target,
-    /// Of all connections, those that were given up among them.
+    /// The threads of all connections, including those that were given up.
     threads: Arc<AtomicUsize>,
     most: usize,
 }
@@ -214,10 +214,10 @@ impl ManageConnection for Connector {
     }
 }
 
-/// Hears what the pool does by itself.
+/// Reports what the pool does by itself.
 struct Watch {
     outages: Arc<Outages>,
-    /// Of all connections.
+    /// The threads of all connections.
     threads: Arc<AtomicUsize>,
 }
 

@@ -1,7 +1,7 @@
 //! Why PostgreSQL can't be used.
 
-/// PostgreSQL can't be used, and what to do about it. The sentence includes the cause; URLs are
-/// shown without their passwords.
+/// PostgreSQL can't be used, and what to do about it. The sentence includes the cause, and shows URLs without their
+/// passwords.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("can't use the database {url}: {cause}")]

@@ -3,8 +3,7 @@
 use postgres::error::SqlState;
 use std::{error::Error, io, time::Duration};
 
-/// Why a call failed. Its sentence holds no password: PostgreSQL's messages never do, and the URL
-/// is left out.
+/// Why a call failed. Its sentence holds no password: PostgreSQL's messages never do, and the URL is left out.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("PostgreSQL did not answer within {} s", .0.as_secs_f32())]
@@ -22,7 +21,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Whether it was the connection that failed, not the statement.
+    /// Whether the connection failed, not the statement.
     pub fn is_of_the_connection(&self) -> bool {
         match self {
             Failure::Postgres(error) => is_lost(error),
@@ -30,17 +29,17 @@ impl Failure {
         }
     }
 
-    /// Whether the connection had ended, perhaps long ago: another one may work at once.
+    /// Whether the connection had ended, perhaps long ago. Another one may work at once.
     pub fn is_lost(&self) -> bool {
         matches!(self, Failure::Ended) || matches!(self, Failure::Postgres(error) if is_lost(error))
     }
 
-    /// Whether the server, the database or the role has no connection left to give.
+    /// Whether the server, the database or the role allows no further connection.
     pub fn is_limit(&self) -> bool {
         matches!(self, Failure::Postgres(error) if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS))
     }
 
-    /// Whether the server may be there in a moment: it starts, is busy, or its name isn't known yet.
+    /// Whether the server may be available in a moment: it is starting, busy, or its name is not known yet.
     pub fn is_worth_waiting_for(&self) -> bool {
         let Failure::Postgres(error) = self else { return true };
         match error.code() {
@@ -50,7 +49,7 @@ impl Failure {
     }
 }
 
-/// A connection that is of no more use: closed by the server or the network.
+/// Whether the connection is useless now, because the server or the network closed it.
 fn is_lost(error: &postgres::Error) -> bool {
     const ENDING: [SqlState; 4] = [
         SqlState::ADMIN_SHUTDOWN,
@@ -65,7 +64,7 @@ fn is_lost(error: &postgres::Error) -> bool {
     }
 }
 
-/// TLS failures come as I/O errors too, but they are of kinds that no network makes.
+/// TLS failures are I/O errors too, but of kinds that the network never causes.
 fn has_io_cause(error: &postgres::Error) -> bool {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     io.is_some_and(|io| !matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))
@@ -82,7 +81,7 @@ fn sentence(error: &postgres::Error) -> String {
         }
         return sentence;
     };
-    // Its detail may quote rows, so only the message is shown.
+    // The detail may quote rows, so only the message is shown.
     let said = format!("PostgreSQL says: {} ({})", db.message(), db.code().code());
     match *db.code() {
         SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => {

@@ -1,4 +1,4 @@
-//! Our own tables, in the schema `chat`: made and brought up to date by whichever node comes first.
+//! The chat's own tables, in the schema `chat`. The first node that starts makes them and brings them up to date.
 
 use super::{
     chat_rooms,
@@ -8,7 +8,7 @@ use super::{
 use postgres::{Transaction, error::SqlState};
 use std::time::Duration;
 
-/// Never changed once released; a new step is added.
+/// A released step never changes; changes are new steps.
 const STEPS: &[&str] = &[
     include_str!("schema/chat-1.sql"),
     include_str!("schema/chat-2.sql"),
@@ -22,19 +22,19 @@ const STEPS: &[&str] = &[
     include_str!("schema/chat-10.sql"),
 ];
 
-/// Nodes that start together wait here for the first of them. Any number will do, if nobody else
-/// in the database uses it: this one is `chat` in ASCII.
+/// Nodes that start together wait here for the first of them. The number must be unused elsewhere in the database: it
+/// is `chat` in ASCII.
 const LOCK: i64 = 0x6368_6174;
 
-/// For the other nodes and for the steps; the session's time-outs are too short for large tables.
+/// How long to wait for other nodes and for the steps. The session's own time-outs are too short for large tables.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Brings the schema up to date, in one transaction: all steps that are missing, or none.
+/// Brings the schema up to date in one transaction: all missing steps, or none.
 pub(super) fn migrate(connection: &mut Connection, url: &str) -> Result<(), OpenError> {
     run(connection, url, |transaction| transaction.commit())
 }
 
-/// Finds out whether [`migrate`] would succeed, and takes all back.
+/// Finds out whether [`migrate`] would succeed, and rolls everything back.
 pub(super) fn dry_run(connection: &mut Connection, url: &str) -> Result<(), OpenError> {
     let is_read_only = connection.run(PATIENCE, |session| {
         let asked = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
@@ -47,7 +47,7 @@ pub(super) fn dry_run(connection: &mut Connection, url: &str) -> Result<(), Open
     }
 }
 
-/// Others may have made the tables that this role fills.
+/// Another role may have made the tables that this role fills.
 const MAY_ARCHIVE: &str = "
     SELECT bool_and(has_table_privilege(name, privilege))
     FROM unnest(ARRAY['chat.archive', 'chat.messages', 'chat.changes']) AS tables (name),
@@ -71,7 +71,7 @@ enum Outcome {
     TooNew {
         version: i32,
     },
-    /// The role lacks a right, and how it is given.
+    /// The role lacks a right; `remedy` gives it.
     MayNot {
         role: String,
         remedy: String,
@@ -101,7 +101,7 @@ fn may_not(session: &mut Session) -> Result<Outcome, postgres::Error> {
     Ok(Outcome::MayNot { role, remedy })
 }
 
-/// `None`: the role lacks a right, though nothing has failed for it.
+/// `None`: the role lacks a right, although no statement failed because of it.
 fn in_transaction(session: &mut Session, ending: Ending) -> Result<Option<Outcome>, postgres::Error> {
     let mut transaction = session.client.transaction()?;
     transaction.batch_execute("SET LOCAL statement_timeout = '55s'; SET LOCAL lock_timeout = '55s'")?;
@@ -126,7 +126,7 @@ fn in_transaction(session: &mut Session, ending: Ending) -> Result<Option<Outcom
 
 /// How many steps were made; 0 in a new schema.
 fn version(transaction: &mut Transaction<'_>) -> Result<i32, postgres::Error> {
-    // Not IF NOT EXISTS: that asks for the right to make it even if it exists.
+    // Not IF NOT EXISTS: that needs the right to make it even if it exists.
     if !transaction.query_typed_one("SELECT to_regnamespace('chat') IS NOT NULL", &[])?.get::<_, bool>(0) {
         transaction.batch_execute("CREATE SCHEMA chat")?;
     }

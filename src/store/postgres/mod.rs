@@ -1,4 +1,4 @@
-//! PostgreSQL, for many nodes: Propromo's accounts, and tables of our own in the schema `chat`.
+//! PostgreSQL, for many nodes: Propromo's accounts, and the chat's own tables in the schema `chat`.
 //!
 //! ```text
 //! accounts ─┐                                         ┌─▶ connection ─▶ PostgreSQL
@@ -6,8 +6,8 @@
 //! rooms ────┘                                         └─▶ …  (a thread each)
 //! ```
 //!
-//! Nothing waits here without an end: for a free connection 3 s, for an answer 6 s, and half a second
-//! each while the server is known to be away. The pool connects again by itself.
+//! Every wait has a limit: 3 s for a free connection, 6 s for an answer, and half a second each while the server is
+//! known to be away. The pool reconnects by itself.
 
 pub mod accounts;
 pub mod archive;
@@ -37,27 +37,26 @@ use std::{sync::Arc, time::Duration};
 
 pub use target::Url;
 
-/// How long a start waits for a server that is away. Nodes and their database are often started
-/// together, and the database takes longer.
+/// How long a start waits for an unreachable server. Nodes and their database are often started together, and the
+/// database takes longer.
 pub const START_PATIENCE: Duration = Duration::from_secs(30);
 
-/// All that is kept in PostgreSQL.
+/// The stores in PostgreSQL.
 pub struct Postgres {
     pub accounts: Arc<PostgresAccounts>,
     pub chat_rooms: Arc<PostgresChatRooms>,
     pub sessions: Arc<PostgresSessions>,
     pub reads: Arc<PostgresReads>,
     pub tasks: Arc<PostgresTasks>,
-    /// Messages that are in Redis no more, with many nodes.
+    /// With many nodes: messages that Redis no longer has.
     pub archive: Arc<PostgresArchive>,
-    /// How many connections there are now.
+    /// The number of connections now.
     pub connections: Box<dyn Fn() -> u32 + Send + Sync>,
 }
 
 impl Postgres {
-    /// Connects and brings the schema `chat` up to date; a server that is away is tried again until
-    /// `patience` is over. What can't get better by waiting (a wrong password, no such database)
-    /// fails at once. `pool`: how many connections there are at most.
+    /// Connects and brings the schema `chat` up to date. Tries an unreachable server again until `patience` is over.
+    /// What waiting can't mend (a wrong password, no such database) fails at once. `pool`: the most connections.
     pub fn open(url: &str, pool: u32, patience: Duration) -> Result<Postgres, OpenError> {
         let shown = crate::redact::without_password(url);
         let database = Database::open(url, pool, patience, |first| migrations::migrate(first, &shown))?;

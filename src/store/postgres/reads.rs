@@ -1,4 +1,4 @@
-//! How far people have read, in the schema `chat`.
+//! How far users have read, in the schema `chat`.
 
 use super::{
     connection::{Session, Typed},
@@ -17,7 +17,7 @@ use std::collections::HashSet;
 
 const STORE: &str = "account store";
 
-/// In one order on all nodes, or two of them could wait for each other.
+/// All nodes use the same order, so that no two wait for each other.
 pub(super) const ADVANCE: &str = "
     INSERT INTO chat.reads
     SELECT account, room, id::uuid FROM unnest($1::bigint[], $2::text[], $3::text[]) AS new (account, room, id)
@@ -34,7 +34,7 @@ const GIVE_WAY: &str = "
 
 const OF_ACCOUNT: &str = r#"SELECT room, id::text FROM chat.reads WHERE account = $1 ORDER BY room COLLATE "C""#;
 
-/// The marks that all nodes share.
+/// The read marks that all nodes share.
 pub struct PostgresReads {
     database: Database,
 }

@@ -1,4 +1,4 @@
-//! Who stays logged in, in the schema `chat`.
+//! Sessions of logged-in users, in the schema `chat`.
 
 use super::{
     connection::{Session as Connected, Typed},
@@ -29,7 +29,7 @@ const FORGET: &str = "DELETE FROM chat.sessions WHERE used <= $1";
 pub(super) const INSERT: &str = "INSERT INTO chat.sessions (id, account, epoch, begun, used, current, spent)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
-/// Whatever the clocks say, the new one stays.
+/// The new session stays, whatever the clocks say.
 const GIVE_WAY: &str = "
     DELETE FROM chat.sessions WHERE id IN (
         SELECT id FROM chat.sessions WHERE account = $1 AND id <> $2 ORDER BY used DESC, begun DESC OFFSET $3)";
@@ -46,7 +46,7 @@ pub struct PostgresSessions {
 }
 
 impl PostgresSessions {
-    /// Connects, for a command; a server that is away is tried again until `patience` is over.
+    /// Connects, for a command. Tries an unreachable server again until `patience` is over.
     pub fn open(url: &str, patience: Duration) -> Result<PostgresSessions, OpenError> {
         Ok(PostgresSessions::of(Database::open(url, FEW, patience, |_| Ok(()))?))
     }
@@ -116,7 +116,7 @@ impl Sessions for PostgresSessions {
     }
 }
 
-/// Reads a row of [`FIND`]; the table's own checks see to it that it can be read.
+/// Reads a row of [`FIND`]; the table's own checks make sure that it can be read.
 fn session(row: &Row) -> Option<Session> {
     Some(Session {
         id: row.get::<_, &[u8]>(0).try_into().ok()?,

@@ -12,23 +12,23 @@ use postgres::{
 };
 use std::{path::PathBuf, time::Duration};
 
-/// For one address of the server to accept a connection.
+/// How long one address of the server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long sent bytes may stay unacknowledged (RFC 5482): ends connections to a host that vanished.
+/// How long sent bytes may stay unacknowledged (RFC 5482). This ends connections to a host that vanished.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Times are read as UTC, whatever the server's or the role's setting. A pooler knows this setting, and gives it to
+/// Times are read as UTC, whatever the server's or the role's setting. A pooler knows this setting, and applies it to
 /// each connection that it lends.
 const SESSION: &str = "SET TimeZone = 'UTC'";
 
-/// With these the server gives up what nobody waits for any more (see [`connection`](super::connection)).
+/// With these the server ends work that no caller waits for any more (see [`connection`](super::connection)).
 ///
-/// They are told when the connection is opened, never by `SET`: behind a pooler in transaction mode that would change
-/// a connection that is lent to others next. A pooler refuses them, or passes them over.
+/// They are sent when the connection is opened, never by `SET`: behind a pooler in transaction mode that would change a
+/// connection that is lent to others next. A pooler refuses or ignores them.
 const OPTIONS: &str = "-c statement_timeout=5s -c lock_timeout=4s -c idle_in_transaction_session_timeout=15s";
 
 /// A PostgreSQL server and database.
@@ -38,7 +38,7 @@ pub(super) struct Target {
     tls: Option<Tls>,
 }
 
-/// What a URL says, before the files that it names are read.
+/// The contents of a URL, before the files that it names are read.
 #[derive(Debug)]
 pub struct Url {
     config: Config,
@@ -46,8 +46,7 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads a URL as libpq does, but that it has fewer options. What is wrong is said without the
-    /// URL, which may hold a password.
+    /// Reads a URL as libpq does, but with fewer options. The error does not quote the URL, which may hold a password.
     pub fn parse(url: &str) -> Result<Url, String> {
         let mut tls = TlsOptions::default();
         let rest = tls.taken_out_of(url)?;
@@ -79,7 +78,7 @@ impl Url {
             config.get_hostaddrs().is_empty() && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let (mode, trust) = if local { (SslMode::Disable, None) } else { tls.decided()? };
         config.ssl_mode(mode);
-        // A server's notices, such as "relation exists already", are of no use to anybody here.
+        // A server's notices, such as "relation exists already", are of no use here.
         config.notice_callback(|_| {});
         Ok(Url { config, trust })
     }
@@ -92,13 +91,13 @@ impl Url {
 }
 
 impl Target {
-    /// Opens a connection. Waits as long as the server does: call it where that harms nobody.
+    /// Opens a connection. It may wait as long as the server takes: call it where that does no harm.
     pub fn connect(&self) -> Result<Client, postgres::Error> {
         let mut config = self.config.clone();
         let of_user = self.config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         config.options(&format!("{of_user}{OPTIONS}"));
         let mut client = match self.open(&config) {
-            // Only a pooler knows no such thing; without them the caller's own deadlines hold.
+            // Only a pooler does not know these options. Without them the caller's own deadlines hold.
             Err(error) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => self.open(&self.config)?,
             outcome => outcome?,
         };
@@ -124,7 +123,7 @@ struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Takes our options; the URL without them is what remains.
+    /// Takes our options out of the URL, and returns the rest of it.
     fn taken_out_of(&mut self, url: &str) -> Result<String, String> {
         let (base, parameters) = parameters(url);
         let mut others = Vec::new();
@@ -144,7 +143,7 @@ impl TlsOptions {
         Ok(if others.is_empty() { base.to_owned() } else { format!("{base}?{}", others.join("&")) })
     }
 
-    /// As libpq decides: `require` alone trusts any certificate, but a root given is a root used.
+    /// Decides like libpq: `require` alone trusts any certificate, but a given root is used.
     fn decided(self) -> Result<(SslMode, Option<Trust>), String> {
         let identity = match (self.certificate, self.key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -163,7 +162,7 @@ impl TlsOptions {
     }
 }
 
-/// The URL up to its `?`, and its parameters as they stand there.
+/// The URL up to its `?`, and its parameters in encoded form.
 fn parameters(url: &str) -> (&str, Vec<(&str, &str)>) {
     // A password may hold an unescaped `?`; the first `@` ends it.
     let credentials = url.find('@').map_or(0, |at| at + 1);

@@ -1,4 +1,4 @@
-//! Against a real server, started by the tests.
+//! Tests against a real server, which they start.
 
 use super::{
     Postgres,
@@ -217,7 +217,7 @@ fn a_role_that_may_not_make_the_schema_is_told_what_to_grant() {
     let role = database.reader();
     let url = database.url_of(&role, PASSWORD);
     may_once_granted(&database, &url);
-    // Nor may another role use what the first one has made.
+    // Another role may not use what the first one has made either.
     let other = database.reader();
     may_once_granted(&database, &database.url_of(&other, PASSWORD));
 }
@@ -273,7 +273,7 @@ fn a_restarted_server_is_noticed_by_nobody() {
     let cluster = Cluster::start();
     let accounts = accounts_of(&cluster.database());
     let at_once = Barrier::new(8);
-    // Eight at a time, so that the pool holds more connections than one.
+    // Eight at a time, so that the pool holds more than one connection.
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -295,13 +295,13 @@ fn a_server_that_is_away_is_noticed_soon_and_found_again_when_it_is_back() {
     accounts.probe().unwrap_err();
     let begin = Instant::now();
     accounts.probe().unwrap_err();
-    // One that hangs is waited for nine.
+    // Waiting for a server that hangs takes nine.
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     cluster.run();
     comes_back(&accounts);
 }
 
-/// Also over a Unix socket, to which no option of TCP applies.
+/// Also over a Unix socket, which has no TCP options.
 #[test]
 fn a_server_that_hangs_keeps_nobody_for_long_and_is_found_again() {
     let cluster = Cluster::start();
@@ -316,7 +316,7 @@ fn a_server_that_hangs_keeps_nobody_for_long_and_is_found_again() {
                 scope.spawn(|| accounts.probe().unwrap_err());
             }
         });
-        // 3 s for a connection and 6 s for an answer, and some for a busy machine.
+        // 3 s for a connection, 6 s for an answer, and some for a busy machine.
         assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
         cluster.resume();
         comes_back(&accounts);

@@ -17,20 +17,20 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub(super) type Tls = MakeRustlsConnect;
 
-/// Whom to believe, and who we are.
+/// Which servers to trust, and this client's own certificate.
 #[derive(Debug)]
 pub(super) struct Trust {
     /// Whether the certificate must lead to a root.
     pub verify_chain: bool,
-    /// Whether it must be for the host in the URL.
+    /// Whether the certificate must be for the host in the URL.
     pub verify_name: bool,
-    /// A PEM file; none: the public roots that browsers trust.
+    /// A PEM file; `None`: the public roots that browsers trust.
     pub root: Option<PathBuf>,
     /// PEM files of our own certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// Reads the files that `trust` names; fails with a sentence.
+/// Reads the files that `trust` names; the error is a sentence.
 pub(super) fn connector(trust: &Trust) -> Result<Tls, String> {
     let provider = Arc::new(crypto::ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = if trust.verify_chain {
@@ -85,7 +85,7 @@ fn certificates(option: &str, file: &Path) -> Result<Vec<CertificateDer<'static>
     }
 }
 
-/// `sslmode=verify-ca`: the chain counts, the name doesn't.
+/// `sslmode=verify-ca`: checks the chain, but not the name.
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 
@@ -98,7 +98,7 @@ impl ServerCertVerifier for AnyName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // The name is checked last, so nothing else is left to be wrong.
+        // The name is checked last, so everything else is right.
         match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -130,7 +130,7 @@ impl ServerCertVerifier for AnyName {
     }
 }
 
-/// `sslmode=prefer` and `require`: against who listens, not against who sits in between.
+/// `sslmode=prefer` and `require`: protects against eavesdroppers, not against a server in the middle.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
