@@ -1,4 +1,4 @@
-//! Accounts in SQLite: the server reads them here, [`admin`](super::admin) commands write them.
+//! Accounts in SQLite: the server reads them here, and [`admin`](super::admin) commands write them.
 
 use super::{
     database::{self, DiskSync, Tuning},
@@ -20,10 +20,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// As failures name it.
+/// The store's name in errors.
 const STORE: &str = "account store";
 
-/// All tables of the file, in the order in which they came to be.
+/// All tables of the file, in the order in which they were added.
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("schema/accounts-1.sql")),
     M::up(include_str!("schema/chat_rooms-1.sql")),
@@ -42,19 +42,19 @@ pub(super) const MONITOR_COLUMNS: &str =
 
 /// The accounts' file. Admin commands may open it while a server has it open.
 ///
-/// An email address is found whatever the case of its ASCII letters; other letters must be typed as
-/// they were stored, since folding them depends on the language.
+/// Email addresses are matched regardless of the case of their ASCII letters. Other letters must be typed as they were
+/// stored, since folding them depends on the language.
 pub struct SqliteAccounts {
     path: PathBuf,
     tables: Tables,
 }
 
 impl SqliteAccounts {
-    /// Opens the file, made and brought up to date if need be.
+    /// Opens the file. Makes it, or brings it up to date, if necessary.
     pub fn open(path: &Path) -> Result<SqliteAccounts, StoreOpenError> {
         database::prepare(path, &MIGRATIONS, STEPS.len() as u32)?;
         let tuning = Tuning {
-            // Written by hand, a few times a day: a command that said "done" is done.
+            // It is written by hand, a few times a day: a command that reported "done" must be done.
             sync: DiskSync::Commit,
             autocheckpoint: 1000,
             cache_kib: 2048,
@@ -73,25 +73,25 @@ impl SqliteAccounts {
         &self.path
     }
 
-    /// Copies the file to where there is none; all of it, or nothing.
+    /// Copies the whole file, or nothing, to a path where there is no file yet.
     pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
         const WHAT: &str = "copy its file";
         let part = path.with_added_extension("part");
         let begin = || -> io::Result<()> {
-            // From an earlier try that was cut short.
+            // Left by an earlier attempt that was interrupted.
             if part.exists() {
                 fs::remove_file(&part)?;
             }
-            // SQLite takes an empty file for a new one, and leaves it as private as it is.
+            // SQLite takes an empty file for a new one, and keeps its mode.
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map(drop)
         };
         begin().map_err(failed(STORE, WHAT))?;
         self.tables.with(WHAT, |connection| connection.execute("VACUUM INTO ?1", [part.to_string_lossy()]))?;
-        // Unlike a rename this fails if there is a file by now.
+        // Unlike a rename, this fails if there is a file by now.
         fs::hard_link(&part, path).and_then(|()| fs::remove_file(&part)).map_err(failed(STORE, WHAT))
     }
 
-    /// The tables of the file, for what else is kept in it.
+    /// The tables of the file, for other stores that are in it too.
     pub(super) fn tables(&self) -> &Tables {
         &self.tables
     }

@@ -1,4 +1,4 @@
-//! What `account …` and `monitor …` on the command line do to the accounts' file.
+//! What the commands `account …` and `monitor …` do to the accounts' file.
 
 use super::{
     accounts::{MONITOR_COLUMNS, SqliteAccounts, monitor},
@@ -11,14 +11,14 @@ use crate::store::{
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
-/// An account to be made.
+/// An account to add.
 #[derive(Clone, Copy)]
 pub struct NewAccount<'a> {
     pub name: &'a str,
     pub email: &'a str,
     /// A bcrypt or argon2id hash, never the password.
     pub password_hash: &'a str,
-    /// Hashes of the monitors it becomes a member of; each must exist.
+    /// Hashes of the monitors that it becomes a member of; each must exist.
     pub monitors: &'a [String],
 }
 
@@ -32,7 +32,7 @@ pub struct AccountSummary {
     pub monitors: Vec<String>,
 }
 
-/// An admin command was not carried out; nothing was changed.
+/// An admin command failed; it changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     #[error(
@@ -58,7 +58,7 @@ pub enum AdminError {
 
 /// Each method is one transaction, and may run while a server has the file open.
 impl SqliteAccounts {
-    /// Makes an account, a member of the monitors named.
+    /// Adds an account, as a member of the named monitors.
     pub fn add_account(&self, account: &NewAccount<'_>) -> Result<UserId, AdminError> {
         self.change("add an account", |tx| {
             let added = tx.execute(
@@ -115,8 +115,8 @@ impl SqliteAccounts {
         })
     }
 
-    /// Removes an account and its memberships, and leaves this task, whose number is answered. Without it what the account
-    /// said stays in the rooms.
+    /// Removes an account and its memberships, and adds this task. Returns the task's number. Without a task, the
+    /// account's messages stay in the rooms.
     pub fn remove_account(&self, email: &str, task: Option<&Task>) -> Result<Option<i64>, AdminError> {
         self.change("remove an account", |tx| {
             if tx.execute("DELETE FROM users WHERE email = ?1", [email])? != 1 {
@@ -126,7 +126,7 @@ impl SqliteAccounts {
         })
     }
 
-    /// Makes a monitor. Without `created_at` and `updated_at`, they are now.
+    /// Adds a monitor. `created_at` and `updated_at` default to now.
     pub fn add_monitor(&self, monitor: &Monitor) -> Result<(), AdminError> {
         self.change("add a monitor", |tx| match insert_monitor(tx, monitor) {
             Err(error) if is_duplicate(&error) => Ok(Err(AdminError::MonitorExists(monitor.monitor_hash.clone()))),
@@ -144,7 +144,7 @@ impl SqliteAccounts {
         })
     }
 
-    /// Removes a monitor and its memberships, and leaves this task, whose number is answered.
+    /// Removes a monitor and its memberships, and adds this task. Returns the task's number.
     pub fn remove_monitor(&self, monitor_hash: &str, task: Option<&Task>) -> Result<Option<i64>, AdminError> {
         self.change("remove a monitor", |tx| {
             if tx.execute("DELETE FROM monitors WHERE monitor_hash = ?1", [monitor_hash])? != 1 {
@@ -154,7 +154,7 @@ impl SqliteAccounts {
         })
     }
 
-    /// Makes an account a member of a monitor, if it isn't one yet.
+    /// Makes an account a member of a monitor, if it is not one yet.
     pub fn join(&self, email: &str, monitor_hash: &str) -> Result<(), AdminError> {
         self.change("add a member to a monitor", |tx| {
             Ok(match both(tx, email, monitor_hash)? {
@@ -164,7 +164,7 @@ impl SqliteAccounts {
         })
     }
 
-    /// Ends an account's membership of a monitor. A server that runs closes its connections there.
+    /// Ends an account's membership of a monitor. A running server closes its connections there.
     pub fn leave(&self, email: &str, monitor_hash: &str) -> Result<(), AdminError> {
         self.change("remove a member from a monitor", |tx| {
             let (user, monitor) = match both(tx, email, monitor_hash)? {
@@ -178,8 +178,8 @@ impl SqliteAccounts {
         })
     }
 
-    /// Runs `work` in a transaction that is committed only if both its results are good: the outer
-    /// one is the store's, the inner one says whether the command makes sense.
+    /// Runs `work` in a transaction that is committed only if both results are good: the outer one is the store's, the
+    /// inner one says whether the command makes sense.
     pub(super) fn change<T>(
         &self,
         what: &'static str,

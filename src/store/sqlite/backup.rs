@@ -1,4 +1,4 @@
-//! A copy of one of the store's files, made while others write to it.
+//! Copies one of the store's files while other connections write to it.
 
 use super::{
     database::{self, BUSY, DiskSync, Tuning},
@@ -10,10 +10,10 @@ use std::{
     path::Path,
 };
 
-/// Copies the file `from`, as it is at one moment, to the new file `to` (mode 0600), and reads the copy through.
+/// Copies the file `from`, as it is at one moment, to the new file `to` (mode 0600), and checks the copy.
 ///
-/// Nobody waits for it, but until it is done the WAL of `from` can only grow. `to` is no larger than its content, and has no
-/// WAL of its own.
+/// No other connection waits for it, but the WAL of `from` only grows until it is done. `to` is no larger than its
+/// content, and has no WAL.
 pub fn copy(from: &Path, to: &Path) -> Result<(), StoreOpenError> {
     let unusable =
         |path: &Path, cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };

@@ -1,4 +1,4 @@
-//! What is kept of accounts beside their rows, for who moves it elsewhere: read, never changed.
+//! Reads what is kept for an account beside its row, for a move to another store. It changes nothing.
 
 use super::{accounts::SqliteAccounts, reads::SqliteReads, sessions::SqliteSessions};
 use crate::{
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl SqliteAccounts {
-    /// What an account has. Mutes that are over are left out.
+    /// What is kept for an account, without mutes that are over.
     pub fn belongings(&self, account: UserId, email: &str) -> Result<Belongings, StoreError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
         let sessions = SqliteSessions::beside(self).of_account(account)?;

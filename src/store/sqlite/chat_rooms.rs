@@ -25,7 +25,7 @@ impl SqliteChatRooms {
         SqliteChatRooms { tables: accounts.tables().of("room store") }
     }
 
-    /// All that is needed to have the same rooms elsewhere.
+    /// Everything needed to have the same rooms in another store.
     pub fn moving(&self) -> Result<Moving, StoreError> {
         self.tables.with("read its rooms", |connection| {
             let rooms = connection
@@ -182,11 +182,11 @@ fn bounded(most: usize) -> i64 {
 enum Written {
     Room(ChatRoom),
     TitleTaken,
-    /// No row fitted the condition.
+    /// No row matched the condition.
     Nothing,
 }
 
-/// A title is the only thing about a room that two may want at once.
+/// The title is the only field of a room that must be unique.
 fn unless_title_taken(written: rusqlite::Result<ChatRoom>) -> rusqlite::Result<Written> {
     match written {
         Ok(room) => Ok(Written::Room(room)),
@@ -237,7 +237,7 @@ mod tests {
 
     suite::chat_rooms!(fresh);
 
-    // Those of one look that an earlier version let in stay, each with its title, and can be changed.
+    // Rooms that look the same and were made by an earlier version keep their titles, and can be changed.
     #[test]
     fn rooms_that_are_older_than_the_rule_keep_their_titles() {
         let dir = tempfile::tempdir().unwrap();

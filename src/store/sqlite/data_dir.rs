@@ -9,14 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The data directory, ours until this is dropped (or the process dies, however it dies).
+/// The data directory, held until this is dropped, or the process ends in any way.
 ///
-/// The caches and the order of ids are right only with one writing process; SQLite alone would let
-/// two in.
+/// The caches and the order of ids are right only with one writing process; SQLite alone would allow two.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// Holds the lock. The file stays when we go: removing it would let two processes lock two files.
+    /// Holds the lock. The file stays: removing it would let two processes lock two files.
     _lock: File,
 }
 
@@ -52,8 +51,8 @@ impl DataDir {
     }
 }
 
-/// Makes the directory (mode 0700) if there is none, without locking it: enough for an admin command,
-/// which may be the first to run.
+/// Makes the directory (mode 0700) if there is none, without locking it: enough for an admin command, which may run
+/// first.
 pub fn make(path: &Path) -> Result<(), StoreOpenError> {
     DirBuilder::new()
         .recursive(true)
@@ -62,7 +61,7 @@ pub fn make(path: &Path) -> Result<(), StoreOpenError> {
         .map_err(|cause| StoreOpenError::Directory { path: path.to_owned(), cause })
 }
 
-/// The process that has the lock, as it wrote itself down; `None` in the instant before it did.
+/// The id that the process with the lock wrote into the file; `None` until it has.
 fn holder(lock: &mut File) -> Option<u32> {
     let mut pid = String::new();
     lock.take(32).read_to_string(&mut pid).ok()?;

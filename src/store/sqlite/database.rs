@@ -1,4 +1,4 @@
-//! Opening a SQLite file: created private, migrated, every option set by name.
+//! Opens a SQLite file: creates it private, migrates it, and sets every option by name.
 
 use super::error::StoreOpenError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
@@ -17,34 +17,34 @@ use std::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tuning {
     pub sync: DiskSync,
-    /// WAL pages after which a commit also checkpoints; 0: another thread does it.
+    /// WAL pages after which a commit also checkpoints; 0: another thread checkpoints.
     pub autocheckpoint: u32,
-    /// KiB of pages kept in memory.
+    /// Size of the page cache, in KiB.
     pub cache_kib: u32,
     pub query_only: bool,
     /// How long to wait for another connection's lock.
     pub busy: Duration,
 }
 
-/// When the disk is told to make it last (`PRAGMA synchronous`).
+/// When the file is synced to disk (`PRAGMA synchronous`).
 ///
-/// There is no `OFF`: it would not be faster where it matters (a commit is a `write` either way) and
-/// a power failure could then leave a file that can't be read at all.
+/// There is no `OFF`: it would not be faster where it matters (a commit is a `write` either way), and a power failure
+/// could then leave an unreadable file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DiskSync {
-    /// At checkpoints. A commit is in the kernel's page cache, so it outlives a killed process; a
-    /// power failure may lose the last commits, but never damages the file.
+    /// At checkpoints. A commit is in the kernel's page cache, so it survives a killed process. A power failure may
+    /// lose the last commits, but never damages the file.
     Checkpoint,
     /// At each commit.
     Commit,
 }
 
-/// What an echo promises in the embedded store.
+/// What a message that was echoed survives in the embedded store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// Survives a crash or kill of the server.
     Process,
-    /// Survives a power failure: one sync a group commit.
+    /// Survives a power failure: one sync per group commit.
     Power,
 }
 
@@ -57,16 +57,15 @@ impl From<Durability> for DiskSync {
     }
 }
 
-/// Makes the file if there is none (mode 0600; SQLite gives its WAL the same) and brings its tables
-/// up to date.
+/// Makes the file if there is none (mode 0600; SQLite gives its WAL the same), and brings its tables up to date.
 pub(super) fn prepare(path: &Path, migrations: &Migrations<'_>, latest: u32) -> Result<(), StoreOpenError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(StoreOpenError::File { path: path.to_owned(), cause: error.into() }),
     }
-    // Two processes may start on a new file at once (a server and an admin command). SQLite does not
-    // wait for a lock when it turns WAL on, so we do.
+    // Two processes (a server and an admin command) may start on a new file at once. SQLite does not wait for a lock
+    // when it turns WAL on, so this does.
     let deadline = Instant::now() + BUSY;
     loop {
         match bring_up_to_date(path, migrations, latest) {
@@ -76,7 +75,7 @@ pub(super) fn prepare(path: &Path, migrations: &Migrations<'_>, latest: u32) -> 
     }
 }
 
-/// How long to wait for another process that has the file locked.
+/// How long to wait for another process that has locked the file.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 fn is_busy(error: &StoreOpenError) -> bool {
@@ -91,7 +90,7 @@ fn bring_up_to_date(path: &Path, migrations: &Migrations<'_>, latest: u32) -> Re
         Tuning { sync: DiskSync::Commit, autocheckpoint: 1000, cache_kib: 2048, query_only: false, busy: BUSY };
     let mut connection = connect(path, &tuning).map_err(unusable)?;
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
-    // SQLite opens what it may not write as well as it can, and fails at the first change.
+    // SQLite opens a file that it can't write read-only, and fails at the first change.
     if connection.is_readonly(rusqlite::MAIN_DB).map_err(unusable)? {
         let cause = "it can't be written; give this user a file system and a directory that can".into();
         return Err(StoreOpenError::File { path: path.to_owned(), cause });
@@ -106,15 +105,15 @@ fn bring_up_to_date(path: &Path, migrations: &Migrations<'_>, latest: u32) -> Re
     if mode != "wal" {
         return Err(StoreOpenError::File { path: path.to_owned(), cause: "its file system can't do WAL".into() });
     }
-    // Of two processes that start at once the second fails because the tables are there already; when
-    // it looks again there is nothing left to do.
+    // When two processes start at once, the second fails because the tables exist already; on its second try nothing is
+    // left to do.
     migrations
         .to_latest(&mut connection)
         .or_else(|_| migrations.to_latest(&mut connection))
         .map_err(|cause| StoreOpenError::Migration { path: path.to_owned(), cause: Box::new(cause) })
 }
 
-/// Opens a file to read it as it is; it must have the tables of version `expected`.
+/// Opens a file for reading only; it must have the tables of version `expected`.
 pub(super) fn look_into(path: &Path, expected: u32) -> Result<Connection, StoreOpenError> {
     let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
     let connection =
@@ -129,9 +128,9 @@ pub(super) fn look_into(path: &Path, expected: u32) -> Result<Connection, StoreO
     }
 }
 
-/// Opens a file that [`prepare`] has seen.
+/// Opens a file that [`prepare`] has made ready.
 pub(super) fn connect(path: &Path, tuning: &Tuning) -> rusqlite::Result<Connection> {
-    // NO_MUTEX: a `Connection` is used by one thread at a time, Rust sees to that.
+    // NO_MUTEX: Rust ensures that one thread at a time uses a `Connection`.
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(tuning.busy)?;
@@ -153,14 +152,14 @@ pub(super) fn connect(path: &Path, tuning: &Tuning) -> rusqlite::Result<Connecti
     Ok(connection)
 }
 
-/// Bytes of the file that hold something; the others are used again.
+/// Bytes of the file in use; SQLite reuses the others.
 pub(super) fn used(connection: &Connection) -> rusqlite::Result<u64> {
     let number = |pragma: &str| connection.query_row(pragma, (), |row| row.get::<_, i64>(0));
     let pages = number("PRAGMA page_count")? - number("PRAGMA freelist_count")?;
     Ok(u64::try_from(pages * number("PRAGMA page_size")?).unwrap_or(0))
 }
 
-/// Has SQLite overwrite what it deletes through this connection.
+/// Makes SQLite overwrite what this connection deletes.
 pub(super) fn wipe_what_is_deleted(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))
 }
@@ -181,7 +180,7 @@ pub(super) struct File {
     tuning: Tuning,
 }
 
-/// Connections of a pool: SQLite reads from the page cache, so more would only queue for the cores.
+/// Connections of a pool. SQLite reads from the page cache, so more would only wait for the cores.
 pub const READERS: u32 = 4;
 
 pub(super) fn pool(path: &Path, tuning: Tuning) -> Result<Pool, StoreOpenError> {
@@ -208,7 +207,7 @@ impl r2d2::ManageConnection for File {
         connection.execute_batch("SELECT 1")
     }
 
-    /// A connection that comes back inside a transaction failed to roll it back.
+    /// A connection that returns inside a transaction failed to roll it back.
     fn has_broken(&self, connection: &mut Connection) -> bool {
         !connection.is_autocommit()
     }

@@ -10,9 +10,9 @@ pub struct DemoAccount {
     pub name: &'static str,
     pub email: &'static str,
     pub password: &'static str,
-    /// The password's, with bcrypt of cost 10.
+    /// Hash of the password, by bcrypt with cost 10.
     hash: &'static str,
-    /// Of all demo monitors, or of none.
+    /// Whether it is a member of all demo monitors, or of none.
     pub is_member: bool,
 }
 
@@ -44,7 +44,7 @@ pub const ACCOUNTS: [DemoAccount; 3] = [
 pub const MONITORS: [&str; 2] = ["demo", "$2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX/12"];
 
 impl SqliteAccounts {
-    /// Makes the demo accounts and monitors that are missing, and changes none that are there.
+    /// Adds the missing demo accounts and monitors, and changes no existing ones.
     pub fn seed_demo(&self) -> Result<(), StoreError> {
         let seeded = self.change("make the demo accounts", |tx| {
             for DemoAccount { name, email, hash, .. } in ACCOUNTS {
@@ -73,7 +73,7 @@ impl SqliteAccounts {
         });
         match seeded {
             Err(AdminError::Store(error)) => Err(error),
-            // The work above refuses nothing, it only can't be done.
+            // The work above never refuses a command; only the store can fail.
             _ => Ok(()),
         }
     }

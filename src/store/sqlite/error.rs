@@ -52,7 +52,7 @@ impl From<JournalError> for StoreOpenError {
     }
 }
 
-/// Turns a cause into the [`StoreError`] of this store and attempt.
+/// Turns a cause into a [`StoreError`] that names this store and what it tried.
 pub(super) fn failed<E: Into<Box<dyn Error + Send + Sync>>>(
     store: &'static str,
     what: &'static str,

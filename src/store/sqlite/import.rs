@@ -1,6 +1,6 @@
-//! Old messages for the log, from a program that kept them elsewhere.
+//! Imports old messages into the log from a program that kept them elsewhere.
 //!
-//! The caller holds the data directory's lock, so nobody else writes meanwhile, and no server has ids or rooms in mind.
+//! The caller holds the data directory's lock, so no other process writes, and no server caches ids or rooms.
 
 use super::{
     database::{self, DiskSync, Tuning},
@@ -14,11 +14,11 @@ use crate::{
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::Path;
 
-/// A `log.db` that messages are put into, in their places between those that are there.
+/// A `log.db` to which messages are added at their places among the existing ones.
 pub struct OldMessages(Connection);
 
 impl OldMessages {
-    /// Opens the file, made and brought up to date if need be.
+    /// Opens the file. Makes it, or brings it up to date, if necessary.
     pub fn open(path: &Path) -> Result<OldMessages, StoreOpenError> {
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
         log::prepare(path)?;
@@ -29,13 +29,13 @@ impl OldMessages {
             query_only: false,
             busy: database::BUSY,
         };
-        // A server that was killed has left there what has its place before what is put in below.
+        // A killed server leaves entries there, which come before those that are added below.
         log::copy::take_over(path)?;
         let connection = database::connect(path, &tuning).map_err(unusable)?;
         Ok(OldMessages(connection))
     }
 
-    /// Puts messages into a room, all or none; says how many were not there yet.
+    /// Adds messages to a room, all or none. Returns how many are new.
     pub fn take(&mut self, room: &RoomName, page: &[Kept]) -> Result<usize, StoreError> {
         let mut take = || -> rusqlite::Result<usize> {
             let tx = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -77,8 +77,8 @@ fn room_id(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<i64> {
     )
 }
 
-/// The first key from `key` on that no other message has; `None` if this one is there. Keys are one sequence for all
-/// rooms, so that of an old message may be another room's.
+/// The first key from `key` on that no other message has; `None` if this message is there already. All rooms share one
+/// sequence of keys, so another room's message may have an old message's key.
 fn free_key(tx: &Transaction<'_>, room: i64, key: i64, tail: i64) -> rusqlite::Result<Option<i64>> {
     let mut look_up = tx.prepare_cached("SELECT room = ?2 AND tail = ?3 FROM messages WHERE key = ?1")?;
     let mut key = key;

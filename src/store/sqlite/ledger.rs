@@ -1,9 +1,9 @@
-//! Single use in SQLite: one thread spends what many handshakes ask for, a batch a transaction.
+//! Spends tokens in SQLite, each once: one thread serves all handshakes, one batch per transaction.
 //!
-//! Of many who ask for one token exactly one is told `true`: asks are carried out one after the
-//! other, and the mark is the table's primary key. Whoever is told `true` knows that the mark is
-//! committed. Whoever gives up waiting has not spent its token: answers are handed over in person
-//! (a channel without room), so the thread sees that nobody took one, and takes the mark back.
+//! If several callers ask for one token, exactly one gets `true`: asks are carried out one after the other, and the
+//! mark is the table's primary key. A caller that gets `true` knows that the mark is committed. A caller that gives up
+//! waiting has not spent its token: answers pass through a channel without a buffer, so the thread notices when no
+//! caller took one, and removes the mark.
 
 use super::{
     database::{self, DiskSync, Durability, Tuning},
@@ -30,32 +30,32 @@ use std::{
 pub(super) const STORE: &str = "token ledger";
 
 const STEPS: &[M<'static>] = &[M::up(include_str!("schema/ledger-1.sql"))];
-/// Of the tables.
+/// Version of the tables.
 pub(super) const VERSION: u32 = STEPS.len() as u32;
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
-/// Writes something else each time; the sweep takes it out.
+/// Writes a different value each time; the sweep removes it.
 const TRIAL: &str = "
     INSERT INTO spent (token, until) VALUES (zeroblob(32), 0) ON CONFLICT (token) DO UPDATE SET until = 1 - until";
 
-/// What the ledger can't do during an outage; who asks is told.
+/// What the ledger can't do during an outage, as callers are told.
 const SPEND: &str = "spend tokens";
-/// Asks that may wait for the thread; more wait to be let in, until they give up.
+/// Asks in the queue. Further ones wait for a place in it until they give up.
 const WAITING: usize = 1024;
 /// Asks in one transaction.
 const BATCH: usize = 256;
 /// Marks removed in one transaction, so that handshakes wait for milliseconds at most.
 const SWEEP: usize = 500;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// Marks are kept this much longer than they must be: a clock that goes back a little must not open a token twice.
+/// How much longer than necessary marks are kept: a clock that goes back a little must not make a token valid twice.
 const GRACE: Duration = Duration::from_secs(600);
-/// When the clock has stayed ahead for this long it is believed.
+/// A clock that has stayed ahead for this long is believed.
 const BELIEVED: Duration = Duration::from_secs(24 * 3600);
 
-/// The time by which marks are forgotten: the machine's, but it never jumps ahead. A clock that is an hour ahead and comes
-/// back would else open tokens twice.
+/// The time that decides when marks are removed: the machine's, but it never jumps ahead. Otherwise a clock that is an
+/// hour ahead and comes back would make tokens valid twice.
 struct Steady {
-    /// What time it was then.
+    /// The machine's clock and the steady clock at the same moment.
     anchor: (SystemTime, Instant),
     /// Since when the machine's clock has been ahead.
     ahead: Option<Instant>,
@@ -66,12 +66,12 @@ impl Steady {
         Steady { anchor: (SystemTime::now(), Instant::now()), ahead: None }
     }
 
-    /// The time when the machine's clock says `wall`, and one that is never set says `now`.
+    /// The time when the machine's clock reads `wall` and the steady clock reads `now`.
     fn at(&mut self, wall: SystemTime, now: Instant) -> SystemTime {
         let (then, since) = self.anchor;
         let expected = then + now.duration_since(since);
         if wall <= expected + SWEEP_INTERVAL {
-            // Clocks are corrected a little all the time, and may go back.
+            // Clocks are often corrected a little, and may go back.
             self.anchor = (wall, now);
             self.ahead = None;
             return wall;
@@ -94,7 +94,7 @@ pub struct SqliteLedger {
 }
 
 impl SqliteLedger {
-    /// Opens the file, made and brought up to date if need be, and starts the thread.
+    /// Opens the file, makes it or brings it up to date if necessary, and starts the thread.
     pub fn open(path: &Path, durability: Durability) -> Result<SqliteLedger, StoreOpenError> {
         SqliteLedger::open_with(path, durability, Duration::from_secs(5))
     }
@@ -105,11 +105,11 @@ impl SqliteLedger {
         let tuning = Tuning {
             sync: DiskSync::from(durability),
             autocheckpoint: 1000,
-            // The pages that a batch changes and those on the way to them. Marks are hashes, so a page that was needed is
-            // not needed again soon: more would be held for nothing, and the kernel has it too.
+            // Room for the pages that a batch changes, and those on the way to them. Marks are hashes, so a page is
+            // rarely needed again soon; more would hold memory for nothing, and the kernel caches the file too.
             cache_kib: 2048,
             query_only: false,
-            // Shorter than the patience of callers, so that they hear the reason.
+            // Shorter than the patience of callers, so that they get the reason.
             busy: patience / 2,
         };
         let (asks, inbox) = bounded(WAITING);
@@ -153,7 +153,7 @@ impl Drop for SqliteLedger {
     fn drop(&mut self) {
         self.asks = None;
         if let Some(thread) = self.thread.take() {
-            // It can only fail if the thread panicked, which the panic hook has told already.
+            // It fails only if the thread panicked, which the panic hook has already logged.
             let _ = thread.join();
         }
     }
@@ -161,7 +161,7 @@ impl Drop for SqliteLedger {
 
 /// What a caller waits for.
 struct Ask {
-    /// `None` only tries the store.
+    /// `None` only probes the store.
     mark: Option<Mark>,
     deadline: Instant,
     reply: Sender<Result<bool, Arc<rusqlite::Error>>>,
@@ -176,9 +176,9 @@ struct Mark {
 struct Spender {
     path: PathBuf,
     tuning: Tuning,
-    /// `None` before the first batch and after an error: a fresh connection is the surest recovery.
+    /// `None` before the first batch and after an error: a new connection is the surest recovery.
     connection: Option<Connection>,
-    /// Marks whose callers had given up. At most a batch: nothing is added before these are gone.
+    /// Marks of callers that gave up. At most a batch: nothing is added before these are removed.
     take_back: Vec<[u8; 32]>,
     outages: Outages,
     clock: Steady,
@@ -214,7 +214,7 @@ impl Spender {
             Ok(firsts) => {
                 self.outages.worked(SPEND);
                 for (ask, first) in batch.drain(..).zip(firsts) {
-                    // Fails exactly if the caller has gone; one that is still on its way here is waited for.
+                    // Fails exactly if the caller has gone. A caller that is about to receive is waited for.
                     let gone = ask.reply.send(Ok(first)).is_err();
                     if let (true, true, Some(mark)) = (gone, first, ask.mark) {
                         self.take_back.push(mark.token);
@@ -237,7 +237,7 @@ impl Spender {
         }
     }
 
-    /// Spends a batch, all or none; says of each whether it was the first.
+    /// Spends a batch, all or none. Returns for each whether it was the first.
     fn spend(&mut self, batch: &[Ask]) -> rusqlite::Result<Vec<bool>> {
         let take_back = std::mem::take(&mut self.take_back);
         let spent = self.transaction(|tx| {
@@ -248,7 +248,7 @@ impl Spender {
             let mut insert =
                 tx.prepare_cached("INSERT INTO spent (token, until) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
             if batch.iter().any(|ask| ask.mark.is_none()) {
-                // Where nothing can be written nobody gets in, though all can be read.
+                // A store that can't write must let no client in, even if it can read.
                 tx.prepare_cached(TRIAL)?.execute(())?;
             }
             batch
@@ -265,7 +265,7 @@ impl Spender {
         spent
     }
 
-    /// Removes some marks that are of no use any more; whether there may be more.
+    /// Removes some marks that are no longer needed. Returns whether there may be more.
     fn sweep(&mut self, wall: SystemTime) -> bool {
         let past = unix_seconds(self.clock.at(wall, Instant::now()) - GRACE);
         let removed = self.transaction(|tx| {

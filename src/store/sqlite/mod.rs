@@ -2,18 +2,17 @@
 //!
 //! | file | what | who writes |
 //! |---|---|---|
-//! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`sessions`], [`reads`], [`tasks`] | admin commands, also while the server runs; who makes or changes a room; who logs in to stay; the thread `reads` |
-//! | `log.db` | [`log`]: messages | the log's own thread, from the journal in `journal/`, where whoever holds the log's writer puts it first |
+//! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`sessions`], [`reads`], [`tasks`] | admin commands, also while the server runs; requests that make or change a room; logins that stay; the thread `reads` |
+//! | `log.db` | [`log`]: messages | the log's own thread, from the journal in `journal/`, which the log's writer appends to |
 //! | `search.db` | [`search`]: words of messages, made from the log | the thread that follows the log |
-//! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction a batch |
-//! | `webhooks.db`, with `WEBHOOK_URL` | [`outbox`]: how far webhooks are | those who send them |
+//! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction per batch |
+//! | `webhooks.db`, with `WEBHOOK_URL` | [`outbox`]: how far webhooks have got | the threads that send them |
 //!
-//! SQLite lets one connection write to a file at a time. With a file a job, a handshake that spends
-//! its token never waits for a batch of messages, and neither waits for an admin.
+//! SQLite lets one connection write to a file at a time. Since each job has its own file, a handshake that spends its
+//! token never waits for a batch of messages, and neither waits for an admin.
 //!
-//! All files are in WAL mode: readers and the writer don't wait for each other, and a commit is one
-//! `write` to the end of a file, which outlives the process whatever kills it (see
-//! [`Durability`](crate::config::Durability)).
+//! All files are in WAL mode: readers and the writer don't wait for each other, and a commit is one `write` to the end
+//! of a file, which survives any end of the process (see [`Durability`](crate::config::Durability)).
 
 pub mod accounts;
 pub mod admin;
@@ -51,7 +50,7 @@ use self::{
 use error::StoreOpenError;
 use std::{path::Path, sync::Arc};
 
-/// All of the embedded store, and the lock that makes it ours.
+/// The whole embedded store, and the lock on its directory.
 pub struct Embedded {
     pub accounts: Arc<SqliteAccounts>,
     pub chat_rooms: Arc<SqliteChatRooms>,
@@ -62,11 +61,11 @@ pub struct Embedded {
     pub ledger: Arc<SqliteLedger>,
     /// Follows the log.
     pub search: Arc<SqliteSearch>,
-    /// Declared last, so that it is let go last. Keep it for as long as the stores are in use.
+    /// Declared last, so that it is dropped last. Keep it for as long as the stores are in use.
     pub data_dir: DataDir,
 }
 
-/// Where the embedded store is, and what it promises.
+/// Where the embedded store is, and what its messages survive.
 #[derive(Clone)]
 pub struct EmbeddedOptions<'a> {
     pub data_dir: &'a Path,
@@ -76,7 +75,7 @@ pub struct EmbeddedOptions<'a> {
 }
 
 impl Embedded {
-    /// Claims the data directory, makes what is missing, brings old files up to date.
+    /// Claims the data directory, makes what is missing, and brings old files up to date.
     pub fn open(options: EmbeddedOptions<'_>) -> Result<Embedded, StoreOpenError> {
         let data_dir = DataDir::claim(options.data_dir)?;
         let in_data_dir = |name: &str| data_dir.path().join(name);

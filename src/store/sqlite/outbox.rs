@@ -1,4 +1,5 @@
-//! How far webhooks are, in a file of its own: telling that an event was sent waits for no batch of messages, and none for it.
+//! How far webhooks have got, in a separate file: a note that an event was sent waits for no batch of messages, and
+//! delays none.
 
 use super::{
     database::{self, DiskSync, Tuning},
@@ -22,18 +23,18 @@ const STEPS: &[M<'static>] = &[M::up(include_str!("schema/outbox-1.sql"))];
 pub(super) const VERSION: u32 = STEPS.len() as u32;
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
-/// How far the webhooks of a single node are.
+/// How far the webhooks of a single node have got.
 pub struct SqliteOutbox {
     log: Arc<SqliteLog>,
     file: Mutex<Connection>,
 }
 
 impl SqliteOutbox {
-    /// Opens the file, made if need be: then what the log holds by now is never told.
+    /// Opens the file, or makes it: then the entries that the log has by now are never sent.
     pub fn open(path: &Path, log: Arc<SqliteLog>) -> Result<SqliteOutbox, StoreOpenError> {
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
         database::prepare(path, &MIGRATIONS, VERSION)?;
-        // After a power failure something may be told twice.
+        // After a power failure some entries may be sent twice.
         let tuning = Tuning {
             sync: DiskSync::Checkpoint,
             autocheckpoint: 1000,
@@ -54,7 +55,7 @@ impl SqliteOutbox {
         work(&mut self.file.lock()).map_err(failed(STORE, what))
     }
 
-    /// Up to where a room was told.
+    /// Up to where the room's entries were sent.
     fn position(&self, room: &RoomName) -> Result<MessageId, StoreError> {
         self.file("say how far it is", |file| {
             let told = file
@@ -68,7 +69,7 @@ impl SqliteOutbox {
 
 impl Outbox for SqliteOutbox {
     fn acquire_lease(&self) -> Result<bool, StoreError> {
-        // Who has the data directory is alone.
+        // The process that has the data directory is the only one.
         Ok(true)
     }
 
@@ -81,7 +82,7 @@ impl Outbox for SqliteOutbox {
         let (mut rooms, mut more, mut unknown) = (Vec::new(), false, None);
         self.log.rooms_after(floor, |room, last| {
             match self.position(&room) {
-                // The rest of its id is not known here.
+                // `last` lacks the rest of its id.
                 Ok(position) if position >= last => return true,
                 Ok(_) => {}
                 Err(error) => {
@@ -193,7 +194,7 @@ mod tests {
         outbox.told(&room, said[1]).unwrap();
         outbox.told(&room, said[0]).unwrap();
         assert_eq!(next(&outbox, "a"), [said[2]]);
-        // For all rooms up to there: this one is further.
+        // This covers all rooms up to that id; this room is further already.
         outbox.all_told(said[0]).unwrap();
         assert_eq!(next(&outbox, "a"), [said[2]]);
         outbox.all_told(said[2]).unwrap();

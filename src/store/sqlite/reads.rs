@@ -1,4 +1,4 @@
-//! How far people have read, in the file of the accounts.
+//! How far users have read, in the file of the accounts.
 
 use super::{accounts::SqliteAccounts, tables::Tables};
 use crate::{
@@ -18,7 +18,7 @@ pub struct SqliteReads {
 }
 
 impl SqliteReads {
-    /// The marks in the file of `accounts`.
+    /// The read marks in the file of `accounts`.
     pub fn beside(accounts: &SqliteAccounts) -> SqliteReads {
         SqliteReads { tables: accounts.tables().clone() }
     }

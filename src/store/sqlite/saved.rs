@@ -1,6 +1,6 @@
-//! What an embedded installation has stored, for who moves it elsewhere: read, never changed.
+//! Reads what an embedded installation has stored, for a move to another store. It changes nothing.
 //!
-//! The caller holds the data directory's lock, so nobody else writes meanwhile.
+//! The caller holds the data directory's lock, so no other process writes meanwhile.
 
 use super::{
     database,
@@ -35,10 +35,10 @@ use std::{
 };
 use uuid::Uuid;
 
-/// Entries looked at in one go where mostly the first is enough.
+/// Entries read in one go where mostly the first is enough.
 const FEW: usize = 64;
 
-/// A `log.db`, with what is in the journal beside it and not in its tables: a server that was killed leaves that.
+/// A `log.db`, and the records that its journal has and its tables lack: a killed server leaves some.
 pub struct SavedLog {
     tables: Connection,
     tail: Tail,
@@ -59,7 +59,7 @@ impl SavedLog {
         Ok(SavedLog { tables, tail, sets_aside })
     }
 
-    /// Whether all of it can be read. Else a server, once it is started, makes it so.
+    /// Whether all of it can be read. If not, starting a server once makes it readable.
     pub fn is_whole(&self) -> bool {
         !self.sets_aside
     }
@@ -130,7 +130,7 @@ impl SavedLog {
         Ok(Moved::in_order(messages.entries, changes, limit))
     }
 
-    /// Whether anything can be read in a room.
+    /// Whether a room has any readable message.
     pub fn has_messages(&self, room: &RoomName) -> Result<bool, StoreError> {
         let mut after = None;
         loop {
@@ -145,7 +145,7 @@ impl SavedLog {
         }
     }
 
-    /// What of a room is not kept any more.
+    /// Which parts of a room are not kept any more.
     pub fn trimmed(&self, room: &RoomName) -> Result<Trimmed, StoreError> {
         if self.is_forgotten(room) {
             return Ok(Trimmed::default());
@@ -162,7 +162,7 @@ impl SavedLog {
         })
     }
 
-    /// Whether an entry is in a room; of a message, whether it was not long ago.
+    /// Whether a room has an entry. A deleted message counts as long as its row is kept.
     pub fn holds(&self, room: &RoomName, id: MessageId) -> Result<bool, StoreError> {
         match self.tail.holds(room, id) {
             Found::Here(()) => return Ok(true),
@@ -182,7 +182,7 @@ impl SavedLog {
         })
     }
 
-    /// By which mark a message, deleted or not, was said, and by whom.
+    /// The sender and reference of a message, deleted or not.
     fn mark(&self, room: &RoomName, id: MessageId) -> Result<Option<OwnMark>, StoreError> {
         match self.tail.mark(room, id) {
             Found::Here(mark) => return Ok(mark),
@@ -217,7 +217,8 @@ impl SavedLog {
     }
 }
 
-/// About how many messages an account has said where accounts speak: what is in the journal alone is left out.
+/// About how many messages an account has sent in rooms where accounts speak, without those that are only in the
+/// journal.
 pub fn said_by(log: &Path, email: &str) -> Result<u64, SavedError> {
     let tables = database::look_into(log, log::VERSION)?;
     let read = || -> rusqlite::Result<u64> {
@@ -239,7 +240,7 @@ pub fn said_by(log: &Path, email: &str) -> Result<u64, SavedError> {
     Ok(read().map_err(failed(log::STORE, "count what somebody has said"))?)
 }
 
-/// Up to where webhooks were told of each room, as a `webhooks.db` says.
+/// Up to where each room's entries were sent to webhooks, from a `webhooks.db`.
 pub struct SavedPositions {
     floor: MessageId,
     of_room: HashMap<RoomName, MessageId>,
@@ -265,7 +266,7 @@ impl SavedPositions {
     }
 }
 
-/// The marks of tokens in a `ledger.db` that may still be valid at `now`.
+/// The marks in a `ledger.db` of tokens that may still be valid at `now`.
 pub fn saved_marks(path: &Path, now: SystemTime) -> Result<Vec<Mark>, SavedError> {
     let connection = database::look_into(path, ledger::VERSION)?;
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -351,7 +352,7 @@ mod tests {
         let ids = say(&log, &room, &["y", "z"]);
         say(&log, &new, &["n"]);
         log.forget(&forgotten).unwrap();
-        // No server holds it any more, as far as this can see: nothing of its journal has been taken over.
+        // As far as this can see no server has it open any more, and nothing of its journal has been applied.
         let saved = SavedLog::open(&path).unwrap();
         let mut rooms = [room.clone(), new.clone()];
         rooms.sort();

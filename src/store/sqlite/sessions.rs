@@ -1,4 +1,4 @@
-//! Who stays logged in, in the file of the accounts.
+//! Sessions of logged-in users, in the file of the accounts.
 
 use super::{accounts::SqliteAccounts, tables::Tables};
 use crate::store::{
@@ -37,7 +37,7 @@ impl Sessions for SqliteSessions {
                     session.current,
                     Spent::encode(&session.spent),
                 ))?;
-            // Whatever the clocks say, the new one stays.
+            // The new session stays, whatever the clocks say.
             let gone = tx
                 .prepare_cached(
                     "DELETE FROM sessions WHERE id IN (

@@ -1,10 +1,9 @@
-//! What the titles of rooms look like that were there before that was looked at.
+//! Skeletons of room titles that are older than the check for look-alikes.
 
 use crate::likeness::skeleton;
 use rusqlite::Connection;
 
-/// Notes what titles look like that were there before that was looked at. Of two that look the same the older one
-/// has it.
+/// Notes the skeletons of titles that have none yet. Of two that look the same, the older one keeps it.
 pub(super) fn note(connection: &Connection) -> rusqlite::Result<()> {
     let rooms = connection
         .prepare("SELECT id, title FROM chat_rooms WHERE skeleton IS NULL ORDER BY id")?

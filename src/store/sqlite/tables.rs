@@ -7,7 +7,7 @@ use rusqlite::Connection;
 #[derive(Clone)]
 pub struct Tables {
     pool: Pool,
-    /// As failures name it.
+    /// The store's name in errors.
     store: &'static str,
 }
 
@@ -21,7 +21,7 @@ impl Tables {
         Tables { store, ..self.clone() }
     }
 
-    /// Runs `work` on a connection; its failure is that of `what`.
+    /// Runs `work` on a connection. An error names `what`.
     pub fn with<T>(
         &self,
         what: &'static str,

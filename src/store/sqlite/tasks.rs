@@ -18,7 +18,7 @@ impl SqliteTasks {
     }
 }
 
-/// Leaves a task, and says by which number it is known.
+/// Adds a task, and returns its number.
 pub(super) fn ask(connection: &Connection, task: &Task) -> rusqlite::Result<i64> {
     let (kind, about) = task.columns();
     connection.execute(

@@ -1,4 +1,4 @@
-//! Deleting what is older than a time.
+//! Deletes everything older than a given time.
 
 use super::{SqliteLog, read::known_room, unable, writer::lock_writer};
 use crate::{message::RoomName, store::error::StoreError};
@@ -11,11 +11,11 @@ use std::{
 const SLICE: Duration = Duration::from_millis(2);
 
 impl SqliteLog {
-    /// Deletes a room's messages and changes from before this Unix millisecond, in slices, between which others have their
+    /// Deletes a room's messages and changes from before this Unix millisecond, in slices, so that other work gets its
     /// turn.
     pub(super) fn delete_before(&self, room: &RoomName, before: u64) -> Result<(), StoreError> {
         const WHAT: &str = "delete old messages";
-        // The last key before: of the millisecond before that one.
+        // The last key of the millisecond before.
         let last = (i64::try_from(before).unwrap_or(i64::MAX >> 12).min(i64::MAX >> 12) << 12) - 1;
         if self.tail.first() <= last {
             self.settle()?;
@@ -40,7 +40,7 @@ impl SqliteLog {
         };
         in_slices(&|| lock_writer(&self.writer).trim(room, last, SLICE))?;
         in_slices(&|| lock_writer(&self.writer).trim_changes(room, last, SLICE))?;
-        // Or it would stand in segments of the journal, and in older copies of pages.
+        // Otherwise it would remain in segments of the journal, and in older copies of pages.
         self.tail.settle_soon();
         self.chores.wipe();
         Ok(())

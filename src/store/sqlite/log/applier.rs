@@ -1,4 +1,4 @@
-//! The thread that puts into the tables what was journalled, in large transactions, and removes the segments.
+//! The thread that moves journal records into the tables, in large transactions, and removes the segments.
 
 use super::{
     chores::Chores,
@@ -20,10 +20,10 @@ use std::{
 /// What the tables can't do during an outage.
 const APPLY: &str = "take over what is in its journal";
 
-/// What the journal can't do.
+/// What the journal can't do during an outage.
 const REMOVE: &str = "remove a segment of its journal";
 
-/// Between attempts.
+/// Pause between attempts.
 const REST: Duration = Duration::from_secs(1);
 
 pub(super) struct Applier {
@@ -36,7 +36,7 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    /// Runs until it is stopped and nothing is left, or what is left can't be taken over.
+    /// Runs until it is stopped and nothing is left, or the rest can't be moved.
     pub fn run(self) {
         while self.tail.wait_until_due().is_continue() {
             vital::may_panic("log-applier");
@@ -50,7 +50,7 @@ impl Applier {
         {
             let is_urgent = self.tail.is_urgent();
             let journal = &mut self.front.lock().journal;
-            // What is sealed before the tail is looked at is in the tail.
+            // A segment sealed before the tail is read has all its records in the tail.
             if is_urgent || !journal.has_sealed() {
                 journal.seal();
             }

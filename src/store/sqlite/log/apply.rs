@@ -1,4 +1,4 @@
-//! Putting what was journalled into the tables.
+//! Applies journal records to the tables.
 
 use super::{
     change, ids,
@@ -14,30 +14,30 @@ use std::{
     sync::Arc,
 };
 
-/// Rooms whose row is remembered; when there are more, all are forgotten and looked up again.
+/// Rooms whose row is remembered. If there are more, all are forgotten and looked up again.
 const KNOWN_ROOMS: usize = 100_000;
 
 /// Pages that a change touches: its own, the message's and those of two indexes.
 const CHANGE_PAGES: usize = 4;
 
-/// Which rows rooms have, and how much they have grown.
+/// Which rows rooms have, and how much the rooms have grown.
 pub(super) struct Rooms {
     known: HashMap<RoomName, Known>,
-    /// How much a room may grow before it is looked at whether it must be trimmed; `None`: never.
+    /// How much a room may grow before it is checked for trimming; `None`: never.
     slack: Option<u64>,
 }
 
-/// What is remembered of a room.
+/// What is remembered about a room.
 struct Known {
     id: i64,
-    /// Entries since it was last looked at.
+    /// Entries since it was last checked.
     grown: u64,
 }
 
 /// What a transaction has done.
 #[derive(Default)]
 pub(super) struct Applied {
-    /// Rooms to be looked at, whether they must be trimmed.
+    /// Rooms to check for trimming.
     pub overgrown: Vec<i64>,
     /// Whether a room was forgotten.
     pub forgotten: bool,
@@ -45,7 +45,7 @@ pub(super) struct Applied {
     pub deleted: bool,
     /// Pages that were changed, roughly.
     pub pages: usize,
-    /// Bytes that rooms have more, roughly.
+    /// Bytes that rooms have grown by, roughly.
     pub grown: Vec<(i64, u64)>,
 }
 
@@ -58,7 +58,7 @@ impl Rooms {
         self.known.clear();
     }
 
-    /// Puts into the tables what is not there yet. Records are in the order of the journal.
+    /// Applies the records that the tables lack. They are in the order of the journal.
     pub fn apply(&mut self, tx: &Transaction<'_>, records: &[Arc<Record>]) -> rusqlite::Result<Applied> {
         let Some(last) = records.last().map(|record| record.key) else { return Ok(Applied::default()) };
         let before = applied(tx)?;
@@ -77,7 +77,7 @@ impl Rooms {
         )?;
         for record in records.iter().filter(|record| record.key > before) {
             let Record { key, tail, room, what } = &**record;
-            // What is to be forgotten anyway goes nowhere.
+            // Records that a later one forgets are skipped.
             if ends.is_forgotten(room, *key) {
                 continue;
             }
@@ -150,9 +150,9 @@ impl Rooms {
     }
 }
 
-/// Where rooms end among records.
+/// Where among the records rooms are forgotten or set aside.
 struct Ends<'r> {
-    /// By room, in ascending order: the key of each end, and whether what was before it is forgotten.
+    /// By room, in ascending order: the key of each end, and whether everything before it is forgotten.
     of_room: HashMap<&'r RoomName, Vec<(i64, bool)>>,
     forget_any: bool,
 }
@@ -168,14 +168,14 @@ impl<'r> Ends<'r> {
         ends
     }
 
-    /// Whether the next end of the room behind this key forgets it.
+    /// Whether the room's next end after this key forgets it.
     fn is_forgotten(&self, room: &RoomName, key: i64) -> bool {
         let next = self.of_room.get(room).and_then(|ends| ends.iter().find(|(end, _)| *end > key));
         next.is_some_and(|(_, forgets)| *forgets)
     }
 }
 
-/// The key up to which all is in the tables.
+/// The tables have everything up to this key.
 pub(in crate::store::sqlite) fn applied(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("SELECT key FROM applied")?.query_row((), |row| row.get(0))
 }
@@ -186,7 +186,7 @@ fn look_up(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<Known> {
         .query_row([room.as_str()], |row| row.get(0))
         .optional()?;
     match found {
-        // How much it had grown is not known: it is looked at after the next message.
+        // Its growth is unknown, so it is checked after the next message.
         Some(id) => Ok(Known { id, grown: u64::MAX }),
         None => {
             tx.prepare_cached("INSERT INTO rooms (name) VALUES (?1)")?.execute([room.as_str()])?;

@@ -1,4 +1,4 @@
-//! What is on its way into the tail together: records, and how the messages are that they change.
+//! Records that enter the tail together, and the state of the messages that they change.
 
 use super::{
     change, ids,
@@ -20,33 +20,33 @@ pub(in crate::store::sqlite) struct Batch {
     pub changed: HashMap<(RoomName, i64), Now>,
 }
 
-/// Where messages are: those of a batch, those of the tail before it, those of the tables before that.
+/// Where older messages are: in the tail, or else in the tables.
 pub(in crate::store::sqlite) struct Before<'b> {
     pub tail: &'b Tail,
     pub tables: &'b Connection,
 }
 
 impl Batch {
-    /// Adds a record. `state`: what it changes, if it changes a message that is there.
+    /// Adds a record. `state`: the message that it changes, if it is there.
     pub fn add(&mut self, record: Record, state: Option<Arc<State>>) {
         if let (What::Change(change), Some(state)) = (&record.what, state) {
             let id = ids::join(record.key, record.tail);
             let key = (record.room.clone(), ids::key(change.of));
             let now = self.changed.entry(key).or_insert(Now { id: change.of, state: None, last: record.key });
-            // Let go of first, or the change would be made to a copy.
+            // Dropped first, or the change would be made to a copy.
             now.state = None;
             *now = Now { id: change.of, state: state.changed(id, change), last: record.key };
         }
         self.records.push(Arc::new(record));
     }
 
-    /// Puts all of it into the tail, and leaves nothing here.
+    /// Moves everything into the tail.
     pub fn move_to(&mut self, tail: &Tail) {
         let Batch { records, changed } = std::mem::take(self);
         tail.push(records, changed);
     }
 
-    /// A message that is there, as it is once this batch is.
+    /// A message as it is once this batch is stored; `None` if it is not there.
     pub fn state(&self, before: &Before<'_>, room: &RoomName, id: MessageId) -> rusqlite::Result<Option<Arc<State>>> {
         match self.find(before, room, id) {
             Found::Here(shown) => Ok(shown.state()),
@@ -55,7 +55,7 @@ impl Batch {
         }
     }
 
-    /// Whether a message is there once this batch is.
+    /// Whether a message is there once this batch is stored.
     pub fn is_there(&self, before: &Before<'_>, room: &RoomName, id: MessageId) -> rusqlite::Result<bool> {
         match self.find(before, room, id) {
             Found::Here(_) => Ok(true),
@@ -74,7 +74,7 @@ impl Batch {
         }
     }
 
-    /// The message before this batch that a draft with this mark would repeat.
+    /// The message before this batch that has this draft's reference.
     pub fn first_use(before: &Before<'_>, draft: &Draft, reference: &str) -> rusqlite::Result<Option<MessageId>> {
         match before.tail.first_use(&draft.room, &draft.sender, reference) {
             Found::Here(id) => return Ok(Some(id)),
@@ -113,7 +113,7 @@ impl Batch {
     }
 }
 
-/// Puts what a journal held into the tail.
+/// Puts the records of a journal into the tail.
 pub(in crate::store::sqlite) fn replay(records: Vec<Record>, before: &Before<'_>) -> rusqlite::Result<()> {
     let mut batch = Batch::default();
     for record in records {
@@ -121,7 +121,7 @@ pub(in crate::store::sqlite) fn replay(records: Vec<Record>, before: &Before<'_>
             What::Change(change) => batch.state(before, &record.room, change.of)?,
             What::Message(_) => None,
             What::Forget | What::SetAside(_) => {
-                // What was changed before is not to be seen after it.
+                // What was changed before must not be visible after it.
                 batch.move_to(before.tail);
                 None
             }

@@ -1,7 +1,8 @@
-//! Keeping the log within its bound (`STORE_MAX`): the oldest messages of the largest rooms go.
+//! Keeps the log within its bound (`STORE_MAX`): deletes the oldest messages of the largest rooms.
 //!
-//! The keeper does a little of it at a time, between its other chores. What each room takes is found out by one walk over
-//! the tables, a slice at a time, once they are half as large as they may be; from then on the writer keeps it up to date.
+//! The keeper does a little of it at a time, between its other chores. Once the tables are half as large as they may
+//! be, one walk over them, a slice at a time, measures what each room takes. From then on the writer keeps these sizes
+//! up to date.
 
 use super::{
     apply,
@@ -13,16 +14,16 @@ use crate::store::{sqlite::database, usage::Fill};
 use rusqlite::OptionalExtension;
 use std::time::{Duration, Instant};
 
-/// Rows that are weighed, or chosen to go, at a time.
+/// Rows that are weighed, or chosen for deletion, at a time.
 const ROWS: i64 = 2048;
 
-/// Bytes of one room that go at a time.
+/// Bytes of one room that are deleted at a time.
 const PIECE: u64 = 1 << 20;
 
-/// How often it is told.
+/// How often it is logged.
 const TELL: Duration = Duration::from_secs(600);
 
-/// How much of a room's oldest goes.
+/// How much of a room's oldest messages to delete.
 struct Piece {
     /// The key of the last message.
     through: i64,
@@ -63,7 +64,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Has this called again, after as long as it took, unless there is no time for that.
+    /// Calls this again after a pause as long as the work took, or at once if space is short.
     fn go_on(&self, begun: Instant) {
         self.chores.measure();
         if self.quota.fill() == Fill::Plenty {
@@ -76,13 +77,13 @@ impl Keeper {
         Ok(())
     }
 
-    /// Weighs the rows that are next.
+    /// Weighs the next rows.
     fn weigh(&mut self) -> rusqlite::Result<()> {
         let (after, last) = match self.work.walk {
             Some(walk) => walk,
             None => {
                 let mut writer = lock_writer(&self.writer);
-                // What comes behind this the writer weighs.
+                // The writer weighs everything after this.
                 writer.sizes = Some(Sizes::default());
                 (i64::MIN, apply::applied(&self.connection)?)
             }
@@ -109,7 +110,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Decides what goes.
+    /// Decides what to delete.
     fn choose(&mut self, goal: u64) {
         let mut writer = lock_writer(&self.writer);
         let Some(sizes) = &mut writer.sizes else {
@@ -118,7 +119,7 @@ impl Keeper {
         };
         let usage = self.quota.usage();
         if sizes.total() > usage.bytes {
-            // They are more than there is: what was edited often counted each time.
+            // The sum exceeds the file: messages that were edited often counted each time.
             writer.sizes = None;
             self.work.is_weighed = false;
             return;
@@ -139,7 +140,7 @@ impl Keeper {
         );
     }
 
-    /// Deletes about so many bytes of a room's oldest, or as many as go at a time. Answers how many.
+    /// Deletes about this many bytes of a room's oldest messages, or as many as one piece has. Returns how many.
     fn cut(&self, room: i64, much: u64) -> rusqlite::Result<u64> {
         let piece = self.oldest(room, much.min(PIECE))?;
         if let Some(Piece { through, messages, bytes }) = piece {
@@ -166,7 +167,7 @@ impl Keeper {
         }
     }
 
-    /// The oldest messages of a room that take so much.
+    /// The oldest messages of a room that together take this many bytes.
     fn oldest(&self, room: i64, bytes: u64) -> rusqlite::Result<Option<Piece>> {
         let mut rows = self.connection.prepare_cached(concat!(
             "SELECT messages.key, ",

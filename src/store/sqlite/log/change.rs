@@ -19,8 +19,7 @@ const DELETED: i64 = 1;
 const REACTED: i64 = 2;
 const UNREACTED: i64 = 3;
 
-/// Makes a change that may be made, under its id. If its message is not there any more (it was trimmed since) only the
-/// change itself is kept.
+/// Makes an allowed change, under its id. If its message has been trimmed since, only the change itself is kept.
 pub(super) fn make(tx: &Transaction<'_>, room: i64, id: MessageId, change: &Changed) -> rusqlite::Result<()> {
     let (key, of, of_tail) = (ids::key(id), ids::key(change.of), ids::tail(change.of));
     let is_there = tx
@@ -63,7 +62,7 @@ pub(super) fn make(tx: &Transaction<'_>, room: i64, id: MessageId, change: &Chan
     .map(drop)
 }
 
-/// Takes all that a message says out of its row, which stays.
+/// Removes everything that a message says from its row. The row stays.
 fn delete(tx: &Transaction<'_>, room: i64, of: i64) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE messages SET text = '', extra = NULL, name = NULL, reply_to = NULL, edited = NULL, reacted = NULL,
@@ -120,7 +119,7 @@ fn change(row: &Row<'_>, overlay: &Overlay) -> rusqlite::Result<Change> {
     })
 }
 
-/// Whether a change of this id is kept in the room.
+/// Whether the room has a change with this id.
 pub(in crate::store::sqlite) fn is_kept(view: &Connection, room: i64, id: MessageId) -> rusqlite::Result<bool> {
     let tail: Option<i64> = view
         .prepare_cached("SELECT tail FROM changes WHERE key = ?1 AND room = ?2")?
@@ -129,8 +128,8 @@ pub(in crate::store::sqlite) fn is_kept(view: &Connection, room: i64, id: Messag
     Ok(tail.is_some_and(|tail| ids::join(ids::key(id), tail) == id))
 }
 
-/// Deletes up to `step` of a room's changes up to the key `through`, with what is left of messages that they deleted. The
-/// key of the last; none if there were none.
+/// Deletes up to `step` of a room's changes up to the key `through`, with the rows of messages that they deleted.
+/// Returns the key of the last; `None` if there were none.
 pub(super) fn trim(tx: &Transaction<'_>, room: i64, through: i64, step: i64) -> rusqlite::Result<Option<i64>> {
     let last: Option<i64> = tx
         .prepare_cached(

@@ -1,4 +1,4 @@
-//! What the writer leaves to the keeper thread.
+//! Chores that the writer leaves to the keeper thread.
 
 use std::{
     collections::BTreeSet,
@@ -7,8 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// A list without doubles, so it is bounded by the number of rooms. Writing it down never blocks on
-/// the keeper's work.
+/// A list without duplicates, so it is bounded by the number of rooms. Adding to it never waits for the keeper's work.
 #[derive(Default)]
 pub(super) struct Chores {
     list: Mutex<List>,
@@ -21,7 +20,8 @@ struct List {
     forgotten: bool,
     wipe: bool,
     measure: bool,
-    /// Wipes asked for so far, of them those before the last one that has begun, and before the last one that is done.
+    /// The number of wipes requested so far, of those covered by the last wipe that began, and by the last that is
+    /// done.
     asked: u64,
     begun: u64,
     wiped: u64,
@@ -33,13 +33,13 @@ struct List {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chore {
     Checkpoint,
-    /// Let nothing of what was deleted stay in the WAL.
+    /// Remove everything that was deleted from the WAL.
     Wipe,
     /// Delete the messages of forgotten rooms.
     SweepForgotten,
-    /// See whether this room has more messages than are kept.
+    /// Check whether this room has more messages than are kept.
     Trim(i64),
-    /// See what all rooms take, and do a little about it if that is too much.
+    /// Measure what all rooms take, and delete a little if that is too much.
     Measure,
     Stop,
 }
@@ -50,7 +50,7 @@ impl Chores {
         self.changed.notify_all();
     }
 
-    /// Asks for a wipe, and says which one it is.
+    /// Requests a wipe, and returns its number.
     pub fn wipe(&self) -> u64 {
         let mut list = self.list();
         list.wipe = true;
@@ -59,14 +59,14 @@ impl Chores {
         list.asked
     }
 
-    /// The wipe that was begun last is done.
+    /// Notes that the wipe that began last is done.
     pub fn wiped(&self) {
         let mut list = self.list();
         list.wiped = list.begun;
         self.changed.notify_all();
     }
 
-    /// Waits until this wipe is done, and with it all that was to be done before; whether it is.
+    /// Waits until this wipe, and everything requested before it, is done. Returns whether it is.
     pub fn wait_until_wiped(&self, asked: u64, patience: Duration) -> bool {
         let waits = |list: &mut List| list.wiped < asked && !list.stop;
         let waited = self.changed.wait_timeout_while(self.list(), patience, waits);
@@ -134,7 +134,7 @@ impl Chores {
         mem::take(&mut self.list().checkpoint)
     }
 
-    /// Waits for `rest`, or until the keeper is to stop; whether it is.
+    /// Waits for `rest`, or until the keeper is to stop. Returns whether it is.
     pub fn rest(&self, rest: Duration) -> bool {
         let waited = self.changed.wait_timeout_while(self.list(), rest, |list| !list.stop);
         waited.unwrap_or_else(PoisonError::into_inner).0.stop
@@ -149,7 +149,7 @@ impl Chores {
         drop(self.changed.wait_while(self.list(), busy).unwrap());
     }
 
-    /// A panic can't leave the list half changed, so a poisoned lock is as good as any.
+    /// A panic can't leave the list half changed, so a poisoned lock is fine.
     fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }

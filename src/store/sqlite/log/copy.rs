@@ -1,5 +1,5 @@
-//! What a journal holds, put into tables by others than the server: into those of a copy that is made while it runs, and
-//! into its own while it doesn't.
+//! Applies a journal outside of the server: to the tables of a copy that is made while the server runs, or to its own
+//! tables while it does not.
 
 use super::{VERSION, apply::Rooms, journal_beside};
 use crate::store::{
@@ -13,20 +13,20 @@ use crate::store::{
 use rusqlite::TransactionBehavior;
 use std::{path::Path, sync::Arc};
 
-/// Records put into the copy in one transaction.
+/// Records applied in one transaction.
 const BATCH: usize = 16 * 1024;
 
-/// Copies the log to the new file `to`, which has all up to one moment, and no journal.
+/// Copies the log to the new file `to`, which has everything up to one moment, and no journal.
 pub fn copy(from: &Path, to: &Path) -> Result<(), StoreOpenError> {
-    // First: what is taken out of the journal after this is in the tables by then.
+    // First: what is removed from the journal after this is in the tables by then.
     let replay = journal::read(&journal_beside(from))?;
     backup::copy(from, to)?;
     put(replay.records, to)
 }
 
-/// Puts into the tables of a log what its journal has. Nobody else writes to either meanwhile.
+/// Applies a log's journal to its tables. No other process writes to either meanwhile.
 pub(in crate::store::sqlite) fn take_over(log: &Path) -> Result<(), StoreOpenError> {
-    // The segments are removed at the next start.
+    // The next start removes the segments.
     put(journal::read(&journal_beside(log))?.records, log)
 }
 
@@ -36,7 +36,7 @@ fn put(records: Vec<Record>, log: &Path) -> Result<(), StoreOpenError> {
     let put = || -> rusqlite::Result<()> {
         let mut tables = database::connect(log, &tuning)?;
         let version: u32 = tables.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        // Tables of a version before had no journal.
+        // Tables of an earlier version had no journal.
         if version < VERSION {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Reading on from an entry: for clients that come back, and for those who tell others what was stored.
+//! Reads on from an entry: for clients that come back, and for webhooks and the search index.
 
 use super::{SqliteLog, ids, page::Page, read};
 use crate::{
@@ -9,13 +9,13 @@ use crate::{
 use std::collections::HashSet;
 
 impl SqliteLog {
-    /// [`MessageLog::since`](crate::store::log::MessageLog::since), without asking whether `after` is an entry, and whether all
-    /// that followed it is kept.
+    /// [`MessageLog::since`](crate::store::log::MessageLog::since), without checking whether `after` is an entry, and
+    /// whether everything after it is kept.
     pub fn after(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
         Ok(self.follow(room, after, limit, false)?.unwrap_or_default())
     }
 
-    /// Gives each room that has entries after this id, with its last, as long as `each` wants more.
+    /// Passes each room that has entries after this id, with its last, to `each` until that returns `false`.
     pub fn rooms_after(
         &self,
         after: MessageId,
@@ -23,7 +23,7 @@ impl SqliteLog {
     ) -> Result<(), StoreError> {
         let mut known = HashSet::new();
         for room in self.tail.rooms() {
-            // What the tables have of these is older, or gone.
+            // The tables' part of these rooms is older, or gone.
             let is_known = room.last.is_some() || room.is_forgotten;
             if let Some(last) = room.last.filter(|last| *last > ids::key(after))
                 && !each(room.name.clone(), ids::join(last, 0))
@@ -54,7 +54,8 @@ impl SqliteLog {
         ids::join(self.tail.last(), i64::MAX)
     }
 
-    /// Up to `limit` entries after `after`; if they must be `whole`, `None` unless `after` is an entry and all that followed is kept.
+    /// Up to `limit` entries after `after`. If they must be `whole`, `None` unless `after` is an entry and everything
+    /// after it is kept.
     pub(super) fn follow(
         &self,
         room: &RoomName,

@@ -1,5 +1,5 @@
-//! The way of an entry: its id, its place in the journal and in the tail. The tables are only read, for what an entry
-//! refers to.
+//! How an entry is stored: it gets an id, and is added to the journal and to the tail. The tables are only read, for
+//! messages that an entry refers to.
 
 use super::{
     batch::{Batch, Before, said},
@@ -22,23 +22,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a write that showed that others succeed is believed.
+/// How long a successful test write is taken as proof that others succeed.
 const PROBE: Duration = Duration::from_secs(1);
 
 pub(super) struct Front {
     pub journal: Journal,
     ids: Ids,
     tail: Arc<Tail>,
-    /// Looks for what entries refer to.
+    /// Reads what entries refer to.
     tables: Connection,
     probed: Option<Instant>,
-    /// Counts the batches that left something in the journal though they failed.
+    /// Counts the batches that failed and left something in the journal.
     failures: u64,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Marks of a batch: who used which one where, and for which message.
+/// References within a batch: by room, sender and reference, the message.
 type Marks<'e> = HashMap<(&'e RoomName, &'e str, &'e str), MessageId>;
 
 impl Front {
@@ -67,7 +67,7 @@ impl Front {
             }
             let is_deleting = batch.changed.values().any(|now| now.state.is_none());
             batch.move_to(&self.tail);
-            // What was said is not to stay in segments for longer than it must.
+            // Deleted text must not stay in segments for longer than necessary.
             if is_deleting {
                 self.tail.settle_soon();
             }
@@ -75,7 +75,7 @@ impl Front {
         Ok(appended)
     }
 
-    /// What becomes of a batch that was not written as it should have been.
+    /// Decides about a batch that was not written completely.
     fn failed(
         &mut self,
         NotWritten { cause, is_left }: NotWritten,
@@ -95,7 +95,7 @@ impl Front {
         Ok(appended.into_iter().enumerate().map(each).collect())
     }
 
-    /// What became of a batch that failed: nothing, as soon as what it has left is cut off.
+    /// The outcome of a failed batch: nothing is stored, once its remains are cut off.
     pub fn find_out(&mut self) -> Result<FoundOut, Failure> {
         self.journal.tidy()?;
         Ok(FoundOut::Nothing)
@@ -109,7 +109,7 @@ impl Front {
         self.end(room, What::SetAside(to.clone()))
     }
 
-    /// Whether entries could be stored now. Whoever asks often makes no more writes.
+    /// Whether entries could be stored now. Frequent calls cause no more writes.
     pub fn probe(&mut self) -> Result<(), Failure> {
         if self.probed.is_none_or(|probed| probed.elapsed() >= PROBE) {
             self.probed = None;

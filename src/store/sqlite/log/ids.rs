@@ -1,8 +1,8 @@
 //! Message ids: UUIDv7 that only ever grow, and how a table's integer key holds them.
 //!
-//! `rand_a` is a counter (RFC 9562 §6.2, method 1: a fixed-length dedicated counter), so the upper 60
-//! bits of an id, without the version, are a *key*: a 63-bit integer that orders messages, and that
-//! SQLite can use as the row's own number. The other 62 random bits are the *tail*.
+//! `rand_a` is a counter (RFC 9562 §6.2, method 1: a fixed-length dedicated counter). So the upper 60 bits of an id,
+//! without the version, are a *key*: a 63-bit integer that orders messages, and that SQLite can use as the row number.
+//! The other 62 random bits are the *tail*.
 //!
 //! ```text
 //! id    unix_ms (48) | version (4) | counter (12) | variant (2) | random (62)
@@ -21,18 +21,18 @@ const TAIL_MASK: u128 = (1 << 62) - 1;
 pub(super) struct Ids {
     /// The key of the newest id.
     last: i64,
-    /// Fast and not secret: ids need to differ, not to be unguessable.
+    /// Fast and not secret: ids must differ, but may be guessable.
     random: SmallRng,
 }
 
 impl Ids {
-    /// Goes on above `last`, whatever the clock says.
+    /// Continues above `last`, whatever the clock says.
     pub fn after(last: i64) -> Ids {
         Ids { last, random: SmallRng::from_os_rng() }
     }
 
-    /// The key and tail of the next id. A clock that went back, or more than 4096 ids in a
-    /// millisecond, make its time run ahead of the clock's.
+    /// The key and tail of the next id. If the clock went back, or a millisecond has more than 4096 ids, the ids' time
+    /// runs ahead of the clock.
     pub fn next(&mut self, unix_millis: i64) -> (i64, i64) {
         self.last = (unix_millis << 12).max(self.last + 1);
         (self.last, (self.random.next_u64() >> 2) as i64)
@@ -55,7 +55,7 @@ pub(in crate::store::sqlite) fn tail(id: MessageId) -> i64 {
     (id.0.as_u128() & TAIL_MASK) as i64
 }
 
-/// The key of any UUID. Only for an id that [`join`] made does it lead back to the same id.
+/// The key of any UUID. [`join`] leads back to the same id only if it made that id.
 pub(in crate::store::sqlite) fn key(id: MessageId) -> i64 {
     let bits = id.0.as_u128();
     (((bits >> 80) << 12) | ((bits >> 64) & 0xfff)) as i64

@@ -1,7 +1,7 @@
 //! The thread that keeps the log's files small: checkpoints, trimming, forgotten rooms, and the bound of all (`bound`).
 //!
-//! It works beside the writer where it can, and where it needs the writer's place it takes it for
-//! some milliseconds and then lets the applier pass.
+//! It works beside the writer where it can. Where it needs the writer, it holds it for some milliseconds, and then lets
+//! the applier go on.
 
 use super::{
     chores::{Chore, Chores},
@@ -20,8 +20,8 @@ use std::{
 /// How long the applier may wait for a slice of deletions.
 const SLICE: Duration = Duration::from_millis(2);
 
-/// WAL pages (32 MiB) from which on the writer is paused for the checkpoint that lets the WAL start
-/// again from its beginning. While it is written to, a checkpoint never gets to its end.
+/// WAL pages (32 MiB) from which on the writer is paused for a checkpoint, after which the WAL restarts at its
+/// beginning. A checkpoint never completes while the WAL is written to.
 const PAUSE_PAGES: i64 = 8 * 1024;
 
 /// The pause lasts about as long as the copying just before it, so that must have been quick...
@@ -33,9 +33,9 @@ const MAX_PAGES: i64 = 64 * 1024;
 pub(super) struct Keeper {
     pub writer: Arc<Mutex<Writer>>,
     pub chores: Arc<Chores>,
-    /// Its own: a checkpoint on the writer's connection would stall a commit for its syncs.
+    /// Its own: a checkpoint on the writer's connection would delay a commit by its syncs.
     pub connection: Connection,
-    /// Messages kept a room.
+    /// Messages kept per room.
     pub keep: Option<u64>,
     pub quota: Arc<Quota>,
     pub tail: Arc<Tail>,
@@ -53,13 +53,13 @@ impl Keeper {
                 Chore::Trim(room) => self.trim(room),
                 Chore::SweepForgotten => self.sweep_forgotten(),
                 Chore::Wipe => self.wipe(),
-                // Nobody else would ask for it again while the store is full.
+                // Nothing else would request it again while the store is full.
                 Chore::Measure => self.keep_within_bound().inspect_err(|_| self.chores.measure()),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "the message log could not be tidied up; its files may grow until it can");
                 match chore {
-                    // Somebody may wait for it.
+                    // A caller may be waiting for it.
                     Chore::SweepForgotten => self.chores.sweep_forgotten(),
                     Chore::Wipe => _ = self.chores.wipe(),
                     Chore::Checkpoint | Chore::Trim(_) | Chore::Measure | Chore::Stop => {}
@@ -83,25 +83,25 @@ impl Keeper {
         }
         let _paused = lock_writer(&self.writer);
         self.copy_wal()?;
-        // Asked for in the meantime, and done now.
+        // Requested in the meantime, and done now.
         self.chores.take_checkpoint();
         Ok(())
     }
 
-    /// Copies what can be copied without waiting for anybody; the length of the WAL in pages.
+    /// Copies what can be copied without waiting. Returns the length of the WAL in pages.
     fn copy_wal(&self) -> rusqlite::Result<i64> {
         self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| row.get(1))
     }
 
-    /// Empties the WAL, which has pages as they were before something was deleted.
+    /// Empties the WAL, which has old copies of pages from before deletions.
     fn wipe(&self) -> rusqlite::Result<()> {
-        // What the applier would write meanwhile waits; messages don't.
+        // Meanwhile the applier waits; messages don't.
         let is_busy: bool = {
             let _paused = lock_writer(&self.writer);
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?
         };
         if is_busy {
-            // Somebody reads in it for long: a backup.
+            // A reader has been using it for long, such as a backup.
             self.chores.wipe();
             self.chores.rest(Duration::from_secs(1));
         } else {
@@ -126,7 +126,7 @@ impl Keeper {
         {
             return Ok(());
         }
-        // What changed before the oldest message that is kept, and what is too much.
+        // Changes from before the oldest message that is kept, and those beyond the limit.
         match message.max(newest_unwanted("changes")?) {
             Some(key) => self.delete_changes_through(room, key).map(drop),
             None => Ok(()),
@@ -158,7 +158,8 @@ impl Keeper {
         self.in_slices(|writer| writer.trim_changes(room, key, SLICE))
     }
 
-    /// Has the writer work until it says that all is done, and rests as long as it works; `false` if it was stopped.
+    /// Lets the writer work in slices until it reports that all is done, and rests as long as each slice took; `false`
+    /// if it was stopped.
     fn in_slices(&self, work: impl Fn(&mut Writer) -> rusqlite::Result<bool>) -> rusqlite::Result<bool> {
         loop {
             let started = Instant::now();

@@ -1,15 +1,15 @@
 //! The message log: a journal in front, SQLite behind it.
 //!
 //! - A batch is appended to the journal with one write ([`journal`](crate::store::journal)) and put into the tail in memory;
-//!   that is all that an entry waits for (`front`). A write that has returned outlives a killed process; with
-//!   [`Durability::Power`] it is told to the disk as well.
-//! - The applier puts what was journalled into the tables, many entries a transaction, and removes the segments. Who reads
-//!   looks into the tail first and into the tables afterwards.
+//!   an entry waits for nothing else (`front`). A completed write survives a killed process; with [`Durability::Power`] it is
+//!   also synced to disk.
+//! - The applier moves journal records into the tables, many per transaction, and removes the segments. Readers look into
+//!   the tail first, and into the tables afterwards.
 //! - All messages of all rooms are appended to one table in the order of their ids; a narrow table finds those of a room.
 //!   Clustering by room instead touches a wide page for each room of a batch, and measured three times slower with 1000 rooms.
-//! - Whether a change may be made is decided before it is journalled, by what the message is at that moment, here and in the
-//!   tables (`batch`, `state`). Putting it into the tables decides nothing any more.
-//! - Trimming keeps at least `history_max` messages of a room, and up to a tenth more, beside what is in the tail. It happens
+//! - Whether a change is allowed is decided before it is journalled, by the message's state at that moment, in the tail and
+//!   in the tables (`batch`, `state`). Applying it to the tables decides nothing any more.
+//! - Trimming keeps at least `history_max` messages of a room, and up to a tenth more, beside those in the tail. It happens
 //!   in rooms that are written to.
 //! - A reference is forgotten with the message that it made.
 //! - What was deleted is overwritten: in segments, which are removed, in the tables and in their WAL.
@@ -84,14 +84,15 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../schema/log-3.sql")),
     M::up(include_str!("../schema/log-4.sql")),
 ];
-/// Of the tables. A program that knows no journal refuses tables of version 4, so it can't miss what is in one.
+/// Version of the tables. A program that knows no journal refuses tables of version 4, so it can't miss a journal's
+/// records.
 pub(super) const VERSION: u32 = STEPS.len() as u32;
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
-/// How long a sender waits for room in the journal; as long as for the lock of a table.
+/// How long a sender waits for space in the journal; as long as for the lock of a table.
 const PATIENCE: Duration = database::BUSY;
 
-/// How long is waited until what was deleted is overwritten; then it is tried again later.
+/// How long to wait until what was deleted is overwritten; after that it is tried again later.
 const SCRUB_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes the file if there is none, and brings its tables up to date.
@@ -99,14 +100,14 @@ pub(super) fn prepare(path: &Path) -> Result<(), StoreOpenError> {
     database::prepare(path, &MIGRATIONS, VERSION)
 }
 
-/// Where the journal of a log is.
+/// The directory of a log's journal.
 pub(super) fn journal_beside(log: &Path) -> PathBuf {
     log.with_file_name("journal")
 }
 
 /// The log of one process.
 pub struct SqliteLog {
-    /// Used by the log's writer, and for moments by the applier and [`MessageLog::probe`]. Locked before the tail.
+    /// Used by the log's writer, and briefly by the applier and [`MessageLog::probe`]. Locked before the tail.
     front: Arc<parking_lot::Mutex<Front>>,
     tail: Arc<Tail>,
     /// Used by the applier and the keeper.
@@ -118,22 +119,22 @@ pub struct SqliteLog {
     keeper: Option<JoinHandle<()>>,
 }
 
-/// What the log keeps, and what it promises.
+/// What the log keeps, and what its messages survive.
 #[derive(Clone)]
 pub struct LogOptions {
-    /// Messages kept a room; `None` keeps all.
+    /// Messages kept per room; `None` keeps all.
     pub history_max: Option<u64>,
     pub durability: Durability,
-    /// Bytes that may be in the journal and not in the tables yet, as they take in memory.
+    /// Bytes, as memory, of records that the journal may have and the tables lack.
     pub journal_max: u64,
-    /// Bytes that the log and its search index may take together; `None`: any.
+    /// Bytes that the log and its search index may take together; `None`: no bound.
     pub store_max: Option<u64>,
-    /// Told how long it took each time that messages were put into the tables.
+    /// Called each time that records were moved into the tables, with how long it took.
     pub on_apply: Arc<dyn Fn(Duration) + Send + Sync>,
 }
 
 impl LogOptions {
-    /// What keeps everything, for a command that opens the log while no server does.
+    /// Options that keep everything, for a command that opens the log while no server does.
     pub fn of_command() -> LogOptions {
         LogOptions {
             history_max: None,
@@ -151,7 +152,7 @@ impl LogOptions {
 }
 
 impl SqliteLog {
-    /// Opens the file, made and brought up to date if need be, and replays its journal.
+    /// Opens the file, makes it or brings it up to date if necessary, and replays its journal.
     pub fn open(path: &Path, options: LogOptions) -> Result<SqliteLog, StoreOpenError> {
         let LogOptions { history_max, durability, journal_max, store_max, on_apply } = options;
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
@@ -159,12 +160,13 @@ impl SqliteLog {
         let writing = Tuning {
             sync: DiskSync::from(durability),
             autocheckpoint: 0,
-            // The last index page of some thousand rooms: without them each message would be a read.
+            // Room for the last index page of some thousand rooms: without them each message would cost a read.
             cache_kib: 32 * 1024,
             query_only: false,
             busy: database::BUSY,
         };
-        // Each commit makes a reader's own cache worthless; the kernel's serves it. What four of them keep nobody else has.
+        // Each commit invalidates a reader's own cache, and the kernel's cache is enough. What four readers held would
+        // be lost to others.
         let reading = Tuning { cache_kib: 256, query_only: true, ..writing };
         // It can try again later, and others may wait for it.
         let keeping =
@@ -184,7 +186,7 @@ impl SqliteLog {
 
         let keep = history_max.filter(|keep| *keep > 0);
         let chores = Arc::new(Chores::default());
-        // Rooms that were forgotten just before the last end.
+        // Rooms that were forgotten just before the last stop.
         chores.sweep_forgotten();
         chores.measure();
         let quota = Arc::new(Quota::new(store_max));
@@ -197,7 +199,7 @@ impl SqliteLog {
         let front = Front::new(journal, Ids::after(last), tail.clone(), tables);
         let front = Arc::new(parking_lot::Mutex::new(front));
         let thread = |name| move |cause| StoreOpenError::Thread { name, cause };
-        // From here on a failure lets go of this, and that stops the threads that there are.
+        // From here on a failure drops this, which stops the threads that were started.
         let mut log = SqliteLog { front, tail, writer, readers, chores, quota, applier: None, keeper: None };
         let applier = Applier {
             front: log.front.clone(),
@@ -223,22 +225,22 @@ impl SqliteLog {
         Ok(log)
     }
 
-    /// Waits until all that was stored is in the tables, and in no segment of the journal.
+    /// Waits until everything stored is in the tables, and in no segment of the journal.
     pub fn settle(&self) -> Result<(), StoreError> {
         if self.tail.settle(PATIENCE) { Ok(()) } else { Err(unable("take over what is in its journal")(Full)) }
     }
 
-    /// How often messages had to go for want of room, if the search index has yet to follow.
+    /// How often messages were deleted to free space, if the search index has yet to follow.
     pub(super) fn unswept(&self) -> Option<u64> {
         self.quota.unswept()
     }
 
-    /// The search index has followed, as far as this was asked for so often.
+    /// Notes that the search index has followed up to this number of rounds.
     pub(super) fn swept(&self, rounds: u64) {
         self.quota.swept(rounds);
     }
 
-    /// The search index takes so much.
+    /// Notes how many bytes the search index takes.
     pub(super) fn index_takes(&self, bytes: u64) {
         self.quota.index_takes(bytes);
         self.chores.measure();
@@ -248,7 +250,7 @@ impl SqliteLog {
         self.quota.is_index_full()
     }
 
-    /// Appends what makes a full store no fuller: what is deleted, and what is not kept.
+    /// Appends only entries that a full store can take: deletions, and messages that are not kept.
     fn append_what_takes_nothing(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, StoreError> {
         let takes_nothing = |entry: &NewEntry| match entry {
             NewEntry::Message(draft) => !draft.kept,
@@ -279,7 +281,7 @@ impl MessageLog for SqliteLog {
             return self.append_what_takes_nothing(entries);
         }
         if entries.iter().any(NewEntry::is_kept) {
-            // Before the front is locked: the applier needs it to make room.
+            // Before the front is locked: the applier needs it to free space.
             self.tail.wait_for_room(PATIENCE).map_err(unable("store messages"))?;
         }
         self.front.lock().append(entries).map_err(unable("store messages"))
@@ -375,21 +377,21 @@ impl MessageLog for SqliteLog {
 
 impl Drop for SqliteLog {
     fn drop(&mut self) {
-        // The applier first: what it takes over may be the keeper's to trim.
+        // The applier first: the records that it moves may be the keeper's to trim.
         self.tail.stop();
-        // They can only fail if the thread panicked, which the panic hook has told already.
+        // They fail only if the thread panicked, which the panic hook has already logged.
         let _ = self.applier.take().map(JoinHandle::join);
         self.chores.stop();
         let _ = self.keeper.take().map(JoinHandle::join);
     }
 }
 
-/// The log and its index have all that they may have.
+/// The log and its index have reached their bound.
 #[derive(Debug, thiserror::Error)]
 #[error("it takes all that it may take (STORE_MAX) until old messages are deleted, which goes on")]
 struct NoRoom;
 
-/// Puts into the tail what a journal has after the key `applied`, and says what was found.
+/// Puts the journal's records after the key `applied` into the tail, and logs what was found.
 fn take_in(replay: Replay, before: &Before<'_>, applied: i64) -> rusqlite::Result<()> {
     let begun = Instant::now();
     let Replay { mut records, damaged, torn } = replay;

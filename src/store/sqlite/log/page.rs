@@ -1,4 +1,4 @@
-//! What is read one after the other, until it is a page.
+//! Collects entries until they fill a page.
 
 use crate::store::log::{HasText, PAGE_BYTES};
 
@@ -9,7 +9,7 @@ pub(in crate::store::sqlite) struct Page<T> {
 }
 
 impl<T: HasText> Page<T> {
-    /// Has up to `limit` entries, or a page's worth of text.
+    /// A page of up to `limit` entries, or a page's worth of text.
     pub fn new(limit: usize) -> Page<T> {
         Page { entries: Vec::new(), bytes: 0, limit }
     }
@@ -27,7 +27,7 @@ impl<T: HasText> Page<T> {
         }
     }
 
-    /// Adds rows as long as they fit; `None` is one that is to be left out.
+    /// Adds rows as long as they fit; skips `None`.
     pub fn fill(&mut self, mut rows: impl Iterator<Item = rusqlite::Result<Option<T>>>) -> rusqlite::Result<()> {
         while !self.is_full()
             && let Some(row) = rows.next()

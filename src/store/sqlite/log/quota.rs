@@ -1,16 +1,16 @@
-//! How much the log and its search index may take together, and how near they are to that.
+//! How much space the log and its search index may take together, and how much they take.
 
 use crate::store::usage::{Fill, Usage};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Log and index may take a half each: neither file ever shrinks, so what one has not taken yet can't be lent to the other.
-/// These are sixteenths of a half.
+/// Log and index may take half each: neither file ever shrinks, so one can't lend unused space to the other. These are
+/// sixteenths of a half.
 const TRIM_TO: u64 = 13;
 const TRIM_FROM: u64 = 14;
 const SCARCE_FROM: u64 = 15;
 const FULL_FROM: u64 = 16;
 
-/// From here on is found out which rooms are large, so that it is known in time.
+/// From here on the sizes of rooms are measured, so that they are known in time.
 const WEIGH_FROM: u64 = 8;
 
 pub struct Quota {
@@ -31,12 +31,12 @@ impl Quota {
         Quota { max, log, index, trimmed, rounds, swept }
     }
 
-    /// The part of the bound that a write-ahead log may have before the writer is paused for it, in pages.
+    /// How large the WAL may get before the writer is paused for it, in pages: a part of the bound.
     pub fn wal_pages(&self) -> i64 {
         self.max.map_or(i64::MAX, |max| i64::try_from(max / 16 / 4096).unwrap_or(i64::MAX).max(256))
     }
 
-    /// What may be in the journal: a small part of the bound, so that what is on its way there hardly counts.
+    /// How much the journal may hold: a small part of the bound, so that it hardly counts.
     pub fn of_journal(&self, most: u64) -> u64 {
         self.max.map_or(most, |max| most.min((max / 16).max(1 << 20)))
     }
@@ -58,18 +58,18 @@ impl Quota {
         }
     }
 
-    /// Whether it should be known by now which rooms are large.
+    /// Whether the sizes of rooms should be known by now.
     pub fn is_worth_weighing(&self) -> bool {
         self.sixteenths(self.most()) >= WEIGH_FROM
     }
 
-    /// Bytes of messages that have to go now, if some have.
+    /// Bytes of messages to delete now, if any.
     pub fn to_free(&self) -> Option<u64> {
         let (log, most, max) = (self.log.load(Relaxed), self.most(), self.max?);
         if self.sixteenths(most) < TRIM_FROM {
             return None;
         }
-        // As large a part of the log as has to go of what is too large, log or index.
+        // The log gives up the same share as the larger of the two, log or index, must lose.
         let excess = u128::from(most - (u128::from(max) * u128::from(TRIM_TO) / 32) as u64);
         Some((u128::from(log) * excess / u128::from(most)) as u64)
     }
@@ -82,7 +82,7 @@ impl Quota {
         self.trimmed.fetch_add(messages, Relaxed);
     }
 
-    /// The log has been trimmed.
+    /// Notes that the log has been trimmed.
     pub fn round(&self) {
         self.rounds.fetch_add(1, Relaxed);
     }
@@ -93,7 +93,7 @@ impl Quota {
         (self.swept.load(Relaxed) != rounds).then_some(rounds)
     }
 
-    /// The index was swept, after so many rounds.
+    /// Notes that the index was swept after this many rounds.
     pub fn swept(&self, rounds: u64) {
         self.swept.store(rounds, Relaxed);
     }
@@ -106,7 +106,7 @@ impl Quota {
         self.sixteenths(self.index.load(Relaxed)) >= FULL_FROM
     }
 
-    /// The larger of both. An index that has yet to let go of what was trimmed does not count.
+    /// The larger of the two. An index that has yet to remove trimmed messages does not count.
     fn most(&self) -> u64 {
         let index = if self.unswept().is_some() { 0 } else { self.index.load(Relaxed) };
         self.log.load(Relaxed).max(index)
@@ -142,7 +142,7 @@ mod tests {
         quota.log_takes(800);
         quota.index_takes(1500);
         let goal = quota.to_free().unwrap();
-        // 1500 shall become 1300: of 800 as large a part.
+        // 1500 must become 1300, so 800 lose the same share.
         assert_eq!(goal, 106);
         quota.round();
         assert_eq!(quota.to_free(), None);

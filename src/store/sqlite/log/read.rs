@@ -1,4 +1,4 @@
-//! Reading what is in the tables.
+//! Reads from the tables.
 
 use super::{
     change, ids,
@@ -33,7 +33,7 @@ pub(super) fn newest(
 }
 
 /// Fills pages with a room's messages and changes after the entry `after` and before the key `before`, oldest first.
-/// Whether all of them are kept, and there was such an entry.
+/// Returns whether all of them are kept, and `after` was an entry.
 pub(super) fn between(
     connection: &mut Connection,
     room: &RoomName,
@@ -57,7 +57,7 @@ pub(super) fn between(
     Ok(is_whole)
 }
 
-/// The number that a room has here, if it has messages.
+/// The number of a room in the tables, if it has messages.
 pub(in crate::store::sqlite) fn known_room(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached("SELECT id FROM rooms WHERE name = ?1")?
@@ -65,7 +65,7 @@ pub(in crate::store::sqlite) fn known_room(connection: &Connection, room: &RoomN
         .optional()
 }
 
-/// Whether all that followed `after` in a room is kept, and `after` was an entry of it.
+/// Whether everything after `after` in a room is kept, and `after` was one of its entries.
 fn is_whole_after(view: &Connection, room: i64, after: MessageId) -> rusqlite::Result<bool> {
     let key = ids::key(after);
     let (trimmed, changes_trimmed): (Option<[u8; 16]>, Option<i64>) = view

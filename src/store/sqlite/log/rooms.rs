@@ -1,11 +1,11 @@
-//! Which rooms have messages.
+//! Lists the rooms that have messages.
 
 use super::SqliteLog;
 use crate::{message::RoomName, store::error::StoreError};
 use std::collections::BTreeSet;
 
 impl SqliteLog {
-    /// Up to `limit` rooms in the order of their names, behind `after`.
+    /// Up to `limit` rooms after `after`, in the order of their names.
     pub(super) fn list_rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
         // Before the tables are read: what leaves the tail meanwhile is found in them.
         let (mut found, mut forgotten) = (BTreeSet::new(), BTreeSet::new());

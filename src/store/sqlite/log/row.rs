@@ -1,4 +1,4 @@
-//! One row of the tables as a message.
+//! Reads one row of the tables as a message.
 
 use super::{
     ids,
@@ -29,12 +29,12 @@ macro_rules! columns {
 }
 pub(in crate::store::sqlite) use columns;
 
-/// Reads `columns!()`, and who reacted.
+/// Reads `columns!()`, with reactions.
 fn message(view: &Connection, row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message { reactions: by_emoji(reactions(view, row)?), ..bare_message(row)? })
 }
 
-/// Reads `columns!()`, and leaves out who reacted.
+/// Reads `columns!()`, without reactions.
 pub(super) fn bare_message(row: &Row<'_>) -> rusqlite::Result<Message> {
     let id = |place| row.get::<_, Option<[u8; 16]>>(place).map(|id| id.map(|id| MessageId(Uuid::from_bytes(id))));
     Ok(Message {
@@ -46,7 +46,7 @@ pub(super) fn bare_message(row: &Row<'_>) -> rusqlite::Result<Message> {
     })
 }
 
-/// Who reacted, in order, to the message of this row of `columns!()`.
+/// The reactions, in order, to the message of this row of `columns!()`.
 pub(super) fn reactions(view: &Connection, row: &Row<'_>) -> rusqlite::Result<Vec<Reacted>> {
     if row.get::<_, Option<bool>>(8)? != Some(true) {
         return Ok(Vec::new());

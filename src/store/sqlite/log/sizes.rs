@@ -1,14 +1,14 @@
-//! How much each room's messages take, roughly: for whoever has to choose what goes.
+//! How much space each room's messages take, roughly, to choose which to delete.
 
 use std::collections::HashMap;
 
-/// What a row takes beside its texts, about.
+/// Bytes that a row takes beside its texts, roughly.
 pub(super) const ROW: u64 = 64;
 
-/// What a change takes, about.
+/// Bytes that a change takes, roughly.
 pub(super) const CHANGE: u64 = 96;
 
-/// What a row of `messages` takes, in SQL. The lengths stand at its beginning: long texts are not read for it.
+/// Bytes that a row of `messages` takes, in SQL. The lengths are at its beginning, so long texts are not read for it.
 macro_rules! size {
     () => {
         "(64 + octet_length(sender) + octet_length(text) + coalesce(octet_length(extra), 0))"
@@ -16,7 +16,7 @@ macro_rules! size {
 }
 pub(super) use size;
 
-/// By the rows of rooms. An edit counts as what it is now beside what it was, until the message goes.
+/// Sizes by the row of the room. An edit adds its text to that of the original, until the message is deleted.
 #[derive(Default)]
 pub(super) struct Sizes(HashMap<i64, u64>);
 
@@ -40,14 +40,14 @@ impl Sizes {
         self.0.values().sum()
     }
 
-    /// How much of which rooms, the largest first, has to go so that `goal` bytes go: what is above one level, the same
-    /// for all. So who takes too much loses it, and nobody else loses anything.
+    /// Which rooms to cut by how much, the largest first, to free `goal` bytes: each down to the same level. So only
+    /// rooms that take too much lose messages.
     pub fn cut(&self, goal: u64) -> Vec<(i64, u64)> {
         let mut sizes: Vec<(i64, u64)> = self.0.iter().map(|(room, size)| (*room, *size)).collect();
         sizes.sort_unstable_by_key(|(room, size)| (std::cmp::Reverse(*size), *room));
         let mut above = 0;
         let mut cut = 0;
-        // At the level of the room that is next, so much would go of those before it.
+        // Cutting to the size of the next room would free this much of the rooms before it.
         while cut < sizes.len() && above - cut as u64 * sizes[cut].1 < goal {
             above += sizes[cut].1;
             cut += 1;
@@ -71,7 +71,7 @@ mod tests {
             let goal = all.total() * part / 100;
             let cut = all.cut(goal);
             let gone: u64 = cut.iter().map(|(_, much)| much).sum();
-            // Whole bytes of each of them.
+            // Rounded up to whole bytes for each.
             prop_assert!(gone >= goal && gone <= goal + cut.len() as u64);
             let before = all.0.clone();
             cut.iter().for_each(|(room, much)| all.take(*room, *much));

@@ -1,4 +1,4 @@
-//! What a message is now: enough to judge a change of it, and to show it, without the tables.
+//! The present state of a message: enough to judge a change of it, and to show it, without the tables.
 
 use crate::{
     entry::{MAX_EMOJI, MAX_REACTING, NewChange, NewChangeKind, Reach, Unchangeable},
@@ -24,7 +24,7 @@ impl State {
         State { message, reactions }
     }
 
-    /// Whether a change may be made.
+    /// Whether a change is allowed.
     pub fn judge(&self, change: &NewChange) -> Result<(), Unchangeable> {
         let is_react = matches!(change.kind, NewChangeKind::React { .. });
         if !is_react && change.reach == Reach::Own && *self.message.sender != *change.by {
@@ -91,7 +91,7 @@ impl State {
     }
 }
 
-/// Reactions as a message shows them.
+/// Reactions grouped by emoji.
 pub(super) fn by_emoji(reactions: impl IntoIterator<Item = Reacted>) -> Vec<Reaction> {
     let mut all: Vec<Reaction> = Vec::new();
     for (emoji, user) in reactions {

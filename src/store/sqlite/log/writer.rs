@@ -28,20 +28,20 @@ const TRIM_STEP: i64 = 64;
 pub(super) struct Writer {
     path: PathBuf,
     tuning: Tuning,
-    /// `None` after an error that a fresh connection may cure.
+    /// `None` after an error that a new connection may cure.
     connection: Option<Connection>,
     rooms: Rooms,
-    /// WAL pages since the keeper was last asked for a checkpoint, roughly.
+    /// WAL pages since the last request for a checkpoint, roughly.
     pages: usize,
-    /// What each room takes, once somebody wants to know.
+    /// What each room takes, once that is needed.
     pub sizes: Option<Sizes>,
     chores: Arc<Chores>,
 }
 
 impl Writer {
-    /// `keep`: messages kept a room.
+    /// `keep`: messages kept per room.
     ///
-    /// Opens its files now: later there may be no descriptors left.
+    /// Opens its files now: later there may be no free file descriptors.
     pub fn open(path: PathBuf, tuning: Tuning, keep: Option<u64>, chores: Arc<Chores>) -> rusqlite::Result<Writer> {
         let mut connection = None;
         // Only a write opens the write-ahead log.
@@ -50,7 +50,7 @@ impl Writer {
         Ok(Writer { path, tuning, connection, rooms, pages: 0, sizes: None, chores })
     }
 
-    /// Puts into the tables what was journalled, in one transaction.
+    /// Applies journal records to the tables, in one transaction.
     pub fn apply(&mut self, records: &[Arc<Record>]) -> rusqlite::Result<()> {
         let Writer { path, tuning, connection, rooms, .. } = self;
         let tx = begin(connection, path, tuning);
@@ -74,13 +74,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes messages of a room, oldest first, up to the key `through`, but stops after about
-    /// `budget`; whether all are gone.
+    /// Deletes messages of a room, oldest first, up to the key `through`, but stops after about `budget`. Returns
+    /// whether all are gone.
     pub fn trim(&mut self, room: i64, through: i64, budget: Duration) -> rusqlite::Result<bool> {
         let started = Instant::now();
         let is_weighing = self.sizes.is_some();
         let (done, bytes) = self.transaction(|tx| {
-            // The step's last message alone is looked up.
+            // Only the step's last message is looked up.
             let mut step = tx.prepare_cached(
                 "SELECT rows, last, coalesce(tail, 0) FROM
                  (SELECT count(*) AS rows, max(key) AS last FROM
@@ -128,8 +128,8 @@ impl Writer {
         Ok(done)
     }
 
-    /// Deletes changes of a room, oldest first, up to the key `through`, and what is left of messages that they deleted;
-    /// stops after about `budget`. Answers whether all are gone.
+    /// Deletes changes of a room, oldest first, up to the key `through`, with the rows of messages that they deleted,
+    /// but stops after about `budget`. Returns whether all are gone.
     pub fn trim_changes(&mut self, room: i64, through: i64, budget: Duration) -> rusqlite::Result<bool> {
         let started = Instant::now();
         let (done, changes) = self.transaction(|tx| {
@@ -163,7 +163,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Forgets everything that a transaction cut short may have left wrong.
+    /// Drops everything that an interrupted transaction may have left wrong.
     pub fn reset(&mut self) {
         self.connection = None;
         self.rooms.clear();
@@ -174,7 +174,7 @@ impl Writer {
         self.connection.as_ref().expect("it was opened")
     }
 
-    /// Notes what was deleted of a room. Each page of it was overwritten, in the WAL.
+    /// Notes what was deleted from a room. Each of its pages was overwritten, in the WAL.
     fn lost(&mut self, room: i64, bytes: u64) {
         if let Some(sizes) = &mut self.sizes {
             sizes.take(room, bytes);
@@ -182,7 +182,7 @@ impl Writer {
         }
     }
 
-    /// Notes about how many pages the WAL has grown by.
+    /// Notes by about how many pages the WAL has grown.
     fn count_pages(&mut self, pages: usize) {
         self.pages += pages;
         if self.pages >= CHECKPOINT_PAGES {
@@ -201,8 +201,8 @@ impl Writer {
         outcome.inspect_err(|error| self.recover(error))
     }
 
-    /// The transaction was rolled back, and with it perhaps the row of a room that we remember. What
-    /// is not plainly the disk's or another process's doing is answered with a fresh connection.
+    /// The transaction was rolled back, perhaps with the row of a room that is remembered. Unless the cause is plainly
+    /// the disk or another process, the writer gets a new connection.
     fn recover(&mut self, error: &rusqlite::Error) {
         self.rooms.clear();
         if !matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)) {
@@ -211,7 +211,7 @@ impl Writer {
     }
 }
 
-/// A panic while the lock was held may have cut a transaction short: the writer starts afresh.
+/// A panic while the lock was held may have interrupted a transaction, so the writer is reset.
 pub(super) fn lock_writer(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
     writer.lock().unwrap_or_else(|poisoned| {
         let mut guard = poisoned.into_inner();

@@ -1,4 +1,4 @@
-//! The thread that keeps the index true.
+//! The thread that keeps the index up to date.
 
 use super::{
     index::{Cause, Extent, FOLLOW, Index, STORE},
@@ -25,30 +25,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often is looked for what is new.
+/// How often it checks for new entries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often is looked for what the log keeps no more.
+/// How often it checks for messages that the log no longer keeps.
 const SWEEP: Duration = Duration::from_secs(300);
 
 /// Entries of one transaction.
 const BATCH: usize = 500;
 
-/// How long the thread rests after a transaction, in multiples of the time that this took.
+/// How long the thread rests after a transaction, in multiples of the transaction's time.
 const REST: u32 = 15;
 
-/// The same while somebody waits for it.
+/// The same while a caller waits for it.
 const REST_WHILE_AWAITED: u32 = 2;
 
-/// However long it took: somebody may begin to wait meanwhile.
+/// The longest rest, since a caller may begin to wait meanwhile.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// How a round ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
-    /// Everything is in.
+    /// The index has everything.
     AllIn,
-    /// There is no room for more; everything that had to go has gone if somebody waits for it.
+    /// There is no space for more. If a caller waits, everything that must be removed has been.
     Full,
     Stopped,
 }
@@ -75,7 +75,7 @@ impl Follower {
             let last = self.log.last_id();
             if let Some(asked) = asked {
                 self.index.wipe_next_time();
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let _ = asked.send(self.catch_up(last, true).and_then(|ended| match ended {
                     Ended::AllIn | Ended::Full => Ok(()),
                     // The next start goes on.
@@ -83,7 +83,7 @@ impl Follower {
                 }));
                 continue;
             }
-            // Asked before the sweep: what goes during it has to be looked for again.
+            // Read before the sweep: what is trimmed during it has to be swept again.
             let unswept = self.log.unswept();
             let is_sweep_due = unswept.is_some() || swept.is_none_or(|swept| swept.elapsed() >= SWEEP);
             if seen == Some(last) && !is_sweep_due {
@@ -103,7 +103,7 @@ impl Follower {
         }
     }
 
-    /// Rests after a transaction that began then; whether to go on.
+    /// Rests after a transaction that began then. Returns whether to go on.
     fn rest(&self, begun: Instant) -> bool {
         self.work.done.fetch_add(1, Ordering::SeqCst);
         let rest = if self.is_awaited() { REST_WHILE_AWAITED } else { REST };
@@ -115,8 +115,8 @@ impl Follower {
         self.work.awaited.load(Ordering::SeqCst) > 0
     }
 
-    /// Takes in everything up to `last`, which was the last id of the log before, or as much as there is room for. Messages that were
-    /// deleted by then are no longer in the file.
+    /// Indexes everything up to `last`, which was the last id of the log before, or as much as there is space for.
+    /// Messages that were deleted by then are no longer in the file.
     fn catch_up(&mut self, last: MessageId, sweep: bool) -> Result<Ended, StoreError> {
         if sweep && !self.sweep()? {
             return Ok(Ended::Stopped);
@@ -129,7 +129,7 @@ impl Follower {
         while !rooms.is_empty() {
             self.log.index_takes(self.index.used()?);
             if self.log.is_index_full() {
-                // The log removes something first, and then this does. Somebody who waits wants deleted messages gone.
+                // The log removes something first, and then this does. A waiting caller wants deleted messages gone.
                 let goes_on = (!self.is_awaited() || self.take_losses(rooms, last)?) && self.leave_nothing()?;
                 return Ok(if goes_on { Ended::Full } else { Ended::Stopped });
             }
@@ -142,7 +142,7 @@ impl Follower {
                 let position = self.index.position(&room)?;
                 let entries = self.log.after(&room, position, left)?;
                 let Some(newest) = entries.last().map(Entry::id) else { continue };
-                // What was said since `last` is for the next time: this one has to end.
+                // Entries since `last` are left for the next time: this round must end.
                 if newest < last && (entries.len() == left || is_full_page(&entries)) {
                     again.push(room.clone());
                 }
@@ -163,7 +163,7 @@ impl Follower {
         Ok(Ended::AllIn)
     }
 
-    /// Removes what was deleted in these rooms, and adds nothing; whether to go on.
+    /// Removes what was deleted in these rooms, and adds nothing. Returns whether to go on.
     fn take_losses(&mut self, rooms: VecDeque<RoomName>, last: MessageId) -> Result<bool, StoreError> {
         for room in rooms {
             let mut position = self.index.position(&room)?;
@@ -184,7 +184,7 @@ impl Follower {
         Ok(true)
     }
 
-    /// Sees to it that nothing in the file shows what was removed; whether to go on.
+    /// Makes sure that nothing in the file shows what was removed. Returns whether to go on.
     fn leave_nothing(&mut self) -> Result<bool, StoreError> {
         loop {
             let begun = Instant::now();
@@ -198,7 +198,7 @@ impl Follower {
         }
     }
 
-    /// Removes what the log no longer keeps; whether to go on.
+    /// Removes what the log no longer keeps. Returns whether to go on.
     fn sweep(&mut self) -> Result<bool, StoreError> {
         for (number, name) in self.index.rooms()? {
             let name = RoomName::from_store(&name);

@@ -1,10 +1,11 @@
-//! What is in the file, and how it gets there and out of it.
+//! What the file holds, and how it is added and removed.
 //!
-//! A message that is removed by itself leaves every list of words at once, which takes a millisecond or more: each of its words
-//! has a list, and that of its room is as long as the room. If many go, they are only struck off first. Then, a slice at a
-//! time, all lists are merged into new ones without them, and what is left of the texts is copied to a new table: SQLite
-//! overwrites what it deletes, but leaves copies of rows behind when it moves them from page to page. Until that is
-//! done the file says so (FTS5's setting `secure-delete` is off), so whatever ends the process, the next one goes on.
+//! A message that is removed by itself leaves every list of words at once. This takes a millisecond or more: each of
+//! its words has a list, and that of its room is as long as the room. If many are removed, they are only struck off
+//! first. Then, a slice at a time, all lists are merged into new ones without them, and the remaining texts are copied
+//! to a new table: SQLite overwrites what it deletes, but leaves copies of rows behind when it moves them from page to
+//! page. Until that is done the file notes it (FTS5's setting `secure-delete` is off), so the next process goes on,
+//! whatever ended this one.
 
 use crate::{
     entry::{Change, ChangeKind, Entry},
@@ -23,8 +24,8 @@ pub(super) const STORE: &str = "search index";
 /// What can't be done during an outage.
 pub(super) const FOLLOW: &str = "follow the log";
 
-/// Messages from which on those that go are many, if the index is small, and for how many bytes of a larger one there may be one
-/// more: merging costs as much as there is.
+/// From how many removed messages on the index is merged, if it is small, and for how many further bytes of a larger
+/// index there may be one more: a merge costs as much as the index is large.
 const MANY: u64 = 500;
 const MORE_EACH: u64 = 64 << 10;
 
@@ -32,50 +33,50 @@ const MORE_EACH: u64 = 64 << 10;
 const SLICE: i64 = 64;
 const ROWS: i64 = 500;
 
-/// FTS5's own table of the texts; what is to take its place; what had it before.
+/// FTS5's own table of the texts; the one that is to replace it; the one that was replaced.
 const TEXTS: &str = "messages_content";
 const COPY: &str = "texts_copy";
 const OUTDATED: &str = "texts_outdated";
 
-/// The file, as the one thread that changes it has it.
+/// The file, as the one thread that changes it uses it.
 pub(super) struct Index {
     file: Connection,
-    /// Messages that went, or were edited, one by one since all was last settled.
+    /// Messages removed or edited one by one since everything was last settled.
     gone: u64,
-    /// Whether what goes is only struck off.
+    /// Whether removed messages are only struck off.
     strikes: bool,
     stage: Stage,
-    /// Whether something was taken out since the WAL was last emptied.
+    /// Whether something was removed since the WAL was last emptied.
     erased: bool,
 }
 
-/// How far it is with leaving nothing of what was struck off.
+/// How far it has got with erasing what was struck off.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// What an attempt before has left goes first.
+    /// Removes what an earlier attempt has left.
     Clearing,
     Beginning,
     Merging,
     /// Texts up to this number are copied.
     Copying(i64),
-    /// The texts of before are emptied.
+    /// The replaced table is being emptied.
     Emptying,
 }
 
-/// Why messages go.
+/// Why messages are removed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Somebody wants nothing of them left.
+    /// A user wants nothing of them left.
     Erased,
-    /// The log has no room for them.
+    /// The log has no space for them.
     Trimmed,
 }
 
-/// Which entries are taken in.
+/// Which entries are indexed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
     All,
-    /// Only what takes something out: there is no room for more.
+    /// Only those that remove something: there is no space for more.
     Losses,
 }
 
@@ -90,7 +91,7 @@ impl Index {
         Ok(Index { file, gone: 0, strikes, stage: Stage::Clearing, erased: strikes })
     }
 
-    /// All entries of all rooms up to this one are in.
+    /// The index has all entries of all rooms up to this one.
     pub fn floor(&self) -> Result<MessageId, StoreError> {
         self.read(|file| {
             let floor = file.query_row("SELECT position FROM floor", (), |row| row.get(0)).optional()?;
@@ -104,7 +105,7 @@ impl Index {
         })
     }
 
-    /// How far it is in a room.
+    /// How far the index has got in a room.
     pub fn position(&self, room: &RoomName) -> Result<MessageId, StoreError> {
         self.read(|file| {
             let position = file
@@ -122,7 +123,7 @@ impl Index {
         })
     }
 
-    /// Bytes that it takes.
+    /// Bytes that the index uses.
     pub fn used(&self) -> Result<u64, StoreError> {
         self.read(database::used)
     }
@@ -139,7 +140,7 @@ impl Index {
         Ok(())
     }
 
-    /// Takes out up to `limit` messages of a room that are before this key, and the room with its last; how many.
+    /// Removes up to `limit` messages of a room from before this key, and the room with its last. Returns how many.
     pub fn take_out(&mut self, room: i64, before: i64, limit: usize, cause: Cause) -> Result<usize, StoreError> {
         self.strike_if_many(cause)?;
         let gone = self.change(|tx| {
@@ -158,7 +159,7 @@ impl Index {
         Ok(gone)
     }
 
-    /// Does a slice of what is to be done until nothing of what was struck off is left; whether it was the last.
+    /// Does one slice of erasing what was struck off. Returns whether it was the last.
     pub fn settle(&mut self) -> Result<bool, StoreError> {
         if !self.strikes {
             return Ok(true);
@@ -207,7 +208,7 @@ impl Index {
         Ok(true)
     }
 
-    /// Merges some pages of lists; whether there is nothing to merge.
+    /// Merges some pages of lists. Returns whether there is nothing to merge.
     fn merge(&mut self, pages: i64) -> Result<bool, StoreError> {
         self.change(|tx| {
             let changes = |tx: &Transaction<'_>| tx.query_row("SELECT total_changes()", (), |row| row.get::<_, i64>(0));
@@ -218,8 +219,8 @@ impl Index {
         })
     }
 
-    /// Copies some texts behind this number, and answers with the last one's; with none if there are no more, and the copy has
-    /// taken their place.
+    /// Copies some texts after this number, and returns the last one's number; `None` if there are no more, and the
+    /// copy has replaced the table.
     fn copy(&mut self, last: i64) -> Result<Option<i64>, StoreError> {
         self.change(|tx| {
             let copied = tx
@@ -237,7 +238,7 @@ impl Index {
         })
     }
 
-    /// Deletes some of what is outdated, and at last its table; whether that is done.
+    /// Deletes some rows of the replaced table, and finally the table. Returns whether that is done.
     fn empty(&mut self) -> Result<bool, StoreError> {
         self.change(|tx| {
             let gone = tx.execute(
@@ -264,7 +265,7 @@ impl Index {
     /// Empties the WAL if it has what was erased.
     pub fn wipe(&mut self) -> Result<(), StoreError> {
         if self.erased {
-            // Or what was erased would stand in older copies of its pages.
+            // Otherwise erased text would remain in older copies of its pages.
             let is_busy = self.read(|file| file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0)))?;
             if is_busy {
                 return Err(failed(STORE, FOLLOW)("its write-ahead log is in use"));
@@ -277,7 +278,7 @@ impl Index {
         Ok(())
     }
 
-    /// What was erased may stand in the WAL, whoever did it.
+    /// Notes that the WAL may have erased text from any connection.
     pub fn wipe_next_time(&mut self) {
         self.erased = true;
     }
@@ -285,7 +286,7 @@ impl Index {
     fn went(&mut self, gone: u64) {
         self.gone += gone;
         self.erased |= gone > 0;
-        // What a copy has of the file is not what it is now.
+        // A copy made so far no longer matches the file.
         self.stage = Stage::Clearing;
     }
 
@@ -294,7 +295,7 @@ impl Index {
             self.change(|tx| set_secure_delete(tx, false))?;
             self.strikes = true;
         }
-        // Its table, while it is empty, says that texts are to be copied.
+        // Its table, while it is empty, notes that texts are to be copied.
         if self.strikes && cause == Cause::Erased && !self.is_there(COPY)? {
             self.change(|tx| tx.execute_batch(&create(COPY)))?;
         }
@@ -332,7 +333,7 @@ pub(super) fn room_number(connection: &Connection, room: &RoomName) -> rusqlite:
         .optional()
 }
 
-/// Brings a room up to date with these entries; how many messages were taken out, or are others now.
+/// Brings a room up to date with these entries. Returns how many messages were removed or changed.
 fn take_in(tx: &Transaction<'_>, room: &RoomName, entries: &[Entry], extent: Extent) -> rusqlite::Result<u64> {
     let Some(last) = entries.last().map(Entry::id) else { return Ok(0) };
     if extent == Extent::All {

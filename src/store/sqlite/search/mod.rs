@@ -1,13 +1,15 @@
-//! Search in the embedded store: an index of words in a file of its own, `search.db`, that follows the log.
+//! Search in the embedded store: an index of words in a separate file, `search.db`, that follows the log.
 //!
-//! A thread reads what the log has got since it last looked, and brings the index up to date: messages, edits, deletions, in
-//! the order of each room. No commit of the log waits for it. How far it is stands in the same transaction, so after a
-//! crash it goes on where it was, and an old store is read from its beginning. A file that can't be used is made anew.
+//! A thread reads what was added to the log since its last round, and brings the index up to date: messages, edits and
+//! deletions, in the order of each room. No commit of the log waits for it. Its position is written in the same
+//! transaction, so after a crash it goes on where it was, and an old store is read from its beginning. A file that
+//! can't be used is made again.
 //!
-//! The thread takes a small share of one core, however much is said: under a flood the index falls behind, and not the chat.
-//! Rooms take turns, so one that floods delays its own messages most. What the log has trimmed by then is never indexed.
+//! The thread takes a small share of one core, whatever the load: under a flood the index falls behind, and not the
+//! chat. Rooms take turns, so a room that floods delays its own messages most. What the log has trimmed by then is
+//! never indexed.
 //!
-//! What is deleted leaves the file (`index`): a few messages each by themselves, many together by a merge of the whole index.
+//! Deleted messages leave the file (`index`): a few one by one, many together by a merge of the whole index.
 
 mod follower;
 mod index;
@@ -46,21 +48,21 @@ use waiting::{Waiting, Work};
 const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/search-1.sql"))];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
-/// How long somebody waits for the index to be up to date while nothing of it gets done.
+/// How long a caller waits for the index while it makes no progress.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The index of one process.
 pub struct SqliteSearch {
     log: Arc<SqliteLog>,
     readers: Pool,
-    /// Its end is the thread's.
+    /// Dropping it ends the thread.
     stop: Option<Sender<()>>,
     waiting: Waiting,
     thread: Option<JoinHandle<()>>,
 }
 
 impl SqliteSearch {
-    /// Opens the file, made if need be, and begins to follow the log.
+    /// Opens the file, or makes it, and begins to follow the log.
     pub fn open(path: &Path, log: Arc<SqliteLog>) -> Result<SqliteSearch, StoreOpenError> {
         if let Err(error) = database::prepare(path, &MIGRATIONS, STEPS.len() as u32) {
             tracing::warn!(
@@ -90,7 +92,7 @@ impl SqliteSearch {
         Ok(SqliteSearch { log, readers, stop: Some(stop), waiting, thread: Some(thread) })
     }
 
-    /// The numbers and the rest of the ids of messages that the index has for a query, newest first.
+    /// The keys and tails of messages that the index has for a query, newest first.
     fn look_up(
         &self,
         room: &RoomName,
@@ -129,7 +131,7 @@ impl Search for SqliteSearch {
             for (key, tail) in page {
                 before = key;
                 let id = ids::join(key, tail);
-                // Deleted, or edited, since the index has looked: it has the last word no more.
+                // It may have been deleted or edited since it was indexed, so the log decides.
                 let message = self.log.message(room, id)?.filter(|message| query.matches(&message.text));
                 if let Some(message) = message
                     && !found.push(message, limit)
@@ -153,13 +155,13 @@ impl Drop for SqliteSearch {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It can only fail if the thread panicked, which the panic hook has told already.
+            // It fails only if the thread panicked, which the panic hook has already logged.
             let _ = thread.join();
         }
     }
 }
 
-/// What is asked of the index. Words hold letters and digits alone, so nothing in them can mean anything else.
+/// The query in FTS5's syntax. Words hold only letters and digits, so nothing in them has a special meaning.
 fn expression(room: i64, query: &Query) -> String {
     let words: Vec<String> =
         query.words().map(|(word, is_open)| format!("\"{word}\"{}", if is_open { " *" } else { "" })).collect();

@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{fs, path::Path, sync::Arc};
 
-/// Of an index that is small this is many.
+/// Many, for a small index.
 const DELETED: usize = 1200;
 const KEPT: usize = 300;
 
@@ -28,7 +28,7 @@ fn open(dir: &Path) -> Opened {
     Opened { log, search }
 }
 
-/// Words in the order in which FTS5 keeps them share their beginnings, so most are not there in one piece.
+/// FTS5 keeps words in an order in which they share their beginnings, so most are not there in one piece.
 fn files_hold(dir: &Path, text: &str) -> bool {
     let read = |name: &str| fs::read(dir.join(name)).unwrap_or_default();
     ["search.db", "search.db-wal"]
@@ -44,7 +44,7 @@ fn found(search: &SqliteSearch, room: &RoomName, query: &str) -> usize {
     search.search(room, &Query::parse(query).unwrap(), None, 5000).unwrap().messages.len()
 }
 
-/// Says what is to be deleted, and what is kept in between; the ids of the first.
+/// Sends messages to delete, with others to keep in between. Returns the ids of the first.
 fn talk(log: &SqliteLog, room: &RoomName) -> Vec<MessageId> {
     let mut ids = Vec::new();
     for part in 0..KEPT {
@@ -102,7 +102,7 @@ fn a_merge_that_the_end_of_the_process_cut_short_is_done_by_the_next() {
         search.catch_up().unwrap();
         ids
     };
-    // As the thread would have done just before it was killed while it copied.
+    // As the thread would have done just before it was killed while copying.
     let file = rusqlite::Connection::open(dir.path().join("search.db")).unwrap();
     crate::store::sqlite::database::wipe_what_is_deleted(&file).unwrap();
     file.execute_batch("INSERT INTO messages (messages, rank) VALUES ('secure-delete', 0)").unwrap();

@@ -1,4 +1,4 @@
-//! Waiting until the index has followed the log.
+//! Waits until the index has followed the log.
 
 use crate::store::error::StoreError;
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
@@ -11,27 +11,27 @@ use std::{
     time::Duration,
 };
 
-/// Those who wait.
+/// The callers that wait.
 pub(super) struct Waiting {
-    /// Takes who is to be told to the thread that follows.
+    /// Passes the caller's reply channel to the thread that follows.
     pub wanted: Sender<Sender<Result<(), StoreError>>>,
     pub work: Arc<Work>,
-    /// How long somebody waits while nothing gets done.
+    /// How long a caller waits while nothing gets done.
     pub patience: Duration,
 }
 
-/// What the thread and those who wait for it know of each other.
+/// What the thread and its waiting callers know of each other.
 #[derive(Default)]
 pub(super) struct Work {
     /// Transactions so far.
     pub done: AtomicU64,
-    /// How many wait.
+    /// How many callers wait.
     pub awaited: AtomicUsize,
 }
 
 impl Waiting {
-    /// Waits as long as the thread gets on, however long it rests in between: to take out many messages takes a while. `None`: it
-    /// does not.
+    /// Waits as long as the thread makes progress, however long it rests in between: removing many messages takes a
+    /// while. `None`: it makes none.
     pub fn wait(&self) -> Option<Result<(), StoreError>> {
         self.work.awaited.fetch_add(1, Ordering::SeqCst);
         let caught_up = self.ask_and_wait();
@@ -69,7 +69,7 @@ mod tests {
     use crossbeam_channel::Receiver;
     use std::{thread, time::Instant};
 
-    /// Less than a thread that is kept from its work may take.
+    /// Less than a thread may take that is kept from its work.
     const PATIENCE: Duration = Duration::from_millis(800);
 
     fn waiting() -> (Waiting, Receiver<Sender<Result<(), StoreError>>>) {
@@ -77,7 +77,7 @@ mod tests {
         (Waiting { wanted, work: Arc::default(), patience: PATIENCE }, asked)
     }
 
-    /// Takes three times as long as anybody waits for nothing, and gets on all the while.
+    /// Takes three times the patience, and makes progress all the while.
     fn work_for_long(work: &Work) {
         let begun = Instant::now();
         while begun.elapsed() < 3 * PATIENCE {
@@ -86,7 +86,7 @@ mod tests {
         }
     }
 
-    // Seen to fail where the thread's transactions don't count: who waits gives up while it works.
+    // Seen to fail where the thread's transactions don't count: a caller gives up while the thread works.
     #[test]
     fn who_waits_does_so_as_long_as_the_thread_gets_on_before_it_hears_of_it_and_after() {
         let (waiting, asked) = waiting();

@@ -1,8 +1,9 @@
-//! What is in the journal and not in the tables yet, in memory: read by those who read history, taken over by the applier.
+//! Records that are in the journal and not in the tables yet, in memory: history reads them, and the applier moves them
+//! into the tables.
 //!
-//! It only grows at its end and shrinks at its begin, and shrinks after the tables' commit. So who looks here first and
-//! into the tables afterwards misses nothing: what is before the tail's first key is in the tables. How a message of the tables
-//! is now, if a change of it is here, is here too.
+//! It grows only at its end and shrinks only at its start, after the tables' commit. So a reader that looks here first,
+//! and into the tables afterwards, misses nothing: everything before the tail's first key is in the tables. If a change
+//! is here, the present state of its message is here too.
 
 mod room;
 
@@ -25,27 +26,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Records from which on they are taken over at once: enough that a page of the tables is written for many of them.
+/// From this many records on they are moved at once: enough that each page of the tables is written for many of them.
 const MANY: usize = 16 * 1024;
 
-/// The most records that are taken over in one transaction.
+/// The most records that are moved in one transaction.
 const BATCH: usize = 2 * MANY;
 
-/// How long a record waits for others before it is taken over. With a thousand rooms a transaction of eight thousand
-/// messages costs less than half as much a message as one of two thousand.
+/// How long a record waits for others before it is moved. With a thousand rooms, a transaction of eight thousand
+/// messages costs less than half as much per message as one of two thousand.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long what was deleted waits for others before its text leaves the journal.
+/// How long a deletion waits for others before the text leaves the journal.
 const HASTE: Duration = Duration::from_secs(1);
 
-/// Removed under one lock.
+/// Records removed under one lock.
 const SLICE: usize = 1024;
 
 pub(in crate::store::sqlite) struct Tail {
     state: Mutex<State>,
     /// The applier has something to do.
     due: Condvar,
-    /// Something was taken over, or could not be.
+    /// Records were moved, or could not be.
     moved: Condvar,
     /// The most that may be here, by [`cost`].
     max: u64,
@@ -56,18 +57,18 @@ struct State {
     records: VecDeque<Arc<Record>>,
     rooms: HashMap<RoomName, Room>,
     cost: u64,
-    /// Since when the oldest record waits, or some before it.
+    /// Since when the oldest record, or one before it, has been waiting.
     since: Instant,
-    /// When the oldest ones were looked at, to be taken over.
+    /// When the oldest records were last read to be moved.
     looked: Instant,
-    /// All up to this key is in the tables.
+    /// The tables have everything up to this key.
     applied: i64,
-    /// What is up to this key shall be in no segment from `urgent_at` on.
+    /// From `urgent_at` on, no segment may have anything up to this key.
     urgent: i64,
     urgent_at: Instant,
-    /// All up to this key is in the tables, and in no segment.
+    /// Everything up to this key is in the tables, and in no segment.
     settled: i64,
-    /// The last attempt to take over failed.
+    /// The last attempt to move records failed.
     failing: bool,
     stopping: bool,
 }
@@ -88,7 +89,7 @@ impl Tail {
                 since: now,
                 looked: now,
                 applied,
-                // What was left in segments by a process before is removed at once.
+                // Records that an earlier process left in segments are removed at once.
                 urgent: applied,
                 urgent_at: now,
                 settled: i64::MIN,
@@ -101,7 +102,7 @@ impl Tail {
         }
     }
 
-    /// Adds what was journalled, and how the messages are that it changes, by room and key.
+    /// Adds journal records, and the state of the messages that they change, by room and key.
     pub fn push(&self, records: Vec<Arc<Record>>, changed: HashMap<(RoomName, i64), Now>) {
         let mut state = self.state.lock();
         let before = state.records.len();
@@ -114,13 +115,13 @@ impl Tail {
         if before == 0 {
             state.since = Instant::now();
         }
-        // It has been told of those before.
+        // It was notified of the earlier ones before.
         if before == 0 || before < MANY && state.records.len() >= MANY {
             self.due.notify_one();
         }
     }
 
-    /// Waits while there is no room for more.
+    /// Waits while there is no space for more.
     pub fn wait_for_room(&self, patience: Duration) -> Result<(), Full> {
         let mut state = self.state.lock();
         if state.cost < self.max {
@@ -136,7 +137,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Whether the tables fail, and there is no room for more.
+    /// Whether the tables fail, and there is no space for more.
     pub fn is_stuck(&self) -> bool {
         let state = self.state.lock();
         state.failing && state.cost >= self.max
@@ -147,7 +148,7 @@ impl Tail {
         self.state.lock().rooms.get(room).map_or(Found::Unknown, |room| room.find(id))
     }
 
-    /// The message for which this sender used this mark.
+    /// The message for which this sender used this reference.
     pub fn first_use(&self, room: &RoomName, sender: &str, reference: &str) -> Found<MessageId> {
         self.state.lock().rooms.get(room).map_or(Found::Unknown, |room| room.first_use(sender, reference))
     }
@@ -159,7 +160,8 @@ impl Tail {
         state.rooms.get(room).map_or_else(|| Seen::nothing(first), |room| room.newest(before, limit, first))
     }
 
-    /// Up to `limit` of the room's messages and as many changes after this entry, oldest first, and whether that is here itself.
+    /// Up to `limit` of the room's messages and as many changes after this entry, oldest first, and whether the entry
+    /// itself is here.
     pub fn after(&self, room: &RoomName, after: MessageId, limit: usize) -> (Seen, bool) {
         let state = self.state.lock();
         let first = state.first();
@@ -167,7 +169,7 @@ impl Tail {
         state.rooms.get(room).map_or_else(nothing, |room| room.after(after, limit, first))
     }
 
-    /// The rooms that something is of.
+    /// The rooms that have anything here.
     pub fn rooms(&self) -> Vec<RoomThere> {
         let state = self.state.lock();
         state.rooms.iter().map(|(name, room)| room.there(name.clone())).collect()
@@ -179,12 +181,12 @@ impl Tail {
         state.records.back().map_or(state.applied, |last| last.key)
     }
 
-    /// Up to `limit` of the room's messages after this key, oldest first, with their marks.
+    /// Up to `limit` of the room's messages after this key, oldest first, with their references.
     pub fn kept(&self, room: &RoomName, after: i64, limit: usize) -> Vec<Kept> {
         self.state.lock().rooms.get(room).map(|room| room.kept(after, limit)).unwrap_or_default()
     }
 
-    /// Who said a message that is here, deleted or not, and by which mark.
+    /// The sender and reference of a message that is here, deleted or not.
     pub fn mark(&self, room: &RoomName, id: MessageId) -> Found<Option<OwnMark>> {
         self.state.lock().rooms.get(room).map_or(Found::Unknown, |room| room.mark(id))
     }
@@ -199,7 +201,7 @@ impl Tail {
         self.state.lock().rooms.get(room).map_or(Found::Unknown, |room| room.holds(id))
     }
 
-    /// Waits until something is to be taken over.
+    /// Waits until records are to be moved; breaks if there will be none.
     pub fn wait_until_due(&self) -> ControlFlow<()> {
         let mut state = self.state.lock();
         loop {
@@ -212,20 +214,20 @@ impl Tail {
         }
     }
 
-    /// Whether what is here shall soon be in no segment, and nothing is in the way.
+    /// Whether segments should be removed soon, and the tables do not fail.
     pub fn is_urgent(&self) -> bool {
         let state = self.state.lock();
         state.settled < state.urgent && !state.failing
     }
 
-    /// The oldest, as many as are taken over at once.
+    /// The oldest records, as many as are moved at once.
     pub fn oldest(&self) -> Vec<Arc<Record>> {
         let mut state = self.state.lock();
         state.looked = Instant::now();
         state.records.iter().take(BATCH).cloned().collect()
     }
 
-    /// These, the oldest, are in the tables.
+    /// Notes that these, the oldest, are in the tables.
     pub fn applied(&self, records: &[Arc<Record>]) {
         for slice in records.chunks(SLICE) {
             let mut state = self.state.lock();
@@ -247,7 +249,7 @@ impl Tail {
         self.state.lock().applied
     }
 
-    /// What is up to this key is in the tables, and in no segment any more.
+    /// Notes that everything up to this key is in the tables, and in no segment any more.
     pub fn settled(&self, key: i64) {
         let mut state = self.state.lock();
         state.failing = false;
@@ -255,14 +257,14 @@ impl Tail {
         self.moved.notify_all();
     }
 
-    /// What is here could not be taken over. Waits before the next attempt; breaks if there shall be none.
+    /// Notes that records could not be moved. Waits before the next attempt; breaks if there will be none.
     pub fn failed(&self, rest: Duration) -> ControlFlow<()> {
         self.state.lock().failing = true;
         self.moved.notify_all();
         self.rest(rest)
     }
 
-    /// Waits; breaks if it shall not go on.
+    /// Waits; breaks if the tail is stopping.
     pub fn rest(&self, rest: Duration) -> ControlFlow<()> {
         let mut state = self.state.lock();
         let deadline = Instant::now() + rest;
@@ -274,12 +276,13 @@ impl Tail {
         ControlFlow::Break(())
     }
 
-    /// Has everything up to here taken over soon, and its segments removed.
+    /// Has everything up to here moved soon, and its segments removed.
     pub fn settle_soon(&self) {
         self.hasten(&mut self.state.lock(), HASTE);
     }
 
-    /// Waits until all that is here now is in the tables, and in no segment; `false` if that fails, or takes longer.
+    /// Waits until everything that is here now is in the tables, and in no segment; `false` if that fails, or takes
+    /// longer.
     pub fn settle(&self, patience: Duration) -> bool {
         let mut state = self.state.lock();
         self.hasten(&mut state, Duration::ZERO);
@@ -314,12 +317,12 @@ impl Tail {
 }
 
 impl State {
-    /// What is before this key is in the tables.
+    /// Everything before this key is in the tables.
     fn first(&self) -> i64 {
         self.records.front().map_or(i64::MAX, |first| first.key)
     }
 
-    /// From when on there is something to be done; `None`: nothing.
+    /// From when on there is something to do; `None`: nothing.
     fn due(&self, max: u64) -> Option<Instant> {
         let urgent = (self.settled < self.urgent).then_some(self.urgent_at);
         if self.records.is_empty() {

@@ -1,4 +1,4 @@
-//! What the tail has of one room, and what those see who look there.
+//! The tail's part of one room, and what readers see of it.
 
 use super::super::{ids, state::State};
 use crate::{
@@ -21,15 +21,15 @@ const OVERHEAD: u64 = 256;
 pub(super) struct Room {
     messages: VecDeque<Arc<Record>>,
     changes: VecDeque<Arc<Record>>,
-    /// Messages that these changes are of, wherever they stand themselves, by key.
+    /// The messages that these changes are about, here or in the tables, by key.
     changed: BTreeMap<i64, Now>,
-    /// By the mark, who used it for which message.
+    /// By reference, the messages that have it.
     references: HashMap<Box<str>, Vec<Arc<Record>>>,
-    /// How often it is forgotten here. While it is, what the tables have of it is not there any more.
+    /// How often it is forgotten here. Until these records are moved, the tables' part of the room counts as gone.
     forgotten: usize,
 }
 
-/// A message that was changed, as it is now.
+/// A changed message as it is now.
 pub(in crate::store::sqlite) struct Now {
     pub id: MessageId,
     /// `None`: it was deleted.
@@ -38,7 +38,7 @@ pub(in crate::store::sqlite) struct Now {
     pub last: i64,
 }
 
-/// What is found out here of a message.
+/// What the tail knows about a message.
 pub(in crate::store::sqlite) enum Found<T> {
     Here(T),
     /// Not here, but perhaps in the tables.
@@ -58,29 +58,29 @@ pub(in crate::store::sqlite) enum Shown {
 #[derive(Default)]
 pub(in crate::store::sqlite) struct Overlay(HashMap<i64, Option<Arc<State>>>);
 
-/// What was seen of a room at one moment.
+/// A view of a room at one moment.
 pub(in crate::store::sqlite) struct Seen {
     pub messages: Vec<Shown>,
     pub changes: Vec<Change>,
-    /// What is to be looked up in the tables, and is not as they have it.
+    /// The messages of the tables that have changed since.
     pub overlay: Overlay,
-    /// What is before this key is in the tables, and all else is here.
+    /// Everything before this key is in the tables, and everything else is here.
     pub first: i64,
     /// The tables' part of the room has been forgotten.
     pub is_all: bool,
 }
 
-/// A room that something is here of.
+/// A room that has something here.
 pub(in crate::store::sqlite) struct RoomThere {
     pub name: RoomName,
     /// The key of its newest entry here.
     pub last: Option<i64>,
-    /// What the tables have of it is not there any more.
+    /// The tables' part of it counts as gone.
     pub is_forgotten: bool,
 }
 
 impl Room {
-    /// Adds a record; answers how much less memory it takes than before, beside that of the record.
+    /// Adds a record. Returns how much memory this freed, apart from that of the record.
     pub fn push(&mut self, record: &Arc<Record>) -> u64 {
         match &record.what {
             What::Message(Said { reference, .. }) => {
@@ -99,18 +99,18 @@ impl Room {
         0
     }
 
-    /// Takes in how a message is now; answers what that takes more, and what it takes less, than before.
+    /// Sets the present state of a message. Returns how much memory it takes, and how much the state before it took.
     pub fn set(&mut self, now: Now) -> (u64, u64) {
         let more = now.cost();
         let before = self.changed.insert(ids::key(now.id), now);
         (more, before.map_or(0, |before| before.cost()))
     }
 
-    /// Removes the oldest record; answers how much less memory it takes, beside that of the record.
+    /// Removes the oldest record. Returns how much memory this freed, apart from that of the record.
     pub fn remove(&mut self, record: &Arc<Record>) -> u64 {
         let is_first = |all: &VecDeque<Arc<Record>>| all.front().is_some_and(|first| Arc::ptr_eq(first, record));
         match &record.what {
-            // Else the room was forgotten since.
+            // Otherwise the room was forgotten since.
             What::Message(Said { reference, .. }) if is_first(&self.messages) => {
                 self.messages.pop_front();
                 if let Some(reference) = reference
@@ -164,7 +164,7 @@ impl Room {
         }
     }
 
-    /// The message for which this sender used this mark.
+    /// The message for which this sender used this reference.
     pub fn first_use(&self, sender: &str, reference: &str) -> Found<MessageId> {
         let mut used = self.references.get(reference).into_iter().flatten();
         match used.find(|record| matches!(&record.what, What::Message(said) if *said.sender == *sender)) {
@@ -180,7 +180,7 @@ impl Room {
         Seen { messages: newest.take(limit).collect(), ..self.seen(first) }
     }
 
-    /// Up to `limit` messages and as many changes after this entry, oldest first, and whether that is here itself.
+    /// Up to `limit` messages and as many changes after this entry, oldest first, and whether the entry itself is here.
     pub fn after(&self, after: MessageId, limit: usize, first: i64) -> (Seen, bool) {
         let key = ids::key(after);
         let begin = |all: &VecDeque<Arc<Record>>| all.partition_point(|record| record.key <= key);
@@ -191,7 +191,7 @@ impl Room {
         (Seen { messages, changes, ..self.seen(first) }, is_here)
     }
 
-    /// Up to `limit` messages after this key, oldest first, with their marks.
+    /// Up to `limit` messages after this key, oldest first, with their references.
     pub fn kept(&self, after: i64, limit: usize) -> Vec<Kept> {
         let begin = self.messages.partition_point(|record| record.key <= after);
         let kept = self.messages.range(begin..).filter_map(|record| {
@@ -274,20 +274,20 @@ impl Shown {
 }
 
 impl Overlay {
-    /// What this message of the tables is now, if it was changed since; `Some(None)`: it was deleted.
+    /// The present state of this message of the tables, if it was changed since; `Some(None)`: it was deleted.
     pub fn get(&self, key: i64) -> Option<&Option<Arc<State>>> {
         self.0.get(&key)
     }
 }
 
 impl Seen {
-    /// Where nothing is.
+    /// An empty view.
     pub fn nothing(first: i64) -> Seen {
         Room::default().seen(first)
     }
 }
 
-/// The memory that a record takes; what it takes on the disk is less.
+/// The memory that a record takes. It takes less on disk.
 pub(super) fn cost(record: &Record) -> u64 {
     let optional = |text: Option<&str>| text.map_or(0, str::len);
     let texts = match &record.what {
@@ -309,13 +309,13 @@ pub(super) fn cost(record: &Record) -> u64 {
     OVERHEAD + (record.room.as_str().len() + texts) as u64
 }
 
-/// The record of this id.
+/// The record with this id.
 fn said_as(all: &VecDeque<Arc<Record>>, id: MessageId) -> Option<&Arc<Record>> {
     let at = all.binary_search_by_key(&ids::key(id), |record| record.key).ok()?;
     all.get(at).filter(|record| ids::join(record.key, record.tail) == id)
 }
 
-/// A message as it was said.
+/// A message as it was first sent.
 fn said(record: &Record) -> Option<Message> {
     let What::Message(Said { sender, name, text, extra, reply_to, .. }) = &record.what else { return None };
     let id = ids::join(record.key, record.tail);

@@ -1,4 +1,4 @@
-//! What is trimmed, forgotten or deleted, and where nothing of it is left.
+//! What is trimmed, forgotten or deleted leaves no trace.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn a_deleted_text_is_in_no_file_soon() {
         make(&*log, change(&room, id, ALICE, NewChangeKind::Delete)).unwrap();
     }
     log.forget(&doomed).unwrap();
-    // Nobody asks for it, and new messages keep coming.
+    // Nothing requests it, and new messages keep coming.
     let begun = Instant::now();
     while holds(log.dir(), "a secret") {
         assert!(begun.elapsed() < Duration::from_secs(20), "a deleted text is still in {:?}", log.dir());

@@ -26,13 +26,13 @@ fn open_in(dir: &Path, history_max: Option<u64>) -> SqliteLog {
     SqliteLog::open(&dir.join("log.db"), LogOptions::keeping(history_max)).unwrap()
 }
 
-/// Waits until what was stored is in the tables, and nothing is left to tidy up.
+/// Waits until everything stored is in the tables, and no chore is left.
 fn finish(log: &SqliteLog) {
     log.settle().unwrap();
     log.chores.wait_until_done();
 }
 
-/// Copies the files of a process that is killed right now.
+/// Copies the files as a process leaves them that is killed right now.
 fn copy_of_killed(dir: &Path) -> tempfile::TempDir {
     let after = tempfile::tempdir().unwrap();
     let journal = after.path().join("journal");
@@ -51,7 +51,7 @@ fn rows(dir: &Path, table: &str) -> i64 {
     file.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap()
 }
 
-/// Keeps the applier from the tables.
+/// Locks the applier out of the tables.
 fn hold(dir: &Path) -> Connection {
     let rival = Connection::open(dir.join("log.db")).unwrap();
     rival.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -77,7 +77,7 @@ fn count(log: &SqliteLog, room: &RoomName) -> usize {
 
 suite::message_log!(open);
 
-/// A log to which something happens after each call that stores something.
+/// A log that is disturbed after each call that stores something.
 struct Disturbed {
     log: RwLock<SqliteLog>,
     dir: Mutex<tempfile::TempDir>,
@@ -96,7 +96,7 @@ impl Disturbed {
         self.log.read().settle().unwrap();
     }
 
-    /// Goes on with the files that a process had when it was killed.
+    /// Continues with the files as a killed process leaves them.
     fn kill(&self) {
         let mut dir = self.dir.lock().unwrap();
         *dir = {
@@ -159,7 +159,7 @@ impl MessageLog for Disturbed {
     }
 }
 
-/// All that was stored is in the tables before anybody looks.
+/// Everything stored is in the tables before it is read.
 mod in_the_tables {
     use super::*;
 
@@ -261,7 +261,7 @@ fn how_fast_batches_are_stored() {
             let started = std::time::Instant::now();
             for start in (0..total).step_by(batch) {
                 let drafts: Vec<_> = (start..start + batch)
-                    // Steps through the rooms in an order that no page has.
+                    // Goes through the rooms in an order that no page has.
                     .map(|n| draft(&rooms[n.wrapping_mul(7919) % rooms.len()], &text))
                     .collect();
                 let commit = std::time::Instant::now();

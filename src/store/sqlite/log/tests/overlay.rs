@@ -1,4 +1,4 @@
-//! What is read is the same wherever the tables end and the journal goes on.
+//! Readers see the same wherever the tables end and the journal begins.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn a_reference_is_known_wherever_its_message_is() {
     assert_eq!(texts(&log.history(&room, None, 9).unwrap()), ["anew", "anew"]);
 }
 
-/// Every kind of change, and what it does, of messages that are in the tables and of others that are in the journal.
+/// Every kind of change and its effect, on messages in the tables and on others in the journal.
 #[test]
 fn changes_are_seen_wherever_their_message_and_they_are() {
     let edit = |text: &str| NewChangeKind::Edit { text: text.into(), since: 0 };
@@ -131,7 +131,7 @@ fn pages_end_where_their_text_is_long_wherever_the_tables_end() {
     let mut ids = say(&*log, &room, &[&*long; 6]);
     log.settle().unwrap();
     let held = hold(log.dir());
-    // One that is short now, and one that is gone, in the tables.
+    // A message of the tables that is short now, and one that is gone.
     let short = NewChangeKind::Edit { text: "short".into(), since: 0 };
     let edited = make(&*log, change(&room, ids[0], ALICE, short)).unwrap();
     let deleted = make(&*log, change(&room, ids[2], ALICE, NewChangeKind::Delete)).unwrap();

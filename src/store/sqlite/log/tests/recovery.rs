@@ -78,7 +78,7 @@ fn a_journal_that_is_replayed_twice_says_the_same() {
     let killed = copy_of_killed(log.dir());
     held.execute_batch("ROLLBACK").unwrap();
     finish(&log);
-    // Its tables have it all now, and its segments are still there, as if it had been killed in between.
+    // Its tables have everything now, and its segments are still there, as if it had been killed in between.
     for file in ["log.db", "log.db-wal"] {
         std::fs::copy(log.dir().join(file), killed.path().join(file)).unwrap();
     }
@@ -131,7 +131,7 @@ fn a_server_that_was_killed_with_a_full_journal_is_back_soon() {
     let found: usize = rooms.iter().map(|room| log.history(room, None, usize::MAX).unwrap().len()).sum();
     let took = begun.elapsed();
     assert_eq!(found, said);
-    // The promise is 2 s in a release build; here nothing is optimised, and others are at work.
+    // The promise is 2 s in a release build; here nothing is optimised, and other tests run too.
     assert!(took < Duration::from_secs(20), "{took:?} for {said} messages");
 }
 
@@ -172,7 +172,7 @@ fn ids_never_go_back_even_if_the_clock_does() {
     let dir = tempfile::tempdir().unwrap();
     let (room, hour) = (fresh_room(), 3_600_000 << 12);
     say(&open_in(dir.path(), None), &room, &["a"]);
-    // To a log whose newest message is an hour ahead, this computer's clock has gone back.
+    // For a log whose newest message is an hour ahead, this computer's clock has gone back.
     let file = Connection::open(dir.path().join("log.db")).unwrap();
     file.execute("UPDATE messages SET key = key + ?1", [hour]).unwrap();
     file.execute("UPDATE by_room SET key = key + ?1", [hour]).unwrap();
@@ -234,7 +234,7 @@ fn a_journal_that_can_not_be_written_refuses_a_batch_as_a_whole_and_is_overcome(
     let log = open();
     let room = fresh_room();
     let journal = log.dir().join("journal");
-    // No segment can be made where a directory is none.
+    // No segment can be made if the directory is a file.
     std::fs::remove_dir(&journal).unwrap();
     std::fs::write(&journal, "").unwrap();
     log.append(&[draft(&room, "a").into(), draft(&room, "b").into()]).map(drop).unwrap_err();
