@@ -1,8 +1,8 @@
-//! What is on its way between the log of many nodes and its archive: bytes as Redis keeps them, which need no reading.
+//! What passes between the log of many nodes and its archive: bytes as Redis keeps them, which need no parsing.
 
 use crate::message::MessageId;
 
-/// A message, and what it has become.
+/// A message and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub id: MessageId,
@@ -17,11 +17,11 @@ pub struct ChangeRow {
     pub id: MessageId,
     pub of: MessageId,
     pub change: Vec<u8>,
-    /// The edit that its message has now; only when it is read.
+    /// The present edit of its message; set only when it is read.
     pub edit: Option<Vec<u8>>,
 }
 
-/// What has become of a message.
+/// The state of a changed message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Became {
     pub edit: Option<Vec<u8>>,
@@ -29,7 +29,7 @@ pub struct Became {
     pub is_deleted: bool,
 }
 
-/// The ids that a message may have which stands at a place: from the first to the last.
+/// The first and the last id that a message at one place may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub from: MessageId,
@@ -40,36 +40,36 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     pub upto: MessageId,
-    /// Counts what was erased.
+    /// Counts erasures.
     pub generation: i64,
     /// Everything up to here is erased.
     pub gone: MessageId,
     /// Before this something may be missing.
     pub gap: MessageId,
-    /// Messages that there are.
+    /// The number of messages.
     pub kept: u64,
 }
 
-/// What comes to the archive of a room.
+/// What is added to the archive of a room.
 #[derive(Clone)]
 pub struct Portion {
-    /// What its position must be, so that this comes to it: nobody else has written or erased meanwhile.
+    /// The position that the room must have. If it differs, another node has written or erased in the meantime.
     pub from: Position,
     pub upto: MessageId,
     pub gap: MessageId,
     pub messages: Vec<Row>,
     pub changes: Vec<ChangeRow>,
-    /// How messages are now that were changed.
+    /// The states of changed messages.
     pub became: Vec<(Place, Became)>,
 }
 
 impl Default for Position {
-    /// That of a room of which nothing is archived.
+    /// The position of a room that is not archived.
     fn default() -> Position {
         let none = MessageId::BEFORE_ALL;
         Position { upto: none, generation: 0, gone: none, gap: none, kept: 0 }
     }
 }
 
-/// More than every message's id.
+/// An id greater than that of every message.
 pub const BEHIND_ALL: MessageId = MessageId(uuid::Uuid::max());

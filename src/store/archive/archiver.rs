@@ -1,4 +1,4 @@
-//! The thread that archives: one node's at a time, by a lease. Who holds it without knowing that it is over does no harm.
+//! The thread that archives: on one node at a time, by a lease. A node that misses the end of its lease does no harm.
 
 use super::{
     copier::{Copier, Figures, ROOMS},
@@ -17,24 +17,24 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// For how long a node leads that was told so.
+/// How long a node leads after Redis has confirmed it.
 const LEASE: Duration = Duration::from_secs(8);
 
-/// How often it is asked again.
+/// How often the lease is renewed.
 const RENEW: Duration = Duration::from_secs(2);
 
-/// The shortest pause between two looks at all rooms. It is longer where looking takes longer, so that this takes Redis no
-/// more than a twentieth of its time.
+/// The shortest pause between two passes over all rooms. It is longer if a pass takes longer, so that passes take at
+/// most a twentieth of Redis' time.
 const PAUSE: Duration = Duration::from_millis(500);
 const SHARE_OF_TIME: u32 = 20;
 
-/// The longest.
+/// The longest pause.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How often each node looks which entry is the newest that is archived.
+/// How often each node reads which archived entry is the newest.
 const NEWEST: Duration = Duration::from_secs(5);
 
-/// Rooms that are looked at in one go after a loss, and those that a line names.
+/// Rooms checked at a time after a loss, and rooms that one log line names.
 const RESUMED: usize = 500;
 const NAMED: usize = 10;
 
@@ -71,15 +71,15 @@ impl Archiver {
 struct Work {
     copier: Arc<Copier>,
     stopped: Receiver<()>,
-    /// How often Redis had lost data when rooms were last made to go on from the archive; `None`: this node does not lead.
+    /// How often Redis had lost data when rooms were last resumed from the archive; `None`: this node does not lead.
     losses: Option<u64>,
-    /// When this node was last told that it leads.
+    /// When Redis last confirmed that this node leads.
     asked: Option<Instant>,
-    /// When it was last looked for the newest that is archived.
+    /// When the newest archived entry was last read.
     newest: Option<Instant>,
-    /// All that was stored before is archived.
+    /// Everything stored before this is archived.
     complete: Option<SystemTime>,
-    /// How long it took in this turn to find what is to be copied.
+    /// How long it took in this pass to find what is to be copied.
     looking: Duration,
 }
 
@@ -104,7 +104,7 @@ impl Work {
             pause = (self.looking * SHARE_OF_TIME).clamp(PAUSE, LONGEST);
         }
         if self.asked.is_some() {
-            // Another need not wait until the lease is over.
+            // Another node need not wait until the lease is over.
             let _ = self.copier.redis.leads_archiving(0);
         }
     }
@@ -122,7 +122,7 @@ impl Work {
             self.look_for_the_newest()?;
             self.resume_all()?;
             self.losses = Some(losses);
-            // Whoever led before may have come no further.
+            // The node that led before may have got no further.
             self.complete.get_or_insert(begun);
         }
         if self.archive_all(is_first)? {
@@ -131,7 +131,7 @@ impl Work {
         Ok(())
     }
 
-    /// New ids are greater than this, whatever Redis has lost.
+    /// Makes new ids greater than the newest archived one, whatever Redis has lost.
     fn look_for_the_newest(&mut self) -> Result<(), StoreError> {
         self.copier.redis.archived_up_to(self.copier.archive.newest_of_all()?);
         self.newest = Some(Instant::now());
@@ -152,7 +152,7 @@ impl Work {
         Ok(leads)
     }
 
-    /// Lets all rooms go on behind what is archived of them, and says which had lost something.
+    /// Resumes all rooms after their archived part, and logs which had lost something.
     fn resume_all(&mut self) -> Result<(), StoreError> {
         let mut after: Option<RoomName> = None;
         let (mut lost, mut named) = (0, Vec::new());
@@ -182,7 +182,8 @@ impl Work {
         Ok(())
     }
 
-    /// Archives all that is stored by now; whether nothing is left. `anew`: how far rooms are is asked of the archive.
+    /// Archives everything stored by now. Returns whether nothing is left. `anew`: reads the rooms' positions from the
+    /// archive.
     fn archive_all(&mut self, anew: bool) -> Result<bool, StoreError> {
         let copier = self.copier.clone();
         let (mut all, mut looking, mut begun) = (true, Duration::ZERO, Instant::now());
@@ -202,7 +203,7 @@ impl Work {
                     return Ok(());
                 }
                 let some: Vec<Head> = waiting.drain(..ROOMS.min(waiting.len())).collect();
-                // Behind the others: none waits for one that has much.
+                // After the others: no room waits for one that has much.
                 waiting.extend(copier.copy(some)?);
             }
             begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Copying what is new in rooms to the archive, and letting Redis go of what is old.
+//! Copies new entries of rooms to the archive, and lets Redis remove old ones.
 
 use crate::{
     message::{MessageId, RoomName},
@@ -17,23 +17,23 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Rooms that are copied at a time, and entries of each: what is held in memory.
+/// Rooms copied at a time, and entries of each: what is held in memory.
 pub(super) const ROOMS: usize = 16;
 const ENTRIES: usize = 256;
 
 /// Bytes of text in one transaction.
 const BYTES: usize = 1 << 20;
 
-/// What the archiver has done, for `/metrics`.
+/// The archiver's figures, for `/metrics`.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Messages and changes that this node has archived.
     pub archived: AtomicU64,
-    /// Times that something failed.
+    /// How often archiving failed.
     pub failed: AtomicU64,
-    /// Rooms that Redis had lost something of.
+    /// Rooms of which Redis had lost something.
     pub rooms_lost: AtomicU64,
-    /// For how long there may be messages that are not archived, milliseconds; 0 where another node archives.
+    /// For how many milliseconds there may have been messages that are not archived; 0 on nodes that do not archive.
     pub lag: AtomicU64,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Copier {
 }
 
 impl Copier {
-    /// Copies some of what these rooms have to be copied, and names those that have more.
+    /// Copies some of what these rooms have to be copied. Returns those that have more.
     pub fn copy(&self, heads: Vec<Head>) -> Result<Vec<Head>, StoreError> {
         let mut more = Vec::new();
         let mut waiting: Vec<(Head, Unarchived)> = Vec::new();
@@ -65,7 +65,7 @@ impl Copier {
         Ok(more)
     }
 
-    /// Copies all that a room has by now.
+    /// Copies everything that a room has by now.
     pub fn copy_all(&self, room: &RoomName) -> Result<(), StoreError> {
         let mut heads = self.redis.heads(std::slice::from_ref(room))?;
         while !heads.is_empty() {
@@ -74,7 +74,7 @@ impl Copier {
         Ok(())
     }
 
-    /// What is to be copied of these rooms.
+    /// Reads what is to be copied from these rooms.
     fn read(&self, heads: Vec<Head>) -> Result<Vec<(Head, Unarchived)>, StoreError> {
         let rooms: Vec<RoomName> = heads.iter().map(|head| head.room.clone()).collect();
         let mut rooms: Vec<(Head, Position)> = heads.into_iter().zip(self.archive.positions(&rooms)?).collect();
@@ -82,12 +82,12 @@ impl Copier {
             if *position == Position::default() {
                 continue;
             }
-            // Whoever deleted the room came no further.
+            // An earlier deletion of the room did not get as far as the archive.
             if head.forgotten > position.gone {
                 self.archive.forget(&head.room, Some(head.forgotten))?;
                 *position = self.archive.positions(std::slice::from_ref(&head.room))?.remove(0);
             }
-            // Redis knows of less: it has lost something, or whoever copied came no further.
+            // Redis is behind: it has lost something, or an earlier copy did not get as far as Redis.
             if head.archived < position.upto {
                 self.resume(&[(head.room.clone(), position.upto)])?;
             }
@@ -96,7 +96,7 @@ impl Copier {
         Ok(rooms.into_iter().map(|(head, _)| head).zip(unarchived).collect())
     }
 
-    /// Takes into the archive what was read, and has Redis let go of what it need not keep any more.
+    /// Adds what was read to the archive, and lets Redis remove what it need not keep any more.
     fn take_in(&self, read: Vec<(Head, Unarchived)>) -> Result<Vec<Head>, StoreError> {
         let (mut heads, mut portions) = (Vec::new(), Vec::new());
         let mut done: Vec<(Head, MessageId, bool, u64)> = Vec::new();
@@ -117,7 +117,7 @@ impl Copier {
                 self.figures.archived.fetch_add(entries, Ordering::Relaxed);
                 done.push((head, upto, more, kept));
             } else {
-                // Somebody else has copied or erased meanwhile.
+                // Another node has copied or erased in the meantime.
                 again.push(head);
             }
         }
@@ -137,7 +137,7 @@ impl Copier {
         self.redis.heads(&rooms)
     }
 
-    /// In one transaction; if that fails each room in one of its own, so that none suffers from another.
+    /// In one transaction. If that fails, in one per room, so that none suffers from another.
     fn archive_all(&self, mut portions: Vec<(RoomName, Portion)>) -> Result<Vec<bool>, StoreError> {
         match portions.len() {
             0 => Ok(Vec::new()),
@@ -152,7 +152,7 @@ impl Copier {
         }
     }
 
-    /// Lets rooms go on behind what is archived of them, if Redis has lost some of that.
+    /// Resumes rooms after their archived part, if Redis has lost some of it. Returns those.
     pub fn resume(&self, rooms: &[(RoomName, MessageId)]) -> Result<Vec<RoomName>, StoreError> {
         let lost = self.redis.resume(rooms)?;
         let lost: Vec<RoomName> =

@@ -1,4 +1,4 @@
-//! What was missed on the feed may be in the archive by now.
+//! The feed of many nodes. Entries that were missed may be in the archive by now.
 
 use super::reader::Reader;
 use crate::{

@@ -21,16 +21,16 @@ pub struct ArchivedLog {
 }
 
 impl ArchivedLog {
-    /// `hot`: entries of a room that stay in Redis; `most`: messages of a room that are kept; `None`: all.
+    /// `hot`: entries of a room that stay in Redis. `most`: messages of a room that are kept; `None`: all.
     pub fn new(redis: Arc<RedisLog>, archive: Arc<PostgresArchive>, hot: u64, most: Option<u64>) -> ArchivedLog {
-        // What is kept no longer need not stay in Redis either.
+        // Redis need not keep more than the archive does.
         let (most, hot) = (most.unwrap_or(0), most.map_or(hot, |most| hot.min(most)));
         redis.archived_up_to(MessageId::BEFORE_ALL);
         let copier = Copier { redis: redis.clone(), archive: archive.clone(), hot, most, figures: Arc::default() };
         ArchivedLog { reader: Arc::new(Reader { redis, archive }), copier: Arc::new(copier) }
     }
 
-    /// The stores that are read, for [`ArchiveSearch`](super::ArchiveSearch).
+    /// The stores to read, for [`ArchiveSearch`](super::ArchiveSearch).
     pub(super) fn reader(&self) -> Arc<Reader> {
         self.reader.clone()
     }
@@ -73,7 +73,7 @@ impl MessageLog for ArchivedLog {
         Ok(rooms.into_iter().take(limit).collect())
     }
 
-    /// Redis first: what it does not have any more is not copied, and what it says is gone is not shown.
+    /// Redis first: what it no longer has is not copied, and what it notes as gone is not shown.
     fn forget(&self, room: &RoomName) -> Result<(), StoreError> {
         let last = self.reader.redis.let_go(room)?;
         self.reader.archive.forget(room, last)
@@ -89,7 +89,7 @@ impl MessageLog for ArchivedLog {
         self.reader.follow(room, after, limit, Vec::new())
     }
 
-    /// What is deleted here is deleted there as soon as it is copied.
+    /// What is deleted in Redis is deleted in the archive as soon as that is copied.
     fn scrub(&self, rooms: &[RoomName]) -> Result<(), StoreError> {
         for room in rooms {
             self.copier.copy_all(room)?;
@@ -117,7 +117,7 @@ impl MessageLog for ArchivedLog {
     }
 
     fn probe(&self) -> Result<(), StoreError> {
-        // Without the archive messages are stored all the same.
+        // Messages are stored even without the archive.
         self.reader.redis.probe()
     }
 }

@@ -6,12 +6,13 @@
 //!                      └──────── reader: the stream first, then the archive ──────┘
 //! ```
 //!
-//! Redis alone gives ids, keeps the order, and decides about changes. The archive only follows: a room's position says up to
-//! which entry it has everything. What a message has become stays in Redis until the archive knows of it, and is laid over
-//! what the archive says.
+//! Only Redis gives out ids, keeps the order, and decides about changes. The archive follows: a room's position says up
+//! to which entry it has everything. The state of a changed message stays in Redis until the archive has it, and
+//! overrides what the archive says.
 //!
-//! Nothing is written twice or out of order, whoever was slow: what is taken in names the position from which it was read, and
-//! comes to nothing if that has moved. Erasing moves it too, so a copy that was read before can't come after.
+//! Nothing is written twice or out of order, even by a slow node: each portion names the position from which it was
+//! read, and is dropped if the position has moved. Erasing moves it too, so a copy that was read before can't follow an
+//! erasure.
 
 mod archiver;
 mod copier;

@@ -1,8 +1,8 @@
-//! Reading a room, the newest part in Redis and the rest in the archive, in one order.
+//! Reads a room in one order, the newest part from Redis and the rest from the archive.
 //!
-//! Redis is read first, and says in the same answer where its part begins. It lets go of nothing that is not archived, so
-//! everything before that is in the archive by then: no entry is missed. Only what is older than what was read here is taken
-//! from there: none comes twice.
+//! Redis is read first, and the same answer says where its part begins. Redis removes only what is archived, so
+//! everything before that is in the archive by then, and no entry is missed. Only entries older than those from Redis
+//! are taken from the archive, so none comes twice.
 
 use crate::{
     entry::{Change, ChangeKind, Entry},
@@ -22,10 +22,10 @@ use crate::{
 };
 use std::{collections::HashMap, sync::Arc};
 
-/// Entries read in one go.
+/// Entries read at a time.
 const SHARE: usize = 128;
 
-/// How often the archive is asked again, since meanwhile it was told what some messages have become.
+/// How often the archive is read again if it received states of messages meanwhile.
 const TRIES: usize = 20;
 
 pub(super) struct Reader {
@@ -58,8 +58,8 @@ impl Reader {
         Ok(page)
     }
 
-    /// Up to `limit` archived messages before this one, newest first, and where to go on if there may be more. `trims`: as
-    /// Redis said when it was read before.
+    /// Up to `limit` archived messages before this one, newest first, and where to go on if there may be more. `trims`:
+    /// the count that Redis returned when it was read before.
     pub fn older(
         &self,
         room: &RoomName,
@@ -100,7 +100,7 @@ impl Reader {
         }
     }
 
-    /// As [`MessageLog::entries`]; `page` is what was read of it already.
+    /// As [`MessageLog::entries`]; `page` holds what was read already.
     pub fn follow(
         &self,
         room: &RoomName,
@@ -123,7 +123,7 @@ impl Reader {
             page.extend(entries);
             match (reached, bounds.from) {
                 (Some(reached), _) => place = reached,
-                // All that is in the archive alone was read.
+                // Everything that is only in the archive was read.
                 (None, Some(from)) => place = place_before(from),
                 (None, None) => break,
             }
@@ -132,7 +132,7 @@ impl Reader {
         Ok(page)
     }
 
-    /// Puts the texts into edits whose messages are in the archive alone.
+    /// Adds the texts to edits whose messages are only in the archive.
     fn with_texts(&self, room: &RoomName, mut entries: Vec<Entry>) -> Result<Vec<Entry>, StoreError> {
         let is_without = |entry: &Entry| matches!(entry, Entry::Change(Change { kind: ChangeKind::Edited(None), .. }));
         if !entries.iter().any(is_without) {
@@ -148,7 +148,7 @@ impl Reader {
             let ids = rows.iter().map(|row| row.id).collect();
             Ok((rows, ids))
         };
-        // What Redis had said before is not known here: what it says then counts.
+        // The count that Redis returned before is not known here, so it is read now.
         let trims = self.redis.states(room, &[])?.trims;
         let (rows, states) = self.laid_over(room, trims, read)?;
         let texts: HashMap<MessageId, Box<str>> = rows
@@ -164,7 +164,7 @@ impl Reader {
         Ok(entries)
     }
 
-    /// Archived entries between two ids, and how far that came if there may be more.
+    /// Archived entries between two ids, and how far that got if there may be more.
     fn between(
         &self,
         room: &RoomName,
@@ -222,7 +222,7 @@ impl Reader {
         Ok(found.and_then(|(row, became)| row.message(room, became)))
     }
 
-    /// Sees to it that Redis finds this message when somebody changes or answers it.
+    /// Makes sure that Redis finds this message when a client changes or answers it.
     pub fn put_at_hand(&self, room: &RoomName, id: MessageId) -> Result<(), StoreError> {
         let Some(mut trims) = self.redis.put_at_hand(room, id, None)? else { return Ok(()) };
         for _ in 0..TRIES {
@@ -235,8 +235,8 @@ impl Reader {
         Err(restless())
     }
 
-    /// What `read` finds in the archive, and what Redis says that it has become; both as of one time, though the archive may
-    /// be told in between, and Redis let go of what it told.
+    /// What `read` finds in the archive, and the messages' states in Redis, both as of one time, even if the archive
+    /// receives states in between and Redis removes them.
     fn laid_over<T>(
         &self,
         room: &RoomName,

@@ -1,4 +1,4 @@
-//! Finding messages by their words: the newest are looked through, of the others the archive has an index.
+//! Finds messages by their words: scans the newest in Redis, and uses an index in the archive for the others.
 
 use super::{log::ArchivedLog, reader::Reader};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Messages of Redis that one search looks at, and that are read at a time.
+/// Messages of Redis that one search scans, and how many are read at a time.
 const LOOKED_AT: usize = 10_000;
 const PAGE: usize = 500;
 
@@ -61,7 +61,7 @@ impl Search for ArchiveSearch {
         loop {
             let share = (limit - found.messages.len()).clamp(1, PAGE);
             let (page, next) = self.reader.older(room, before, share, trims, Some(query))?;
-            // It may have become another one since it was archived.
+            // It may have been edited since it was archived.
             for message in page.into_iter().filter(|message| query.matches(&message.text)) {
                 let id = message.id;
                 if !found.push(message, limit) {

@@ -1,4 +1,4 @@
-//! The store suite on a log that keeps next to nothing in Redis, and what is the archive's own.
+//! The store suite on a log that keeps next to nothing in Redis, and tests for the archive alone.
 
 use super::{ArchiveSearch, ArchivedLog};
 use crate::{
@@ -193,7 +193,7 @@ fn a_copy_that_was_read_before_its_room_was_erased_comes_to_nothing() {
     opened.forget(&room).unwrap();
     assert_eq!(opened.archive.take_in(vec![(room.clone(), read.portion)]).unwrap(), [false]);
     assert!(ids(&*opened, &room).is_empty());
-    // The same of a room that was archived before, and of what is too old.
+    // The same for a room that was archived before, and for entries that are too old.
     let first = many(&*opened, &room, 5);
     say(&opened.log.0, &room, &["late"]);
     let position = opened.archive.positions(std::slice::from_ref(&room)).unwrap()[0];
@@ -237,7 +237,7 @@ fn what_an_archived_message_becomes_is_seen_before_the_archive_knows_of_it() {
     look();
     let body = opened.archive.one(&room, said[0]).unwrap().unwrap().body;
     assert!(!String::from_utf8_lossy(&body).contains("number"), "what was said before the edit is not kept");
-    // Taken back again before the archive hears of it.
+    // The reaction is withdrawn before the archive receives it.
     assert!(matches!(make(change(&room, said[2], react(false))), Appended::Stored(_)));
     assert!(plain.history(&room, None, 100).unwrap()[1].reactions.is_empty());
     assert_eq!(make(change(&room, said[2], react(false))), Appended::Refused(Unchangeable::Unchanged));
