@@ -1,9 +1,9 @@
-//! Who is here, told to the other nodes and compared with what they tell: a thread that knows of each room what it has
-//! claimed, and whom those who are in it believe to be there.
+//! Tells the other nodes who is here, and compares that with what they tell. A thread knows for each room what it has
+//! claimed, and which users the room's members believe to be there.
 //!
-//! What happens is told by the feed, each coming and going once. That may get lost, and so may what this node claims. So
-//! each room is compared with what the store says: all of them after a break, and in turn as often as a [`round`] allows.
-//! Then what differs is told to those who are here, and claims that were lost are made again.
+//! The feed announces each join and leave once. An announcement may get lost, and so may this node's claims. So each
+//! room is compared with what the store says: all rooms after a break, and otherwise in turn, as often as a [`round`]
+//! allows. Members here are then told the differences, and lost claims are made again.
 //!
 //! [`round`]: super::round
 
@@ -31,26 +31,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it looks what is due though nothing has happened.
+/// How often it checks what is due, even if nothing has happened.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How long it waits before it tries again what could not be told or read.
+/// How long it waits before it retries what could not be announced or read.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Users of the rooms that are compared at a time, if they are many.
+/// How many users the rooms of one comparison may have, if they are many.
 const USERS: usize = 20_000;
 
-/// When a room is looked at again in which something was written.
+/// How soon a room is compared again after claims were written in it.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Comings and goings that may wait for this thread; the rooms of more are compared instead.
+/// Joins and leaves that may wait for this thread. For further ones, the rooms are compared instead.
 const HEARD: usize = 10_000;
 
-/// Whoever is missing without having been seen to leave has left after so long: her node may just be writing again what
+/// After how long a user counts as gone who is missing without a leave: the user's node may still be writing again what
 /// was lost.
 const MISSED: Duration = Duration::from_secs(3);
 
-/// The handle by which rooms say that their members have changed, and the feed what it has heard.
+/// The handle by which rooms report changes of their members, and the feed what it has heard.
 #[derive(Clone, Default)]
 pub(super) struct Reporter {
     shared: Arc<Shared>,
@@ -64,10 +64,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Rooms whose members may have changed; as many as there are rooms at most.
+    /// Rooms whose members may have changed; at most as many as there are rooms.
     rooms: HashMap<RoomName, Arc<Room>>,
     heard: VecDeque<(Arc<Room>, Event)>,
-    /// Rooms that are to be compared; those alone that somebody is in.
+    /// Rooms to compare; only those with members are compared.
     compare: HashSet<RoomName>,
     compare_all: bool,
     stop: Stop,
@@ -82,7 +82,6 @@ enum Stop {
 }
 
 impl Reporter {
-    /// Starts the thread.
     pub fn start(
         presence: Arc<dyn Presence>,
         feed: Arc<dyn Feed>,
@@ -108,13 +107,13 @@ impl Reporter {
         Ok(Reporter { shared })
     }
 
-    /// Somebody has come to or gone from this room.
+    /// Reports that a member of this room has joined or left.
     pub fn changed(&self, room: &Arc<Room>) {
         self.shared.state.lock().rooms.insert(room.name.clone(), room.clone());
         self.shared.changed.notify_all();
     }
 
-    /// Somebody is said to have come to or gone from this room, on whichever node.
+    /// Reports that the feed announced a join or leave in this room, from any node.
     pub fn heard(&self, room: Arc<Room>, event: Event) {
         let mut state = self.shared.state.lock();
         if state.heard.len() < HEARD {
@@ -126,19 +125,19 @@ impl Reporter {
         self.shared.changed.notify_all();
     }
 
-    /// Another node misses what may be claims of this one.
+    /// Reports that another node misses claims that may be this node's.
     pub fn compare(&self, room: &Room) {
         self.shared.state.lock().compare.insert(room.name.clone());
         self.shared.changed.notify_all();
     }
 
-    /// Anything may have happened without being heard.
+    /// Reports that anything may have happened unheard.
     pub fn missed(&self) {
         self.shared.state.lock().compare_all = true;
         self.shared.changed.notify_all();
     }
 
-    /// Tells what changed last, and no more; waits for that for `patience` at most.
+    /// Announces the last changes, and nothing more; waits for that for at most `patience`.
     pub fn stop(&self, patience: Duration) {
         let until = Instant::now() + patience;
         let mut state = self.shared.state.lock();
@@ -147,7 +146,7 @@ impl Reporter {
         while state.stop != Stop::Done && !self.shared.changed.wait_until(&mut state, until).timed_out() {}
     }
 
-    /// Ends the thread when nobody else does; see [`stop`](Self::stop).
+    /// Ends the thread if nothing else does; see [`stop`](Self::stop).
     pub fn end(&self) {
         let mut state = self.shared.state.lock();
         if state.stop == Stop::No {
@@ -163,17 +162,17 @@ struct Caller {
     announcer: Announcer,
     metrics: MessageMetrics,
     shared: Arc<Shared>,
-    /// The rooms that somebody is in, or was when it was last told.
+    /// The rooms that have members, or had some at the last announcement.
     rooms: HashMap<RoomName, Watched>,
     round: Round<(RoomName, u64)>,
-    /// Rooms that are to be compared as soon as possible.
+    /// Rooms to compare as soon as possible.
     compare: HashSet<RoomName>,
-    /// Rooms that are to be compared at some time: those in which somebody is missing, or something was written.
+    /// Rooms to compare at a later time: those with missing users, or in which claims were written.
     later: HashMap<RoomName, Instant>,
-    /// When those were looked for whose turn it is.
+    /// When rooms whose turn it is were last selected.
     looked: Instant,
     standing: Standing,
-    /// When what failed is tried again.
+    /// When failed calls are tried again.
     retry: Option<Instant>,
 }
 
@@ -188,7 +187,7 @@ impl Caller {
         self.look_how_it_stands();
         self.tell_changes(rooms);
         if stop != Stop::No {
-            // Claims that could not be taken back end with the lease.
+            // Claims that could not be withdrawn end with the lease.
             if self.rooms.is_empty() && self.presence.leave().is_err() {
                 tracing::debug!("the lease ends by itself");
             }
@@ -219,11 +218,11 @@ impl Caller {
         State { rooms, heard, stop, ..State::default() }
     }
 
-    /// Hears what the feed says.
+    /// Handles an event of the feed.
     fn hear(&mut self, room: Arc<Room>, event: Event) {
         let is_news = match (self.rooms.get_mut(&room.name), &event) {
             (Some(watched), Event::Joined(person)) => watched.comes(person),
-            // She is here: another node has taken her claim for void, and will hear of it anew.
+            // The user is here: another node took the claim for void. The comparison claims it again.
             (Some(watched), Event::Left(person)) if watched.claims(&person.user) => {
                 self.compare.insert(room.name.clone());
                 false
@@ -252,7 +251,7 @@ impl Caller {
         }
     }
 
-    /// Tells how rooms differ from what was told of them.
+    /// Announces how rooms differ from what was announced about them.
     fn tell_changes(&mut self, rooms: HashMap<RoomName, Arc<Room>>) {
         let mut announce = Vec::new();
         let mut left = Vec::new();
@@ -277,7 +276,7 @@ impl Caller {
         left.iter().for_each(|name| self.forget_empty(name));
     }
 
-    /// Forgets a room that nobody is in any more, once that is told.
+    /// Forgets a room that is empty, once that is announced.
     fn forget_empty(&mut self, name: &RoomName) {
         let is_empty = |watched: &Watched| watched.told.is_empty() && !watched.is_doubtful && watched.room.count() == 0;
         if self.rooms.get(name).is_some_and(is_empty) {
@@ -285,7 +284,7 @@ impl Caller {
         }
     }
 
-    /// Tells in batches. A room of which that fails, or in which there are claims that don't stand, is compared.
+    /// Announces in batches. A room for which that fails, or which has void claims, is compared.
     fn tell(&mut self, announce: Vec<AnnouncePolicy>) {
         for batch in announce.chunks(BATCH) {
             for (told, outcome) in batch.iter().zip(self.presence.tell(batch)) {
@@ -303,7 +302,7 @@ impl Caller {
         }
     }
 
-    /// Compares what is due with what the store says, one batch.
+    /// Compares one batch of what is due with what the store says.
     fn compare_some(&mut self) {
         if self.retry.is_some_and(|retry| Instant::now() < retry) {
             return;
@@ -342,7 +341,7 @@ impl Caller {
         for (name, seen) in due.iter().zip(seen) {
             self.compare.remove(name);
             if seen.epoch != self.standing.epoch {
-                // Under another lease all is claimed anew.
+                // Under another lease everything is claimed again.
                 self.compare.insert(name.clone());
                 continue;
             }
@@ -351,7 +350,7 @@ impl Caller {
                 self.show(name, &seen);
                 announce.extend(seen.fades.then(|| AnnouncePolicy::of(name)));
             } else {
-                // What is there then is looked at again.
+                // The result is compared again.
                 self.later.insert(name.clone(), now + LOOK_AGAIN);
                 announce.extend(wrong);
             }
@@ -360,11 +359,11 @@ impl Caller {
         due.iter().for_each(|name| self.forget_empty(name));
     }
 
-    /// What has to be told for the store to know what is here.
+    /// What to announce so that the store knows who is here.
     fn mend(&mut self, name: &RoomName, seen: &Seen) -> Vec<AnnouncePolicy> {
         let Some(watched) = self.rooms.get_mut(name) else { return Vec::new() };
         let here = watched.room.everybody();
-        // Each node may know another name of a user, and the last one told is there.
+        // Each node may know another name of a user; the last one announced is stored.
         let named_as_here = |present: &Present| match here.binary_search_by(|h| h.person.user.cmp(&present.person.user))
         {
             Ok(at) => Present { person: here[at].person.clone(), sockets: present.sockets },
@@ -378,7 +377,7 @@ impl Caller {
         let mut announce = Vec::new();
         announce.extend(told_in_parts(name, lost, true));
         announce.extend(told_in_parts(name, unknown, false));
-        // What is over is taken out only when all is claimed anew that this node had claimed before.
+        // Void claims are removed only when everything that this node had claimed is claimed again.
         if announce.is_empty() && !seen.over.is_empty() {
             announce.push(AnnouncePolicy { over: seen.over.clone(), ..AnnouncePolicy::of(name) });
         }
@@ -387,7 +386,7 @@ impl Caller {
         announce
     }
 
-    /// Tells those who are in a room how what they know differs from what is there.
+    /// Tells the members of a room how what they know differs from what is there.
     fn show(&mut self, name: &RoomName, seen: &Seen) {
         let Some(watched) = self.rooms.get_mut(name) else { return };
         let now = Instant::now();
@@ -427,7 +426,7 @@ impl Caller {
             self.announcer.happened(&room, event);
         }
         if is_news && self.round.spend(0) {
-            // The node that has claimed it looks at once whether it has lost something.
+            // The node that has claimed the user checks at once whether it has lost something.
             self.feed.announce(name, &Event::Missed);
         }
     }

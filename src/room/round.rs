@@ -1,24 +1,24 @@
-//! Whose turn it is to be compared with what the store says: all in turn, as often as a bounded rate allows.
+//! Decides which rooms are compared next with what the store says: all in turn, as often as a bounded rate allows.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// What may be compared a second: a room costs [`ROOM`], and one for each of its users. For rooms of ten that is 66 rooms
-/// a second, so 10,000 such rooms take two and a half minutes.
+/// Cost that may be spent per second: a room costs [`ROOM`], and one for each of its users. For rooms of ten that is 66
+/// rooms a second, so 10,000 such rooms take two and a half minutes.
 const RATE: f64 = 2_000.0;
 const ROOM: usize = 20;
 
-/// Few rooms are not compared more often than this.
+/// The shortest time between two comparisons of a room.
 pub(super) const AGAIN: Duration = Duration::from_secs(3);
 
-/// Rooms that are compared in one round trip.
+/// Rooms compared in one round trip.
 pub(super) const BATCH: usize = 500;
 
 pub(super) struct Round<K> {
     turns: VecDeque<(K, Instant)>,
-    /// What may be spent now.
+    /// The cost that may be spent now.
     purse: f64,
     filled: Instant,
 }
@@ -30,13 +30,13 @@ impl<K> Default for Round<K> {
 }
 
 impl<K> Round<K> {
-    /// Puts one at the end.
+    /// Adds a room at the end.
     pub fn push(&mut self, room: K) {
         self.turns.push_back((room, Instant::now()));
     }
 
-    /// Takes out those whose turn it is, some at most. `users`: how many users one has; `None` if it is no more. Those
-    /// that are come to the end.
+    /// Takes the rooms whose turn it is, at most a batch, and adds them at the end again. `users`: how many users a
+    /// room has; `None` if the room is gone.
     pub fn next(&mut self, users: impl Fn(&K) -> Option<usize>) -> Vec<K>
     where
         K: Clone,
@@ -58,7 +58,7 @@ impl<K> Round<K> {
         due
     }
 
-    /// Spends on one that is not in turn; `false` if nothing is left to spend.
+    /// Spends on a room out of turn; `false` if nothing is left to spend.
     pub fn spend(&mut self, users: usize) -> bool {
         let may = self.purse > 0.0;
         self.purse -= (ROOM + users) as f64;
@@ -70,7 +70,7 @@ impl<K> Round<K> {
 mod tests {
     use super::*;
 
-    /// A round of so many rooms, all of which are due.
+    /// A round of this many rooms, all of which are due.
     fn round(rooms: usize) -> Round<usize> {
         let before = Instant::now() - AGAIN;
         Round { turns: (0..rooms).map(|room| (room, before)).collect(), purse: RATE, filled: Instant::now() }

@@ -1,4 +1,5 @@
-//! What the presence thread knows of a room: what this node has claimed there, and whom its members believe to be there.
+//! What the presence thread knows of a room: what this node has claimed there, and which users its members believe to
+//! be there.
 
 use super::member::Room;
 use crate::{
@@ -12,32 +13,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Changes told at a time.
+/// Changes announced at a time.
 const CHANGES: usize = 1000;
 
-/// Whoever was there when a room was first looked at may yet be heard to come for so long.
+/// The join of a user who was there when a room was first compared may still be heard for this long.
 const STILL_COMING: Duration = Duration::from_secs(5);
 
-/// What is known of a room.
+/// The thread's knowledge of a room.
 pub(super) struct Watched {
     pub room: Arc<Room>,
-    /// Tells its turn in the round from that of an earlier room of this name.
+    /// Distinguishes its turn in the round from that of an earlier room of this name.
     pub number: u64,
     /// What this node has claimed, in alphabetical order.
     pub told: Vec<Present>,
-    /// Whether the last announce failed: then nobody knows what was heard of it.
+    /// Whether the last announcement failed: then it is unknown how much of it arrived.
     pub is_doubtful: bool,
-    /// Whether those who were there before are in `shown`.
+    /// Whether `shown` includes the users who were there before.
     pub was_compared: bool,
-    /// Whom those who are here believe to be here.
+    /// The users whom the members here believe to be here.
     pub shown: HashMap<Arc<str>, Shown>,
-    /// Those among them who were missing when it was last compared, and since when.
+    /// Those among them who were missing at the last comparison, and since when.
     pub missing: HashMap<Arc<str>, Instant>,
 }
 
 pub(super) struct Shown {
     pub name: Option<Arc<str>>,
-    /// When it was found to be here, if nobody was told.
+    /// When the comparison found the user, if members were not told.
     pub unheard: Option<Instant>,
 }
 
@@ -59,7 +60,7 @@ impl Watched {
         self.told.binary_search_by(|other| (*other.person.user).cmp(user)).is_ok()
     }
 
-    /// Whether it is news that somebody has come.
+    /// Notes a join, and returns whether it is news.
     pub fn comes(&mut self, person: &Person) -> bool {
         self.missing.remove(&person.user);
         let is_new = !self.shown.contains_key(&person.user);
@@ -70,20 +71,20 @@ impl Watched {
         is_new || unheard.is_some_and(|since| since.elapsed() < STILL_COMING)
     }
 
-    /// Whether it is news that somebody has gone.
+    /// Notes a leave, and returns whether it is news.
     pub fn goes(&mut self, user: &str) -> bool {
         self.missing.remove(user);
         self.shown.remove(user).is_some()
     }
 }
 
-/// What is told at a time is of a size that no other caller has to wait long for.
+/// Splits changes into parts so small that no other caller has to wait long.
 pub(super) fn told_in_parts(room: &RoomName, changes: Vec<Present>, again: bool) -> Vec<AnnouncePolicy> {
     let part = |part: &[Present]| AnnouncePolicy { changes: part.to_vec(), again, ..AnnouncePolicy::of(room) };
     changes.chunks(CHANGES).map(part).collect()
 }
 
-/// What has to be told for `told` to become `here`.
+/// The changes that turn `told` into `here`.
 pub(super) fn differences(told: &[Present], here: &[Present]) -> Vec<Present> {
     let by_user = |users: &[Present], user: &str| users.binary_search_by(|other| (*other.person.user).cmp(user)).ok();
     let gone = told.iter().filter(|present| by_user(here, &present.person.user).is_none());

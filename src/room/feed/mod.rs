@@ -1,11 +1,11 @@
-//! What all nodes store comes in here and goes to the lanes: every message once, in the room's order.
+//! Receives what all nodes store and passes it to the lanes: every message once, in the room's order.
 //!
 //! A room has a *position*: the last message that this node's members of it have been given. Messages come with the id
 //! before them. If that is not the position, something was missed, and is read from the log before anything later is
-//! delivered. If nothing later ever comes, the next look at the rooms' newest ids finds it: after each subscription, and
-//! every few seconds.
+//! delivered. If nothing later ever comes, the next check of the rooms' newest ids finds it. That check runs after each
+//! subscription, and every few seconds.
 //!
-//! A log may go back: after a failover it may lack what was shown already ([`set_back`]).
+//! A log may go back: after a failover it may lack what was already shown ([`set_back`]).
 
 mod set_back;
 
@@ -34,10 +34,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the rooms' newest ids are looked at though nothing seems to be missing.
+/// How often the rooms' newest ids are checked, even if nothing seems to be missing.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Rooms whose newest ids are asked for at a time.
+/// Rooms whose newest ids are read at a time.
 const ROOMS: usize = 500;
 
 /// Missed messages read at a time.
@@ -58,25 +58,25 @@ pub(super) struct FeedThread {
     pub metrics: MessageMetrics,
 }
 
-/// Ends a room, which another node has shut, for the members on this one; whether it was deleted.
+/// Ends a room that another node has shut, for the members on this one. The flag says whether it was deleted.
 pub(super) type Shut = Box<dyn Fn(&RoomName, bool) + Send + Sync>;
 
-/// Closes all that an account has open on this node.
+/// Closes everything that an account has open on this node.
 pub(super) type Disconnect = Box<dyn Fn(i64) + Send + Sync>;
 
 /// Tells an account's sockets on this node how far it has read a room elsewhere.
 pub(super) type Read = Box<dyn Fn(i64, &RoomName, MessageId) + Send + Sync>;
 
-/// What is left to look for.
+/// What is left to check.
 #[derive(Default)]
 struct Look {
     /// Something may have been missed in any room.
     due: bool,
     last: Option<Instant>,
-    /// Rooms that were behind at the last look. What they lack may just be on its way; if it is not delivered at the
-    /// next sign of life, it was missed.
+    /// Rooms that were behind at the last check. What they lack may be on its way; if it is not delivered when the feed
+    /// is next heard, it was missed.
     behind: Vec<(Arc<Room>, MessageId)>,
-    /// Up to where rooms were read from the log a moment ago. Up to there what comes in was delivered already.
+    /// Up to where rooms were read from the log a moment ago. Entries up to there have been delivered.
     read: HashMap<RoomName, MessageId>,
     set_back: SetBack,
 }
@@ -106,7 +106,7 @@ impl FeedThread {
                 }
                 self.inboxes.stored(&stored.room);
                 if let Err(error) = self.stored(stored, look) {
-                    // Its cause is logged where it was found; the room is caught up with as soon as that is over.
+                    // The cause was logged where it occurred. The room catches up as soon as that is over.
                     tracing::debug!(error = &error as &dyn std::error::Error, "missed messages can't be read yet");
                     look.due = true;
                 }
@@ -167,20 +167,20 @@ impl FeedThread {
         }
     }
 
-    /// Delivers what is new, after what was missed before it.
+    /// Delivers new entries, after those that were missed before them.
     fn stored(&self, Stored { room, before, mut entries }: Stored, look: &mut Look) -> Result<(), StoreError> {
         let Some(room) = self.directory.lock().find(&room) else { return Ok(()) };
         let (Some(first), Some(last)) = (entries.first().map(Entry::id), entries.last().map(Entry::id)) else {
             return Ok(());
         };
-        // Set before it is delivered: who finds a position and then reads history, finds all up to it there.
+        // Set before delivery: a reader that sees a position and then reads history finds everything up to it there.
         let position = *room.position.lock().get_or_insert(before);
         if before > position {
             self.catch_up(&room, position, look)?;
         } else if before < position && position < first {
             look.set_back.note(&room.name, position, before, &self.metrics);
         } else if last <= position && look.read.get(&room.name).is_none_or(|read| last > *read) {
-            // Either it was delivered before, or the log gives these ids out again.
+            // Either it was delivered before, or the log gives out these ids again.
             if self.newest(&room)? < position {
                 look.set_back.note(&room.name, position, before, &self.metrics);
                 self.deliver(&room, entries, last);
@@ -217,7 +217,7 @@ impl FeedThread {
         }
     }
 
-    /// Has rooms that were set back go on above what was shown.
+    /// Makes rooms that were set back continue above what was shown.
     fn raise(&self, look: &mut Look) {
         look.set_back.shown.retain(|room, shown| match self.feed.raise(room, *shown) {
             Ok(()) => false,
@@ -242,7 +242,7 @@ impl FeedThread {
             match self.behind(look) {
                 Ok(found) if look.due => behind.extend(found),
                 Ok(found) => look.behind = found,
-                // It is due at the next sign of life.
+                // It is due when the feed is next heard.
                 Err(_) => {
                     look.due = true;
                     return;
@@ -255,7 +255,7 @@ impl FeedThread {
             let position = *room.position.lock();
             if let Some(position) = position.filter(|position| *position < newest) {
                 match self.catch_up(&room, position, look) {
-                    // What it still lacks was not to be kept.
+                    // What it still lacks was not meant to be kept.
                     Ok(()) => advance(&room, newest),
                     Err(_) => look.due = true,
                 }
@@ -276,7 +276,7 @@ impl FeedThread {
             for ((room, position), newest) in found {
                 match position {
                     Some(position) if position < newest => behind.push((room.clone(), newest)),
-                    // It was read before the log was asked.
+                    // The position was read before the log was asked.
                     Some(position) if position > newest => {
                         look.set_back.note(&room.name, position, newest, &self.metrics);
                     }
@@ -288,7 +288,7 @@ impl FeedThread {
     }
 }
 
-/// All up to here has been delivered.
+/// Notes that everything up to here has been delivered.
 fn advance(room: &Room, to: MessageId) {
     let mut position = room.position.lock();
     *position = position.map(|position| position.max(to));

@@ -9,19 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it is told; a failover sets all rooms back at once.
+/// How often it is logged; a failover sets all rooms back at once.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Rooms whose log does not have what members were shown.
+/// Rooms whose log lacks what members were shown.
 #[derive(Default)]
 pub(super) struct SetBack {
-    /// Which messages the log is to stay above; what can't be said to it yet stays here.
+    /// The messages that each log must stay above. An entry stays here until the log has accepted it.
     pub shown: HashMap<RoomName, MessageId>,
     untold: Option<Untold>,
     told: Option<Instant>,
 }
 
-/// What the next line says.
+/// The content of the next log line.
 struct Untold {
     rooms: u64,
     /// The room that was set back furthest.
@@ -30,11 +30,11 @@ struct Untold {
 }
 
 impl SetBack {
-    /// Members of this room were shown `shown`, but its log goes on from `to`.
+    /// Notes that members of this room were shown `shown`, but its log goes on from `to`.
     pub fn note(&mut self, room: &RoomName, shown: MessageId, to: MessageId, metrics: &MessageMetrics) {
         metrics.set_back.inc();
         self.shown.insert(room.clone(), shown);
-        // Since it was created, if it has nothing any more: nobody knows.
+        // If the room has nothing any more, it is unknown how much is lost.
         let by = match to {
             MessageId::BEFORE_ALL => Duration::MAX,
             to => Duration::from_millis(shown.millis().saturating_sub(to.millis())),
@@ -47,7 +47,7 @@ impl SetBack {
         self.tell();
     }
 
-    /// Says it, if that was not done a moment ago.
+    /// Logs it, unless that was done a short time ago.
     pub fn tell(&mut self) {
         if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
             return;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 #[derive(Default)]
 struct Leaky {
     stored: Mutex<Vec<Message>>,
-    /// Above which its next ids are.
+    /// Its next ids are above this.
     raised: Mutex<Option<MessageId>>,
     broken: AtomicBool,
 }
@@ -59,7 +59,7 @@ impl Feed for Leaky {
     }
 }
 
-/// Hears what the test puts in.
+/// Returns what the test puts in.
 struct Prompted(VecDeque<FeedItem>);
 
 impl FeedListener for Prompted {
@@ -109,7 +109,7 @@ impl Bench {
         Bench { log, thread, room, lane, look: Look { last: Some(Instant::now()), ..Look::default() } }
     }
 
-    /// Stores messages; the feed does not tell of them.
+    /// Stores messages, without the feed.
     fn store(&self, numbers: &[u128]) {
         self.log.stored.lock().extend(numbers.iter().map(|n| message(*n)));
     }
@@ -118,7 +118,7 @@ impl Bench {
         self.thread.step(&mut Prompted([heard].into()), &mut self.look);
     }
 
-    /// The feed tells of messages, which are stored too.
+    /// Stores messages, and passes them to the feed.
     fn tell(&mut self, before: u128, numbers: &[u128]) {
         self.store(numbers);
         self.hear_again(before, numbers);
@@ -129,7 +129,7 @@ impl Bench {
         self.hear(FeedItem::Stored(Stored { room: self.room.name.clone(), before: id(before), entries }));
     }
 
-    /// The texts that were given to the lane since the last look.
+    /// The texts that the lane got since the last call.
     fn delivered(&self) -> Vec<String> {
         let batches = self.lane.try_iter().filter_map(|command| match command {
             Command::Deliver(batch) => Some(batch),

@@ -1,4 +1,4 @@
-//! One who has a name on this node.
+//! A member on this node that has a name.
 
 use crate::{
     likeness::skeleton,
@@ -11,16 +11,15 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
-/// One who has a name on this node.
 pub(super) struct Holder {
     pub(super) key: Arc<str>,
-    /// Of its claim among the nodes.
+    /// Number of its claim among the nodes.
     pub(super) number: u64,
     pub(super) name: Arc<str>,
     pub(super) color: Mutex<Arc<str>>,
     /// Unix milliseconds.
     pub(super) last_activity: AtomicI64,
-    /// What the other nodes were last told of its activity.
+    /// The activity that the other nodes were last told.
     pub(super) told: AtomicI64,
     /// The epoch of this node's lease under which the name was taken.
     pub(super) epoch: AtomicU64,
@@ -57,7 +56,7 @@ impl Holder {
         Claim { key: self.key.clone(), number: self.number, named: self.named() }
     }
 
-    /// Whether the other nodes do not know yet when it was last active. A color changes with activity only.
+    /// Whether the other nodes do not yet know when it was last active. A color changes only with activity.
     pub fn has_changed(&self) -> bool {
         self.last_activity.load(Ordering::Relaxed) != self.told.load(Ordering::Relaxed)
     }
@@ -83,7 +82,7 @@ impl Holder {
     }
 }
 
-/// What names are compared by: what looks the same makes no other person.
+/// The key by which names are compared: names that look the same are the same.
 pub(super) fn key(name: &str) -> String {
     skeleton(name)
 }

@@ -1,4 +1,5 @@
-//! Keeps this node's claims to names alive among the other nodes, and gives back what could not be given back at once.
+//! Keeps this node's claims to names alive among the other nodes, and gives back later what could not be given back at
+//! once.
 
 use super::{super::round::Round, holder::Holder};
 use crate::{
@@ -18,19 +19,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it looks what is due.
+/// How often the keeper checks what is due.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often is told who was active since.
+/// How often the other nodes are told who was active.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Claims that may wait to be given back; more are forgotten, and those names stay taken until this node ends.
+/// Claims that may wait to be given back. Further ones are forgotten, and those names stay taken until this node ends.
 const RETURNS: usize = 10_000;
 
-/// Rooms told of in one round trip.
+/// Rooms sent in one round trip.
 const BATCH: usize = 500;
 
-/// The handle of one node.
+/// The keeper of one node.
 pub(super) struct Keeper {
     store: Arc<dyn SharedNames>,
     state: Mutex<State>,
@@ -41,7 +42,7 @@ pub(super) struct Keeper {
 struct State {
     /// Every claim of this node, by room and number.
     claims: HashMap<i64, HashMap<u64, Arc<Holder>>>,
-    /// Rooms in which there are claims now, and were none.
+    /// Rooms that have claims now, and had none before.
     new: Vec<i64>,
     returns: Vec<(i64, Claim)>,
     stopping: bool,
@@ -50,7 +51,7 @@ struct State {
 /// Ends the keeper's thread when it is dropped.
 pub(super) struct Running(pub(super) Arc<Keeper>);
 
-/// What the thread knows.
+/// The state of the thread.
 struct Kept {
     standing: Standing,
     round: Round<i64>,
@@ -69,7 +70,7 @@ impl Keeper {
         &*self.store
     }
 
-    /// Claims a name for a member of this node; `false` if it is another node's.
+    /// Claims a name for a member of this node; `false` if another node has it.
     pub fn claim(&self, room: i64, holder: &Arc<Holder>) -> Result<bool, StoreError> {
         let (claim, epoch) = (holder.claim(), self.store.standing().epoch);
         match self.store.take(&[(room, vec![claim.clone()])]) {
@@ -86,7 +87,7 @@ impl Keeper {
             }
             Ok(_) => Ok(false),
             Err(error) => {
-                // It may have been taken all the same.
+                // The store may have taken it nevertheless.
                 if !error.source.is::<KnownOutage>() {
                     self.give_back_later(room, claim);
                 }
@@ -120,7 +121,7 @@ impl Keeper {
         }
     }
 
-    /// Whether no other node gives away what this member has.
+    /// Whether no other node can give away this member's name.
     pub fn is_sure(&self, holder: &Holder) -> bool {
         self.store.sure().is_some_and(|epoch| holder.is_under(epoch))
     }
@@ -138,23 +139,23 @@ impl Keeper {
                 (mem::take(&mut state.returns), mem::take(&mut state.new))
             };
             vital::may_panic("names");
-            // In order, and no further than the first that fails: the others would fail as well.
+            // In order, and only up to the first failure: the others would fail as well.
             let failed = returns.iter().position(|(room, claim)| self.store.give_back(*room, claim).is_err());
             if let Some(first) = failed {
                 self.state.lock().returns.extend_from_slice(&returns[first..]);
             }
             new.into_iter().for_each(|room| kept.round.push(room));
-            // Its cause is logged where it was found; it is tried again.
+            // The cause was logged where it occurred; the next round tries again.
             let _ = self.keep(&mut kept);
         }
     }
 
-    /// Claims again what may be lost, and tells who was active.
+    /// Claims again what may be lost, and reports who was active.
     fn keep(&self, kept: &mut Kept) -> Result<(), StoreError> {
         let standing = self.store.standing();
         let rooms: Vec<i64> = self.state.lock().claims.keys().copied().collect();
         if (standing.epoch, standing.doubts) != (kept.standing.epoch, kept.standing.doubts) {
-            // All at once, however many there are: another node's member may be as fast.
+            // All at once, however many there are: a member on another node may be as fast.
             for rooms in rooms.chunks(BATCH) {
                 self.take_again(rooms, |_, _| true)?;
             }
@@ -172,7 +173,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Claims those names in these rooms again.
+    /// Claims some of the names in these rooms again.
     fn take_again(&self, rooms: &[i64], which: impl Fn(i64, &Holder) -> bool) -> Result<(), StoreError> {
         let epoch = self.store.standing().epoch;
         let mut holders: Vec<(i64, Vec<Arc<Holder>>)> = Vec::new();
@@ -200,10 +201,10 @@ impl Keeper {
                     holder.stands_under(epoch);
                     holder.was_told(claim);
                 } else {
-                    // Another node's member was faster.
+                    // A member on another node was faster.
                     holder.lose();
                 }
-                // Who gave its name back meanwhile has not told of it in vain.
+                // A name that was given back meanwhile must not stay taken.
                 let is_here = self.state.lock().claims.get(room).is_some_and(|here| here.contains_key(&holder.number));
                 if !is_here {
                     self.give_back_later(*room, claim.clone());

@@ -1,10 +1,12 @@
-//! Who is called what in each room: a name is one member's at a time, whatever its case and however it is written to look the same, over all nodes.
+//! The names in each room: a name belongs to one member at a time over all nodes, regardless of case and of look-alike
+//! spellings.
 //!
-//! A name is taken here first, then among the other nodes if there are any. There a claim stands as long as
-//! its node has a lease; a member whose node could not renew that for a while asks again before it says anything.
+//! A name is taken on this node first, then among the other nodes, if there are any. There a claim stands as long as
+//! its node has a lease. If a node could not renew its lease for a while, its members claim their names again before
+//! they say anything.
 //!
-//! Lock order: a holder's `parting`, the table of rooms, then one room's names. No lock is held over I/O but a holder's
-//! `parting` and a room's `open`, for reading, while an event is on its way to the log.
+//! Lock order: a holder's `parting`, the table of rooms, then one room's names. No lock is held over I/O except a
+//! holder's `parting` and a room's `open` (for reading), while an event is on its way to the log.
 
 pub mod holder;
 mod keeper;
@@ -28,25 +30,25 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-/// What the members of a room that was shut are closed with.
+/// The close frame for members of a room that was shut.
 const SHUT: Close = Close::policy("room_changed");
 
 /// The names in use, room by room.
 #[derive(Default)]
 pub struct Names {
-    /// Weak, so that a room nobody is in leaves nothing behind.
+    /// Weak, so that an empty room leaves nothing behind.
     rooms: Mutex<WeakTable<i64, RoomNames>>,
     /// `None`: there are no other nodes.
     others: Option<Running>,
 }
 
 impl Names {
-    /// `shared`: where the names of all nodes are; `None`: there is one node.
+    /// `shared`: the store of all nodes' names; `None`: there is one node.
     pub fn start(shared: Option<Arc<dyn SharedNames>>) -> io::Result<Names> {
         Ok(Names { rooms: Mutex::default(), others: shared.map(Keeper::start).transpose()? })
     }
 
-    /// The names of a room, for one that comes in.
+    /// The names of a room, for a member that enters.
     pub fn of(&self, room: i64) -> Arc<RoomNames> {
         let mut rooms = self.rooms.lock();
         if let Some(names) = rooms.get(&room) {
@@ -58,7 +60,8 @@ impl Names {
         names
     }
 
-    /// Who is in each of these rooms, on every node, by name. If the other nodes can't be asked, who is here.
+    /// The users of each of these rooms, on all nodes, by name. If the other nodes can't be asked, the users on this
+    /// one.
     pub fn users(&self, rooms: &[i64]) -> Vec<Vec<User>> {
         let everywhere = self.others.as_ref().and_then(|running| running.0.store().users(rooms).ok());
         match everywhere {
@@ -75,9 +78,9 @@ impl Names {
         users
     }
 
-    /// Ends a room for all that came into it so far: from now on they say nothing there.
+    /// Shuts a room for all that entered it so far: from now on they can't say anything there.
     ///
-    /// When this returns, whatever they did say is in the log's queue.
+    /// When this returns, everything that they did say is in the log's queue.
     pub fn shut(&self, room: i64) {
         let names = self.rooms.lock().remove(&room);
         if let Some(names) = names {
@@ -96,8 +99,8 @@ pub struct RoomNames {
 }
 
 impl RoomNames {
-    /// Takes a name; nothing if somebody has it. One that is being given up is waited for. Fails if the other nodes
-    /// can't be asked.
+    /// Takes a name; `None` if it is taken. Waits for a name that is being given up. Fails if the other nodes can't be
+    /// asked.
     pub fn take(self: &Arc<Self>, name: &str, color: &str) -> Result<Option<Holding>, StoreError> {
         let holder = Arc::new(Holder::new(name, color));
         while let Some(other) = self.put(&holder) {
@@ -116,7 +119,7 @@ impl RoomNames {
         Ok(claimed?.then(|| Holding { names: self.clone(), holder }))
     }
 
-    /// Puts one among the holders, unless another has the name.
+    /// Adds a holder, unless another has the name.
     fn put(&self, holder: &Arc<Holder>) -> Option<Arc<Holder>> {
         match self.holders.lock().entry(holder.key.clone()) {
             Entry::Occupied(other) => Some(other.get().clone()),
@@ -127,7 +130,7 @@ impl RoomNames {
         }
     }
 
-    /// Whether somebody has this name.
+    /// Whether the name is taken.
     pub fn is_held(&self, name: &str) -> bool {
         let key = key(name);
         self.holders.lock().contains_key(&*key)
@@ -137,7 +140,7 @@ impl RoomNames {
             })
     }
 
-    /// Runs `say`, unless the room was shut; then whoever wanted to say it is to be closed.
+    /// Runs `say`, unless the room was shut: then returns how to close the member.
     pub fn while_open(&self, say: impl FnOnce()) -> Result<(), Close> {
         let open = self.open.read();
         if !*open {
@@ -164,8 +167,8 @@ impl Holding {
         self.holder.color.lock().clone()
     }
 
-    /// Gives the name back behind what `say` says of it. Whoever hears that on this node may ask for the name at once,
-    /// and gets it; elsewhere it is free a moment later.
+    /// Gives the name back after `say` has announced it. A client that hears the announcement on this node may take the
+    /// name at once; on other nodes it is free a moment later.
     pub fn part<T>(self, say: impl FnOnce(&Holding) -> T) -> T {
         let _parting = self.holder.parting.lock();
         let said = say(&self);
@@ -185,8 +188,8 @@ impl Holding {
         *name == *self.holder.name || *key(name) == *self.holder.key
     }
 
-    /// Whether the name is still this member's. Another node's may have taken it when this node could not renew it.
-    /// Fails if that can't be found out.
+    /// Whether the name is still this member's. A member on another node may have taken it while this node could not
+    /// renew it. Fails if that can't be found out.
     pub fn holds(&self) -> Result<bool, StoreError> {
         match &self.names.others {
             None => Ok(true),
@@ -223,7 +226,7 @@ impl Drop for Holding {
     }
 }
 
-/// One who is in a room, as clients see it.
+/// A user in a room, as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct User {
     #[serde(serialize_with = "text")]
@@ -296,7 +299,7 @@ mod tests {
             let heir = ann.part(|ann| {
                 let known = Arc::strong_count(&ann.holder);
                 let heir = scope.spawn(|| taken(&room, "ann"));
-                // Until it knows whose the name is.
+                // Until it knows who has the name.
                 while Arc::strong_count(&ann.holder) == known && !heir.is_finished() {
                     thread::yield_now();
                 }
