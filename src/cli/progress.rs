@@ -1,4 +1,4 @@
-//! A line on the terminal that says how far a long command is.
+//! A line on the terminal that shows how far a long command has got.
 
 use std::{
     fmt,
@@ -6,16 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two lines.
+/// Shortest time between two lines.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Columns of a bar.
 const BAR: usize = 30;
 
-/// Takes its line away when it is dropped. Where standard error is no terminal it says nothing.
+/// Removes its line when it is dropped. It writes nothing if standard error is no terminal.
 pub struct Progress {
     is_terminal: bool,
-    /// When there was a line last.
+    /// When the last line was shown.
     shown: Option<Instant>,
 }
 
@@ -24,17 +24,17 @@ impl Progress {
         Progress { is_terminal: io::stderr().is_terminal(), shown: None }
     }
 
-    /// Whether somebody sees it.
+    /// Whether progress is shown.
     pub fn is_shown(&self) -> bool {
         self.is_terminal
     }
 
-    /// A bar that says how much of all is done, and what that is: `things done`. `all`: `None` if that is not known.
+    /// A bar that shows how much is done, and of what: `things done`. `all`: `None` if the total is not known.
     pub fn bar(&mut self, done: u64, all: Option<u64>, what: &str) {
         self.show(bar(done, all, what));
     }
 
-    /// Puts this in place of what was said before, if that is not too short a time ago.
+    /// Replaces the line before, unless that was shown only a short time ago.
     pub fn show(&mut self, line: impl fmt::Display) {
         if self.is_terminal && self.shown.is_none_or(|shown| shown.elapsed() >= PAUSE) {
             self.shown = Some(Instant::now());
@@ -42,13 +42,13 @@ impl Progress {
         }
     }
 
-    /// Says what begins now, and takes a while: at once.
+    /// Shows at once what begins now and takes a while.
     pub fn begin(&mut self, line: impl fmt::Display) {
         self.shown = None;
         self.show(line);
     }
 
-    /// Takes the line away, so that something else can be said.
+    /// Removes the line, so that something else can be printed.
     pub fn clear(&mut self) {
         if self.shown.take().is_some() {
             write(format_args!("\r\x1b[K"));
@@ -70,7 +70,7 @@ fn bar(done: u64, all: Option<u64>, what: &str) -> String {
     format!("[{:<BAR$}] {:>3} %, {done} of {all} {what}", "#".repeat(share(BAR)), share(100))
 }
 
-/// Nothing is lost if nobody can read it.
+/// Errors are ignored: the line matters only to somebody who can read it.
 fn write(line: fmt::Arguments<'_>) {
     let mut out = io::stderr().lock();
     let _ = out.write_fmt(line).and_then(|()| out.flush());

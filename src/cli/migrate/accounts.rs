@@ -1,4 +1,4 @@
-//! Accounts on the move: SQLite's go along in their file; PostgreSQL's are Propromo's, and get what they had.
+//! Moves accounts: SQLite's move with their file; PostgreSQL's are Propromo's, and get what belongs to them.
 
 use super::messages::counted;
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
 };
 use std::path::Path;
 
-/// Accounts named in a line.
+/// Accounts named in one line.
 const NAMED: usize = 5;
 
-/// The accounts' file at `path`, where the nodes will look for it: the old one, or if there is none yet a copy of it.
+/// The accounts' file at `path`, where the nodes will look for it: the old file, or a copy of it if there is none yet.
 pub(super) fn copied(old: Option<SqliteAccounts>, path: &Path) -> Result<SqliteAccounts, Failure> {
     match old {
         Some(old) if super::accounts::same_file(old.path(), path) => {
@@ -39,7 +39,7 @@ pub(super) fn copied(old: Option<SqliteAccounts>, path: &Path) -> Result<SqliteA
     }
 }
 
-/// Gives accounts of the same addresses what they had, and says what could not be given.
+/// Gives accounts of the same addresses what belonged to them, and prints what could not be given.
 pub(super) fn move_belongings(old: &SqliteAccounts, new: &PostgresAccounts) -> Result<(), Failure> {
     let all = old.accounts()?;
     let mut progress = Progress::new();
@@ -92,7 +92,7 @@ pub(super) fn move_belongings(old: &SqliteAccounts, new: &PostgresAccounts) -> R
     Ok(())
 }
 
-/// All that an account had.
+/// Everything that belonged to an account.
 fn had(belongings: &Belongings) -> Taken {
     let Belongings { sessions, reads, mutes, moderates, .. } = belongings;
     let (sessions, reads, mutes, moderates) = (sessions.len(), reads.len(), mutes.len(), moderates.len());

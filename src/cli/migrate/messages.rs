@@ -1,4 +1,4 @@
-//! Messages and spent tokens on the move from SQLite to Redis.
+//! Moves messages and spent tokens from SQLite to Redis.
 
 use crate::{
     cli::{
@@ -19,33 +19,33 @@ use crate::{
 };
 use std::{path::Path, sync::Arc, time::SystemTime};
 
-/// The rooms of the rooms door, before and after.
+/// The rooms of the rooms door, before and after the move.
 pub(super) struct Rooms {
-    /// `None`: there is no file of them in `DATA_DIR`.
+    /// `None`: `DATA_DIR` has no file of them.
     pub(super) old: Option<SqliteChatRooms>,
     pub(super) new: Arc<dyn ChatRooms>,
 }
 
-/// Entries taken over at a time: one atomic script, for which everybody else waits.
+/// Entries imported at a time, by one atomic script that all other commands wait for.
 const PAGE: usize = 256;
 
-/// Rooms named in a line.
+/// Rooms named in one line.
 const NAMED: usize = 5;
 
-/// A sign of life every so many messages.
+/// Messages between two lines of progress.
 const PROGRESS: u64 = 100_000;
 
-/// Before the messages, so that no token works twice however this ends.
+/// This comes before the messages, so that no token works twice, however the move ends.
 pub(super) fn move_tokens(ledger: &Path, redis: &RedisStores) -> Result<(), Failure> {
     let marks = saved_marks(ledger, SystemTime::now()).map_err(failed)?;
     redis.ledger.import(&marks)?;
     say(format_args!("spent tokens: {} that have not expired are noted", marks.len()))
 }
 
-/// What is to be done for one room.
+/// The work for one room.
 struct Errand {
     room: RoomName,
-    /// The last entry that an earlier run has taken over.
+    /// The last entry that an earlier run has imported.
     before: Option<MessageId>,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn open_log(log: &Path) -> Result<SavedLog, Failure> {
     ))
 }
 
-/// Moves what was said, and says in how many rooms. `positions`: up to where webhooks were told.
+/// Moves messages, and prints in how many rooms. `positions`: up to where webhooks were sent.
 pub(super) fn move_messages(
     log: &SavedLog,
     redis: &RedisStores,
@@ -98,7 +98,7 @@ pub(super) fn move_messages(
     positions.map_or(Ok(()), |positions| move_positions(log, redis, &names, positions))
 }
 
-/// What the webhooks of the new nodes are to begin with: what was stored and not told.
+/// Where the webhooks of the new nodes begin: with what was stored and not sent.
 fn move_positions(
     log: &SavedLog,
     redis: &RedisStores,
@@ -119,10 +119,10 @@ fn move_positions(
     ))
 }
 
-/// How far the messages are.
+/// How far the copying has got.
 struct Copying {
     progress: Progress,
-    /// About how many entries there are, if somebody sees it.
+    /// About how many entries there are, if progress is shown.
     all: Option<u64>,
     messages: u64,
     changes: u64,
@@ -143,7 +143,7 @@ impl Copying {
         self.messages += messages as u64;
         self.changes += (page.len() - messages) as u64;
         self.show();
-        // Where there is no bar.
+        // For output without a bar.
         if !self.progress.is_shown() && self.messages / PROGRESS > told {
             say(format_args!("messages: {} so far", self.messages))?;
         }
@@ -164,7 +164,7 @@ impl Copying {
     }
 }
 
-/// What is left to do; fails, before anything is done, if a room has messages of its own.
+/// The work that is left. Fails, before anything is done, if a room has messages of its own.
 fn errands(log: &SavedLog, redis: &RedisStores, rooms: &[RoomName], url: &str) -> Result<Vec<Errand>, Failure> {
     let mut errands = Vec::new();
     let mut taken = Vec::new();
@@ -193,7 +193,7 @@ fn errands(log: &SavedLog, redis: &RedisStores, rooms: &[RoomName], url: &str) -
     )))
 }
 
-/// Sorts out rooms of the rooms door whose messages would be shown in another room of the same number.
+/// Separates rooms of the rooms door whose messages would be shown in another room with the same number.
 fn of_known_rooms(names: Vec<RoomName>, rooms: &Rooms) -> Result<(Vec<RoomName>, Vec<RoomName>), Failure> {
     let (mut known, mut strange) = (Vec::new(), Vec::new());
     for name in names {
@@ -210,7 +210,7 @@ fn of_known_rooms(names: Vec<RoomName>, rooms: &Rooms) -> Result<(Vec<RoomName>,
     Ok((known, strange))
 }
 
-/// Whether a room was copied from the other, or both are the public chat that every installation has.
+/// Whether one room is a copy of the other, or both are the public chat that every installation has.
 fn is_same(old: &ChatRoom, new: &ChatRoom) -> bool {
     let public = |room: &ChatRoom| room.id == 1 && room.fields.access == Access::Public;
     old.created_at == new.created_at || public(old) && public(new)

@@ -1,4 +1,4 @@
-//! `migrate`: moves what an embedded installation has stored over to PostgreSQL and Redis.
+//! `migrate`: moves what an embedded installation has stored to PostgreSQL and Redis.
 
 mod accounts;
 mod messages;
@@ -62,7 +62,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
             data_dir.display()
         )));
     }
-    // Held to the end: a server that runs would go on changing what is copied.
+    // Held to the end: a running server would go on changing what is copied.
     let _claim = DataDir::claim(&data_dir)?;
     // Before anything is written anywhere.
     let redis = match &storage {
@@ -105,7 +105,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What was to be erased must not be copied: nobody would look for it there.
+/// Entries that wait to be erased must not be copied: nothing would erase them there.
 fn nothing_to_erase(accounts: Option<&SqliteAccounts>, postgres: Option<&Postgres>) -> Result<(), Failure> {
     let of_file = accounts.map(|accounts| SqliteTasks::beside(accounts).waiting()).transpose()?;
     let of_database = postgres.map(|postgres| postgres.tasks.waiting()).transpose()?;
@@ -120,7 +120,7 @@ fn nothing_to_erase(accounts: Option<&SqliteAccounts>, postgres: Option<&Postgre
     )))
 }
 
-/// Makes sure that Redis can be used before it is.
+/// Checks that Redis can be used, and opens it.
 pub(super) fn open_redis(url: &str) -> Result<RedisStores, Failure> {
     let deployment =
         Deployment::parse(url).map_err(|expected| Failure::Usage(format!("CHAT_STORAGE_URL should be {expected}")))?;
