@@ -72,7 +72,7 @@ const IMPORT: &str = "
         CASE WHEN NOT EXISTS (SELECT FROM chat.rooms WHERE skeleton = $8) THEN $8 END, $9, $10, $11
     ON CONFLICT DO NOTHING";
 
-/// Replaces the room that exists from the start, if nobody has changed it, and only once: then it has the imported time.
+/// Replaces the room that exists from the start, if nobody has changed it. Its new age shows that this was done.
 const IMPORT_FIRST: &str = "
     UPDATE chat.rooms
     SET title = $1, title_key = $2, description = $3, visibility = $4, password = $5, creator = $6, updated_at = $7,

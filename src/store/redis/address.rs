@@ -8,8 +8,8 @@
 //! | `redis+cluster://[user[:password]@]host[:6379],host…` | a cluster; the program finds the other servers from any of these |
 //! | `redis+sentinel://[user[:password]@]host[:26379],host…/name[/db]` | the master that these sentinels call `name` |
 //!
-//! `rediss+cluster` and `rediss+sentinel` are the same over TLS. Sentinels with a password of their own: `?sentinel_user=…&sentinel_pass=…`.
-//! User and password are percent-encoded (RFC 3986 §2.1).
+//! `rediss+cluster` and `rediss+sentinel` are the same over TLS. For sentinels that have their own password:
+//! `?sentinel_user=…&sentinel_pass=…`. User and password are percent-encoded (RFC 3986 §2.1).
 
 use crate::redact::without_password;
 use percent_encoding::percent_decode_str;

@@ -11,8 +11,8 @@
 //! entries   4 | room length (2) | room | entry id before (8) | { entry id (8) | 0: message, 1: change (1)
 //!             | length (4) | body or change }…
 //! event     2 | room length (2) | room (none: all) | what (1) | node (16) | user, or what else there is to say
-//! named     the same, what: 8 | user | 0 | name. Goes before an event of this user: nodes that don't know names skip it,
-//!           and understand the event
+//! named     the same, what: 8 | user | 0 | name. Goes before an event of this user: nodes that don't know names
+//!           skip it, and understand the event
 //! beat      3
 //! ```
 

@@ -1,16 +1,17 @@
 //! The message log: a journal in front, SQLite behind it.
 //!
-//! - A batch is appended to the journal with one write ([`journal`](crate::store::journal)) and put into the tail in memory;
-//!   an entry waits for nothing else (`front`). A completed write survives a killed process; with [`Durability::Power`] it is
-//!   also synced to disk.
-//! - The applier moves journal records into the tables, many per transaction, and removes the segments. Readers look into
-//!   the tail first, and into the tables afterwards.
-//! - All messages of all rooms are appended to one table in the order of their ids; a narrow table finds those of a room.
-//!   Clustering by room instead touches a wide page for each room of a batch, and measured three times slower with 1000 rooms.
-//! - Whether a change is allowed is decided before it is journalled, by the message's state at that moment, in the tail and
-//!   in the tables (`batch`, `state`). Applying it to the tables decides nothing any more.
-//! - Trimming keeps at least `history_max` messages of a room, and up to a tenth more, beside those in the tail. It happens
-//!   in rooms that are written to.
+//! - A batch is appended to the journal with one write ([`journal`](crate::store::journal)) and put into the tail in
+//!   memory; an entry waits for nothing else (`front`). A completed write survives a killed process; with
+//!   [`Durability::Power`] it is also synced to disk.
+//! - The applier moves journal records into the tables, many per transaction, and removes the segments. Readers look
+//!   into the tail first, and into the tables afterwards.
+//! - All messages of all rooms are appended to one table in the order of their ids; a narrow table finds those of a
+//!   room. Clustering by room instead touches a wide page for each room of a batch, and measured three times slower
+//!   with 1000 rooms.
+//! - Whether a change is allowed is decided before it is journalled, by the message's state at that moment, in the tail
+//!   and in the tables (`batch`, `state`). Applying it to the tables decides nothing any more.
+//! - Trimming keeps at least `history_max` messages of a room, and up to a tenth more, beside those in the tail. It
+//!   happens in rooms that are written to.
 //! - A reference is forgotten with the message that it made.
 //! - What was deleted is overwritten: in segments, which are removed, in the tables and in their WAL.
 
