@@ -1,4 +1,5 @@
-//! The thread that archives: on one node at a time, by a lease. A node that misses the end of its lease does no harm.
+//! The thread that archives: on one node at a time, by a lease. A node that does not notice the end of its
+//! lease does no harm.
 
 use super::{
     copier::{Copier, Figures, ROOMS},

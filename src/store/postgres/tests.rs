@@ -295,7 +295,7 @@ fn a_server_that_is_away_is_noticed_soon_and_found_again_when_it_is_back() {
     accounts.probe().unwrap_err();
     let begin = Instant::now();
     accounts.probe().unwrap_err();
-    // Waiting for a server that hangs takes nine.
+    // Waiting for a server that hangs takes nine seconds.
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     cluster.run();
     comes_back(&accounts);

@@ -22,7 +22,7 @@ use std::{
 /// How often a healthy Redis is asked for its time, and a beat shows every feed that it still works.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
-/// Every third beat tries all rights, since they may be taken away at any time.
+/// After how many beats all rights are tried again, since they may be taken away at any time.
 const RIGHTS_EVERY: u64 = 3;
 
 /// How long the answer to a beat may take before Redis counts as away. Other commands may wait longer, up to
@@ -84,7 +84,7 @@ impl Health {
         self.state.lock().fleet.clone()
     }
 
-    /// How often this node noticed that Redis had lost data that it had confirmed.
+    /// How often this node noticed that Redis had lost confirmed data.
     pub fn losses(&self) -> u64 {
         self.losses.load(Ordering::Acquire)
     }
@@ -278,7 +278,7 @@ fn evicts(wire: &mut Wire) -> Option<String> {
 }
 
 /// Counters that the watch writes to each master once a second. They show that Redis has lost data: that it was
-/// emptied, set back, or promoted from a replica that was behind.
+/// emptied, set back, or replaced by a replica that was behind.
 #[derive(Default)]
 struct Signs {
     count: u64,

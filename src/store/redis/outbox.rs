@@ -33,7 +33,7 @@ const ROOMS: usize = 500;
 /// How far the webhooks of many nodes have got.
 pub struct RedisOutbox {
     redis: Arc<Redis>,
-    /// Where to begin in rooms that no webhook has told of yet.
+    /// Where to begin in rooms of which nothing was sent yet.
     since: Mutex<Option<EntryId>>,
     /// The log to read entries from that Redis no longer has, if there is an archive.
     log: OnceLock<Arc<dyn MessageLog>>,

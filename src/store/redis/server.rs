@@ -30,7 +30,7 @@ const IDLE: Duration = Duration::from_secs(300);
 /// A server, and the client that connects to it.
 pub(super) struct Server {
     pub host: Host,
-    /// The redis crate's own pool adapter has no deadlines, so [`Server::open`] connects instead.
+    /// Also checks pooled connections, as redis's `r2d2` adapter. That has no deadlines, so [`Server::open`] connects.
     client: Client,
     clock: Clock,
 }

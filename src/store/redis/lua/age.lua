@@ -1,7 +1,6 @@
 -- Deletes what is older than a given time, a part at a time: messages, changes, and the state of those messages.
 --
--- KEYS: the room's stream, its head, its changes, the state of changed messages, which those are, archived ones at
--- hand.
+-- KEYS: the room's stream, its head, its changes, state of changed messages, which those are, archived ones at hand.
 -- ARGV: Unix milliseconds; how many entries at most.
 -- Returns how many entries were deleted. If that is the maximum, there may be more.
 local function behind(id)

@@ -1,7 +1,6 @@
 -- Notes up to where a room is archived, and removes archived entries older than the newest ones.
 --
--- KEYS: the room's stream, its head, its changes, the state of changed messages, which those are, archived ones at
--- hand.
+-- KEYS: the room's stream, its head, its changes, state of changed messages, which those are, archived ones at hand.
 -- ARGV: up to where it is archived, how many entries stay, for how many milliseconds a message stays at hand.
 -- Returns 1 if there is more to remove, else 0.
 local function parse(id)

@@ -1,8 +1,6 @@
--- Deletes a room's messages and changes. Its head stays: later ids are greater, and older references do not count any
--- more.
+-- Deletes a room's messages and changes. Its head stays, so later ids are greater, and older references don't count.
 --
--- KEYS: the room's stream, its head, its changes, the state of changed messages, which those are, archived ones at
--- hand.
+-- KEYS: the room's stream, its head, its changes, state of changed messages, which those are, archived ones at hand.
 -- Returns the last id given out, if there is one.
 local last = redis.call('HGET', KEYS[2], 'last')
 if last then redis.call('HSET', KEYS[2], 'forgotten', last) end

@@ -1,7 +1,6 @@
 -- Lets one node lead for a while: the present leader, or else the first that asks.
 --
--- KEYS: who leads, since when there has been a leader. ARGV: node, milliseconds until another may lead (0: from now
--- on).
+-- KEYS: who leads, since when there has been a leader. ARGV: node, milliseconds until another may lead (0: at once).
 -- Returns whether the node leads (1 or 0), and since when there has been a leader (Unix ms by this server's clock).
 local since = redis.call('GET', KEYS[2])
 if not since then

@@ -1,7 +1,6 @@
 -- Lets a room go on from its archived part, after this server has lost some of it.
 --
--- KEYS: the room's stream, its head, its changes, the state of changed messages, which those are, archived ones at
--- hand.
+-- KEYS: the room's stream, its head, its changes, state of changed messages, which those are, archived ones at hand.
 -- ARGV: up to where the room is archived.
 -- Returns 1 if something was lost, else 0.
 local function is_later(one, other)
