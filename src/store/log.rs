@@ -87,14 +87,14 @@ pub trait MessageLog: Send + Sync {
         Ok(FoundOut::Nothing)
     }
 
-    /// Nobody will ask again what became of this batch. Answers [`FoundOut::Nothing`] if nothing of it is stored, else
+    /// Stops asking for the outcome of this batch. Returns [`FoundOut::Nothing`] if nothing of it is stored, else
     /// [`FoundOut::Lost`].
     fn leave_open(&self, _batch: u64) -> FoundOut {
         FoundOut::Lost
     }
 
-    /// Sees to it that a change of this message, or an answer to it, finds it when that is appended soon: called before,
-    /// not by the thread that appends.
+    /// Makes sure that a change of this message, or an answer to it, finds the message. Called shortly before that is
+    /// appended, not by the thread that appends.
     fn prepare(&self, _room: &RoomName, _of: MessageId) -> Result<(), StoreError> {
         Ok(())
     }
@@ -177,7 +177,7 @@ pub enum Appended {
     Repeated(MessageId),
     /// It is not stored, and nobody will ever see it.
     NotStored,
-    /// The answer was lost, or is still to come: [`MessageLog::find_out`] tells what became of it.
+    /// The answer was lost, or is still to come: [`MessageLog::find_out`] returns the outcome.
     Open(Open),
     /// The outcome could not be found out.
     Unknown,

@@ -15,18 +15,18 @@ use std::{sync::Arc, time::SystemTime};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Kept {
     pub message: Message,
-    /// The sender's own mark; see [`Draft::reference`](crate::message::Draft::reference).
+    /// The sender's own reference; see [`Draft::reference`](crate::message::Draft::reference).
     pub reference: Option<Box<str>>,
 }
 
-/// A sender, and by which mark it has said something.
+/// A sender, and the reference of one of its messages.
 pub type OwnMark = (Arc<str>, Box<str>);
 
-/// A change of a message. Of an edit the text stands with its message.
+/// A change of a message. The text of an edit is part of its message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeptChange {
     pub change: Change,
-    /// What would make the message again that this deleted.
+    /// The sender and reference of the message that this change deleted.
     pub mark: Option<OwnMark>,
 }
 
@@ -45,8 +45,8 @@ impl Moved {
         }
     }
 
-    /// Two lists as one, in the order of their ids: its first `limit` entries, or a page's worth of text. Each of the lists has
-    /// as many as were asked for, or a page's worth itself.
+    /// Merges two lists in the order of their ids: the first `limit` entries, or a page's worth of text. Each list must
+    /// have as many entries as were asked for, or a page's worth.
     pub(super) fn in_order(messages: Vec<Kept>, changes: Vec<KeptChange>, limit: usize) -> Vec<Moved> {
         let mut all: Vec<Moved> =
             messages.into_iter().map(Moved::Message).chain(changes.into_iter().map(Moved::Change)).collect();
@@ -77,7 +77,7 @@ impl HasText for Moved {
     }
 }
 
-/// What a room's log had let go of: the newest message, and the newest change.
+/// The newest message and the newest change that a room's log no longer keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trimmed {
     pub message: Option<MessageId>,
@@ -91,7 +91,7 @@ pub struct Mark {
     pub until: SystemTime,
 }
 
-/// What is kept of an account beside its row: it moves to the account of the same address.
+/// What is kept for an account beside its row. It moves to the account of the same address.
 #[derive(Clone)]
 pub struct Belongings {
     pub email: String,
@@ -99,7 +99,7 @@ pub struct Belongings {
     pub revocations: i64,
     pub sessions: Vec<Session>,
     pub reads: Vec<(RoomName, MessageId)>,
-    /// Rooms, and the Unix millisecond up to which it says nothing there.
+    /// Rooms, and the Unix millisecond until which the account is muted there.
     pub mutes: Vec<(RoomName, u64)>,
     /// The hashes of the monitors whose rooms it moderates.
     pub moderates: Vec<String>,

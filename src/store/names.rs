@@ -1,19 +1,19 @@
-//! Who is called what in the rooms of the rooms door, when their members are spread over several nodes.
+//! The names in the rooms of the rooms door, when their members are spread over several nodes.
 
 use super::{error::StoreError, presence::Standing};
 use std::sync::Arc;
 
-/// Each node claims names for its own members; its claims stand as long as it has a lease, as those of
-/// [`Presence`](super::presence::Presence).
+/// The names of all nodes' members. Each node claims names for its own members. Its claims stand as long as its lease,
+/// like those of [`Presence`](super::presence::Presence).
 pub trait SharedNames: Send + Sync {
-    /// How this node's claims stand.
+    /// The state of this node's claims.
     fn standing(&self) -> Standing;
 
-    /// The [`Standing::epoch`] whose claims stand for some seconds yet, whatever happens.
+    /// The [`Standing::epoch`] whose claims will stand for some more seconds in any case; `None` if there is none.
     fn sure(&self) -> Option<u64>;
 
-    /// Takes names for members of this node, each unless another node's has it. What this node itself had claimed
-    /// it may claim again. Answers for each room which of its claims are not another's.
+    /// Takes names for members of this node, unless another node has them. This node may repeat its own claims. Returns
+    /// for each room which of its claims no other node has.
     fn take(&self, claims: &[(i64, Vec<Claim>)]) -> Result<Vec<Vec<bool>>, StoreError>;
 
     /// Gives a claim back, if it still stands.
@@ -22,21 +22,21 @@ pub trait SharedNames: Send + Sync {
     /// The numbers of this node's claims that stand in each of these rooms.
     fn own(&self, rooms: &[i64]) -> Result<Vec<Vec<u64>>, StoreError>;
 
-    /// Everybody in each of these rooms, by name.
+    /// The users in each of these rooms, by name.
     fn users(&self, rooms: &[i64]) -> Result<Vec<Vec<Named>>, StoreError>;
 }
 
 /// A name that a node claims for one of its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// What names are compared by.
+    /// The key by which names are compared.
     pub key: Arc<str>,
-    /// Tells this claim from an earlier one of the same node.
+    /// Distinguishes this claim from an earlier one of the same node.
     pub number: u64,
     pub named: Named,
 }
 
-/// One who has a name.
+/// A user that has a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     pub name: Arc<str>,

@@ -4,26 +4,26 @@ use super::error::StoreError;
 use crate::{event::Person, message::RoomName};
 use std::sync::Arc;
 
-/// Each node claims that its own users are in rooms. Claims stand as long as their node has a lease, and are tagged with
-/// the epoch of that.
+/// The users in rooms, over all nodes. Each node claims that its own users are in rooms. Claims carry the epoch of
+/// their node's lease, and stand as long as it.
 pub trait Presence: Send + Sync {
-    /// How this node's own claims stand.
+    /// The state of this node's own claims.
     fn standing(&self) -> Standing;
 
-    /// Claims some things, in one round trip. Whoever came first or left last over all nodes is announced to all of them.
-    /// Answers for each whether the room is to be looked at, since there are claims that don't stand any more.
+    /// Makes claims, in one round trip. A user's first join and last leave over all nodes are announced to all nodes.
+    /// Returns for each room whether it is to be compared, since it has claims that no longer stand.
     fn tell(&self, telling: &[AnnouncePolicy]) -> Vec<Result<bool, StoreError>>;
 
-    /// Reads all claims of some rooms, in one round trip.
+    /// Reads all claims of these rooms, in one round trip.
     fn look(&self, rooms: &[RoomName]) -> Result<Vec<Seen>, StoreError>;
 
-    /// Everybody in a room, in alphabetical order.
+    /// All users in a room, in alphabetical order.
     fn everybody(&self, room: &RoomName) -> Result<Vec<Present>, StoreError>;
 
     /// How many sockets are in a room.
     fn sockets(&self, room: &RoomName) -> Result<usize, StoreError>;
 
-    /// Gives the lease back, when all claims were taken back.
+    /// Gives the lease back, after all claims were withdrawn.
     fn leave(&self) -> Result<(), StoreError>;
 }
 
@@ -34,47 +34,47 @@ pub struct Present {
     pub sockets: usize,
 }
 
-/// What a node says of a room.
+/// What a node announces about a room.
 #[derive(Clone, Debug)]
 pub struct AnnouncePolicy {
     pub room: RoomName,
     /// How many sockets some of this node's users have there now.
     pub changes: Vec<Present>,
-    /// Whose claims are void; see [`Seen::over`].
+    /// Epochs whose claims are void; see [`Seen::over`].
     pub over: Vec<Arc<str>>,
-    /// Whether it was told before, and only lost: nobody is to hear of it again.
+    /// Whether this was announced before and only lost: members are not told again.
     pub again: bool,
 }
 
 impl AnnouncePolicy {
-    /// That this node has claims in a room still, and nothing else.
+    /// Announces that this node still has claims in a room, and nothing else.
     pub fn of(room: &RoomName) -> AnnouncePolicy {
         AnnouncePolicy { room: room.clone(), changes: Vec::new(), over: Vec::new(), again: false }
     }
 }
 
-/// What is claimed of a room.
+/// The claims in a room.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Which of its epochs this node claims under: [`Standing::epoch`].
+    /// The epoch under which this node claims: [`Standing::epoch`].
     pub epoch: u64,
-    /// Everybody, in alphabetical order.
+    /// All users, in alphabetical order.
     pub users: Vec<Present>,
     /// What this node claims, in alphabetical order.
     pub own: Vec<Present>,
-    /// Epochs of other nodes, or earlier ones of this one, that are over, and have claims here still.
+    /// Epochs that are over and still have claims here: of other nodes, or earlier ones of this node.
     pub over: Vec<Arc<str>>,
-    /// Whether that this node has claims here is to be written again, though none has changed.
+    /// Whether this node must write again that it has claims here, even if none has changed.
     pub fades: bool,
 }
 
-/// How the claims of a node stand.
+/// The state of a node's claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Counts the leases of this node that were lost: what was claimed under an earlier one is void.
+    /// Counts the leases that this node has lost. Claims under an earlier lease are void.
     pub epoch: u64,
-    /// Changes whenever claims may have been lost, or another node is gone: all rooms are to be looked at.
+    /// Changes whenever claims may have been lost, or another node is gone: then all rooms are to be compared.
     pub doubts: u64,
-    /// Nodes that live, with this one.
+    /// How many nodes are alive, including this one.
     pub nodes: usize,
 }
