@@ -180,6 +180,7 @@ test('the list of people covers nothing and closes with a tap beside it', async 
     const alice = await here.visitor('alice', place);
     await alice.say(unique('look at me'));
     await alice.page.getByRole('button', { name: /here$/ }).click();
+    await alice.page.locator('#people').waitFor();
     const boxes = await Promise.all(['#people', '#log', '#roomHead', '#composer'].map((one) => alice.page.locator(one).boundingBox()));
     const [people, ...others] = boxes;
     for (const { x, y, width, height } of others) {
