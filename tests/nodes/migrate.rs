@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs};
 use support::{
     ALICE, DEMO, Server,
     chats::{Guest, ask, public_room},
+    eventually,
     faults::Held,
     postgres,
     redis::Redis,
@@ -238,6 +239,8 @@ fn messages_of_a_room_go_only_where_that_room_went() {
     let made = setup.clone().start();
     assert!(public_room(&made, "Takes 2") < clash && public_room(&made, "Takes 3") == clash);
     assert_eq!(ask(&made, "DELETE", &format!("/chats/{kept}"), None, None).status, 200);
+    let left = || database.sql("SELECT count(*) FROM chat.tasks WHERE NOT done");
+    eventually("its messages are erased", || left().trim() == "0");
     drop(made);
     let (done, told) = migrate(&setup);
     assert!(done && told.contains("stay behind") && told.contains(&format!("chitchat:{clash}")), "{told}");
