@@ -166,6 +166,8 @@ fn who_was_not_connected_gets_a_push_once() {
     alice.post("You are!");
     server.channel(ALICE, "lobby").post("Nobody is a member here.");
     drop(alice);
+    let present = || server.call("GET", "/api/v1/rooms/monitor%3Ademo/presence", None).text().to_owned();
+    eventually("Alice has left", || !present().contains(ALICE.email));
     let carol = server.call("POST", "/api/v1/rooms/monitor%3Ademo/messages", Some(json!({"text": "Done."})));
     assert_eq!(carol.status, 201);
     eventually("Alice gets a push", || site.pushed().len() >= 2);
