@@ -19,7 +19,7 @@ use crate::{
     metrics::messages::MessageMetrics,
     store::{
         feed::Feed,
-        presence::{AnnouncePolicy, Presence, Present, Seen, Standing},
+        presence::{Presence, PresenceReport, Present, Seen, Standing},
     },
     vital,
 };
@@ -253,7 +253,7 @@ impl Caller {
 
     /// Announces how rooms differ from what was announced about them.
     fn tell_changes(&mut self, rooms: HashMap<RoomName, Arc<Room>>) {
-        let mut announce = Vec::new();
+        let mut reports = Vec::new();
         let mut left = Vec::new();
         for (name, room) in rooms {
             let here = room.everybody();
@@ -269,10 +269,10 @@ impl Caller {
                 self.compare.insert(name.clone());
                 Watched::new(room, number)
             });
-            announce.extend(told_in_parts(&name, differences(&watched.told, &here), false));
+            reports.extend(told_in_parts(&name, differences(&watched.told, &here), false));
             watched.told = here;
         }
-        self.tell(announce);
+        self.tell(reports);
         left.iter().for_each(|name| self.forget_empty(name));
     }
 
@@ -285,8 +285,8 @@ impl Caller {
     }
 
     /// Announces in batches. A room for which that fails, or which has void claims, is compared.
-    fn tell(&mut self, announce: Vec<AnnouncePolicy>) {
-        for batch in announce.chunks(BATCH) {
+    fn tell(&mut self, reports: Vec<PresenceReport>) {
+        for batch in reports.chunks(BATCH) {
             for (told, outcome) in batch.iter().zip(self.presence.tell(batch)) {
                 let failed = outcome.is_err();
                 if outcome.unwrap_or(true) {
@@ -337,7 +337,7 @@ impl Caller {
             return;
         };
         self.metrics.rooms_compared.inc_by(due.len() as u64);
-        let mut announce = Vec::new();
+        let mut reports = Vec::new();
         for (name, seen) in due.iter().zip(seen) {
             self.compare.remove(name);
             if seen.epoch != self.standing.epoch {
@@ -348,19 +348,19 @@ impl Caller {
             let wrong = self.mend(name, &seen);
             if wrong.is_empty() {
                 self.show(name, &seen);
-                announce.extend(seen.fades.then(|| AnnouncePolicy::of(name)));
+                reports.extend(seen.fades.then(|| PresenceReport::of(name)));
             } else {
                 // The result is compared again.
                 self.later.insert(name.clone(), now + LOOK_AGAIN);
-                announce.extend(wrong);
+                reports.extend(wrong);
             }
         }
-        self.tell(announce);
+        self.tell(reports);
         due.iter().for_each(|name| self.forget_empty(name));
     }
 
-    /// What to announce so that the store knows who is here.
-    fn mend(&mut self, name: &RoomName, seen: &Seen) -> Vec<AnnouncePolicy> {
+    /// What to report so that the store knows who is here.
+    fn mend(&mut self, name: &RoomName, seen: &Seen) -> Vec<PresenceReport> {
         let Some(watched) = self.rooms.get_mut(name) else { return Vec::new() };
         let here = watched.room.everybody();
         // Each node may know another name of a user; the last one announced is stored.
@@ -374,16 +374,16 @@ impl Caller {
             .into_iter()
             .partition(|present| !watched.is_doubtful && watched.told.contains(present));
         self.metrics.claims_corrected.inc_by(lost.len() as u64);
-        let mut announce = Vec::new();
-        announce.extend(told_in_parts(name, lost, true));
-        announce.extend(told_in_parts(name, unknown, false));
+        let mut reports = Vec::new();
+        reports.extend(told_in_parts(name, lost, true));
+        reports.extend(told_in_parts(name, unknown, false));
         // Void claims are removed only when everything that this node had claimed is claimed again.
-        if announce.is_empty() && !seen.over.is_empty() {
-            announce.push(AnnouncePolicy { over: seen.over.clone(), ..AnnouncePolicy::of(name) });
+        if reports.is_empty() && !seen.over.is_empty() {
+            reports.push(PresenceReport { over: seen.over.clone(), ..PresenceReport::of(name) });
         }
         watched.told = here;
         watched.is_doubtful = false;
-        announce
+        reports
     }
 
     /// Tells the members of a room how what they know differs from what is there.

@@ -5,7 +5,7 @@ use super::member::Room;
 use crate::{
     event::Person,
     message::RoomName,
-    store::presence::{AnnouncePolicy, Present},
+    store::presence::{PresenceReport, Present},
 };
 use std::{
     collections::HashMap,
@@ -79,8 +79,8 @@ impl Watched {
 }
 
 /// Splits changes into parts so small that no other caller has to wait long.
-pub(super) fn told_in_parts(room: &RoomName, changes: Vec<Present>, again: bool) -> Vec<AnnouncePolicy> {
-    let part = |part: &[Present]| AnnouncePolicy { changes: part.to_vec(), again, ..AnnouncePolicy::of(room) };
+pub(super) fn told_in_parts(room: &RoomName, changes: Vec<Present>, again: bool) -> Vec<PresenceReport> {
+    let part = |part: &[Present]| PresenceReport { changes: part.to_vec(), again, ..PresenceReport::of(room) };
     changes.chunks(CHANGES).map(part).collect()
 }
 

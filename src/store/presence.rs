@@ -12,7 +12,7 @@ pub trait Presence: Send + Sync {
 
     /// Makes claims, in one round trip. A user's first join and last leave over all nodes are announced to all nodes.
     /// Returns for each room whether it is to be compared, since it has claims that no longer stand.
-    fn tell(&self, telling: &[AnnouncePolicy]) -> Vec<Result<bool, StoreError>>;
+    fn tell(&self, reports: &[PresenceReport]) -> Vec<Result<bool, StoreError>>;
 
     /// Reads all claims of these rooms, in one round trip.
     fn look(&self, rooms: &[RoomName]) -> Result<Vec<Seen>, StoreError>;
@@ -34,9 +34,9 @@ pub struct Present {
     pub sockets: usize,
 }
 
-/// What a node announces about a room.
+/// What a node reports about its users in a room.
 #[derive(Clone, Debug)]
-pub struct AnnouncePolicy {
+pub struct PresenceReport {
     pub room: RoomName,
     /// How many sockets some of this node's users have there now.
     pub changes: Vec<Present>,
@@ -46,10 +46,10 @@ pub struct AnnouncePolicy {
     pub again: bool,
 }
 
-impl AnnouncePolicy {
-    /// Announces that this node still has claims in a room, and nothing else.
-    pub fn of(room: &RoomName) -> AnnouncePolicy {
-        AnnouncePolicy { room: room.clone(), changes: Vec::new(), over: Vec::new(), again: false }
+impl PresenceReport {
+    /// Reports that this node still has claims in a room, and nothing else.
+    pub fn of(room: &RoomName) -> PresenceReport {
+        PresenceReport { room: room.clone(), changes: Vec::new(), over: Vec::new(), again: false }
     }
 }
 

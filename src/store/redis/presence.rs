@@ -17,7 +17,7 @@ use crate::{
     message::RoomName,
     store::{
         error::StoreError,
-        presence::{AnnouncePolicy, Presence, Present, Seen, Standing},
+        presence::{Presence, PresenceReport, Present, Seen, Standing},
     },
 };
 use redis::{Value, cmd};
@@ -41,18 +41,18 @@ impl RedisPresence {
         RedisPresence { redis }
     }
 
-    fn told(&self, telling: &[AnnouncePolicy]) -> Result<Vec<Result<bool, Failure>>, Failure> {
+    fn told(&self, reports: &[PresenceReport]) -> Result<Vec<Result<bool, Failure>>, Failure> {
         let fleet = self.redis.fleet()?;
-        if telling.iter().any(|telling| telling.again) {
+        if reports.iter().any(|report| report.again) {
             // If these claims were lost, the lease may be lost too, and without it others would take the claims for
             // void.
             self.redis.lease.renew(&self.redis.health)?;
         }
         let me = self.redis.lease.hold(&self.redis.health)?;
         let earlier = self.redis.lease.own()[1..].join(" ");
-        let calls: Vec<Call> = telling
+        let calls: Vec<Call> = reports
             .iter()
-            .map(|AnnouncePolicy { room, changes, over, again }| {
+            .map(|PresenceReport { room, changes, over, again }| {
                 let keys = Keys(room);
                 let nodes = keys.nodes();
                 Call::script(&script::PRESENCE, &[&nodes, &keys.here()], |command| {
@@ -119,10 +119,10 @@ impl Presence for RedisPresence {
         self.redis.standing()
     }
 
-    fn tell(&self, telling: &[AnnouncePolicy]) -> Vec<Result<bool, StoreError>> {
-        let answers = self.told(telling).unwrap_or_else(|failure| {
+    fn tell(&self, reports: &[PresenceReport]) -> Vec<Result<bool, StoreError>> {
+        let answers = self.told(reports).unwrap_or_else(|failure| {
             let sentence: Arc<str> = failure.to_string().into();
-            telling.iter().map(|_| Err(Failure::Broken(sentence.clone()))).collect()
+            reports.iter().map(|_| Err(Failure::Broken(sentence.clone()))).collect()
         });
         answers
             .into_iter()

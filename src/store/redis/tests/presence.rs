@@ -7,7 +7,7 @@ use crate::{
     store::{
         feed::{FeedItem, FeedListener},
         log::MessageLog,
-        presence::{AnnouncePolicy, Presence, Present},
+        presence::{Presence, PresenceReport, Present},
         redis::keys::Keys,
         suite::fresh_room,
     },
@@ -32,16 +32,16 @@ fn hear_event(listener: &mut dyn FeedListener) -> Event {
 
 /// Announces changes in a room.
 fn tell(presence: &dyn Presence, room: &RoomName, changes: &[Present]) {
-    let telling = AnnouncePolicy { room: room.clone(), changes: changes.to_vec(), over: Vec::new(), again: false };
-    presence.tell(&[telling]).remove(0).unwrap();
+    let report = PresenceReport { room: room.clone(), changes: changes.to_vec(), over: Vec::new(), again: false };
+    presence.tell(&[report]).remove(0).unwrap();
 }
 
 /// Removes claims that are over, until none is left.
 fn mend(presence: &dyn Presence, room: &RoomName) {
     eventually("what is over is found", || {
         let over = presence.look(std::slice::from_ref(room)).unwrap().remove(0).over;
-        let telling = AnnouncePolicy { room: room.clone(), changes: Vec::new(), over: over.clone(), again: false };
-        presence.tell(&[telling]).remove(0).unwrap();
+        let report = PresenceReport { room: room.clone(), changes: Vec::new(), over: over.clone(), again: false };
+        presence.tell(&[report]).remove(0).unwrap();
         !over.is_empty()
     });
 }
@@ -87,9 +87,9 @@ fn a_node_whose_lease_is_over_has_claimed_nothing() {
     mend(&*here, &room);
     assert_eq!(hear_event(&mut *listener), Event::Left(Person::unnamed("bob".into())));
     assert_eq!(here.everybody(&room).unwrap(), [unnamed("alice", 1)]);
-    let telling =
-        AnnouncePolicy { room: room.clone(), changes: vec![unnamed("bob", 1)], over: Vec::new(), again: false };
-    assert!(there.tell(&[telling]).remove(0).is_err(), "it has left");
+    let report =
+        PresenceReport { room: room.clone(), changes: vec![unnamed("bob", 1)], over: Vec::new(), again: false };
+    assert!(there.tell(&[report]).remove(0).is_err(), "it has left");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn what_was_only_lost_is_told_again_without_a_word() {
     let mut listener = feed.listen();
     hear(&mut *listener);
     let again =
-        AnnouncePolicy { room: room.clone(), changes: vec![unnamed("alice", 1)], over: Vec::new(), again: true };
+        PresenceReport { room: room.clone(), changes: vec![unnamed("alice", 1)], over: Vec::new(), again: true };
     presence.tell(&[again]).remove(0).unwrap();
     tell(&*presence, &room, &[unnamed("bob", 1)]);
     assert_eq!(hear_event(&mut *listener), Event::Joined(Person::unnamed("bob".into())));
