@@ -40,11 +40,26 @@ pub struct Found {
 }
 
 impl Found {
-    /// Adds a message. Returns whether more may be added.
+    /// Adds a message. Returns whether more may be added; if not, the search continues before this message.
     pub(super) fn push(&mut self, message: Message, limit: usize) -> bool {
+        let id = message.id;
         self.messages.push(message);
         let bytes: usize = self.messages.iter().map(|message| message.text.len()).sum();
-        self.messages.len() < limit && bytes < PAGE_BYTES
+        let has_room = self.messages.len() < limit && bytes < PAGE_BYTES;
+        if !has_room {
+            self.next = Some(id);
+        }
+        has_room
+    }
+
+    /// Adds those of the messages, newest first, that match. Returns whether more may be added, as [`Found::push`].
+    pub(super) fn push_matching(
+        &mut self,
+        newest_first: impl IntoIterator<Item = Message>,
+        query: &Query,
+        limit: usize,
+    ) -> bool {
+        newest_first.into_iter().filter(|message| query.matches(&message.text)).all(|message| self.push(message, limit))
     }
 }
 
@@ -141,12 +156,8 @@ impl Search for LookingThrough {
             let Some(oldest) = page.first().map(|message| message.id) else { return Ok(found) };
             left -= page.len();
             before = Some(oldest);
-            for message in page.into_iter().rev().filter(|message| query.matches(&message.text)) {
-                let id = message.id;
-                if !found.push(message, limit) {
-                    found.next = Some(id);
-                    return Ok(found);
-                }
+            if !found.push_matching(page.into_iter().rev(), query, limit) {
+                return Ok(found);
             }
         }
         found.next = before;

@@ -45,12 +45,8 @@ impl Search for ArchiveSearch {
                 }
                 break bounds.trims;
             }
-            for message in page.into_iter().filter(|message| query.matches(&message.text)) {
-                let id = message.id;
-                if !found.push(message, limit) {
-                    found.next = Some(id);
-                    return Ok(found);
-                }
+            if !found.push_matching(page, query, limit) {
+                return Ok(found);
             }
             if left == 0 {
                 found.next = before;
@@ -62,12 +58,8 @@ impl Search for ArchiveSearch {
             let share = (limit - found.messages.len()).clamp(1, PAGE);
             let (page, next) = self.reader.older(room, before, share, trims, Some(query))?;
             // It may have been edited since it was archived.
-            for message in page.into_iter().filter(|message| query.matches(&message.text)) {
-                let id = message.id;
-                if !found.push(message, limit) {
-                    found.next = Some(id);
-                    return Ok(found);
-                }
+            if !found.push_matching(page, query, limit) {
+                return Ok(found);
             }
             match next {
                 Some(next) => before = next,

@@ -136,7 +136,6 @@ impl Search for SqliteSearch {
                 if let Some(message) = message
                     && !found.push(message, limit)
                 {
-                    found.next = Some(id);
                     return Ok(found);
                 }
             }
