@@ -20,6 +20,9 @@ use support::{
 /// A node tries again in less than this what it could not tell.
 const TRIED_AGAIN: Duration = Duration::from_secs(2);
 
+/// A node's lease may end so soon after the last time that it was renewed.
+const OF_A_LEASE: Duration = Duration::from_secs(8);
+
 /// One who is in a room and notes who comes and goes.
 struct Watcher {
     client: Client,
@@ -175,6 +178,7 @@ fn what_happened_while_a_node_was_cut_off_is_told_when_it_is_back() {
         all_know(&mut [&mut here, &mut there], &["bob", "dave", "here", "there"]);
         here.forgets();
         there.forgets();
+        let begun = Instant::now();
         if silent {
             line.fall_silent()
         } else {
@@ -190,7 +194,13 @@ fn what_happened_while_a_node_was_cut_off_is_told_when_it_is_back() {
         eventually("the node knows that it is cut off", || nodes.servers[1].get("/readyz").status == 503);
         line.mend();
         all_know(&mut [&mut here, &mut there], &["carol", "here", "there"]);
-        assert_eq!(told(&here), ["+carol", "-bob", "-dave"]);
+        let mut of_here = told(&here);
+        // On a machine that is slower than the node's lease is long, its claims have ended and come back.
+        if begun.elapsed() > OF_A_LEASE && of_here.contains(&"-there".to_owned()) {
+            assert!(of_here.contains(&"+there".to_owned()), "{of_here:?}");
+            of_here.retain(|word| !word.ends_with("there"));
+        }
+        assert_eq!(of_here, ["+carol", "-bob", "-dave"]);
         assert_eq!(told(&there), ["+carol", "-bob", "-dave"]);
     }
 }
