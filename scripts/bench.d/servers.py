@@ -67,7 +67,7 @@ class Fleet:
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self.directory) as scratch:
             scratch = Path(scratch)
             if name in self.programs.chat:
-                starting = self._chat(name, scratch, rooms, tokens, settings or {}, history)
+                starting = self._serving(name, scratch, rooms, tokens, settings or {}, history)
             elif name in self.programs.peers:
                 starting = self._peer(name, scratch)
             else:
@@ -96,20 +96,23 @@ class Fleet:
         command = [str(self.programs.floor), str(port), "64", name.removeprefix("floor-")]
         return command, os.environ, scratch, lambda process: listening(process, port, scratch / "log"), None
 
-    def _chat(self, name: str, scratch: Path, rooms: int, tokens: int, settings: dict[str, str], history: int):
-        template = self._template(name, rooms)
-        data = scratch / "data"
-        shutil.copytree(template, data)
-        environment = self._environment(data) | CHAT_SETTINGS | settings
+    def _serving(self, name: str, scratch: Path, rooms: int, tokens: int, settings: dict[str, str], history: int):
+        command, environment = self.chat(name, scratch, rooms=rooms, settings=settings)
         if history:
-            self._prefill(name, environment, data, rooms, history)
+            self._prefill(name, environment, scratch / "data", rooms, history)
         token_file = scratch / "tokens"
-        self._sign(name, data, tokens, token_file)
+        self.sign(name, scratch / "data", tokens, token_file)
 
         def expect(process: subprocess.Popen) -> int:
             return announced(process, scratch / "log")
 
-        return [str(self.programs.chat[name]), "serve"], environment, scratch, expect, token_file
+        return command, environment, scratch, expect, token_file
+
+    def chat(self, name: str, scratch: Path, *, rooms: int, settings: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+        """Makes `scratch/data` with `rooms` rooms. Returns what starts this server there: a command and its environment."""
+        data = scratch / "data"
+        shutil.copytree(self._template(name, rooms), data)
+        return [str(self.programs.chat[name]), "serve"], self._environment(data) | CHAT_SETTINGS | settings
 
     def _environment(self, data: Path) -> dict[str, str]:
         """Nothing of the caller's own settings may reach the server."""
@@ -176,7 +179,7 @@ class Fleet:
             upto = "applied" if "applied" in tables else "indexed"
             database.execute(f"INSERT OR REPLACE INTO {upto} SELECT 0, max(key) FROM messages")
 
-    def _sign(self, name: str, data: Path, count: int, path: Path) -> None:
+    def sign(self, name: str, data: Path, count: int, path: Path) -> None:
         """So many single-use tokens: one signed by the server's own command, the others as it, with other `jti`s."""
         model = self._command(name, data, "token", "--email", EMAIL, "--ttl", str(TOKEN_LIFE))
         header, payload, _ = model.split(".")
