@@ -130,6 +130,7 @@ fn who_does_what_the_tutorial_says_talks_over_tls_with_another() {
     let (_, talk) = talk.split_once('\n').expect("a line above it");
     let mut ann = reader.talks(talk, "ann");
     let mut ben = reader.talks(talk, "ben");
+    ann.exp_string("Ben joined").expect("ann sees him come, by his name");
     ann.send_line("hello from ann").expect("the terminal takes input");
     ben.exp_string("hello from ann").expect("ben hears it");
     ben.send_line("hello from ben").expect("the terminal takes input");

@@ -71,7 +71,7 @@ impl TerminalChat {
         });
         self.screen.forget_day();
         for said in messages.iter().rev() {
-            self.screen.meet(said);
+            self.screen.meet(&said.user, said.name.as_deref());
             let mark = self.mark(said);
             self.screen.message(said, &mark);
         }

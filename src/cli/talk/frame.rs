@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
+use std::collections::HashMap;
 
 /// A frame of the server.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -15,15 +16,21 @@ pub enum Heard {
     },
     Join {
         user: String,
+        name: Option<String>,
     },
     Leave {
         user: String,
+        name: Option<String>,
     },
     Typing {
         user: String,
+        name: Option<String>,
     },
     Presence {
         users: Vec<String>,
+        /// Display names by user.
+        #[serde(default)]
+        names: HashMap<String, String>,
     },
     Edited {
         id: String,
@@ -107,7 +114,10 @@ mod tests {
     fn frames_are_told_apart() {
         let ack = Heard::Ack { reference: "r".into(), id: "i".into() };
         assert_eq!(Heard::parse(r#"{"type":"ack","ref":"r","id":"i","timestamp":"t"}"#), ack);
-        assert_eq!(Heard::parse(r#"{"type":"presence","users":[]}"#), Heard::Presence { users: vec![] });
+        let nobody = Heard::Presence { users: vec![], names: HashMap::new() };
+        assert_eq!(Heard::parse(r#"{"type":"presence","users":[]}"#), nobody);
+        let ann = Heard::Join { user: "a@x".into(), name: Some("Ann".into()) };
+        assert_eq!(Heard::parse(r#"{"type":"join","user":"a@x","name":"Ann"}"#), ann);
         let error = Heard::Error { code: "c".into(), message: "m".into(), reference: None };
         assert_eq!(Heard::parse(r#"{"type":"error","code":"c","message":"m"}"#), error);
     }

@@ -17,7 +17,7 @@ impl TerminalChat {
         if sight == Novelty::Again {
             return;
         }
-        self.screen.meet(said);
+        self.screen.meet(&said.user, said.name.as_deref());
         let mut mark = self.mark(said);
         // It was typed there, so it is visible already.
         if sight == Novelty::Echo && self.screen.is_terminal() {
@@ -31,10 +31,24 @@ impl TerminalChat {
     pub fn told(&mut self, heard: Heard) {
         match heard {
             Heard::Ack { reference, id } => self.confirmed(&reference, id),
-            Heard::Join { user } => self.screen.joined(&user),
-            Heard::Leave { user } => self.screen.left(&user),
-            Heard::Typing { user } => self.screen.typing(&user, Instant::now()),
-            Heard::Presence { users } => self.present(&users),
+            Heard::Join { user, name } => {
+                self.screen.meet(&user, name.as_deref());
+                self.screen.joined(&user);
+            }
+            Heard::Leave { user, name } => {
+                self.screen.meet(&user, name.as_deref());
+                self.screen.left(&user);
+            }
+            Heard::Typing { user, name } => {
+                self.screen.meet(&user, name.as_deref());
+                self.screen.typing(&user, Instant::now());
+            }
+            Heard::Presence { users, names } => {
+                for (user, name) in &names {
+                    self.screen.meet(user, Some(name));
+                }
+                self.present(&users);
+            }
             Heard::Error { code, message, reference } => self.refused(&code, &message, reference.as_deref()),
             Heard::Edited { id, change, user, text } => {
                 if self.seen.see(&change, false) != Novelty::Again {

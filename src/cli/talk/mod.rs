@@ -10,6 +10,7 @@ mod hearing;
 mod inbox;
 mod keyboard;
 mod line;
+mod names;
 mod outbox;
 mod phase;
 mod rooms;

@@ -3,8 +3,9 @@
 use super::{
     frame::Said,
     harmless::{line, paragraph},
+    names::Names,
 };
-use crate::{cli::failure::Failure, likeness::skeleton, room::mentions::Named};
+use crate::{cli::failure::Failure, room::mentions::Named};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use rustyline::ExternalPrinter;
 use std::{
@@ -39,8 +40,7 @@ pub struct Screen {
     output: Output,
     colours: bool,
     me: String,
-    /// Display names of users, as far as their messages had them.
-    names: HashMap<String, String>,
+    names: Names,
     zone: TimeZone,
     /// The day of the last message that was shown.
     day: Option<Date>,
@@ -52,7 +52,7 @@ pub struct Screen {
 
 impl Screen {
     pub fn new(output: Output, colours: bool, me: String, zone: TimeZone) -> Screen {
-        let (names, typing) = (HashMap::new(), HashMap::new());
+        let (names, typing) = (Names::default(), HashMap::new());
         Screen { output, colours, me, names, zone, day: None, typing, pending: String::new() }
     }
 
@@ -67,13 +67,13 @@ impl Screen {
 
     /// Whether a text names the user.
     pub fn calls_me(&self, text: &str) -> bool {
-        Named::of(&self.me, self.names.get(&self.me).map(String::as_str)).is_in(text)
+        Named::of(&self.me, self.names.get(&self.me)).is_in(text)
     }
 
-    /// Notes a sender's display name.
-    pub fn meet(&mut self, said: &Said) {
-        if let Some(name) = said.name.as_ref().filter(|name| self.names.get(&said.user) != Some(name)) {
-            self.names.insert(said.user.clone(), name.clone());
+    /// Notes a user's display name, if the server gave one.
+    pub fn meet(&mut self, user: &str, name: Option<&str>) {
+        if let Some(name) = name {
+            self.names.learn(user, name);
         }
     }
 
@@ -146,7 +146,7 @@ impl Screen {
     /// The answer to `/who`.
     pub fn people(&mut self, users: &[String]) {
         let name = |user: &String| match self.names.get(user) {
-            Some(_) if !self.is_shared(user) => format!("{} ({})", self.name(user), line(user)),
+            Some(_) if !self.names.is_doubtful(user) => format!("{} ({})", self.name(user), line(user)),
             _ => self.name(user),
         };
         let names: Vec<_> = users.iter().map(name).collect();
@@ -205,18 +205,10 @@ impl Screen {
     /// A name that other users have too, or that looks like an address, is shown with the address.
     fn plain_name(&self, user: &str) -> String {
         match self.names.get(user) {
-            Some(name) if self.is_shared(user) => format!("{} ({})", line(name), line(user)),
+            Some(name) if self.names.is_doubtful(user) => format!("{} ({})", line(name), line(user)),
             Some(name) => line(name),
             None => line(user),
         }
-    }
-
-    fn is_shared(&self, user: &str) -> bool {
-        let Some(name) = self.names.get(user) else { return false };
-        let looks = skeleton(name);
-        looks.is_empty()
-            || name.contains('@')
-            || self.names.iter().any(|(other, called)| other != user && skeleton(called) == looks)
     }
 
     fn coloured_name(&self, user: &str, name: &str) -> String {
@@ -302,7 +294,7 @@ mod tests {
     fn a_terminal_shows_names_numbers_and_answers_and_rings() {
         let mut screen = terminal(false);
         let hello = Said { name: Some("Bob".into()), ..said("bob@x", "", "hello @me") };
-        screen.meet(&hello);
+        screen.meet("bob@x", hello.name.as_deref());
         let mark = Mark { number: Some(12), answers: Some("#7".into()), calls: screen.calls_me(&hello.text) };
         screen.message(&hello, &mark);
         screen.edited("bob@x", "#12", "hi\nyou");
@@ -316,7 +308,7 @@ mod tests {
     fn who_has_anothers_name_or_one_like_an_address_is_told_by_the_address() {
         let mut screen = terminal(false);
         for (user, name) in [("bob@x", "Bob"), ("eve@x", "Вob"), ("mallory@x", "me@x"), ("ann@x", "Ann")] {
-            screen.meet(&Said { name: Some(name.into()), ..said(user, "", "") });
+            screen.meet(user, Some(name));
         }
         let names = ["bob@x", "eve@x", "mallory@x", "ann@x", "carl@x"].map(|user| screen.plain_name(user));
         assert_eq!(names, ["Bob (bob@x)", "Вob (eve@x)", "me@x (mallory@x)", "Ann", "carl@x"]);
