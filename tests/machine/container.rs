@@ -226,6 +226,15 @@ fn the_images_root_holds_nothing_else_to_run() {
 }
 
 #[test]
+fn the_images_root_holds_every_licence() {
+    let root = root();
+    let read = |name| fs::read_to_string(root.path().join("usr/share/doc/propromo-chat").join(name)).expect(name);
+    assert!(read("LICENSE").starts_with("MIT License"));
+    let notices = read("THIRD-PARTY.md");
+    assert!(notices.contains("\n- tungstenite ") && notices.matches("\n````text\n").count() > 50, "{notices:.1000}");
+}
+
+#[test]
 fn health_asks_over_tls_and_on_the_admin_address_as_the_settings_say() {
     let setup = Server::with();
     let certified = Certified::make(&setup.path(""), "server");
