@@ -38,10 +38,24 @@ fn the_workflows_are_what_github_reads() {
     let workflows = workflows();
     assert_eq!(workflows.len(), 2);
     succeeds(program("check-jsonschema").args(["--builtin-schema", "vendor.github-workflows"]).args(&workflows));
-    let dependabot = [".github/dependabot.yml"];
-    succeeds(program("check-jsonschema").args(["--builtin-schema", "vendor.dependabot"]).args(dependabot));
+    // Expressions, needs, inputs of actions, and what stands in a shell.
+    succeeds(program("actionlint").args(&workflows));
     // Actions by their digest, no more rights than needed, nothing of a stranger's in a shell.
     succeeds(program("zizmor").args(["--offline", "--min-severity", "medium", ".github"]));
+}
+
+#[test]
+fn every_other_description_in_yaml_fits_its_schema() {
+    for (schema, path) in [
+        ("dependabot", ".github/dependabot.yml"),
+        ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/bug.yml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/idea.yml"),
+        ("compose-spec", "compose.yml"),
+        ("compose-spec", "redis.yml"),
+    ] {
+        succeeds(program("check-jsonschema").args(["--builtin-schema", &format!("vendor.{schema}"), path]));
+    }
 }
 
 #[test]
@@ -95,7 +109,14 @@ fn kubernetes_takes_every_manifest() {
     let there: HashSet<_> = there.filter_map(|name| name.into_string().ok()).collect();
     let expected: HashSet<_> = listed.iter().copied().chain(["kustomization.yaml"]).map(str::to_owned).collect();
     assert_eq!(there, expected);
-    succeeds(program("kubernetes-validate").arg("--strict").args(listed.iter().map(|name| manifest(name))));
+    // As `kubectl apply -k` renders them.
+    let rendered = succeeds(Command::new("kubectl").arg("kustomize").arg(manifest(""))).stdout;
+    let kinds = String::from_utf8_lossy(&rendered).lines().filter(|line| line.starts_with("kind: ")).count();
+    assert_eq!(kinds, listed.len());
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let path = dir.path().join("rendered.yaml");
+    fs::write(&path, rendered).expect("a file");
+    succeeds(program("kubernetes-validate").arg("--strict").arg(path));
 }
 
 #[test]
