@@ -94,6 +94,36 @@ fn config_init_writes_all_settings_as_comments_and_nothing_over() {
     assert_eq!(String::from_utf8_lossy(&setup.run(&["config", "init", "-"]).stdout), written);
 }
 
+/// What `check` says of each setting but CONFIG, without where it is from; how many are from a file; its last line.
+#[track_caller]
+fn judged(setup: &Setup) -> (Vec<String>, usize, String) {
+    let output = setup.run(&["check"]);
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    let (settings, verdict) = said.split_once("\n\n").expect("an empty line after the settings");
+    let settings: Vec<_> = settings.lines().filter(|line| !line.starts_with("CONFIG ")).collect();
+    let from_file = settings.iter().filter(|line| line.contains("  (line ")).count();
+    let values = settings.iter().map(|line| line.split("  (").next().unwrap_or_default().trim().to_owned()).collect();
+    (values, from_file, verdict.lines().last().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn what_config_init_writes_means_the_defaults_when_every_comment_sign_is_taken_away() {
+    let plain = Server::with();
+    let written = String::from_utf8(plain.run(&["config", "init", "-"]).stdout).expect("text");
+    let all = written.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| !line.starts_with(' '));
+    let full = plain.clone().file("config.toml", &all.collect::<Vec<_>>().join("\n"));
+    let path = full.path("config.toml");
+    let full = full.env("CONFIG", path);
+    let (values, from_file, verdict) = judged(&plain);
+    assert_eq!((from_file, verdict.as_str()), (0, "all is well"));
+    let (same, from_file, verdict) = judged(&full);
+    assert_eq!((same, verdict.as_str()), (values, "all is well"));
+    // All that have a default; this test's environment sets some others.
+    assert!(from_file > 60, "{from_file}");
+    assert_eq!(full.start().get("/healthz").status, 200);
+}
+
 /// Mistakes: their names, and setups that make them. (A Redis that is away is none to `serve`, which waits for it, and an
 /// address in use none to `check`, since the server itself may be who uses it.)
 fn mistakes() -> Vec<(&'static str, Setup)> {
