@@ -10,10 +10,10 @@ COPY tests/support/Cargo.toml tests/support/
 RUN mkdir -p src benches/steps benches/service tests/support/src \
     && touch src/lib.rs tests/support/src/lib.rs benches/steps/main.rs benches/service/main.rs \
     && echo 'fn main() {}' >src/main.rs \
-    && cargo build --release --locked
+    && cargo build --release --locked --bin propromo-chat
 COPY . .
 RUN touch src/lib.rs src/main.rs \
-    && cargo build --release --locked \
+    && cargo build --release --locked --bin propromo-chat \
     && scripts/rootfs target/release/propromo-chat /rootfs \
     && mkdir /data
 

@@ -167,7 +167,7 @@ fn the_demo_starts_with_one_command() {
     symlink(env!("CARGO_BIN_EXE_propromo-chat"), target.join("demo/propromo-chat")).expect("a link");
     fs::create_dir(&programs).expect("a directory");
     let cargo = programs.join("cargo");
-    fs::write(&cargo, "#!/bin/sh\ncase \"$*\" in --version) echo 'cargo 9.9.9' ;; 'build --locked --profile demo') ;; *) exit 1 ;; esac\n").expect("a script");
+    fs::write(&cargo, "#!/bin/sh\ncase \"$*\" in --version) echo 'cargo 9.9.9' ;; 'build --locked --profile demo --bin propromo-chat') ;; *) exit 1 ;; esac\n").expect("a script");
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("it can be made executable");
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
     let mut demo = Command::new(repository().join("scripts/demo"))
