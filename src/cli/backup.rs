@@ -79,7 +79,12 @@ fn copied(target: &Path, databases: &[(PathBuf, &str)], secret: Option<&Path>) -
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let unfinished =
         tempfile::Builder::new().prefix(".backup-").permissions(Permissions::from_mode(0o700)).tempdir_in(parent);
-    let unfinished = unfinished.map_err(|error| failed("there can be no new directory beside", error))?;
+    let unfinished = unfinished.map_err(|error| {
+        Failure::Failed(format!(
+            "there can be no new directory beside {}: {error}; give a path in a directory that exists and that you may write to",
+            target.display()
+        ))
+    })?;
     let mut copied = Vec::new();
     let mut progress = Progress::new();
     for (at, (from, name)) in databases.iter().enumerate() {

@@ -111,10 +111,10 @@ fn prepare_accounts(config: &Config) -> Result<(), Failure> {
 
 /// `listen` is the first address, if there is one.
 fn demo_notice(listen: Option<SocketAddr>, encrypted: bool) -> String {
-    let mut notice = String::from("demo accounts, which everybody knows:\n");
+    let mut notice = String::from("demo accounts, which everybody knows (address, password, rooms):\n");
     let monitors = demo::MONITORS.join(", ");
     for DemoAccount { email, password, is_member, .. } in demo::ACCOUNTS {
-        let monitors = if is_member { &monitors } else { "no monitor" };
+        let monitors = if is_member { &monitors } else { "no room" };
         notice += &format!("  {email:<24}{password:<16}{monitors}\n");
     }
     let Some(listen) = listen else { return notice.trim_end().to_owned() };
@@ -126,7 +126,8 @@ fn demo_notice(listen: Option<SocketAddr>, encrypted: bool) -> String {
         ip => ip.to_string(),
     };
     let scheme = if encrypted { "https" } else { "http" };
-    notice + &format!("try: propromo-chat login {scheme}://{host}:{port} alice@propromo.example")
+    let url = format!("{scheme}://{host}:{port}");
+    notice + &format!("open {url} in a browser, or try: propromo-chat talk {url} alice@propromo.example demo")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 use support::{
-    Connection, PATIENCE, Server, binary,
+    ALICE, BOB, Connection, DEMO, PATIENCE, Server, binary,
     documents::{blocks, document},
     http::post,
     repository,
@@ -64,23 +64,27 @@ fn the_app_of_the_readme_connects() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "hello from my app\n");
 }
 
+/// Where the shell finds programs, first of all the one that was built.
+fn search_path() -> String {
+    let program = binary();
+    let folder = program.parent().expect("a folder").display();
+    format!("{folder}:{}", std::env::var("PATH").unwrap_or_default())
+}
+
 #[test]
 fn a_backend_posts_as_the_readme_says() {
     let block = readme_block("sh by hand", "keys api");
     let [make, serve, post]: [&str; 3] = block.lines().collect::<Vec<_>>().try_into().expect("three commands");
-    let words = |command: &str| command.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>();
-    let [make, serve] = [make, serve].map(words);
-    let make: Vec<_> = make.iter().map(String::as_str).collect();
-    let [arguments @ .., ">api-keys"] = &make[..] else { panic!("the key goes to a file") };
-    assert_eq!(serve, ["serve", "--api-keys-file", "api-keys"]);
+    assert_eq!(serve, "propromo-chat serve --api-keys-file api-keys");
 
     let setup = Server::with();
-    let made = setup.run(arguments);
-    let key = String::from_utf8(made.stdout).expect("text");
-    let secret = key.split_whitespace().last().expect("a secret").to_owned();
-    let setup = setup.file("api-keys", &key);
+    let mut shell = Command::new("bash");
+    shell.args(["-euc", make]).current_dir(setup.path("")).env("PATH", search_path());
+    assert!(shell.status().expect("bash").success());
     let path = setup.path("api-keys");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it can be made private");
+    assert_eq!(fs::metadata(&path).expect("the keys").permissions().mode() & 0o777, 0o600);
+    let key = fs::read_to_string(&path).expect("the keys");
+    let secret = key.split_whitespace().last().expect("a secret").to_owned();
     let server = setup.env("API_KEYS_FILE", path).start();
     let post = post.replace("127.0.0.1:1993", &server.address.to_string());
     let post = post.replace("SECRET", &secret).replace("my-project", "demo");
@@ -95,11 +99,8 @@ fn a_room_and_a_person_are_added_as_the_readme_says() {
     let block = readme_block("sh by hand", "account add");
     let (commands, serve) = block.trim().rsplit_once('\n').expect("several commands");
     assert_eq!(serve, "propromo-chat serve");
-    let program = binary();
-    let folder = program.parent().expect("a folder").display();
     let mut shell = Command::new("bash");
-    shell.args(["-euc", commands]).current_dir(setup.path(""));
-    shell.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()));
+    shell.args(["-euc", commands]).current_dir(setup.path("")).env("PATH", search_path());
     let mut session = spawn_command(shell, Some(PATIENCE.as_millis() as u64)).expect("a pseudo-terminal");
     for question in ["Password: ", "again: "] {
         session.exp_string(question).expect("the password is asked");
@@ -110,6 +111,46 @@ fn a_room_and_a_person_are_added_as_the_readme_says() {
     let body = r#"{"email":"ann@example.org","password":"ann's own password"}"#;
     let login = Connection::open(server.address).send(post("/login", "application/json", body)).response();
     assert_eq!((login.status, &login.json()["chats"][0]["monitor_hash"]), (200, &"my-project".into()));
+}
+
+#[test]
+fn what_a_pipe_says_is_posted_a_limit_changed_and_a_backup_made_as_the_readme_says() {
+    let serve = readme_block("sh by hand", "--message-rate");
+    let words: Vec<_> = serve.split_whitespace().collect();
+    let ["propromo-chat", "serve", flag, value] = words[..] else { panic!("{serve}") };
+    let server = Server::with().flag(flag, value).start();
+    server.logs(&[&format!("{flag} from flags")]);
+
+    // An empty folder has nothing to make, which `make` says on standard error.
+    let dir = tempfile::tempdir().expect("a directory for the shell");
+    let mut shell = Command::new("bash");
+    let talk = readme_block("sh by hand", "propromo-chat talk").replace("127.0.0.1:1993", &server.address.to_string());
+    shell.args(["-euc", &talk]).current_dir(dir.path()).env("PATH", search_path());
+    let mut session = spawn_command(shell, Some(PATIENCE.as_millis() as u64)).expect("a pseudo-terminal");
+    session.exp_string("Password: ").expect("the password is asked");
+    session.send_line("bob-password").expect("the terminal takes input");
+    session.exp_eof().expect("all is said");
+    let said = server.join(ALICE, DEMO).hear_message();
+    assert!(said.email == BOB.email && said.text.starts_with("make: "), "{said:?}");
+
+    let backup = readme_block("sh by hand", "propromo-chat backup").replace('~', &dir.path().display().to_string());
+    let mut shell = Command::new("bash");
+    shell.args(["-euc", &backup]).current_dir(server.setup().path("")).env("PATH", search_path());
+    shell.env("DATA_DIR", server.data_dir());
+    assert!(shell.stdout(Stdio::null()).status().expect("bash").success());
+    assert!(dir.path().join("chat-backup/log.db").is_file());
+}
+
+#[test]
+fn every_command_of_the_readme_is_tried() {
+    let text = document("README.md");
+    let here = ["TOKEN=", "account add", "talk", "keys api", "--message-rate", "backup"];
+    // By tests/machine: documents.rs, deployment.rs, container.rs (as far as they can be without a compiler, root and a
+    // container engine), and the tests themselves.
+    let elsewhere = ["scripts/demo", "systemd/install.sh", "docker run", "scripts/test"];
+    for (_, block) in blocks(&text).into_iter().filter(|(kind, _)| kind.starts_with("sh")) {
+        assert!(here.iter().chain(&elsewhere).any(|words| block.contains(words)), "nobody tries:\n{block}");
+    }
 }
 
 #[test]
