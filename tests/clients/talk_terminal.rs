@@ -108,6 +108,8 @@ fn what_arrives_does_not_tear_the_line_that_is_typed() {
     shows(&mut alice, "Demo> half a li");
     alice.send_line("ne").expect("the terminal takes input");
     hears(&mut bob, "half a line");
+    // Before the next prompt the terminal itself would take the Ctrl+D, and nobody would get it.
+    shows(&mut alice, "Demo> \r");
     alice.send_control('d').expect("the terminal takes input");
     ends(&mut alice);
 }
