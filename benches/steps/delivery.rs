@@ -153,6 +153,10 @@ impl MessageLog for Forgetful {
         Ok(Vec::new())
     }
 
+    fn newer(&self, _: &RoomName, _: MessageId, _: usize) -> Result<Vec<Message>, StoreError> {
+        Ok(Vec::new())
+    }
+
     fn since(&self, _: &RoomName, _: MessageId, _: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         Ok(None)
     }

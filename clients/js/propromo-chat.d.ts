@@ -124,7 +124,7 @@ export class Room {
   edit(id: string, text: string): Promise<Stored>;
   delete(id: string): Promise<Stored>;
   react(id: string, emoji: string, on?: boolean): Promise<Stored>;
-  history(page?: { before?: string; limit?: number }): Promise<{ messages: Message[]; more: boolean }>;
+  history(page?: { before?: string; after?: string; limit?: number }): Promise<{ messages: Message[]; more: boolean }>;
   /**
    * Messages that have all words of `query`, newest first. Where there may be `more`, continue the same search with `next` as
    * `before`; a page may be empty even if a later one is not.

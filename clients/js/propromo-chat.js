@@ -63,8 +63,8 @@ export async function request(method, url, { bearer, body, headers: seen } = {})
     const signal = AbortSignal.timeout(DEADLINE);
     response = await fetch(url, { method, headers, body: sent, cache: 'no-store', redirect: 'error', signal });
     answer = await response.json().catch(() => null);
-  } catch {
-    throw new ChatError("The server can't be reached.");
+  } catch ({ name }) {
+    throw new ChatError(name === 'TimeoutError' ? 'The server takes too long to answer. Try again.' : "The server can't be reached.");
   }
   seen?.(response.headers);
   if (response.ok && answer !== null) return answer;
@@ -237,9 +237,12 @@ export class Room extends Emitter {
     return this.#change({ type: 'react', id, emoji, on, ref: randomRef() });
   }
 
-  /** `{messages, more}`: messages before the id `before`, or the last ones, oldest first. */
-  history({ before, limit } = {}) {
-    return this.#ask('history', { type: 'history', before, limit });
+  /**
+   * `{messages, more}`: messages directly before the id `before`, or directly after the id `after`, or the last ones; oldest
+   * first. `more` says whether there are further ones in that direction.
+   */
+  history({ before, after, limit } = {}) {
+    return this.#ask('history', { type: 'history', before, after, limit });
   }
 
   /**

@@ -3,7 +3,7 @@
 use super::{
     channel_change::{AskedChange, What},
     channel_frame::{self, Asked, ChannelEncoder},
-    channel_moderation,
+    channel_history, channel_moderation,
     conversation::{Conversation, Link},
     entry::{Admission, Door, Token},
     join::{self, Replay},
@@ -21,15 +21,13 @@ use crate::{
         rights::LiveRights,
         turns::Claimant,
     },
-    message::{Draft, Message, MessageId, RoomName},
+    message::{Draft, MessageId, RoomName},
     recheck::{Access, CheckNumber, Pass},
     refusal::{Reason, Refusal},
     room::{member::Member, read_marks::Listening},
-    socket::{close::Close, frame, memory},
+    socket::close::Close,
     store::{
         accounts::{Entrant, UserId},
-        error::StoreError,
-        log::is_full_page,
         moderation::Rights,
     },
 };
@@ -298,7 +296,9 @@ impl ChannelConversation {
             }
             Ok(Asked::Change(asked)) => change(link, member, rights, asked),
             Ok(Asked::Mute(asked)) => asked.handle(link, member, rights.is_moderator()),
-            Ok(Asked::History { before, limit }) => history(link, member, Claimant::Account(account), before, limit),
+            Ok(Asked::History { from, limit }) => {
+                channel_history::answer(link, &member.room.name, Claimant::Account(account), from, limit);
+            }
             Ok(Asked::Search(asked)) => asked.answer(link, &member.room.name),
             Ok(Asked::Read { id }) => read(link, member, account, id),
             Ok(Asked::Typing) => {
@@ -367,51 +367,4 @@ fn read(link: &Link, member: &Member, account: UserId, id: MessageId) {
         Ok(Some(_)) | Err(_) => ("unavailable", "Your read mark can't be stored at the moment; send it again."),
     };
     link.say(&channel_frame::error(code, sentence, None));
-}
-
-/// Sends a page of history, oldest first. `more` says whether older messages are kept.
-fn history(link: &Link, member: &Member, claimant: Claimant, before: Option<MessageId>, limit: usize) {
-    let turn = link.chat.turns.wait(claimant);
-    let Ok(page) = Page::read(link, &member.room.name, before, limit) else {
-        let reason = Reason::Unavailable;
-        return link.say(&channel_frame::error(reason.word(), "History can't be read at the moment; ask again.", None));
-    };
-    let frames = page.encoded(&member.room.name, link.outbound.limit());
-    drop((page, turn));
-    // Fails only if the connection is gone; its read loop finds that out by itself.
-    let _ = link.outbound.send_waiting(memory::counted(frames));
-}
-
-/// Messages of a page, oldest first.
-struct Page {
-    messages: Vec<Message>,
-    more: bool,
-}
-
-impl Page {
-    fn read(link: &Link, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Page, StoreError> {
-        let mut messages = link.chat.log.history(room, before, limit + 1)?;
-        let mut more = messages.len() > limit;
-        if more {
-            messages.remove(0);
-        } else if is_full_page(&messages) {
-            more = !link.chat.log.history(room, messages.first().map(|message| message.id), 1)?.is_empty();
-        }
-        Ok(Page { messages, more })
-    }
-
-    /// The page as one frame of at most `most` bytes. Escaping can make a page too long for the member's queue; the
-    /// rest is left out.
-    fn encoded(&self, room: &RoomName, most: usize) -> Vec<u8> {
-        let mut from = 0;
-        loop {
-            let mut out = Vec::new();
-            let messages = &self.messages[from..];
-            frame::text(&mut out, |out| channel_frame::history(room, messages, self.more || from > 0, out));
-            if out.len() <= most || messages.len() < 2 {
-                return out;
-            }
-            from += messages.len().div_ceil(2);
-        }
-    }
 }

@@ -5,6 +5,7 @@ pub use super::channel_fields::error;
 use super::{
     channel_change::{self, AskedChange, What},
     channel_fields::{FrameError, bad, id, reference, string},
+    channel_history::From,
     channel_message,
     channel_moderation::AskedMute,
     channel_search::AskedSearch,
@@ -34,7 +35,7 @@ pub enum Asked {
     Change(AskedChange),
     Mute(AskedMute),
     Search(AskedSearch),
-    History { before: Option<MessageId>, limit: usize },
+    History { from: From, limit: usize },
     Read { id: MessageId },
     Typing,
     Presence,
@@ -93,7 +94,7 @@ impl Asked {
                 reference: reference(object)?,
                 reply_to: id(object, "reply_to")?,
             }),
-            Some("history") => Ok(Asked::History { before: id(object, "before")?, limit: limit(object)? }),
+            Some("history") => Ok(Asked::History { from: From::of(object)?, limit: limit(object)? }),
             Some("search") => AskedSearch::of(object, limit(object)?).map(Asked::Search),
             Some("read") => Ok(Asked::Read { id: id(object, "id")?.ok_or(bad("`id` must be the id of a message."))? }),
             Some("typing") => Ok(Asked::Typing),
@@ -295,15 +296,16 @@ mod tests {
         assert_eq!(Asked::parse(r#"{"type":"message","text":"x","ref":""}"#).unwrap_err().code, "bad_frame");
         assert_eq!(Asked::parse(r#"{"type":"history","limit":0}"#).unwrap_err().code, "bad_frame");
         assert_eq!(Asked::parse(r#"{"type":"history","before":"yesterday"}"#).unwrap_err().code, "bad_frame");
+        assert_eq!(Asked::parse(r#"{"type":"history","after":7}"#).unwrap_err().code, "bad_frame");
     }
 
     #[test]
     fn a_page_has_at_most_so_many_messages() {
         assert_eq!(
             Asked::parse(r#"{"type":"history","limit":99999}"#),
-            Ok(Asked::History { before: None, limit: MAX_PAGE })
+            Ok(Asked::History { from: From::Newest, limit: MAX_PAGE })
         );
-        assert_eq!(Asked::parse(r#"{"type":"history"}"#), Ok(Asked::History { before: None, limit: PAGE }));
+        assert_eq!(Asked::parse(r#"{"type":"history"}"#), Ok(Asked::History { from: From::Newest, limit: PAGE }));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod channel;
 mod channel_change;
 mod channel_fields;
 pub mod channel_frame;
+mod channel_history;
 mod channel_message;
 mod channel_moderation;
 mod channel_search;

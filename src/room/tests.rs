@@ -53,6 +53,10 @@ impl MessageLog for MemoryLog {
         Ok(all[all.len().saturating_sub(limit)..].to_vec())
     }
 
+    fn newer(&self, _: &RoomName, _: MessageId, _: usize) -> Result<Vec<Message>, StoreError> {
+        Ok(Vec::new())
+    }
+
     fn since(&self, _: &RoomName, _: MessageId, _: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         Ok(None)
     }

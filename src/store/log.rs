@@ -103,6 +103,10 @@ pub trait MessageLog: Send + Sync {
     /// before `before`. Fewer if they are long: see [`is_full_page`].
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError>;
 
+    /// Up to `limit` messages directly after `after`, oldest first, whether or not that is kept, or ever was an entry.
+    /// Fewer if they are long. Changes between them cost nothing.
+    fn newer(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError>;
+
     /// Up to `limit` entries after `after`, oldest first: messages in their present state, without deleted ones, and
     /// changes. Fewer if they are long.
     ///

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use support::{ALICE, BOB, CAROL, Client, DEMO, Server, channel::fields, eventually, faults, ws::said};
+use uuid::Uuid;
 
 /// Two people in one channel who have nothing left to hear.
 fn two(server: &Server) -> (Client, Client) {
@@ -258,6 +259,11 @@ fn what_can_not_be_understood_is_told_to_the_sender_alone_who_stays() {
         (json!({"type": "message", "text": "x", "ref": "r".repeat(129)}), "bad_frame"),
         (json!({"type": "echo"}), "bad_frame"),
         (json!({"type": "history", "before": "yesterday"}), "bad_frame"),
+        (json!({"type": "history", "after": "tomorrow"}), "bad_frame"),
+        (
+            json!({"type": "history", "before": Uuid::now_v7().to_string(), "after": Uuid::now_v7().to_string()}),
+            "bad_frame",
+        ),
         (json!({"type": "history", "limit": 0}), "bad_frame"),
         (json!({"type": "history", "limit": -1}), "bad_frame"),
         (json!({"type": "history", "limit": "all"}), "bad_frame"),
@@ -345,6 +351,65 @@ fn pages_are_asked_for_by_their_oldest_message_without_gap_or_double() {
         (seen, more) = (older, is_more);
     }
     assert_eq!(seen, all);
+}
+
+#[test]
+fn what_follows_a_message_is_read_page_by_page_without_gap_or_double() {
+    let server = Server::with().env("MESSAGE_RATE", "0").env("HISTORY_ON_JOIN", "0").start();
+    let mut alice = server.channel(ALICE, "garden");
+    let all = numbered(&mut alice, 110);
+    let mut bob = server.channel(BOB, "garden");
+    let after = |id: &Value, limit: usize| json!({"after": id, "limit": limit});
+    assert_eq!(page(&mut bob, after(&all[9]["id"], 60)), (all[10..70].to_vec(), true));
+    assert_eq!(page(&mut bob, after(&all[49]["id"], 60)), (all[50..].to_vec(), false), "all that there is");
+    assert_eq!(page(&mut bob, after(&all[109]["id"], 60)), (Vec::new(), false));
+    assert_eq!(page(&mut bob, json!({"after": all[59]["id"]})).0.len(), 50, "50 if no number is named");
+    assert_eq!(
+        page(&mut bob, after(&json!("00000000-0000-7000-8000-000000000000"), 3)).0,
+        all[..3],
+        "before the first"
+    );
+    // Changes in between are no messages, and what a message has become is what one reads.
+    let edited = all[11]["id"].as_str().expect("an id");
+    for text in ["once", "twice"] {
+        alice.ask(json!({"type": "edit", "id": edited, "text": text}));
+        alice.wait_for("edited");
+    }
+    alice.ask(json!({"type": "delete", "id": all[12]["id"]}));
+    alice.wait_for("deleted");
+    let (found, more) = page(&mut bob, after(&all[10]["id"], 2));
+    assert_eq!(ids(&found), [edited, all[13]["id"].as_str().expect("an id")]);
+    assert_eq!((&found[0]["text"], more), (&json!("twice"), true));
+    // A message that is gone is still a place.
+    assert_eq!(page(&mut bob, after(&all[12]["id"], 1)).0, all[13..14]);
+    let (mut seen, mut more) = (all[..1].to_vec(), true);
+    while more {
+        let (newer, is_more) = page(&mut bob, after(&seen[seen.len() - 1]["id"], 25));
+        seen.extend(newer);
+        more = is_more;
+    }
+    let kept: Vec<_> = ids(&all).into_iter().filter(|id| *id != all[12]["id"]).collect();
+    assert_eq!(ids(&seen), kept);
+}
+
+#[test]
+fn long_messages_that_follow_one_come_in_several_pages() {
+    let settings = Server::with().env("MESSAGE_RATE", "0").env("HISTORY_ON_JOIN", "0");
+    let server = settings.env("SEND_QUEUE", "400KiB").start();
+    let mut alice = server.channel(ALICE, "garden");
+    // Control characters take six bytes each in a frame, so one frame of all of them would not fit into the queue.
+    let long = "\u{1}".repeat(2_600);
+    let sent: Vec<_> = (0..60).map(|_| alice.post(&long)["id"].as_str().expect("an id").to_owned()).collect();
+    let mut bob = server.channel(BOB, "garden");
+    let (mut seen, mut more, mut pages) = (vec![json!(sent[0])], true, 0);
+    while more {
+        let (messages, is_more) = page(&mut bob, json!({"after": seen[seen.len() - 1], "limit": 200}));
+        assert!(!messages.is_empty());
+        seen.extend(messages.into_iter().map(|message| message["id"].clone()));
+        (more, pages) = (is_more, pages + 1);
+    }
+    assert_eq!(seen, sent);
+    assert!(pages > 1, "one page of {} bytes", 6 * 60 * long.len());
 }
 
 #[test]

@@ -66,6 +66,21 @@ fn pages(client: &mut Client) -> Vec<Value> {
     }
 }
 
+/// All messages of a channel after its first, page by page.
+#[track_caller]
+fn pages_after(client: &mut Client, first: &str) -> Vec<Value> {
+    let mut all: Vec<Value> = Vec::new();
+    loop {
+        let after = all.last().map_or(json!(first), |message| message["id"].clone());
+        client.ask(json!({"type": "history", "after": after, "limit": 33}));
+        let page = client.wait_for("history");
+        all.extend(page["messages"].as_array().expect("messages").clone());
+        if page["more"] == false {
+            return all;
+        }
+    }
+}
+
 fn ids(messages: &[Value]) -> Vec<String> {
     messages.iter().map(|message| message["id"].as_str().expect("an id").to_owned()).collect()
 }
@@ -93,6 +108,7 @@ fn history_goes_back_to_the_first_message_at_every_door_and_old_messages_change_
     let mut readers: Vec<Client> = nodes.iter().map(|node| enter(node, "lobby")).collect();
     for (node, reader) in nodes.iter().zip(&mut readers) {
         assert_eq!(ids(&pages(reader)), said);
+        assert_eq!(ids(&pages_after(reader, &said[0])), said[1..]);
         assert_eq!(by_api(node, "channel%3Alobby"), said);
     }
     let mut at_chat = nodes[2].join(BOB, DEMO);

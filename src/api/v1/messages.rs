@@ -6,7 +6,6 @@ use crate::{
     auth::api_keys::Scope,
     chat::Chat,
     door::{channel_frame, json},
-    entry::Entry,
     http::{reply::Reply, request::Request},
     message::{BOT, Draft, Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
@@ -133,13 +132,18 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
             From::After(id) => following(chat, &room, id, limit + 1)?,
         };
         let found = messages.len();
+        let is_after = matches!(from, From::After(_));
         let mut more = false;
-        if matches!(from, From::After(_)) {
+        if found <= limit && is_full_page(&messages) {
+            let further = match &messages[..] {
+                [.., last] if is_after => chat.log.newer(&room, last.id, 1)?,
+                messages => chat.log.history(&room, messages.first().map(|message| message.id), 1)?,
+            };
+            more = !further.is_empty();
+        }
+        if is_after {
             messages.truncate(fitting(messages.iter(), limit));
         } else {
-            if found <= limit && is_full_page(&messages) {
-                more = !chat.log.history(&room, messages.first().map(|message| message.id), 1)?.is_empty();
-            }
             let fitting = fitting(messages.iter().rev(), limit);
             messages.drain(..found - fitting);
         }
@@ -148,19 +152,11 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
     })
 }
 
-/// How many entries are read at a time, to find messages among changes.
-const ENTRIES: usize = 1000;
-
-/// Up to `count` messages after an entry, without the changes between them.
+/// Up to `count` messages after an entry.
 fn following(chat: &Chat, room: &RoomName, after: MessageId, count: usize) -> Result<Vec<Message>, Refusal> {
-    let (mut messages, mut last) = (Vec::new(), after);
-    while messages.len() < count {
-        let entries = chat.log.since(room, last, ENTRIES)?.ok_or(Reason::NoSuchMessage)?;
-        let Some(newest) = entries.last() else { break };
-        last = newest.id();
-        messages.extend(entries.into_iter().filter_map(Entry::into_message));
-    }
-    messages.truncate(count);
+    let messages = chat.log.newer(room, after, count)?;
+    // Asked afterwards: what is whole now was whole when it was read.
+    chat.log.since(room, after, 1)?.ok_or(Reason::NoSuchMessage)?;
     Ok(messages)
 }
 

@@ -59,6 +59,10 @@ impl MessageLog for ArchivedLog {
         Ok(messages)
     }
 
+    fn newer(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
+        self.reader.newer(room, after, limit)
+    }
+
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         self.reader.since(room, after, limit)
     }

@@ -80,6 +80,39 @@ impl Reader {
         Ok((messages.filter_map(|(row, became)| row.message(room, became)).collect(), next))
     }
 
+    /// As [`MessageLog::newer`].
+    pub fn newer(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
+        let (mut page, mut place) = (Vec::new(), after);
+        while page.len() < limit && !is_full_page(&page) {
+            let share = SHARE.min(limit - page.len());
+            let (messages, next, bounds) = self.redis.share_newer(room, place, share)?;
+            if bounds.has_all_after(place) {
+                page.extend(messages);
+                let Some(next) = next else { break };
+                place = next;
+                continue;
+            }
+            let end = bounds.from.unwrap_or(BEHIND_ALL);
+            let read = || {
+                let rows = self.archive.newer(room, place, end, share)?;
+                let ids = rows.iter().map(|row| row.id).collect();
+                Ok((rows, ids))
+            };
+            let (rows, states) = self.laid_over(room, bounds.trims, read)?;
+            let became = states.of.iter().map(|(_, became)| became);
+            let kept = rows.iter().zip(became).filter(|(row, _)| row.id > states.forgotten);
+            page.extend(kept.filter_map(|(row, became)| row.message(room, became)));
+            match (rows.last().filter(|_| rows.len() == share), bounds.from) {
+                (Some(last), _) => place = last.id,
+                // Everything that is only in the archive was read.
+                (None, Some(from)) => place = place_before(from),
+                (None, None) => break,
+            }
+        }
+        page.truncate(end_of_page(&page).unwrap_or(limit));
+        Ok(page)
+    }
+
     /// As [`MessageLog::since`].
     pub fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         match self.redis.since_bounded(room, after, limit)? {

@@ -63,6 +63,10 @@ impl MessageLog for Eager {
         self.0.history(room, before, limit)
     }
 
+    fn newer(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
+        self.0.newer(room, after, limit)
+    }
+
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         self.0.since(room, after, limit)
     }
@@ -163,6 +167,16 @@ fn history_goes_on_in_the_archive_page_by_page() {
         read.splice(0..0, page.into_iter().map(|message| message.id));
     }
     assert_eq!(read, said);
+    let mut read = Vec::new();
+    loop {
+        let after = read.last().copied().unwrap_or(MessageId::BEFORE_ALL);
+        let page = opened.newer(&room, after, 7).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        read.extend(page.into_iter().map(|message| message.id));
+    }
+    assert_eq!(read, said);
     assert_eq!(since_texts(&*opened, &room, said[0], 100).len(), 29);
     assert_eq!(opened.entries(&room, MessageId::BEFORE_ALL, 100).unwrap().len(), 30);
 }
@@ -177,6 +191,8 @@ fn while_rooms_are_read_they_may_be_archived_and_no_entry_is_missing_or_doubled(
         while !archiving.is_finished() {
             assert_eq!(ids(&*opened, &room), said);
             assert_eq!(opened.entries(&room, MessageId::BEFORE_ALL, 1000).unwrap().len(), said.len());
+            let newer = opened.newer(&room, MessageId::BEFORE_ALL, 1000).unwrap();
+            assert!(newer.iter().map(|message| message.id).eq(said.iter().copied()));
             assert_eq!(since_texts(&*opened, &room, said[0], 1000).len(), said.len() - 1);
         }
     });

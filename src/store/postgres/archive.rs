@@ -204,6 +204,22 @@ impl PostgresArchive {
         Ok((messages.iter().map(row).collect(), changes.iter().map(change).collect()))
     }
 
+    /// Up to `limit` messages between two ids, oldest first.
+    pub fn newer(
+        &self,
+        room: &RoomName,
+        after: MessageId,
+        before: MessageId,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let (room, limit) = (room.as_str().to_owned(), limit as i64);
+        let (after, before) = (after.to_string(), before.to_string());
+        let rows = self.database.read(STORE, "read messages", move |session| {
+            session.query(MESSAGES_BETWEEN, &[room.typed(), after.typed(), before.typed(), limit.typed()])
+        })?;
+        Ok(rows.iter().map(row).collect())
+    }
+
     /// The message with this id.
     pub fn one(&self, room: &RoomName, of: MessageId) -> Result<Option<Row>, StoreError> {
         let (room, of) = (room.as_str().to_owned(), of.to_string());

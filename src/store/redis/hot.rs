@@ -89,6 +89,15 @@ impl RedisLog {
         unmoved(|| read::share_after(&self.redis, room, after, limit)).map_err(failed(STORE, "read a room"))
     }
 
+    pub(in crate::store) fn share_newer(
+        &self,
+        room: &RoomName,
+        after: MessageId,
+        limit: usize,
+    ) -> Result<(Vec<Message>, Option<MessageId>, Bounds), StoreError> {
+        unmoved(|| read::share_newer(&self.redis, room, after, limit)).map_err(failed(STORE, "read history"))
+    }
+
     /// The state of these messages, as far as Redis knows.
     pub(in crate::store) fn states(&self, room: &RoomName, ids: &[MessageId]) -> Result<States, StoreError> {
         let call = became_call(room, ids.iter().map(|id| EntryId::of(*id)));

@@ -243,6 +243,10 @@ impl MessageLog for RedisLog {
         Ok(messages)
     }
 
+    fn newer(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
+        unmoved(|| read::newer(&self.redis, room, after, limit)).map_err(failed(STORE, "read history"))
+    }
+
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         unmoved(|| read::since(&self.redis, room, after, limit)).map_err(failed(STORE, "read what a client has missed"))
     }

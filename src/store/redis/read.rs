@@ -57,6 +57,38 @@ pub(super) fn newest_bounded(
     Ok((page, known))
 }
 
+/// Up to `limit` messages after `after`, oldest first, whether or not `after` itself is kept; at most one page of text.
+pub(super) fn newer(redis: &Redis, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, Failure> {
+    let mut from = EntryId::of(after);
+    let mut page: Vec<Message> = Vec::new();
+    while page.len() < limit && !is_full_page(&page) {
+        let share = SHARE.min(limit - page.len());
+        let View { messages, last, .. } =
+            View::read(redis, room, [&format!("({from}"), "+"], share, Way::Forth { is_archived: false })?;
+        page.extend(messages);
+        match last {
+            Some(last) => from = last,
+            None => break,
+        }
+    }
+    page.truncate(end_of_page(&page).unwrap_or(limit));
+    Ok(page)
+}
+
+/// Up to `limit` messages after `after` that are here, and where the archive begins. At most as many as are read in one
+/// go. Also where to read on, if there may be more.
+pub(super) fn share_newer(
+    redis: &Redis,
+    room: &RoomName,
+    after: MessageId,
+    limit: usize,
+) -> Result<(Vec<Message>, Option<MessageId>, Bounds), Failure> {
+    let from = format!("({}", EntryId::of(after));
+    let View { messages, last, bounds, .. } =
+        View::read(redis, room, [&from, "+"], SHARE.min(limit), Way::Forth { is_archived: true })?;
+    Ok((messages, last.map(|last| at(last, Tail::GREATEST)), bounds))
+}
+
 /// The message with this id.
 pub(super) fn one(redis: &Redis, room: &RoomName, id: MessageId) -> Result<Option<Message>, Failure> {
     let entry = EntryId::of(id).to_string();
@@ -188,6 +220,8 @@ struct Standing {
 enum Way<'a> {
     /// Messages only, newest first.
     Back { is_archived: bool },
+    /// Messages only, oldest first.
+    Forth { is_archived: bool },
     /// Oldest first, with changes, and the standing of this entry.
     On { standing: &'a str, is_archived: bool },
 }
@@ -201,6 +235,10 @@ impl View {
                 let is_archived = match way {
                     Way::Back { is_archived } => {
                         command.arg("back").arg("0").arg("");
+                        is_archived
+                    }
+                    Way::Forth { is_archived } => {
+                        command.arg("on").arg("0").arg("");
                         is_archived
                     }
                     Way::On { standing, is_archived } => {

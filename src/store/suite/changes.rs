@@ -82,6 +82,22 @@ pub(crate) fn a_deleted_message_is_gone_and_since_it_all_that_follows_is_known(l
     assert!(since(log, &room, deleted).is_empty());
 }
 
+pub(crate) fn between_messages_that_follow_changes_are_passed_over(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let first = say(log, &room, &["a"])[0];
+    for n in 0..300 {
+        make(log, change(&room, first, BOB, react("👍", n % 2 == 0))).unwrap();
+    }
+    let ids = say(log, &room, &["b", "c", "d"]);
+    make(log, change(&room, ids[0], ALICE, edit("B"))).unwrap();
+    make(log, change(&room, ids[1], ALICE, NewChangeKind::Delete)).unwrap();
+    let followed = log.newer(&room, first, 2).unwrap();
+    assert_eq!(texts(&followed), ["B", "d"]);
+    assert!(followed[0].edited.is_some());
+    // What is gone is still a place.
+    assert_eq!(texts(&log.newer(&room, ids[1], 2).unwrap()), ["d"]);
+}
+
 pub(crate) fn a_deleted_message_can_not_be_made_again_by_its_reference(log: &dyn MessageLog) {
     let room = fresh_room();
     let marked = Draft { reference: Some("r".into()), ..draft(&room, "once") };

@@ -138,6 +138,8 @@ tests_of! { message_log:
     ids_grow_in_the_order_of_the_drafts
     what_is_not_to_be_kept_gets_an_id_and_leaves_no_trace
     a_page_of_history_ends_before_the_message_named
+    a_page_of_what_follows_begins_after_the_message_named
+    between_messages_that_follow_changes_are_passed_over
     history_is_the_newest_messages_oldest_first
     a_room_nobody_spoke_in_has_no_history
     rooms_do_not_see_each_others_messages
@@ -481,6 +483,16 @@ pub(crate) fn a_page_of_history_ends_before_the_message_named(log: &dyn MessageL
     let ids = say(log, &room, &["a", "b", "c", "d"]);
     assert_eq!(texts(&log.history(&room, Some(ids[3]), 2).unwrap()), ["b", "c"]);
     assert_eq!(texts(&log.history(&room, Some(ids[0]), 2).unwrap()), [""; 0]);
+}
+
+pub(crate) fn a_page_of_what_follows_begins_after_the_message_named(log: &dyn MessageLog) {
+    let room = fresh_room();
+    let ids = say(log, &room, &["a", "b", "c", "d"]);
+    assert_eq!(texts(&log.newer(&room, ids[0], 2).unwrap()), ["b", "c"]);
+    assert_eq!(texts(&log.newer(&room, ids[1], 100).unwrap()), ["c", "d"]);
+    assert_eq!(texts(&log.newer(&room, MessageId::BEFORE_ALL, 3).unwrap()), ["a", "b", "c"]);
+    assert!(log.newer(&room, ids[3], 2).unwrap().is_empty());
+    assert!(log.newer(&fresh_room(), ids[0], 2).unwrap().is_empty());
 }
 
 pub(crate) fn history_is_the_newest_messages_oldest_first(log: &dyn MessageLog) {

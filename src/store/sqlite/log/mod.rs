@@ -308,6 +308,18 @@ impl MessageLog for SqliteLog {
         Ok(page.entries)
     }
 
+    fn newer(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
+        let (seen, is_here) = self.tail.after(room, after, limit);
+        let mut page = Page::new(limit);
+        if !is_here && !seen.is_all {
+            self.read("read a room's history", |connection| {
+                read::newer(connection, room, (after, seen.first), &seen.overlay, &mut page)
+            })?;
+        }
+        page.add(seen.messages.iter().filter_map(|shown| shown.message()));
+        Ok(page.entries)
+    }
+
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         self.follow(room, after, limit, true)
     }

@@ -32,29 +32,52 @@ pub(super) fn newest(
     page.fill(older.query_map((room, before), |row| shown(&view, row, overlay))?)
 }
 
+/// Fills a page with a room's messages after the entry `after` and before the key `before`, oldest first.
+pub(super) fn newer(
+    connection: &mut Connection,
+    room: &RoomName,
+    range: (MessageId, i64),
+    overlay: &Overlay,
+    page: &mut Page<Message>,
+) -> rusqlite::Result<()> {
+    let Some(room) = known_room(connection, room)? else { return Ok(()) };
+    let view = connection.transaction()?;
+    messages_between(&view, room, range, overlay, page)
+}
+
 /// Fills pages with a room's messages and changes after the entry `after` and before the key `before`, oldest first.
 /// Returns whether all of them are kept, and `after` was an entry.
 pub(super) fn between(
     connection: &mut Connection,
     room: &RoomName,
-    (after, before): (MessageId, i64),
+    range: (MessageId, i64),
     overlay: &Overlay,
     (messages, changes): (&mut Page<Message>, &mut Page<Change>),
 ) -> rusqlite::Result<bool> {
     let Some(room) = known_room(connection, room)? else { return Ok(false) };
     // One view of the tables: trimming in between must not go unnoticed.
     let view = connection.transaction()?;
+    let (after, before) = range;
     let is_whole = is_whole_after(&view, room, after)?;
-    let key = ids::key(after);
+    messages_between(&view, room, range, overlay, messages)?;
+    change::read(&view, room, (ids::key(after), before), overlay, changes)?;
+    Ok(is_whole)
+}
+
+fn messages_between(
+    view: &Connection,
+    room: i64,
+    (after, before): (MessageId, i64),
+    overlay: &Overlay,
+    page: &mut Page<Message>,
+) -> rusqlite::Result<()> {
     let mut newer = view.prepare_cached(concat!(
         "SELECT ",
         columns!(),
         " FROM by_room CROSS JOIN messages USING (key)
          WHERE by_room.room = ?1 AND key > ?2 AND key < ?3 ORDER BY key",
     ))?;
-    messages.fill(newer.query_map((room, key, before), |row| shown(&view, row, overlay))?)?;
-    change::read(&view, room, (key, before), overlay, changes)?;
-    Ok(is_whole)
+    page.fill(newer.query_map((room, ids::key(after), before), |row| shown(view, row, overlay))?)
 }
 
 /// The number of a room in the tables, if it has messages.

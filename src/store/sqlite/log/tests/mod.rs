@@ -118,6 +118,10 @@ impl MessageLog for Disturbed {
         self.log.read().history(room, before, limit)
     }
 
+    fn newer(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
+        self.log.read().newer(room, after, limit)
+    }
+
     fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         self.log.read().since(room, after, limit)
     }
