@@ -56,6 +56,7 @@ const ASSETS: &[Asset] = assets! {
     "sentences.js"
     "session.js"
     "sidebar.js"
+    "stretch.js"
     "talk.js"
     "timeline.js"
     "tools.js"

@@ -78,7 +78,7 @@ export class Changes {
   }
 
   #repaintAnswers(id) {
-    for (const other of this.#room.messages) if (other.answers === id) other.version++;
+    for (const other of this.#room.view.messages) if (other.answers === id) other.version++;
   }
 
   #settle({ type, id, emoji, on, text }) {

@@ -2,8 +2,11 @@
 
 import { messageOf } from './message.js';
 import { Room } from './room.js';
+import { Stretch } from './stretch.js';
 
 const PAGE = 200; // messages a request of history
+const AROUND = 100; // messages before and after one to which one jumps
+const BEFORE_ALL = '00000000-0000-7000-8000-000000000000'; // an id before that of any message
 const TYPING_EVERY = 3_000;
 
 export class Channel extends Room {
@@ -23,7 +26,7 @@ export class Channel extends Room {
       lost: () => this.#lost(),
       reset: () => this.forget(),
       ready: () => this.#ready(),
-      message: (frame) => this.#arrived([frame]),
+      message: (frame) => this.#arrived(frame),
       edited: (frame) => this.changes.take(frame),
       deleted: (frame) => this.changes.take(frame),
       reacted: (frame) => this.changes.take(frame),
@@ -63,11 +66,22 @@ export class Channel extends Room {
   }
 
   loadOlder() {
-    if (this.loading || !this.ready || !this.older || this.connection.state !== 'open') return;
-    this.loading = true;
-    const page = this.#line.history({ before: this.messages[0]?.key, limit: PAGE });
-    page.then((answer) => this.#history(answer), () => this.#loaded());
-    this.changed();
+    const { view } = this;
+    if (view.older) this.#load(view, { before: view.first?.key }, (more) => (view.older = more));
+  }
+
+  loadNewer() {
+    const { view } = this;
+    if (view.newer) this.#load(view, { after: view.last.key }, (more) => (view.newer = more));
+  }
+
+  /** Reads on from now at this message, with some before and some after it. */
+  async loadAround(key) {
+    const before = await this.#line.history({ before: key, limit: AROUND });
+    const after = await this.#line.history({ after: before.messages.at(-1)?.id ?? BEFORE_ALL, limit: AROUND });
+    const stretch = Object.assign(new Stretch(), { older: before.more, newer: after.more });
+    this.takeInto(stretch, [...before.messages, ...after.messages].map((frame) => messageOf(frame, this.me)));
+    if (stretch.first) this.readIn(stretch);
   }
 
   /** `{messages, next}`: those that have all words of `query`, newest first, and where the search goes on. */
@@ -123,19 +137,23 @@ export class Channel extends Room {
     this.changed();
   }
 
-  #arrived(frames) {
-    for (const frame of frames) {
-      // Shown in its place from now on; it leaves the outbox when it is confirmed.
-      const mine = frame.user === this.me && this.outbox.find((e) => !e.shownAs && e.sentAt && e.text === frame.text);
-      if (mine) mine.shownAs = frame.id;
-    }
-    this.take(frames.map((frame) => messageOf(frame, this.me)));
+  #arrived(frame) {
+    // Shown in its place from now on; it leaves the outbox when it is confirmed.
+    const mine = frame.user === this.me && this.outbox.find((e) => !e.shownAs && e.sentAt && e.text === frame.text);
+    if (mine) mine.shownAs = frame.id;
+    this.take([messageOf(frame, this.me)]);
   }
 
-  #history({ messages, more }) {
-    this.older = messages.length > 0 && more;
-    this.#loaded();
-    this.#arrived(messages);
+  /** Loads a page of history at an end of `stretch`; `told` hears whether there is more in that direction. */
+  #load(stretch, from, told) {
+    if (this.loading || !this.ready || this.connection.state !== 'open') return;
+    this.loading = true;
+    this.#line.history({ ...from, limit: PAGE }).then(({ messages, more }) => {
+      this.loading = false;
+      told(messages.length > 0 && more);
+      this.takeInto(stretch, messages.map((frame) => messageOf(frame, this.me)));
+    }, () => this.#loaded());
+    this.changed();
   }
 
   #loaded() {

@@ -43,7 +43,7 @@ export class OpenRoom extends Room {
     this.#id = info.id;
     this.path = `/chats/${info.id}`;
     this.update(info);
-    this.older = false;
+    this.live.older = false;
     this.connection = new Connection({
       dial: () => this.#dial(),
       opened: () => this.#opened(),

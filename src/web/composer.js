@@ -101,7 +101,7 @@ export class Composer {
       event.preventDefault();
       this.#send();
     } else if (key === 'ArrowUp' && !this.#text.value && !this.#room.editing) {
-      const last = this.#room.changeable && this.#room.messages.findLast(({ own, deleted }) => own && !deleted);
+      const last = this.#room.changeable && this.#room.live.messages.findLast(({ own, deleted }) => own && !deleted);
       if (!last) return;
       event.preventDefault();
       this.edit(last);

@@ -71,7 +71,7 @@ export class Reads {
   /** Everything of a room has been seen: says so, soon and once. */
   seen(room) {
     room.unread = room.mentions = 0;
-    const last = room.messages.findLast(({ event }) => !event)?.key;
+    const last = room.live.messages.findLast(({ event }) => !event)?.key;
     if (!this.#kept || !room.changeable || !last || last <= room.read || this.#timers.has(room)) return;
     // Without a connection it is said with the next one.
     if (!room.connection.send({ type: 'read', id: last })) return;

@@ -3,6 +3,7 @@
 import { Changes } from './changes.js';
 import { randomRef } from './client.js';
 import { complete } from './message.js';
+import { Stretch } from './stretch.js';
 
 const OUTBOX_LIMIT = 500;
 const FRAME_LIMIT = 16_384; // bytes of a frame, the server's default
@@ -10,16 +11,15 @@ const KEPT = 2_000; // messages kept in memory of a room that nobody scrolls bac
 const TYPING = 5_000; // ms that a sign of typing lasts
 const TOO_LONG = 1009; // RFC 6455 §7.4.1
 
-/** A room of any door. Doors extend it with `open`, `close`, `frameOf`, `transmit` and `loadOlder`. */
+/**
+ * A room of any door. Doors extend it with `open`, `close`, `frameOf`, `transmit`, `loadOlder`, and where one can jump far
+ * back `loadNewer` and `loadAround(key)`.
+ */
 export class Room {
-  /** Oldest first, without gaps, as `messageOf` makes them; keys grow. */
-  messages = [];
-  /** The index of `messages[0]` on a scale that stays when older messages are put in front. */
-  base = 0;
-  /** Grows when messages changed other than by appending, prepending or dropping the oldest. */
-  edition = 0;
-  /** Whether there may be messages before the first. */
-  older = true;
+  /** The latest messages, which grow by themselves. */
+  live = new Stretch();
+  /** The messages that are read: the latest, or others far back. */
+  view = this.live;
   /** Whether the first messages, if there are any, have arrived. */
   ready = false;
   loading = false;
@@ -68,32 +68,54 @@ export class Room {
     this.me = me;
   }
 
-  /** Takes in messages, in any order and any number of times. */
+  /** Takes in messages as they are said, or of the latest, in any order and any number of times. */
   take(messages) {
     const late = [];
     for (const message of messages) {
       this.#typing.delete(message.from);
-      if (message.name) this.names.set(message.from, message.name);
-      this.changes.apply(message);
-      if (this.messages.length && message.key <= this.messages.at(-1).key) {
+      this.#meet(message);
+      if (!this.live.append(message)) {
         late.push(message);
         continue;
       }
-      this.messages.push(message);
       if (!this.ready || message.own || message.event) continue;
       if (!this.watched()) this.unread++;
       this.heard(message);
     }
-    if (late.length) this.#insert(late);
+    for (const message of late) {
+      const known = this.live.find(message.key);
+      if (known) complete(known, message);
+    }
+    this.live.insert(late);
+    this.#join();
+    this.changed();
+  }
+
+  /** Takes in a page of history that belongs to `stretch`. */
+  takeInto(stretch, messages) {
+    for (const message of messages) this.#meet(message);
+    stretch.insert(messages);
+    if (stretch === this.view) this.#join();
+    this.changed();
+  }
+
+  /** Reads on in `stretch`. */
+  readIn(stretch) {
+    this.view = stretch;
+    this.#join();
+    this.changed();
+  }
+
+  /** Goes back to the latest messages, if others are read. */
+  toLatest() {
+    if (this.view === this.live) return;
+    this.view = this.live;
     this.changed();
   }
 
   /** Forgets the messages, as they can't be continued without a gap. */
   forget() {
-    this.messages = [];
-    this.base = 0;
-    this.edition++;
-    this.older = true;
+    this.view = this.live = new Stretch();
     this.ready = false;
     this.loading = false;
     this.changed();
@@ -101,11 +123,8 @@ export class Room {
 
   /** Drops the oldest messages of a long session; they can be loaded again. */
   trim() {
-    const surplus = this.messages.length - KEPT;
-    if (surplus < KEPT / 4) return;
-    this.messages.splice(0, surplus);
-    this.base += surplus;
-    this.older = true;
+    const surplus = this.live.messages.length - KEPT;
+    if (this.view === this.live && surplus >= KEPT / 4) this.live.drop(surplus);
   }
 
   /** Queues a text; it stays in the outbox until the server has confirmed it. */
@@ -163,46 +182,38 @@ export class Room {
     this.changes.flush();
   }
 
-  /** Where the message with this key is in memory; -1 if it is not. */
-  indexOf(key) {
-    let [low, high] = [0, this.messages.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.messages[middle].key < key) low = middle + 1;
-      else high = middle;
-    }
-    return this.messages[low]?.key === key ? low : -1;
-  }
-
   /** When something was said here last, as far as it is known; 0 if never. */
   get lastSaid() {
-    return this.messages.findLast(({ event }) => !event)?.time ?? this.lastTold;
+    return this.live.messages.findLast(({ event }) => !event)?.time ?? this.lastTold;
   }
 
   /** The message with this key, if it is in memory. */
   find(key) {
-    return this.messages[this.indexOf(key)];
+    return this.view.find(key) ?? this.live.find(key);
   }
 
-  /** Loads older messages until this one is among them; whether it is. */
+  /**
+   * Brings what is read to where this message is, or was if it is gone; whether it is there. Throws if that can't be told
+   * now.
+   */
   async reach(key) {
-    while (!this.find(key)) {
-      const [first] = this.messages;
-      const { state } = this.connection;
-      if (!['open', 'connecting'].includes(state) || (this.ready && (!this.older || first?.key < key))) return false;
-      this.loadOlder();
+    while (!this.ready && ['open', 'connecting'].includes(this.connection.state)) {
+      if (this.find(key)) break;
       await new Promise((resolve) => setTimeout(resolve, 30));
     }
-    return true;
+    if (this.view.find(key)) return true;
+    if (this.live.first?.key <= key || !this.live.older) this.toLatest();
+    else await this.loadAround(key);
+    return Boolean(this.view.find(key));
   }
 
   /** One has read up to this message, perhaps on another device; `told` is how many are new since, if that is known. */
   readTo(key, told) {
     if (key > this.read) this.read = key;
-    const [first] = this.messages;
+    const { first, older, messages } = this.live;
     // Counted here if all that may be unread is here; the server may have counted before the last of them came.
-    if (this.ready && first && (first.key <= this.read || !this.older)) {
-      this.unread = this.messages.filter(({ key, own, event, deleted }) => key > this.read && !own && !event && !deleted).length;
+    if (this.ready && first && (first.key <= this.read || !older)) {
+      this.unread = messages.filter(({ key, own, event, deleted }) => key > this.read && !own && !event && !deleted).length;
     } else if (told !== undefined) {
       this.unread = told;
     }
@@ -243,21 +254,17 @@ export class Room {
   /** Only doors that can tell others do. */
   tellTyping() {}
 
-  #insert(late) {
-    const [first] = this.messages;
-    const fresh = [];
-    for (const message of late) {
-      const known = this.find(message.key);
-      if (known) complete(known, message);
-      else fresh.push(message);
-    }
-    fresh.sort(byKey);
-    if (!fresh.length) return;
-    if (fresh.at(-1).key < first.key) this.base -= fresh.length;
-    else this.edition++;
-    this.messages = fresh.concat(this.messages);
-    if (fresh.at(-1).key >= first.key) this.messages.sort(byKey);
+  #meet(message) {
+    if (message.name) this.names.set(message.from, message.name);
+    this.changes.apply(message);
+  }
+
+  /** What is read has come to where the latest messages begin: from there on it is those. */
+  #join() {
+    const { view, live } = this;
+    if (view === live || (view.newer && !(view.last.key >= live.first?.key))) return;
+    for (const message of live.messages) view.append(message);
+    view.newer = false;
+    this.live = view;
   }
 }
-
-const byKey = (a, b) => (a.key < b.key ? -1 : 1);

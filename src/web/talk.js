@@ -97,6 +97,7 @@ export class Talk {
   /** Shows a room, or that none is chosen, and puts the focus where one goes on. */
   show(room) {
     if (room !== this.#room) {
+      this.#room?.toLatest();
       this.#room = room;
       this.#tools.hide();
       this.#composer.show(room);
@@ -126,7 +127,7 @@ export class Talk {
   away() {
     const room = this.#room;
     if (!room || !this.atEnd) return;
-    room.newLine = room.messages.at(-1)?.key ?? '';
+    room.newLine = room.live.last?.key ?? '';
     for (const line of ui.messages.querySelectorAll('.new')) line.remove();
   }
 
@@ -145,8 +146,9 @@ export class Talk {
     const room = this.#room;
     this.#timeline.pinned = false;
     if (!room.find(key)) say('Looking for that message…');
-    const found = await room.reach(key);
+    const found = await room.reach(key).catch((error) => error);
     if (room !== this.#room) return;
+    if (found instanceof Error) return say(found.message);
     if (!found || room.find(key).deleted) return say('That message is not there any more.');
     this.paint();
     const item = this.#timeline.reveal(key);
@@ -241,8 +243,9 @@ export class Talk {
     const room = this.#room;
     this.#newDone = true;
     this.#timeline.pinned = false;
-    if (room.newLine !== NEVER) await room.reach(room.newLine); // which may be gone; what follows it is here then
-    const first = room.messages.find(({ key, own, event, deleted }) => key > room.newLine && !own && !event && !deleted);
+    // It may be gone; what follows it is here then.
+    if (room.newLine !== NEVER) await room.reach(room.newLine).catch(({ message }) => say(message));
+    const first = room.view.messages.find(({ key, own, event, deleted }) => key > room.newLine && !own && !event && !deleted);
     if (first && room === this.#room) await this.jump(first.key);
   }
 
@@ -286,6 +289,7 @@ export class Talk {
 
   // At once: a scroll event that comes first would take the reader for staying where they were.
   #toEnd() {
+    this.#room.toLatest();
     this.#timeline.pinned = true;
     this.paint();
   }
@@ -300,8 +304,9 @@ function banner(node, line, button) {
 function olderLine(room) {
   if (room.loading) return 'Loading earlier messages…';
   if (!room.ready) return ['connecting', 'open'].includes(room.connection.state) ? 'Opening the room…' : '';
-  if (!room.messages.length) return room.older ? '' : 'Nothing has been said here yet. Say something!';
-  return room.older || room.key.startsWith('open/') ? '' : 'This is where the room begins.';
+  const { older, messages } = room.view;
+  if (!messages.length) return older ? '' : 'Nothing has been said here yet. Say something!';
+  return older || room.key.startsWith('open/') ? '' : 'This is where the room begins.';
 }
 
 function lostLine(room) {

@@ -1,4 +1,4 @@
-// The list of messages on screen: a window of a few hundred that moves over a room of any size.
+// The list of messages on screen: a window of a few hundred that moves over a stretch of any length.
 
 import { collapse, dress, messageItem, refresh } from './item.js';
 
@@ -14,8 +14,9 @@ export class Timeline {
   #log;
   #list;
   #room = null;
+  #stretch = null; // what of the room is shown
   #edition = 0;
-  // What is in the document: messages from..to, on the room's scale, and where the room ended then.
+  // What is in the document: messages from..to, on the stretch's scale, and where that ended then.
   #from = 0;
   #to = 0;
   #end = 0;
@@ -48,13 +49,13 @@ export class Timeline {
 
   /** Brings a message into the middle of what is in view, and gives its item; nothing if the room has it not. */
   reveal(key) {
-    const room = this.#room;
-    const index = room.indexOf(key);
+    const { view } = this.#room;
+    const index = view.indexOf(key);
     if (index < 0) return undefined;
-    const at = room.base + index;
+    const at = view.base + index;
     if (at < this.#from || at >= this.#to) {
-      const from = Math.max(room.base, at - STEP);
-      this.#fill(from, Math.min(room.base + room.messages.length, at + STEP), true);
+      const from = Math.max(view.base, at - STEP);
+      this.#fill(from, Math.min(view.base + view.messages.length, at + STEP), true);
     }
     const item = this.#list.children[at - this.#from];
     item.scrollIntoView({ block: 'center' });
@@ -68,14 +69,16 @@ export class Timeline {
     const room = this.#room;
     if (!room) return;
     if (this.pinned) room.trim();
-    const start = room.base;
-    const end = start + room.messages.length;
+    const { view } = room;
+    const start = view.base;
+    const end = start + view.messages.length;
 
-    const afresh = this.#edition !== room.edition || this.#from < start || this.#to > end;
+    const isOther = this.#stretch !== view;
+    const afresh = isOther || this.#edition !== view.edition || this.#from < start || this.#to > end;
     let from = afresh ? end : this.#from;
     let to = afresh ? end : this.#to;
     // Where the reader is not at the end, a new edition shows what it showed before, as far as it can.
-    if (afresh && !this.pinned && this.#to > start) {
+    if (afresh && !isOther && !this.pinned && this.#to > start) {
       from = Math.max(start, Math.min(this.#from, end));
       to = Math.min(this.#to, end);
     }
@@ -96,18 +99,20 @@ export class Timeline {
     const anchored = anchor?.getBoundingClientRect().top;
     this.#fill(from, to, afresh);
     this.#refresh();
-    this.#edition = room.edition;
+    this.#stretch = view;
+    this.#edition = view.edition;
     this.#end = end;
-    also(to === end);
+    also(to === end && !view.newer);
     if (this.pinned) this.#log.scrollTop = this.#log.scrollHeight;
     else if (anchor?.isConnected) this.#log.scrollTop += anchor.getBoundingClientRect().top - anchored;
     this.#top = this.#log.scrollTop;
 
-    if (room.older && this.#from - room.base < STEP && this.#log.scrollTop < 2 * NEAR) room.loadOlder();
+    if (view.older && this.#from - start < STEP && this.#log.scrollTop < 2 * NEAR) room.loadOlder();
+    else if (view.newer && end - this.#to < STEP && this.#below() < 2 * NEAR) room.loadNewer();
   }
 
   #isAtEnd() {
-    return this.#to === this.#end && this.#below() < AT_END;
+    return this.#to === this.#end && !this.#room?.view.newer && this.#below() < AT_END;
   }
 
   #below() {
@@ -155,7 +160,7 @@ export class Timeline {
 
   /** The message with this index, and the one before it. */
   #pair(index) {
-    const { messages, base } = this.#room;
+    const { messages, base } = this.#room.view;
     return [messages[index - base], messages[index - base - 1]];
   }
 

@@ -35,6 +35,7 @@ const SHELL = [
   'sentences.js',
   'session.js',
   'sidebar.js',
+  'stretch.js',
   'style.css',
   'talk.js',
   'timeline.js',

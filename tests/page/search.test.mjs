@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PHONE, here, unique } from './setting.mjs';
+import { BROWSERS, PHONE, here, unique } from './setting.mjs';
 import { flood } from './visitor.mjs';
 
 const results = (someone) => someone.page.locator('#searchFound .result');
@@ -166,3 +166,81 @@ test('results follow edits and deletions, go on page by page, and end with the r
   assert.equal(await results(alice).count(), 0);
   await alice.leave();
 });
+
+for (const browser of Object.keys(BROWSERS)) {
+  test(`in ${browser} a result far back is shown amid what was said around it, and one reads on from there both ways`, async () => {
+    const bob = await here.visitor('bob');
+    const [before, after] = [unique('said before'), unique('said after')];
+    const word = `nadel${unique('').replace(/\W/g, '')}`;
+    await flood(bob.page, { name: 'bob', count: 600, text: before });
+    await bob.say(word);
+    await bob.message(word).waitFor();
+    await flood(bob.page, { name: 'bob', count: 2_500, text: after });
+
+    const alice = await here.stranger({ browser });
+    const { page } = alice;
+    await page.addInitScript(() => {
+      window.asked = 0;
+      const { send } = WebSocket.prototype;
+      WebSocket.prototype.send = function (data) {
+        if (data.includes('"type":"history"')) asked++;
+        return send.call(this, data);
+      };
+    });
+    await page.reload();
+    await alice.logIn('alice');
+    await alice.enter();
+    await page.getByRole('button', { name: 'Search this room' }).click();
+    await find(alice, word, 1);
+    const asked = await page.evaluate(() => window.asked);
+    await results(alice).click();
+    await isAt(alice, word);
+    const around = () => alice.item(word).evaluate((item) => [item.previousElementSibling, item.nextElementSibling]
+      .map((other) => other.querySelector('.text').textContent));
+    assert.deepEqual(await around(), [`${before} 599`, `${after} 0`]);
+    const loaded = (await page.evaluate(() => window.asked)) - asked;
+    assert.ok(loaded < 8, `it has loaded ${loaded} pages, perhaps all that is between`);
+
+    // What is said meanwhile is counted, and stands in its place, not here.
+    const fresh = unique('said meanwhile');
+    await bob.say(fresh);
+    await page.getByRole('button', { name: '1 new below' }).waitFor();
+    assert.equal(await alice.message(fresh).count(), 0);
+    await isAt(alice, word);
+    await alice.audit('a message far back');
+
+    const expected = (prefix, count) => Array.from({ length: count }, (_, i) => `${prefix} ${i}`);
+    assert.deepEqual(await page.evaluate(readOn, [after, fresh, 1]), expected(after, 2_500));
+    await page.getByRole('button', { name: /below|Latest/ }).waitFor({ state: 'hidden' });
+    const next = unique('at the end again');
+    await bob.say(next);
+    await alice.message(next).waitFor();
+
+    await results(alice).click();
+    await isAt(alice, word);
+    assert.deepEqual(await page.evaluate(readOn, [before, `${before} 0`, -1]), expected(before, 600).reverse());
+    await page.getByRole('button', { name: 'Latest messages' }).click();
+    await alice.message(next).waitFor();
+    // From far back one answers as from anywhere.
+    await results(alice).click();
+    await isAt(alice, word);
+    const last = unique('and I was far back');
+    await alice.say(last);
+    await alice.message(last).waitFor();
+    await Promise.all([alice.leave(), bob.leave()]);
+  });
+}
+
+/** Scrolls down (1) or up (-1) until a text is there, and gives all texts with a prefix as they were met. In the page. */
+async function readOn([prefix, end, way]) {
+  const log = document.querySelector('#log');
+  const met = new Set();
+  for (;;) {
+    const texts = [...document.querySelectorAll('#messages .text')].map((node) => node.textContent);
+    for (const text of way > 0 ? texts : texts.reverse()) if (text.startsWith(`${prefix} `)) met.add(text);
+    const below = log.scrollHeight - log.scrollTop - log.clientHeight;
+    if (texts.includes(end) && (way < 0 || below < 2)) return [...met];
+    log.scrollTop = way > 0 ? log.scrollHeight : 0;
+    await new Promise(requestAnimationFrame);
+  }
+}
