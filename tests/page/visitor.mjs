@@ -27,6 +27,11 @@ export class Visitor {
         console.error(`breach of the policy: ${violatedDirective} by ${blockedURI}`);
       });
     });
+    // How long the page waits for an answer is for people; a test's server may get no processor for longer than that.
+    await page.addInitScript((patience) => {
+      const { timeout } = AbortSignal;
+      AbortSignal.timeout = (ms) => timeout.call(AbortSignal, Math.max(ms, patience));
+    }, PATIENCE);
     if (process.env.PAGE_SOURCE) await serveSource(context, process.env.PAGE_SOURCE);
     const host = new URL(url).host;
     const check = (address) => {
@@ -67,6 +72,7 @@ export class Visitor {
 
   /** Opens a room of the list: one of the own chats, or `open/ID`. */
   async enter(room = 'demo') {
+    await this.admitted();
     const key = room.startsWith('open/') ? room : `chat/${room}`;
     const link = `a[href="#${encodeURIComponent(key)}"]`;
     await this.page.locator(link).click();
