@@ -2,10 +2,13 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+
+const CLOCK = 'clock'; // the file by which a server's clock is set
 
 export class Server {
   url = '';
@@ -15,14 +18,26 @@ export class Server {
   #directory;
   #process;
 
-  /** Starts `binary` with the demo accounts, a data directory of its own and a free port. */
-  static async start(binary, settings = {}) {
+  /** Starts `binary` with the demo accounts, a data directory of its own and a free port; perhaps with a clock of its own. */
+  static async start(binary, settings = {}, { ownClock = false } = {}) {
     const server = new Server();
     server.#binary = binary;
     server.#settings = settings;
     server.#directory = await mkdtemp(join(tmpdir(), 'propromo-chat-page-'));
+    if (ownClock) {
+      await server.setClock(0);
+      server.#settings = { ...settings, ...clockOf(join(server.#directory, CLOCK)) };
+    }
     await server.#run('127.0.0.1:0');
     return server;
+  }
+
+  /** Sets its own clock, seconds from now. */
+  async setClock(seconds) {
+    const clock = join(this.#directory, CLOCK);
+    // A reader never sees half of it.
+    await writeFile(`${clock}.new`, `+${seconds}\n`);
+    await rename(`${clock}.new`, clock);
   }
 
   /** Ends it as a crash would. */
@@ -39,7 +54,13 @@ export class Server {
 
   /** What an operator does beside it. */
   command(...words) {
+    this.commandWith('', ...words);
+  }
+
+  /** The same, for a command that reads its standard input. */
+  commandWith(input, ...words) {
     const { status, stderr } = spawnSync(this.#binary, words, {
+      input,
       cwd: this.#directory,
       env: { PATH: process.env.PATH, DATA_DIR: this.#directory },
       encoding: 'utf8',
@@ -72,4 +93,19 @@ export class Server {
     }
     return new Promise(() => {}); // the exit is reported instead
   }
+}
+
+/** What lets the clock of a process be set, by the seconds in a file. */
+function clockOf(file) {
+  const libraries = ['x86_64', 'aarch64'].map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketimeMT.so.1`);
+  const library = libraries.find((path) => existsSync(path));
+  if (!library) throw new Error('libfaketime is missing; `scripts/install faketime` installs it');
+  return {
+    LD_PRELOAD: library,
+    FAKETIME_TIMESTAMP_FILE: file,
+    FAKETIME_NO_CACHE: '1',
+    // A clock that is set does not move the monotonic one.
+    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    DONT_FAKE_MONOTONIC: '1',
+  };
 }

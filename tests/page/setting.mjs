@@ -24,6 +24,13 @@ export const here = {
   server: null,
   url: '',
 
+  /** Puts a server whose clock can be set in the place of the first one. */
+  async withOwnClock() {
+    await begun; // Node does not wait for one `before` before it begins the next
+    await here.server.stop();
+    await begin({ ownClock: true });
+  },
+
   /** Somebody at the login form, in Chromium unless `browser` is another of `BROWSERS`. */
   stranger: async ({ browser = 'chromium', ...options } = {}) => Visitor.at(await (running[browser] ??= BROWSERS[browser]()), here.url, options),
 
@@ -66,12 +73,19 @@ let used = 0;
 /** A text that no other test says. */
 export const unique = (text) => `${text} #${process.pid}-${++used}`;
 
-before(async () => {
-  assert.ok(binary, 'set PROPROMO_CHAT_BIN to the path of the server');
-  here.server = await Server.start(binary, {
-    MESSAGE_RATE: '0', LOGIN_RATE: '0', ROOM_RATE: '0', SEARCH_RATE: '0', API_KEYS: `tests publish,moderate ${API_KEY}`,
-  });
+const SETTINGS = {
+  MESSAGE_RATE: '0', LOGIN_RATE: '0', ROOM_RATE: '0', SEARCH_RATE: '0', API_KEYS: `tests publish,moderate ${API_KEY}`,
+};
+
+async function begin(options) {
+  here.server = await Server.start(binary, SETTINGS, options);
   here.url = here.server.url;
+}
+
+let begun;
+before(() => {
+  assert.ok(binary, 'set PROPROMO_CHAT_BIN to the path of the server');
+  return (begun = begin());
 });
 
 after(async () => {

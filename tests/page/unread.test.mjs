@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HASH, backend, here, unique } from './setting.mjs';
+import { HASH, PHONE, backend, here, unique } from './setting.mjs';
 import { flood } from './visitor.mjs';
 
 /** How many messages of a room are unread, as its link says; `''` for none. */
@@ -83,4 +83,38 @@ test('an inbox tells of rooms that are not connected, without being asked', asyn
   await badge(alice, far).waitFor({ state: 'hidden' });
   assert.equal(asked.length, before, 'nothing was asked for meanwhile');
   await Promise.all([alice.leave(), laptop.leave()]);
+});
+
+test('of sixty-one rooms in which something was said while one was away each tells how much, on every device', async () => {
+  const rooms = ['demo', ...Array.from({ length: 60 }, (_, n) => `crowd-${n}`)];
+  for (const room of rooms.slice(1)) {
+    here.server.command('monitor', 'add', room);
+    here.server.command('monitor', 'join', room, 'alice@propromo.example');
+  }
+  const before = await here.visitor('alice'); // what is in `demo` is read now
+  await before.page.waitForFunction(() => !document.querySelector('.room-link[href="#chat%2Fdemo"].unread'));
+  await before.leave();
+  const counts = rooms.map((_, n) => 1 + (n % 3));
+  for (const [n, room] of rooms.entries()) {
+    for (let i = 0; i < counts[n]; i++) {
+      await backend('POST', `rooms/monitor%3A${room}/messages`, { text: unique(`${room} ${i}`) });
+    }
+  }
+  const told = (someone) => someone.page.waitForFunction(([rooms, counts]) => rooms.every((room, n) => {
+    const badge = document.querySelector(`a[href="#${encodeURIComponent(`chat/${room}`)}"] .badge`);
+    return badge && (badge.hidden ? 0 : Number(badge.dataset.count)) === counts[n];
+  }), [rooms, counts]);
+  const sum = (someone) => someone.page.waitForFunction((sum) => document.title.startsWith(`(${sum})`), counts.reduce((a, b) => a + b));
+  const [desktop, phone] = await Promise.all([here.visitor('alice', { room: null }), here.visitor('alice', { ...PHONE, room: null })]);
+  await Promise.all([desktop, phone].flatMap((someone) => [told(someone), sum(someone)]));
+  await desktop.audit('61 rooms with news');
+  await phone.audit('61 rooms with news on a phone');
+  // One that is connected from the start, and two that only the inbox tells of.
+  for (const room of ['demo', 'crowd-30', 'crowd-59']) {
+    await desktop.enter(room);
+    counts[rooms.indexOf(room)] = 0;
+    await told(phone);
+  }
+  await Promise.all([told(desktop), sum(phone), sum(desktop)]);
+  await Promise.all([desktop.leave(), phone.leave()]);
 });
