@@ -166,7 +166,8 @@ export class Search {
 function told(count, more) {
   if (!count) return more ? 'Nothing found so far; there is more to look through.' : 'No message here has all of these words.';
   const messages = count === 1 ? '1 message' : `${count} messages`;
-  return more ? `The latest ${messages} that were found.` : `${messages} found, the latest first.`;
+  if (more) return `The latest ${messages} that were found.`;
+  return count === 1 ? '1 message found.' : `${messages} found, the latest first.`;
 }
 
 /** Makes a result the one of all that Tab reaches. */
