@@ -1,4 +1,6 @@
 // Much to show: long histories, and rooms in which much is said.
+//
+// MEASURE=1, on a machine that does nothing else: for 20 seconds, and what a busy machine can't promise is asserted too.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,6 +9,8 @@ import { MESSAGES, flood } from './visitor.mjs';
 
 const SEEDED = 50_000;
 const MOST = 400; // messages that may be in the document at once
+const { MEASURE } = process.env;
+const FLOODED = MEASURE ? 2_000 : 500;
 
 test(`a room of ${SEEDED} messages opens in under a second and scrolls back to the first`, async (t) => {
   const bob = await here.visitor('bob', { room: null });
@@ -15,18 +19,19 @@ test(`a room of ${SEEDED} messages opens in under a second and scrolls back to t
   const alice = await here.visitor('alice');
   // Again if it was slow, as the machine may be busy with other things.
   let took = Infinity;
-  for (let i = 0; i < 10 && took >= 1_000; i++) took = await opening(alice);
+  const most = MEASURE ? 500 : 1_000;
+  for (let i = 0; i < 10 && took >= most; i++) took = await opening(alice);
   t.diagnostic(`opened in ${Math.round(took)} ms`);
-  assert.ok(took < 1_000, `opening took ${took} ms`);
+  assert.ok(took < most, `opening took ${took} ms`);
 
   const before = await alice.worked();
   const heaviest = await alice.heaviestTask();
-  const { first, most, frames } = await alice.page.evaluate(scrollBack);
+  const { first, held, frames } = await alice.page.evaluate(scrollBack);
   const task = await heaviest();
   const frame = ((await alice.worked()) - before) / frames;
   t.diagnostic(`scrolled back in ${frames} frames of ${(frame * 1000).toFixed(1)} ms; the longest task worked for ${task.toFixed()} ms`);
   assert.equal(first, 'seeded 0');
-  assert.ok(most <= MOST, `${most} messages in the document at once`);
+  assert.ok(held <= MOST, `${held} messages in the document at once`);
   assert.ok(frame < 0.1, `a frame took ${frame} s`);
   assert.ok(task > 0 && task < 100, `a task worked for ${task} ms`);
 
@@ -59,36 +64,46 @@ async function opening(someone) {
 async function scrollBack() {
   const log = document.querySelector('#log');
   let frames = 0;
-  let most = 0;
+  let held = 0;
   while (document.querySelector('#older').textContent !== 'This is where the room begins.' || log.scrollTop > 0) {
     log.scrollTop = 0;
     await new Promise(requestAnimationFrame);
     frames++;
-    most = Math.max(most, document.querySelectorAll('#messages > li').length);
+    held = Math.max(held, document.querySelectorAll('#messages > li').length);
   }
-  return { first: document.querySelector('#messages .text').textContent, most, frames };
+  return { first: document.querySelector('#messages .text').textContent, held, frames };
 }
 
 test('a hundred messages a second leave the page usable', async (t) => {
   const [alice, bob] = await Promise.all([here.visitor('alice'), here.visitor('bob', { room: null })]);
   const draft = 'typed in the middle of it';
   await alice.page.evaluate(watchPaints);
-  const flooding = flood(bob.page, { name: 'bob', count: 500, perSecond: 100, text: 'flood' });
+  const flooding = flood(bob.page, { name: 'bob', count: FLOODED, perSecond: 100, text: 'flood' });
   await Promise.all([flooding, alice.field.pressSequentially(draft, { delay: 100 })]);
-  await alice.message('flood 499').waitFor();
-  const { paints, seconds } = await alice.page.evaluate(() => watched());
+  await alice.message(`flood ${FLOODED - 1}`).waitFor();
+  const { paints, seconds, inTime } = await alice.page.evaluate(() => watched());
   assert.equal(await alice.field.inputValue(), draft);
   assert.ok((await alice.page.locator(MESSAGES).count()) <= MOST);
-  t.diagnostic(`500 messages in ${seconds.toFixed(1)} s were drawn ${paints} times`);
+  const share = `${(100 * inTime).toFixed(1)} % of the frames came within 50 ms`;
+  t.diagnostic(`${FLOODED} messages in ${seconds.toFixed(1)} s were drawn ${paints} times; ${share}`);
+  assert.ok(inTime >= 0.95 || !MEASURE, share);
   // Ten times a second, and at each key; one frame a message would be three times as often.
   assert.ok(paints <= 11 * seconds + draft.length, `drawn ${paints} times in ${seconds} s`);
   await Promise.all([alice.leave(), bob.leave()]);
 });
 
-/** Counts from now on how often messages are drawn. In the page. */
+/** Counts from now on how often messages are drawn, and how many frames come within 50 ms. In the page. */
 function watchPaints() {
   const started = performance.now();
-  let paints = 0;
+  let [paints, frames, late] = [0, 0, 0];
   new MutationObserver(() => paints++).observe(document.querySelector('#messages'), { childList: true });
-  window.watched = () => ({ paints, seconds: (performance.now() - started) / 1000 });
+  let last = started;
+  requestAnimationFrame(function next() {
+    const now = performance.now();
+    frames++;
+    if (now - last > 50) late++;
+    last = now;
+    requestAnimationFrame(next);
+  });
+  window.watched = () => ({ paints, seconds: (last - started) / 1000, inTime: 1 - late / frames });
 }
