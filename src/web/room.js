@@ -20,6 +20,7 @@ export class Room {
   live = new Stretch();
   /** The messages that are read: the latest, or others far back. */
   view = this.live;
+  #left = null; // what was read before that, so that answers to it can still show it
   /** Whether the first messages, if there are any, have arrived. */
   ready = false;
   loading = false;
@@ -101,6 +102,7 @@ export class Room {
 
   /** Reads on in `stretch`. */
   readIn(stretch) {
+    if (this.view !== this.live) this.#left = this.view;
     this.view = stretch;
     this.#join();
     this.changed();
@@ -108,14 +110,13 @@ export class Room {
 
   /** Goes back to the latest messages, if others are read. */
   toLatest() {
-    if (this.view === this.live) return;
-    this.view = this.live;
-    this.changed();
+    if (this.view !== this.live) this.readIn(this.live);
   }
 
   /** Forgets the messages, as they can't be continued without a gap. */
   forget() {
     this.view = this.live = new Stretch();
+    this.#left = null;
     this.ready = false;
     this.loading = false;
     this.changed();
@@ -189,7 +190,7 @@ export class Room {
 
   /** The message with this key, if it is in memory. */
   find(key) {
-    return this.view.find(key) ?? this.live.find(key);
+    return this.view.find(key) ?? this.live.find(key) ?? this.#left?.find(key);
   }
 
   /**
