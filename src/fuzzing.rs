@@ -17,7 +17,7 @@ use crate::{
         request::{Request, passed_on},
     },
     refusal::Reason,
-    socket::framing::Framing,
+    socket::client_frames::Framing,
 };
 use crossbeam_channel::{Receiver, unbounded};
 use parking_lot::Mutex;

@@ -3,7 +3,7 @@
 //! The path of a message, and where to read about it:
 //!
 //! ```text
-//! client -> server::connection -> door::session   -> room::log -> room::lane -> socket::outbound -> every member
+//! client -> server::connection -> door::session   -> room::writer -> room::lane -> socket::outbound -> every member
 //!           (accept, head)        (blocking read)   (order, store) (fan-out)    (one ordered queue a socket)
 //! ```
 //!

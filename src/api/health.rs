@@ -4,7 +4,7 @@ use super::route::{Endpoints, Params, Route};
 use crate::{
     chat::Chat,
     http::{head::Method, reply::Reply, request::Request},
-    metrics::{self, prometheus},
+    metrics::{self, text_format},
     refusal::Refusal,
     store::{error::StoreError, outage::KnownOutage},
 };
@@ -123,10 +123,10 @@ impl Drop for Told {
 
 fn metrics(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let page = chat.metrics.render();
-    let reply = if prometheus::reads_open_metrics(request.header_values("accept")) {
+    let reply = if text_format::reads_open_metrics(request.header_values("accept")) {
         Reply::new(200, metrics::CONTENT_TYPE, page)
     } else {
-        Reply::new(200, prometheus::CONTENT_TYPE, prometheus::from_open_metrics(&page))
+        Reply::new(200, text_format::CONTENT_TYPE, text_format::from_open_metrics(&page))
     };
     Ok(reply.with("Cache-Control", "no-store").with("Vary", "Accept"))
 }

@@ -8,4 +8,4 @@ pub mod password;
 pub mod pem;
 pub mod session;
 pub mod token;
-pub mod webhook_secrets;
+pub mod webhook_signature;

@@ -7,7 +7,7 @@ use super::{
     sources::Settings,
     value,
 };
-use crate::auth::webhook_secrets::WebhookSecrets;
+use crate::auth::webhook_signature::WebhookSecrets;
 use std::time::Duration;
 
 /// Where events are sent, and how.

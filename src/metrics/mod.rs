@@ -4,9 +4,9 @@ pub mod archive;
 pub mod histogram;
 pub mod messages;
 mod process;
-pub mod prometheus;
 mod refusal_log;
 pub mod refusals;
+pub mod text_format;
 pub mod webhooks;
 
 use crate::{

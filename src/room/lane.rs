@@ -1,4 +1,4 @@
-//! A lane: one thread that delivers to its share of all members. The holder of the writer (`log`) delivers in its place
+//! A lane: one thread that delivers to its share of all members. The holder of the writer (`writer`) delivers in its place
 //! when that is less work than waking it.
 //!
 //! The contract, to be kept by changes of this file, [`audiences`](super::audiences) and [`audience`](super::audience):

@@ -60,7 +60,7 @@ pub(super) struct Roster {
 /// core send twice as often, and use one and a half times the processor time.
 const LANE_SHARE: usize = 1024;
 
-/// In rooms of up to this many members, members take the writer themselves (`log`) and wait for their turn when they
+/// In rooms of up to this many members, members take the writer themselves (`writer`) and wait for their turn when they
 /// are woken (`socket::wakeups`). In larger rooms a reader does better to read on: what comes in meanwhile is stored
 /// and sent together, and many wait for it.
 const SMALL_ROOM: usize = 16;

@@ -22,7 +22,6 @@ pub mod history_age;
 pub mod inboxes;
 pub mod lane;
 mod lanes;
-pub mod log;
 pub mod member;
 pub mod mentions;
 pub mod names;
@@ -38,6 +37,7 @@ mod tests;
 pub mod unread;
 mod watched;
 mod weak_table;
+pub mod writer;
 
 use crate::{
     entry::NewEntry,
@@ -62,7 +62,6 @@ use encoder::Encoder;
 use feed::{Disconnect, FeedThread, Read, Shut};
 use inboxes::Inboxes;
 use lanes::Lanes;
-use log::{Listeners, Log, Task};
 use member::{Member, Room};
 use observer::{Observer, SharedObserver};
 use parking_lot::Mutex;
@@ -78,6 +77,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use writer::{Listeners, Log, Task};
 
 /// How many commands (batches of messages, joins, leaves) may wait for a lane.
 const LANE_QUEUE: usize = 1024;

@@ -1,9 +1,9 @@
 //! The socket as tungstenite reads and writes it.
 
 use super::{
+    client_frames::Framing,
     close::{Close, GOODBYE},
     frame,
-    framing::Framing,
     outbound::Outbound,
 };
 use crate::config::Limits;
