@@ -98,4 +98,9 @@ fn the_log_names_the_client_not_the_proxy() {
     let server = behind_a_proxy().start();
     server.refused("/chat/demo?auth=rubbish", &[("X-Forwarded-For", "203.0.113.77")]);
     server.logs(&["token_malformed", "203.0.113.77"]);
+    // The connection itself refuses this one, before anybody reads the body.
+    let head =
+        "POST /login HTTP/1.1\r\nHost: chat.test\r\nX-Forwarded-For: 203.0.113.78\r\nContent-Length: 99999999\r\n\r\n";
+    assert_eq!(server.connect().send(head).response().status, 413);
+    server.logs(&["body_too_large", "203.0.113.78"]);
 }

@@ -271,12 +271,14 @@ impl Service {
         // A request with an unreadable head has no id yet.
         let id = head.map_or_else(RequestId::next, |head| head.id.clone());
         let _request = id.enter();
-        let reply = self.metrics.refuse(refusal, peer, CONNECTION, Reply::from);
+        let client = head.map_or(peer, |head| head.client);
+        let reply = self.metrics.refuse(refusal, client, CONNECTION, Reply::from);
         let mut reply = reply.with(request_id::HEADER, id.as_str());
         if let Some(head) = head {
             self.upgrades.permit(head, &mut reply);
         }
-        let bytes = answer::encode(&reply, Persistence::Closed, false);
+        let to_head_request = head.is_some_and(|head| head.method == Method::Head);
+        let bytes = answer::encode(&reply, Persistence::Closed, to_head_request);
         if self.send(stream, [&bytes, &[]]).is_ok() {
             linger(stream);
         }

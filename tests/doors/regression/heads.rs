@@ -136,3 +136,13 @@ fn trace_and_query_were_unknown_methods() {
     let answer = server.connect().send("BREW /login HTTP/1.1\r\nHost: chat.test\r\n\r\n").response();
     assert_eq!(answer.status, 501);
 }
+
+#[test]
+fn a_head_request_that_the_connection_refused_was_answered_with_a_body() {
+    let server = Server::start();
+    let request = "HEAD /chats HTTP/1.1\r\nHost: chat.test\r\nContent-Length: 99999999\r\n\r\n";
+    let mut connection = server.connect();
+    let answer = connection.send(request).response_to_head();
+    assert_eq!(answer.status, 413);
+    assert!(connection.closes(), "RFC 9110 §9.3.2");
+}
