@@ -22,6 +22,7 @@ mod client_address;
 mod conformance;
 mod every_door;
 mod every_refusal;
+mod failing_disk;
 mod faults;
 mod frames;
 mod fuzz;
