@@ -3,6 +3,7 @@
 use crate::{
     door::{channel_frame, json},
     entry::{Change, ChangeKind, Entry},
+    likeness::same_email,
     message::{Message, MessageId, RoomName},
     store::accounts::UserId,
 };
@@ -66,7 +67,7 @@ pub fn message(room: &RoomName, message: &Message, absent: Option<&[Absent]>) ->
     if let Some(absent) = absent {
         data.pop();
         data.extend_from_slice(br#","absent":["#);
-        let others = absent.iter().filter(|(_, email)| *email != *message.sender).take(MAX_ABSENT);
+        let others = absent.iter().filter(|(_, email)| !same_email(email, &message.sender)).take(MAX_ABSENT);
         for (n, (UserId(id), _)) in others.enumerate() {
             let comma = if n > 0 { "," } else { "" };
             data.extend_from_slice(format!("{comma}{id}").as_bytes());
@@ -100,7 +101,7 @@ pub fn coming(room: &RoomName, coming: &Coming) -> Event {
     event(coming.kind(), coming.id, &data)
 }
 
-/// Appends the fields that all events have.
+/// Appends the fields that all events but new messages have.
 fn tell_who(data: &mut Vec<u8>, room: &RoomName, user: &str, id: MessageId) {
     data.extend_from_slice(br#","room":"#);
     json::string(data, room.as_str());
