@@ -62,7 +62,8 @@ pub struct Change {
 
 #[derive(Clone, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// The present text. `None`: the message has been deleted since, so there is nothing to report.
+    /// The present text. `None`: the message has been deleted since, so there is nothing to report; or, between the log
+    /// and its archive, only the archive has the text.
     Edited(Option<Box<str>>),
     Deleted,
     Reacted {
@@ -169,7 +170,8 @@ pub enum Reach {
     Any,
 }
 
-/// Why a change was refused. Nothing was changed.
+/// Why a change was refused. Nothing was changed. The log decides, in the step that would make the change: `judge` in
+/// SQLite, `append.lua` in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unchangeable {
     /// The room has no message with this id (any more).
@@ -180,7 +182,7 @@ pub enum Unchangeable {
     TooLate,
     /// The message is so already.
     Unchanged,
-    /// It has [`MAX_EMOJI`] different emoji already.
+    /// It has [`MAX_EMOJI`] different emoji already, or [`MAX_REACTING`] accounts reacted with this one.
     TooManyEmoji,
 }
 

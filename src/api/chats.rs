@@ -106,7 +106,7 @@ fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, 
 
 fn show(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     let room = find(chat, request, params)?;
-    Ok(Reply::json(200, &Shown::new(&room, users(chat, &room, Some(request)))))
+    Ok(Reply::json(200, &Shown::new(&room, users(chat, &room, request))))
 }
 
 fn change(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
@@ -282,9 +282,8 @@ fn digest(key: impl AsRef<[u8]>) -> [u8; 32] {
 }
 
 /// The users of a room that the client may see: of a closed room only with its token.
-fn users(chat: &Chat, room: &ChatRoom, request: Option<&Request>) -> Vec<User> {
-    let visible =
-        room.fields.access == Access::Public || request.is_some_and(|request| entrant(chat, room, request).is_ok());
+fn users(chat: &Chat, room: &ChatRoom, request: &Request) -> Vec<User> {
+    let visible = room.fields.access == Access::Public || entrant(chat, room, request).is_ok();
     if visible { users_of(chat, room.id) } else { Vec::new() }
 }
 

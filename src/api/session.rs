@@ -47,7 +47,7 @@ fn begin(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     let epoch = chat.accounts.epoch(account.id)?;
     let reply = login::answer(chat, request, &account, epoch.as_ref(), form.monitor_id.as_deref())?;
     // The browser replaces the cookie of this session, so the session ends.
-    if let Some(before) = shown(request)?
+    if let Some(before) = presented(request)?
         && let Some(session) = chat.account_sessions.find(&before.session())?
         && !matches!(session::show(&session, &before, now()), Shown::UsedBefore)
     {
@@ -65,14 +65,14 @@ fn renew(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     of_own_page(request)?;
     // First, because everything below costs work.
     chat.signing_limits.may_ask(request.client)?;
-    let cookie = shown(request)?.ok_or(Reason::SessionMissing)?;
+    let cookie = presented(request)?.ok_or(Reason::SessionMissing)?;
     let (session, shown) = judged(chat, request, &cookie)?;
     chat.signing_limits.may_have(session.account, 1)?;
     let account = chat.accounts.by_id(session.account)?.ok_or(Reason::SessionEnded)?;
     let epoch = chat.accounts.epoch(session.account)?;
     // Before the cookie is used: a refused client keeps a valid one.
     let reply = login::answer(chat, request, &account, epoch.as_ref(), None)?;
-    let next = used(chat, request, &cookie, shown)?;
+    let next = advance(chat, request, &cookie, shown)?;
     chat.metrics.session("renewed", 1);
     Ok(with_cookie(chat, request, reply, &next))
 }
@@ -81,7 +81,7 @@ fn renew(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
 fn end(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     of_own_page(request)?;
     // Even if the cookie was used before: then there is all the more reason to end its session.
-    if let Some(cookie) = shown(request)?
+    if let Some(cookie) = presented(request)?
         && chat.account_sessions.end(&cookie.session())?
     {
         chat.metrics.session("ended", 1);
@@ -112,14 +112,14 @@ fn judged(chat: &Chat, request: &Request, cookie: &Cookie) -> Result<(Session, S
         }
         Shown::TooOften => {
             let sentence = "This session was renewed too often; wait and try again.";
-            Err(Refusal::new(Reason::RateLimited, sentence).retry_after(Duration::from_secs(30)))
+            Err(Refusal::new(Reason::RateLimited, sentence).retry_after(session::GRACE))
         }
         shown => Ok((session, shown)),
     }
 }
 
-/// Uses the cookie. Returns the next one.
-fn used(chat: &Chat, request: &Request, cookie: &Cookie, mut shown: Shown) -> Result<Cookie, Refusal> {
+/// Uses the cookie, and advances its session. Returns the next cookie.
+fn advance(chat: &Chat, request: &Request, cookie: &Cookie, mut shown: Shown) -> Result<Cookie, Refusal> {
     let from = cookie.hashed();
     for _ in 0..TRIES {
         match shown {
@@ -133,7 +133,7 @@ fn used(chat: &Chat, request: &Request, cookie: &Cookie, mut shown: Shown) -> Re
 }
 
 /// The cookie of the request. Two different ones are refused: one could come from another site on a neighbouring host.
-fn shown(request: &Request) -> Result<Option<Cookie>, Refusal> {
+fn presented(request: &Request) -> Result<Option<Cookie>, Refusal> {
     let mut values = request.header_values("cookie").flat_map(cookie::values);
     let Some(first) = values.next() else { return Ok(None) };
     if values.any(|other| other != first) {

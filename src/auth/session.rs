@@ -10,10 +10,10 @@ use crate::store::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
+use std::time::Duration;
 
-/// For how many seconds a used cookie still gets its successor. This is for other tabs, and for browsers that missed
-/// the answer.
-const GRACE: i64 = 30;
+/// How long a used cookie still gets its successor. This is for other tabs, and for browsers that missed the answer.
+pub const GRACE: Duration = Duration::from_secs(30);
 
 /// How many cookies of one session may be used within [`GRACE`].
 const MOST: usize = 32;
@@ -91,7 +91,7 @@ pub enum Shown {
 pub fn show(session: &Session, cookie: &Cookie, now: i64) -> Shown {
     let secret = cookie.hashed();
     let mut spent = session.spent.clone();
-    spent.retain(|spent| now.saturating_sub(spent.at) <= GRACE);
+    spent.retain(|spent| now.saturating_sub(spent.at) <= GRACE.as_secs() as i64);
     if secret == session.current {
         if spent.len() >= MOST {
             return Shown::TooOften;

@@ -40,8 +40,8 @@ impl Settings {
         let allow_private = self.get(&WEBHOOK_ALLOW_PRIVATE, value::switch)?;
         if !allow_private && !url.is_encrypted() {
             return Err(SettingError(format!(
-                "{name} is not encrypted; it should be https://, or WEBHOOK_ALLOW_PRIVATE true for an endpoint that only your own \
-                 network lies before"
+                "{name} is not encrypted; it should be https://, or WEBHOOK_ALLOW_PRIVATE true for an endpoint that is reached \
+                 only through your own network"
             )));
         }
         if !allow_private && url.address().is_some_and(|address| !is_public(address)) {

@@ -1,7 +1,7 @@
 //! The channel door: clients with a ticket or with two tokens, at `/channel/[:room]`. JSON text frames with a `type`.
 
 use super::{
-    channel_change::{AskedChange, What},
+    channel_change::{self, AskedChange, What},
     channel_frame::{self, Asked, ChannelEncoder},
     channel_history, channel_moderation,
     conversation::{Conversation, Link},
@@ -13,7 +13,7 @@ use crate::{
     auth::token::{Claims, Issued, Kind},
     chat::Chat,
     config::doors::DoorName,
-    entry::{NewChange, NewChangeKind, Reach},
+    entry::{NewChange, NewChangeKind, Reach, Unchangeable},
     event::{Event, Person},
     http::head::Head,
     limits::{
@@ -363,7 +363,10 @@ fn read(link: &Link, member: &Member, account: UserId, id: MessageId) {
     let room = &member.room.name;
     let (code, sentence) = match link.chat.log.message(room, id) {
         Ok(Some(_)) if link.chat.read_marks.mark(account, room, id, link.outbound.id()) => return,
-        Ok(None) => ("no_such_message", "There is no message with this id in this room (any more)."),
+        Ok(None) => {
+            let refused = channel_change::refused(Unchangeable::NoSuchMessage);
+            (refused.code, refused.sentence)
+        }
         Ok(Some(_)) | Err(_) => ("unavailable", "Your read mark can't be stored at the moment; send it again."),
     };
     link.say(&channel_frame::error(code, sentence, None));

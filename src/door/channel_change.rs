@@ -7,13 +7,14 @@ use super::{
 use crate::{
     entry::{Change, ChangeKind, Unchangeable},
     message::{Message, MessageId, RoomName},
+    refusal::Reason,
 };
 use serde_json::{Map, Value};
 use unicode_properties::UnicodeEmoji;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Most bytes of an emoji: families with skin tones have fewer.
-const MAX_EMOJI: usize = 32;
+const MAX_EMOJI_BYTES: usize = 32;
 
 /// A change that a client asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ fn is_emoji(text: &str) -> bool {
         return false;
     };
     // Digits count as emoji because keycaps begin with them.
-    cluster.len() <= MAX_EMOJI && first.is_emoji_char() && (!first.is_ascii() || cluster.ends_with(KEYCAP))
+    cluster.len() <= MAX_EMOJI_BYTES && first.is_emoji_char() && (!first.is_ascii() || cluster.ends_with(KEYCAP))
 }
 
 /// Appends the fields that a message has only sometimes: name, reply, edit, reactions, bot.
@@ -143,8 +144,8 @@ pub fn refused(why: Unchangeable) -> FrameError {
     let (code, sentence) = match why {
         Unchangeable::NoSuchMessage => ("no_such_message", "There is no message with this id in this room (any more)."),
         Unchangeable::NotYours => ("not_yours", "That is somebody else's message; only they may change it."),
-        Unchangeable::TooLate => ("too_late", "That message is too old to be edited."),
-        Unchangeable::Unchanged => ("unchanged", "The message is already in that state."),
+        Unchangeable::TooLate => (Reason::TooLate.word(), Reason::TooLate.sentence()),
+        Unchangeable::Unchanged => (Reason::Unchanged.word(), Reason::Unchanged.sentence()),
         Unchangeable::TooManyEmoji => ("bad_emoji", "That message has reached its limit of reactions."),
     };
     FrameError { code, ..bad(sentence) }

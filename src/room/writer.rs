@@ -1,4 +1,5 @@
-//! The log's writer: the only place where a room's order is decided, by one thread at a time.
+//! The log's writer: the only place on this node where a room's order is decided, by one thread at a time. With Redis,
+//! `append.lua` decides among nodes.
 //!
 //! Usually that is the log thread. It takes what waits, stores it with one write, and hands it to the lanes.
 //! Storing comes before showing, so an echo means that the message is stored. The thread never waits for more to come.

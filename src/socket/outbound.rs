@@ -218,7 +218,7 @@ impl Outbound {
             let patience = {
                 let mut queue = self.queue.lock();
                 self.write_out(&mut queue)?;
-                // Nothing waits for a dropped member: it gets no more, and its thread holds more memory than the queue.
+                // No thread waits for a dropped member: it gets no more, and its thread holds more memory than the queue.
                 if queue.stage == Stage::Gone || (queue.dropped && until.is_none()) {
                     return Err(io::ErrorKind::NotConnected.into());
                 }

@@ -225,8 +225,11 @@ impl Line {
 }
 
 fn busy() -> Refusal {
-    Refusal::new(Reason::Unavailable, "Too many logins at the moment; wait a little and try again.")
-        .retry_after(Duration::from_secs(2))
+    Refusal::new(
+        Reason::Unavailable,
+        "Too many passwords are being checked at the moment; wait a little and try again.",
+    )
+    .retry_after(Duration::from_secs(2))
 }
 
 #[cfg(test)]

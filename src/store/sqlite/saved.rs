@@ -50,7 +50,7 @@ impl SavedLog {
     pub fn open(path: &Path) -> Result<SavedLog, StoreOpenError> {
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
         let tables = database::look_into(path, log::VERSION)?;
-        let applied = log::apply::applied(&tables).map_err(unusable)?;
+        let applied = log::apply::applied_to(&tables).map_err(unusable)?;
         let tail = Tail::new(0, applied);
         let mut records = journal::read(&log::journal_beside(path))?.records;
         records.retain(|record| record.key > applied);

@@ -61,7 +61,7 @@ impl Rooms {
     /// Applies the records that the tables lack. They are in the order of the journal.
     pub fn apply(&mut self, tx: &Transaction<'_>, records: &[Arc<Record>]) -> rusqlite::Result<Applied> {
         let Some(last) = records.last().map(|record| record.key) else { return Ok(Applied::default()) };
-        let before = applied(tx)?;
+        let before = applied_to(tx)?;
         let ends = Ends::of(records);
         if self.known.len() >= KNOWN_ROOMS {
             self.clear();
@@ -176,7 +176,7 @@ impl<'r> Ends<'r> {
 }
 
 /// The tables have everything up to this key.
-pub(in crate::store::sqlite) fn applied(connection: &Connection) -> rusqlite::Result<i64> {
+pub(in crate::store::sqlite) fn applied_to(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("SELECT key FROM applied")?.query_row((), |row| row.get(0))
 }
 

@@ -174,7 +174,7 @@ impl SqliteLog {
             Tuning { sync: DiskSync::Checkpoint, cache_kib: 256, busy: Duration::from_millis(100), ..writing };
 
         let connection = database::connect(path, &keeping).map_err(unusable)?;
-        let applied = apply::applied(&connection).map_err(unusable)?;
+        let applied = apply::applied_to(&connection).map_err(unusable)?;
         let (journal, replay) = Journal::open(&journal_beside(path), durability == Durability::Power)?;
         let last = replay.records.last().map_or(applied, |record| record.key.max(applied));
         let ahead = Duration::from_millis((last >> 12).saturating_sub(ids::unix_millis()).max(0) as u64);

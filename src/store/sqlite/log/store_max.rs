@@ -20,7 +20,7 @@ const ROWS: i64 = 2048;
 /// Bytes of one room that are deleted at a time.
 const PIECE: u64 = 1 << 20;
 
-/// How often it is logged.
+/// How often the log says that the store is nearly full.
 const TELL: Duration = Duration::from_secs(600);
 
 /// How much of a room's oldest messages to delete.
@@ -85,7 +85,7 @@ impl Keeper {
                 let mut writer = lock_writer(&self.writer);
                 // The writer weighs everything after this.
                 writer.sizes = Some(Sizes::default());
-                (i64::MIN, apply::applied(&self.connection)?)
+                (i64::MIN, apply::applied_to(&self.connection)?)
             }
         };
         let rows: Vec<(i64, i64, i64)> = self
@@ -140,7 +140,8 @@ impl Keeper {
         );
     }
 
-    /// Deletes about this many bytes of a room's oldest messages, or as many as one piece has. Returns how many.
+    /// Deletes about this many bytes of a room's oldest messages, or as many as one piece has. Returns how many, estimated
+    /// for changes.
     fn cut(&self, room: i64, much: u64) -> rusqlite::Result<u64> {
         let piece = self.oldest(room, much.min(PIECE))?;
         if let Some(Piece { through, messages, bytes }) = piece {
