@@ -136,6 +136,8 @@ pub(super) fn connect(path: &Path, tuning: &Tuning) -> rusqlite::Result<Connecti
     connection.busy_timeout(tuning.busy)?;
     connection.set_prepared_statement_cache_capacity(32);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Otherwise SQLite parses and plans a statement with `LIMIT ?` again for each value, although it is prepared.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let synchronous = match tuning.sync {
         DiskSync::Checkpoint => "NORMAL",
         DiskSync::Commit => "FULL",
@@ -216,6 +218,7 @@ impl r2d2::ManageConnection for File {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rusqlite::StatementStatus;
     use rusqlite_migration::M;
     use std::os::unix::fs::PermissionsExt;
 
@@ -233,6 +236,19 @@ mod tests {
             let mode = dir.path().join(file).metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");
         }
+    }
+
+    #[test]
+    fn a_statement_with_a_limit_is_planned_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        prepare(&path, &ONE_STEP, 1).unwrap();
+        let connection = connect(&path, &TUNING).unwrap();
+        let mut statement = connection.prepare("SELECT x FROM t LIMIT ?1").unwrap();
+        for limit in 1..5 {
+            assert_eq!(statement.query_map([limit], |_| Ok(())).unwrap().count(), 0);
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 
     #[test]
