@@ -12,7 +12,7 @@ use crate::{
     store::{error::StoreError, outbox::Outbox},
 };
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 use std::{path::Path, sync::Arc};
 use uuid::Uuid;
@@ -58,11 +58,12 @@ impl SqliteOutbox {
     /// Up to where the room's entries were sent.
     fn position(&self, room: &RoomName) -> Result<MessageId, StoreError> {
         self.file("say how far it is", |file| {
-            let told = file
-                .prepare_cached("SELECT entry FROM told WHERE room = ?1")?
-                .query_row([room.as_str()], |row| row.get(0))
-                .optional()?;
-            floor(file).map(|floor| floor.max(told.map_or(MessageId::BEFORE_ALL, read)))
+            // Blobs compare as ids do.
+            file.prepare_cached(
+                "SELECT max(entry, ifnull((SELECT entry FROM told WHERE room = ?1), entry)) FROM floor",
+            )?
+            .query_row([room.as_str()], |row| row.get(0))
+            .map(read)
         })
     }
 }
