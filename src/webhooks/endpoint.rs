@@ -1,11 +1,12 @@
 //! The webhook endpoint: one signed request for each event, to an address that may be connected to.
 
 use crate::config::{endpoint::is_public, webhooks::WebhookSettings};
+use parking_lot::Mutex;
 use std::{
     io,
     net::{IpAddr, UdpSocket},
     sync::{Arc, LazyLock},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use ureq::{
     Agent,
@@ -23,6 +24,9 @@ const MAX_ANSWER: u64 = 64 << 10;
 
 /// The longest pause that an endpoint may ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
+
+/// How long the addresses of the endpoint's name are used before the name is resolved again.
+const RESOLVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Where events are sent.
 pub struct Endpoint {
@@ -59,7 +63,11 @@ impl Endpoint {
             .tls_config(TlsConfig::builder().root_certs(roots()).build())
             .user_agent(concat!("propromo-chat/", env!("CARGO_PKG_VERSION")))
             .build();
-        let resolver = Guarded { allow_private: settings.allow_private, names: DefaultResolver::default() };
+        let resolver = Guarded {
+            allow_private: settings.allow_private,
+            names: DefaultResolver::default(),
+            resolved: Mutex::default(),
+        };
         let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
         Endpoint { settings, agent }
     }
@@ -108,16 +116,33 @@ fn roots() -> RootCerts {
     if TRUSTED.is_empty() { RootCerts::WebPki } else { RootCerts::Specific(Arc::new(TRUSTED.clone())) }
 }
 
-/// Resolves a name, and leaves out addresses that must not be connected to. The connection uses the remaining
-/// addresses: the name is not resolved a second time.
+/// Resolves the endpoint's name, and leaves out addresses that must not be connected to. The connection uses the
+/// remaining addresses: the name is not resolved a second time.
+///
+/// ureq asks before each request, even if it has a connection, and resolves on a thread that it starts each time. So
+/// the addresses are remembered for a moment. They are those of one name, since redirects are not followed.
 #[derive(Debug)]
 struct Guarded {
     allow_private: bool,
     names: DefaultResolver,
+    resolved: Mutex<Option<(Instant, ResolvedSocketAddrs)>>,
 }
 
 impl Resolver for Guarded {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        if let Some((at, addresses)) = &*self.resolved.lock()
+            && at.elapsed() < RESOLVE_EVERY
+        {
+            return Ok(addresses.clone());
+        }
+        let allowed = self.look_up(uri, config, timeout)?;
+        *self.resolved.lock() = Some((Instant::now(), allowed.clone()));
+        Ok(allowed)
+    }
+}
+
+impl Guarded {
+    fn look_up(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = self.names.resolve(uri, config, timeout)?;
         if self.allow_private {
             return Ok(found);
@@ -137,4 +162,43 @@ impl Resolver for Guarded {
 /// Whether an address belongs to this machine: only those can be bound to.
 fn is_ours(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ureq::Timeout;
+
+    fn resolve(guarded: &Guarded) -> Result<usize, ureq::Error> {
+        let uri = Uri::from_static("http://localhost:9/");
+        let timeout =
+            NextTimeout { after: Duration::from_secs(30).into(), reason: Timeout::Global, ..NextTimeout::default() };
+        guarded.resolve(&uri, &Config::default(), timeout).map(|addresses| addresses.len())
+    }
+
+    fn guarded(allow_private: bool) -> Guarded {
+        Guarded { allow_private, names: DefaultResolver::default(), resolved: Mutex::default() }
+    }
+
+    #[test]
+    fn a_name_is_resolved_once_in_a_while() {
+        let guarded = guarded(true);
+        let found = resolve(&guarded).unwrap();
+        let at = |guarded: &Guarded| guarded.resolved.lock().as_ref().map(|(at, _)| *at);
+        let first = at(&guarded).expect("remembered");
+        assert_eq!((resolve(&guarded).unwrap(), at(&guarded)), (found, Some(first)));
+        let before = first.checked_sub(RESOLVE_EVERY).expect("this machine has run for so long");
+        guarded.resolved.lock().as_mut().unwrap().0 = before;
+        resolve(&guarded).unwrap();
+        assert!(at(&guarded) > Some(before), "resolved again");
+    }
+
+    #[test]
+    fn what_must_not_be_connected_to_is_not_remembered() {
+        let guarded = guarded(false);
+        for _ in 0..2 {
+            assert!(matches!(resolve(&guarded), Err(ureq::Error::Io(_))));
+        }
+        assert!(guarded.resolved.lock().is_none());
+    }
 }
