@@ -1,6 +1,8 @@
 //! The queue of webhooks: which rooms have events to send, whose turn it is, and when to try again.
 //!
 //! - Only one sender has a room at a time, so its events go out in order.
+//! - Events gather for a moment, over all rooms. Then one sender sends them, and another joins it for each such moment
+//!   that it takes. So a message wakes no sender, and shares its own way with none.
 //! - A room whose event failed waits longer each time, while other rooms go on.
 //! - If room after room fails, the endpoint is down: then one event at a time is tried, less and less often, until one
 //!   is accepted.
@@ -31,6 +33,9 @@ const MAX_COMINGS: usize = 10_000;
 /// How many waiting comings and goings of a room are searched for the counterpart of a new one.
 const LOOK_BACK: usize = 64;
 
+/// How long events gather at most before they are sent, and after how long another sender joins those that are at work.
+const GATHER: Duration = Duration::from_millis(50);
+
 /// The first delay, and the longest; each is twice the previous one.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
@@ -42,7 +47,7 @@ const MANY_FAILURES: u32 = 8;
 #[derive(Default)]
 pub struct Queue {
     state: Mutex<State>,
-    /// Wakes the senders that wait for a turn, one for each turn.
+    /// Wakes a sender that waits for a turn.
     turns: Condvar,
     /// Wakes the keeper.
     changed: Condvar,
@@ -54,6 +59,13 @@ struct State {
     /// When each room may be tried. The number distinguishes rooms of the same moment.
     due: BTreeMap<(Instant, u64), RoomName>,
     numbers: u64,
+    /// When what is reported now is due.
+    gathered: Option<Instant>,
+    /// How many senders have a turn, and when the next one may join them.
+    working: usize,
+    joins: Option<Instant>,
+    /// Until when one of the waiting senders waits; the others wait until they are woken.
+    watched: Option<Instant>,
     comings: usize,
     dropped: u64,
     /// Until when this process sends.
@@ -116,27 +128,37 @@ impl Queue {
     /// Waits for a turn; `None` when it is time to stop.
     pub fn turn(&self) -> Option<Turn> {
         let mut state = self.state.lock();
+        let mut joins = false;
         loop {
             if state.stopping {
                 return None;
             }
             let now = Instant::now();
-            let until = match state.next(now) {
-                Ok(turn) => return Some(turn),
+            let until = match state.next_of(joins, now) {
+                Ok(turn) => {
+                    if joins {
+                        // Somebody must watch whether this sender needs help, and what is due next.
+                        self.turns.notify_one();
+                    }
+                    return Some(turn);
+                }
                 Err(until) => until,
             };
+            joins = true;
             match until {
-                Some(until) => drop(self.turns.wait_until(&mut state, until)),
-                None => self.turns.wait(&mut state),
+                Some(until) if state.watched.is_none_or(|watched| until < watched) => {
+                    state.watched = Some(until);
+                    self.turns.wait_until(&mut state, until);
+                    state.watched.take_if(|watched| *watched == until);
+                }
+                _ => self.turns.wait(&mut state),
             }
         }
     }
 
     /// Ends a turn.
     pub fn done(&self, turn: Turn, outcome: &Outcome) {
-        let mut state = self.state.lock();
-        state.end(turn, outcome, Instant::now());
-        self.turns.notify_one();
+        self.state.lock().end(turn, outcome, Instant::now());
     }
 
     /// An event was accepted, so the endpoint works.
@@ -290,6 +312,23 @@ impl State {
         self.leads_until.is_some_and(|until| now < until)
     }
 
+    /// The next turn for a sender that `joins` those at work, or goes on; or when to check again.
+    fn next_of(&mut self, joins: bool, now: Instant) -> Result<Turn, Option<Instant>> {
+        if !joins {
+            return self.next(now);
+        }
+        if self.working > 0
+            && let Some(at) = self.joins.filter(|at| now < *at)
+        {
+            return Err(Some(at));
+        }
+        let turn = self.next(now)?;
+        let end = now + GATHER;
+        // What is reported meanwhile is due when the next sender looks.
+        (self.joins, self.gathered) = (Some(end), Some(end));
+        Ok(turn)
+    }
+
     /// The next turn, or when to check again.
     fn next(&mut self, now: Instant) -> Result<Turn, Option<Instant>> {
         let Some((&place, _)) = self.due.first_key_value() else { return Err(None) };
@@ -309,6 +348,7 @@ impl State {
             comings = mem::take(&mut waiting.comings);
         }
         self.comings -= comings.len();
+        self.working += 1;
         Ok(Turn { room, comings })
     }
 
@@ -323,8 +363,15 @@ impl State {
             return false;
         }
         self.rooms.insert(room.clone(), Waiting { since: unix_millis(), ..Waiting::default() });
-        self.schedule(room, Instant::now());
-        true
+        let due = self.gather(Instant::now());
+        self.schedule(room, due);
+        self.watched.is_none_or(|watched| due < watched)
+    }
+
+    /// When what is reported now is due: together with all that is reported until then.
+    fn gather(&mut self, now: Instant) -> Instant {
+        self.gathered.take_if(|end| *end <= now);
+        *self.gathered.get_or_insert(now + GATHER)
     }
 
     fn came(&mut self, room: &RoomName, user: &Arc<str>, is_here: bool) -> bool {
@@ -376,6 +423,7 @@ impl State {
 
     fn end(&mut self, Turn { room, mut comings }: Turn, outcome: &Outcome, now: Instant) {
         self.gate.tried = false;
+        self.working -= 1;
         let Some(waiting) = self.rooms.get_mut(&room) else { return };
         self.comings += comings.len();
         comings.append(&mut waiting.comings);
@@ -388,6 +436,11 @@ impl State {
                     return;
                 }
                 waiting.since = unix_millis();
+                if !more {
+                    let due = self.gather(now);
+                    self.schedule(&room, due);
+                    return;
+                }
                 Duration::ZERO
             }
             Outcome::Failed { since, pause } => {

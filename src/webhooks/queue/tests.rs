@@ -1,6 +1,7 @@
 //! Tests of turns, failures, comings and goings.
 
 use super::*;
+use std::{collections::HashSet, sync::mpsc, thread};
 use uuid::Uuid;
 
 fn leading() -> Queue {
@@ -18,9 +19,9 @@ fn id(n: u128) -> MessageId {
     MessageId(Uuid::from_u128(n))
 }
 
-/// The next turn, if there is one now.
+/// The next turn, if there is one as soon as events have gathered.
 fn turn(queue: &Queue) -> Option<Turn> {
-    queue.state.lock().next(Instant::now()).ok()
+    queue.state.lock().next(Instant::now() + GATHER).ok()
 }
 
 fn failed() -> Outcome {
@@ -168,4 +169,79 @@ fn delays_grow_up_to_five_minutes() {
         let delay = delay(failures).as_secs_f64();
         assert!((0.8 * seconds..=1.2 * seconds).contains(&delay), "{failures}: {delay}");
     }
+}
+
+#[test]
+fn what_happens_within_a_moment_is_due_together_and_wakes_one_sender() {
+    let queue = leading();
+    let mut state = queue.state.lock();
+    assert!(state.news(&room("a")), "nobody watches what is due");
+    let (&(due, _), _) = state.due.first_key_value().unwrap();
+    assert!(due > Instant::now() && due <= Instant::now() + GATHER);
+    state.watched = Some(due);
+    assert!(!state.news(&room("b")));
+    assert!(state.due.keys().all(|(at, _)| *at == due), "{:?}", state.due);
+    // A sender that watches for something later is woken.
+    state.watched = Some(due + GATHER);
+    assert!(state.news(&room("c")));
+}
+
+#[test]
+fn one_sender_goes_on_and_another_joins_it_after_a_moment() {
+    let queue = leading();
+    let mut state = queue.state.lock();
+    for name in ["a", "b", "c"] {
+        state.news(&room(name));
+    }
+    let now = Instant::now() + GATHER;
+    assert!(state.next_of(true, now).is_ok());
+    assert_eq!(state.next_of(true, now).err(), Some(Some(now + GATHER)));
+    assert!(state.next_of(false, now).is_ok(), "who has had a turn goes on");
+    assert!(state.next_of(true, now + GATHER).is_ok());
+    assert_eq!(state.next_of(true, now + 2 * GATHER).err(), Some(None), "nothing is left");
+}
+
+#[test]
+fn senders_that_are_held_up_are_joined_by_all_others() {
+    const SENDERS: usize = 8;
+    let queue = leading();
+    let (took, turns) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..SENDERS {
+            // Never ends its turn.
+            scope.spawn(|| took.send(queue.turn().map(|turn| turn.room)));
+        }
+        for n in 0..SENDERS {
+            queue.stored(&room(&n.to_string()), id(n as u128));
+        }
+        let taken = (0..SENDERS).map_while(|_| turns.recv_timeout(Duration::from_secs(30)).ok().flatten());
+        let taken: HashSet<_> = taken.collect();
+        queue.stop();
+        assert_eq!(taken.len(), SENDERS);
+    });
+}
+
+#[test]
+fn what_happens_while_senders_are_held_up_or_rest_is_sent() {
+    let queue = leading();
+    let (took, turns) = mpsc::channel();
+    let next = || turns.recv_timeout(Duration::from_secs(30)).ok();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| while queue.turn().is_some_and(|turn| took.send(turn).is_ok()) {});
+        }
+        let mut held = Vec::new();
+        for n in 0..20 {
+            queue.stored(&room(&n.to_string()), id(n));
+            // Each second time nobody is at work, and all wait without a limit.
+            held.extend(next());
+            if n % 2 == 1 {
+                held.drain(..).for_each(|turn| queue.done(turn, &Outcome::Told { more: false }));
+                thread::sleep(if n % 4 == 1 { 3 * GATHER } else { Duration::ZERO });
+            }
+        }
+        queue.stop();
+        assert_eq!(turns.try_iter().count() + held.len(), 0);
+        assert_eq!(queue.metrics().rooms, 0);
+    });
 }
