@@ -26,6 +26,8 @@ from workloads import TEXT, WORKLOADS, Workload
 
 # Messages on their way at a time: of one WebSocket sender, or one on each of so many kept connections.
 WINDOWS = (1, 8)
+# What `--only` chooses among.
+PARTS = ("publishing", "webhooks")
 # Webhooks are measured beside this.
 TALK = WORKLOADS["trickle"]
 
@@ -34,8 +36,8 @@ def run(arguments: argparse.Namespace, programs: Programs) -> int:
     repetitions, seconds = arguments.repetitions or 5, arguments.seconds or 4
     with tempfile.TemporaryDirectory(prefix="propromo-bench-") as directory:
         fleet = Fleet(programs, Path(directory))
-        parts = [publishing(fleet, name, repetitions, seconds) for name in programs.chat]
-        parts += [webhooks(fleet, name, repetitions, seconds) for name in programs.chat]
+        measured = {"publishing": publishing, "webhooks": webhooks}
+        parts = [measured[part](fleet, name, repetitions, seconds) for part in arguments.only for name in programs.chat]
     text = "\n".join(parts)
     print(text)
     if not arguments.partial and not arguments.also:
@@ -107,7 +109,7 @@ def by_http(server: Running, key: str, connections: int, seconds: float) -> floa
 
 
 def webhooks(fleet: Fleet, name: str, repetitions: int, seconds: float) -> str:
-    without, beside, told = [], [], 0
+    without, beside, told, busy = [], [], 0, 0.0
     for repetition in range(repetitions):
         for hooked in (False, True) if repetition % 2 else (True, False):
             with receiver() if hooked else contextlib.nullcontext() as endpoint:
@@ -120,7 +122,8 @@ def webhooks(fleet: Fleet, name: str, repetitions: int, seconds: float) -> str:
                 if said.faults:
                     raise SystemExit(f"scripts/bench: {said.faults}")
                 (beside if hooked else without).append(said)
-                told += 0 if endpoint is None else endpoint.count.value
+                if endpoint:
+                    told, busy = told + endpoint.count.value, busy + endpoint.seconds()
     rows = []
     for title, path in (("median", "p50"), ("99th percentile", "p99"), ("99.9th percentile", "p99_9")):
         before = [each.figure("latency_us", path) for each in without]
@@ -130,9 +133,15 @@ def webhooks(fleet: Fleet, name: str, repetitions: int, seconds: float) -> str:
         print(f"webhooks, {title}: {rows[-1][1:]}", file=sys.stderr)
     if not told:
         raise SystemExit("scripts/bench: no webhook was sent")
+    # On a busy machine this tells more than latencies do.
+    before, after = ([each.figure("server_cpu_us_per_delivery") for each in runs] for runs in (without, beside))
+    ratio = statistics.median(b / a for a, b in zip(before, after))
+    rows.append(["processor time of the server, µs a delivery", spread(before, compare.micros),
+                 spread(after, compare.micros), f"{ratio:.2f}"])
     heads = ["latency of a delivery, ms", "without webhooks", "with", "ratio"]
-    return (f"### Chat beside webhooks ({fleet.title(name)})\n\n{TALK.shape()}; the receiver answers each event at once "
-            f"and heard {told:,}.\n\n{compare.table(heads, rows)}")
+    return (f"### Chat beside webhooks ({fleet.title(name)})\n\n{TALK.shape()}; the receiver answers each event at once, "
+            f"heard {told:,} and took {busy / told * 1e6:.0f} µs of processor time for each.\n\n"
+            f"{compare.table(heads, rows)}")
 
 
 class Endpoint:
@@ -143,6 +152,10 @@ class Endpoint:
         self.count = multiprocessing.Value("Q", 0, lock=False)
         self.process = multiprocessing.Process(target=answer_all, args=(listener, self.count), daemon=True)
         self.process.start()
+
+    def seconds(self) -> float:
+        """The processor time that it has taken."""
+        return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 @contextlib.contextmanager
