@@ -2,12 +2,13 @@
 //!
 //! A room has a *position*: the last message that this node's members of it have been given. Messages come with the id
 //! before them. If that is not the position, something was missed, and is read from the log before anything later is
-//! delivered. If nothing later ever comes, the next check of the rooms' newest ids finds it. That check runs after each
-//! subscription, and every few seconds.
+//! delivered. If nothing later ever comes, the next check of the room's newest id finds it. After each subscription all
+//! rooms are checked, and otherwise all in [`turns`].
 //!
 //! A log may go back: after a failover it may lack what was already shown ([`set_back`]).
 
 mod set_back;
+mod turns;
 
 use super::{
     directory::Directory, inboxes, lanes::Lanes, member::Room, observer::SharedObserver, presence::Reporter, run::Run,
@@ -33,9 +34,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use turns::Turns;
 
-/// How often the rooms' newest ids are checked, even if nothing seems to be missing.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long it is remembered up to where rooms were read.
+const READ_KEPT: Duration = Duration::from_secs(10);
 
 /// Rooms whose newest ids are read at a time.
 const ROOMS: usize = 500;
@@ -68,24 +70,31 @@ pub(super) type Disconnect = Box<dyn Fn(i64) + Send + Sync>;
 pub(super) type Read = Box<dyn Fn(i64, &RoomName, MessageId) + Send + Sync>;
 
 /// What is left to check.
-#[derive(Default)]
 struct Look {
     /// Something may have been missed in any room.
     due: bool,
-    last: Option<Instant>,
+    turns: Turns,
     /// Rooms that were behind at the last check. What they lack may be on its way; if it is not delivered when the feed
     /// is next heard, it was missed.
     behind: Vec<(Arc<Room>, MessageId)>,
     /// Up to where rooms were read from the log a moment ago. Entries up to there have been delivered.
     read: HashMap<RoomName, MessageId>,
+    read_since: Instant,
     set_back: SetBack,
+}
+
+impl Look {
+    fn new() -> Look {
+        let (read, read_since, set_back) = (HashMap::new(), Instant::now(), SetBack::default());
+        Look { due: false, turns: Turns::new(), behind: Vec::new(), read, read_since, set_back }
+    }
 }
 
 impl FeedThread {
     /// Runs until it is told to stop.
     pub fn run(self) {
         let mut listener = self.feed.listen();
-        let mut look = Look { last: Some(Instant::now()), ..Look::default() };
+        let mut look = Look::new();
         while !self.stopping.load(Ordering::Acquire) {
             vital::may_panic("feed");
             self.step(&mut *listener, &mut look);
@@ -237,9 +246,13 @@ impl FeedThread {
     /// Finds rooms that are behind, and catches up with them.
     fn look(&self, look: &mut Look) {
         let mut behind = std::mem::take(&mut look.behind);
-        if look.due || look.last.is_none_or(|last| last.elapsed() >= LOOK_EVERY) {
+        if look.due || look.read_since.elapsed() >= READ_KEPT {
             look.read.clear();
-            match self.behind(look) {
+            look.read_since = Instant::now();
+        }
+        let rooms = self.rooms_to_check(look);
+        if !rooms.is_empty() {
+            match self.behind(&rooms, look) {
                 Ok(found) if look.due => behind.extend(found),
                 Ok(found) => look.behind = found,
                 // It is due when the feed is next heard.
@@ -248,9 +261,8 @@ impl FeedThread {
                     return;
                 }
             }
-            look.due = false;
-            look.last = Some(Instant::now());
         }
+        look.due = false;
         for (room, newest) in behind {
             let position = *room.position.lock();
             if let Some(position) = position.filter(|position| *position < newest) {
@@ -265,9 +277,27 @@ impl FeedThread {
         look.set_back.tell();
     }
 
-    /// The rooms whose newest id has not been delivered, with that id. Notes those whose log went back.
-    fn behind(&self, look: &mut Look) -> Result<Vec<(Arc<Room>, MessageId)>, StoreError> {
-        let rooms = self.directory.lock().all();
+    /// All rooms if something may have been missed in any; otherwise those whose turn it is.
+    fn rooms_to_check(&self, look: &mut Look) -> Vec<Arc<Room>> {
+        // In a room without a position nothing was delivered yet, so nothing can be missing.
+        let all = || {
+            let mut rooms = self.directory.lock().all();
+            rooms.retain(|room| room.position.lock().is_some());
+            rooms
+        };
+        if look.due {
+            return all();
+        }
+        let due = look.turns.next(|| all().iter().map(|room| room.name.clone()).collect());
+        if due.is_empty() {
+            return Vec::new();
+        }
+        let directory = self.directory.lock();
+        due.iter().filter_map(|name| directory.find(name)).collect()
+    }
+
+    /// Those of these rooms whose newest id has not been delivered, with that id. Notes those whose log went back.
+    fn behind(&self, rooms: &[Arc<Room>], look: &mut Look) -> Result<Vec<(Arc<Room>, MessageId)>, StoreError> {
         let mut behind = Vec::new();
         for rooms in rooms.chunks(ROOMS) {
             let positions: Vec<Option<MessageId>> = rooms.iter().map(|room| *room.position.lock()).collect();

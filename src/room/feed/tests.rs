@@ -17,6 +17,8 @@ struct Leaky {
     /// Its next ids are above this.
     raised: Mutex<Option<MessageId>>,
     broken: AtomicBool,
+    /// How many rooms' newest ids it was asked for.
+    asked: Mutex<usize>,
 }
 
 impl Leaky {
@@ -34,6 +36,7 @@ impl Feed for Leaky {
     }
 
     fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError> {
+        *self.asked.lock() += rooms.len();
         let last = self.stored.lock().last().map(|message| message.id);
         let newest = last.max(*self.raised.lock()).unwrap_or(MessageId::BEFORE_ALL);
         self.unless_broken(vec![newest; rooms.len()])
@@ -106,7 +109,7 @@ impl Bench {
             inboxes: Arc::new(inboxes::Shared::new(0, MessageMetrics::default())),
             metrics: MessageMetrics::default(),
         };
-        Bench { log, thread, room, lane, look: Look { last: Some(Instant::now()), ..Look::default() } }
+        Bench { log, thread, room, lane, look: Look::new() }
     }
 
     /// Stores messages, without the feed.
@@ -207,10 +210,40 @@ fn a_missed_last_message_is_found_though_the_subscription_never_broke() {
     bench.store(&[2]);
     bench.hear(FeedItem::Nothing);
     assert_eq!(bench.delivered(), ["1"], "it may still be on its way");
-    bench.look.last = None;
+    bench.look.turns.age(Duration::from_secs(10));
     bench.hear(FeedItem::Nothing);
     bench.hear(FeedItem::Nothing);
     assert_eq!(bench.delivered(), ["2"]);
+}
+
+#[test]
+fn many_silent_rooms_are_checked_little_by_little_until_what_was_missed_is_found() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1]);
+    bench.store(&[2]);
+    let others: Vec<Arc<Room>> = (0..1000)
+        .map(|n| {
+            let room = bench.thread.directory.lock().room(&RoomName::channel(&n.to_string()), 1);
+            *room.position.lock() = Some(id(2));
+            room
+        })
+        .collect();
+    bench.look.turns.age(Duration::from_secs(10));
+    let (mut delivered, mut seconds) = (Vec::new(), 0);
+    while delivered != ["1", "2"] {
+        let asked = std::mem::take(&mut *bench.log.asked.lock());
+        // It looked twice.
+        assert!(asked <= 200, "{asked} rooms at a time");
+        assert!(seconds <= 15, "it is not found");
+        seconds += 1;
+        bench.hear(FeedItem::Nothing);
+        bench.hear(FeedItem::Nothing);
+        delivered.extend(bench.delivered());
+        bench.look.turns.age(Duration::from_secs(1));
+    }
+    // After a break all are checked at once.
+    bench.hear(FeedItem::Subscribed);
+    assert!(*bench.log.asked.lock() > others.len());
 }
 
 #[test]
