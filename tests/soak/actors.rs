@@ -1,6 +1,6 @@
 //! The people of a soak. None of them minds a server that is away: they come back.
 
-use crate::world::{NORA, Phase, ROOMS, World, lock};
+use crate::world::{Phase, ROOMS, World, lock};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use std::{
@@ -148,8 +148,8 @@ fn visit(world: &World, random: &mut SmallRng) {
         }
         1 => {
             let right = random.random_bool(0.5);
-            let password = if right { NORA.password } else { "wrong" };
-            let body = json!({"user": NORA.email, "pwd": password}).to_string();
+            let password = if right { world.person.password } else { "wrong" };
+            let body = json!({"user": world.person.email, "pwd": password}).to_string();
             connection.try_send(post("/auth", "application/json", body))?;
             let status = connection.try_response()?.status;
             world.counts.logins.fetch_add(1, Ordering::Relaxed);

@@ -36,6 +36,8 @@ pub enum Fault {
     Crowd,
     RedisKilled,
     RedisStopped,
+    PostgresKilled,
+    PostgresStopped,
 }
 
 use Fault::*;
@@ -53,11 +55,24 @@ pub const ANY: &[Fault] = &[
     Crowd,
     RedisKilled,
     RedisStopped,
+    PostgresKilled,
+    PostgresStopped,
 ];
 
 /// Those that a server lives through.
-pub const SURVIVED: &[Fault] =
-    &[Stopped, HungUp, LogHeld, LedgerHeld, DiskFull, OutOfFiles, Crowd, RedisKilled, RedisStopped];
+pub const SURVIVED: &[Fault] = &[
+    Stopped,
+    HungUp,
+    LogHeld,
+    LedgerHeld,
+    DiskFull,
+    OutOfFiles,
+    Crowd,
+    RedisKilled,
+    RedisStopped,
+    PostgresKilled,
+    PostgresStopped,
+];
 
 /// Lets one of `faults` happen after each `pause`, for so long.
 pub fn happen(world: &World, time: Duration, pause: Duration, faults: &[Fault], random: &mut SmallRng) {
@@ -96,6 +111,7 @@ impl Fault {
             Panicked => cfg!(debug_assertions),
             LogHeld | LedgerHeld | DiskFull => world.is_embedded(),
             RedisKilled | RedisStopped => !world.is_embedded(),
+            PostgresKilled | PostgresStopped => world.archive.is_some(),
             _ => true,
         }
     }
@@ -150,6 +166,20 @@ impl Fault {
                 redis.pause();
                 thread::sleep(time);
                 redis.go_on();
+            }
+            PostgresKilled => {
+                let archive = world.archive.as_ref().expect("there is one");
+                let _alone = lock(&archive.in_use);
+                archive.cluster.kill();
+                thread::sleep(time);
+                archive.cluster.run();
+            }
+            PostgresStopped => {
+                let archive = world.archive.as_ref().expect("there is one");
+                let _alone = lock(&archive.in_use);
+                archive.cluster.pause();
+                thread::sleep(time);
+                archive.cluster.resume();
             }
         }
     }

@@ -43,11 +43,17 @@ fn a_short_soak_of_two_nodes_on_redis_loses_nothing() {
 }
 
 #[test]
+fn a_short_soak_of_two_nodes_with_an_archive_loses_nothing() {
+    short(Storage::Archive);
+}
+
+#[test]
 #[ignore = "takes minutes: scripts/soak"]
 fn soak() {
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let storage = match env::var("SOAK_STORE").as_deref() {
         Ok("redis") => Storage::Redis,
+        Ok("archive") => Storage::Archive,
         _ => Storage::Embedded,
     };
     let time = Duration::from_secs(number("SOAK_SECONDS").unwrap_or(120));

@@ -1,6 +1,6 @@
 //! What a soak has shown.
 
-use crate::world::{Heard, Phase, ROOMS, World, lock};
+use crate::world::{Archive, HOT, Heard, Phase, ROOMS, World, lock};
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
@@ -56,6 +56,9 @@ impl Verdict {
             wrong.extend(out_of_order(&lock(&world.heard[listener])));
         }
         let confirmed = world.confirmed.iter().map(|room| lock(room).len()).sum();
+        if let Some(archive) = &world.archive {
+            wrong.extend((0..ROOMS.len()).flat_map(|room| unlike_archive(world, archive, room)));
+        }
         let counts = &world.counts;
         let counts = [
             ("messages stored", confirmed as u64),
@@ -105,6 +108,53 @@ fn missing(world: &World, listener: usize) -> Vec<(String, String)> {
     let confirmed = lock(&world.confirmed[heard.room]);
     let missing = confirmed.iter().filter(|(id, text)| known.get(id) != Some(text));
     missing.map(|(id, text)| (id.clone(), text.clone())).take(10).collect()
+}
+
+/// How the archive of a room differs from what its listeners have heard, once all of it is archived.
+fn unlike_archive(world: &World, archive: &Archive, room: usize) -> Vec<String> {
+    let name = ROOMS[room];
+    let heard: BTreeMap<String, String> = {
+        let listeners = world.heard.iter().map(lock).filter(|heard| heard.room == room);
+        listeners.flat_map(|heard| heard.messages.clone()).collect()
+    };
+    // Texts are 18 characters of ASCII, and come last in a body.
+    let select = format!(
+        "SELECT id || ' ' || right(encode(body, 'escape'), 18) FROM chat.messages WHERE room = 'channel:{name}' ORDER BY id"
+    );
+    let until = Instant::now() + CATCH_UP;
+    loop {
+        let archived = archive.sql(&select);
+        let rows: BTreeMap<String, String> = archived
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(id, text)| (id.to_owned(), text.to_owned()))
+            .collect();
+        let hot = hot(world, name);
+        if rows == heard && hot <= HOT + HOT / 10 {
+            return Vec::new();
+        }
+        if Instant::now() > until {
+            let differing = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
+                let differing = one.iter().filter(|(id, text)| other.get(*id) != Some(text));
+                differing.map(|(id, text)| format!("{id} {text}")).take(5).collect::<Vec<_>>()
+            };
+            return vec![format!(
+                "of {name}, {} were heard and {} are archived, and {hot} are in Redis; not archived: {:?}; not heard: {:?}",
+                heard.len(),
+                rows.len(),
+                differing(&heard, &rows),
+                differing(&rows, &heard)
+            )];
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// How many messages of a channel Redis has.
+fn hot(world: &World, name: &str) -> usize {
+    let mut length = redis::cmd("XLEN");
+    length.arg(format!("propromo:{{channel:{name}}}:log"));
+    lock(world.redis.as_ref().expect("there is one")).ask(length).expect("Redis answers")
 }
 
 /// Everything that was heard twice, or after what came later.

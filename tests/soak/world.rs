@@ -14,7 +14,10 @@ use std::{
     thread,
     time::Duration,
 };
-use support::{Client, Person, Server, faults::with_panics, forge, http::get, redis::Redis, server::Setup};
+use support::{
+    ALICE, Client, Person, Server, faults::with_panics, forge, http::get, 
+    postgres::{Cluster, Database}, redis::Redis, server::Setup,
+};
 
 pub const NORA: Person = Person { email: "nora@propromo.example", password: "nora-password" };
 
@@ -24,11 +27,16 @@ const TICKET_LIFE: Duration = Duration::from_secs(300);
 
 pub const ROOMS: [&str; 3] = ["red", "green", "blue"];
 
+/// Messages of a room that stay in Redis where there is an archive.
+pub const HOT: usize = 500;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     Embedded,
     /// Two nodes.
     Redis,
+    /// Two nodes, and PostgreSQL for accounts and the archive.
+    Archive,
 }
 
 /// What everybody does.
@@ -48,6 +56,9 @@ pub struct World {
     nodes: Vec<Mutex<Option<Server>>>,
     addresses: Vec<Mutex<SocketAddr>>,
     pub redis: Option<Mutex<Redis>>,
+    pub archive: Option<Archive>,
+    /// Who may log in.
+    pub person: Person,
     /// A genuine ticket, from which others are forged: a login costs a password's hash.
     ticket: String,
     phase: AtomicU8,
@@ -58,6 +69,14 @@ pub struct World {
     pub counts: Counts,
     /// What must not have happened.
     pub broken: Mutex<Vec<String>>,
+}
+
+/// The database of accounts and the archive.
+pub struct Archive {
+    pub cluster: Cluster,
+    pub database: String,
+    /// One at a time ends it and starts it again, or asks it.
+    pub in_use: Mutex<()>,
 }
 
 /// What one listener has heard, in its order.
@@ -79,23 +98,38 @@ pub struct Counts {
 impl World {
     pub fn start(storage: Storage) -> World {
         support::raise_open_files();
-        let redis = (storage == Storage::Redis).then(Redis::start);
+        let redis = (storage != Storage::Embedded).then(Redis::start);
+        let archive = (storage == Storage::Archive).then(|| {
+            let cluster = Cluster::start();
+            let database = cluster.database().name;
+            Archive { cluster, database, in_use: Mutex::default() }
+        });
         let setup = || {
-            let setup = Server::with().without_demo();
-            let setup = setup.env("MESSAGE_RATE", "0").env("HISTORY_MAX", "5000");
+            let setup = Server::with().without_demo().env("MESSAGE_RATE", "0");
             let setup = with_panics(setup).env("LOG_LEVEL", "warn");
+            // The archive keeps all, so that all of it can be looked at in the end.
+            let kept = if storage == Storage::Archive { "0" } else { "5000" };
+            let setup = setup.env("HISTORY_MAX", kept).env("HISTORY_HOT", HOT.to_string());
             match &redis {
                 Some(redis) => setup.env("CHAT_STORAGE_URL", redis.url()),
                 None => setup,
             }
         };
-        let first: Setup = setup().account(NORA.email, NORA.password, &[]);
-        let accounts = format!("sqlite:{}", first.data_dir().join("chat.db").display());
-        let mut nodes = vec![first.start()];
-        if redis.is_some() {
+        let (mut nodes, person) = match &archive {
+            Some(archive) => {
+                let node = || setup().env("DATABASE_URL", archive.url()).start();
+                (vec![node(), node()], ALICE)
+            }
+            None => {
+                let first: Setup = setup().account(NORA.email, NORA.password, &[]);
+                (vec![first.start()], NORA)
+            }
+        };
+        if storage == Storage::Redis {
+            let accounts = format!("sqlite:{}", nodes[0].setup().data_dir().join("chat.db").display());
             nodes.push(setup().env("DATABASE_URL", accounts).start());
         }
-        let authorization = format!("Bearer {}", access(&nodes[0]));
+        let authorization = format!("Bearer {}", access(&nodes[0], person));
         let request = get("/ws_ticket", &[("Authorization", &authorization), ("Connection", "close")]);
         let answer = nodes[0].connect().send(request).response().json();
         let listeners = nodes.len() * ROOMS.len();
@@ -103,6 +137,8 @@ impl World {
             addresses: nodes.iter().map(|node| Mutex::new(node.address)).collect(),
             nodes: nodes.into_iter().map(|node| Mutex::new(Some(node))).collect(),
             redis: redis.map(Mutex::new),
+            archive,
+            person,
             ticket: answer["ticket"].as_str().expect("a ticket").to_owned(),
             phase: AtomicU8::new(Phase::Busy as u8),
             confirmed: Default::default(),
@@ -196,8 +232,20 @@ impl Drop for Over<'_> {
     }
 }
 
-fn access(server: &Server) -> String {
-    let body = json!({"user": NORA.email, "pwd": NORA.password}).to_string();
+impl Archive {
+    fn url(&self) -> String {
+        Database { cluster: &self.cluster, name: self.database.clone() }.url()
+    }
+
+    /// What an SQL script prints, one row a line.
+    pub fn sql(&self, script: &str) -> String {
+        let _alone = lock(&self.in_use);
+        self.cluster.sql(&self.database, script)
+    }
+}
+
+fn access(server: &Server, person: Person) -> String {
+    let body = json!({"user": person.email, "pwd": person.password}).to_string();
     let answer = server.post("/auth", "application/json", body).json();
     answer["token"].as_str().expect("an access token").to_owned()
 }

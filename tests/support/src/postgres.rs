@@ -111,6 +111,21 @@ impl Cluster {
         }
     }
 
+    /// Ends every process of the server as a crash would.
+    pub fn kill(&self) {
+        // Those that are left would keep its shared memory, and the next start would be refused.
+        let left = self.signal(Signal::KILL);
+        if let Some(mut child) = self.child().take() {
+            let _ = child.wait();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let is_there = |id: Pid| processes().iter().any(|process| process.id == id && !process.stands_still);
+        while left.iter().any(|process| is_there(process.id)) {
+            assert!(Instant::now() < deadline, "PostgreSQL does not end");
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
     /// Stops (SIGSTOP) every process of the server: it keeps its connections and says nothing.
     pub fn pause(&self) {
         // A process stops a moment after it was told to, and may start another until then.
