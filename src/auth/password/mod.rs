@@ -1,6 +1,7 @@
 //! Password hashes as Laravel writes them, checked on at most half of the cores.
 
 mod bcrypt_steps;
+mod giving_way;
 mod hash;
 mod queue;
 
