@@ -206,6 +206,31 @@ fn a_redis_that_was_emptied_loses_nothing_that_is_archived_and_no_id_comes_twice
 }
 
 #[test]
+fn each_node_says_how_many_of_its_messages_a_redis_lost_that_were_not_archived() {
+    let redis = Redis::start();
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let nodes = nodes(2, &redis, &database);
+    let (mut alice, mut bob) = (nodes[0].channel(ALICE, "lobby"), nodes[1].channel(BOB, "hall"));
+    let said = say_many(&mut alice, 10);
+    wait_until_archived(&redis, &database, "channel:lobby", 10);
+    cluster.stop();
+    say_many(&mut alice, 7);
+    say_many(&mut bob, 5);
+    redis.ask::<()>(cmd("FLUSHALL").to_owned()).expect("it is emptied");
+    eventually("the nodes notice", || nodes.iter().all(|node| node.log().contains("Redis has lost data")));
+    cluster.run();
+    let lost = |node: &Server| node.sample("propromo_chat_archive_messages_lost_total").unwrap_or_default();
+    eventually("each counts its own", || [7.0, 5.0] == [lost(&nodes[0]), lost(&nodes[1])]);
+    nodes[0].logs(&["that this node had confirmed are lost", "channel:lobby: 7"]);
+    nodes[1].logs(&["that this node had confirmed are lost", "channel:hall: 5"]);
+    eventually("what was archived is there", || {
+        let answer = nodes[1].call("GET", "/api/v1/rooms/channel%3Alobby/messages?limit=200", None);
+        answer.status == 200 && ids(answer.json()["messages"].as_array().expect("messages")) == said
+    });
+}
+
+#[test]
 fn when_the_archiving_node_is_killed_another_goes_on_and_nothing_is_lost_or_doubled() {
     let (redis, cluster) = (Redis::start(), Cluster::shared());
     let database = cluster.database();

@@ -5,6 +5,7 @@ mod changes;
 mod crowd;
 mod erasure;
 mod everything_fails;
+mod full;
 mod import;
 mod inbox;
 mod migrate;

@@ -15,8 +15,13 @@ use std::{
     time::Duration,
 };
 use support::{
-    ALICE, Client, Person, Server, faults::with_panics, forge, http::get, 
-    postgres::{Cluster, Database}, redis::Redis, server::Setup,
+    ALICE, Client, Person, Server,
+    faults::with_panics,
+    forge,
+    http::get,
+    postgres::{Cluster, Database},
+    redis::Redis,
+    server::Setup,
 };
 
 pub const NORA: Person = Person { email: "nora@propromo.example", password: "nora-password" };

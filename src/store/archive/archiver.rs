@@ -55,10 +55,13 @@ impl Archiver {
             copier: log.copier.clone(),
             stopped,
             losses: None,
+            counted: 0,
             asked: None,
             newest: None,
             complete: None,
             looking: Duration::ZERO,
+            memory: None,
+            is_short: false,
         };
         vital::spawn("archiver", move || work.run())?;
         Ok(Archiver { _stop: stop, figures })
@@ -74,6 +77,8 @@ struct Work {
     stopped: Receiver<()>,
     /// How often Redis had lost data when rooms were last resumed from the archive; `None`: this node does not lead.
     losses: Option<u64>,
+    /// How often Redis had lost data when it was last counted what is lost.
+    counted: u64,
     /// When Redis last confirmed that this node leads.
     asked: Option<Instant>,
     /// When the newest archived entry was last read.
@@ -82,6 +87,10 @@ struct Work {
     complete: Option<SystemTime>,
     /// How long it took in this pass to find what is to be copied.
     looking: Duration,
+    /// When Redis was last asked how much memory it uses.
+    memory: Option<Instant>,
+    /// Whether rooms are to be trimmed of which nothing is to be copied.
+    is_short: bool,
 }
 
 impl Work {
@@ -100,6 +109,8 @@ impl Work {
                     }
                 }
             }
+            let hot = if self.asked.is_some() { self.copier.hot.entries() } else { 0 };
+            self.copier.figures.hot.store(hot, Ordering::Relaxed);
             let lag = self.complete.filter(|_| self.asked.is_some()).and_then(|complete| complete.elapsed().ok());
             self.copier.figures.lag.store(lag.unwrap_or_default().as_millis() as u64, Ordering::Relaxed);
             pause = (self.looking * SHARE_OF_TIME).clamp(PAUSE, LONGEST);
@@ -111,8 +122,14 @@ impl Work {
     }
 
     fn turn(&mut self) -> Result<(), StoreError> {
+        let losses = self.copier.redis.losses();
+        if losses != self.counted {
+            self.copier.count_lost()?.log();
+            self.counted = losses;
+        }
         if self.newest.is_none_or(|looked| looked.elapsed() >= NEWEST) {
             self.look_for_the_newest()?;
+            self.copier.forget_archived()?;
         }
         if !self.leads()? {
             return Ok(());
@@ -126,10 +143,28 @@ impl Work {
             // The node that led before may have got no further.
             self.complete.get_or_insert(begun);
         }
-        if self.archive_all(is_first)? {
-            self.complete = Some(begun);
+        self.look_at_memory();
+        let is_short = std::mem::take(&mut self.is_short);
+        match self.archive_all(is_first, is_short) {
+            Ok(true) => self.complete = Some(begun),
+            Ok(false) => self.is_short |= is_short,
+            Err(error) => {
+                self.is_short |= is_short;
+                return Err(error);
+            }
         }
         Ok(())
+    }
+
+    /// Lets fewer entries stay in Redis while its memory is short, so that it does not refuse new ones for archived ones.
+    fn look_at_memory(&mut self) {
+        if self.memory.is_some_and(|looked| looked.elapsed() < PAUSE) {
+            return;
+        }
+        if let Some(used) = self.copier.redis.memory_used() {
+            self.is_short |= self.copier.hot.adapt(used);
+        }
+        self.memory = Some(Instant::now());
     }
 
     /// Makes new ids greater than the newest archived one, whatever Redis has lost.
@@ -184,18 +219,19 @@ impl Work {
     }
 
     /// Archives everything stored by now. Returns whether nothing is left. `anew`: reads the rooms' positions from the
-    /// archive.
-    fn archive_all(&mut self, anew: bool) -> Result<bool, StoreError> {
+    /// archive. `all_rooms`: also trims rooms of which nothing is to be copied.
+    fn archive_all(&mut self, anew: bool, all_rooms: bool) -> Result<bool, StoreError> {
         let copier = self.copier.clone();
         let (mut all, mut looking, mut begun) = (true, Duration::ZERO, Instant::now());
         let looked = copier.redis.each_room(&mut |rooms| {
             let heads = copier.redis.heads(&rooms)?;
             let mut waiting: VecDeque<Head> = if anew {
                 let positions = copier.archive.positions(&rooms)?;
-                let is_behind = |(head, position): (Head, _)| is_behind(head, position);
-                heads.into_iter().zip(positions.iter().map(|position| position.upto)).filter_map(is_behind).collect()
+                let is_due = |(head, archived): &(Head, MessageId)| all_rooms || is_behind(head, *archived);
+                let positions = positions.iter().map(|position| position.upto);
+                heads.into_iter().zip(positions).filter(is_due).map(|(head, _)| head).collect()
             } else {
-                heads.into_iter().filter(|head| head.last > head.archived).collect()
+                heads.into_iter().filter(|head| all_rooms || head.last > head.archived).collect()
             };
             looking += begun.elapsed();
             while !waiting.is_empty() {
@@ -203,6 +239,7 @@ impl Work {
                     all = false;
                     return Ok(());
                 }
+                self.look_at_memory();
                 let some: Vec<Head> = waiting.drain(..ROOMS.min(waiting.len())).collect();
                 // After the others: no room waits for one that has much.
                 waiting.extend(copier.copy(some)?);
@@ -215,6 +252,6 @@ impl Work {
     }
 }
 
-fn is_behind(head: Head, archived: MessageId) -> Option<Head> {
-    (head.last > archived || head.last > head.archived || head.archived < archived).then_some(head)
+fn is_behind(head: &Head, archived: MessageId) -> bool {
+    head.last > archived || head.last > head.archived || head.archived < archived
 }

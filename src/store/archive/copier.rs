@@ -1,5 +1,6 @@
 //! Copies new entries of rooms to the archive, and lets Redis remove old ones.
 
+use super::hot::Hot;
 use crate::{
     message::{MessageId, RoomName},
     store::{
@@ -33,6 +34,10 @@ pub struct Figures {
     pub failed: AtomicU64,
     /// Rooms of which Redis had lost something.
     pub rooms_lost: AtomicU64,
+    /// Messages that this node had confirmed, and that are lost.
+    pub messages_lost: AtomicU64,
+    /// Entries of each room that stay in Redis at present; 0 on nodes that do not archive.
+    pub hot: AtomicU64,
     /// For how many milliseconds there may have been messages that are not archived; 0 on nodes that do not archive.
     pub lag: AtomicU64,
 }
@@ -41,7 +46,7 @@ pub(super) struct Copier {
     pub redis: Arc<RedisLog>,
     pub archive: Arc<PostgresArchive>,
     /// Entries of a room that stay in Redis.
-    pub hot: u64,
+    pub hot: Hot,
     /// Messages of a room that the archive keeps; 0: all.
     pub most: u64,
     pub figures: Arc<Figures>,
@@ -122,7 +127,7 @@ impl Copier {
             }
         }
         for (head, upto, more, kept) in done {
-            self.redis.archived(&head.room, upto, self.hot)?;
+            self.redis.archived(&head.room, upto, self.hot.entries())?;
             if self.most > 0 && kept > self.most + self.most / 10 {
                 self.archive.forget_beyond(&head.room, self.most)?;
             }

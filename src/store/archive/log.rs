@@ -1,6 +1,6 @@
 //! The log of many nodes, with an archive behind it.
 
-use super::{copier::Copier, feed::ArchivedFeed, reader::Reader};
+use super::{copier::Copier, feed::ArchivedFeed, hot::Hot, reader::Reader};
 use crate::{
     entry::{Entry, NewEntry},
     message::{Message, MessageId, RoomName},
@@ -26,6 +26,7 @@ impl ArchivedLog {
         // Redis need not keep more than the archive does.
         let (most, hot) = (most.unwrap_or(0), most.map_or(hot, |most| hot.min(most)));
         redis.archived_up_to(MessageId::BEFORE_ALL);
+        let hot = Hot::new(hot);
         let copier = Copier { redis: redis.clone(), archive: archive.clone(), hot, most, figures: Arc::default() };
         ArchivedLog { reader: Arc::new(Reader { redis, archive }), copier: Arc::new(copier) }
     }

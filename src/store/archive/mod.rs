@@ -17,7 +17,9 @@
 mod archiver;
 mod copier;
 mod feed;
+mod hot;
 mod log;
+mod losses;
 mod reader;
 mod search;
 #[cfg(test)]

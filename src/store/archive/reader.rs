@@ -116,10 +116,10 @@ impl Reader {
     /// As [`MessageLog::since`].
     pub fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         match self.redis.since_bounded(room, after, limit)? {
-            Since::Followed(None) => Ok(None),
-            Since::Followed(Some(page)) => {
+            Since::Followed { page: None, .. } => Ok(None),
+            Since::Followed { page: Some(page), bounds } => {
                 let is_all = page.len() < SHARE.min(limit);
-                let page = self.with_texts(room, page)?;
+                let page = self.with_texts(room, page, bounds.trims)?;
                 if is_all { Ok(Some(page)) } else { self.follow(room, after, limit, page).map(Some) }
             }
             Since::Archived { is_known, bounds } => {
@@ -148,7 +148,7 @@ impl Reader {
             if bounds.has_all_after(place) {
                 let Some(last) = entries.last() else { break };
                 place = last.id();
-                page.extend(self.with_texts(room, entries)?);
+                page.extend(self.with_texts(room, entries, bounds.trims)?);
                 continue;
             }
             let end = bounds.from.unwrap_or(BEHIND_ALL);
@@ -165,8 +165,8 @@ impl Reader {
         Ok(page)
     }
 
-    /// Adds the texts to edits whose messages are only in the archive.
-    fn with_texts(&self, room: &RoomName, mut entries: Vec<Entry>) -> Result<Vec<Entry>, StoreError> {
+    /// Adds the texts to edits whose messages are only in the archive. `trims`: as for [`older`](Self::older).
+    fn with_texts(&self, room: &RoomName, mut entries: Vec<Entry>, trims: u64) -> Result<Vec<Entry>, StoreError> {
         let is_without = |entry: &Entry| matches!(entry, Entry::Change(Change { kind: ChangeKind::Edited(None), .. }));
         if !entries.iter().any(is_without) {
             return Ok(entries);
@@ -181,8 +181,6 @@ impl Reader {
             let ids = rows.iter().map(|row| row.id).collect();
             Ok((rows, ids))
         };
-        // The count that Redis returned before is not known here, so it is read now.
-        let trims = self.redis.states(room, &[])?.trims;
         let (rows, states) = self.laid_over(room, trims, read)?;
         let texts: HashMap<MessageId, Box<str>> = rows
             .iter()
@@ -270,7 +268,7 @@ impl Reader {
 
     /// What `read` finds in the archive, and the messages' states in Redis, both as of one time, even if the archive
     /// receives states in between and Redis removes them.
-    fn laid_over<T>(
+    pub(super) fn laid_over<T>(
         &self,
         room: &RoomName,
         mut trims: u64,

@@ -1,19 +1,20 @@
 //! The store suite on a log that keeps next to nothing in Redis, and tests for the archive alone.
 
-use super::{ArchiveSearch, ArchivedLog};
+use super::{ArchiveSearch, ArchivedLog, losses::Losses};
 use crate::{
     entry::{Entry, NewChange, NewChangeKind, NewEntry, Reach, Unchangeable},
     message::{Draft, Message, MessageId, RoomName},
     store::{
+        archived::BEHIND_ALL,
         error::StoreError,
         log::{Appended, MessageLog},
-        postgres::Postgres,
+        postgres::{self, Postgres},
         redis::{RedisStores, address::Deployment},
         search::{Query, Search},
         suite::{self, append, draft, fresh_room, say, since_texts, texts},
     },
 };
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{cell::Cell, ops::Deref, sync::Arc, time::Duration};
 use support::{PATIENCE, postgres::Cluster, redis::Redis};
 
 /// Entries that stay in Redis.
@@ -300,15 +301,88 @@ fn a_redis_that_was_set_back_shows_what_is_archived_and_nothing_twice() {
     };
     let dumped: Vec<_> = keys.iter().map(dump).collect();
     let second = many(&*opened, &room, 6);
+    let plain = &opened.log.0;
+    say(plain, &room, &["not", "archived", "yet"]);
     opened.redis.ask::<()>(redis::cmd("FLUSHALL")).unwrap();
     for (key, bytes) in dumped {
         opened.redis.ask::<()>(redis::cmd("RESTORE").arg(key).arg(0).arg(bytes).to_owned()).unwrap();
     }
     let lost = opened.copier.resume(&opened.archive.archived_rooms(None, 100).unwrap()).unwrap();
     assert_eq!(lost, std::slice::from_ref(&room));
+    let losses = Losses { messages: 3, rooms: vec![(room.clone(), 3)], is_cut: false };
+    assert_eq!(opened.copier.count_lost().unwrap(), losses);
+    assert_eq!(opened.copier.count_lost().unwrap(), Losses::default(), "it is counted once");
     let third = say(&*opened, &room, &["again"]);
     assert!(third[0] > second[5]);
     assert_eq!(ids(&*opened, &room), [first, second, third].concat());
+}
+
+#[test]
+fn what_is_deleted_or_erased_is_not_lost() {
+    let opened = log();
+    let (room, other) = (fresh_room(), fresh_room());
+    let plain = &opened.log.0;
+    let said = say(plain, &room, &["a", "b"]);
+    say(plain, &other, &["c", "d"]);
+    plain.append(&[change(&room, said[0], NewChangeKind::Delete).into()]).unwrap();
+    assert_eq!(opened.copier.count_lost().unwrap(), Losses::default());
+    opened.archive();
+    plain.forget(&other).unwrap();
+    assert_eq!(opened.copier.count_lost().unwrap(), Losses::default());
+    opened.redis.ask::<()>(redis::cmd("FLUSHALL")).unwrap();
+    assert_eq!(opened.copier.count_lost().unwrap(), Losses::default(), "it is all archived");
+}
+
+// The first archiver has lost its lease between archiving and trimming, and another trims while somebody reads.
+#[test]
+fn what_another_archiver_removes_while_a_room_is_read_is_read_again() {
+    let opened = log();
+    let (room, copier) = (fresh_room(), &opened.copier);
+    let said = many(&*opened, &room, 12);
+    let plain = &opened.log.0;
+    plain.prepare(&room, said[0]).unwrap();
+    let edit = NewChangeKind::Edit { text: "other".into(), since: 0 };
+    assert!(matches!(plain.append(&[change(&room, said[0], edit).into()]).unwrap()[0], Appended::Stored(_)));
+    let stores =
+        RedisStores::open(Deployment::parse(&opened.redis.url()).unwrap(), None, Duration::MAX, PATIENCE).unwrap();
+    let other = ArchivedLog::new(stores.log, opened.archive.clone(), HOT, None);
+    let (_, bounds) = copier.redis.newest_bounded(&room, None, 1).unwrap();
+    let is_first = Cell::new(true);
+    let read = || {
+        let rows = opened.archive.newest(&room, BEHIND_ALL, 100, None)?;
+        if is_first.take() {
+            let rooms = std::slice::from_ref(&room);
+            let place = (copier.redis.heads(rooms)?.remove(0), opened.archive.positions(rooms)?[0]);
+            let portion = copier.redis.unarchived(&[place], 100)?.remove(0).portion;
+            assert_eq!(opened.archive.take_in(vec![(room.clone(), portion)])?, [true]);
+            other.copier.copy_all(&room)?;
+        }
+        let ids = rows.iter().map(|row| row.id).collect();
+        Ok((rows, ids))
+    };
+    let (rows, states) = opened.reader.laid_over(&room, bounds.trims, read).unwrap();
+    let texts: Vec<_> = rows.iter().zip(&states.of).filter(|(row, _)| row.id == said[0]).collect();
+    let [(row, (_, became))] = texts[..] else { panic!("{} rows", texts.len()) };
+    assert_eq!(row.message(&room, became).map(|message| message.text), Some("other".into()));
+}
+
+// `ORDER BY id` would mean the text of the output: then all of a room is read and sorted for each page.
+#[test]
+fn a_page_of_the_archive_is_read_by_its_index() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    drop(Postgres::open(&database.url(), 1, Duration::ZERO).unwrap());
+    let id = MessageId::BEFORE_ALL;
+    for (query, types, arguments) in [
+        (postgres::archive::NEWEST, "text, text, bigint", format!("'room', '{id}', 50")),
+        (postgres::archive::MESSAGES_BETWEEN, "text, text, text, bigint", format!("'room', '{id}', '{id}', 50")),
+    ] {
+        let plan = database.sql(&format!(
+            "SET enable_seqscan = off; SET enable_bitmapscan = off; PREPARE page({types}) AS {query};
+             EXPLAIN EXECUTE page({arguments})"
+        ));
+        assert!(plan.contains("using messages_pkey") && !plan.contains("Sort"), "{plan}");
+    }
 }
 
 #[test]

@@ -56,22 +56,23 @@ const ADVANCE: &str = "
     UPDATE chat.archive SET upto = $2::text::uuid, gap = greatest(gap, $3::text::uuid), kept = greatest(0, kept + $4)
     WHERE room = $1";
 
-const NEWEST: &str = "
+/// The column is named with its table, here and below: `id` alone means the output, as text, which no index has in order.
+pub(in crate::store) const NEWEST: &str = "
     SELECT id::text, body, edit, reactions FROM chat.messages
     WHERE room = $1 AND id < $2::text::uuid AND id > (SELECT gone FROM chat.archive WHERE room = $1)
-    ORDER BY id DESC LIMIT $3";
+    ORDER BY messages.id DESC LIMIT $3";
 
 const SEARCH: &str = "
     SELECT id::text, body, edit, reactions FROM chat.messages
     WHERE room = $1 AND id < $2::text::uuid AND id > (SELECT gone FROM chat.archive WHERE room = $1)
         AND words @@ $4::text::tsquery
-    ORDER BY id DESC LIMIT $3";
+    ORDER BY messages.id DESC LIMIT $3";
 
-const MESSAGES_BETWEEN: &str = "
+pub(in crate::store) const MESSAGES_BETWEEN: &str = "
     SELECT id::text, body, edit, reactions FROM chat.messages
     WHERE room = $1 AND id > $2::text::uuid AND id < $3::text::uuid
         AND id > (SELECT gone FROM chat.archive WHERE room = $1)
-    ORDER BY id LIMIT $4";
+    ORDER BY messages.id LIMIT $4";
 
 const CHANGES_BETWEEN: &str = "
     SELECT changes.id::text, of::text, change, edit
@@ -87,6 +88,13 @@ const KNOWN: &str = "
         OR EXISTS (SELECT 1 FROM chat.changes WHERE room = $1 AND id = $2::text::uuid)
         OR EXISTS (SELECT 1 FROM chat.changes WHERE room = $1 AND of = $2::text::uuid AND get_byte(change, 0) = 1)
     FROM chat.archive WHERE room = $1";
+
+/// A deleted message is known by its change; an erased one comes before what is gone.
+const MISSING: &str = "
+    SELECT asked.room, asked.id FROM unnest($1::text[], $2::text[]) AS asked (room, id)
+    WHERE NOT EXISTS (SELECT 1 FROM chat.messages AS kept WHERE kept.room = asked.room AND kept.id = asked.id::uuid)
+        AND NOT EXISTS (SELECT 1 FROM chat.changes WHERE changes.room = asked.room AND changes.of = asked.id::uuid)
+        AND NOT EXISTS (SELECT 1 FROM chat.archive WHERE archive.room = asked.room AND archive.gone >= asked.id::uuid)";
 
 const ROOMS: &str = "
     SELECT room FROM chat.archive
@@ -139,7 +147,7 @@ impl PostgresArchive {
     /// The newest archived entry of any room.
     pub fn newest_of_all(&self) -> Result<MessageId, StoreError> {
         let rows = self.database.read(STORE, "name the newest message", |session| {
-            session.query("SELECT upto::text FROM chat.archive ORDER BY upto DESC LIMIT 1", &[])
+            session.query("SELECT upto::text FROM chat.archive ORDER BY archive.upto DESC LIMIT 1", &[])
         })?;
         Ok(rows.first().map_or(MessageId::BEFORE_ALL, |row| id(row.get(0))))
     }
@@ -244,6 +252,21 @@ impl PostgresArchive {
             session.query(sql, &[room.typed(), ids.typed()])
         })?;
         Ok(rows.iter().map(row).collect())
+    }
+
+    /// Those of these messages that the archive has never had.
+    pub fn missing(&self, messages: Vec<(RoomName, MessageId)>) -> Result<Vec<(RoomName, MessageId)>, StoreError> {
+        const SOME: usize = 1000;
+        let mut missing = Vec::new();
+        for some in messages.chunks(SOME) {
+            let rooms: Vec<String> = some.iter().map(|(room, _)| room.as_str().to_owned()).collect();
+            let ids: Vec<String> = some.iter().map(|(_, id)| id.to_string()).collect();
+            let rows = self.database.read(STORE, "look for messages", move |session| {
+                session.query(MISSING, &[rooms.typed(), ids.typed()])
+            })?;
+            missing.extend(rows.iter().map(|row| (RoomName::from_store(row.get(0)), id(row.get(1)))));
+        }
+        Ok(missing)
     }
 
     /// How far a room is archived, and whether this is one of its entries.

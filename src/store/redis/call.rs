@@ -2,7 +2,7 @@
 
 use super::{
     address::Host,
-    failure::{Answer, Failure, is_forbidden},
+    failure::{Answer, Failure, is_forbidden, is_full},
     fleet::Fleet,
     health::Health,
     script::Script,
@@ -100,7 +100,10 @@ impl Health {
                 // succeeds.
                 let healthy = !is_forbidden(error)
                     && error.code().is_some_and(|code| matches!(code, "ERR" | "NOSCRIPT" | "WRONGTYPE" | "TRYAGAIN"));
-                if !healthy {
+                if is_full(error) {
+                    // It can still be read, and the archiver makes space in it.
+                    self.report_full();
+                } else if !healthy {
                     self.report_failure(fleet.generation, error.is_timeout());
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::{
     address::{Deployment, Host, Layout},
-    failure::is_forbidden,
+    failure::{is_forbidden, is_full},
     fleet::Fleet,
     rights,
     server::Wire,
@@ -119,7 +119,7 @@ fn explained(deployment: &Deployment, error: &RedisError) -> String {
         }
         (_, "NOREPLICAS") => "it takes no writes while too few replicas follow it (min-replicas-to-write); start them",
         (_, "MISCONF") => "it can't save its data, so it takes no writes; its own log says why, often a full disk",
-        (_, "OOM") => "its memory is full; raise maxmemory, or lower HISTORY_MAX",
+        _ if is_full(error) => "its memory is full; raise maxmemory, or lower HISTORY_MAX",
         (_, "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN") => "it is not ready; try again in a moment",
         (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => {
             "it is one server of a cluster; use redis+cluster://"

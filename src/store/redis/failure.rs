@@ -59,6 +59,13 @@ pub(super) fn is_forbidden(error: &RedisError) -> bool {
     error.code() == Some("NOPERM") || error.detail().is_some_and(in_a_script)
 }
 
+/// Whether the server's memory is full. Such a command has done nothing: what is refused is the first one of a script
+/// that writes.
+pub(super) fn is_full(error: &RedisError) -> bool {
+    // Redis 6.2 words it differently within scripts.
+    error.code() == Some("OOM") || error.detail().is_some_and(|said| said.contains("OOM command not allowed"))
+}
+
 /// What went wrong. The system's own words for a time-out are `Resource temporarily unavailable`.
 pub(super) fn sentence(error: &RedisError) -> String {
     if error.is_timeout() { "Redis does not answer".to_owned() } else { error.to_string() }

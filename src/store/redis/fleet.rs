@@ -5,6 +5,7 @@
 
 use super::{
     address::{Deployment, Host, Layout},
+    failure::is_full,
     sentinel,
     server::{self, Pooled, Server, Wire},
 };
@@ -49,7 +50,12 @@ impl Fleet {
             let server = Arc::new(Server::new(deployment, host)?);
             let mut wire = server.open(patience, patience)?;
             server.read_clock(&mut wire)?;
-            wire.ask(&cmd("SET").arg(fleet.probe_key(index)).arg(1).arg("EX").arg(60).get_packed_command())?;
+            let probe = cmd("SET").arg(fleet.probe_key(index)).arg(1).arg("EX").arg(60).get_packed_command();
+            match wire.ask(&probe) {
+                // It writes again once something is removed, which needs connections.
+                Err(error) if is_full(&error) => {}
+                answer => drop(answer?),
+            }
             wires.push(wire);
             fleet.masters.push(Master { pool: server::pool(server.clone()), server });
         }

@@ -4,7 +4,16 @@
 //! Only the watch thread keeps trying. When Redis takes commands again, the watch forms a new [`Fleet`] with new
 //! connections, and work goes on.
 
-use super::{address::Deployment, failure::sentence, fleet::Fleet, rights, server::Wire, version, wire::BEAT};
+use super::{
+    address::Deployment,
+    failure::{is_full, sentence},
+    fleet::Fleet,
+    memory::Memory,
+    rights,
+    server::Wire,
+    version,
+    wire::BEAT,
+};
 use crate::vital;
 use parking_lot::{Condvar, Mutex};
 use redis::{RedisResult, cmd};
@@ -13,7 +22,7 @@ use std::{
     io, mem,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -29,6 +38,9 @@ const RIGHTS_EVERY: u64 = 3;
 /// [`server::ANSWER`].
 const BEAT_ANSWER: Duration = Duration::from_secs(3);
 
+/// For how long Redis counts as full after it has refused something: it may have space for less.
+const FULL_FOR: Duration = Duration::from_secs(10);
+
 /// How often Redis is tried while it is away, and how long connecting and each answer may take.
 const TRY_EVERY: Duration = Duration::from_millis(250);
 const TRY_ANSWER: Duration = Duration::from_secs(1);
@@ -41,6 +53,10 @@ pub(super) struct Health {
     node: String,
     /// How often Redis has lost data.
     losses: AtomicU64,
+    /// Whether the memory of a server is full, so that it stores nothing more.
+    is_full: AtomicBool,
+    /// When a command was last refused for want of memory.
+    refused: Mutex<Option<Instant>>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -63,8 +79,9 @@ impl Health {
     /// Tries Redis once, and then goes on in its own thread. Redis may be away at the start, as at any time.
     pub fn watch(deployment: Deployment, channel: String, node: String) -> io::Result<(Arc<Health>, Watch)> {
         let state = State { fleet: Err("not tried yet".into()), suspected: false, stopping: false };
-        let (losses, state) = (AtomicU64::new(0), Mutex::new(state));
-        let health = Arc::new(Health { deployment, channel, node, losses, state, changed: Condvar::new() });
+        let (losses, is_full, state) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(state));
+        let (refused, changed) = (Mutex::default(), Condvar::new());
+        let health = Arc::new(Health { deployment, channel, node, losses, is_full, refused, state, changed });
         let mut watcher = Watcher {
             health: health.clone(),
             wires: Vec::new(),
@@ -87,6 +104,16 @@ impl Health {
     /// How often this node noticed that Redis had lost confirmed data.
     pub fn losses(&self) -> u64 {
         self.losses.load(Ordering::Acquire)
+    }
+
+    /// Whether messages and tokens are refused since the memory of a server is full. What is stored can be read.
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
+    }
+
+    /// Reports that a command was refused for want of memory.
+    pub fn report_full(&self) {
+        *self.refused.lock() = Some(Instant::now());
     }
 
     /// Reports an error with the fleet of this generation, which is then checked at once. After a time-out no other
@@ -183,7 +210,11 @@ impl Watcher {
     /// must do nothing.
     fn try_rights(&mut self, fleet: &Fleet) -> RedisResult<()> {
         let mut wires = self.wires.iter_mut().enumerate();
-        wires.try_for_each(|(index, wire)| rights::try_all(&self.health.channel, wire, &fleet.probe_key(index)))
+        wires.try_for_each(|(index, wire)| {
+            let tried = rights::try_all(&self.health.channel, wire, &fleet.probe_key(index));
+            // The rights are tried again when there is space.
+            tried.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })
+        })
     }
 
     /// Fails if this node and another one would not understand each other.
@@ -193,7 +224,10 @@ impl Watcher {
 
     /// Leaves a sign on each master, and checks that the previous one is still there.
     fn look_for_losses(&mut self, fleet: &Fleet) -> RedisResult<()> {
-        if self.signs.leave(&self.health.node, fleet, &mut self.wires)? {
+        let left = self.signs.leave(&self.health.node, fleet, &mut self.wires)?;
+        let lately = self.health.refused.lock().is_some_and(|refused| refused.elapsed() < FULL_FOR);
+        self.tell_of_memory(left.is_full || lately);
+        if left.is_lost {
             tracing::error!(
                 redis = %self.health.deployment,
                 "Redis has lost data: it was emptied, or is back with an older state; its newest messages may be gone"
@@ -251,6 +285,20 @@ impl Watcher {
         }
     }
 
+    /// Logs one line when the memory of a server is full, and one when it has space again.
+    fn tell_of_memory(&self, is_full: bool) {
+        let redis = &self.health.deployment;
+        match (self.health.is_full.swap(is_full, Ordering::AcqRel), is_full) {
+            (false, true) => tracing::error!(
+                %redis,
+                "the memory of Redis is full; messages and tokens are refused until there is space: raise its maxmemory, \
+                 or lower HISTORY_MAX"
+            ),
+            (true, false) => tracing::info!(%redis, "Redis has space again"),
+            _ => {}
+        }
+    }
+
     /// A Redis that evicts keys when its memory is full forgets which tokens are spent.
     fn warn_of_eviction(&mut self) {
         let policy = self.wires.iter_mut().find_map(evicts);
@@ -269,12 +317,7 @@ impl Watcher {
 
 /// The policy by which this server evicts keys that have not expired, if it has one and a memory limit.
 fn evicts(wire: &mut Wire) -> Option<String> {
-    // An ACL may forbid the question; then there is no warning.
-    let answer = wire.ask(&cmd("INFO").arg("memory").get_packed_command()).ok()?;
-    let info: String = redis::from_redis_value(answer).ok()?;
-    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let policy = field("maxmemory_policy").filter(|policy| *policy != "noeviction")?;
-    field("maxmemory").is_some_and(|bytes| bytes != "0").then(|| policy.to_owned())
+    Memory::read(wire).map(|memory| memory.policy).filter(|policy| policy != "noeviction")
 }
 
 /// Counters that the watch writes to each master once a second. They show that Redis has lost data: that it was
@@ -289,20 +332,36 @@ struct Signs {
 /// How long the sign of a node that is gone stays.
 const SIGN_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What leaving signs has shown.
+#[derive(Default)]
+struct Left {
+    /// The sign before is gone.
+    is_lost: bool,
+    /// There is no memory for a sign.
+    is_full: bool,
+}
+
 impl Signs {
-    /// Leaves the next sign. Returns whether the last one is gone.
-    fn leave(&mut self, node: &str, fleet: &Fleet, wires: &mut [Wire]) -> RedisResult<bool> {
+    /// Leaves the next sign.
+    fn leave(&mut self, node: &str, fleet: &Fleet, wires: &mut [Wire]) -> RedisResult<Left> {
         self.count += 1;
-        let mut lost = false;
+        let mut found = Left::default();
         for (index, wire) in wires.iter_mut().enumerate() {
             let key = format!("{}:{node}", fleet.sign_key(index));
             let sign = cmd("SET").arg(&key).arg(self.count).arg("EX").arg(SIGN_KEPT.as_secs()).arg("GET").to_owned();
-            let before: Option<u64> = redis::from_redis_value(wire.ask(&sign.get_packed_command())?)?;
+            let answer = match wire.ask(&sign.get_packed_command()) {
+                Err(error) if is_full(&error) => {
+                    found.is_full = true;
+                    continue;
+                }
+                answer => answer?,
+            };
+            let before: Option<u64> = redis::from_redis_value(answer)?;
             if let Some((last, when)) = self.left.insert(key, (self.count, Instant::now())) {
                 // An older sign may have expired.
-                lost |= when.elapsed() < SIGN_KEPT / 2 && before.is_none_or(|before| before < last);
+                found.is_lost |= when.elapsed() < SIGN_KEPT / 2 && before.is_none_or(|before| before < last);
             }
         }
-        Ok(lost)
+        Ok(found)
     }
 }

@@ -4,6 +4,7 @@
 use super::{
     appended::read_appended,
     call::Call,
+    confirmed::Confirmed,
     failure::{Answer, Failure, failed},
     feed::RedisFeed,
     fleet::Fleet,
@@ -64,6 +65,7 @@ pub struct RedisLog {
     feed: Arc<RedisFeed>,
     /// The newest archived entry of any room, as 8 bytes; 0: there is no archive.
     newest_archived: AtomicU64,
+    pub(in crate::store) confirmed: Confirmed,
 }
 
 impl RedisLog {
@@ -82,6 +84,7 @@ impl RedisLog {
             moving: Moving::default(),
             feed,
             newest_archived: AtomicU64::new(0),
+            confirmed: Confirmed::default(),
         }
     }
 
@@ -136,6 +139,15 @@ impl RedisLog {
         Ok(outcomes)
     }
 
+    /// Notes which messages are stored, where there is an archive that may lack them.
+    fn note(&self, room: &RoomName, entries: &[&NewEntry], outcomes: &[Appended]) {
+        if self.newest_archived.load(Ordering::Relaxed) > 0 {
+            let is_kept = |entry: &NewEntry| matches!(entry, NewEntry::Message(draft) if draft.kept);
+            let kept = entries.iter().zip(outcomes).filter(|(entry, _)| is_kept(entry));
+            self.confirmed.note(room, kept.filter_map(|(_, outcome)| given_id(outcome)));
+        }
+    }
+
     /// Holds a room's share of a batch for later, if there is space for it.
     fn hold(&self, mark: u64, room: &RoomName, entries: &[&NewEntry], share: &[usize], appended: &mut [Appended]) {
         if self.moving.hold(room, mark, entries) {
@@ -156,7 +168,10 @@ impl RedisLog {
             Err(error @ (Failure::Away(_) | Failure::NoConnection(_))) => Err(failed(STORE, "store messages")(error)),
             answer => {
                 let found = match answer {
-                    Ok(outcomes) => Ok(FoundOut::Done(outcomes)),
+                    Ok(outcomes) => {
+                        self.note(room, entries, &outcomes);
+                        Ok(FoundOut::Done(outcomes))
+                    }
                     Err(error) if error.leaves_open() => {
                         self.open.open(batch);
                         Ok(FoundOut::Undecided)
@@ -202,7 +217,10 @@ impl MessageLog for RedisLog {
         }
         for ((batch, entries, share), answer) in batches.into_iter().zip(self.redis.health.run(&fleet, &calls)) {
             match self.read_answer(&batch, answer) {
-                Ok(outcomes) => share.iter().zip(outcomes).for_each(|(index, outcome)| appended[*index] = outcome),
+                Ok(outcomes) => {
+                    self.note(&batch.room, &entries, &outcomes);
+                    share.iter().zip(outcomes).for_each(|(index, outcome)| appended[*index] = outcome);
+                }
                 Err(error) if error.is_moving() => {
                     self.hold(batch.mark, &batch.room, &entries, share, &mut appended);
                 }

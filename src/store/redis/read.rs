@@ -110,7 +110,7 @@ pub(super) fn since(
     limit: usize,
 ) -> Result<Option<Vec<Entry>>, Failure> {
     match since_bounded(redis, room, after, limit, false)? {
-        Since::Followed(followed) => Ok(followed),
+        Since::Followed { page, .. } => Ok(page),
         Since::Archived { .. } => Ok(None),
     }
 }
@@ -118,7 +118,7 @@ pub(super) fn since(
 /// What followed an entry.
 pub(in crate::store) enum Since {
     /// Everything asked for; `None` as in [`since`].
-    Followed(Option<Vec<Entry>>),
+    Followed { page: Option<Vec<Entry>>, bounds: Bounds },
     /// Some of it is only in the archive.
     Archived { is_known: bool, bounds: Bounds },
 }
@@ -147,16 +147,16 @@ pub(super) fn since_bounded(
         return Ok(Since::Archived { is_known: is_message || is_change || was_message, bounds });
     }
     if !(is_message || is_change || was_message) || !is_whole {
-        return Ok(Since::Followed(None));
+        return Ok(Since::Followed { page: None, bounds });
     }
     messages.retain(|message| message.id > after);
     changes.retain(|change| change.id > after);
     let first = in_order(messages, changes, share);
     if is_archived || first.len() < share {
         // With an archive the caller reads on, and checks each time where the archive begins by then.
-        return Ok(Since::Followed(Some(first)));
+        return Ok(Since::Followed { page: Some(first), bounds });
     }
-    Ok(Since::Followed(Some(follow(redis, room, after, limit, first)?)))
+    Ok(Since::Followed { page: Some(follow(redis, room, after, limit, first)?), bounds })
 }
 
 /// Up to `limit` entries after `after` that are here, and where the archive begins. At most as many as are read in one

@@ -62,7 +62,11 @@ impl Redis {
     /// Fails if Redis does not take commands that write.
     pub fn probe(&self) -> Result<(), Failure> {
         // The watch has written after the last outage, and asks each server every second.
-        self.fleet().map(drop)
+        self.fleet()?;
+        if self.health.is_full() {
+            return Err(Failure::Away("its memory is full".into()));
+        }
+        Ok(())
     }
 }
 

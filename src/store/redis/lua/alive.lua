@@ -30,6 +30,8 @@ for i = 1, #nodes, 2 do
     end
   end
 end
+-- A server whose memory is full refuses a script unless its first write frees memory.
+redis.call('HDEL', KEYS[1], me)
 redis.call('HSET', KEYS[1], me, string.format('%.0f', what == 'leave' and -(now + life) or now + life))
 redis.call('PEXPIRE', KEYS[1], 10 * life)
 return reply

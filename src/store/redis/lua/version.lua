@@ -19,6 +19,8 @@ for i = 1, #nodes, 2 do
   end
 end
 local word = string.format('%s %s %.0f', ARGV[2], ARGV[3], now + ARGV[4])
+-- A server whose memory is full refuses a script unless its first write frees memory.
+redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], ARGV[1], word)
 redis.call('PEXPIRE', KEYS[1], 600000)
 return {}
