@@ -9,6 +9,7 @@ mod full;
 mod import;
 mod inbox;
 mod migrate;
+mod migrate_archive;
 mod migrate_living;
 mod moving;
 mod names;

@@ -1,4 +1,4 @@
-//! Moves messages and spent tokens from SQLite to Redis.
+//! Moves messages and spent tokens from SQLite to Redis, and to the archive if there is one.
 
 use crate::{
     cli::{
@@ -7,6 +7,8 @@ use crate::{
     },
     message::{MessageId, RoomName},
     store::{
+        archive::ArchivedLog,
+        archived::Position,
         chat_rooms::{Access, ChatRoom, ChatRooms, RoomKey},
         moving::Moved,
         outbox::Outbox,
@@ -17,7 +19,7 @@ use crate::{
         },
     },
 };
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{collections::VecDeque, path::Path, sync::Arc, time::SystemTime};
 
 /// The rooms of the rooms door, before and after the move.
 pub(super) struct Rooms {
@@ -47,6 +49,16 @@ struct Errand {
     room: RoomName,
     /// The last entry that an earlier run has imported.
     before: Option<MessageId>,
+    /// How far the archive has the room; `None`: there is no archive, or it gets the room from Redis.
+    archived: Option<Position>,
+}
+
+/// Where messages go.
+pub(super) struct Target<'a> {
+    pub redis: &'a RedisStores,
+    pub archive: Option<&'a ArchivedLog>,
+    /// The URL of Redis, without its password.
+    pub url: &'a str,
 }
 
 pub(super) fn open_log(log: &Path) -> Result<SavedLog, Failure> {
@@ -64,9 +76,8 @@ pub(super) fn open_log(log: &Path) -> Result<SavedLog, Failure> {
 /// Moves messages, and prints in how many rooms. `positions`: up to where webhooks were sent.
 pub(super) fn move_messages(
     log: &SavedLog,
-    redis: &RedisStores,
+    target: &Target<'_>,
     rooms: &Rooms,
-    url: &str,
     positions: Option<&SavedPositions>,
 ) -> Result<(), Failure> {
     let (names, strange) = of_known_rooms(log.rooms()?, rooms)?;
@@ -78,24 +89,75 @@ pub(super) fn move_messages(
         ))?;
     }
     let mut copying = Copying::new(log)?;
-    for Errand { room, mut before } in errands(log, redis, &names, url)? {
-        let trimmed = log.trimmed(&room)?;
+    for errand in errands(log, target, &names)? {
+        move_room(log, target, errand, &mut copying)?;
+    }
+    if let Some(archive) = target.archive {
+        archive.finish(&names)?;
+    }
+    copying.end(names.len())?;
+    positions.map_or(Ok(()), |positions| move_positions(log, target.redis, &names, positions))
+}
+
+/// Moves the rest of a room: to the archive first, if there is one; then to Redis, which gets the newest entries alone of
+/// what is archived.
+fn move_room(log: &SavedLog, target: &Target<'_>, errand: Errand, copying: &mut Copying) -> Result<(), Failure> {
+    let Errand { room, mut before, archived } = errand;
+    let trimmed = log.trimmed(&room)?;
+    let spoken = || {
+        Failure::Failed(format!(
+            "somebody has said something in {} of {} while its messages were moved; stop all nodes, empty that Redis{}, and \
+             run this again",
+            room.as_str(),
+            target.url,
+            if archived.is_some() { " and the tables of the archive" } else { "" }
+        ))
+    };
+    let counts_archived = archived.is_some();
+    if let Some((archive, mut from)) = target.archive.zip(archived) {
         loop {
-            let page = log.page(&room, before, PAGE)?;
+            let after = Some(from.upto).filter(|upto| *upto > MessageId::BEFORE_ALL);
+            let page = log.page(&room, after, PAGE)?;
             let Some(last) = page.last().map(Moved::id) else { break };
-            if !redis.log.import(&room, before, &page, trimmed)? {
-                return Err(Failure::Failed(format!(
-                    "somebody has said something in {} of {url} while its messages were moved; stop all nodes, empty \
-                     that Redis, and run this again",
-                    room.as_str()
-                )));
+            if !archive.take(&room, from, &page, trimmed)? {
+                return Err(spoken());
+            }
+            from.upto = last;
+            copying.add(&page)?;
+        }
+        if let Some(before) = before {
+            archive.go_on_after(&room, before)?;
+        } else if let Some(last) = last_before_newest(log, &room, archive.hot())? {
+            if !archive.begin_after(&room, last, trimmed)? {
+                return Err(spoken());
             }
             before = Some(last);
+        }
+    }
+    loop {
+        let page = log.page(&room, before, PAGE)?;
+        let Some(last) = page.last().map(Moved::id) else { return Ok(()) };
+        if !target.redis.log.import(&room, before, &page, trimmed)? {
+            return Err(spoken());
+        }
+        before = Some(last);
+        if !counts_archived {
             copying.add(&page)?;
         }
     }
-    copying.end(names.len())?;
-    positions.map_or(Ok(()), |positions| move_positions(log, redis, &names, positions))
+}
+
+/// The last entry of a room before its newest ones; `None` if there are no more than so many.
+fn last_before_newest(log: &SavedLog, room: &RoomName, newest: usize) -> Result<Option<MessageId>, Failure> {
+    let (mut last, mut after) = (VecDeque::new(), None);
+    loop {
+        let page = log.page(room, after, PAGE)?;
+        let Some(end) = page.last().map(Moved::id) else { break };
+        last.extend(page.iter().map(Moved::id));
+        last.drain(..last.len().saturating_sub(newest + 1));
+        after = Some(end);
+    }
+    Ok(last.pop_front().filter(|_| last.len() == newest))
 }
 
 /// Where the webhooks of the new nodes begin: with what was stored and not sent.
@@ -165,17 +227,34 @@ impl Copying {
 }
 
 /// The work that is left. Fails, before anything is done, if a room has messages of its own.
-fn errands(log: &SavedLog, redis: &RedisStores, rooms: &[RoomName], url: &str) -> Result<Vec<Errand>, Failure> {
+fn errands(log: &SavedLog, target: &Target<'_>, rooms: &[RoomName]) -> Result<Vec<Errand>, Failure> {
+    let url = target.url;
     let mut errands = Vec::new();
     let mut taken = Vec::new();
-    for (room, standing) in rooms.iter().zip(redis.log.standing(rooms)?) {
+    let archived: Vec<Option<Position>> = match target.archive {
+        Some(archive) => archive.archived(rooms)?.into_iter().map(Some).collect(),
+        None => vec![None; rooms.len()],
+    };
+    for ((room, standing), archived) in rooms.iter().zip(target.redis.log.standing(rooms)?).zip(archived) {
+        let is_new = archived.is_none_or(|archived| archived == Position::default());
+        // Archived by a run that did not get as far as Redis.
+        let is_begun = |archived: Position| -> Result<bool, Failure> {
+            Ok(archived.generation == 0 && log.holds(room, archived.upto)?)
+        };
         match standing {
-            Standing::Untouched => errands.push(Errand { room: room.clone(), before: None }),
+            Standing::Untouched if is_new || archived.map(is_begun).transpose()? == Some(true) => {
+                errands.push(Errand { room: room.clone(), before: None, archived });
+            }
+            Standing::Untouched => taken.push(room.clone()),
             Standing::TakenOver { last, spoken } if log.holds(room, last)? => {
                 let rest = !log.page(room, Some(last), 1)?.is_empty();
                 match (rest, spoken) {
                     (true, true) => taken.push(room.clone()),
-                    (true, false) => errands.push(Errand { room: room.clone(), before: Some(last) }),
+                    (true, false) => {
+                        // A room that is in Redis as a whole is archived from there.
+                        let archived = archived.filter(|_| !is_new);
+                        errands.push(Errand { room: room.clone(), before: Some(last), archived });
+                    }
                     (false, _) => {}
                 }
             }

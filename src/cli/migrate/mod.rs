@@ -9,13 +9,14 @@ use super::{
 };
 use crate::{
     config::{
-        settings::{JWT_PRIVATE_KEY, WEBHOOK_URL},
+        settings::{HISTORY_HOT, HISTORY_MAX, JWT_PRIVATE_KEY, WEBHOOK_URL},
         signing::SECRET_FILE,
         sources::Settings,
         value::{Database, Storage},
     },
     redact::without_password,
     store::{
+        archive::ArchivedLog,
         erasure::Tasks,
         postgres::Postgres,
         redis::{RedisStores, address::Deployment, check},
@@ -26,7 +27,7 @@ use crate::{
     },
 };
 use clap::Command;
-use messages::{Rooms, counted};
+use messages::{Rooms, Target, counted};
 use std::{sync::Arc, time::Duration};
 
 pub const NAME: &str = "migrate";
@@ -40,7 +41,9 @@ pub fn command() -> Command {
              it goes on where it was.\n\n\
              To PostgreSQL: the rooms of the rooms door, and what belongs to accounts: sessions, read marks, mutes, who \
              moderates. Accounts and monitors themselves are not copied: there they are Propromo's.\n\
-             To Redis: every room's messages with their ids and what became of them, and the marks of spent tokens.",
+             To Redis: every room's messages with their ids and what became of them, and the marks of spent tokens.\n\
+             To both: where there is an archive (HISTORY_HOT), all messages go there, and only the newest of each room to \
+             Redis.",
         )
 }
 
@@ -78,6 +81,11 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     if redis.is_some() {
         nothing_to_erase(accounts.as_ref(), postgres.as_ref())?;
     }
+    let (hot, most) = (settings.number(&HISTORY_HOT)?, settings.number(&HISTORY_MAX)?);
+    let archive = redis.as_ref().zip(postgres.as_ref()).filter(|_| hot > 0).map(|((redis, _), postgres)| {
+        let most = Some(most).filter(|most| *most > 0);
+        ArchivedLog::new(redis.log.clone(), postgres.archive.clone(), hot, most)
+    });
     let rooms = match (postgres, &database) {
         (Some(postgres), _) => move_to_postgres(accounts, postgres)?,
         (None, Database::Sqlite(path)) => {
@@ -93,7 +101,8 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         if let Some(log) = log {
             let webhooks = file("webhooks.db").filter(|_| settings.text(&WEBHOOK_URL).is_some());
             let positions = webhooks.map(|path| SavedPositions::read(&path)).transpose().map_err(failed)?;
-            messages::move_messages(&log, &redis, &rooms, &url, positions.as_ref())?;
+            let target = Target { redis: &redis, archive: archive.as_ref(), url: &url };
+            messages::move_messages(&log, &target, &rooms, positions.as_ref())?;
         }
         if settings.text(&JWT_PRIVATE_KEY).is_none() && data_dir.join(SECRET_FILE).exists() {
             say(format_args!(

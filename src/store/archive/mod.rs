@@ -20,6 +20,7 @@ mod feed;
 mod hot;
 mod log;
 mod losses;
+mod moving;
 mod reader;
 mod search;
 #[cfg(test)]

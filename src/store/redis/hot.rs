@@ -51,6 +51,13 @@ pub(in crate::store) struct Head {
     pub forgotten: MessageId,
 }
 
+impl Head {
+    /// Whether the room has had an entry after this one.
+    pub fn is_after(&self, id: MessageId) -> bool {
+        EntryId::of(self.last) > EntryId::of(id)
+    }
+}
+
 /// The part of a room that is not archived yet.
 pub(in crate::store) struct Unarchived {
     pub portion: Portion,

@@ -8,7 +8,7 @@ use super::{
     became,
     call::Call,
     failure::{Failure, failed},
-    id::EntryId,
+    id::{EntryId, Tail},
     keys::Keys,
     ledger::{self, RedisLedger},
     log::{self, REMEMBER, RedisLog},
@@ -18,6 +18,7 @@ use crate::{
     entry::Entry,
     message::{MessageId, RoomName},
     store::{
+        archived::{ChangeRow, Portion, Position, Row},
         error::StoreError,
         log::MessageLog,
         moving::{Kept, KeptChange, Mark, Moved, Trimmed},
@@ -87,7 +88,26 @@ impl RedisLog {
         page: &[Moved],
         trimmed: Trimmed,
     ) -> Result<bool, StoreError> {
-        let Some(last) = page.last().map(Moved::id) else { return Ok(true) };
+        match page.last().map(Moved::id) {
+            Some(last) => self.import_up_to(room, before, last, page, trimmed),
+            None => Ok(true),
+        }
+    }
+
+    /// Takes it that everything up to `last` was imported, since it is archived. Returns `false` if the room has had
+    /// entries.
+    pub fn import_after(&self, room: &RoomName, last: MessageId, trimmed: Trimmed) -> Result<bool, StoreError> {
+        self.import_up_to(room, None, last, &[], trimmed)
+    }
+
+    fn import_up_to(
+        &self,
+        room: &RoomName,
+        before: Option<MessageId>,
+        last: MessageId,
+        page: &[Moved],
+        trimmed: Trimmed,
+    ) -> Result<bool, StoreError> {
         let keys = Keys(room);
         let now = SystemTime::now();
         let lives: Vec<u32> = page.iter().map(|entry| remembered_for(entry, now)).collect();
@@ -122,6 +142,61 @@ impl RedisLog {
         .map_err(failed(log::STORE, "take over messages"))
     }
 }
+
+impl RedisLog {
+    /// Remembers the references of entries that are only archived, for as long as they would be here.
+    pub fn import_references(&self, room: &RoomName, page: &[Moved]) -> Result<(), StoreError> {
+        let (keys, now) = (Keys(room), SystemTime::now());
+        let note = |moved: &Moved| {
+            let (sender, reference) = mark(moved)?;
+            let life = remembered_for(moved, now);
+            let said = match moved {
+                Moved::Message(kept) => kept.message.id,
+                Moved::Change(kept) => kept.change.of,
+            };
+            let key = keys.reference(&log::reference_digest(sender, reference));
+            let value =
+                [format!("{}:", EntryId::of(said)).as_bytes(), &Tail::at_the_end_of(said).to_bytes()[..]].concat();
+            (life > 0).then(|| Call::command(&key, cmd("SET").arg(&key).arg(value).arg("NX").arg("EX").arg(life)))
+        };
+        let notes: Vec<Call> = page.iter().filter_map(note).collect();
+        let noted =
+            self.redis.read(&notes).and_then(|answers| answers.into_iter().try_for_each(|answer| answer.map(drop)));
+        noted.map_err(failed(log::STORE, "take over messages"))
+    }
+}
+
+/// Entries of another log as the archive keeps them.
+pub(in crate::store) fn portion(from: Position, page: &[Moved], trimmed: Trimmed) -> Portion {
+    let (mut messages, mut changes) = (Vec::new(), Vec::new());
+    for moved in page {
+        let Written { body, edit, reactions, .. } = Written::of(moved);
+        // The archive has whole ids.
+        let body = &body[END_OF_ID..];
+        match moved {
+            Moved::Message(kept) => {
+                let is_edited = !edit.is_empty();
+                let body = if is_edited { wire::without_text(body).unwrap_or(body) } else { body };
+                messages.push(Row {
+                    id: kept.message.id,
+                    body: body.to_vec(),
+                    edit: is_edited.then_some(edit),
+                    reactions: (!reactions.is_empty()).then(|| reactions.into_bytes()),
+                });
+            }
+            Moved::Change(kept) => {
+                changes.push(ChangeRow { id: kept.change.id, of: kept.change.of, change: body.to_vec(), edit: None });
+            }
+        }
+    }
+    let upto = page.last().map_or(from.upto, Moved::id);
+    let gap = [trimmed.message, trimmed.change].into_iter().flatten().fold(from.gap, MessageId::max);
+    // Each message is as it is now, so there is nothing that it became.
+    Portion { from, upto, gap, messages, changes, became: Vec::new() }
+}
+
+/// Bytes of the end of an id before a body or a change.
+const END_OF_ID: usize = 8;
 
 /// An entry in the form that the script expects.
 struct Written {
