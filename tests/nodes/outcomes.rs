@@ -4,27 +4,35 @@ use crate::several::{NORA, Nodes, log_in, node};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, thread, time::Instant};
 use support::{
-    Client, DEMO, PATIENCE, Server,
+    ALICE, Client, DEMO, PATIENCE, Person, Server,
     api::{MASTER, api_keys, call},
     chats::{Guest, public_room},
     eventually,
     http::get,
     lossy::{Loss, LossyWay},
+    postgres::Cluster,
     redis::Redis,
     server::Setup,
 };
 
 /// Nodes with a monitor, an account of it, and keys of backends.
 pub fn nodes(count: usize, url: &str, with: impl Fn(Setup) -> Setup) -> Nodes {
-    let setup = |accounts: Option<&str>| {
-        let setup = node(url, accounts).env("API_KEYS", api_keys()).env("ANONYMOUS_RATE", "0");
-        with(setup.env("HISTORY_ON_JOIN", "10000").env("PUBLIC_ROOM_CHANGES", "anyone"))
-    };
+    let setup = |accounts: Option<&str>| with(talkative(url, accounts));
     let first = setup(None).monitor(DEMO).account(NORA.email, NORA.password, &[DEMO]);
     let accounts = format!("sqlite:{}", first.data_dir().join("chat.db").display());
     let mut servers = vec![first.start()];
     servers.extend((1..count).map(|_| setup(Some(&accounts)).start()));
     let access = log_in(&servers[0]).json()["token"].as_str().expect("an access token").to_owned();
+    entered_with(servers, &access)
+}
+
+fn talkative(url: &str, accounts: Option<&str>) -> Setup {
+    let setup = node(url, accounts).env("API_KEYS", api_keys()).env("ANONYMOUS_RATE", "0");
+    setup.env("HISTORY_ON_JOIN", "10000").env("PUBLIC_ROOM_CHANGES", "anyone")
+}
+
+#[track_caller]
+fn entered_with(servers: Vec<Server>, access: &str) -> Nodes {
     let authorization = format!("Bearer {access}");
     let request = get("/ws_ticket", &[("Authorization", &authorization), ("Connection", "close")]);
     let ticket = servers[0].connect().send(request).response().json()["ticket"].as_str().expect("a ticket").to_owned();
@@ -63,13 +71,13 @@ struct Speaker {
 
 impl Speaker {
     #[track_caller]
-    fn enter(nodes: &Nodes, at: usize, door: Door) -> Speaker {
+    fn enter(nodes: &Nodes, at: usize, door: Door, person: Person) -> Speaker {
         let server = &nodes.servers[at];
         let (client, room) = match door {
-            Door::Propromo => (server.enter(&server.token(NORA), DEMO), DEMO.to_owned()),
+            Door::Propromo => (server.enter(&server.token(person), DEMO), DEMO.to_owned()),
             Door::Text | Door::Reference => {
                 let room = format!("{door:?}-{at}");
-                (nodes.join(at, &room, NORA.email), room)
+                (nodes.join(at, &room, person.email), room)
             }
             Door::Rooms => {
                 let room = public_room(server, &format!("rooms-{at}"));
@@ -194,7 +202,7 @@ fn what_is_stored_though_its_answer_is_lost_is_echoed_and_what_never_arrived_is_
     let redis = Redis::start();
     let way = LossyWay::to(redis.port);
     let nodes = nodes(1, &format!("redis://127.0.0.1:{}", way.port), |setup| setup);
-    let mut speakers: Vec<Speaker> = DOORS.into_iter().map(|door| Speaker::enter(&nodes, 0, door)).collect();
+    let mut speakers: Vec<Speaker> = DOORS.into_iter().map(|door| Speaker::enter(&nodes, 0, door, NORA)).collect();
     let address = nodes.servers[0].address;
     let publish = |text: &str| {
         let body = json!({"text": text, "ref": text});
@@ -265,7 +273,7 @@ fn of_what_a_store_that_stays_away_was_given_last_nobody_knows() {
     let nodes = nodes(1, &format!("redis://127.0.0.1:{}", way.port), |setup| setup.env("STORE_PATIENCE", "1"));
     for door in DOORS {
         eventually("the node is ready", || nodes.servers[0].get("/readyz").status == 200);
-        let mut speaker = Speaker::enter(&nodes, 0, door);
+        let mut speaker = Speaker::enter(&nodes, 0, door, NORA);
         speaker.say_until_stored("before");
         way.lose_and_close(Loss::Answer, "adrift");
         speaker.say("adrift");
@@ -278,7 +286,7 @@ fn a_redis_that_comes_back_empty_is_not_believed_that_nothing_was_stored() {
     let mut redis = Redis::start();
     let way = LossyWay::to(redis.port);
     let nodes = nodes(1, &format!("redis://127.0.0.1:{}", way.port), |setup| setup.env("STORE_PATIENCE", "60"));
-    let mut speaker = Speaker::enter(&nodes, 0, Door::Reference);
+    let mut speaker = Speaker::enter(&nodes, 0, Door::Reference, NORA);
     speaker.say_until_stored("before");
     way.lose_and_close(Loss::Answer, "adrift");
     speaker.say("adrift");
@@ -330,17 +338,64 @@ impl Tally {
     }
 }
 
+/// What is killed: Redis, or where there is a database, one and the other.
+struct Killed<'a> {
+    redis: Redis,
+    cluster: Option<&'a Cluster>,
+}
+
+impl Killed<'_> {
+    fn kill(&mut self, round: usize) {
+        match self.cluster_of(round) {
+            Some(cluster) => cluster.kill(),
+            None => self.redis.kill(),
+        }
+    }
+
+    fn run(&mut self, round: usize) {
+        match self.cluster_of(round) {
+            Some(cluster) => cluster.run(),
+            None => self.redis.run(),
+        }
+    }
+
+    fn cluster_of(&self, round: usize) -> Option<&Cluster> {
+        self.cluster.filter(|_| round % 2 == 1)
+    }
+}
+
+fn number(variable: &str, otherwise: usize) -> usize {
+    std::env::var(variable).map_or(otherwise, |count| count.parse().expect("a number"))
+}
+
 // `scripts/soak --redis --kills N` kills it more often.
 #[test]
 fn each_message_has_one_answer_however_often_redis_is_killed() {
-    let kills = std::env::var("REDIS_KILLS").map_or(2, |count| count.parse().expect("REDIS_KILLS is a number"));
-    let mut redis = Redis::start();
+    let redis = Redis::start();
     // A busy machine may take its time to start Redis again.
     let nodes = nodes(2, &redis.url(), |setup| setup.env("STORE_PATIENCE", "300"));
+    each_message_has_one_answer(number("REDIS_KILLS", 2), &nodes, NORA, Killed { redis, cluster: None });
+}
+
+// `scripts/soak --archive --kills N` kills them more often.
+#[test]
+fn each_message_has_one_answer_however_often_redis_and_postgresql_are_killed() {
+    let (redis, cluster) = (Redis::start(), Cluster::start());
+    let database = cluster.database();
+    let node = || talkative(&redis.url(), Some(&database.url())).env("STORE_PATIENCE", "300").env("HISTORY_HOT", "20");
+    let servers = vec![node().start(), node().start()];
+    let access = servers[0].access(ALICE);
+    let nodes = entered_with(servers, &access);
+    let kills = number("ARCHIVE_KILLS", 6);
+    each_message_has_one_answer(kills, &nodes, ALICE, Killed { redis, cluster: Some(&cluster) });
+}
+
+#[track_caller]
+fn each_message_has_one_answer(kills: usize, nodes: &Nodes, person: Person, mut killed: Killed<'_>) {
     let places = [0, 1].into_iter().flat_map(|at| DOORS.map(|door| (at, door)));
     // The account is in its monitor's room once: there it would hear itself.
     let places = places.filter(|place| *place != (1, Door::Propromo));
-    let mut speakers: Vec<Speaker> = places.map(|(at, door)| Speaker::enter(&nodes, at, door)).collect();
+    let mut speakers: Vec<Speaker> = places.map(|(at, door)| Speaker::enter(nodes, at, door, person)).collect();
     let mut tallies: Vec<Tally> = speakers.iter().map(|_| Tally::default()).collect();
     let (mut echoed, mut refused) = (0, 0);
     for round in 0..kills {
@@ -356,10 +411,10 @@ fn each_message_has_one_answer_however_often_redis_is_killed() {
             let at = n % speakers.len();
             speakers[at].say(&format!("{round}-{n}"));
             if n == moment {
-                redis.kill();
+                killed.kill(round);
             }
         }
-        redis.run();
+        killed.run(round);
         for (speaker, tally) in speakers.iter_mut().zip(&mut tallies) {
             let before = tally.answers();
             while tally.answers() < before + EACH {
@@ -375,7 +430,7 @@ fn each_message_has_one_answer_however_often_redis_is_killed() {
         let mut late = speaker.say_until_stored("the end");
         late.retain(|heard| !matches!(heard, Heard::Ack(_)));
         assert_eq!(late, [], "{:?} has heard more than one answer", speaker.door);
-        let mut kept = speaker.kept(&nodes);
+        let mut kept = speaker.kept(nodes);
         kept.retain(|text| text.starts_with(|first: char| first.is_ascii_digit()));
         assert_eq!(kept, tally.echoes, "{:?}: what is kept is what was echoed", speaker.door);
         echoed += tally.echoes.len();
