@@ -65,7 +65,7 @@ fn ids(client: &mut Client) -> Vec<String> {
 #[test]
 fn while_the_archive_keeps_up_redis_refuses_nothing_however_little_memory_it_has() {
     const ROOMS: usize = 8;
-    const LOTS: usize = 30;
+    const LOTS: usize = 20;
     const LOT: usize = 40;
     let (redis, cluster) = (Redis::start(), Cluster::shared());
     let database = cluster.database();
