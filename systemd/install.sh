@@ -7,7 +7,7 @@ usage() {
     cat <<'USAGE'
 usage: install.sh [--binary FILE] [--prefix DIR] [--root DIR]
 
-  --binary FILE  the server (default: the release build of this checkout)
+  --binary FILE  the server (default: the release build of this checkout, or the one of this archive)
   --prefix DIR   where the server goes: DIR/bin (default: /usr/local)
   --root DIR     install below DIR, and start nothing
 USAGE
@@ -20,6 +20,8 @@ fail() {
 
 here=$(cd "$(dirname "$0")" && pwd)
 binary=${CARGO_TARGET_DIR:-$here/../target}/release/propromo-chat
+# In the archive of a release the server stands beside this folder.
+if [ ! -x "$binary" ] && [ -x "$here/../propromo-chat" ]; then binary=$here/../propromo-chat; fi
 prefix=/usr/local
 root=
 while [ $# -gt 0 ]; do

@@ -528,6 +528,24 @@ fn what_is_installed_is_complete_and_nobody_elses_business() {
 }
 
 #[test]
+fn the_archive_of_a_release_installs_the_server_that_it_holds() {
+    let (archive, root) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let folder = archive.path().join("systemd");
+    fs::create_dir(&folder).expect("a directory");
+    for name in ["install.sh", "env", "propromo-chat.service", "propromo-chat.socket", "propromo-chat.sysusers"] {
+        fs::copy(Path::new(UNITS).join(name), folder.join(name)).expect(name);
+    }
+    let mut install = Command::new("sh");
+    install.arg(folder.join("install.sh")).arg("--root").arg(root.path()).env_remove("CARGO_TARGET_DIR");
+    let refused = install.output().expect("sh runs");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there is no server at"), "{refused:?}");
+    fs::copy(env!("CARGO_BIN_EXE_propromo-chat"), archive.path().join("propromo-chat")).expect("the server");
+    let output = install.output().expect("sh runs");
+    assert!(output.status.success(), "{output:?}");
+    assert!(root.path().join("usr/local/bin/propromo-chat").is_file());
+}
+
+#[test]
 fn the_installed_server_runs_with_the_installed_key_and_settings() {
     let root = tempfile::tempdir().expect("a directory");
     script("install.sh", root.path(), &[]);
