@@ -100,6 +100,8 @@ fn bring_up_to_date(path: &Path, migrations: &Migrations<'_>, latest: u32) -> Re
         return Err(StoreOpenError::TooNew { path: path.to_owned(), version, latest });
     }
     connection.pragma_update(None, "page_size", 4096).map_err(unusable)?;
+    // A migration may delete what somebody said.
+    wipe_what_is_deleted(&connection).map_err(unusable)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(unusable)?;
     if mode != "wal" {

@@ -27,12 +27,15 @@ pub mod import;
 pub mod ledger;
 pub mod log;
 mod moderation;
+#[cfg(test)]
+mod no_trace;
 pub mod outbox;
 pub mod reads;
 pub mod saved;
 pub mod search;
 pub mod sessions;
 mod skeletons;
+mod slack;
 mod tables;
 pub mod tasks;
 

@@ -31,6 +31,8 @@ impl SqliteLog {
             Ok(is_old.then_some(room))
         })?;
         let Some(room) = found else { return Ok(()) };
+        // Before the first slice, so that the next process goes on if this one ends in between.
+        lock_writer(&self.writer).set_sweep_due(true).map_err(unable(WHAT))?;
         let in_slices = |work: &dyn Fn() -> rusqlite::Result<bool>| loop {
             let started = Instant::now();
             if work().map_err(unable(WHAT))? {
@@ -40,7 +42,7 @@ impl SqliteLog {
         };
         in_slices(&|| lock_writer(&self.writer).trim(room, last, SLICE))?;
         in_slices(&|| lock_writer(&self.writer).trim_changes(room, last, SLICE))?;
-        // Otherwise it would remain in segments of the journal, and in older copies of pages.
+        // Otherwise it would remain in segments of the journal, and in copies of rows and pages.
         self.tail.settle_soon();
         self.chores.wipe();
         Ok(())

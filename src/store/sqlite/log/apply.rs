@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     message::RoomName,
-    store::journal::{Outcome, Record, Said, What},
+    store::{
+        journal::{Outcome, Record, Said, What},
+        sqlite::slack,
+    },
 };
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::{
@@ -126,6 +129,9 @@ impl Rooms {
                 known.grown = 0;
                 applied.overgrown.push(known.id);
             }
+        }
+        if applied.deleted {
+            slack::set_due(tx, true)?;
         }
         // In the order of the pages.
         entries.retain(|(_, key)| !deleted.contains(key));

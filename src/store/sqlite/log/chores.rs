@@ -25,6 +25,9 @@ struct List {
     asked: u64,
     begun: u64,
     wiped: u64,
+    /// How many callers wait for a wipe, and how often the keeper has told them that it goes on.
+    awaited: usize,
+    goes_on: u64,
     rooms: BTreeSet<i64>,
     stop: bool,
     busy: bool,
@@ -66,11 +69,30 @@ impl Chores {
         self.changed.notify_all();
     }
 
-    /// Waits until this wipe, and everything requested before it, is done. Returns whether it is.
+    /// Waits until this wipe, and everything requested before it, is done, as long as it goes on within `patience`.
+    /// Returns whether it is done.
     pub fn wait_until_wiped(&self, asked: u64, patience: Duration) -> bool {
-        let waits = |list: &mut List| list.wiped < asked && !list.stop;
-        let waited = self.changed.wait_timeout_while(self.list(), patience, waits);
-        waited.unwrap_or_else(PoisonError::into_inner).0.wiped >= asked
+        let mut list = self.list();
+        list.awaited += 1;
+        let mut seen = list.goes_on;
+        loop {
+            let waits = |list: &mut List| list.wiped < asked && list.goes_on == seen && !list.stop;
+            let waited = self.changed.wait_timeout_while(list, patience, waits);
+            list = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if list.wiped >= asked || list.goes_on == seen || list.stop {
+                list.awaited -= 1;
+                return list.wiped >= asked;
+            }
+            seen = list.goes_on;
+        }
+    }
+
+    /// Tells those who wait for a wipe that it goes on. Returns whether there are any.
+    pub fn goes_on(&self) -> bool {
+        let mut list = self.list();
+        list.goes_on += 1;
+        self.changed.notify_all();
+        list.awaited > 0
     }
 
     pub fn sweep_forgotten(&self) {

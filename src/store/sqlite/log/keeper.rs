@@ -1,4 +1,5 @@
-//! The thread that keeps the log's files small: checkpoints, trimming, forgotten rooms, and the bound of all (`bound`).
+//! The thread that keeps the log's files small: checkpoints, trimming, forgotten rooms, the bound of all (`store_max`), and
+//! what deleted messages leave behind (`sweep`).
 //!
 //! It works beside the writer where it can. Where it needs the writer, it holds it for some milliseconds, and then lets
 //! the applier go on.
@@ -10,7 +11,10 @@ use super::{
     work::Work,
     writer::{Writer, lock_writer},
 };
-use crate::vital;
+use crate::{
+    store::sqlite::slack::{Slack, SlackError},
+    vital,
+};
 use rusqlite::{Connection, OptionalExtension};
 use std::{
     sync::{Arc, Mutex},
@@ -35,6 +39,7 @@ pub(super) struct Keeper {
     pub chores: Arc<Chores>,
     /// Its own: a checkpoint on the writer's connection would delay a commit by its syncs.
     pub connection: Connection,
+    pub slack: Slack,
     /// Messages kept per room.
     pub keep: Option<u64>,
     pub quota: Arc<Quota>,
@@ -47,14 +52,14 @@ impl Keeper {
         loop {
             let chore = self.chores.next();
             vital::may_panic("log-keeper");
-            let done = match chore {
+            let done: Result<(), SlackError> = match chore {
                 Chore::Stop => return,
-                Chore::Checkpoint => self.checkpoint(),
-                Chore::Trim(room) => self.trim(room),
-                Chore::SweepForgotten => self.sweep_forgotten(),
+                Chore::Checkpoint => self.checkpoint().map_err(Into::into),
+                Chore::Trim(room) => self.trim(room).map_err(Into::into),
+                Chore::SweepForgotten => self.sweep_forgotten().map_err(Into::into),
                 Chore::Wipe => self.wipe(),
                 // Nothing else would request it again while the store is full.
-                Chore::Measure => self.keep_within_bound().inspect_err(|_| self.chores.measure()),
+                Chore::Measure => self.keep_within_bound().inspect_err(|_| self.chores.measure()).map_err(Into::into),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "the message log could not be tidied up; its files may grow until it can");
@@ -91,23 +96,6 @@ impl Keeper {
     /// Copies what can be copied without waiting. Returns the length of the WAL in pages.
     fn copy_wal(&self) -> rusqlite::Result<i64> {
         self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| row.get(1))
-    }
-
-    /// Empties the WAL, which has old copies of pages from before deletions.
-    fn wipe(&self) -> rusqlite::Result<()> {
-        // Meanwhile the applier waits; messages don't.
-        let is_busy: bool = {
-            let _paused = lock_writer(&self.writer);
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?
-        };
-        if is_busy {
-            // A reader has been using it for long, such as a backup.
-            self.chores.wipe();
-            self.chores.rest(Duration::from_secs(1));
-        } else {
-            self.chores.wiped();
-        }
-        Ok(())
     }
 
     fn trim(&self, room: i64) -> rusqlite::Result<()> {

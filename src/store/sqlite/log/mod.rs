@@ -13,7 +13,8 @@
 //! - Trimming keeps at least `history_max` messages of a room, and up to a tenth more, beside those in the tail. It
 //!   happens in rooms that are written to.
 //! - A reference is forgotten with the message that it made.
-//! - What was deleted is overwritten: in segments, which are removed, in the tables and in their WAL.
+//! - What was deleted is overwritten: in segments, which are removed, in the tables, in their WAL, and where SQLite has
+//!   left copies (`sweep`).
 
 mod age;
 mod applier;
@@ -34,6 +35,7 @@ pub(super) mod row;
 mod sizes;
 mod state;
 mod store_max;
+mod sweep;
 pub(super) mod tail;
 mod work;
 mod writer;
@@ -54,6 +56,7 @@ use self::{
 use super::{
     database::{self, DiskSync, Durability, Pool, Tuning},
     error::{StoreOpenError, failed},
+    slack::{self, Slack},
 };
 use crate::{
     entry::{Entry, NewChangeKind, NewEntry},
@@ -71,6 +74,7 @@ use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 use std::{
     error::Error,
+    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread::JoinHandle,
@@ -84,6 +88,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../schema/log-2.sql")),
     M::up(include_str!("../schema/log-3.sql")),
     M::up(include_str!("../schema/log-4.sql")),
+    M::up(include_str!("../schema/log-5.sql")),
 ];
 /// Version of the tables. A program that knows no journal refuses tables of version 4, so it can't miss a journal's
 /// records.
@@ -93,7 +98,7 @@ const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 /// How long a sender waits for space in the journal; as long as for the lock of a table.
 const PATIENCE: Duration = database::BUSY;
 
-/// How long to wait until what was deleted is overwritten; after that it is tried again later.
+/// How long to wait while nothing is done of overwriting what was deleted; after that it is tried again later.
 const SCRUB_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes the file if there is none, and brings its tables up to date.
@@ -118,6 +123,8 @@ pub struct SqliteLog {
     quota: Arc<Quota>,
     applier: Option<JoinHandle<()>>,
     keeper: Option<JoinHandle<()>>,
+    /// Closed after all connections.
+    _handle: Arc<File>,
 }
 
 /// What the log keeps, and what its messages survive.
@@ -190,6 +197,11 @@ impl SqliteLog {
         // Rooms that were forgotten just before the last stop.
         chores.sweep_forgotten();
         chores.measure();
+        let slack =
+            Slack::open(path).map_err(|cause| StoreOpenError::File { path: path.to_owned(), cause: cause.into() })?;
+        if slack::is_due(&connection).map_err(unusable)? {
+            chores.wipe();
+        }
         let quota = Arc::new(Quota::new(store_max));
         let writer = Writer::open(path.to_owned(), writing, keep, chores.clone()).map_err(unusable)?;
         let writer = Arc::new(Mutex::new(writer));
@@ -201,7 +213,8 @@ impl SqliteLog {
         let front = Arc::new(parking_lot::Mutex::new(front));
         let thread = |name| move |cause| StoreOpenError::Thread { name, cause };
         // From here on a failure drops this, which stops the threads that were started.
-        let mut log = SqliteLog { front, tail, writer, readers, chores, quota, applier: None, keeper: None };
+        let _handle = slack.handle();
+        let mut log = SqliteLog { front, tail, writer, readers, chores, quota, applier: None, keeper: None, _handle };
         let applier = Applier {
             front: log.front.clone(),
             tail: log.tail.clone(),
@@ -216,6 +229,7 @@ impl SqliteLog {
             writer: log.writer.clone(),
             chores: log.chores.clone(),
             connection,
+            slack,
             keep,
             quota: log.quota.clone(),
             tail: log.tail.clone(),

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::store::{
     journal::Record,
-    sqlite::database::{self, Tuning},
+    sqlite::{
+        database::{self, Tuning},
+        slack,
+    },
 };
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use std::{
@@ -156,11 +159,24 @@ impl Writer {
 
     /// Removes the row of a forgotten room that has no messages left.
     pub fn remove_room(&mut self, room: i64) -> rusqlite::Result<()> {
-        self.transaction(|tx| tx.execute("DELETE FROM rooms WHERE id = ?1 AND name IS NULL", [room]).map(drop))?;
+        self.transaction(|tx| {
+            slack::set_due(tx, true)?;
+            tx.execute("DELETE FROM rooms WHERE id = ?1 AND name IS NULL", [room]).map(drop)
+        })?;
         if let Some(sizes) = &mut self.sizes {
             sizes.forget(room);
         }
         Ok(())
+    }
+
+    /// Notes whether copies of deleted rows may be left in the file.
+    pub fn set_sweep_due(&mut self, due: bool) -> rusqlite::Result<()> {
+        self.transaction(|tx| slack::set_due(tx, due))
+    }
+
+    /// Makes the connection read pages from the file again.
+    pub fn forget_pages(&self) -> rusqlite::Result<()> {
+        self.connection.as_ref().map_or(Ok(()), slack::forget_pages)
     }
 
     /// Drops everything that an interrupted transaction may have left wrong.

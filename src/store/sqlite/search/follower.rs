@@ -1,7 +1,7 @@
 //! The thread that keeps the index up to date.
 
 use super::{
-    index::{Cause, Extent, FOLLOW, Index, STORE},
+    index::{Extent, FOLLOW, Index, STORE},
     waiting::Work,
 };
 use crate::{
@@ -188,8 +188,7 @@ impl Follower {
     fn leave_nothing(&mut self) -> Result<bool, StoreError> {
         loop {
             let begun = Instant::now();
-            if self.index.settle()? {
-                self.index.wipe()?;
+            if self.index.settle()? && self.index.wipe()? {
                 return Ok(true);
             }
             if !self.rest(begun) {
@@ -206,8 +205,7 @@ impl Follower {
             let before = oldest.map_or(i64::MAX, ids::key);
             loop {
                 let begun = Instant::now();
-                let cause = if self.is_awaited() { Cause::Erased } else { Cause::Trimmed };
-                let gone = self.index.take_out(number, before, BATCH, cause)?;
+                let gone = self.index.take_out(number, before, BATCH)?;
                 if !self.rest(begun) {
                     return Ok(false);
                 }

@@ -2,10 +2,9 @@
 //!
 //! A message that is removed by itself leaves every list of words at once. This takes a millisecond or more: each of
 //! its words has a list, and that of its room is as long as the room. If many are removed, they are only struck off
-//! first. Then, a slice at a time, all lists are merged into new ones without them, and the remaining texts are copied
-//! to a new table: SQLite overwrites what it deletes, but leaves copies of rows behind when it moves them from page to
-//! page. Until that is done the file notes it (FTS5's setting `secure-delete` is off), so the next process goes on,
-//! whatever ended this one.
+//! first. Then, a slice at a time, all lists are merged into new ones without them. Until that is done the file notes
+//! it (FTS5's setting `secure-delete` is off). At last the copies that SQLite has left of rows are overwritten
+//! ([`slack`]); the file notes until when that is due, too. So the next process goes on, whatever ended this one.
 
 use crate::{
     entry::{Change, ChangeKind, Entry},
@@ -13,10 +12,16 @@ use crate::{
     store::{
         error::StoreError,
         search::words,
-        sqlite::{database, error::failed, log::ids},
+        sqlite::{
+            database,
+            error::failed,
+            log::ids,
+            slack::{self, Slack},
+        },
     },
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 pub(super) const STORE: &str = "search index";
@@ -29,14 +34,9 @@ pub(super) const FOLLOW: &str = "follow the log";
 const MANY: u64 = 500;
 const MORE_EACH: u64 = 64 << 10;
 
-/// Pages of lists that one slice of a merge writes, and texts that one copies.
+/// Pages of lists that one slice of a merge writes, and how long one works at what SQLite has left of rows.
 const SLICE: i64 = 64;
-const ROWS: i64 = 500;
-
-/// FTS5's own table of the texts; the one that is to replace it; the one that was replaced.
-const TEXTS: &str = "messages_content";
-const COPY: &str = "texts_copy";
-const OUTDATED: &str = "texts_outdated";
+const OVERWRITING: Duration = Duration::from_millis(4);
 
 /// The file, as the one thread that changes it uses it.
 pub(super) struct Index {
@@ -45,31 +45,13 @@ pub(super) struct Index {
     gone: u64,
     /// Whether removed messages are only struck off.
     strikes: bool,
-    stage: Stage,
-    /// Whether something was removed since the WAL was last emptied.
+    /// Whether a merge has begun.
+    merges: bool,
+    /// Whether something was removed or edited since the WAL was last emptied.
     erased: bool,
-}
-
-/// How far it has got with erasing what was struck off.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Removes what an earlier attempt has left.
-    Clearing,
-    Beginning,
-    Merging,
-    /// Texts up to this number are copied.
-    Copying(i64),
-    /// The replaced table is being emptied.
-    Emptying,
-}
-
-/// Why messages are removed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// A user wants nothing of them left.
-    Erased,
-    /// The log has no space for them.
-    Trimmed,
+    slack: Slack,
+    /// The pages whose slack is still to be overwritten. Any change ends that.
+    pages: Option<Vec<u32>>,
 }
 
 /// Which entries are indexed.
@@ -81,14 +63,15 @@ pub(super) enum Extent {
 }
 
 impl Index {
-    pub fn of(file: Connection) -> rusqlite::Result<Index> {
+    pub fn of(file: Connection, slack: Slack) -> rusqlite::Result<Index> {
         // What is deleted is overwritten.
         database::wipe_what_is_deleted(&file)?;
         let is_secure: Option<bool> = file
             .query_row("SELECT v FROM messages_config WHERE k = 'secure-delete'", (), |row| row.get(0))
             .optional()?;
         let strikes = is_secure == Some(false);
-        Ok(Index { file, gone: 0, strikes, stage: Stage::Clearing, erased: strikes })
+        let erased = strikes || slack::is_due(&file)?;
+        Ok(Index { file, gone: 0, strikes, merges: false, erased, slack, pages: None })
     }
 
     /// The index has all entries of all rooms up to this one.
@@ -130,9 +113,7 @@ impl Index {
 
     /// Brings rooms up to date with these entries.
     pub fn take_in(&mut self, batch: &[(RoomName, Vec<Entry>)], extent: Extent) -> Result<(), StoreError> {
-        let is_loss = |entry: &Entry| matches!(entry, Entry::Change(change) if !matches!(change.kind, ChangeKind::Reacted { .. }));
-        let loses = batch.iter().any(|(_, entries)| entries.iter().any(is_loss));
-        self.strike_if_many(if loses { Cause::Erased } else { Cause::Trimmed })?;
+        self.strike_if_many()?;
         let gone = self.change(|tx| {
             batch.iter().try_fold(0, |gone, (room, entries)| Ok(gone + take_in(tx, room, entries, extent)?))
         })?;
@@ -141,8 +122,8 @@ impl Index {
     }
 
     /// Removes up to `limit` messages of a room from before this key, and the room with its last. Returns how many.
-    pub fn take_out(&mut self, room: i64, before: i64, limit: usize, cause: Cause) -> Result<usize, StoreError> {
-        self.strike_if_many(cause)?;
+    pub fn take_out(&mut self, room: i64, before: i64, limit: usize) -> Result<usize, StoreError> {
+        self.strike_if_many()?;
         let gone = self.change(|tx| {
             let gone = tx
                 .prepare_cached(
@@ -150,7 +131,9 @@ impl Index {
                      (SELECT rowid FROM messages WHERE messages MATCH ?1 AND rowid < ?2 ORDER BY rowid LIMIT ?3)",
                 )?
                 .execute((format!("room : \"{room}\""), before, limit as i64))?;
-            if gone == 0 && before == i64::MAX {
+            if gone > 0 {
+                slack::set_due(tx, true)?;
+            } else if before == i64::MAX {
                 tx.execute("DELETE FROM rooms WHERE id = ?1", [room])?;
             }
             Ok(gone)
@@ -159,53 +142,19 @@ impl Index {
         Ok(gone)
     }
 
-    /// Does one slice of erasing what was struck off. Returns whether it was the last.
+    /// Does one slice of erasing what was struck off. Returns whether nothing is left to do.
     pub fn settle(&mut self) -> Result<bool, StoreError> {
         if !self.strikes {
             return Ok(true);
         }
-        self.stage = match self.stage {
-            Stage::Clearing if self.is_there(OUTDATED)? => {
-                self.empty()?;
-                Stage::Clearing
-            }
-            Stage::Clearing => {
-                if self.is_there(COPY)? && self.has_rows(COPY)? {
-                    self.change(|tx| {
-                        tx.execute_batch(&format!("ALTER TABLE {COPY} RENAME TO {OUTDATED}; {}", create(COPY)))
-                    })?;
-                    Stage::Clearing
-                } else {
-                    Stage::Beginning
-                }
-            }
-            Stage::Beginning | Stage::Merging => {
-                // A negative number begins, and takes all lists together.
-                let pages = if self.stage == Stage::Merging { SLICE } else { -SLICE };
-                match (self.merge(pages)?, self.is_there(COPY)?) {
-                    (false, _) => Stage::Merging,
-                    (true, true) => Stage::Copying(i64::MIN),
-                    (true, false) => return self.settled(),
-                }
-            }
-            Stage::Copying(last) => match self.copy(last)? {
-                Some(last) => Stage::Copying(last),
-                None => Stage::Emptying,
-            },
-            Stage::Emptying => {
-                if self.empty()? {
-                    return self.settled();
-                }
-                Stage::Emptying
-            }
-        };
+        // A negative number begins, and takes all lists together.
+        if self.merge(if self.merges { SLICE } else { -SLICE })? {
+            self.change(|tx| set_secure_delete(tx, true))?;
+            (self.strikes, self.merges) = (false, false);
+            return Ok(true);
+        }
+        self.merges = true;
         Ok(false)
-    }
-
-    fn settled(&mut self) -> Result<bool, StoreError> {
-        self.change(|tx| set_secure_delete(tx, true))?;
-        (self.strikes, self.gone, self.stage) = (false, 0, Stage::Clearing);
-        Ok(true)
     }
 
     /// Merges some pages of lists. Returns whether there is nothing to merge.
@@ -219,63 +168,43 @@ impl Index {
         })
     }
 
-    /// Copies some texts after this number, and returns the last one's number; `None` if there are no more, and the
-    /// copy has replaced the table.
-    fn copy(&mut self, last: i64) -> Result<Option<i64>, StoreError> {
-        self.change(|tx| {
-            let copied = tx
-                .prepare_cached(&format!(
-                    "INSERT INTO {COPY} SELECT id, c0, c1, c2 FROM {TEXTS} WHERE id > ?1 ORDER BY id LIMIT {ROWS}"
-                ))?
-                .execute([last])?;
-            if copied > 0 {
-                return tx.query_row(&format!("SELECT max(id) FROM {COPY}"), (), |row| row.get(0)).map(Some);
-            }
-            tx.execute_batch(&format!(
-                "ALTER TABLE {TEXTS} RENAME TO {OUTDATED}; ALTER TABLE {COPY} RENAME TO {TEXTS}"
-            ))?;
-            Ok(None)
-        })
-    }
-
-    /// Deletes some rows of the replaced table, and finally the table. Returns whether that is done.
-    fn empty(&mut self) -> Result<bool, StoreError> {
-        self.change(|tx| {
-            let gone = tx.execute(
-                &format!("DELETE FROM {OUTDATED} WHERE id IN (SELECT id FROM {OUTDATED} ORDER BY id LIMIT {ROWS})"),
-                (),
-            )?;
-            if gone == 0 {
-                tx.execute(&format!("DROP TABLE {OUTDATED}"), ())?;
-            }
-            Ok(gone == 0)
-        })
-    }
-
-    fn is_there(&self, table: &str) -> Result<bool, StoreError> {
-        self.read(|file| {
-            file.prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?.exists([table])
-        })
-    }
-
-    fn has_rows(&self, table: &str) -> Result<bool, StoreError> {
-        self.read(|file| file.prepare(&format!("SELECT 1 FROM {table} LIMIT 1"))?.exists(()))
-    }
-
-    /// Empties the WAL if it has what was erased.
-    pub fn wipe(&mut self) -> Result<(), StoreError> {
-        if self.erased {
-            // Otherwise erased text would remain in older copies of its pages.
-            let is_busy = self.read(|file| file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0)))?;
-            if is_busy {
-                return Err(failed(STORE, FOLLOW)("its write-ahead log is in use"));
-            }
-            self.erased = false;
+    /// Does one slice of overwriting what SQLite has left of what was removed: in its WAL, and in slack. Returns whether
+    /// nothing is left to do.
+    pub fn wipe(&mut self) -> Result<bool, StoreError> {
+        self.gone = 0;
+        if !self.erased {
+            return Ok(true);
         }
-        if !self.strikes {
-            self.gone = 0;
+        let mut pages = match self.pages.take() {
+            Some(pages) => pages,
+            None => {
+                let is_busy =
+                    self.read(|file| file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0)))?;
+                if is_busy {
+                    return Err(failed(STORE, FOLLOW)("its write-ahead log is in use"));
+                }
+                if !self.read(slack::is_due)? {
+                    self.erased = false;
+                    return Ok(true);
+                }
+                self.slack.pages(&self.file).map_err(failed(STORE, FOLLOW))?
+            }
+        };
+        let begun = Instant::now();
+        while begun.elapsed() < OVERWRITING
+            && let Some(page) = pages.pop()
+        {
+            self.slack.overwrite(page).map_err(failed(STORE, FOLLOW))?;
         }
-        Ok(())
+        if !pages.is_empty() {
+            self.pages = Some(pages);
+            return Ok(false);
+        }
+        self.slack.sync().map_err(failed(STORE, FOLLOW))?;
+        self.read(slack::forget_pages)?;
+        self.change(|tx| slack::set_due(tx, false))?;
+        self.erased = false;
+        Ok(true)
     }
 
     /// Notes that the WAL may have erased text from any connection.
@@ -286,18 +215,14 @@ impl Index {
     fn went(&mut self, gone: u64) {
         self.gone += gone;
         self.erased |= gone > 0;
-        // A copy made so far no longer matches the file.
-        self.stage = Stage::Clearing;
+        // What is struck off now needs a merge of all lists, too.
+        self.merges = false;
     }
 
-    fn strike_if_many(&mut self, cause: Cause) -> Result<(), StoreError> {
+    fn strike_if_many(&mut self) -> Result<(), StoreError> {
         if !self.strikes && self.gone >= MANY && self.gone >= MANY + self.used()? / MORE_EACH {
             self.change(|tx| set_secure_delete(tx, false))?;
             self.strikes = true;
-        }
-        // Its table, while it is empty, notes that texts are to be copied.
-        if self.strikes && cause == Cause::Erased && !self.is_there(COPY)? {
-            self.change(|tx| tx.execute_batch(&create(COPY)))?;
         }
         Ok(())
     }
@@ -307,6 +232,7 @@ impl Index {
     }
 
     fn change<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.pages = None;
         let change = || {
             let tx = self.file.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&tx)?;
@@ -319,11 +245,6 @@ impl Index {
 
 fn set_secure_delete(tx: &Transaction<'_>, on: bool) -> rusqlite::Result<()> {
     tx.execute("INSERT INTO messages (messages, rank) VALUES ('secure-delete', ?1)", [i64::from(on)]).map(drop)
-}
-
-/// As FTS5 makes the table of its texts.
-fn create(table: &str) -> String {
-    format!("CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, c0, c1, c2)")
 }
 
 pub(super) fn room_number(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i64>> {
@@ -364,7 +285,11 @@ fn take_in(tx: &Transaction<'_>, room: &RoomName, entries: &[Entry], extent: Ext
                     .execute((ids::key(*of), words(text).join(" ")))?;
             }
             Entry::Change(Change { of, kind: ChangeKind::Edited(None) | ChangeKind::Deleted, .. }) => {
-                gone += tx.prepare_cached("DELETE FROM messages WHERE rowid = ?1")?.execute([ids::key(*of)])?;
+                let deleted = tx.prepare_cached("DELETE FROM messages WHERE rowid = ?1")?.execute([ids::key(*of)])?;
+                if deleted > 0 {
+                    slack::set_due(tx, true)?;
+                }
+                gone += deleted;
             }
             Entry::Message(_) | Entry::Change(Change { kind: ChangeKind::Reacted { .. }, .. }) => {}
         }

@@ -9,7 +9,8 @@
 //! chat. Rooms take turns, so a room that floods delays its own messages most. What the log has trimmed by then is
 //! never indexed.
 //!
-//! Deleted messages leave the file (`index`): a few one by one, many together by a merge of the whole index.
+//! Deleted messages leave the file (`index`): a few one by one, many together by a merge of the whole index. What SQLite
+//! leaves of them is overwritten afterwards.
 
 mod follower;
 mod index;
@@ -21,6 +22,7 @@ use super::{
     database::{self, DiskSync, Pool, Tuning},
     error::{StoreOpenError, failed},
     log::{SqliteLog, ids},
+    slack::Slack,
 };
 use crate::{
     message::{MessageId, RoomName},
@@ -37,7 +39,7 @@ use index::{Index, STORE, room_number};
 use rusqlite_migration::{M, Migrations};
 use std::{
     error::Error,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -45,7 +47,8 @@ use std::{
 };
 use waiting::{Waiting, Work};
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/search-1.sql"))];
+const STEPS: &[M<'static>] =
+    &[M::up(include_str!("../schema/search-1.sql")), M::up(include_str!("../schema/search-2.sql"))];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// How long a caller waits for the index while it makes no progress.
@@ -59,6 +62,8 @@ pub struct SqliteSearch {
     stop: Option<Sender<()>>,
     waiting: Waiting,
     thread: Option<JoinHandle<()>>,
+    /// Closed after all connections.
+    _handle: Arc<File>,
 }
 
 impl SqliteSearch {
@@ -80,7 +85,10 @@ impl SqliteSearch {
             query_only: false,
             busy: database::BUSY,
         };
-        let index = Index::of(database::connect(path, &writing).map_err(unusable)?).map_err(unusable)?;
+        let slack =
+            Slack::open(path).map_err(|cause| StoreOpenError::File { path: path.to_owned(), cause: cause.into() })?;
+        let _handle = slack.handle();
+        let index = Index::of(database::connect(path, &writing).map_err(unusable)?, slack).map_err(unusable)?;
         let readers = database::pool(path, Tuning { query_only: true, ..writing })?;
         let (stop, stopped) = bounded(0);
         let (wanted, asked) = bounded(0);
@@ -89,7 +97,7 @@ impl SqliteSearch {
         let thread = vital::spawn("search", move || follower.run())
             .map_err(|cause| StoreOpenError::Thread { name: "search", cause })?;
         let waiting = Waiting { wanted, work, patience: PATIENCE };
-        Ok(SqliteSearch { log, readers, stop: Some(stop), waiting, thread: Some(thread) })
+        Ok(SqliteSearch { log, readers, stop: Some(stop), waiting, thread: Some(thread), _handle })
     }
 
     /// The keys and tails of messages that the index has for a query, newest first.

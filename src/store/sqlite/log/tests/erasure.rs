@@ -39,6 +39,38 @@ fn a_deleted_text_is_in_no_file_soon() {
     }
 }
 
+// SQLite seldom leaves copies, so the test puts some there.
+#[test]
+fn copies_of_rows_are_overwritten_also_by_the_next_process_if_one_ends_in_between() {
+    const COPY: &str = "a copy of a secret";
+    let dir = tempfile::tempdir().unwrap();
+    let room = fresh_room();
+    let texts = ["another text that is kept"; 5000];
+    let leave = |due: bool| {
+        let file = Connection::open(dir.path().join("log.db")).unwrap();
+        file.execute("UPDATE sweep SET due = ?1", [due]).unwrap();
+        file.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        assert!(Slack::open(&dir.path().join("log.db")).unwrap().leave(&file, COPY) > 50);
+    };
+    say(&open_in(dir.path(), None), &room, &texts);
+    leave(true);
+    finish(&open_in(dir.path(), None));
+    assert!(!holds(dir.path(), COPY), "the next process goes on");
+    leave(false);
+    let log = open_in(dir.path(), None);
+    let id = say(&log, &room, &["a secret"])[0];
+    finish(&log);
+    assert!(holds(dir.path(), COPY), "nothing was deleted");
+    make(&log, change(&room, id, ALICE, NewChangeKind::Delete)).unwrap();
+    log.scrub(&[]).unwrap();
+    assert!(!holds(dir.path(), COPY));
+    assert_eq!(count(&log, &room), texts.len());
+    drop(log);
+    let file = Connection::open(dir.path().join("log.db")).unwrap();
+    let verdict: String = file.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+}
+
 #[test]
 fn a_room_that_is_forgotten_is_empty_at_once_and_its_texts_leave_the_journal() {
     let log = open();
