@@ -42,7 +42,9 @@ ARCHIVED_SECONDS = 300
 # Of `dummy/test.sql`.
 EMAIL, PASSWORD = "alice@propromo.example", "alice-password"
 LIMITS = {"MESSAGE_RATE": "0", "LOGIN_RATE": "0", "SEARCH_RATE": "0", "HISTORY_MAX": "0", "MAX_CONNECTIONS_PER_ADDRESS": "0",
-          "HANDSHAKE_RATE": "0", "TICKET_RATE": "0"}
+          "HANDSHAKE_RATE": "0", "TICKET_RATE": "0",
+          # Those whose pages are read later say nothing until then.
+          "PING_INTERVAL": "600", "PONG_TIMEOUT": "1200"}
 
 # A text is written twice: here for what is said, and in SQL for what is said to have been.
 WORDS = ["oak", "ash", "elm", "fir", "yew", "box", "bay", "fig"]
