@@ -54,3 +54,27 @@ pub fn id(object: &Map<String, Value>, field: &'static str) -> Result<Option<Mes
         },
     }
 }
+
+/// Where a page of history is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The last messages.
+    Newest,
+    /// Those directly before this one.
+    Before(MessageId),
+    /// Those directly after this one.
+    After(MessageId),
+}
+
+impl From {
+    pub fn of(object: &Map<String, Value>) -> Result<From, FrameError> {
+        match (id(object, "before")?, id(object, "after")?) {
+            (None, None) => Ok(From::Newest),
+            (Some(before), None) => Ok(From::Before(before)),
+            (None, Some(after)) => Ok(From::After(after)),
+            (Some(_), Some(_)) => {
+                Err(bad("Ask for what is `before` a message or for what is `after` one, not for both."))
+            }
+        }
+    }
+}

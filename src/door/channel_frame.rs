@@ -4,8 +4,7 @@ pub use super::channel_fields::error;
 
 use super::{
     channel_change::{self, AskedChange, What},
-    channel_fields::{FrameError, bad, id, reference, string},
-    channel_history::From,
+    channel_fields::{FrameError, From, bad, id, reference, string},
     channel_message,
     channel_moderation::AskedMute,
     channel_search::AskedSearch,

@@ -1,13 +1,13 @@
 //! The frame `history` of the channel protocol, and its answer.
 
 use super::{
-    channel_fields::{FrameError, bad, error, id},
+    channel_fields::{From, error},
     channel_frame,
     conversation::Link,
 };
 use crate::{
     limits::turns::Claimant,
-    message::{Message, MessageId, RoomName},
+    message::{Message, RoomName},
     refusal::Reason,
     socket::{frame, memory},
     store::{
@@ -15,31 +15,6 @@ use crate::{
         log::{MessageLog, is_full_page},
     },
 };
-use serde_json::{Map, Value};
-
-/// Where a page of history is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// The last messages.
-    Newest,
-    /// Those directly before this one.
-    Before(MessageId),
-    /// Those directly after this one.
-    After(MessageId),
-}
-
-impl From {
-    pub fn of(object: &Map<String, Value>) -> Result<From, FrameError> {
-        match (id(object, "before")?, id(object, "after")?) {
-            (None, None) => Ok(From::Newest),
-            (Some(before), None) => Ok(From::Before(before)),
-            (None, Some(after)) => Ok(From::After(after)),
-            (Some(_), Some(_)) => {
-                Err(bad("Ask for what is `before` a message or for what is `after` one, not for both."))
-            }
-        }
-    }
-}
 
 /// Sends a page of history, oldest first. `more` says whether there are further messages in that direction.
 pub fn answer(link: &Link, room: &RoomName, claimant: Claimant, from: From, limit: usize) {
