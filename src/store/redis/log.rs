@@ -7,9 +7,10 @@ use super::{
     confirmed::Confirmed,
     failure::{Answer, Failure, failed},
     feed::RedisFeed,
-    fleet::Fleet,
+    fleet::{Fleet, Master},
     id::{EntryId, Tail},
     keys::Keys,
+    memory::Memory,
     moving::{Moving, Turn},
     outcome::{Batch, OpenBatches},
     read, rooms, script, server,
@@ -339,6 +340,13 @@ impl RedisLog {
             Value::BulkString(last) => Ok(EntryId::parse(&last).map(|last| Tail::GREATEST.message_id(last))),
             _ => Ok(None),
         }
+    }
+
+    /// The share of its memory limit that the fullest server uses; `None`: none has a limit, or nobody may ask.
+    pub(in crate::store) fn memory_used(&self) -> Option<f64> {
+        let fleet = self.redis.fleet().ok()?;
+        let share = |master: &Master| Memory::read(&mut *master.pool.get().ok()?).map(|memory| memory.share());
+        fleet.masters.iter().filter_map(share).max_by(f64::total_cmp)
     }
 
     /// Deletes everything older than `before`. Returns whether there was anything.

@@ -1,6 +1,6 @@
 //! How much of its memory a server uses.
 
-use super::{fleet::Master, log::RedisLog, server::Wire};
+use super::server::Wire;
 use redis::cmd;
 
 /// A server's memory, if it has a limit.
@@ -28,20 +28,9 @@ impl Memory {
         Some(Memory { used, limit, policy: field("maxmemory_policy").unwrap_or_default().to_owned() })
     }
 
-    fn share(&self) -> f64 {
+    /// The share of its limit that it uses.
+    pub fn share(&self) -> f64 {
         self.used as f64 / self.limit as f64
-    }
-}
-
-impl RedisLog {
-    /// The share of its memory limit that the fullest server uses; `None`: none has a limit, or nobody may ask.
-    pub(in crate::store) fn memory_used(&self) -> Option<f64> {
-        let fleet = self.redis.fleet().ok()?;
-        let of = |master: &Master| {
-            let mut wire = master.pool.get().ok()?;
-            Memory::read(&mut wire).map(|memory| memory.share())
-        };
-        fleet.masters.iter().filter_map(of).max_by(f64::total_cmp)
     }
 }
 
