@@ -1,20 +1,9 @@
 //! Messages that this node has confirmed and the archive may not have yet. If Redis loses some of them, they can be
 //! counted.
 
-use super::{
-    call::Call,
-    failure::{Failure, failed},
-    id::{EntryId, Tail},
-    keys::Keys,
-    log::{RedisLog, STORE},
-    read::list,
-};
-use crate::{
-    message::{MessageId, RoomName},
-    store::error::StoreError,
-};
+use super::id::{EntryId, Tail};
+use crate::message::{MessageId, RoomName};
 use parking_lot::Mutex;
-use redis::{Value, cmd};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     mem,
@@ -22,9 +11,6 @@ use std::{
 
 /// How many are remembered, about 3 MB; then the oldest are forgotten.
 const REMEMBERED: usize = 100_000;
-
-/// Messages that one round trip asks for.
-const ASKED: usize = 500;
 
 #[derive(Default)]
 pub(in crate::store) struct Confirmed {
@@ -92,43 +78,6 @@ impl Confirmed {
     pub fn forget(&self, messages: &HashSet<(RoomName, MessageId)>) {
         let mut state = self.state.lock();
         state.messages.retain(|(room, entry)| !messages.contains(&(room.clone(), Tail::of(room).message_id(*entry))));
-    }
-}
-
-impl RedisLog {
-    /// Those of these messages that Redis does not have, and of which it does not know that they were deleted.
-    pub(in crate::store) fn missing(
-        &self,
-        messages: &[(RoomName, MessageId)],
-    ) -> Result<Vec<(RoomName, MessageId)>, StoreError> {
-        let mut missing = Vec::new();
-        for some in messages.chunks(ASKED) {
-            missing.extend(self.missing_of(some).map_err(failed(STORE, "look for messages"))?);
-        }
-        Ok(missing)
-    }
-
-    fn missing_of(&self, messages: &[(RoomName, MessageId)]) -> Result<Vec<(RoomName, MessageId)>, Failure> {
-        let ask = |(room, id): &(RoomName, MessageId)| {
-            let (keys, entry) = (Keys(room), EntryId::of(*id).to_string());
-            let (log, became) = (keys.log(), keys.became());
-            let deleted = format!("d{entry}");
-            [
-                Call::command(&log, cmd("XRANGE").arg(&log).arg(&entry).arg(&entry)),
-                Call::command(&became, cmd("HGET").arg(&became).arg(deleted)),
-            ]
-        };
-        let answers = self.redis.read(&messages.iter().flat_map(ask).collect::<Vec<_>>())?;
-        let mut answers = answers.into_iter();
-        let mut missing = Vec::new();
-        for message in messages {
-            let mut answer = || answers.next().unwrap_or(Err(Failure::Unreadable));
-            let (found, deleted) = (answer()?, answer()?);
-            if list(&found)?.is_empty() && deleted == Value::Nil {
-                missing.push(message.clone());
-            }
-        }
-        Ok(missing)
     }
 }
 

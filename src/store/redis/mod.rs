@@ -41,6 +41,7 @@ mod lease;
 mod ledger;
 pub(in crate::store) mod log;
 mod memory;
+mod missing;
 mod moving;
 mod names;
 pub mod original;
