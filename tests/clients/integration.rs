@@ -249,8 +249,8 @@ fn the_key_is_made_and_used_as_the_document_says() {
     let block = examples("# Integration", "sh by hand").swap_remove(0);
     let [make, serve]: [&str; 2] = block.lines().collect::<Vec<_>>().try_into().expect("two commands");
     assert_eq!(serve, "propromo-chat serve --api-keys-file api-keys");
-    let arguments =
-        make.strip_prefix("propromo-chat ").and_then(|rest| rest.strip_suffix(" >api-keys")).expect("as it is");
+    let arguments = make.strip_prefix("(umask 077; propromo-chat ").and_then(|rest| rest.strip_suffix(" >api-keys)"));
+    let arguments = arguments.expect("a file that only its owner may read");
     let setup = Server::with();
     let made = setup.run(&arguments.split(' ').collect::<Vec<_>>());
     assert!(made.status.success());
