@@ -43,19 +43,15 @@ impl Verdict {
     /// Lets everybody fall silent, and holds what was confirmed against what was heard.
     pub fn of(world: &World) -> Verdict {
         world.set(Phase::Quiet);
-        let until = Instant::now() + CATCH_UP;
-        while (0..world.heard.len()).any(|listener| !missing(world, listener).is_empty()) && Instant::now() < until {
-            thread::sleep(Duration::from_millis(100));
-        }
+        let missing = missing_at_last(world);
         let mut wrong = std::mem::take(&mut *lock(&world.broken));
-        for listener in 0..world.heard.len() {
-            let missing = missing(world, listener);
+        for (listener, missing) in missing.iter().enumerate() {
             if !missing.is_empty() {
                 wrong.push(format!("listener {listener} never heard {} stored messages: {missing:?}", missing.len()));
             }
             wrong.extend(out_of_order(&lock(&world.heard[listener])));
         }
-        let confirmed = world.confirmed.iter().map(|room| lock(room).len()).sum();
+        let confirmed = confirmed(world);
         if let Some(archive) = &world.archive {
             wrong.extend((0..ROOMS.len()).flat_map(|room| unlike_archive(world, archive, room)));
         }
@@ -98,6 +94,27 @@ impl fmt::Display for Verdict {
             [] => write!(f, "verdict: nothing lost, no token used twice"),
             wrong => write!(f, "verdict: WRONG\n{}", wrong.join("\n")),
         }
+    }
+}
+
+fn confirmed(world: &World) -> usize {
+    world.confirmed.iter().map(|room| lock(room).len()).sum()
+}
+
+/// What each listener has not heard once nothing more is confirmed and all of it was heard, or [`CATCH_UP`] is over.
+fn missing_at_last(world: &World) -> Vec<Vec<(String, String)>> {
+    let until = Instant::now() + CATCH_UP;
+    let mut before = None;
+    loop {
+        let now = Some(confirmed(world));
+        let missing: Vec<_> = (0..world.heard.len()).map(|listener| missing(world, listener)).collect();
+        let is_done = now == before && missing.iter().all(Vec::is_empty);
+        if is_done || Instant::now() > until {
+            return missing;
+        }
+        before = now;
+        // A sender that is still at work needs some time for its next message.
+        thread::sleep(Duration::from_millis(300));
     }
 }
 
