@@ -32,6 +32,7 @@ mod entry;
 mod event;
 #[doc(hidden)]
 pub mod facade;
+mod flat_json;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;

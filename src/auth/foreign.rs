@@ -5,6 +5,7 @@
 
 use super::token::{signed_part, unix_seconds};
 use crate::{
+    flat_json,
     refusal::{Reason, Refusal},
     store::ledger::SignedPart,
 };
@@ -13,6 +14,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Map, Value};
 use sha2::Sha256;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// More fields than the header or the claims of any token have.
+const MAX_CLAIMS: usize = 256;
 
 /// Secrets with fewer bytes than this deserve a warning: it is the output size of the hash (RFC 7518 §3.2).
 pub const GOOD_SECRET: usize = 32;
@@ -60,7 +64,11 @@ pub fn verify_foreign(
 
 fn object(part: &str) -> Result<Map<String, Value>, Reason> {
     let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::TokenMalformed)?;
-    serde_json::from_slice(&json).map_err(|_| Reason::TokenMalformed)
+    let fields = flat_json::fields(&json, MAX_CLAIMS).map_err(|_| Reason::TokenMalformed)?;
+    if fields.len() > MAX_CLAIMS {
+        return Err(Reason::TokenMalformed);
+    }
+    Ok(fields.into_iter().collect())
 }
 
 /// The whole seconds of a NumericDate (RFC 7519 §2), which may have a fraction.

@@ -1,18 +1,26 @@
 //! JSON as clients write it, where serde_json accepts less.
 
+use crate::flat_json;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
+/// More fields than any frame has; a frame with more is no frame.
+const MAX_FIELDS: usize = 256;
+
 /// Parses `text` as an object. A lone surrogate becomes U+FFFD: JavaScript's `JSON.stringify` writes one (`"\ud83d"`)
 /// for a text that was cut inside an emoji, and serde_json refuses the whole object for it.
+///
+/// Nested lists and objects are empty.
 pub fn object(text: &str) -> Option<Map<String, Value>> {
-    match serde_json::from_str(text) {
-        Ok(object) => Some(object),
-        Err(_) => match mended(text) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(mended) => serde_json::from_str(&mended).ok(),
-        },
-    }
+    read(text).or_else(|| match mended(text) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(mended) => read(&mended),
+    })
+}
+
+fn read(text: &str) -> Option<Map<String, Value>> {
+    let fields = flat_json::fields(text.as_bytes(), MAX_FIELDS).ok()?;
+    (fields.len() <= MAX_FIELDS).then(|| fields.into_iter().collect())
 }
 
 /// A whole number in any notation: `10`, `10.0` and `1e1` are one number in JSON (RFC 8259 §6).

@@ -3,10 +3,12 @@
 //! A body may hold a password, so errors never repeat any of it.
 
 use super::{multipart, parameters::Parameterized, request::Request};
-use crate::refusal::{Reason, Refusal};
+use crate::{
+    flat_json,
+    refusal::{Reason, Refusal},
+};
 use percent_encoding::percent_decode;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 /// More fields than any endpoint has; a body with more is malicious or broken.
 const MAX_FIELDS: usize = 32;
@@ -169,41 +171,15 @@ fn form_text(encoded: &[u8]) -> Result<String, Refusal> {
     percent_decode(&spaced).decode_utf8().map(Cow::into_owned).map_err(|_| unreadable("is not in UTF-8"))
 }
 
-/// Serde's own maps would silently keep the last of two equal names.
+/// Keeps both of two fields with one name: [`Fields::of`] refuses them.
 fn json(body: &[u8]) -> Result<Pairs, Refusal> {
-    struct Object(Pairs);
-
-    impl<'de> Deserialize<'de> for Object {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
-            deserializer.deserialize_map(Entries).map(Object)
-        }
-    }
-
-    struct Entries;
-
-    impl<'de> Visitor<'de> for Entries {
-        type Value = Pairs;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-            let mut fields = Pairs::new();
-            while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
-                let value = match value {
-                    serde_json::Value::String(text) => Value::Text(text),
-                    serde_json::Value::Null => Value::Null,
-                    _ => Value::Other,
-                };
-                fields.push((name, value));
-            }
-            Ok(fields)
-        }
-    }
-
-    let Object(fields) = serde_json::from_slice(body).map_err(|_| unreadable("is not a JSON object in UTF-8"))?;
-    Ok(fields)
+    let fields = flat_json::fields(body, MAX_FIELDS).map_err(|_| unreadable("is not a JSON object in UTF-8"))?;
+    let value = |value| match value {
+        serde_json::Value::String(text) => Value::Text(text),
+        serde_json::Value::Null => Value::Null,
+        _ => Value::Other,
+    };
+    Ok(fields.into_iter().map(|(name, of)| (name, value(of))).collect())
 }
 
 fn unreadable(what: &'static str) -> Refusal {

@@ -6,6 +6,7 @@ use support::{
     attack::{Chat, without_message_rate},
     channel::ticket,
     eventually_within,
+    http::post,
     server::Setup,
 };
 
@@ -52,6 +53,36 @@ fn who_replays_long_messages_and_does_not_read_holds_no_more_than_a_send_queue()
     }
     drop(readers);
     chat.goes_on();
+}
+
+// Seen to fail with whole values of what is nested (`flat_json::Flat`): 95 MiB more.
+#[test]
+fn what_is_nested_in_bodies_and_frames_takes_no_memory() {
+    let server = without_message_rate().env("LOGIN_RATE", "0").start();
+    let nested = |length: usize| format!("[{}0]", r#"{},{"":0},"#.repeat(length / 10));
+    let body = format!(r#"{{"email":{},"a":{}}}"#, nested(30_000), nested(30_000));
+    let before = server.memory();
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| {
+                let request = post("/login", "application/json", &body);
+                let answer = server.connect().send(request).response();
+                assert_eq!(answer.status, 400, "{}", answer.text());
+            });
+        }
+    });
+    let mut readers: Vec<Client> = (0..20).map(|_| server.channel(ALICE, "lobby")).collect();
+    let frame = format!(r#"{{"type":"nothing","a":{}}}"#, nested(12_000));
+    for reader in &mut readers {
+        for _ in 0..10 {
+            reader.say(frame.as_str());
+        }
+    }
+    for reader in &mut readers {
+        assert_eq!(reader.wait_for("error")["code"], "unknown_type");
+    }
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 40 * MIB, "{} MiB more", grown / MIB);
 }
 
 // Seen to fail the same way, and with `Flusher::look_at_memory` doing nothing: nobody is dropped.

@@ -25,7 +25,19 @@ const LAYERS: &[&[&str]] = &[
     &["socket", "http"],
     &["config", "auth"],
     &["store"],
-    &["entry", "event", "likeness", "logging", "message", "redact", "refusal", "request_id", "start_error", "vital"],
+    &[
+        "entry",
+        "event",
+        "flat_json",
+        "likeness",
+        "logging",
+        "message",
+        "redact",
+        "refusal",
+        "request_id",
+        "start_error",
+        "vital",
+    ],
 ];
 
 /// Files that are truly mutual: a queue tells the flusher what it could not send, and the flusher sends it.

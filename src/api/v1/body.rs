@@ -1,12 +1,14 @@
 //! The JSON objects in the bodies of calls.
 
 use crate::{
+    flat_json,
     http::request::Request,
     refusal::{Reason, Refusal},
 };
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
-use std::fmt;
+
+/// More fields than any call has.
+const MAX_FIELDS: usize = 32;
 
 /// The fields of a body, each name at most once. Collects all errors, to report them together.
 pub struct Body {
@@ -82,34 +84,11 @@ impl Body {
 
 /// Serde's own maps would silently keep the last of two equal names.
 fn object(body: &[u8]) -> Result<Vec<(String, Value)>, Refusal> {
-    struct Object(Vec<(String, Value)>);
-
-    impl<'de> Deserialize<'de> for Object {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
-            deserializer.deserialize_map(Fields).map(Object)
-        }
-    }
-
-    struct Fields;
-
-    impl<'de> Visitor<'de> for Fields {
-        type Value = Vec<(String, Value)>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut fields = Vec::new();
-            while let Some(field) = map.next_entry()? {
-                fields.push(field);
-            }
-            Ok(fields)
-        }
-    }
-
     let unreadable = |what| Refusal::new(Reason::InvalidFields, "The body can't be read.").field("body", what);
-    let Object(fields) = serde_json::from_slice(body).map_err(|_| unreadable("is not a JSON object in UTF-8"))?;
+    let fields = flat_json::fields(body, MAX_FIELDS).map_err(|_| unreadable("is not a JSON object in UTF-8"))?;
+    if fields.len() > MAX_FIELDS {
+        return Err(unreadable("has too many fields"));
+    }
     if fields.iter().enumerate().any(|(i, (name, _))| fields[..i].iter().any(|(n, _)| n == name)) {
         return Err(unreadable("has a field twice"));
     }
