@@ -1,11 +1,15 @@
-//! Shortens JSON from strangers, so that reading it costs little memory.
+//! Shortens JSON from strangers and bounds its depth, so that reading it costs little memory.
 
 use std::io::{self, Read};
 
 /// About how many bytes of each text are kept.
 const MAX_TEXT: usize = 2048;
 
-/// Passes JSON on with all long texts shortened, so that its reader holds little at a time, whatever the input.
+/// How many lists and objects may be nested: serde_json keeps something of each, even of those that it skips.
+const MAX_DEPTH: usize = 128;
+
+/// Passes JSON on with all long texts shortened, so that its reader holds little at a time, whatever the input. Fails with
+/// [`io::ErrorKind::InvalidData`] if too much is nested.
 pub struct Shortened<R> {
     inner: R,
     state: State,
@@ -13,6 +17,8 @@ pub struct Shortened<R> {
     length: usize,
     /// Whether the text so far ends in half a character: the first of two escapes (RFC 8259 §7).
     half: bool,
+    /// How many lists and objects are open.
+    depth: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -30,7 +36,7 @@ enum State {
 
 impl<R> Shortened<R> {
     pub fn new(inner: R) -> Shortened<R> {
-        Shortened { inner, state: State::Outside, length: 0, half: false }
+        Shortened { inner, state: State::Outside, length: 0, half: false, depth: 0 }
     }
 
     /// Whether to pass this byte on.
@@ -40,6 +46,8 @@ impl<R> Shortened<R> {
                 (self.length, self.half) = (0, false);
                 self.state = State::Text;
             }
+            (State::Outside, b'[' | b'{') => self.depth += 1,
+            (State::Outside, b']' | b'}') => self.depth = self.depth.saturating_sub(1),
             (State::Outside, _) => {}
             (State::Text | State::Dropping, b'"') => self.state = State::Outside,
             // A cut is made before a character, never inside one.
@@ -90,6 +98,9 @@ impl<R: Read> Read for Shortened<R> {
                     out[kept] = out[at];
                     kept += 1;
                 }
+                if self.depth > MAX_DEPTH {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
             }
             if kept > 0 {
                 return Ok(kept);
@@ -120,6 +131,17 @@ mod tests {
         assert!(short["a"].as_str().unwrap().bytes().all(|b| b == b'x'));
         assert!(short["b"].as_str().unwrap().chars().all(|c| c == '\u{1f600}'));
         assert_eq!(short["c"], "end");
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_ends_there_and_brackets_in_texts_do_not_count() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(shortened(&nested(MAX_DEPTH)), nested(MAX_DEPTH));
+        let text = format!(r#"["{}"]"#, "[".repeat(1_000));
+        assert_eq!(shortened(&text), text);
+        let deep = nested(MAX_DEPTH + 1);
+        let error = Shortened::new(deep.as_bytes()).read_to_string(&mut String::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     proptest! {
