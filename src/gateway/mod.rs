@@ -17,6 +17,7 @@ use crate::{
         head::{Head, Method},
         request::{Request, passed_on},
     },
+    limits::rate::subnet,
     refusal::{Reason, Refusal},
     request_id,
 };
@@ -24,7 +25,9 @@ use backend::{Backend, CLIENT_HEADER, GREETING, SECURE_HEADER};
 use handler::Handler;
 use parking_lot::{Condvar, Mutex};
 use std::{
+    collections::HashMap,
     io::{self, ErrorKind, Read, Write},
+    net::IpAddr,
     os::unix::net::UnixStream,
     sync::Arc,
     time::{Duration, Instant},
@@ -35,6 +38,8 @@ use std::{
 pub const POOL_SIZE: usize = KEPT + password::WAITING;
 /// How many connections are made at the start; the others are made when they are needed.
 const KEPT: usize = 32;
+/// One address takes at most all but this part of the pool: three quarters.
+const LEFT_TO_OTHERS: usize = 4;
 /// How long a request waits for a connection of the pool.
 const POOL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long an endpoint may take: longer than all waits that endpoints bound by themselves.
@@ -51,10 +56,19 @@ pub struct Gateway {
     handler: Handler,
     size: usize,
     backend: Mutex<Arc<Backend>>,
-    /// The free connections; `None` is one that must be opened first.
-    free: Mutex<Vec<Option<Link>>>,
+    places: Mutex<Places>,
+    /// For who waits until a connection is free.
     freed: Condvar,
+    /// For who waits until its address has less than its share.
+    share_freed: Condvar,
     pool_deadline: Duration,
+}
+
+struct Places {
+    /// The free connections; `None` is one that must be opened first.
+    free: Vec<Option<Link>>,
+    /// How many each address has.
+    taken: HashMap<IpAddr, usize>,
 }
 
 impl Gateway {
@@ -75,8 +89,9 @@ impl Gateway {
             handler,
             size,
             backend: Mutex::new(backend),
-            free: Mutex::new(free),
+            places: Mutex::new(Places { free, taken: HashMap::new() }),
             freed: Condvar::new(),
+            share_freed: Condvar::new(),
             pool_deadline,
         })
     }
@@ -89,7 +104,7 @@ impl Gateway {
         let (segments, headers) = (head.segments()?, passed_on(head)?);
         let to_head = head.method == Method::Head;
         // Requests that need no connection take a place too: signing can be expensive, so it must be bounded as well.
-        let mut place = self.link()?;
+        let mut place = self.link(subnet(head.client))?;
         if self.handler.is_at_once(head.method, &segments) {
             let request = Request::of(head, segments, &headers, body);
             return Ok(answer::encode(&self.handler.answer(request, &head.id), persistence, to_head));
@@ -103,25 +118,38 @@ impl Gateway {
 
     /// How many endpoints can run at a time, and how many run now.
     pub fn workers(&self) -> (usize, usize) {
-        (self.size, self.size - self.free.lock().len())
+        (self.size, self.size - self.places.lock().free.len())
     }
 
-    /// Takes a connection from the pool, or waits for one.
-    fn link(&self) -> Result<PooledLink<'_>, Refusal> {
+    /// Takes a connection from the pool for an address, or waits for one.
+    fn link(&self, address: IpAddr) -> Result<PooledLink<'_>, Refusal> {
         let deadline = Instant::now() + self.pool_deadline;
-        let mut free = self.free.lock();
+        let mut places = self.places.lock();
         loop {
+            let is_within_share = places.taken.get(&address).is_none_or(|taken| *taken < self.share());
             // The one that was returned last comes first: the caches of its thread are the warmest.
-            if let Some(link) = free.pop() {
-                return Ok(PooledLink { gateway: self, link });
+            if is_within_share && let Some(link) = places.free.pop() {
+                *places.taken.entry(address).or_default() += 1;
+                return Ok(PooledLink { gateway: self, address, link });
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let sentence = "The server has reached its limit of requests at a time; try again.";
                 return Err(Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(1)));
             }
-            self.freed.wait_for(&mut free, left);
+            if is_within_share {
+                self.freed.wait_for(&mut places, left);
+            } else {
+                // It may have been woken for a connection that it may not take.
+                self.freed.notify_one();
+                self.share_freed.wait_for(&mut places, left);
+            }
         }
+    }
+
+    /// How many connections one address may have at a time.
+    fn share(&self) -> usize {
+        self.size - self.size / LEFT_TO_OTHERS
     }
 
     /// Opens a connection, to a new tiny_http if the present one has stopped accepting. One at a time; see
@@ -141,6 +169,7 @@ impl Gateway {
 /// A connection from the pool, or the right to open one. Dropping it returns it.
 struct PooledLink<'a> {
     gateway: &'a Gateway,
+    address: IpAddr,
     link: Option<Link>,
 }
 
@@ -159,8 +188,17 @@ impl PooledLink<'_> {
 
 impl Drop for PooledLink<'_> {
     fn drop(&mut self) {
-        self.gateway.free.lock().push(self.link.take());
-        self.gateway.freed.notify_one();
+        let Gateway { places, freed, share_freed, .. } = self.gateway;
+        let mut places = places.lock();
+        places.free.push(self.link.take());
+        if let Some(taken) = places.taken.get_mut(&self.address) {
+            *taken -= 1;
+            if *taken == 0 {
+                places.taken.remove(&self.address);
+            }
+        }
+        freed.notify_one();
+        share_freed.notify_all();
     }
 }
 

@@ -20,7 +20,10 @@ use crate::{
         intake::Intake,
         reply::Reply,
     },
-    limits::places::{AddressPlace, AddressPlaces},
+    limits::{
+        places::{AddressPlace, AddressPlaces},
+        rate::subnet,
+    },
     metrics::Metrics,
     refusal::{Reason, Refusal},
     request_id::{self, RequestId},
@@ -119,7 +122,7 @@ impl Service {
             match self.next(&mut reader, &head) {
                 Ok(Next::Open(session)) => break (session, place),
                 Ok(Next::Answer(bytes, persistence)) => {
-                    let Some(answer) = self.answers.keep(bytes) else {
+                    let Some(answer) = self.answers.keep(bytes, subnet(head.client)) else {
                         let sentence = "Too many large answers are being read at the moment; try again.";
                         let refusal = Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(5));
                         self.end(&stream, peer, End::Refused(refusal), Some(&head));
