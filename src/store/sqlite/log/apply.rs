@@ -2,7 +2,7 @@
 
 use super::{
     change, ids,
-    sizes::{CHANGE, ROW},
+    sizes::{self, CHANGE},
 };
 use crate::{
     message::RoomName,
@@ -95,9 +95,9 @@ impl Rooms {
                         continue;
                     }
                     entries.push((known.id, *key));
-                    let size = ROW as usize + sender.len() + text.len() + extra.map_or(0, str::len);
-                    applied.grown.push((known.id, size as u64));
-                    bytes += size;
+                    let size = sizes::of(said);
+                    applied.grown.push((known.id, size));
+                    bytes += size as usize;
                     known
                 }
                 What::Change(changed) => {

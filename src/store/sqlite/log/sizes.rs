@@ -1,20 +1,42 @@
 //! How much space each room's messages take, roughly, to choose which to delete.
 
+use crate::store::journal::Said;
 use std::collections::HashMap;
 
-/// Bytes that a row takes beside its texts, roughly.
-pub(super) const ROW: u64 = 64;
+/// Bytes that a row takes beside its texts, roughly; the macro below has it too.
+const ROW: usize = 64;
+
+/// Bytes that an entry of the index by reference takes beside its texts, roughly.
+const REFERENCE: usize = 16;
 
 /// Bytes that a change takes, roughly.
 pub(super) const CHANGE: u64 = 96;
 
-/// Bytes that a row of `messages` takes, in SQL. The lengths are at its beginning, so long texts are not read for it.
+/// Bytes that a row of `messages` and its entry of an index take, in SQL, as [`of`] says. The lengths are at the row's
+/// beginning, so long texts are not read for it.
 macro_rules! size {
     () => {
-        "(64 + octet_length(sender) + octet_length(text) + coalesce(octet_length(extra), 0))"
+        "(64 + octet_length(sender) + octet_length(text) + coalesce(octet_length(extra), 0)
+          + coalesce(octet_length(name), 0) + coalesce(octet_length(reply_to), 0)
+          + coalesce(16 + octet_length(sender) + 2 * octet_length(ref), 0))"
     };
 }
 pub(super) use size;
+
+/// Bytes that a message takes. All that its author chooses counts: otherwise small messages with much beside their text would
+/// push out others.
+pub(super) fn of(said: &Said) -> u64 {
+    let optional = |text: Option<&str>| text.map_or(0, str::len);
+    let by_reference = |reference: &str| REFERENCE + said.sender.len() + 2 * reference.len();
+    let size = ROW
+        + said.sender.len()
+        + said.text.len()
+        + optional(said.extra.as_deref())
+        + optional(said.name.as_deref())
+        + said.reply_to.map_or(0, |id| id.0.as_bytes().len())
+        + said.reference.as_deref().map_or(0, by_reference);
+    size as u64
+}
 
 /// Sizes by the row of the room. An edit adds its text to that of the original, until the message is deleted.
 #[derive(Default)]
@@ -61,9 +83,37 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::MessageId;
     use proptest::prelude::*;
+    use rusqlite::Connection;
+    use uuid::Uuid;
 
     proptest! {
+        #[test]
+        fn the_walk_over_the_table_weighs_a_message_as_the_writer_does(
+            sender in ".{0,20}", text in ".{0,50}", extra in prop::option::of(".{0,9}"), name in prop::option::of(".{0,9}"),
+            reference in prop::option::of(".{0,128}"), is_reply: bool,
+        ) {
+            let connection = Connection::open_in_memory().unwrap();
+            let columns = "sender TEXT, text TEXT, extra TEXT, name TEXT, ref TEXT, reply_to BLOB";
+            connection.execute_batch(&format!("CREATE TABLE messages ({columns})")).unwrap();
+            let reply_to = is_reply.then(|| Uuid::from_u128(7));
+            let id = reply_to.map(|id| id.into_bytes());
+            let row = (&sender, &text, &extra, &name, &reference, id);
+            connection.execute("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6)", row).unwrap();
+            let sql = concat!("SELECT ", size!(), " FROM messages");
+            let walked: i64 = connection.query_row(sql, (), |row| row.get(0)).unwrap();
+            let said = Said {
+                sender: sender.into(),
+                name: name.map(Into::into),
+                text: text.into(),
+                extra: extra.map(Into::into),
+                reference: reference.map(Into::into),
+                reply_to: reply_to.map(MessageId),
+            };
+            prop_assert_eq!(walked.unsigned_abs(), of(&said));
+        }
+
         #[test]
         fn the_largest_are_cut_to_one_level_and_no_further(sizes in prop::collection::vec(1u64..10_000, 1..40), part in 0u64..=100) {
             let mut all = Sizes::default();
@@ -83,6 +133,23 @@ mod tests {
                 prop_assert!(all.0[room] == *size || cut.iter().any(|(other, _)| other == room));
             }
         }
+    }
+
+    #[test]
+    fn all_that_an_author_chooses_is_weighed() {
+        let said = |name: usize, text: usize, reference: usize| {
+            let text_of = |length: usize| "x".repeat(length);
+            of(&Said {
+                sender: "a".into(),
+                name: Some(text_of(name).into()),
+                text: text_of(text).into(),
+                extra: None,
+                reference: Some(text_of(reference).into()),
+                reply_to: None,
+            })
+        };
+        let least = said(0, 0, 0);
+        assert_eq!([said(9, 0, 0), said(0, 9, 0), said(0, 0, 9)].map(|size| size - least), [9, 9, 18]);
     }
 
     #[test]
