@@ -80,7 +80,7 @@ fn means(room_id: Option<&Value>, room: i64) -> bool {
 
 /// Whether a text is allowed as a name.
 pub fn is_name(name: &str) -> bool {
-    !skeleton(name).is_empty() && name.chars().count() <= MAX_NAME && !name.contains(char::is_control)
+    name.chars().count() <= MAX_NAME && !name.contains(char::is_control) && !skeleton(name).is_empty()
 }
 
 fn string<'a>(object: &'a Map<String, Value>, field: &'static str) -> Result<Option<&'a str>, Refusal> {
