@@ -124,7 +124,7 @@ settings! {
     EDIT_WINDOW: Form::Window, "0", "how long the author of a message may edit it (0: for ever, -1: never)";
     MESSAGE_RATE: Form::Rate(Per::Second), "20/s", "messages of one connection, in bursts of five times that (0: no limit)";
     ANONYMOUS_RATE: Form::Rate(Per::Second), "50/s", "messages of one address (IPv6: a /64) at the rooms door, where nobody has an account; a message counts once for each KiB that it begins; in bursts of five times that (0: no limit)";
-    PUBLISH_RATE: Form::Rate(Per::Second), "200/s", "messages that one key of `API_KEYS` publishes on a node, in bursts of five times that (0: no limit)";
+    PUBLISH_RATE: Form::Rate(Per::Second), "200/s", "messages that one key of `API_KEYS` publishes, edits or deletes on a node, in bursts of five times that (0: no limit)";
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "wrong passwords of one address (IPv6: a /64), and for one account or room; see SECURITY.md (0: no limit)";
     TICKET_RATE: Form::Rate(Per::Minute), "600/min", "tickets of `/ws_ticket`, tokens of `/token/ws`, renewed sessions, and tokens of `/login?tokens=per-chat`, for one account; ten times that for one address (IPv6: a /64), whose tokens for closed rooms count too (0: no limit)";
     SEARCH_RATE: Form::Rate(Per::Minute), "120/min", "searches of one address (IPv6: a /64) in the channel protocol (0: no limit)";

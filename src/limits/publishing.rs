@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 /// How many seconds' worth may come at once.
 const BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
-/// Counts messages by the name of a key.
+/// Counts messages and their changes by the name of a key.
 pub struct PublishLimit(Option<KeyedRate>);
 
 impl PublishLimit {
@@ -18,11 +18,11 @@ impl PublishLimit {
         PublishLimit(rate.map(quota).map(KeyedRate::new))
     }
 
-    /// Counts a message, or refuses it with the time after which one is allowed.
+    /// Counts a message or a change, or refuses it with the time after which one is allowed.
     pub fn check(&self, key: &str) -> Result<(), Refusal> {
         let checked = self.0.as_ref().map_or(Ok(()), |rate| rate.check(key));
         checked.map_err(|wait| {
-            let sentence = "This key publishes more than PUBLISH_RATE allows; slow down.";
+            let sentence = "This key publishes or changes more messages than PUBLISH_RATE allows; slow down.";
             Refusal::new(Reason::RateLimited, sentence).retry_after(wait)
         })
     }

@@ -198,6 +198,9 @@ fn a_key_that_publishes_too_fast_is_slowed_down_and_no_other_is() {
     let refused = (0..200).map(|_| publish(MASTER)).find(|answer| answer.status != 201).expect("an end to it");
     assert_eq!((refused.status, refused.reason()), (429, "rate_limited".into()));
     assert!(refused.header("retry-after").is_some_and(|wait| wait.parse::<u64>().is_ok()));
+    let edit =
+        call(server.address, MASTER, "PATCH", "/api/v1/rooms/channel%3Alobby/messages/1", Some(json!({"text": "x"})));
+    assert_eq!((edit.status, edit.reason()), (429, "rate_limited".into()), "a change counts as a message");
     assert_eq!(publish(&only("publish")).status, 201, "another key is not slowed down");
     let read = server.call("GET", "/api/v1/rooms/channel%3Alobby/messages", None);
     assert_eq!(read.status, 200, "nor is anything but publishing");

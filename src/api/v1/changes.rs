@@ -61,13 +61,14 @@ fn subject(params: &Params<'_>) -> String {
     format!("{} in {}", params.get("id"), params.get("room"))
 }
 
-/// Has the log make a change. Returns the ids of the message and of the change.
+/// Has the log make a change, which counts as a message of the key. Returns the ids of the message and of the change.
 fn make(
     chat: &Chat,
     params: &Params<'_>,
     caller: &Caller,
     kind: NewChangeKind,
 ) -> Result<(MessageId, MessageId), Refusal> {
+    chat.publish_limit.check(&caller.name)?;
     let room = rooms::find(chat, params.get("room"))?;
     let of = MessageId::parse(params.get("id")).ok_or(Reason::NoSuchMessage)?;
     let reach = if caller.may(Scope::Moderate) { Reach::Any } else { Reach::Own };
