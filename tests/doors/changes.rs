@@ -209,6 +209,29 @@ fn since_brings_each_change_once_in_its_place() {
 }
 
 #[test]
+fn edits_reactions_and_answers_are_after_a_crash_as_they_were() {
+    let mut server = Server::start();
+    let mut alice = server.channel(ALICE, DEMO);
+    let first = alice.post("helo")["id"].clone();
+    alice.ask(json!({"type": "edit", "id": first, "text": "hello"}));
+    let edited = alice.wait_for("edited");
+    alice.ask(json!({"type": "react", "id": first, "emoji": "👍", "on": true}));
+    let reacted = alice.wait_for("reacted");
+    alice.ask(json!({"type": "message", "text": "to myself", "reply_to": first}));
+    let answer = alice.wait_for("message");
+    let then = history(&mut alice);
+    assert_eq!((&then[0]["text"], &then[0]["reactions"]), (&json!("hello"), &json!({"👍": [ALICE.email]})));
+    assert!(!then[1]["reply_to"].is_null(), "{then:?}");
+    server.kill9();
+    let server = server.restart();
+    let mut bob = server.channel(BOB, &since(&first));
+    for entry in [edited, reacted, answer] {
+        assert_eq!(bob.hear_frame(), entry);
+    }
+    assert_eq!(history(&mut bob), then);
+}
+
+#[test]
 fn a_client_that_knows_no_changes_hears_none_and_finds_messages_as_they_are_now() {
     let server = Server::start();
     let mut old = server.join(BOB, DEMO);

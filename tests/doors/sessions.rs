@@ -91,6 +91,22 @@ fn each_cookie_is_used_once_and_one_that_is_stolen_ends_the_session() {
 }
 
 #[test]
+fn a_session_goes_on_after_a_crash_and_a_cookie_that_was_used_before_it_stays_used() {
+    let (setup, clock) = with_its_own_clock();
+    let mut server = setup.start();
+    let mut browser = Browser::of(&server, ALICE);
+    let mut thief = browser.clone();
+    browser.renewed();
+    server.kill9();
+    let server = server.restart();
+    (browser.address, thief.address) = (server.address, server.address);
+    browser.renewed();
+    set(&clock, 60);
+    thief.is_logged_out();
+    browser.is_logged_out();
+}
+
+#[test]
 fn a_thief_who_is_faster_is_logged_out_when_the_owner_comes() {
     let (setup, clock) = with_its_own_clock();
     let server = setup.start();

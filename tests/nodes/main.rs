@@ -6,6 +6,7 @@ mod crowd;
 mod erasure;
 mod everything_fails;
 mod full;
+mod history_age;
 mod import;
 mod inbox;
 mod migrate;

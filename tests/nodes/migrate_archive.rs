@@ -59,21 +59,21 @@ fn installation() -> (Setup, Vec<Value>) {
     (server.setup().clone().without_demo(), said)
 }
 
-fn moved_to(setup: &Setup, redis: &Redis, database: &Database<'_>) -> Setup {
+pub fn moved_to(setup: &Setup, redis: &Redis, database: &Database<'_>) -> Setup {
     let setup = setup.clone().env("CHAT_STORAGE_URL", redis.url()).env("DATABASE_URL", database.url());
     setup.env("HISTORY_HOT", HOT.to_string())
 }
 
 /// What `migrate` says, and whether it succeeds.
 #[track_caller]
-fn migrate(setup: &Setup) -> (bool, String) {
+pub fn migrate(setup: &Setup) -> (bool, String) {
     let output = setup.run(&["migrate"]);
     (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).expect("text"))
 }
 
 /// All messages of a room, as backends read them.
 #[track_caller]
-fn messages(server: &Server, room: &str) -> Vec<Value> {
+pub fn messages(server: &Server, room: &str) -> Vec<Value> {
     let mut all: Vec<Value> = Vec::new();
     loop {
         let before =
