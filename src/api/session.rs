@@ -46,8 +46,9 @@ fn begin(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     let account = credentials::check(chat, request.client, &form.credentials)?;
     let epoch = chat.accounts.epoch(account.id)?;
     let reply = login::answer(chat, request, &account, epoch.as_ref(), form.monitor_id.as_deref())?;
-    // The browser replaces the cookie of this session, so the session ends.
-    if let Some(before) = presented(request)?
+    // The browser replaces the cookie of this session, so the session ends. What is no cookie of ours refuses no login: another
+    // site of the same domain may have planted it.
+    if let Ok(Some(before)) = presented(request)
         && let Some(session) = chat.account_sessions.find(&before.session())?
         && !matches!(session::show(&session, &before, now()), Shown::UsedBefore)
     {
