@@ -148,6 +148,7 @@ impl Keeper {
             if self.delete_through(room, through)? {
                 self.delete_changes_through(room, through)?;
                 self.quota.trimmed(messages);
+                lock_writer(&self.writer).remove_if_empty(room)?;
             }
             return Ok(bytes);
         }
@@ -158,9 +159,15 @@ impl Keeper {
             .optional()?
             .flatten();
         match changes {
-            Some(through) => self.delete_changes_through(room, through).map(|_| PIECE),
+            Some(through) => {
+                self.delete_changes_through(room, through)?;
+                lock_writer(&self.writer).remove_if_empty(room)?;
+                Ok(PIECE)
+            }
             None => {
-                if let Some(sizes) = &mut lock_writer(&self.writer).sizes {
+                let mut writer = lock_writer(&self.writer);
+                writer.remove_if_empty(room)?;
+                if let Some(sizes) = &mut writer.sizes {
                     sizes.forget(room);
                 }
                 Ok(0)

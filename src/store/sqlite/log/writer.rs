@@ -169,6 +169,26 @@ impl Writer {
         Ok(())
     }
 
+    /// Removes the row of a room that has nothing left, so that it takes no space. The next message makes it anew.
+    pub fn remove_if_empty(&mut self, room: i64) -> rusqlite::Result<()> {
+        let removed = self.transaction(|tx| {
+            tx.prepare_cached(
+                "DELETE FROM rooms WHERE id = ?1 AND name IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM by_room WHERE room = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM changes WHERE room = ?1)",
+            )?
+            .execute([room])
+        })?;
+        if removed > 0 {
+            // Its number may become another room's.
+            self.rooms.clear();
+            if let Some(sizes) = &mut self.sizes {
+                sizes.forget(room);
+            }
+        }
+        Ok(())
+    }
+
     /// Notes whether copies of deleted rows may be left in the file.
     pub fn set_sweep_due(&mut self, due: bool) -> rusqlite::Result<()> {
         self.transaction(|tx| slack::set_due(tx, due))
