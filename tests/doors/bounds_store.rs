@@ -137,7 +137,6 @@ fn who_floods_many_rooms_loses_his_own_oldest_messages_and_nobody_else_any() {
     assert!(least >= Some(&20) && most <= Some(&200), "{counts:?}");
 }
 
-// Seen to fail with room that never gets scarce: no guest is refused.
 // Seen to fail without `Writer::remove_if_empty`: rows of empty rooms fill the store for good, and nobody can say anything.
 #[test]
 fn channels_without_end_leave_space_when_their_messages_are_gone() {
@@ -160,6 +159,7 @@ fn channels_without_end_leave_space_when_their_messages_are_gone() {
     eventually("there is space again", || publish("honest") == 201 && server.get("/readyz").status == 200);
 }
 
+// Seen to fail with room that never gets scarce: no guest is refused.
 #[test]
 fn when_room_gets_scarce_those_without_an_account_are_refused_first() {
     let server = server();
