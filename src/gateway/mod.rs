@@ -17,7 +17,7 @@ use crate::{
         head::{Head, Method},
         request::{Request, passed_on},
     },
-    limits::rate::subnet,
+    limits::places::{AddressPlace, AddressPlaces},
     refusal::{Reason, Refusal},
     request_id,
 };
@@ -25,7 +25,6 @@ use backend::{Backend, CLIENT_HEADER, GREETING, SECURE_HEADER};
 use handler::Handler;
 use parking_lot::{Condvar, Mutex};
 use std::{
-    collections::HashMap,
     io::{self, ErrorKind, Read, Write},
     net::IpAddr,
     os::unix::net::UnixStream,
@@ -56,19 +55,15 @@ pub struct Gateway {
     handler: Handler,
     size: usize,
     backend: Mutex<Arc<Backend>>,
-    places: Mutex<Places>,
+    /// The free connections; `None` is one that must be opened first.
+    free: Mutex<Vec<Option<Link>>>,
+    /// The connections that each address has. Taken and returned under the lock of `free`.
+    shares: AddressPlaces,
     /// For who waits until a connection is free.
     freed: Condvar,
     /// For who waits until its address has less than its share.
     share_freed: Condvar,
     pool_deadline: Duration,
-}
-
-struct Places {
-    /// The free connections; `None` is one that must be opened first.
-    free: Vec<Option<Link>>,
-    /// How many each address has.
-    taken: HashMap<IpAddr, usize>,
 }
 
 impl Gateway {
@@ -89,7 +84,8 @@ impl Gateway {
             handler,
             size,
             backend: Mutex::new(backend),
-            places: Mutex::new(Places { free, taken: HashMap::new() }),
+            free: Mutex::new(free),
+            shares: AddressPlaces::new(size - size / LEFT_TO_OTHERS),
             freed: Condvar::new(),
             share_freed: Condvar::new(),
             pool_deadline,
@@ -104,7 +100,7 @@ impl Gateway {
         let (segments, headers) = (head.segments()?, passed_on(head)?);
         let to_head = head.method == Method::Head;
         // Requests that need no connection take a place too: signing can be expensive, so it must be bounded as well.
-        let mut place = self.link(subnet(head.client))?;
+        let mut place = self.link(head.client)?;
         if self.handler.is_at_once(head.method, &segments) {
             let request = Request::of(head, segments, &headers, body);
             return Ok(answer::encode(&self.handler.answer(request, &head.id), persistence, to_head));
@@ -118,38 +114,34 @@ impl Gateway {
 
     /// How many endpoints can run at a time, and how many run now.
     pub fn workers(&self) -> (usize, usize) {
-        (self.size, self.size - self.places.lock().free.len())
+        (self.size, self.size - self.free.lock().len())
     }
 
     /// Takes a connection from the pool for an address, or waits for one.
-    fn link(&self, address: IpAddr) -> Result<PooledLink<'_>, Refusal> {
+    fn link(&self, client: IpAddr) -> Result<PooledLink<'_>, Refusal> {
         let deadline = Instant::now() + self.pool_deadline;
-        let mut places = self.places.lock();
+        let mut free = self.free.lock();
         loop {
-            let is_within_share = places.taken.get(&address).is_none_or(|taken| *taken < self.share());
+            let share = self.shares.take(client);
+            let is_within_share = share.is_some();
             // The one that was returned last comes first: the caches of its thread are the warmest.
-            if is_within_share && let Some(link) = places.free.pop() {
-                *places.taken.entry(address).or_default() += 1;
-                return Ok(PooledLink { gateway: self, address, link });
+            if is_within_share && let Some(link) = free.pop() {
+                return Ok(PooledLink { gateway: self, share, link });
             }
+            drop(share);
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let sentence = "The server has reached its limit of requests at a time; try again.";
                 return Err(Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(1)));
             }
             if is_within_share {
-                self.freed.wait_for(&mut places, left);
+                self.freed.wait_for(&mut free, left);
             } else {
                 // It may have been woken for a connection that it may not take.
                 self.freed.notify_one();
-                self.share_freed.wait_for(&mut places, left);
+                self.share_freed.wait_for(&mut free, left);
             }
         }
-    }
-
-    /// How many connections one address may have at a time.
-    fn share(&self) -> usize {
-        self.size - self.size / LEFT_TO_OTHERS
     }
 
     /// Opens a connection, to a new tiny_http if the present one has stopped accepting. One at a time; see
@@ -169,7 +161,7 @@ impl Gateway {
 /// A connection from the pool, or the right to open one. Dropping it returns it.
 struct PooledLink<'a> {
     gateway: &'a Gateway,
-    address: IpAddr,
+    share: Option<AddressPlace>,
     link: Option<Link>,
 }
 
@@ -188,17 +180,11 @@ impl PooledLink<'_> {
 
 impl Drop for PooledLink<'_> {
     fn drop(&mut self) {
-        let Gateway { places, freed, share_freed, .. } = self.gateway;
-        let mut places = places.lock();
-        places.free.push(self.link.take());
-        if let Some(taken) = places.taken.get_mut(&self.address) {
-            *taken -= 1;
-            if *taken == 0 {
-                places.taken.remove(&self.address);
-            }
-        }
-        freed.notify_one();
-        share_freed.notify_all();
+        let mut free = self.gateway.free.lock();
+        free.push(self.link.take());
+        self.share = None;
+        self.gateway.freed.notify_one();
+        self.gateway.share_freed.notify_all();
     }
 }
 

@@ -231,7 +231,7 @@ fn past_the_pool_requests_are_refused_after_a_while() {
 #[test]
 fn a_broken_connection_is_replaced() {
     let gateway = gateway(1, |_| ok("fine"));
-    let broken = gateway.places.lock().free[0].as_ref().unwrap().stream.try_clone().unwrap();
+    let broken = gateway.free.lock()[0].as_ref().unwrap().stream.try_clone().unwrap();
     broken.shutdown(std::net::Shutdown::Both).unwrap();
     let refusal = gateway.exchange(&get("/"), b"", Persistence::Kept).unwrap_err();
     assert_eq!(refusal.reason, Reason::Unavailable);
@@ -242,7 +242,7 @@ fn a_broken_connection_is_replaced() {
 fn a_tiny_http_that_accepts_no_more_is_replaced() {
     let gateway = gateway(1, |_| ok("fine"));
     *gateway.backend.lock() = Arc::new(Backend::start(1, gateway.handler.clone()).unwrap().deaf());
-    gateway.places.lock().free[0] = None;
+    gateway.free.lock()[0] = None;
     assert_eq!(exchange(&gateway, &get("/"), b"").1, b"fine");
 }
 

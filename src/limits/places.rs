@@ -50,9 +50,10 @@ pub struct AddressPlaces {
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// A taken place of an address; dropping it returns it.
+/// Taken places of an address; dropping this returns them.
 pub struct AddressPlace {
     address: IpAddr,
+    count: usize,
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -64,14 +65,21 @@ impl AddressPlaces {
 
     /// A place for this address, unless it has as many as it may.
     pub fn take(&self, client: IpAddr) -> Option<AddressPlace> {
+        self.take_many(client, 1)
+    }
+
+    /// So many places for this address, unless it would have more than it may. An address without any gets all that it may
+    /// have, however many it asks for.
+    pub fn take_many(&self, client: IpAddr, count: usize) -> Option<AddressPlace> {
         let address = subnet(client);
-        let mut taken = self.taken.lock();
-        let count = taken.entry(address).or_default();
-        if self.most > 0 && *count >= self.most {
+        let count = if self.most > 0 { count.min(self.most) } else { count };
+        let mut all = self.taken.lock();
+        let taken = all.get(&address).copied().unwrap_or(0);
+        if self.most > 0 && taken + count > self.most {
             return None;
         }
-        *count += 1;
-        Some(AddressPlace { address, taken: self.taken.clone() })
+        all.insert(address, taken + count);
+        Some(AddressPlace { address, count, taken: self.taken.clone() })
     }
 }
 
@@ -79,7 +87,7 @@ impl Drop for AddressPlace {
     fn drop(&mut self) {
         let mut taken = self.taken.lock();
         if let Some(count) = taken.get_mut(&self.address) {
-            *count -= 1;
+            *count -= self.count;
             if *count == 0 {
                 taken.remove(&self.address);
             }

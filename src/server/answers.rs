@@ -1,6 +1,7 @@
 //! Large answers that clients are being sent, perhaps slowly: equal ones are kept once, and their total is bounded, in all and
 //! by address.
 
+use crate::limits::places::{AddressPlace, AddressPlaces};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -27,7 +28,8 @@ const SHARE_OF_ADDRESS: usize = 4;
 /// The large answers that clients are being sent.
 pub struct Answers {
     most: usize,
-    held: Arc<Held>,
+    held: Arc<AtomicUsize>,
+    by_address: AddressPlaces,
     hasher: RandomState,
     /// The bodies by their hash. Entries of dropped bodies are swept out when the table has doubled.
     bodies: Mutex<(HashMap<u64, Weak<Body>>, usize)>,
@@ -41,24 +43,19 @@ pub struct Answer {
 
 struct Body {
     bytes: Vec<u8>,
-    /// The address that was sent it first.
-    address: IpAddr,
-    held: Arc<Held>,
-}
-
-/// How many bytes all kept answers take.
-#[derive(Default)]
-struct Held {
-    total: AtomicUsize,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    held: Arc<AtomicUsize>,
+    /// Of the address that was sent it first.
+    _share: AddressPlace,
 }
 
 impl Answers {
     /// `budget`: how many bytes may wait for all clients together.
     pub fn new(budget: usize) -> Answers {
+        let most = (budget / SHARE).max(LEAST);
         Answers {
-            most: (budget / SHARE).max(LEAST),
+            most,
             held: Arc::default(),
+            by_address: AddressPlaces::new(most / SHARE_OF_ADDRESS),
             hasher: RandomState::new(),
             bodies: Mutex::default(),
         }
@@ -66,12 +63,12 @@ impl Answers {
 
     /// How many bytes all kept answers take.
     pub fn held(&self) -> usize {
-        self.held.total.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Keeps an answer to this address until it is sent; `None` if the kept answers take too much already. An address whose
     /// answers are all read gets one of any length.
-    pub fn keep(&self, mut answer: Vec<u8>, address: IpAddr) -> Option<Answer> {
+    pub fn keep(&self, mut answer: Vec<u8>, client: IpAddr) -> Option<Answer> {
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |end| end + 4);
         if answer.len() - end < LARGE {
             return Some(Answer { head: answer, body: None });
@@ -82,19 +79,16 @@ impl Answers {
         if let Some(body) = bodies.get(&hash).and_then(Weak::upgrade).filter(|body| body.bytes == bytes) {
             return Some(Answer { head: answer, body: Some(body) });
         }
-        let mut by_address = self.held.by_address.lock();
-        let own = by_address.get(&address).copied().unwrap_or(0);
-        if self.held() + bytes.len() > self.most || own > 0 && own + bytes.len() > self.most / SHARE_OF_ADDRESS {
+        if self.held() + bytes.len() > self.most {
             return None;
         }
-        by_address.insert(address, own + bytes.len());
-        drop(by_address);
+        let share = self.by_address.take_many(client, bytes.len())?;
         if bodies.len() > 2 * *swept + 64 {
             bodies.retain(|_, body| body.strong_count() > 0);
             *swept = bodies.len();
         }
-        self.held.total.fetch_add(bytes.len(), Ordering::Relaxed);
-        let body = Arc::new(Body { bytes, address, held: self.held.clone() });
+        self.held.fetch_add(bytes.len(), Ordering::Relaxed);
+        let body = Arc::new(Body { bytes, held: self.held.clone(), _share: share });
         bodies.insert(hash, Arc::downgrade(&body));
         Some(Answer { head: answer, body: Some(body) })
     }
@@ -109,14 +103,7 @@ impl Answer {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.held.total.fetch_sub(self.bytes.len(), Ordering::Relaxed);
-        let mut by_address = self.held.by_address.lock();
-        if let Some(own) = by_address.get_mut(&self.address) {
-            *own -= self.bytes.len();
-            if *own == 0 {
-                by_address.remove(&self.address);
-            }
-        }
+        self.held.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 

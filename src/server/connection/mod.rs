@@ -20,10 +20,7 @@ use crate::{
         intake::Intake,
         reply::Reply,
     },
-    limits::{
-        places::{AddressPlace, AddressPlaces},
-        rate::subnet,
-    },
+    limits::places::{AddressPlace, AddressPlaces},
     metrics::Metrics,
     refusal::{Reason, Refusal},
     request_id::{self, RequestId},
@@ -122,7 +119,7 @@ impl Service {
             match self.next(&mut reader, &head) {
                 Ok(Next::Open(session)) => break (session, place),
                 Ok(Next::Answer(bytes, persistence)) => {
-                    let Some(answer) = self.answers.keep(bytes, subnet(head.client)) else {
+                    let Some(answer) = self.answers.keep(bytes, head.client) else {
                         let sentence = "Too many large answers are being read at the moment; try again.";
                         let refusal = Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(5));
                         self.end(&stream, peer, End::Refused(refusal), Some(&head));
