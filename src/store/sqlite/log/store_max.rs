@@ -55,6 +55,7 @@ impl Keeper {
         }
         if let Some((room, much)) = self.work.cuts.pop() {
             let gone = self.cut(room, much)?;
+            lock_writer(&self.writer).remove_if_empty(room)?;
             if gone < much && gone > 0 {
                 self.work.cuts.push((room, much - gone));
             }
@@ -148,7 +149,6 @@ impl Keeper {
             if self.delete_through(room, through)? {
                 self.delete_changes_through(room, through)?;
                 self.quota.trimmed(messages);
-                lock_writer(&self.writer).remove_if_empty(room)?;
             }
             return Ok(bytes);
         }
@@ -159,15 +159,9 @@ impl Keeper {
             .optional()?
             .flatten();
         match changes {
-            Some(through) => {
-                self.delete_changes_through(room, through)?;
-                lock_writer(&self.writer).remove_if_empty(room)?;
-                Ok(PIECE)
-            }
+            Some(through) => self.delete_changes_through(room, through).map(|_| PIECE),
             None => {
-                let mut writer = lock_writer(&self.writer);
-                writer.remove_if_empty(room)?;
-                if let Some(sizes) = &mut writer.sizes {
+                if let Some(sizes) = &mut lock_writer(&self.writer).sizes {
                     sizes.forget(room);
                 }
                 Ok(0)
