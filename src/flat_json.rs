@@ -1,11 +1,11 @@
-//! JSON objects from strangers: their fields, and nothing of what is nested in these.
+//! JSON from strangers: the fields of an object, and nothing of what is nested in these.
 //!
 //! A [`Value`] takes up to a hundred times the memory of its text (`[{},{},…]`). Nobody needs what is nested, so it is
 //! checked and skipped.
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 /// The fields of an object in their order, also those with the same name. Nested lists and objects are empty.
 ///
@@ -16,6 +16,18 @@ pub fn fields(json: &[u8], most: usize) -> serde_json::Result<Vec<(String, Value
     let fields = input.deserialize_map(Fields { most })?;
     input.end()?;
     Ok(fields)
+}
+
+/// An object of at most `most` fields. Of two with one name the last counts.
+pub fn object(json: &[u8], most: usize) -> Option<Map<String, Value>> {
+    let fields = fields(json, most).ok()?;
+    (fields.len() <= most).then(|| fields.into_iter().collect())
+}
+
+/// For a field that may be an object: keeps the first fields of that, without what is nested in them.
+pub fn with_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    const MOST: usize = 32;
+    Flat { fields: MOST }.deserialize(deserializer).map(Some)
 }
 
 struct Fields {
@@ -32,8 +44,8 @@ impl<'de> Visitor<'de> for Fields {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::new();
         while fields.len() <= self.most {
-            match map.next_entry::<String, Flat>()? {
-                Some((name, Flat(value))) => fields.push((name, value)),
+            match map.next_entry_seed(PhantomData, Flat { fields: 0 })? {
+                Some(field) => fields.push(field),
                 None => return Ok(fields),
             }
         }
@@ -42,60 +54,66 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// A value without what is nested in it.
-pub struct Flat(pub Value);
+/// A value without what is nested in it, but for so many fields of an object.
+struct Flat {
+    fields: usize,
+}
 
-impl<'de> Deserialize<'de> for Flat {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Flat, D::Error> {
-        struct Any;
+impl<'de> DeserializeSeed<'de> for Flat {
+    type Value = Value;
 
-        impl<'de> Visitor<'de> for Any {
-            type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any JSON value")
-            }
+impl<'de> Visitor<'de> for Flat {
+    type Value = Value;
 
-            fn visit_unit<E: Error>(self) -> Result<Value, E> {
-                Ok(Value::Null)
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
 
-            fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-                Ok(value.into())
-            }
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
 
-            fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-                Ok(value.into())
-            }
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
 
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-                Ok(value.into())
-            }
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
 
-            fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-                Ok(value.into())
-            }
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
 
-            fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-                Ok(value.into())
-            }
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
 
-            fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
-                Ok(value.into())
-            }
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Value::Array(Vec::new()))
-            }
+    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
-                skip_entries(map)?;
-                Ok(Value::Object(Map::new()))
-            }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Array(Vec::new()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        if self.fields == 0 {
+            skip_entries(map)?;
+            return Ok(Value::Object(Map::new()));
         }
-
-        deserializer.deserialize_any(Any).map(Flat)
+        let fields = Fields { most: self.fields }.visit_map(map)?;
+        Ok(Value::Object(fields.into_iter().collect()))
     }
 }
 
@@ -125,6 +143,23 @@ mod tests {
     fn one_more_than_asked_for_is_read_and_no_other() {
         let many = format!("{{{}}}", vec![r#""a":[{},{"":0}]"#; 1000].join(","));
         assert_eq!(read(&many).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn of_a_field_that_is_an_object_the_fields_are_kept() {
+        #[derive(serde::Deserialize)]
+        struct Outer {
+            #[serde(default, deserialize_with = "with_fields")]
+            field: Option<Value>,
+        }
+
+        let read = |text: &str| serde_json::from_str::<Outer>(text).unwrap().field;
+        assert_eq!(read(r#"{"field":{"a":1,"b":[1,{}],"c":{"d":2}}}"#), Some(json!({"a": 1, "b": [], "c": {}})));
+        assert_eq!(read(r#"{"field":"x"}"#), Some(json!("x")));
+        assert_eq!(read("{}"), None);
+        let many: Vec<String> = (0..1000).map(|n| format!(r#""{n}":0"#)).collect();
+        let kept = read(&format!(r#"{{"field":{{{}}}}}"#, many.join(","))).unwrap();
+        assert!(kept.as_object().unwrap().len() < 50);
     }
 
     #[test]

@@ -64,11 +64,7 @@ pub fn verify_foreign(
 
 fn object(part: &str) -> Result<Map<String, Value>, Reason> {
     let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::TokenMalformed)?;
-    let fields = flat_json::fields(&json, MAX_CLAIMS).map_err(|_| Reason::TokenMalformed)?;
-    if fields.len() > MAX_CLAIMS {
-        return Err(Reason::TokenMalformed);
-    }
-    Ok(fields.into_iter().collect())
+    flat_json::object(&json, MAX_CLAIMS).ok_or(Reason::TokenMalformed)
 }
 
 /// The whole seconds of a NumericDate (RFC 7519 §2), which may have a fraction.

@@ -19,8 +19,7 @@ pub fn object(text: &str) -> Option<Map<String, Value>> {
 }
 
 fn read(text: &str) -> Option<Map<String, Value>> {
-    let fields = flat_json::fields(text.as_bytes(), MAX_FIELDS).ok()?;
-    (fields.len() <= MAX_FIELDS).then(|| fields.into_iter().collect())
+    flat_json::object(text.as_bytes(), MAX_FIELDS)
 }
 
 /// A whole number in any notation: `10`, `10.0` and `1e1` are one number in JSON (RFC 8259 §6).

@@ -3,10 +3,10 @@
 //! The payloads are described on GitHub's page "Webhook events and payloads". Only the fields that a line needs are
 //! read.
 
-use crate::flat_json::Flat;
+use crate::flat_json;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{IgnoredAny, SeqAccess, Visitor},
 };
 use serde_json::Value;
 use std::fmt;
@@ -114,68 +114,9 @@ struct Changes {
 struct Field {
     field_name: Option<String>,
     project_number: Option<u64>,
-    to: Option<Chosen>,
-}
-
-/// The value that a field was set to: a text, a number, or the name or title of one of a list's options. Nothing else of it is
-/// kept; `None` if it has none of these.
-struct Chosen(Option<String>);
-
-impl<'de> Deserialize<'de> for Chosen {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Chosen, D::Error> {
-        struct Whatever;
-
-        impl<'de> Visitor<'de> for Whatever {
-            type Value = Chosen;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any JSON value")
-            }
-
-            fn visit_unit<E>(self) -> Result<Chosen, E> {
-                Ok(Chosen(None))
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Chosen, E> {
-                Ok(Chosen(None))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<Chosen, E> {
-                Ok(Chosen(Some(number.to_string())))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Chosen, E> {
-                Ok(Chosen(Some(number.to_string())))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Chosen, E> {
-                Ok(Chosen(serde_json::Number::from_f64(number).map(|number| number.to_string())))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Chosen, E> {
-                Ok(Chosen(Some(text.to_owned())))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Chosen, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Chosen(None))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut option: A) -> Result<Chosen, A::Error> {
-                let (mut name, mut title) = (None, None);
-                while let Some((field, Flat(value))) = option.next_entry::<String, Flat>()? {
-                    match (&*field, value) {
-                        ("name", Value::String(text)) => name = Some(text),
-                        ("title", Value::String(text)) => title = Some(text),
-                        _ => {}
-                    }
-                }
-                Ok(Chosen(name.or(title)))
-            }
-        }
-
-        deserializer.deserialize_any(Whatever)
-    }
+    /// A text, a number, or an option of a list.
+    #[serde(default, deserialize_with = "flat_json::with_fields")]
+    to: Option<Value>,
 }
 
 /// The length of a list; its entries are not kept.
@@ -371,8 +312,8 @@ impl Payload {
             "edited" => {
                 let field = field?;
                 let name = short(field.field_name.as_deref()?);
-                match field.to.as_ref().and_then(|to| to.0.as_deref()) {
-                    Some(to) => format!("set {name} of {kind} to {} in", short(to)),
+                match field.to.as_ref().and_then(chosen) {
+                    Some(to) => format!("set {name} of {kind} to {} in", short(&to)),
                     None => format!("changed {name} of {kind} in"),
                 }
             }
@@ -387,6 +328,18 @@ impl Payload {
         };
         let link = format!("https://github.com/orgs/{login}/projects{path}");
         Some(linked(format!("{who} {did} {project} of {login}"), Some(&link)))
+    }
+}
+
+/// The value that a field was set to.
+fn chosen(to: &Value) -> Option<String> {
+    match to {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Object(object) => {
+            ["name", "title"].iter().find_map(|name| object.get(*name)?.as_str()).map(str::to_owned)
+        }
+        _ => None,
     }
 }
 
