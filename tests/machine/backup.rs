@@ -64,18 +64,10 @@ fn a_server_goes_on_from_a_backup_that_was_made_while_people_talked() {
 
 /// Asks for something, and waits until it is acknowledged; the id of what it made.
 #[track_caller]
-fn done(client: &mut Client, mut frame: Value) -> Value {
+fn done(client: &mut Client, frame: Value) -> Value {
     static DONE: AtomicUsize = AtomicUsize::new(0);
     let reference = format!("done {}", DONE.fetch_add(1, Ordering::Relaxed));
-    frame["ref"] = reference.as_str().into();
-    client.ask(frame.clone());
-    loop {
-        let heard = client.hear_frame();
-        assert_ne!(heard["type"], "error", "{frame}: {heard}");
-        if heard["type"] == "ack" && heard["ref"] == reference {
-            return heard["id"].clone();
-        }
-    }
+    client.done(frame, &reference)
 }
 
 /// What a client is shown of the lobby: its history, what follows an entry, what is found, and how far it has read.

@@ -7,25 +7,9 @@ use support::{Client, PATIENCE, Person, Server, eventually, redis::Redis};
 
 const OTTO: Person = Person { email: "otto@propromo.example", password: "otto-password" };
 
-/// Asks for something with a `ref`, until it is acknowledged; the id of what it made.
-#[track_caller]
-fn done(client: &mut Client, mut frame: Value, reference: &str) -> Value {
-    frame["ref"] = reference.into();
-    client.say(frame.to_string());
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        assert!(Instant::now() < deadline, "{frame} is not acknowledged");
-        let heard = client.hear_frame();
-        assert_ne!(heard["type"], "error", "{frame}: {heard}");
-        if heard["type"] == "ack" && heard["ref"] == reference {
-            return heard["id"].clone();
-        }
-    }
-}
-
 #[track_caller]
 fn say(client: &mut Client, text: &str, reference: &str) -> Value {
-    done(client, json!({"type": "message", "text": text}), reference)
+    client.done(json!({"type": "message", "text": text}), reference)
 }
 
 /// Messages and changes, up to the message of this text.
@@ -77,15 +61,15 @@ fn happen(nodes: &Nodes, room: &str) -> (Value, Value) {
     let [mut ann, mut ben, mut cat] = [0, 1, 2].map(|node| nodes.join(node, room, &format!("user{node}@x.example")));
     let first = say(&mut ann, "helo", "m1");
     let deleted = say(&mut ben, SECRET, "m2");
-    done(&mut ben, json!({"type": "edit", "id": deleted, "text": format!("the {SECRET}")}), "e1");
-    done(&mut ann, json!({"type": "edit", "id": first, "text": "hello"}), "e2");
-    done(&mut cat, json!({"type": "react", "id": first, "emoji": "👍", "on": true}), "r1");
-    done(&mut ben, json!({"type": "react", "id": first, "emoji": "👍", "on": true}), "r2");
-    done(&mut ben, json!({"type": "react", "id": first, "emoji": "🎉", "on": true}), "r3");
-    done(&mut cat, json!({"type": "message", "text": "and you?", "reply_to": first}), "m3");
-    done(&mut ben, json!({"type": "react", "id": first, "emoji": "🎉", "on": false}), "r4");
-    done(&mut ben, json!({"type": "delete", "id": deleted}), "d1");
-    done(&mut cat, json!({"type": "message", "text": "alone", "reply_to": deleted}), "m4");
+    ben.done(json!({"type": "edit", "id": deleted, "text": format!("the {SECRET}")}), "e1");
+    ann.done(json!({"type": "edit", "id": first, "text": "hello"}), "e2");
+    cat.done(json!({"type": "react", "id": first, "emoji": "👍", "on": true}), "r1");
+    ben.done(json!({"type": "react", "id": first, "emoji": "👍", "on": true}), "r2");
+    ben.done(json!({"type": "react", "id": first, "emoji": "🎉", "on": true}), "r3");
+    cat.done(json!({"type": "message", "text": "and you?", "reply_to": first}), "m3");
+    ben.done(json!({"type": "react", "id": first, "emoji": "🎉", "on": false}), "r4");
+    ben.done(json!({"type": "delete", "id": deleted}), "d1");
+    cat.done(json!({"type": "message", "text": "alone", "reply_to": deleted}), "m4");
     say(&mut ann, THE_END, "m5");
     (first, deleted)
 }
@@ -210,7 +194,7 @@ fn a_moderator_on_one_node_deletes_and_mutes_what_is_on_another() {
     let (mut nora, mut otto, mut listener) =
         (one.channel(NORA, "m"), other.channel(OTTO, "m"), third.channel(OTTO, "m"));
     let said = say(&mut otto, "what nobody should read", "m1");
-    done(&mut nora, json!({"type": "delete", "id": said}), "d1");
+    nora.done(json!({"type": "delete", "id": said}), "d1");
     assert_eq!(hear_type(&mut listener, "deleted")["id"], said);
     assert_eq!(hear_type(&mut otto, "deleted")["user"], NORA.email);
     nora.say(json!({"type": "mute", "user": OTTO.email}).to_string());

@@ -4,7 +4,7 @@ use redis::cmd;
 use serde_json::{Value, json};
 use std::thread;
 use support::{
-    ALICE, BOB, Client, Server,
+    ALICE, BOB, Server,
     api::{MASTER, call},
     channel, eventually,
     postgres::{Cluster, Database},
@@ -17,17 +17,6 @@ const HOT: usize = 20;
 /// What is said in the large room.
 const SAID: usize = 700;
 
-#[track_caller]
-fn acknowledged(client: &mut Client, reference: &str) -> Value {
-    loop {
-        let heard = client.hear_frame();
-        assert_ne!(heard["type"], "error", "{heard}");
-        if heard["type"] == "ack" && heard["ref"] == reference {
-            return heard["id"].clone();
-        }
-    }
-}
-
 /// An embedded installation with a large room and a small one. Returns ids of the large one.
 #[track_caller]
 fn installation() -> (Setup, Vec<Value>) {
@@ -37,7 +26,7 @@ fn installation() -> (Setup, Vec<Value>) {
     for n in 0..SAID {
         alice.ask(json!({"type": "message", "text": format!("number {n}"), "ref": format!("m{n}")}));
         if n % 50 == 49 {
-            said.extend((n - 49..=n).map(|n| acknowledged(&mut alice, &format!("m{n}"))));
+            said.extend((n - 49..=n).map(|n| alice.acknowledged(&format!("m{n}"))));
         }
     }
     // The first messages change, so that changes are among the newest entries whose messages are not.
@@ -50,10 +39,10 @@ fn installation() -> (Setup, Vec<Value>) {
         let mut frame = frame;
         frame["ref"] = reference.into();
         alice.ask(frame);
-        acknowledged(&mut alice, reference);
+        alice.acknowledged(reference);
     }
     bob.ask(json!({"type": "react", "id": said[4], "emoji": "🎉", "on": true, "ref": "b"}));
-    acknowledged(&mut bob, "b");
+    bob.acknowledged("b");
     server.channel(ALICE, "small").post("hello");
     server.terminate();
     (server.setup().clone().without_demo(), said)
@@ -137,11 +126,11 @@ fn the_archive_has_all_and_redis_the_newest_and_every_door_shows_the_same() {
     look();
     let mut alice = server.channel(ALICE, "large");
     alice.ask(json!({"type": "message", "text": "number 7", "ref": "m7"}));
-    assert_eq!(acknowledged(&mut alice, "m7"), said[7], "it is the message of before");
+    assert_eq!(alice.acknowledged("m7"), said[7], "it is the message of before");
     alice.ask(json!({"type": "react", "id": said[4], "emoji": "👍", "on": false, "ref": "u"}));
-    acknowledged(&mut alice, "u");
+    alice.acknowledged("u");
     alice.ask(json!({"type": "edit", "id": said[6], "text": "plane tree", "ref": "e2"}));
-    acknowledged(&mut alice, "e2");
+    alice.acknowledged("e2");
     alice.ask(json!({"type": "search", "query": "sycamore"}));
     assert_eq!(alice.wait_for("results")["messages"][0]["id"], said[3]);
     let now = messages(&server, "large");

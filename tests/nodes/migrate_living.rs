@@ -36,20 +36,6 @@ fn run(setup: &Setup, arguments: &[&str]) -> String {
     told
 }
 
-/// Asks for something, and waits until it is acknowledged; the id of what it made.
-#[track_caller]
-fn done(client: &mut Client, mut frame: Value, reference: &str) -> Value {
-    frame["ref"] = reference.into();
-    client.ask(frame.clone());
-    loop {
-        let heard = client.hear_frame();
-        assert_ne!(heard["type"], "error", "{frame}: {heard}");
-        if heard["type"] == "ack" && heard["ref"] == reference {
-            return heard["id"].clone();
-        }
-    }
-}
-
 /// Somebody in a room, by an access token: each login takes a while.
 #[track_caller]
 fn enter(server: &Server, access: &str, room: &str) -> Client {
@@ -79,24 +65,24 @@ struct Lobby {
 fn happen(server: &Server, access: &str, between: impl FnOnce()) -> Lobby {
     let bob = server.access(BOB);
     let (mut alice, mut bob_here) = (enter(server, access, "lobby"), enter(server, &bob, "lobby"));
-    let first = done(&mut alice, json!({"type": "message", "text": "helo"}), "m1");
-    let deleted = done(&mut bob_here, json!({"type": "message", "text": format!("the {SECRET}")}), "m2");
-    let edit = done(&mut alice, json!({"type": "edit", "id": first, "text": "hello \"all\""}), "e1");
-    done(&mut bob_here, json!({"type": "react", "id": first, "emoji": "👍", "on": true}), "r1");
-    done(&mut alice, json!({"type": "react", "id": first, "emoji": "👍", "on": true}), "r2");
-    done(&mut bob_here, json!({"type": "react", "id": first, "emoji": "🎉", "on": true}), "r3");
-    done(&mut bob_here, json!({"type": "message", "text": "and you?", "reply_to": first}), "m3");
+    let first = alice.done(json!({"type": "message", "text": "helo"}), "m1");
+    let deleted = bob_here.done(json!({"type": "message", "text": format!("the {SECRET}")}), "m2");
+    let edit = alice.done(json!({"type": "edit", "id": first, "text": "hello \"all\""}), "e1");
+    bob_here.done(json!({"type": "react", "id": first, "emoji": "👍", "on": true}), "r1");
+    alice.done(json!({"type": "react", "id": first, "emoji": "👍", "on": true}), "r2");
+    bob_here.done(json!({"type": "react", "id": first, "emoji": "🎉", "on": true}), "r3");
+    bob_here.done(json!({"type": "message", "text": "and you?", "reply_to": first}), "m3");
     between();
-    done(&mut bob_here, json!({"type": "react", "id": first, "emoji": "🎉", "on": false}), "r4");
-    let deletion = done(&mut bob_here, json!({"type": "delete", "id": deleted}), "d1");
-    done(&mut alice, json!({"type": "message", "text": "alone", "reply_to": deleted}), "m4");
-    let last = done(&mut alice, json!({"type": "message", "text": "the end"}), "m5");
+    bob_here.done(json!({"type": "react", "id": first, "emoji": "🎉", "on": false}), "r4");
+    let deletion = bob_here.done(json!({"type": "delete", "id": deleted}), "d1");
+    alice.done(json!({"type": "message", "text": "alone", "reply_to": deleted}), "m4");
+    let last = alice.done(json!({"type": "message", "text": "the end"}), "m5");
     // Rooms that only have something that was deleted are moved, too.
     let mut empty = enter(server, access, "empty");
-    let gone = done(&mut empty, json!({"type": "message", "text": SECRET}), "m1");
-    done(&mut empty, json!({"type": "delete", "id": gone}), "d1");
-    done(&mut enter(server, access, DEMO), json!({"type": "message", "text": "in the monitor's room"}), "m1");
-    done(&mut enter(server, &bob, DEMO), json!({"type": "message", "text": "and I"}), "m1");
+    let gone = empty.done(json!({"type": "message", "text": SECRET}), "m1");
+    empty.done(json!({"type": "delete", "id": gone}), "d1");
+    enter(server, access, DEMO).done(json!({"type": "message", "text": "in the monitor's room"}), "m1");
+    enter(server, &bob, DEMO).done(json!({"type": "message", "text": "and I"}), "m1");
     Lobby { first, deleted, edit, deletion, last }
 }
 
@@ -242,8 +228,8 @@ fn what_is_only_in_the_journal_of_a_killed_server_is_moved_as_it_is_now() {
     let lobby = happen(&server, &access, || {
         // A deletion has everything before it taken over soon.
         let mut alice = enter(&server, &access, "lobby2");
-        let gone = done(&mut alice, json!({"type": "message", "text": "gone"}), "m1");
-        done(&mut alice, json!({"type": "delete", "id": gone}), "d1");
+        let gone = alice.done(json!({"type": "message", "text": "gone"}), "m1");
+        alice.done(json!({"type": "delete", "id": gone}), "d1");
         let tables = rusqlite::Connection::open(server.data_dir().join("log.db")).expect("the log");
         let edited = "SELECT count(*) FROM messages WHERE edited IS NOT NULL";
         eventually("the tables have what was said", || tables.query_row(edited, (), |row| row.get(0)) == Ok(1));

@@ -103,6 +103,28 @@ impl Client {
         }
     }
 
+    /// Sends a frame with this `ref`, and waits until it is acknowledged; the id of what it made.
+    #[track_caller]
+    pub fn done(&mut self, mut frame: Value, reference: &str) -> Value {
+        frame["ref"] = reference.into();
+        self.ask(frame);
+        self.acknowledged(reference)
+    }
+
+    /// Waits until what was sent with this `ref` is acknowledged; the id of what it made.
+    #[track_caller]
+    pub fn acknowledged(&mut self, reference: &str) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < until, "{reference} is not acknowledged");
+            let heard = self.hear_frame();
+            assert_ne!(heard["type"], "error", "{reference}: {heard}");
+            if heard["type"] == "ack" && heard["ref"] == reference {
+                return heard["id"].clone();
+            }
+        }
+    }
+
     /// All that was said to this client before the server read what it has sent so far: a pong marks the end.
     #[track_caller]
     pub fn hear_all_up_to_now(&mut self) -> Vec<Value> {
