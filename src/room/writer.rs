@@ -2,9 +2,10 @@
 //! `append.lua` decides among nodes.
 //!
 //! Usually that is the log thread. It takes what waits, stores it with one write, and hands it to the lanes.
-//! Storing comes before showing, so an echo means that the message is stored. The thread never waits for more to come.
+//! Storing comes before showing, so an echo means that the message is stored.
 //! When nobody holds the writer and nothing waits, the thread of a small room's member does this itself: when a few
-//! people talk, no other thread has to be woken.
+//! people talk, no other thread has to be woken. While many rooms talk at once, members leave it to the log thread, and
+//! the log thread waits a moment so that more comes together.
 
 use super::{
     inboxes,
@@ -48,6 +49,13 @@ const BATCH: usize = 256;
 
 /// A batch for this many rooms is for many rooms; one or two busy large rooms are not many.
 const MANY_ROOMS: usize = 4;
+
+/// How long the log thread lets messages gather while batches are for many rooms. The journal answers so soon that
+/// batches would stay small, and each message would wake this thread, a lane and the receivers on its own.
+const GATHER: Duration = Duration::from_micros(100);
+
+/// With this many waiting, the log thread no longer lets them gather.
+const GATHERED: usize = BATCH / 4;
 
 /// A task of the log thread.
 pub(super) enum Task {
@@ -103,8 +111,8 @@ impl Log {
             open: true,
         };
         let writer = Arc::new(Mutex::new(writer));
-        let log = Log { tasks, writer: writer.clone(), pulse, outcomes };
-        Ok((log, vital::spawn("log", move || run(&writer, &waiting))?))
+        let log = Log { tasks, writer: writer.clone(), pulse: pulse.clone(), outcomes };
+        Ok((log, vital::spawn("log", move || run(&writer, &waiting, &pulse))?))
     }
 
     /// Has a message stored and delivered, or its author told that it can't be stored. Waits while the queue is full.
@@ -145,12 +153,12 @@ impl Log {
 
     /// Whether batches are for many rooms at present.
     pub fn is_for_many_rooms(&self) -> bool {
-        self.pulse.rooms.load(Ordering::Relaxed) >= MANY_ROOMS
+        self.pulse.is_for_many_rooms()
     }
 
     /// Stores on this thread. Returns the post if that would have to wait, or would not pay.
     fn post_at_once(&self, post: Post) -> Option<Post> {
-        if !self.tasks.is_empty() || !post.room.is_small() {
+        if !self.tasks.is_empty() || !post.room.is_small() || self.is_for_many_rooms() {
             return Some(post);
         }
         let Some(mut writer) = self.writer.try_lock() else { return Some(post) };
@@ -187,6 +195,10 @@ impl Pulse {
         let faded = self.rooms.load(Ordering::Relaxed) * 3 / 4;
         self.rooms.store(rooms.max(faded), Ordering::Relaxed);
     }
+
+    fn is_for_many_rooms(&self) -> bool {
+        self.rooms.load(Ordering::Relaxed) >= MANY_ROOMS
+    }
 }
 
 struct Writer {
@@ -206,12 +218,15 @@ struct Writer {
 }
 
 /// The log thread. Runs until it is stopped.
-fn run(writer: &Mutex<Writer>, waiting: &Receiver<Task>) {
+fn run(writer: &Mutex<Writer>, waiting: &Receiver<Task>, pulse: &Pulse) {
     loop {
         let mut select = Select::new();
         select.recv(waiting);
         // Leaves the task in the queue until this thread holds the writer.
         select.ready();
+        if pulse.is_for_many_rooms() && waiting.len() < GATHERED {
+            thread::sleep(GATHER);
+        }
         vital::may_panic("log");
         let mut writer = writer.lock();
         writer.at_work(|writer| writer.clear(waiting));
