@@ -29,6 +29,15 @@ pub struct Became {
     pub is_deleted: bool,
 }
 
+/// What some messages have become, as far as Redis knows.
+pub struct States {
+    /// How often states were removed from Redis.
+    pub trims: u64,
+    /// The room was deleted up to here.
+    pub forgotten: MessageId,
+    pub of: Vec<(Place, Became)>,
+}
+
 /// The first and the last id that a message at one place may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {

@@ -8,14 +8,14 @@ use crate::{
     entry::{Change, ChangeKind, Entry},
     message::{Message, MessageId, RoomName},
     store::{
-        archived::{BEHIND_ALL, Became, ChangeRow, Row},
+        archived::{BEHIND_ALL, Became, ChangeRow, Row, States},
         error::StoreError,
-        log::{HasText, MessageLog, end_of_page, is_full_page},
+        log::{HasText, end_of_page, is_full_page},
         postgres::archive::PostgresArchive,
         redis::{
-            hot::States,
+            bounds::{Bounds, place_before},
             log::RedisLog,
-            read::{Bounds, Since, place_before},
+            read::Since,
         },
         search::Query,
     },
@@ -38,7 +38,7 @@ pub(super) struct Reader {
 struct Restless;
 
 impl Reader {
-    /// As [`MessageLog::history`], newest first.
+    /// As [`MessageLog::history`](crate::store::log::MessageLog::history), newest first.
     pub fn newest(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
         let (mut page, bounds) = self.redis.newest_bounded(room, before, limit)?;
         if bounds.is_whole || page.len() >= limit || is_full_page(&page) {
@@ -47,7 +47,7 @@ impl Reader {
         let mut before = page.last().map(|message| message.id).or(before).unwrap_or(BEHIND_ALL);
         while page.len() < limit && !is_full_page(&page) {
             let share = SHARE.min(limit - page.len());
-            let (messages, next) = self.older(room, before, share, bounds.trims, None)?;
+            let (messages, next) = self.older(room, before, share, &bounds, None)?;
             page.extend(messages);
             match next {
                 Some(next) => before = next,
@@ -58,14 +58,14 @@ impl Reader {
         Ok(page)
     }
 
-    /// Up to `limit` archived messages before this one, newest first, and where to go on if there may be more. `trims`:
-    /// the count that Redis returned when it was read before.
+    /// Up to `limit` archived messages before this one, newest first, and where to go on if there may be more. `bounds`:
+    /// what Redis returned when it was read before.
     pub fn older(
         &self,
         room: &RoomName,
         before: MessageId,
         limit: usize,
-        trims: u64,
+        bounds: &Bounds,
         query: Option<&Query>,
     ) -> Result<(Vec<Message>, Option<MessageId>), StoreError> {
         let read = || {
@@ -73,14 +73,14 @@ impl Reader {
             let ids = rows.iter().map(|row| row.id).collect();
             Ok((rows, ids))
         };
-        let (rows, states) = self.laid_over(room, trims, read)?;
+        let (rows, states) = self.laid_over(room, bounds, read)?;
         let next = rows.last().map(|row| row.id).filter(|_| rows.len() == limit);
         let became = states.of.iter().map(|(_, became)| became);
         let messages = rows.iter().zip(became).filter(|(row, _)| row.id > states.forgotten);
         Ok((messages.filter_map(|(row, became)| row.message(room, became)).collect(), next))
     }
 
-    /// As [`MessageLog::newer`].
+    /// As [`MessageLog::newer`](crate::store::log::MessageLog::newer).
     pub fn newer(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Message>, StoreError> {
         let (mut page, mut place) = (Vec::new(), after);
         while page.len() < limit && !is_full_page(&page) {
@@ -98,7 +98,7 @@ impl Reader {
                 let ids = rows.iter().map(|row| row.id).collect();
                 Ok((rows, ids))
             };
-            let (rows, states) = self.laid_over(room, bounds.trims, read)?;
+            let (rows, states) = self.laid_over(room, &bounds, read)?;
             let became = states.of.iter().map(|(_, became)| became);
             let kept = rows.iter().zip(became).filter(|(row, _)| row.id > states.forgotten);
             page.extend(kept.filter_map(|(row, became)| row.message(room, became)));
@@ -113,7 +113,7 @@ impl Reader {
         Ok(page)
     }
 
-    /// As [`MessageLog::since`].
+    /// As [`MessageLog::since`](crate::store::log::MessageLog::since).
     pub fn since(&self, room: &RoomName, after: MessageId, limit: usize) -> Result<Option<Vec<Entry>>, StoreError> {
         match self.redis.since_bounded(room, after, limit)? {
             Since::Followed { page: None, .. } => Ok(None),
@@ -133,7 +133,7 @@ impl Reader {
         }
     }
 
-    /// As [`MessageLog::entries`]; `page` holds what was read already.
+    /// As [`MessageLog::entries`](crate::store::log::MessageLog::entries); `page` holds what was read already.
     pub fn follow(
         &self,
         room: &RoomName,
@@ -165,7 +165,8 @@ impl Reader {
         Ok(page)
     }
 
-    /// Adds the texts to edits whose messages are only in the archive. `trims`: as for [`older`](Self::older).
+    /// Adds the texts to edits whose messages are only in the archive. `trims`: the count that Redis returned when it was
+    /// read before.
     fn with_texts(&self, room: &RoomName, mut entries: Vec<Entry>, trims: u64) -> Result<Vec<Entry>, StoreError> {
         let is_without = |entry: &Entry| matches!(entry, Entry::Change(Change { kind: ChangeKind::Edited(None), .. }));
         if !entries.iter().any(is_without) {
@@ -181,7 +182,8 @@ impl Reader {
             let ids = rows.iter().map(|row| row.id).collect();
             Ok((rows, ids))
         };
-        let (rows, states) = self.laid_over(room, trims, read)?;
+        // These may be newer than the part of the room that goes on in the archive.
+        let (rows, states) = self.laid_over_now(room, trims, read)?;
         let texts: HashMap<MessageId, Box<str>> = rows
             .iter()
             .zip(&states.of)
@@ -209,7 +211,7 @@ impl Reader {
             let ids = rows.iter().map(|row| row.id).chain(changes.iter().map(|change| change.of)).collect();
             Ok(((rows, changes), ids))
         };
-        let ((rows, changes), States { forgotten, of, .. }) = self.laid_over(room, bounds.trims, read)?;
+        let ((rows, changes), States { forgotten, of, .. }) = self.laid_over(room, bounds, read)?;
         let is_all = rows.len() < limit && changes.len() < limit;
         let (of_messages, of_changes) = of.split_at(rows.len().min(of.len()));
         let message = |(row, became): (&Row, &Became)| (row.id, row.message(room, became).map(Entry::Message));
@@ -233,21 +235,18 @@ impl Reader {
         Ok((entries.collect(), reached))
     }
 
-    /// As [`MessageLog::message`].
+    /// As [`MessageLog::message`](crate::store::log::MessageLog::message).
     pub fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError> {
-        if let Some(message) = self.redis.message(room, id)? {
-            return Ok(Some(message));
-        }
-        let (_, bounds) = self.redis.newest_bounded(room, None, 1)?;
-        if bounds.is_whole {
-            return Ok(None);
+        let (message, bounds) = self.redis.one_bounded(room, id)?;
+        if message.is_some() || bounds.is_whole {
+            return Ok(message);
         }
         let read = || {
             let row = self.archive.one(room, id)?;
             let ids = row.iter().map(|row| row.id).collect();
             Ok((row, ids))
         };
-        let (row, states) = self.laid_over(room, bounds.trims, read)?;
+        let (row, states) = self.laid_over(room, &bounds, read)?;
         let became = states.of.first().map(|(_, became)| became);
         let found = row.zip(became).filter(|(row, _)| row.id > states.forgotten);
         Ok(found.and_then(|(row, became)| row.message(room, became)))
@@ -266,9 +265,22 @@ impl Reader {
         Err(restless())
     }
 
-    /// What `read` finds in the archive, and the messages' states in Redis, both as of one time, even if the archive
-    /// receives states in between and Redis removes them.
+    /// What `read` finds in the archive, and the messages' states in Redis, both as of one time. `bounds`: what Redis
+    /// returned when it was read before; mostly it had the states too.
     pub(super) fn laid_over<T>(
+        &self,
+        room: &RoomName,
+        bounds: &Bounds,
+        read: impl Fn() -> Result<(T, Vec<MessageId>), StoreError>,
+    ) -> Result<(T, States), StoreError> {
+        let Some(changed) = &bounds.changed else { return self.laid_over_now(room, bounds.trims, read) };
+        let (found, ids) = read()?;
+        Ok((found, changed.states(&ids)))
+    }
+
+    /// The same with states that are read after the archive: it is read again if it received states meanwhile and Redis
+    /// removed them.
+    fn laid_over_now<T>(
         &self,
         room: &RoomName,
         mut trims: u64,

@@ -35,18 +35,20 @@ impl Search for ArchiveSearch {
     ) -> Result<Found, StoreError> {
         let mut found = Found::default();
         let mut left = LOOKED_AT;
-        let trims = loop {
+        let bounds = loop {
             let (page, bounds) = self.reader.redis.newest_bounded(room, before, PAGE)?;
             left = left.saturating_sub(page.len());
             before = page.last().map(|message| message.id).or(before);
-            if page.is_empty() {
+            // Where Redis has no more, it says what the archive must be read with.
+            let is_last = page.is_empty() || bounds.changed.is_some();
+            if !found.push_matching(page, query, limit) {
+                return Ok(found);
+            }
+            if is_last {
                 if bounds.is_whole {
                     return Ok(found);
                 }
-                break bounds.trims;
-            }
-            if !found.push_matching(page, query, limit) {
-                return Ok(found);
+                break bounds;
             }
             if left == 0 {
                 found.next = before;
@@ -56,7 +58,7 @@ impl Search for ArchiveSearch {
         let mut before = before.unwrap_or(BEHIND_ALL);
         loop {
             let share = (limit - found.messages.len()).clamp(1, PAGE);
-            let (page, next) = self.reader.older(room, before, share, trims, Some(query))?;
+            let (page, next) = self.reader.older(room, before, share, &bounds, Some(query))?;
             // It may have been edited since it was archived.
             if !found.push_matching(page, query, limit) {
                 return Ok(found);

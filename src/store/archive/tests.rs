@@ -333,20 +333,32 @@ fn what_is_deleted_or_erased_is_not_lost() {
     assert_eq!(opened.copier.count_lost().unwrap(), Losses::default(), "it is all archived");
 }
 
+/// Edits messages that only the archive has; the archive does not know of it yet.
+fn edit_old(opened: &Opened, room: &RoomName, of: &[MessageId]) {
+    let plain = &opened.log.0;
+    for of in of {
+        plain.prepare(room, *of).unwrap();
+        let edit = NewChangeKind::Edit { text: "other".into(), since: 0 };
+        assert!(matches!(plain.append(&[change(room, *of, edit).into()]).unwrap()[0], Appended::Stored(_)));
+    }
+}
+
 // The first archiver has lost its lease between archiving and trimming, and another trims while somebody reads.
-#[test]
-fn what_another_archiver_removes_while_a_room_is_read_is_read_again() {
+fn reads_what_another_archiver_removes(changed: usize) {
     let opened = log();
     let (room, copier) = (fresh_room(), &opened.copier);
-    let said = many(&*opened, &room, 12);
-    let plain = &opened.log.0;
-    plain.prepare(&room, said[0]).unwrap();
-    let edit = NewChangeKind::Edit { text: "other".into(), since: 0 };
-    assert!(matches!(plain.append(&[change(&room, said[0], edit).into()]).unwrap()[0], Appended::Stored(_)));
+    let said = many(&*opened, &room, changed + 12);
+    edit_old(&opened, &room, &said[..changed]);
+    // As if the minute was over for which a message stays at hand.
+    opened
+        .redis
+        .ask::<()>(redis::cmd("DEL").arg(format!("propromo:{{{}}}:at-hand", room.as_str())).to_owned())
+        .unwrap();
     let stores =
         RedisStores::open(Deployment::parse(&opened.redis.url()).unwrap(), None, Duration::MAX, PATIENCE).unwrap();
     let other = ArchivedLog::new(stores.log, opened.archive.clone(), HOT, None);
-    let (_, bounds) = copier.redis.newest_bounded(&room, None, 1).unwrap();
+    let (page, bounds) = copier.redis.newest_bounded(&room, Some(said[changed]), 100).unwrap();
+    assert!(page.is_empty() && bounds.changed.is_some() == (changed < MANY));
     let is_first = Cell::new(true);
     let read = || {
         let rows = opened.archive.newest(&room, BEHIND_ALL, 100, None)?;
@@ -356,14 +368,51 @@ fn what_another_archiver_removes_while_a_room_is_read_is_read_again() {
             let portion = copier.redis.unarchived(&[place], 100)?.remove(0).portion;
             assert_eq!(opened.archive.take_in(vec![(room.clone(), portion)])?, [true]);
             other.copier.copy_all(&room)?;
+            let states = copier.redis.states(&room, &said[..changed])?;
+            assert!(states.trims > bounds.trims && states.of.iter().all(|(_, became)| became.edit.is_none()));
         }
         let ids = rows.iter().map(|row| row.id).collect();
         Ok((rows, ids))
     };
-    let (rows, states) = opened.reader.laid_over(&room, bounds.trims, read).unwrap();
-    let texts: Vec<_> = rows.iter().zip(&states.of).filter(|(row, _)| row.id == said[0]).collect();
-    let [(row, (_, became))] = texts[..] else { panic!("{} rows", texts.len()) };
-    assert_eq!(row.message(&room, became).map(|message| message.text), Some("other".into()));
+    let (rows, states) = opened.reader.laid_over(&room, &bounds, read).unwrap();
+    let texts = rows.iter().zip(&states.of).filter(|(row, _)| row.id < said[changed]);
+    let texts: Vec<_> = texts.filter_map(|(row, (_, became))| row.message(&room, became)).collect();
+    assert!(texts.len() == changed && texts.iter().all(|message| &*message.text == "other"));
+}
+
+/// So many states are not read with a room, but asked for.
+const MANY: usize = 33;
+
+#[test]
+fn what_another_archiver_removes_while_a_room_is_read_is_read_again() {
+    reads_what_another_archiver_removes(MANY);
+}
+
+#[test]
+fn what_another_archiver_removes_while_a_room_is_read_was_read_with_it() {
+    reads_what_another_archiver_removes(1);
+}
+
+#[test]
+fn what_many_archived_messages_become_is_seen_before_the_archive_knows_of_it() {
+    let opened = log();
+    let room = fresh_room();
+    let said = many(&*opened, &room, 60);
+    edit_old(&opened, &room, &said[..MANY - 1]);
+    let look = |edited: usize| {
+        let history = opened.history(&room, None, 100).unwrap();
+        assert!(history.iter().map(|message| message.id).eq(said.iter().copied()));
+        assert_eq!(history.iter().filter(|message| &*message.text == "other").count(), edited);
+        let entries = opened.entries(&room, MessageId::BEFORE_ALL, 1000).unwrap();
+        let changes = entries.iter().filter(|entry| matches!(entry, Entry::Change(_))).count();
+        assert_eq!((entries.len() - changes, changes), (said.len(), edited));
+        assert!(opened.message(&room, said[edited - 1]).unwrap().is_some_and(|message| &*message.text == "other"));
+    };
+    look(MANY - 1);
+    edit_old(&opened, &room, &said[MANY - 1..50]);
+    look(50);
+    opened.archive();
+    look(50);
 }
 
 // `ORDER BY id` would mean the text of the output: then all of a room is read and sorted for each page.

@@ -2,20 +2,23 @@
 
 use super::{
     became,
+    bounds::{self, Bounds},
     call::Call,
     failure::{Failure, failed},
     id::{EntryId, Tail},
     keys::Keys,
     log::{RedisLog, STORE, unmoved},
     outbox::room_of_head,
-    read::{self, Bounds, Since, bytes, list, number, stream_entry},
-    script, wire,
+    read::{self, Since},
+    script,
+    values::{bytes, list, number, stream_entry},
+    wire,
 };
 use crate::{
     entry::{Change, ChangeKind, Entry},
     message::{Message, MessageId, RoomName},
     store::{
-        archived::{Became, ChangeRow, Place, Portion, Position, Row},
+        archived::{Became, ChangeRow, Portion, Position, Row, States},
         error::StoreError,
     },
 };
@@ -30,15 +33,6 @@ const AT_HAND: u64 = 60_000;
 /// The node that archives, while it renews its lease; and since when there is an archive.
 const LEADER: &str = "propromo:{archive}:leader";
 const SINCE: &str = "propromo:{archive}:since";
-
-/// The present state of changed messages.
-pub(in crate::store) struct States {
-    /// How often states were removed from Redis.
-    pub trims: u64,
-    /// The room was deleted up to here.
-    pub forgotten: MessageId,
-    pub of: Vec<(Place, Became)>,
-}
 
 /// How far a room has got.
 #[derive(Clone, Debug)]
@@ -103,6 +97,15 @@ impl RedisLog {
         limit: usize,
     ) -> Result<(Vec<Message>, Option<MessageId>, Bounds), StoreError> {
         unmoved(|| read::share_newer(&self.redis, room, after, limit)).map_err(failed(STORE, "read history"))
+    }
+
+    /// The message with this id, if it is here, and where the archive begins.
+    pub(in crate::store) fn one_bounded(
+        &self,
+        room: &RoomName,
+        id: MessageId,
+    ) -> Result<(Option<Message>, Bounds), StoreError> {
+        unmoved(|| read::one(&self.redis, room, id, true)).map_err(failed(STORE, "read a message"))
     }
 
     /// The state of these messages, as far as Redis knows.
@@ -309,13 +312,12 @@ impl RedisLog {
 }
 
 fn read_call(room: &RoomName, after: MessageId, limit: usize) -> Call {
-    let keys = Keys(room);
     let from = match after {
         MessageId::BEFORE_ALL => "-".to_owned(),
         after => format!("({}", EntryId::of(after)),
     };
-    Call::script(&script::READ, &[&keys.log(), &keys.head(), &keys.changes(), &keys.became()], |command| {
-        command.arg(&[&from, "+"]).arg(limit).arg("on").arg("1").arg("").arg("1");
+    read::call(room, [&from, "+"], limit, |command| {
+        command.arg("on").arg("1").arg("").arg("1");
     })
 }
 
@@ -393,21 +395,11 @@ fn read_states(answer: &Value) -> Result<States, Failure> {
     let Some([trims, forgotten, entries, became]) = list(answer)?.first_chunk() else {
         return Err(Failure::Unreadable);
     };
-    let entry = |value: &Value| bytes(value).and_then(EntryId::parse);
-    let mut of = Vec::new();
-    for (place, became) in list(entries)?.iter().zip(list(became)?) {
-        let (Some(place), [edit, reactions, deleted]) = (entry(place), list(became)?) else {
-            return Err(Failure::Unreadable);
-        };
-        let text = |value: &Value| bytes(value).map(<[u8]>::to_vec);
-        let place = Place { from: Tail::LEAST.message_id(place), to: Tail::GREATEST.message_id(place) };
-        let is_deleted = bytes(deleted).is_some();
-        of.push((place, Became { edit: text(edit), reactions: text(reactions), is_deleted }));
-    }
+    let forgotten = bytes(forgotten).and_then(EntryId::parse);
     Ok(States {
         trims: bytes(trims).and_then(number).unwrap_or(0),
-        forgotten: entry(forgotten).map_or(MessageId::BEFORE_ALL, |entry| Tail::GREATEST.message_id(entry)),
-        of,
+        forgotten: forgotten.map_or(MessageId::BEFORE_ALL, |entry| Tail::GREATEST.message_id(entry)),
+        of: bounds::read_states(entries, became)?,
     })
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 const TAIL: u128 = (1 << 62) - 1;
 
 /// The id of a stream entry. The script never lets its sequence exceed 12 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct EntryId {
     pub millis: u64,
     pub sequence: u16,

@@ -271,7 +271,8 @@ impl MessageLog for RedisLog {
     }
 
     fn message(&self, room: &RoomName, id: MessageId) -> Result<Option<Message>, StoreError> {
-        unmoved(|| read::one(&self.redis, room, id)).map_err(failed(STORE, "read a message"))
+        let found = unmoved(|| read::one(&self.redis, room, id, false)).map_err(failed(STORE, "read a message"))?;
+        Ok(found.0)
     }
 
     fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {

@@ -6,7 +6,7 @@ use super::{
     id::EntryId,
     keys::Keys,
     log::{RedisLog, STORE},
-    read::list,
+    values::list,
 };
 use crate::{
     message::{MessageId, RoomName},

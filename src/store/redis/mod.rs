@@ -25,6 +25,7 @@
 pub mod address;
 mod appended;
 mod became;
+pub(in crate::store) mod bounds;
 mod call;
 pub mod check;
 mod confirmed;
@@ -57,6 +58,7 @@ mod server;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod values;
 mod version;
 mod wire;
 

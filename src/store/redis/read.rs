@@ -2,12 +2,14 @@
 
 use super::{
     became,
+    bounds::{Bounds, at},
     call::Call,
     failure::Failure,
     id::{EntryId, Tail},
     keys::Keys,
     script,
     shared::Redis,
+    values::{bytes, entry_id, list, stream_entry},
     wire,
 };
 use crate::{
@@ -41,7 +43,7 @@ pub(super) fn newest_bounded(
     let older_than = |id: MessageId| format!("({}", EntryId::of(id));
     let mut from = before.map_or("+".to_owned(), older_than);
     let mut page: Vec<Message> = Vec::new();
-    let mut known = Bounds::read(&[]);
+    let mut known = Bounds::read(&[])?;
     while page.len() < limit && !is_full_page(&page) {
         let share = SHARE.min(limit - page.len());
         let way = Way::Back { is_archived };
@@ -89,12 +91,16 @@ pub(super) fn share_newer(
     Ok((messages, last.map(|last| at(last, Tail::GREATEST)), bounds))
 }
 
-/// The message with this id.
-pub(super) fn one(redis: &Redis, room: &RoomName, id: MessageId) -> Result<Option<Message>, Failure> {
+/// The message with this id, and where the archive begins, if there is one.
+pub(super) fn one(
+    redis: &Redis,
+    room: &RoomName,
+    id: MessageId,
+    is_archived: bool,
+) -> Result<(Option<Message>, Bounds), Failure> {
     let entry = EntryId::of(id).to_string();
-    let way = Way::Back { is_archived: false };
-    let found = View::read(redis, room, [&entry, &entry], 1, way)?.messages;
-    Ok(found.into_iter().find(|message| message.id == id))
+    let View { messages, bounds, .. } = View::read(redis, room, [&entry, &entry], 1, Way::Back { is_archived })?;
+    Ok((messages.into_iter().find(|message| message.id == id), bounds))
 }
 
 /// Up to `limit` entries after `after`, oldest first, whether or not `after` itself is kept.
@@ -228,26 +234,23 @@ enum Way<'a> {
 
 impl View {
     fn read(redis: &Redis, room: &RoomName, range: [&str; 2], limit: usize, way: Way<'_>) -> Result<View, Failure> {
-        let keys = Keys(room);
-        let call =
-            Call::script(&script::READ, &[&keys.log(), &keys.head(), &keys.changes(), &keys.became()], |command| {
-                command.arg(&range[..]).arg(limit);
-                let is_archived = match way {
-                    Way::Back { is_archived } => {
-                        command.arg("back").arg("0").arg("");
-                        is_archived
-                    }
-                    Way::Forth { is_archived } => {
-                        command.arg("on").arg("0").arg("");
-                        is_archived
-                    }
-                    Way::On { standing, is_archived } => {
-                        command.arg("on").arg("1").arg(standing);
-                        is_archived
-                    }
-                };
-                command.arg(u8::from(is_archived));
-            });
+        let call = call(room, range, limit, |command| {
+            let is_archived = match way {
+                Way::Back { is_archived } => {
+                    command.arg("back").arg("0").arg("");
+                    is_archived
+                }
+                Way::Forth { is_archived } => {
+                    command.arg("on").arg("0").arg("");
+                    is_archived
+                }
+                Way::On { standing, is_archived } => {
+                    command.arg("on").arg("1").arg(standing);
+                    is_archived
+                }
+            };
+            command.arg(if is_archived { "2" } else { "0" });
+        });
         let Value::Array(parts) = redis.read_one(call)? else { return Err(Failure::Unreadable) };
         let (Some([messages, became, changes, texts]), rest) = (parts.first_chunk(), parts.get(4..)) else {
             return Err(Failure::Unreadable);
@@ -271,77 +274,19 @@ impl View {
                 kept_from: entry(rest.get(1)),
                 deleted: tail(rest.get(2)),
             },
-            bounds: Bounds::read(rest),
+            bounds: Bounds::read(rest)?,
         })
     }
 }
 
-/// What a room's head says about the archive behind it.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Bounds {
-    /// Nothing older than what is here is archived.
-    pub is_whole: bool,
-    /// Everything from here on is here; `None`: nothing is.
-    pub from: Option<MessageId>,
-    /// How often states of messages were removed.
-    pub trims: u64,
-    /// The room was deleted up to here.
-    pub forgotten: MessageId,
-    /// The last entry that was removed although it is not archived.
-    pub lost: MessageId,
-}
-
-impl Bounds {
-    fn read(rest: &[Value]) -> Bounds {
-        let entry = |place: usize| rest.get(place).and_then(entry_id);
-        let least = |entry: EntryId| at(entry, Tail::LEAST);
-        let (changes_gone, kept_from, archived) = (entry(0), entry(1), entry(4));
-        let whole = rest.get(5).and_then(bytes).is_some();
-        // The oldest entry of both streams that stays: anything older was removed.
-        let oldest = [entry(8), entry(9)].into_iter().flatten().min();
-        let trimmed = [entry(3), kept_from, changes_gone.map(|gone| EntryId { sequence: gone.sequence + 1, ..gone })];
-        let from = oldest.map(|oldest| trimmed.into_iter().flatten().fold(oldest, EntryId::max));
-        let lost = |gone: &EntryId| archived.is_none_or(|archived| archived < *gone);
-        let lost = [kept_from.map(EntryId::before), changes_gone].into_iter().flatten().filter(lost).max();
-        Bounds {
-            is_whole: whole,
-            from: from.map(least),
-            trims: rest.get(6).and_then(bytes).and_then(number).unwrap_or(0),
-            forgotten: entry(7).map_or(MessageId::BEFORE_ALL, |entry| at(entry, Tail::GREATEST)),
-            lost: lost.map_or(MessageId::BEFORE_ALL, |lost| at(lost, Tail::GREATEST)),
-        }
-    }
-
-    /// Whether no entry after this one is only in the archive.
-    pub fn has_all_after(&self, after: MessageId) -> bool {
-        self.is_whole || self.from.is_some_and(|from| place_before(from) <= after)
-    }
-
-    /// Whether neither this entry nor a later one is only in the archive.
-    fn has_all_from(&self, first: MessageId) -> bool {
-        self.is_whole || self.from.is_some_and(|from| from <= first)
-    }
-}
-
-/// An id greater than every id before `from`, which comes from [`Bounds`].
-pub(in crate::store) fn place_before(from: MessageId) -> MessageId {
-    Tail::GREATEST.message_id(EntryId::of(from).before())
-}
-
-/// The id of an entry with this tail. A sequence of more than 12 bits, which no id has, gives the next millisecond.
-fn at(entry: EntryId, tail: Tail) -> MessageId {
-    match entry.sequence {
-        ..0x1000 => tail.message_id(entry),
-        _ => tail.message_id(EntryId { millis: entry.millis + 1, sequence: 0 }),
-    }
-}
-
-fn entry_id(value: &Value) -> Option<EntryId> {
-    bytes(value).and_then(EntryId::parse)
-}
-
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+/// A call of `read.lua`; `rest` adds what follows the range and the limit.
+pub(super) fn call(room: &RoomName, range: [&str; 2], limit: usize, rest: impl FnOnce(&mut redis::Cmd)) -> Call {
+    let keys = Keys(room);
+    let all = [keys.log(), keys.head(), keys.changes(), keys.became(), keys.changed()];
+    Call::script(&script::READ, &all.each_ref().map(String::as_str), |command| {
+        command.arg(&range[..]).arg(limit);
+        rest(command);
+    })
 }
 
 /// Reads `[[id, [name, body]]…]`; the name says whether the message came from another log. Skips an entry that this
@@ -387,25 +332,4 @@ fn read_changes(room: &RoomName, entries: &[Value], texts: &[Value]) -> Vec<Chan
         Some(change)
     });
     read.collect()
-}
-
-pub(super) fn stream_entry(value: &Value) -> Option<(EntryId, &[u8], &[u8])> {
-    let Value::Array(entry) = value else { return None };
-    let [id, Value::Array(fields)] = &entry[..] else { return None };
-    let [name, body] = &fields[..] else { return None };
-    Some((EntryId::parse(bytes(id)?)?, bytes(name)?, bytes(body)?))
-}
-
-pub(super) fn bytes(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-pub(super) fn list(value: &Value) -> Result<&[Value], Failure> {
-    match value {
-        Value::Array(list) => Ok(list),
-        _ => Err(Failure::Unreadable),
-    }
 }
