@@ -11,7 +11,7 @@ use std::{
 use support::faults::status;
 
 /// How long what is stored may take to reach those who listen, once all is quiet.
-const CATCH_UP: Duration = Duration::from_secs(60);
+const CATCH_UP: Duration = Duration::from_secs(180);
 
 /// What a process holds.
 #[derive(Clone, Copy, Debug)]

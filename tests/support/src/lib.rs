@@ -26,7 +26,7 @@ pub mod ws;
 pub mod yaml;
 
 pub use http::{Connection, Response};
-pub use machine::{PATIENCE, free_address};
+pub use machine::{PATIENCE, START, free_address};
 pub use server::{ALICE, BOB, CAROL, Person, SECRET, Server};
 pub use token::{Claims, claims_of, forge, header_of, sign_hs256};
 pub use ws::{Client, Said, said};

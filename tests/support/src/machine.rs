@@ -9,6 +9,10 @@ use std::{
 /// for it, unless it fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a server may take to start: one that was killed first reads what it had stored. Also, another test may have
+/// taken its port in the meantime, until that test is over.
+pub const START: Duration = Duration::from_secs(300);
+
 /// An address at which nobody listens. Its port is none that the kernel picks for others (those are above 32,767, by
 /// default), so that it stays free until it is used; 10,000 above, where a Redis of a cluster listens as well, is free too.
 pub fn free_address() -> SocketAddr {

@@ -3,7 +3,7 @@
 //! Needs the Debian package `postgresql` (`scripts/test` installs it) and fails without it. PostgreSQL
 //! refuses to run as root, so under root the cluster belongs to another user.
 
-use crate::machine::{PATIENCE, free_address};
+use crate::machine::{PATIENCE, START, free_address};
 use rustix::{
     fs::{Gid, Uid, chown},
     process::{Pid, Signal, geteuid, kill_process},
@@ -83,6 +83,21 @@ impl Cluster {
     /// Starts the server again, on the same port and data.
     #[track_caller]
     pub fn run(&self) {
+        *self.child() = Some(self.spawn());
+        let deadline = Instant::now() + START;
+        while !self.psql_as(OWNER, "postgres", "SELECT 1").status.success() {
+            let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "PostgreSQL does not start:\n{log}");
+            let mut child = self.child();
+            if child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_some())) {
+                *child = Some(self.spawn());
+            }
+            drop(child);
+            thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    fn spawn(&self) -> Child {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.dir.path());
         let port = format!("port={}", self.port);
@@ -93,13 +108,7 @@ impl Cluster {
         }
         let log = fs::File::create(self.dir.path().join("log")).expect("the cluster's log");
         command.stdout(Stdio::null()).stderr(log);
-        *self.child() = Some(command.spawn().expect("postgres can be started"));
-        let deadline = Instant::now() + PATIENCE;
-        while !self.psql_as(OWNER, "postgres", "SELECT 1").status.success() {
-            let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "PostgreSQL does not start:\n{log}");
-            thread::park_timeout(Duration::from_millis(50));
-        }
+        command.spawn().expect("postgres can be started")
     }
 
     /// Ends the server as a restart of its service would, clients or not.

@@ -1,6 +1,6 @@
 //! A real Redis for one test: its own directory and port, append-only with a sync for each write, gone when dropped.
 
-use crate::machine::{PATIENCE, free_address};
+use crate::machine::{PATIENCE, START, free_address};
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -53,16 +53,25 @@ impl Redis {
     #[track_caller]
     pub fn run(&mut self) {
         assert!(self.child.is_none(), "it runs already");
+        self.child = Some(self.spawn());
+        let deadline = Instant::now() + START;
+        while self.ask::<String>(redis::cmd("PING")).is_err() {
+            assert!(Instant::now() < deadline, "Redis does not start:\n{}", self.log());
+            if self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_some())) {
+                self.child = Some(self.spawn());
+            }
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    fn spawn(&self) -> Child {
         let mut command = Command::new(&self.program);
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--dir", &self.dir.path().display().to_string(), "--logfile", "redis.log"]);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no"]);
         command.args(["--unixsocket", &self.socket()]);
         command.args(&self.options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().expect("redis-server can be started; `scripts/install redis-server` installs it");
-        self.child = Some(child);
-        let answers = || self.ask::<String>(redis::cmd("PING")).is_ok();
-        assert!(comes_true(answers), "Redis does not start:\n{}", self.log());
+        command.spawn().expect("redis-server can be started; `scripts/install redis-server` installs it")
     }
 
     /// Ends it as a crash would.

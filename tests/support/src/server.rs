@@ -3,6 +3,7 @@
 use crate::{
     Client, Connection, PATIENCE, Response, eventually,
     http::{get, post},
+    machine::START,
 };
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::json;
@@ -271,7 +272,7 @@ impl Server {
             }
         });
         // If the server ends first, the sender is dropped with its thread, and there is nothing to wait for.
-        let Ok(address) = announced.recv_timeout(PATIENCE) else {
+        let Ok(address) = announced.recv_timeout(START) else {
             let _ = child.kill();
             let status = child.wait();
             panic!("the server did not start ({status:?}):\n{}{}", output.text(), log.text());
