@@ -152,7 +152,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         moderator::NAME => moderator::run(of_command, &settings),
         token::NAME => token::run(of_command, &settings),
         backup::NAME => backup::run(of_command, &settings),
-        migrate::NAME => migrate::run(&settings),
+        migrate::NAME => migrate::run(of_command, &settings),
         import::NAME => import::run(of_command, &settings),
         _ => Err(Failure::Usage(format!("{name} is no command; try --help"))),
     }

@@ -85,6 +85,7 @@ pub struct Trimmed {
 }
 
 /// The mark of a spent token.
+#[derive(Clone, Copy)]
 pub struct Mark {
     pub token: SignedPart,
     /// When the token expires.

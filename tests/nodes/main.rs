@@ -11,6 +11,7 @@ mod import;
 mod inbox;
 mod migrate;
 mod migrate_archive;
+mod migrate_back;
 mod migrate_living;
 mod moving;
 mod names;

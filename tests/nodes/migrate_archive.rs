@@ -78,7 +78,7 @@ pub fn messages(server: &Server, room: &str) -> Vec<Value> {
 
 /// Everything of the room that somebody hears who has missed all but the first message.
 #[track_caller]
-fn since(server: &Server, first: &Value) -> Vec<Value> {
+pub fn since(server: &Server, first: &Value) -> Vec<Value> {
     let access = server.access(BOB);
     let path = format!("large?since={}", first.as_str().expect("an id"));
     let mut frames = channel::enter(server.address, &access, &path).hear_all_up_to_now();

@@ -10,12 +10,16 @@ use crate::{
         archive::ArchivedLog,
         archived::Position,
         chat_rooms::{Access, ChatRoom, ChatRooms, RoomKey},
+        erasure::Tasks,
         moving::Moved,
         outbox::Outbox,
+        postgres::Postgres,
         redis::{RedisStores, import::Standing},
         sqlite::{
+            accounts::SqliteAccounts,
             chat_rooms::SqliteChatRooms,
             saved::{SavedLog, SavedPositions, saved_marks},
+            tasks::SqliteTasks,
         },
     },
 };
@@ -29,7 +33,7 @@ pub(super) struct Rooms {
 }
 
 /// Entries imported at a time, by one atomic script that all other commands wait for.
-const PAGE: usize = 256;
+pub(super) const PAGE: usize = 256;
 
 /// Rooms named in one line.
 const NAMED: usize = 5;
@@ -71,6 +75,21 @@ pub(super) fn open_log(log: &Path) -> Result<SavedLog, Failure> {
          this again: nothing was copied"
             .into(),
     ))
+}
+
+/// Entries that wait to be erased must not be copied: nothing would erase them there.
+pub(super) fn nothing_to_erase(accounts: Option<&SqliteAccounts>, postgres: Option<&Postgres>) -> Result<(), Failure> {
+    let of_file = accounts.map(|accounts| SqliteTasks::beside(accounts).waiting()).transpose()?;
+    let of_database = postgres.map(|postgres| postgres.tasks.waiting()).transpose()?;
+    let waiting = of_file.map_or(0, |tasks| tasks.len()) + of_database.map_or(0, |tasks| tasks.len());
+    if waiting == 0 {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!(
+        "{} was asked for and not done: start the server once as it was, until its log says that the messages are erased, stop \
+         it, and run this again; nothing was copied",
+        counted(waiting, "erasure")
+    )))
 }
 
 /// Moves messages, and prints in how many rooms. `positions`: up to where webhooks were sent.

@@ -1,11 +1,13 @@
 //! `migrate`: moves what an embedded installation has stored to PostgreSQL and Redis.
 
 mod accounts;
+mod back;
 mod messages;
 
 use super::{
     accounts::NO_PATIENCE,
     failure::{Failure, failed, say},
+    far_log::open_redis,
 };
 use crate::{
     config::{
@@ -17,24 +19,23 @@ use crate::{
     redact::without_password,
     store::{
         archive::ArchivedLog,
-        erasure::Tasks,
         postgres::Postgres,
-        redis::{RedisStores, address::Deployment, check},
-        sqlite::{
-            accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir, saved::SavedPositions,
-            tasks::SqliteTasks,
-        },
+        sqlite::{accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir, saved::SavedPositions},
     },
 };
-use clap::Command;
-use messages::{Rooms, Target, counted};
-use std::{sync::Arc, time::Duration};
+use clap::{Arg, ArgMatches, Command};
+use messages::{Rooms, Target, nothing_to_erase};
+use std::sync::Arc;
 
 pub const NAME: &str = "migrate";
 
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Move an embedded installation over to the PostgreSQL of DATABASE_URL and the Redis of CHAT_STORAGE_URL")
+        .about("Move an embedded installation over to the PostgreSQL of DATABASE_URL and the Redis of CHAT_STORAGE_URL, or back")
+        .arg(Arg::new(TO).long("to").value_name("STORE").value_parser([EMBEDDED]).help(
+            "Move messages and marks of spent tokens from Redis, and the archive, to a DATA_DIR without messages; accounts and \
+             rooms stay where they are",
+        ))
         .after_help(
             "Stop the server first, and start none of the new nodes before this is done. What is in DATA_DIR is not \
              changed, and what the new stores have already stays as it is, so it may be run again: after an interruption \
@@ -43,11 +44,23 @@ pub fn command() -> Command {
              moderates. Accounts and monitors themselves are not copied: there they are Propromo's.\n\
              To Redis: every room's messages with their ids and what became of them, and the marks of spent tokens.\n\
              To both: where there is an archive (HISTORY_HOT), all messages go there, and only the newest of each room to \
-             Redis.",
+             Redis.\n\n\
+             The way back is --to embedded: stop all nodes first, and start none before it is done. It can be interrupted \
+             and run again too. Then start one server on that DATA_DIR, without CHAT_STORAGE_URL.",
         )
 }
 
-pub fn run(settings: &Settings) -> Result<(), Failure> {
+const TO: &str = "to";
+const EMBEDDED: &str = "embedded";
+
+pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
+    match matches.get_one::<String>(TO) {
+        Some(_) => back::run(settings),
+        None => forth(settings),
+    }
+}
+
+fn forth(settings: &Settings) -> Result<(), Failure> {
     let (database, storage) = (settings.database()?, settings.storage()?);
     if matches!((&database, &storage), (Database::Sqlite(_), Storage::Embedded)) {
         return Err(Failure::Usage(
@@ -112,30 +125,6 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Entries that wait to be erased must not be copied: nothing would erase them there.
-fn nothing_to_erase(accounts: Option<&SqliteAccounts>, postgres: Option<&Postgres>) -> Result<(), Failure> {
-    let of_file = accounts.map(|accounts| SqliteTasks::beside(accounts).waiting()).transpose()?;
-    let of_database = postgres.map(|postgres| postgres.tasks.waiting()).transpose()?;
-    let waiting = of_file.map_or(0, |tasks| tasks.len()) + of_database.map_or(0, |tasks| tasks.len());
-    if waiting == 0 {
-        return Ok(());
-    }
-    Err(Failure::Failed(format!(
-        "{} was asked for and not done: start the server once as it was, until its log says that the messages are erased, stop \
-         it, and run this again; nothing was copied",
-        counted(waiting, "erasure")
-    )))
-}
-
-/// Checks that Redis can be used, and opens it.
-pub(super) fn open_redis(url: &str) -> Result<RedisStores, Failure> {
-    let deployment =
-        Deployment::parse(url).map_err(|expected| Failure::Usage(format!("CHAT_STORAGE_URL should be {expected}")))?;
-    check::check(&deployment).map_err(|fault| Failure::Failed(fault.to_string()))?;
-    RedisStores::open(deployment, None, Duration::MAX, Duration::ZERO)
-        .map_err(|error| Failure::Failed(format!("can't start the threads of the Redis store: {error}")))
 }
 
 /// Moves rooms, and what belongs to accounts.

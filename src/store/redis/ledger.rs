@@ -9,8 +9,9 @@ use super::{
 use crate::store::{
     error::{ClockSkew, StoreError},
     ledger::{Ledger, SignedPart},
+    moving::Mark,
 };
-use redis::Value;
+use redis::{Value, cmd};
 use std::{
     sync::{
         Arc,
@@ -20,6 +21,8 @@ use std::{
 };
 
 pub(super) const STORE: &str = "token ledger";
+
+const PREFIX: &str = "propromo:spent:";
 
 /// How much longer than its token a mark is kept. The clocks of two nodes may differ from Redis' clock by half of this,
 /// one ahead and one behind, and Redis' clock may jump by half of it. When a mark is gone, its token has expired by
@@ -75,6 +78,49 @@ impl Ledger for RedisLedger {
     }
 }
 
+impl RedisLedger {
+    /// Passes the marks of all tokens that are spent to `take`, in parts. A mark may come twice.
+    pub fn each_mark(&self, take: &mut dyn FnMut(&[Mark]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        const WHAT: &str = "list its marks";
+        const SOME: usize = 500;
+        let fleet = self.redis.fleet().map_err(failed(STORE, WHAT))?;
+        for master in &fleet.masters {
+            let mut cursor = "0".to_owned();
+            loop {
+                let mut scan = cmd("SCAN");
+                scan.arg(&cursor).arg("MATCH").arg(format!("{PREFIX}*")).arg("COUNT").arg(SOME);
+                let found = || -> Result<(String, Vec<String>), Failure> {
+                    let found = master.pool.get()?.ask(&scan.get_packed_command())?;
+                    redis::from_redis_value(found).map_err(|_| Failure::Unreadable)
+                };
+                let (next, keys) = found().map_err(failed(STORE, WHAT))?;
+                take(&self.marks(keys).map_err(failed(STORE, WHAT))?)?;
+                if next == "0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        Ok(())
+    }
+
+    fn marks(&self, keys: Vec<String>) -> Result<Vec<Mark>, Failure> {
+        let now = SystemTime::now();
+        let lives: Vec<Call> = keys.iter().map(|key| Call::command(key, cmd("TTL").arg(key))).collect();
+        let mut marks = Vec::with_capacity(keys.len());
+        for (key, life) in keys.iter().zip(self.redis.read(&lives)?) {
+            let Value::Int(seconds) = life? else { return Err(Failure::Unreadable) };
+            let token =
+                key.strip_prefix(PREFIX).and_then(|token| base16ct::lower::decode_vec(token).ok()?.try_into().ok());
+            // It may have expired in the meantime.
+            if let (Some(token), Ok(seconds)) = (token, u64::try_from(seconds)) {
+                marks.push(Mark { token: SignedPart(token), until: now + Duration::from_secs(seconds) });
+            }
+        }
+        Ok(marks)
+    }
+}
+
 /// For how many seconds to keep the mark of a token that expires at `until`.
 pub(super) fn life(until: SystemTime) -> u64 {
     // Rounded up.
@@ -82,7 +128,7 @@ pub(super) fn life(until: SystemTime) -> u64 {
 }
 
 pub(super) fn key(token: &SignedPart) -> String {
-    format!("propromo:spent:{}", base16ct::lower::encode_string(&token.0))
+    format!("{PREFIX}{}", base16ct::lower::encode_string(&token.0))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub(super) fn try_all(channel: &str, wire: &mut Wire, probe_key: &str) -> RedisR
         cmd("HGET").arg(&head).arg("last"),
         cmd("HGETALL").arg(&head),
         cmd("HVALS").arg(&head),
+        cmd("TTL").arg(&head),
         cmd("SCAN").arg("0").arg("MATCH").arg(&head).arg("COUNT").arg(1),
     ] {
         wire.ask(&command.get_packed_command())?;

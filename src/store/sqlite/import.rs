@@ -66,7 +66,7 @@ impl OldMessages {
     }
 }
 
-fn room_id(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<i64> {
+pub(super) fn room_id(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<i64> {
     let found = tx.query_row("SELECT id FROM rooms WHERE name = ?1", [room.as_str()], |row| row.get(0)).optional()?;
     found.map_or_else(
         || {

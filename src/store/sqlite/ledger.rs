@@ -32,7 +32,7 @@ pub(super) const STORE: &str = "token ledger";
 const STEPS: &[M<'static>] = &[M::up(include_str!("schema/ledger-1.sql"))];
 /// Version of the tables.
 pub(super) const VERSION: u32 = STEPS.len() as u32;
-const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+pub(super) const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Writes a different value each time; the sweep removes it.
 const TRIAL: &str = "

@@ -37,6 +37,7 @@ pub mod sessions;
 mod skeletons;
 mod slack;
 mod tables;
+pub mod take_over;
 pub mod tasks;
 
 use self::{

@@ -20,7 +20,12 @@ const REACTED: i64 = 2;
 const UNREACTED: i64 = 3;
 
 /// Makes an allowed change, under its id. If its message has been trimmed since, only the change itself is kept.
-pub(super) fn make(tx: &Transaction<'_>, room: i64, id: MessageId, change: &Changed) -> rusqlite::Result<()> {
+pub(in crate::store::sqlite) fn make(
+    tx: &Transaction<'_>,
+    room: i64,
+    id: MessageId,
+    change: &Changed,
+) -> rusqlite::Result<()> {
     let (key, of, of_tail) = (ids::key(id), ids::key(change.of), ids::tail(change.of));
     let is_there = tx
         .prepare_cached("SELECT 1 FROM messages WHERE key = ?1 AND room = ?2 AND tail = ?3 AND deleted IS NULL")?
