@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use crate::auth::keys::error::KeyError;
 use clap::{Arg, ArgAction};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::{
     fs::File,
     io::{self, BufRead, IsTerminal, Read},
@@ -50,7 +51,7 @@ pub fn passphrase() -> Result<String, KeyError> {
                 .into(),
         ));
     }
-    rpassword::prompt_password("Passphrase of JWT_PRIVATE_KEY: ")
+    hidden("Passphrase of JWT_PRIVATE_KEY: ")
         .map_err(|e| KeyError(format!("its passphrase can't be read from the terminal: {e}")))
 }
 
@@ -61,9 +62,41 @@ fn on_terminal(prompt: &str) -> Result<Zeroizing<String>, Failure> {
             "there is no terminal to ask for the password; give it with --password-stdin".into(),
         ));
     }
-    let password = rpassword::prompt_password(prompt)
-        .map_err(|e| Failure::Failed(format!("the password can't be read from the terminal: {e}")))?;
+    let password =
+        hidden(prompt).map_err(|e| Failure::Failed(format!("the password can't be read from the terminal: {e}")))?;
     usable(Zeroizing::new(password))
+}
+
+/// Asks on the process's terminal, which shows nothing that is typed from the question on.
+pub fn hidden(question: &str) -> io::Result<String> {
+    // rpassword asks before it turns the echo off: whoever answers at once would see the password.
+    let _silent = Silent::terminal();
+    rpassword::prompt_password(question)
+}
+
+/// A terminal without echo, until this is dropped.
+struct Silent {
+    terminal: File,
+    before: Termios,
+}
+
+impl Silent {
+    /// `None` if the process has no terminal.
+    fn terminal() -> Option<Silent> {
+        let terminal = File::open(TERMINAL).ok()?;
+        let before = tcgetattr(&terminal).ok()?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&terminal, OptionalActions::Now, &silent).ok()?;
+        Some(Silent { terminal, before })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // If this fails, the terminal is gone.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
 }
 
 /// The controlling terminal of the process (POSIX.1-2024 XBD §10.1). Opening it fails if there is none.

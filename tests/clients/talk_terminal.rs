@@ -74,6 +74,7 @@ fn hears(client: &mut Client, text: &str) {
     while client.hear_message().text != text {}
 }
 
+// Seen to fail on a busy machine, when the echo was turned off after the question: what is typed at once was shown.
 #[test]
 fn at_a_terminal_one_logs_in_talks_and_leaves() {
     let server = Server::start();

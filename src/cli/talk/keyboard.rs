@@ -4,6 +4,7 @@ use super::{
     command,
     inbox::{Inbox, Input},
 };
+use crate::cli::ask;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -88,7 +89,7 @@ pub fn read_terminal(mut editor: Terminal, inbox: &Inbox, signs: &Signs) {
     loop {
         let prompt = format!("{CONNECTED} {}> ", signs.room.lock());
         if signs.password_wanted.swap(false, Ordering::Relaxed) {
-            match rpassword::prompt_password("Password: ") {
+            match ask::hidden("Password: ") {
                 Ok(password) => inbox.send(Input::Password(Zeroizing::new(password))),
                 Err(e) => return inbox.send(Input::Broken(format!("the password can't be read: {e}"))),
             }
