@@ -1,7 +1,9 @@
 //! What one can do at a terminal besides talking: answer, change, take back, search, go to another room.
 
 use super::talk_terminal::{at_terminal, ends, in_room, shows, types};
+use rexpect::session::PtySession;
 use serde_json::{Value, json};
+use std::ops::RangeInclusive;
 use support::{ALICE, BOB, CAROL, Client, DEMO, Server, eventually};
 
 /// The message with this text, as others hear it.
@@ -100,6 +102,136 @@ fn a_room_is_searched() {
     shows(&mut alice, "A search has 1 to 16 words");
     types(&mut alice, "/quit");
     ends(&mut alice);
+}
+
+/// A page of messages `message N`, and nothing else of that room in between.
+#[track_caller]
+fn shows_all(session: &mut PtySession, numbers: RangeInclusive<usize>) {
+    for number in numbers {
+        let before = shows(session, &format!("  message {number}\r\n"));
+        assert!(!before.contains("  message "), "before {number}: {before:?}");
+    }
+}
+
+#[test]
+fn a_message_far_back_is_shown_amid_what_was_said_around_it() {
+    let server = Server::with().env("MESSAGE_RATE", "0").env("HISTORY_ON_JOIN", "2").start();
+    let mut bob = server.channel(BOB, DEMO);
+    let ids: Vec<Value> = (0..60)
+        .map(|number| match number {
+            7 => bob.post("a green zypress"),
+            _ => bob.post(&format!("message {number}")),
+        })
+        .map(|message| message["id"].clone())
+        .collect();
+    bob.done(json!({"type": "message", "text": "an answer", "reply_to": ids[42]}), "a");
+    eventually("the index follows", || {
+        bob.ask(json!({"type": "search", "query": "zypress"}));
+        bob.wait_for("results")["messages"].as_array().is_some_and(|found| found.len() == 1)
+    });
+    let mut alice = at_terminal(&server, ALICE, true);
+    shows(&mut alice, "#1 Bob Demo  message 59");
+    // What is answered was never shown here, and has a number all the same.
+    shows(&mut alice, "#3 Bob Demo ↳ earlier #2  an answer");
+    shows(&mut alice, "people are here");
+    types(&mut alice, "/reply #2 unseen");
+    shows(&mut alice, "you have not seen #2 yet; /show #2 shows it");
+
+    types(&mut alice, "/later");
+    shows(&mut alice, "you have seen the latest messages");
+    types(&mut alice, "/search zypress");
+    shows(&mut alice, "#4 Bob Demo  a green zypress");
+    shows(&mut alice, "/show #4 shows it");
+    types(&mut alice, "/show #4");
+    shows(&mut alice, "around #4:");
+    shows_all(&mut alice, 2..=6);
+    shows(&mut alice, "▸#4 Bob Demo  a green zypress");
+    shows_all(&mut alice, 8..=12);
+    shows(&mut alice, "/earlier and /later show more");
+    types(&mut alice, "/later");
+    shows_all(&mut alice, 13..=32);
+    shows(&mut alice, "/later shows more");
+    types(&mut alice, "/earlier");
+    shows_all(&mut alice, 0..=1);
+    shows(&mut alice, "that is how it began");
+    types(&mut alice, "/later");
+    shows_all(&mut alice, 33..=52);
+    shows(&mut alice, "/later shows more");
+    types(&mut alice, "/later");
+    shows_all(&mut alice, 53..=59);
+    shows(&mut alice, "an answer");
+    shows(&mut alice, "that is up to now");
+
+    // What is answered.
+    types(&mut alice, "/show #2");
+    shows_all(&mut alice, 37..=41);
+    shows(&mut alice, "▸#2 Bob Demo  message 42");
+    shows_all(&mut alice, 43..=47);
+    // It can be named now as any other. (On a busy machine Bob has been silent for too long by now.)
+    let mut bob = server.channel(BOB, DEMO);
+    types(&mut alice, "/reply #2 to one far back");
+    assert_eq!(hears(&mut bob, "to one far back")["reply_to"], ids[42]);
+    bob.ask(json!({"type": "delete", "id": ids[42]}));
+    shows(&mut alice, "Bob Demo deleted #2");
+    types(&mut alice, "/show #2");
+    shows(&mut alice, "#2 was deleted");
+    types(&mut alice, "/show #999");
+    shows(&mut alice, "there is no message #999 here");
+    types(&mut alice, "/quit");
+    ends(&mut alice);
+}
+
+#[test]
+fn what_is_gone_by_the_time_one_looks_leaves_a_place() {
+    let server = Server::with().env("MESSAGE_RATE", "0").env("HISTORY_ON_JOIN", "1").start();
+    let mut bob = server.channel(BOB, DEMO);
+    let ids: Vec<Value> = (0..30).map(|number| bob.post(&format!("message {number}"))["id"].clone()).collect();
+    bob.done(json!({"type": "message", "text": "an answer", "reply_to": ids[15]}), "a");
+    bob.done(json!({"type": "delete", "id": ids[15]}), "d");
+    let mut alice = at_terminal(&server, ALICE, true);
+    shows(&mut alice, "people are here");
+    types(&mut alice, "/earlier");
+    shows_all(&mut alice, 9..=14);
+    shows_all(&mut alice, 16..=29);
+    shows(&mut alice, "/earlier shows more");
+    types(&mut alice, "/show #1");
+    shows(&mut alice, "#1 is gone; around it was said:");
+    shows_all(&mut alice, 10..=14);
+    shows_all(&mut alice, 16..=21);
+    shows(&mut alice, "/earlier and /later show more");
+    types(&mut alice, "/quit");
+    ends(&mut alice);
+}
+
+#[test]
+fn who_is_muted_is_told_until_when() {
+    let server = Server::with().env("MESSAGE_RATE", "0").start();
+    assert!(server.setup().run(&["moderator", "add", DEMO, ALICE.email]).status.success());
+    let mut alice = server.channel(ALICE, DEMO);
+    let mut bob = at_terminal(&server, BOB, true);
+    shows(&mut bob, "people are here");
+    alice.ask(json!({"type": "mute", "user": BOB.email, "seconds": 600}));
+    alice.wait_for("muted");
+    types(&mut bob, "may I?");
+    shows(&mut bob, "not delivered: “may I?”: You are muted in this room for now. That ends on ");
+    types(&mut bob, "and now?");
+    // Typing is refused as well; that is told once.
+    let between = shows(&mut bob, "not delivered: “and now?”");
+    assert!(!between.contains("! You are muted"), "{between:?}");
+    types(&mut bob, "/who");
+    shows(&mut bob, "here (2): ");
+    let heard = alice.hear_all_up_to_now();
+    assert!(heard.iter().all(|frame| frame["type"] != "message"), "{heard:?}");
+    alice.ask(json!({"type": "mute", "user": BOB.email}));
+    alice.wait_for("muted");
+    types(&mut bob, "still?");
+    let forever = shows(&mut bob, "not delivered: “still?”: You are muted in this room for now.\r\n");
+    assert!(!forever.contains("That ends"), "{forever:?}");
+    alice.ask(json!({"type": "unmute", "user": BOB.email}));
+    alice.wait_for("unmuted");
+    types(&mut bob, "at last");
+    hears(&mut alice, "at last");
+    types(&mut bob, "/quit");
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Parses a typed line: most lines are messages, a few are commands.
 
 /// The commands as they are typed, and their arguments.
-const ALL: [(&str, Takes); 9] = [
+const ALL: [(&str, Takes); 12] = [
     ("/who", Takes::Nothing),
     ("/reply", Takes::Text),
     ("/edit", Takes::Text),
     ("/delete", Takes::Number),
     ("/search", Takes::Text),
+    ("/show", Takes::Number),
+    ("/earlier", Takes::Nothing),
+    ("/later", Takes::Nothing),
     ("/rooms", Takes::Nothing),
     ("/room", Takes::Text),
     ("/help", Takes::Nothing),
@@ -16,7 +19,7 @@ const ALL: [(&str, Takes); 9] = [
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Nothing,
-    /// The number of a message, optional.
+    /// The number of a message.
     Number,
     Text,
 }
@@ -32,6 +35,11 @@ pub enum Asked<'a> {
     Edit(Option<usize>, &'a str),
     Delete(Option<usize>),
     Search(&'a str),
+    /// Show the message with this number, and what was said around it.
+    Show(usize),
+    /// Show what was said before the messages that were shown last, or after them.
+    Earlier,
+    Later,
     Rooms,
     /// Go to another room.
     Room(&'a str),
@@ -61,10 +69,13 @@ impl<'a> Asked<'a> {
         }
         let (number, text) = numbered(rest);
         match name {
+            "/show" if text.is_empty() => number.map_or(Asked::Misused(name), Asked::Show),
             "/who" => Asked::Who,
             "/rooms" => Asked::Rooms,
             "/help" => Asked::Help,
             "/quit" => Asked::Quit,
+            "/earlier" => Asked::Earlier,
+            "/later" => Asked::Later,
             "/delete" if text.is_empty() => Asked::Delete(number),
             "/search" if !rest.is_empty() => Asked::Search(rest),
             "/room" if !rest.is_empty() => Asked::Room(rest),
@@ -109,6 +120,7 @@ pub const HELP: &str = "\
 /reply TEXT replies to the last message of somebody else; /reply #12 TEXT to the message with that number
 /edit TEXT changes your last message; /delete deletes it, /delete #12 the message with that number
 /search WORDS finds messages that have all these words; /who shows who is here
+/show #12 shows that message and what was said around it; /earlier and /later go on from there
 /rooms lists your rooms; /room NAME goes to another one (the Tab key completes its name)
 /quit (or Ctrl-D) leaves; //who says “/who”; the up arrow brings back what you wrote
 what you paste is one message, however many lines it has";
@@ -131,6 +143,9 @@ mod tests {
             ("/edit #one is what I meant", Asked::Edit(None, "#one is what I meant")),
             ("/delete", Asked::Delete(None)),
             ("/delete #3", Asked::Delete(Some(3))),
+            ("/show #3", Asked::Show(3)),
+            ("/earlier", Asked::Earlier),
+            ("/later ", Asked::Later),
             ("/hwo", Asked::Unknown("/hwo")),
             ("  ", Asked::Nothing),
         ] {
@@ -154,6 +169,9 @@ mod tests {
             ("/search", "/search"),
             ("/room", "/room"),
             ("/delete this", "/delete"),
+            ("/show", "/show"),
+            ("/show me", "/show"),
+            ("/show #3 to me", "/show"),
         ] {
             assert_eq!(Asked::read(line), Asked::Misused(name), "{line}");
         }
@@ -161,7 +179,9 @@ mod tests {
 
     #[test]
     fn what_only_begins_with_a_slash_is_said() {
-        for line in ["/usr/bin/x failed", "// a comment", "/who is that?", " indented", "/", "//", "/Who"] {
+        for line in
+            ["/usr/bin/x failed", "// a comment", "/who is that?", "/later, I think", " indented", "/", "//", "/Who"]
+        {
             assert_eq!(Asked::read(line), Asked::Say(line), "{line}");
         }
     }

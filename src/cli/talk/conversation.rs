@@ -11,6 +11,7 @@ use super::{
     line::Lost,
     outbox::{Outbox, What},
     phase::{Open, Phase},
+    questions::Looking,
     rooms::Listed,
     screen::Screen,
     seen::Seen,
@@ -57,6 +58,7 @@ pub struct TerminalChat {
     pub(super) outbox: Outbox,
     pub(super) seen: Seen,
     pub(super) shown: Shown,
+    pub(super) looking: Looking,
     /// The account's rooms, as far as the server has listed them.
     pub(super) rooms: Vec<Listed>,
     /// The previous room and its title, in case this one can't be entered.
@@ -101,6 +103,7 @@ impl TerminalChat {
             outbox: Outbox::new(now),
             seen: Seen::default(),
             shown: Shown::default(),
+            looking: Looking::default(),
             rooms,
             came_from: None,
             asking: false,
@@ -186,6 +189,9 @@ impl TerminalChat {
             Asked::Edit(number, text) => self.edit(number, text),
             Asked::Delete(number) => self.delete(number),
             Asked::Search(query) => self.search(query),
+            Asked::Show(number) => self.show(number),
+            Asked::Earlier => self.earlier(),
+            Asked::Later => self.later(),
             Asked::Rooms => self.list_rooms(),
             Asked::Room(name) => self.go_to(name),
             Asked::Who => self.who(),
@@ -294,7 +300,13 @@ impl TerminalChat {
         self.outbox.disconnected();
         let why = if lost.why.is_empty() { "the server closed the connection" } else { &lost.why };
         let sentence = format!("offline: {why}; connecting again, what you write is kept");
-        if was_ready { self.screen.trouble(&sentence) } else { self.tell_once(&sentence) }
+        match was_ready {
+            true => self.screen.trouble(&sentence),
+            false => self.tell_once(&sentence),
+        }
+        if self.looking.disconnected() {
+            self.screen.aside("what you asked for has no answer; ask again when the connection is back");
+        }
     }
 
     fn take_entry(&mut self) -> Result<(), Failure> {

@@ -3,26 +3,24 @@
 use super::{
     connect::{Backoff, ask_for_rooms},
     conversation::TerminalChat,
-    frame::{self, Said},
+    frame::Said,
     harmless::line,
+    looking::NO_CONNECTION,
     outbox::What,
     phase::Phase,
+    questions::Looking,
     rooms::{Listed, Meant, meant},
     screen::Mark,
     seen::Seen,
     session::Denied,
-    shown::Known,
+    shown::{Known, State},
 };
 use crate::cli::failure::Failure;
 use std::{sync::atomic::Ordering, time::Instant};
 
-/// How many messages a search shows.
-const FOUND: usize = 10;
-
 /// How many letters of a message are quoted to identify it.
 const BEGINNING: usize = 40;
 
-const NO_CONNECTION: &str = "there is no connection at the moment; try again when it is back";
 const UNCONFIRMED: &str = "your last message is not confirmed yet; try again in a moment";
 
 impl TerminalChat {
@@ -54,31 +52,6 @@ impl TerminalChat {
         }
         self.screen.aside(&format!("this deletes “{}” for everybody; the same again does it", beginning(&known.text)));
         self.deleting = Some(known.id);
-    }
-
-    pub fn search(&mut self, query: &str) {
-        let Phase::Open(open) = &mut self.phase else { return self.screen.aside(NO_CONNECTION) };
-        // A lost connection is noticed by reading from it.
-        drop(open.line.send(frame::search(query, FOUND)));
-    }
-
-    /// The results of a search come newest first, and are shown oldest first, like a room.
-    pub fn found(&mut self, messages: &[Said], more: bool) {
-        self.screen.aside(match (messages.len(), more) {
-            (0, _) => "no message has all of these words",
-            (_, false) => "found:",
-            (_, true) => "found, and more before these:",
-        });
-        self.screen.forget_day();
-        for said in messages.iter().rev() {
-            self.screen.meet(&said.user, said.name.as_deref());
-            let mark = self.mark(said);
-            self.screen.message(said, &mark);
-        }
-        if !messages.is_empty() {
-            self.screen.aside("that was all that is shown of it");
-            self.screen.forget_day();
-        }
     }
 
     pub fn list_rooms(&mut self) {
@@ -153,6 +126,7 @@ impl TerminalChat {
         self.backoff = Backoff::new();
         self.seen = Seen::default();
         self.shown.forget();
+        self.looking = Looking::default();
         self.screen.forget_day();
         (self.entered_before, self.who_is_asked, self.deleting) = (false, false, None);
     }
@@ -201,8 +175,11 @@ impl TerminalChat {
         if !self.screen.is_terminal() {
             return Mark::default();
         }
-        let answers = said.reply_to.as_ref().map(|id| self.which(id));
-        Mark { number: Some(self.shown.number(said)), answers, calls: false }
+        let answers = said.reply_to.as_ref().map(|id| match self.shown.number_of(id) {
+            Some(number) => format!("#{number}"),
+            None => format!("earlier #{}", self.shown.mention(id)),
+        });
+        Mark { number: Some(self.shown.number(said)), answers, ..Mark::default() }
     }
 
     /// A reference to a message, for sentences.
@@ -214,10 +191,14 @@ impl TerminalChat {
     /// none.
     fn named(&mut self, number: Option<usize>, own: bool) -> Option<Known> {
         let known = match number {
-            Some(number) => self.shown.by_number(number).filter(|known| !known.deleted),
+            Some(number) => self.shown.by_number(number).filter(|known| known.state != State::Deleted),
             None => self.shown.last(|known| self.screen.is_me(&known.user) == own),
         };
         let known = known.cloned();
+        if let (Some(number), Some(State::Mentioned)) = (number, known.as_ref().map(|known| known.state)) {
+            self.screen.aside(&format!("you have not seen #{number} yet; /show #{number} shows it"));
+            return None;
+        }
         if known.is_none() {
             self.screen.aside(&match number {
                 Some(number) => format!("there is no message #{number} here"),

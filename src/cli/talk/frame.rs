@@ -43,6 +43,11 @@ pub enum Heard {
         change: String,
         user: String,
     },
+    /// A page of history, oldest first.
+    History {
+        messages: Vec<Said>,
+        more: bool,
+    },
     /// Results of a search, newest first.
     Results {
         messages: Vec<Said>,
@@ -53,13 +58,15 @@ pub enum Heard {
         message: String,
         #[serde(rename = "ref")]
         reference: Option<String>,
+        /// Until when a mute lasts, in the form of RFC 3339.
+        until: Option<String>,
     },
     #[serde(other)]
     Other,
 }
 
 /// A message of the room.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Said {
     pub id: String,
     pub user: String,
@@ -101,6 +108,16 @@ pub fn search(query: &str, limit: usize) -> String {
     json!({ "type": "search", "query": query, "limit": limit }).to_string()
 }
 
+/// Asks for the messages directly before this id.
+pub fn before(id: &str, limit: usize) -> String {
+    json!({ "type": "history", "before": id, "limit": limit }).to_string()
+}
+
+/// Asks for the messages directly after this id.
+pub fn after(id: &str, limit: usize) -> String {
+    json!({ "type": "history", "after": id, "limit": limit }).to_string()
+}
+
 pub const PRESENCE: &str = r#"{"type":"presence"}"#;
 pub const TYPING: &str = r#"{"type":"typing"}"#;
 pub const PING: &str = r#"{"type":"ping"}"#;
@@ -118,7 +135,7 @@ mod tests {
         assert_eq!(Heard::parse(r#"{"type":"presence","users":[]}"#), nobody);
         let ann = Heard::Join { user: "a@x".into(), name: Some("Ann".into()) };
         assert_eq!(Heard::parse(r#"{"type":"join","user":"a@x","name":"Ann"}"#), ann);
-        let error = Heard::Error { code: "c".into(), message: "m".into(), reference: None };
+        let error = Heard::Error { code: "c".into(), message: "m".into(), reference: None, until: None };
         assert_eq!(Heard::parse(r#"{"type":"error","code":"c","message":"m"}"#), error);
     }
 

@@ -17,6 +17,7 @@ impl TerminalChat {
         if sight == Novelty::Again {
             return;
         }
+        self.looking.noted(&said.id);
         self.screen.meet(&said.user, said.name.as_deref());
         let mut mark = self.mark(said);
         // It was typed there, so it is visible already.
@@ -49,7 +50,10 @@ impl TerminalChat {
                 }
                 self.present(&users);
             }
-            Heard::Error { code, message, reference } => self.refused(&code, &message, reference.as_deref()),
+            Heard::Error { code, message, reference, until } => {
+                let ends = until.map(|until| format!(" That ends on {}.", self.screen.local(&until)));
+                self.refused(&code, &(message + ends.as_deref().unwrap_or_default()), reference.as_deref());
+            }
             Heard::Edited { id, change, user, text } => {
                 if self.seen.see(&change, false) != Novelty::Again {
                     self.shown.edited(&id, &text);
@@ -62,6 +66,7 @@ impl TerminalChat {
                     self.shown.deleted(&id);
                 }
             }
+            Heard::History { messages, more } => self.looked(messages, more),
             Heard::Results { messages, more } => self.found(&messages, more),
             Heard::Message(_) | Heard::Other => {}
         }
@@ -111,12 +116,17 @@ impl TerminalChat {
     }
 
     fn refused(&mut self, code: &str, message: &str, reference: Option<&str>) {
+        if reference.is_none() && self.looking.refused(code) {
+            return self.screen.trouble(message);
+        }
         if matches!(code, "rate_limited" | "unavailable" | "overloaded" | "unknown") {
             self.outbox.back_off(Instant::now());
             return self.tell_once(&format!("{message} It is tried again."));
         }
         match reference.and_then(|reference| self.outbox.take(reference)) {
             Some(draft) => self.not_delivered(message, &draft.what),
+            // Typing is refused as well, again and again.
+            None if code == "muted" => self.tell_once(message),
             None => self.screen.trouble(message),
         }
     }

@@ -26,6 +26,8 @@ pub struct Mark {
     pub answers: Option<String>,
     /// Whether it names the user.
     pub calls: bool,
+    /// Whether it is the one that the user looks for, among others.
+    pub sought: bool,
 }
 
 /// Where the conversation is shown.
@@ -94,12 +96,18 @@ impl Screen {
         }
         let mut head = when.map_or_else(|| "--:--".to_owned(), |when| when.strftime("%H:%M").to_string());
         if let Some(number) = mark.number {
-            head += &format!(" #{number}");
+            head += &format!(" {}#{number}", if mark.sought { "▸" } else { "" });
         }
         let (head, name) = (self.dim(&head), self.name(&said.user));
         let answers = mark.answers.as_ref().map_or_else(String::new, |what| self.dim(&format!(" ↳ {}", line(what))));
         let bell = if mark.calls { BELL } else { "" };
         self.pending += &format!("{head} {name}{answers}  {}\n{bell}", paragraph(&said.text, "      "));
+    }
+
+    /// A time of the server, as it is in this machine's zone.
+    pub fn local(&self, when: &str) -> String {
+        let local = when.parse::<Timestamp>().map(|when| when.to_zoned(self.zone.clone()));
+        local.map_or_else(|_| line(when), |when| when.strftime("%-d %B, %H:%M").to_string())
     }
 
     /// Lets the next message begin with its day: it is from a search, or from another day than the last one.
@@ -295,13 +303,22 @@ mod tests {
         let mut screen = terminal(false);
         let hello = Said { name: Some("Bob".into()), ..said("bob@x", "", "hello @me") };
         screen.meet("bob@x", hello.name.as_deref());
-        let mark = Mark { number: Some(12), answers: Some("#7".into()), calls: screen.calls_me(&hello.text) };
-        screen.message(&hello, &mark);
+        let calls = screen.calls_me(&hello.text);
+        screen.message(&hello, &Mark { number: Some(12), answers: Some("#7".into()), calls, sought: false });
         screen.edited("bob@x", "#12", "hi\nyou");
         screen.deleted("me@x", "#7");
         let shown = "--:-- #12 Bob ↳ #7  hello @me\n\x07· Bob changed #12: hi\n      you\n· you deleted #7\n";
         assert_eq!(screen.pending, shown);
         assert!(!screen.calls_me("hello Me"));
+    }
+
+    #[test]
+    fn what_is_sought_stands_out_and_times_are_local() {
+        let mut screen = terminal(false);
+        screen.message(&said("bob@x", "", "here"), &Mark { number: Some(3), sought: true, ..Mark::default() });
+        assert_eq!(screen.pending, "--:-- ▸#3 bob@x  here\n");
+        assert_eq!(screen.local("2026-01-02T23:04:05.678Z"), "3 January, 01:04");
+        assert_eq!(screen.local("\x1b soon"), line("\x1b soon"));
     }
 
     #[test]

@@ -20,18 +20,37 @@ pub struct Known {
     pub id: String,
     pub user: String,
     pub text: String,
-    /// Whether it has been deleted: then it can't be replied to or changed.
-    pub deleted: bool,
+    pub state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Shown,
+    /// Only a reply to it was shown.
+    Mentioned,
+    /// It can't be replied to or changed.
+    Deleted,
 }
 
 impl Shown {
     /// The number of a message: its existing one, or a new one.
     pub fn number(&mut self, said: &Said) -> usize {
-        if let Some(number) = self.number_of(&said.id) {
+        let number = self.mention(&said.id);
+        if let Some(known) = self.messages.get_mut(number - self.forgotten - 1)
+            && known.state == State::Mentioned
+        {
+            (known.user, known.text, known.state) = (said.user.clone(), said.text.clone(), State::Shown);
+        }
+        number
+    }
+
+    /// The number of a message to which another one replies: its existing one, or a new one.
+    pub fn mention(&mut self, id: &str) -> usize {
+        if let Some(number) = self.number_of(id) {
             return number;
         }
-        let known = Known { id: said.id.clone(), user: said.user.clone(), text: said.text.clone(), deleted: false };
-        self.messages.push_back(known);
+        let state = State::Mentioned;
+        self.messages.push_back(Known { id: id.to_owned(), user: String::new(), text: String::new(), state });
         if self.messages.len() > MOST {
             self.messages.pop_front();
             self.forgotten += 1;
@@ -49,7 +68,7 @@ impl Shown {
 
     /// The newest message for which `which` holds, by its id: a search shows old messages late.
     pub fn last(&self, which: impl Fn(&Known) -> bool) -> Option<&Known> {
-        self.messages.iter().filter(|known| !known.deleted && which(known)).max_by(|a, b| a.id.cmp(&b.id))
+        self.messages.iter().filter(|known| known.state == State::Shown && which(known)).max_by(|a, b| a.id.cmp(&b.id))
     }
 
     pub fn edited(&mut self, id: &str, text: &str) {
@@ -61,7 +80,7 @@ impl Shown {
     pub fn deleted(&mut self, id: &str) {
         if let Some(known) = self.messages.iter_mut().find(|known| known.id == id) {
             known.text.clear();
-            known.deleted = true;
+            known.state = State::Deleted;
         }
     }
 
@@ -94,6 +113,18 @@ mod tests {
         shown.forget();
         assert_eq!(shown.by_number(MOST), None);
         assert_eq!(shown.number(&said(1, "a")), MOST + 11);
+    }
+
+    #[test]
+    fn a_message_keeps_the_number_with_which_it_was_mentioned() {
+        let mut shown = Shown::default();
+        assert_eq!(shown.mention("0009"), 1);
+        assert_eq!(shown.number(&said(12, "a")), 2);
+        assert_eq!(shown.last(|known| known.id == "0009"), None);
+        assert_eq!(shown.number(&said(9, "b")), 1);
+        assert_eq!(shown.last(|known| known.id == "0009").unwrap().text, "text 9");
+        assert_eq!(shown.mention("0012"), 2);
+        assert_eq!(shown.by_number(2).unwrap().text, "text 12");
     }
 
     #[test]
