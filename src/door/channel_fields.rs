@@ -48,6 +48,7 @@ pub fn id(object: &Map<String, Value>, field: &'static str) -> Result<Option<Mes
             Some(id) => Ok(Some(id)),
             None => Err(bad(match field {
                 "before" => "`before` must be the id of a message.",
+                "after" => "`after` must be the id of a message.",
                 "reply_to" => "`reply_to` must be the id of a message.",
                 _ => "`id` must be the id of a message.",
             })),

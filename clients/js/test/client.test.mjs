@@ -93,6 +93,25 @@ test('messages change, and history is read', async () => {
   assert.equal(refused.code, 'no_such_message');
 });
 
+test('what was said after a message is read page after page, whatever became of it', async () => {
+  const alice = await as('alice');
+  const { room } = await enter(alice, 'long ago');
+  const ids = [];
+  for (let n = 0; n < 7; n++) ids.push((await room.send(`message ${n}`)).id);
+  await room.edit(ids[4], 'message four');
+  await room.delete(ids[5]);
+  const first = await room.history({ after: ids[1], limit: 3 });
+  assert.deepEqual([texts(first.messages), first.more], [['message 2', 'message 3', 'message four'], true]);
+  const rest = await room.history({ after: first.messages.at(-1).id, limit: 3 });
+  assert.deepEqual([texts(rest.messages), rest.more], [['message 6'], false]);
+  // The place of one that is gone, and the end.
+  assert.deepEqual(texts((await room.history({ after: ids[5] })).messages), ['message 6']);
+  assert.deepEqual(await room.history({ after: ids[6] }).then(({ messages, more }) => [messages, more]), [[], false]);
+  // Asked for together, each page finds its question.
+  const [older, newer] = await Promise.all([room.history({ before: ids[2], limit: 1 }), room.history({ after: ids[2], limit: 1 })]);
+  assert.deepEqual([texts(older.messages), texts(newer.messages)], [['message 1'], ['message 3']]);
+});
+
 test('messages are found by their words, page after page', async () => {
   const alice = await as('alice');
   const { room } = await enter(alice, 'searched');
