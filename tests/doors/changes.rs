@@ -1,8 +1,11 @@
 //! Messages that change: edits, deletions, answers, reactions, and who may what.
 
 use serde_json::{Value, json};
-use std::collections::HashMap;
-use support::{ALICE, BOB, Client, DEMO, Server, channel::fields};
+use support::{
+    ALICE, BOB, Client, DEMO, Server,
+    channel::fields,
+    recordings::{self, Frames, play},
+};
 
 /// Alice and Bob in the room of a monitor, with nothing left to hear.
 fn two(server: &Server) -> (Client, Client) {
@@ -162,6 +165,50 @@ fn what_may_not_be_changed_has_its_code_and_stays() {
     assert!(bob.hear_all_up_to_now().is_empty());
 }
 
+/// The `n`th of many different emoji.
+fn emoji(n: u32) -> String {
+    char::from_u32(0x1f600 + n).expect("an emoji").to_string()
+}
+
+#[test]
+fn a_reaction_is_one_emoji_of_at_most_32_bytes_and_a_message_has_twenty_different_ones() {
+    let server = Server::with().env("MESSAGE_RATE", "0").start();
+    let mut alice = server.channel(ALICE, DEMO);
+    let id = alice.post("done")["id"].clone();
+    let react = |emoji: &str, on: bool| json!({"type": "react", "id": id, "emoji": emoji, "on": on});
+    // Two people with skin tones who kiss: one emoji of 35 bytes.
+    let long = "\u{1f469}\u{1f3fd}\u{200d}\u{2764}\u{fe0f}\u{200d}\u{1f48b}\u{200d}\u{1f468}\u{1f3ff}";
+    assert_eq!((long.len(), code(&mut alice, react(long, true))), (35, "bad_emoji".into()));
+    // A family of four: one of 25.
+    let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}\u{200d}\u{1f466}";
+    alice.done(react(family, true), "family");
+    for n in 0..19 {
+        alice.done(react(&emoji(n), true), &format!("{n}"));
+    }
+    alice.hear_all_up_to_now();
+    assert_eq!(code(&mut alice, react(&emoji(19), true)), "bad_emoji");
+    let mut bob = server.channel(BOB, DEMO);
+    bob.done(react(&emoji(3), true), "one of them");
+    alice.done(react(family, false), "no family");
+    alice.done(react(&emoji(19), true), "there is a place");
+    bob.hear_all_up_to_now();
+    let reactions = history(&mut bob)[0]["reactions"].clone();
+    assert_eq!(reactions.as_object().map(serde_json::Map::len), Some(20), "{reactions}");
+    assert_eq!(reactions[emoji(3)], json!([ALICE.email, BOB.email]));
+}
+
+#[test]
+fn an_edit_that_is_longer_than_a_message_may_be_changes_nothing() {
+    let server = Server::with().env("MAX_MESSAGE", "200").start();
+    let (mut alice, mut bob) = two(&server);
+    let id = say(&mut alice, &mut [&mut bob], "short");
+    alice.ask(json!({"type": "edit", "id": id, "text": "x".repeat(200)}));
+    assert_eq!(alice.close_code(), Some(1009));
+    bob.hear_a("leave");
+    let page = history(&mut bob);
+    assert_eq!((&page[0]["text"], &page[0]["edited"]), (&json!("short"), &Value::Null));
+}
+
 #[test]
 fn an_error_names_the_ref_of_what_was_asked() {
     let server = Server::start();
@@ -256,16 +303,13 @@ fn a_client_that_knows_no_changes_hears_none_and_finds_messages_as_they_are_now(
 
 // The version before.
 
-fn fixture(name: &str) -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/before-changes").join(name)
-}
-
 #[test]
 fn a_store_of_the_version_before_is_opened_and_its_messages_can_be_changed() {
     let setup = Server::with();
     std::fs::create_dir_all(setup.data_dir()).expect("the test's directory is writable");
     for file in ["chat.db", "ledger.db", "log.db"] {
-        std::fs::copy(fixture("data").join(file), setup.data_dir().join(file)).expect("the fixture can be copied");
+        let then = recordings::fixture("data").join(file);
+        std::fs::copy(then, setup.data_dir().join(file)).expect("the fixture can be copied");
     }
     let server = setup.start();
     let mut alice = server.channel(ALICE, "garden");
@@ -286,80 +330,13 @@ fn a_store_of_the_version_before_is_opened_and_its_messages_can_be_changed() {
     assert_eq!(old.hear_message().text, "good morning");
 }
 
-/// Plays what clients of the version before said, and looks whether they hear what they heard then. Ids and times are
-/// others; what is the same there must be the same here. `may_add`: whether frames may have fields that are new.
-fn plays_as_before(server: &Server, file: &str, may_add: bool, mut meanwhile: impl FnMut()) {
-    let recorded = std::fs::read_to_string(fixture(file)).expect("the recording is there");
-    let mut clients: HashMap<String, Client> = HashMap::new();
-    let mut ids: HashMap<String, String> = HashMap::new();
-    for (number, line) in recorded.lines().enumerate() {
-        let step: Value = serde_json::from_str(line).expect("a step is JSON");
-        let who = step["who"].as_str().expect("somebody does it").to_owned();
-        if let Some(path) = step["open"].as_str() {
-            let path = ids.iter().fold(path.to_owned(), |path, (then, now)| path.replace(then, now));
-            clients.insert(who.clone(), open(server, &who, &path));
-        } else if let Some(text) = step["say"].as_str() {
-            clients.get_mut(&who).expect("it is there").say(text);
-        } else if let Some(then) = step["hear"].as_str() {
-            let now = clients.get_mut(&who).expect("it is there").hear();
-            match (serde_json::from_str::<Value>(then), serde_json::from_str::<Value>(&now)) {
-                (Ok(then), Ok(now)) => same(&then, &now, may_add, &mut ids, number + 1),
-                _ => assert_eq!(then, now, "line {}", number + 1),
-            }
-        } else {
-            clients.remove(&who).expect("it is there").close();
-        }
-        meanwhile();
-    }
-}
-
-fn open(server: &Server, who: &str, path: &str) -> Client {
-    let person = match who {
-        "bob" => BOB,
-        "carol" => support::CAROL,
-        _ => ALICE,
-    };
-    match path.split('/').nth(1) {
-        Some("channel") => server.channel(person, path.trim_start_matches("/channel/")),
-        Some("chat") => server.join(person, DEMO),
-        _ => Client::open(server.address, path),
-    }
-}
-
-#[track_caller]
-fn same(then: &Value, now: &Value, may_add: bool, ids: &mut HashMap<String, String>, line: usize) {
-    match (then, now) {
-        (Value::Object(then), Value::Object(now)) => {
-            // The pages of the rooms door's clients print both of an error.
-            let printed = if then.get("event_type").is_some_and(|kind| kind == "error") { 2 } else { 0 };
-            assert!(may_add || then.len() + printed == now.len(), "line {line}: {now:?}");
-            for (field, value) in then {
-                let new = now.get(field).unwrap_or_else(|| panic!("line {line}: no {field}"));
-                match field.as_str() {
-                    "timestamp" | "time" => assert_eq!(new.as_str().map(str::len), value.as_str().map(str::len)),
-                    "id" | "messageId" => {
-                        let (value, new) = (value.as_str().expect("an id"), new.as_str().expect("an id"));
-                        let known = ids.entry(value.to_owned()).or_insert_with(|| new.to_owned());
-                        assert_eq!(known, new, "line {line}: another message");
-                    }
-                    _ => same(value, new, may_add, ids, line),
-                }
-            }
-        }
-        (Value::Array(then), Value::Array(now)) => {
-            assert_eq!(then.len(), now.len(), "line {line}");
-            then.iter().zip(now).for_each(|(then, now)| same(then, now, may_add, ids, line));
-        }
-        _ => assert_eq!(then, now, "line {line}"),
-    }
-}
-
 #[test]
 fn clients_of_the_version_before_hear_what_they_heard_then() {
     let server = Server::start();
-    plays_as_before(&server, "channel.ndjson", true, || {});
-    plays_as_before(&server, "rooms.ndjson", false, || {});
-    plays_as_before(&server, "propromo.ndjson", false, || {});
+    let servers = [&server];
+    play(&servers, "channel.ndjson", Frames::MayBeNew, || {});
+    play(&servers, "rooms.ndjson", Frames::AsThen, || {});
+    play(&servers, "propromo.ndjson", Frames::AsThen, || {});
 }
 
 #[test]
@@ -375,7 +352,7 @@ fn an_app_of_the_version_before_hears_the_same_while_another_client_changes_mess
     carla.wait_for("deleted");
     let mut turn = 0;
     let mut watcher = server.channel(BOB, DEMO);
-    plays_as_before(&server, "propromo.ndjson", false, || {
+    play(&[&server], "propromo.ndjson", Frames::AsThen, || {
         turn += 1;
         let frames = watcher.hear_all_up_to_now();
         for frame in frames.iter().filter(|frame| frame["type"] == "message") {

@@ -15,6 +15,7 @@ mod migrate_back;
 mod migrate_living;
 mod moving;
 mod names;
+mod old_clients;
 mod oldest;
 mod outages;
 mod outcomes;

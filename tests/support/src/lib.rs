@@ -16,6 +16,7 @@ pub mod lossy;
 pub mod machine;
 pub mod postgres;
 pub mod receiver;
+pub mod recordings;
 pub mod redis;
 pub mod server;
 pub mod session;
