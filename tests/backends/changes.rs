@@ -226,6 +226,8 @@ fn on_three_nodes_all_of_it_acts_on_all() {
     let (mut bob, mut alice) = (enter(1, BOB.email), enter(2, ALICE.email));
     let own = said(&by(&nodes[0], "publish", "POST", LOBBY, Some(json!({"text": "helo"}))));
     let path = format!("{LOBBY}/{own}");
+    let heard = alice.wait_for("message");
+    assert_eq!((&heard["user"], &heard["bot"]), (&json!("bot:publish-only"), &json!(true)));
     assert_eq!(by(&nodes[1], "publish", "PATCH", &path, Some(json!({"text": "hello"}))).status, 200);
     assert_eq!(alice.wait_for("edited")["text"], "hello");
     for node in &nodes {

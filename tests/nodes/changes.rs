@@ -176,6 +176,16 @@ fn what_may_not_be_changed_is_refused_on_every_node() {
         assert_eq!(code(&mut other, &json!({"type": "delete", "id": first})), "not_yours");
         is_as_it_should_be(&history(&mut other), &first);
     }
+    let mut author = nodes.join(2, "lobby", "user0@x.example");
+    let emoji = |n: u32| char::from_u32(0x1f600 + n).expect("an emoji").to_string();
+    // One is there already.
+    for n in 0..19 {
+        author.done(react(&first, &emoji(n)), &format!("{n}"));
+    }
+    for node in 0..3 {
+        let mut other = nodes.join(node, "lobby", "user1@x.example");
+        assert_eq!(code(&mut other, &react(&first, &emoji(19))), "bad_emoji", "twenty different ones on node {node}");
+    }
     let strict = node(&redis.url(), None).account(OTTO.email, OTTO.password, &[]).env("EDIT_WINDOW", "-1").start();
     let mut otto = strict.channel(OTTO, "lobby");
     let own = say(&mut otto, "as it is", "m1");

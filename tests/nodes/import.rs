@@ -1,7 +1,7 @@
 //! `import` takes over what an original Propromo chat has kept in Redis.
 
 use serde_json::json;
-use support::{ALICE, DEMO, HASHED, HASHED_SEGMENT, Server, redis::Redis, server::Setup};
+use support::{ALICE, DEMO, HASHED, HASHED_SEGMENT, Server, redis::Redis, server::Setup, terminal::Terminal};
 
 /// A Redis as the original leaves it: `demo`'s messages as keys, those of the other monitor as a hash.
 fn original() -> Redis {
@@ -123,6 +123,17 @@ fn many_messages_are_taken_with_signs_of_life_and_the_original_is_not_changed() 
     let (_, told) = import(&setup, &from);
     assert!(told.contains("messages: 0 of 1 room taken over, 25000 were there already"), "{told}");
     assert_eq!(size(), before);
+}
+
+#[test]
+fn at_a_terminal_a_line_says_how_far_an_import_is() {
+    let from = original();
+    let setup = Server::with().without_demo();
+    let mut importing = Terminal::run(&setup, &["import", &from.url()]);
+    importing.shows("\r\x1b[Kreading room 1 of 2: ");
+    importing.shows("\r\x1b[Kreading room 2 of 2: ");
+    importing.shows("\r\x1b[Kmessages: 4 of 2 rooms taken over");
+    assert_eq!(importing.ends(), 0);
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn beside_a_node_without_a_lease_everybody_is_known_and_little_is_asked() {
 #[test]
 fn people_are_named_on_every_node() {
     let redis = Redis::start();
-    let nodes = Nodes::start(3, &redis.url());
+    let mut nodes = Nodes::start(3, &redis.url());
     let accounts = rusqlite::Connection::open(nodes.servers[0].data_dir().join("chat.db")).expect("the accounts");
     accounts.busy_timeout(support::PATIENCE).expect("a time-out");
     let named = accounts.execute("UPDATE users SET name = 'Nora Ω \"=~'", []).expect("a name");
@@ -103,10 +103,19 @@ fn people_are_named_on_every_node() {
     watcher.say(json!({"type": "presence"}).to_string());
     let here = hear_type(&mut watcher, "presence");
     assert_eq!((&here["users"][0], &here["names"][NORA.email]), (&json!(NORA.email), &json!(name)));
+    nora.done(json!({"type": "message", "text": "it is me"}), "m");
+    let said = hear_type(&mut watcher, "message");
+    assert_eq!((&said["text"], &said["name"]), (&json!("it is me"), &json!(name)));
     let second = nodes.join(2, "names", NORA.email);
     nora.close();
     second.close();
     assert_eq!(hear_type(&mut watcher, "leave"), json!({"type": "leave", "user": NORA.email, "name": name}));
+    let mut killed = nodes.servers.remove(2);
+    killed.kill9();
+    let again = killed.restart();
+    let mut late = Client::open(again.address, &nodes.path("names", "late"));
+    assert_eq!(hear_type(&mut late, "message")["text"], "here");
+    assert_eq!(hear_type(&mut late, "message"), said);
 }
 
 #[test]

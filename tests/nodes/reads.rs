@@ -20,6 +20,42 @@ fn unread(server: &Server) -> Vec<u64> {
 }
 
 #[test]
+fn a_mark_only_moves_forward_on_whichever_node_it_is_set_and_across_a_kill() {
+    let redis = Redis::start();
+    let mut nodes = Nodes::start(3, &redis.url());
+    let mut other = nodes.join(1, "lobby", "other@propromo.example");
+    let [first, second, last] = ["one", "two", "three"].map(|text| other.post(text)["id"].clone());
+    let read = |id: &Value| json!({"type": "read", "id": id});
+    let is_marked = |server: &Server, name: &str, id: &Value| {
+        rooms(server).iter().any(|room| room["room"] == name && room["read"] == *id)
+    };
+    let mut here = nodes.join(0, "lobby", NORA.email);
+    here.ask(read(&last));
+    for server in &nodes.servers {
+        eventually("every node knows the mark", || is_marked(server, "channel:lobby", &last));
+    }
+    // Other nodes are told of earlier ones, and of one in another room after them.
+    for node in [1, 2] {
+        let mut there = nodes.join(node, "lobby", NORA.email);
+        there.ask(read(&second));
+        there.ask(read(&first));
+        there.hear_all_up_to_now();
+        let room = format!("room{node}");
+        let mut elsewhere = nodes.join(node, &room, NORA.email);
+        let later = elsewhere.post("later")["id"].clone();
+        elsewhere.ask(read(&later));
+        for server in &nodes.servers {
+            eventually("the later mark is kept", || is_marked(server, &format!("channel:{room}"), &later));
+            assert!(is_marked(server, "channel:lobby", &last), "{:?}", rooms(server));
+        }
+    }
+    assert!(here.hear_all_up_to_now().iter().all(|frame| frame["type"] != "read"), "the earlier ones were told");
+    let mut killed = nodes.servers.remove(2);
+    killed.kill9();
+    assert!(is_marked(&killed.restart(), "channel:lobby", &last));
+}
+
+#[test]
 fn sixty_one_rooms_are_right_after_absence_on_every_node_and_after_a_restart() {
     let redis = Redis::start();
     let mut nodes = Nodes::start(3, &redis.url());
