@@ -9,6 +9,7 @@ use std::{
 };
 use support::{
     ALICE, BOB, Client, DEMO, Server, channel, eventually, receiver::Receiver, server::Setup, session::Browser,
+    terminal::Terminal,
 };
 
 /// A server whose key is generated, so that it is a part of the data.
@@ -175,6 +176,18 @@ fn a_backup_has_all_that_lives_in_it_though_others_go_on_meanwhile() {
             (&json!("hello, meanwhile"), &json!({"🎉": [ALICE.email]}))
         );
     }
+}
+
+#[test]
+fn at_a_terminal_a_line_says_what_is_copied() {
+    let server = with_own_key().start();
+    server.channel(ALICE, "lobby").post("kept");
+    let mut copying = Terminal::run(server.setup(), &["backup", "copy"]);
+    copying.shows("\r\x1b[Kcopying chat.db, ");
+    copying.shows("\r\x1b[Kcopying log.db, ");
+    copying.shows("MiB (2 of 3)");
+    copying.shows("\r\x1b[Kcopy holds chat.db, log.db, ledger.db");
+    assert_eq!(copying.ends(), 0);
 }
 
 #[test]
