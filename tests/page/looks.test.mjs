@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { HASH, PHONE, here, unique } from './setting.mjs';
+import { HASH, PHONE, backend, here, unique } from './setting.mjs';
 
 // First, in a room in which nothing has been said.
 test('the pictures of the documentation', { skip: !process.env.SCREENSHOTS && 'made by scripts/screenshots' }, async () => {
@@ -164,6 +164,26 @@ test('at 320 px the head of an open room shows its name and all of its buttons',
   await bob.leave();
 });
 
+test('at 320 px what is new can be read or marked as read', async () => {
+  const bob = await here.visitor('bob', { room: HASH, viewport: { width: 320, height: 640 } });
+  const { page } = bob;
+  for (let i = 0; i < 30; i++) await backend('POST', 'rooms/monitor:demo/messages', { text: unique('news') });
+  await page.getByRole('link', { name: 'All rooms' }).click();
+  await bob.enter('demo');
+  await page.locator('#newBar').waitFor();
+  for (const part of ['#newBar span', '#newJump', '#newRead']) {
+    const { x, width } = await page.locator(part).boundingBox();
+    assert.ok(x >= 0 && x + width <= 320, `${part} is cut off`);
+  }
+  await page.locator('#newRead').click();
+  await page.locator('#newBar').waitFor({ state: 'hidden' });
+  // What leads back from where nothing is reads as any other button.
+  await page.evaluate(() => (location.hash = '#open/nowhere'));
+  const [back, body] = await page.evaluate(() => ['#empty .back', 'body'].map((one) => getComputedStyle(document.querySelector(one)).fontSize));
+  assert.equal(back, body);
+  await bob.leave();
+});
+
 test('axe finds nothing to complain about in a room with all kinds of messages', async () => {
   const alice = await here.stranger();
   await alice.audit('login');
@@ -179,6 +199,56 @@ test('axe finds nothing to complain about in a room with all kinds of messages',
   await alice.say('🎉');
   await alice.message(/^🎉$/).waitFor();
   await alice.audit('room');
+  await alice.leave();
+});
+
+test('axe finds nothing to complain about in what is seldom seen', async () => {
+  const alice = await here.stranger();
+  const { page } = alice;
+  let shutOut = () => assert.fail('there is no connection');
+  await page.routeWebSocket(/\/channel\/demo/, (socket) => {
+    socket.connectToServer();
+    shutOut = () => socket.close({ code: 1008, reason: 'room_denied' });
+  });
+  await page.reload();
+  await alice.logIn('alice');
+  await alice.enter('open/1');
+  await page.locator('#enter').waitFor();
+  await alice.audit('the way into an open room');
+  await page.evaluate(() => (location.hash = '#open/nowhere'));
+  await page.getByRole('heading', { name: 'No such room' }).waitFor();
+  await page.getByText('Your token').click();
+  await alice.audit('a room that does not exist, and the token');
+
+  await alice.enter();
+  const text = unique('with a reaction');
+  await alice.say(text);
+  await alice.act(text, 'React');
+  await page.getByLabel('An emoji, or its name').fill('tada');
+  await page.keyboard.press('Enter');
+  await alice.item(text).getByRole('button', { name: /^🎉 1/ }).waitFor();
+  await alice.act(text, 'React');
+  await page.locator('#reactors li').waitFor();
+  await page.getByLabel('An emoji, or its name').fill('no such emoji');
+  await alice.audit('who has reacted, and an emoji that is not there');
+  await page.keyboard.press('Escape');
+  await alice.act(text, 'Copy link');
+  await page.locator('#said').getByText(/copied|Selected/i).waitFor();
+  await alice.say('y'.repeat(20_000));
+  await page.getByText(/bytes too long/).waitFor();
+  await alice.audit('a text that is too long, and what was copied');
+  await alice.field.fill('');
+  await page.locator('#newRoom').click();
+  await page.locator('#roomName').fill('public chat');
+  await page.getByLabel('Who may enter').selectOption('hidden');
+  await page.locator('#roomSecret').fill('a good passphrase');
+  await page.getByRole('button', { name: 'Create' }).click();
+  await page.getByText('There is a room of this name already.').waitFor();
+  await alice.audit('a room whose name is taken');
+  await page.keyboard.press('Escape');
+  shutOut();
+  await page.getByText('You have no access to this room any more.').waitFor();
+  await alice.audit('a room that shuts one out');
   await alice.leave();
 });
 
