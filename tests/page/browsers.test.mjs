@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BROWSERS, HASH, here, unique } from './setting.mjs';
+import { BROWSERS, HASH, SCREENS, here, unique } from './setting.mjs';
 
 for (const browser of Object.keys(BROWSERS)) {
-  for (const [screen, viewport] of [['a desktop', { width: 1280, height: 800 }], ['a phone', { width: 390, height: 844 }]]) {
+  for (const [screen, viewport] of SCREENS) {
     test(`in ${browser} on ${screen} one talks, reloads, reads, edits and finds`, async () => {
       const alice = await here.visitor('alice', { browser, viewport });
       const { page } = alice;

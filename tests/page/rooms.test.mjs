@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HASH, here, unique } from './setting.mjs';
+import { comeAndGo } from './visitor.mjs';
 
 test('a draft survives a reload, and goes with its account', async () => {
   const alice = await here.visitor('alice');
@@ -40,21 +41,7 @@ test('many who come and go are one line, and who wants to sees each', async () =
   const text = unique('All aboard');
   await alice.say(text);
   await alice.message(text).waitFor();
-  await bob.page.evaluate(async (title) => {
-    const { id } = await (await fetch(`/chats/${encodeURIComponent(title)}`)).json();
-    const visit = (name, leaves) => new Promise((resolve) => {
-      const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/chats/${id}/ws`);
-      const send = (event_type) => socket.send(JSON.stringify({ event_type, name, color: '#000', msg: '', room_id: id, time: new Date().toISOString() }));
-      socket.onopen = () => send('join');
-      socket.onmessage = ({ data }) => {
-        if (JSON.parse(data).name !== name) return;
-        if (leaves && JSON.parse(data).event_type === 'join') send('leave');
-        else resolve(socket);
-      };
-    });
-    window.kept = [];
-    for (let i = 0; i < 12; i++) kept.push(await visit(`Guest ${i}`, i < 9));
-  }, title);
+  await comeAndGo(bob.page, title);
   const summary = alice.page.locator('#messages summary');
   await summary.getByText('12 people came, 9 left').waitFor();
   await alice.audit('a crowd');

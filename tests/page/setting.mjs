@@ -16,6 +16,9 @@ export const HASH = '$2y$12$abcdefghijklmnopqrstuv/wxyz.ABCDEFGHIJKLMNOPQRSTUVWX
 
 export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
+/** Two widths for which the page has a layout of its own, in any browser. */
+export const SCREENS = [['a desktop', { width: 1280, height: 800 }], ['a phone', { width: 390, height: 844 }]];
+
 /** The secret of a backend's key. */
 export const API_KEY = 'a-key-of-the-tests-of-the-page-in-a-browser';
 

@@ -263,3 +263,22 @@ export function flood(page, { name, count, perSecond = 0, text = 'message' }) {
     socket.close();
   }, { name, count, perSecond, text });
 }
+
+/** Has twelve guests enter the open room of this title, of whom nine leave. */
+export function comeAndGo(page, title) {
+  return page.evaluate(async (title) => {
+    const { id } = await (await fetch(`/chats/${encodeURIComponent(title)}`)).json();
+    const visit = (name, leaves) => new Promise((resolve) => {
+      const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/chats/${id}/ws`);
+      const send = (event_type) => socket.send(JSON.stringify({ event_type, name, color: '#000', msg: '', room_id: id, time: new Date().toISOString() }));
+      socket.onopen = () => send('join');
+      socket.onmessage = ({ data }) => {
+        if (JSON.parse(data).name !== name) return;
+        if (leaves && JSON.parse(data).event_type === 'join') send('leave');
+        else resolve(socket);
+      };
+    });
+    window.kept = [];
+    for (let i = 0; i < 12; i++) kept.push(await visit(`Guest ${i}`, i < 9));
+  }, title);
+}
