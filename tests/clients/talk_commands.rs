@@ -113,6 +113,7 @@ fn shows_all(session: &mut PtySession, numbers: RangeInclusive<usize>) {
     }
 }
 
+// Seen to fail where what follows is asked for from the message on: the message itself is missing.
 #[test]
 fn a_message_far_back_is_shown_amid_what_was_said_around_it() {
     let server = Server::with().env("MESSAGE_RATE", "0").env("HISTORY_ON_JOIN", "2").start();
@@ -203,6 +204,7 @@ fn what_is_gone_by_the_time_one_looks_leaves_a_place() {
     ends(&mut alice);
 }
 
+// Seen to fail where each refusal of a sign of typing is shown.
 #[test]
 fn who_is_muted_is_told_until_when() {
     let server = Server::with().env("MESSAGE_RATE", "0").start();

@@ -126,6 +126,7 @@ fn a_page_leads_to_the_next_also_for_backends() {
     }
 }
 
+// Seen to fail without the bounds in `Query::parse`: what is too long is searched.
 #[test]
 fn what_is_no_query_has_its_code_and_operators_are_harmless_text() {
     let server = server();
@@ -159,6 +160,7 @@ fn what_is_no_query_has_its_code_and_operators_are_harmless_text() {
     }
 }
 
+// Seen to fail without `search_limits`: the fourth search is answered.
 #[test]
 fn too_many_searches_are_refused_and_the_connection_stays() {
     let server = Server::with().env("SEARCH_RATE", "3").start();

@@ -108,6 +108,7 @@ fn what_a_killed_server_had_only_in_its_journal_is_moved_too() {
     assert_eq!(texts, expected);
 }
 
+// Seen to fail without the copy of the spent tokens: it lets in.
 #[test]
 fn a_spent_token_stays_spent() {
     let old = Installation::with(1);
@@ -117,6 +118,7 @@ fn a_spent_token_stays_spent() {
     assert_eq!(server.refused(&format!("/chat/{DEMO}?auth={}", old.spent), &[]).reason(), "token_used");
 }
 
+// Seen to fail without the references in `import.lua`: there is a second message.
 #[test]
 fn a_reference_that_was_used_makes_no_second_message() {
     let mut server = Server::start();
@@ -151,6 +153,7 @@ fn done_again_it_copies_nothing_twice_and_nothing_in_data_dir_was_changed() {
     assert!(done && told.contains("messages: 0 of 2 rooms copied"), "{told}");
 }
 
+// Seen to fail where it begins with the first entry again: the room is taken for one with messages of its own.
 #[test]
 fn after_an_interruption_it_goes_on_where_it_was() {
     let old = Installation::with(2);
@@ -177,6 +180,7 @@ fn after_an_interruption_it_goes_on_where_it_was() {
     assert_eq!(texts_since(&old.to(&redis).start(), &old.ids[0]), ["m1", "the end"]);
 }
 
+// Seen to fail where a room with messages is passed over: the others are copied.
 #[test]
 fn a_redis_with_other_messages_is_refused() {
     let old = Installation::with(1);

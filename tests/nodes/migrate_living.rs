@@ -131,6 +131,7 @@ fn moved_to(setup: &Setup, redis: &Redis, database: Option<&Database<'_>>) -> Se
     }
 }
 
+// Seen to fail without the reactions in `import.lua`: the history differs.
 #[test]
 fn all_that_lives_is_moved_and_every_door_shows_the_same() {
     let mut server = embedded().start();
@@ -248,6 +249,7 @@ fn what_is_only_in_the_journal_of_a_killed_server_is_moved_as_it_is_now() {
     }
 }
 
+// Seen to fail where it begins with the first entry again.
 #[test]
 fn killed_at_any_moment_it_goes_on_where_it_was_and_a_bar_says_how_far_it_is() {
     const SAID: usize = 3000;

@@ -52,6 +52,7 @@ fn play_amid_changes(nodes: &[Server; 3], recording: &str, frames: Frames, room:
     assert!(changed > 0, "nothing was said in {room}");
 }
 
+// Seen to fail where every door tells of changes: the apps hear a frame that they did not hear then.
 #[test]
 fn clients_of_the_version_before_hear_what_they_heard_then_though_messages_change_on_other_nodes() {
     let redis = Redis::start();

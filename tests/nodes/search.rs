@@ -50,6 +50,7 @@ fn texts(results: &Value) -> Vec<&str> {
     messages.iter().map(|message| message["text"].as_str().expect("a text")).collect()
 }
 
+// Seen to fail without the bounds in `Query::parse`: 257 letters and 17 words are searched.
 #[test]
 fn a_page_leads_to_the_next_on_another_node_and_no_query_has_its_code_on_any() {
     let redis = Redis::start();
@@ -80,6 +81,7 @@ fn a_page_leads_to_the_next_on_another_node_and_no_query_has_its_code_on_any() {
     assert_eq!(texts(&page(&mut back, "birkenwald", &Value::Null, 50)), found);
 }
 
+// Seen to fail with `LOOKED_AT` of a million: one search reads them all.
 #[test]
 fn a_search_without_an_index_reads_so_many_messages_and_says_where_it_stopped() {
     const READ: usize = 10_000;

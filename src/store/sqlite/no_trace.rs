@@ -157,6 +157,7 @@ impl World {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 8, ..ProptestConfig::default() })]
+    // Seen to fail where the slack of pages is not overwritten, in the second run of four cases: 3 of 422 texts are left.
     #[test]
     fn whatever_was_trimmed_edited_and_deleted_in_whatever_order_is_in_no_file(
         steps in prop::collection::vec(step(), 20..40),

@@ -277,6 +277,7 @@ mod tests {
         fs::read(path).unwrap().windows(text.len()).any(|bytes| bytes == text.as_bytes())
     }
 
+    // Seen to fail where `overwrite` takes all slack for clear.
     #[test]
     fn what_is_left_in_the_slack_of_any_page_is_overwritten_and_nothing_else() {
         let (_dir, path, file) = filled();
@@ -305,6 +306,7 @@ mod tests {
         assert_eq!(named.join(","), asked::<String>(&file, cells));
     }
 
+    // Seen to fail where `overwrite` takes all slack for clear.
     #[test]
     fn a_connection_that_has_forgotten_its_pages_brings_nothing_back() {
         let (_dir, path, file) = filled();

@@ -39,7 +39,7 @@ fn a_deleted_text_is_in_no_file_soon() {
     }
 }
 
-// SQLite seldom leaves copies, so the test puts some there.
+// SQLite seldom leaves copies, so the test puts some there. Seen to fail where the slack of pages is not overwritten.
 #[test]
 fn copies_of_rows_are_overwritten_also_by_the_next_process_if_one_ends_in_between() {
     const COPY: &str = "a copy of a secret";
