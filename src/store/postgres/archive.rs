@@ -56,29 +56,36 @@ const ADVANCE: &str = "
     UPDATE chat.archive SET upto = $2::text::uuid, gap = greatest(gap, $3::text::uuid), kept = greatest(0, kept + $4)
     WHERE room = $1";
 
+/// What is gone comes last in this order, so it can be left out afterwards. Beside `id <`, PostgreSQL would take it that
+/// next to nothing is left, and read and sort the rest of the room for each page.
+///
 /// The column is named with its table, here and below: `id` alone means the output, as text, which no index has in order.
 pub(in crate::store) const NEWEST: &str = "
-    SELECT id::text, body, edit, reactions FROM chat.messages
-    WHERE room = $1 AND id < $2::text::uuid AND id > (SELECT gone FROM chat.archive WHERE room = $1)
-    ORDER BY messages.id DESC LIMIT $3";
+    SELECT id::text, body, edit, reactions FROM (
+        SELECT id, body, edit, reactions FROM chat.messages
+        WHERE room = $1 AND id < $2::text::uuid ORDER BY id DESC LIMIT $3) AS page
+    WHERE id > (SELECT gone FROM chat.archive WHERE room = $1)
+    ORDER BY page.id DESC";
 
 const SEARCH: &str = "
-    SELECT id::text, body, edit, reactions FROM chat.messages
-    WHERE room = $1 AND id < $2::text::uuid AND id > (SELECT gone FROM chat.archive WHERE room = $1)
-        AND words @@ $4::text::tsquery
-    ORDER BY messages.id DESC LIMIT $3";
+    SELECT id::text, body, edit, reactions FROM (
+        SELECT id, body, edit, reactions FROM chat.messages
+        WHERE room = $1 AND id < $2::text::uuid AND words @@ $4::text::tsquery ORDER BY id DESC LIMIT $3) AS page
+    WHERE id > (SELECT gone FROM chat.archive WHERE room = $1)
+    ORDER BY page.id DESC";
 
+/// What is gone comes first here. `uuid_cmp` hides from PostgreSQL that this is a bound of the range, for the same reason.
 pub(in crate::store) const MESSAGES_BETWEEN: &str = "
     SELECT id::text, body, edit, reactions FROM chat.messages
     WHERE room = $1 AND id > $2::text::uuid AND id < $3::text::uuid
-        AND id > (SELECT gone FROM chat.archive WHERE room = $1)
+        AND uuid_cmp(id, (SELECT gone FROM chat.archive WHERE room = $1)) > 0
     ORDER BY messages.id LIMIT $4";
 
-const CHANGES_BETWEEN: &str = "
+pub(in crate::store) const CHANGES_BETWEEN: &str = "
     SELECT changes.id::text, of::text, change, edit
     FROM chat.changes LEFT JOIN chat.messages ON messages.room = changes.room AND messages.id = changes.of
     WHERE changes.room = $1 AND changes.id > $2::text::uuid AND changes.id < $3::text::uuid
-        AND changes.id > (SELECT gone FROM chat.archive WHERE room = $1)
+        AND uuid_cmp(changes.id, (SELECT gone FROM chat.archive WHERE room = $1)) > 0
     ORDER BY changes.id LIMIT $4";
 
 /// A deleted message is known by the change that deleted it.
