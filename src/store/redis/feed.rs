@@ -38,21 +38,28 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How long one attempt to subscribe waits for Redis before it returns to its caller.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Events that may wait to be published. Further ones are dropped: nobody misses a typing notice.
-const EVENTS: usize = 256;
+/// Events that may wait to be published. Further ones are dropped.
+const EVENTS: usize = 1024;
+
+/// How many of them may be such as users cause: nobody misses a typing notice, and a flood of them must leave space for
+/// what operators and backends have done, which other nodes would not hear of otherwise.
+const OF_USERS: usize = 256;
 
 pub struct RedisFeed {
     redis: Arc<Redis>,
     presence: Arc<RedisPresence>,
-    events: Sender<Vec<u8>>,
+    events: Waiting,
 }
+
+/// Events that wait to be published.
+struct Waiting(Sender<Vec<u8>>);
 
 impl RedisFeed {
     pub(super) fn start(redis: Arc<Redis>) -> io::Result<RedisFeed> {
         let (events, waiting) = bounded(EVENTS);
         let courier = redis.clone();
         vital::spawn("redis-events", move || publish(&courier, &waiting))?;
-        Ok(RedisFeed { presence: Arc::new(RedisPresence::new(redis.clone())), redis, events })
+        Ok(RedisFeed { presence: Arc::new(RedisPresence::new(redis.clone())), redis, events: Waiting(events) })
     }
 }
 
@@ -112,13 +119,23 @@ impl Feed for RedisFeed {
 
     fn announce(&self, room: &RoomName, event: &Event) {
         for frame in wire::write_event(room, &self.redis.node, event) {
-            // If the queue is full, the event is dropped: see `EVENTS`.
-            let _ = self.events.try_send(frame);
+            self.events.add(event, frame);
         }
     }
 
     fn presence(&self) -> Arc<dyn Presence> {
         self.presence.clone()
+    }
+}
+
+impl Waiting {
+    /// Adds a frame of this event, unless there is no space for it.
+    fn add(&self, event: &Event, frame: Vec<u8>) {
+        let is_frequent = matches!(event, Event::Typing(_) | Event::Read { .. });
+        if !is_frequent || self.0.len() < OF_USERS {
+            // If the queue is full, the event is dropped: see `EVENTS`.
+            let _ = self.0.try_send(frame);
+        }
     }
 }
 
@@ -237,5 +254,26 @@ fn heard(redis: &Redis, answer: Value, wanted: &dyn Fn(&RoomName) -> bool, names
             if echo { FeedItem::Nothing } else { FeedItem::Event { room, event } }
         }
         _ => FeedItem::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Once all events shared 256 places.
+    #[test]
+    fn a_flood_of_typing_leaves_space_for_what_operators_do() {
+        let (events, waiting) = bounded(EVENTS);
+        let waits = Waiting(events);
+        let typing = Event::Typing(Person::unnamed("somebody".into()));
+        for _ in 0..10 * EVENTS {
+            waits.add(&typing, b"typing".to_vec());
+        }
+        waits.add(&Event::Disconnect { account: 7 }, b"disconnect".to_vec());
+        waits.add(&Event::Shut { deleted: true }, b"shut".to_vec());
+        let told: Vec<_> = waiting.try_iter().collect();
+        assert_eq!(told.len(), OF_USERS + 2);
+        assert_eq!(told[OF_USERS..], [b"disconnect".to_vec(), b"shut".to_vec()]);
     }
 }
