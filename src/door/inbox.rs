@@ -95,7 +95,7 @@ impl Conversation for Reading {
         let access = Access::Inbox { user: account.id, epoch: claims.epoch, rooms: open.subscription() };
         let pass = link.recheck(check, access);
         // The inbox is open already, so it also hears what happens meanwhile.
-        let caught_up = open.catch_up(&*link.chat.log).map_err(join::unavailable);
+        let caught_up = open.catch_up(&*link.chat.log, &link.chat.turns).map_err(join::unavailable);
         self.open = Some((open, listening, pass));
         caught_up
     }

@@ -9,6 +9,7 @@ use super::{
     unread::{Reader, last_messages},
 };
 use crate::{
+    limits::turns::{Claimant, Turns},
     message::{Message, MessageId, RoomName},
     metrics::messages::MessageMetrics,
     recheck::Subscription,
@@ -183,9 +184,10 @@ impl OpenInbox {
         Arc::new(Handle(self.inbox.clone()))
     }
 
-    /// Reports to this socket what is unread, room by room.
-    pub fn catch_up(&self, log: &dyn MessageLog) -> Result<(), StoreError> {
+    /// Reports to this socket what is unread, room by room. Each room takes a turn with other readers of history.
+    pub fn catch_up(&self, log: &dyn MessageLog, turns: &Turns) -> Result<(), StoreError> {
         for room in self.inbox.rooms() {
+            let _turn = turns.wait(Claimant::Account(self.inbox.account));
             let Some(read) = self.inbox.state.lock().rooms.get(&room).map(|standing| standing.read) else { continue };
             // Where everything is read, one message is enough to see it.
             let newest = log.history(&room, None, 1)?.pop().map(|message| message.id);

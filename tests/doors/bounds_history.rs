@@ -5,9 +5,14 @@ use std::{
     net::TcpStream,
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 use support::{
-    ALICE, CAROL, PATIENCE, Server, SetOnDrop, attack::without_message_rate, channel::ticket, eventually, ws::handshake,
+    ALICE, BOB, CAROL, Client, PATIENCE, Server, SetOnDrop,
+    attack::without_message_rate,
+    channel::{enter, ticket},
+    eventually,
+    ws::handshake,
 };
 
 const REPLAYS: usize = 100;
@@ -58,4 +63,53 @@ fn a_hundred_replays_of_one_account_keep_nobody_from_reading() {
         }
     });
     assert!(!server.log().contains("history can't be read"));
+}
+
+// Seen to fail with `catch_up` that waits for no turn: no page waits, however many inboxes are opened.
+#[test]
+fn a_crowd_of_inboxes_of_one_account_keeps_nobody_from_reading() {
+    const ROOMS: usize = 30;
+    let setup = without_message_rate().env("TICKET_RATE", "0").env("ADMIN_LISTEN", "127.0.0.1:0");
+    let server = setup.start();
+    let bobs = server.access(BOB);
+    let long = "what is said in a room ".repeat(80);
+    for room in 0..ROOMS {
+        let mut bob = enter(server.address, &bobs, &format!("room-{room}"));
+        (0..100).for_each(|_| bob.say(&long));
+        (0..100).for_each(|_| _ = bob.wait_for("message"));
+    }
+    let accounts = rusqlite::Connection::open(server.data_dir().join("chat.db")).expect("the accounts");
+    accounts.busy_timeout(PATIENCE).expect("a time-out");
+    for room in 0..ROOMS {
+        accounts
+            .execute(
+                "INSERT INTO reads SELECT id, ?1, X'018d00000000700080000000000000ff' FROM users WHERE email = ?2",
+                (format!("channel:room-{room}"), CAROL.email),
+            )
+            .expect("she has read something there, long ago");
+    }
+    let access = server.access(CAROL);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _over = SetOnDrop(&over);
+        for _ in 0..12 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let path = format!("/inbox?ticket={}", ticket(server.address, &access));
+                    let Ok(Ok(mut inbox)) = Client::attempt(server.address, &path) else { continue };
+                    inbox.wait_at_most(Duration::from_secs(1));
+                    for _ in 0..ROOMS {
+                        if over.load(Ordering::Relaxed) || inbox.try_hear().is_err() {
+                            break;
+                        }
+                    }
+                }
+            });
+        }
+        for n in 0..5 {
+            eventually("many of them wait", || server.figure("propromo_chat_history_waiting_pages") >= 3.0);
+            let mut alice = server.channel(ALICE, "garden");
+            alice.post(&format!("hello {n}"));
+        }
+    });
 }
