@@ -8,7 +8,10 @@ use crate::{
     },
     http::reply::Reply,
     limits::{
+        account_messages::AccountMessages,
+        beginnings::Beginnings,
         guesses::{LoginLimits, RoomLimits},
+        overviews::OverviewLimit,
         places::{AddressPlaces, Places},
         posting::PostingLimit,
         publishing::PublishLimit,
@@ -26,6 +29,7 @@ use crate::{
     store::{
         accounts::{Accounts, UserId},
         archive::{ArchiveSearch, ArchivedLog, Archiver},
+        channels::Channels,
         chat_rooms::ChatRooms,
         erasure::Tasks,
         ledger::Ledger,
@@ -38,9 +42,9 @@ use crate::{
         search::{LookingThrough, Search},
         sessions::Sessions as AccountSessions,
         sqlite::{
-            Embedded, EmbeddedOptions, accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir,
-            database::READERS, log::LogOptions, outbox::SqliteOutbox, reads::SqliteReads, sessions::SqliteSessions,
-            tasks::SqliteTasks,
+            Embedded, EmbeddedOptions, accounts::SqliteAccounts, channels::SqliteChannels, chat_rooms::SqliteChatRooms,
+            data_dir::DataDir, database::READERS, log::LogOptions, outbox::SqliteOutbox, reads::SqliteReads,
+            sessions::SqliteSessions, tasks::SqliteTasks,
         },
     },
 };
@@ -63,6 +67,8 @@ pub struct Chat {
     pub outbox: Option<Arc<dyn Outbox>>,
     /// The rooms of the rooms door, and the names in them.
     pub chat_rooms: Arc<dyn ChatRooms>,
+    /// Who has begun each channel and stream.
+    pub channels: Arc<dyn Channels>,
     /// Sessions of browsers that stay logged in.
     pub account_sessions: Arc<dyn AccountSessions>,
     /// How far accounts have read.
@@ -81,8 +87,12 @@ pub struct Chat {
     pub login_limits: LoginLimits,
     pub handshake_limits: AddressLimit,
     pub posting_limit: PostingLimit,
+    /// Messages of accounts, over all their connections.
+    pub account_messages: AccountMessages,
     pub signing_limits: TokenRate,
     pub room_limits: RoomLimits,
+    /// First messages of channels.
+    pub beginnings: Beginnings,
     /// Messages of backends, by key.
     pub publish_limit: PublishLimit,
     /// Turns for reading history.
@@ -91,6 +101,8 @@ pub struct Chat {
     pub lists: SingleFlight<ListKey, Result<Reply, Refusal>>,
     /// Searches, by address.
     pub search_limits: AddressLimit,
+    /// Rooms that are looked at for what is new, by account.
+    pub overviews: OverviewLimit,
     /// Wrong API keys, by address.
     pub wrong_api_keys: AddressLimit,
     pub metrics: Arc<Metrics>,
@@ -135,6 +147,7 @@ impl Chat {
             unauthenticated: Places::new(config.limits.max_unauthenticated),
             unauthenticated_by_address: AddressPlaces::new(config.limits.max_unauthenticated_per_address),
             login_limits: LoginLimits::new(config.limits.login_rate),
+            account_messages: AccountMessages::a_second(config.limits.message_rate),
             posting_limit: PostingLimit::a_second(config.limits.anonymous_rate),
             signing_limits: TokenRate::a_minute(config.limits.ticket_rate),
             handshake_limits: AddressLimit::a_minute(config.limits.handshake_rate),
@@ -144,14 +157,17 @@ impl Chat {
                 Storage::Redis(_) => usize::MAX,
             }),
             lists: SingleFlight::new(),
-            room_limits: RoomLimits::new(&config.limits),
+            room_limits: RoomLimits::new(&config.limits, config.rooms.most),
+            beginnings: Beginnings::new(&config.limits),
             publish_limit: PublishLimit::a_second(config.limits.publish_rate),
             search_limits: AddressLimit::a_minute(config.limits.search_rate),
+            overviews: OverviewLimit::a_minute(config.limits.overview_rate),
             wrong_api_keys: AddressLimit::a_minute(config.limits.login_rate),
             names: Names::start(stores.names).map_err(threads)?,
             metrics,
             accounts: stores.of_accounts.accounts,
             chat_rooms: stores.of_accounts.chat_rooms,
+            channels: stores.of_accounts.channels,
             account_sessions: stores.of_accounts.sessions,
             read_marks,
             ledger: stores.ledger,
@@ -223,6 +239,7 @@ struct Stores {
 struct AccountStores {
     accounts: Arc<dyn Accounts>,
     chat_rooms: Arc<dyn ChatRooms>,
+    channels: Arc<dyn Channels>,
     sessions: Arc<dyn AccountSessions>,
     reads: Arc<dyn Reads>,
     tasks: Arc<dyn Tasks>,
@@ -233,9 +250,9 @@ struct AccountStores {
 
 impl From<Postgres> for AccountStores {
     fn from(postgres: Postgres) -> AccountStores {
-        let Postgres { accounts, chat_rooms, sessions, reads, tasks, archive, connections } = postgres;
+        let Postgres { accounts, chat_rooms, channels, sessions, reads, tasks, archive, connections } = postgres;
         let (archive, connections) = (Some(archive), Some(connections));
-        AccountStores { accounts, chat_rooms, sessions, reads, tasks, archive, connections }
+        AccountStores { accounts, chat_rooms, channels, sessions, reads, tasks, archive, connections }
     }
 }
 
@@ -243,6 +260,7 @@ impl From<SqliteAccounts> for AccountStores {
     fn from(accounts: SqliteAccounts) -> AccountStores {
         AccountStores {
             chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
+            channels: Arc::new(SqliteChannels::beside(&accounts)),
             sessions: Arc::new(SqliteSessions::beside(&accounts)),
             reads: Arc::new(SqliteReads::beside(&accounts)),
             tasks: Arc::new(SqliteTasks::beside(&accounts)),
@@ -281,10 +299,12 @@ impl Stores {
                     SqliteOutbox::open(&file, embedded.log.clone()).map(|outbox| Arc::new(outbox) as Arc<dyn Outbox>)
                 });
                 let outbox = outbox.transpose().map_err(StartError::new)?;
-                let Embedded { accounts, chat_rooms, sessions, reads, tasks, log, ledger, search, data_dir } = embedded;
+                let Embedded { accounts, chat_rooms, channels, sessions, reads, tasks, log, ledger, search, data_dir } =
+                    embedded;
                 let of_accounts = postgres.unwrap_or(AccountStores {
                     accounts,
                     chat_rooms,
+                    channels,
                     sessions,
                     reads,
                     tasks,

@@ -58,6 +58,11 @@ impl RoomName {
         self.0.starts_with("removed:")
     }
 
+    /// Whether its first message makes it, whatever its name. Others make the rooms of other kinds.
+    pub fn is_begun_by_its_first_message(&self) -> bool {
+        self.0.starts_with("channel:") || self.0.starts_with("stream:")
+    }
+
     /// Whether accounts speak here. They do not in streams, nor in rooms of the rooms door, where people have only
     /// names.
     pub fn is_of_accounts(&self) -> bool {

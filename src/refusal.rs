@@ -96,6 +96,12 @@ reasons! {
     Overloaded "overloaded" 503 "The server has reached its limit of connections; try again.";
     /// Accounts may still say something.
     StoreFull "store_full" 503 "This server has hardly any disk space left, so users without an account can't send messages for now; try again.";
+    /// One account or key begins only so many channels.
+    TooManyChannels "too_many_channels" 403 "You have begun as many channels as one may here; delete what is in one that is not needed, or ask the operators.";
+    /// One address makes only so many rooms.
+    TooManyRooms "too_many_rooms" 429 "Your address has made as many rooms as one may here; delete one that is not needed, or try again later.";
+    /// One account can be muted only in so many channels.
+    TooManyMutes "too_many_mutes" 403 "This account is muted in as many channels as one can be; unmute it in one first.";
     WrongCredentials "wrong_credentials" 401 "Email or password is wrong.";
     /// For the API of backends.
     ScopeMissing "scope_missing" 403 "This key has no scope for that.";

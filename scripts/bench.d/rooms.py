@@ -45,7 +45,7 @@ def measure(title: str, chat: Path, scratch: Path, settings: dict[str, str], cou
     data = scratch / "data"
     data.mkdir()
     environment = {"PATH": os.environ.get("PATH", ""), "LISTEN": "127.0.0.1:0", "DATA_DIR": str(data),
-                   "API_KEYS": f"bench publish {key}", "PUBLISH_RATE": "0"} | settings
+                   "API_KEYS": f"bench publish {key}", "PUBLISH_RATE": "0", "CHANNELS_PER_KEY": "0"} | settings
     with started(chat, scratch, environment) as (pid, port, _):
         backend = Backend(port, key)
         few = [backend.publish(n % 10) for n in range(SAMPLE)]

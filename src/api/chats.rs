@@ -31,7 +31,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub const ENDPOINTS: Endpoints = Endpoints {
     routes: &[
@@ -50,6 +50,9 @@ pub const ENDPOINTS: Endpoints = Endpoints {
 
 /// How often a change starts again because another change came first.
 const ATTEMPTS: usize = 5;
+
+/// When an address that has made too many rooms may try again: rooms expire in hours or days.
+const LATER: Duration = Duration::from_secs(600);
 
 /// The header in which the creator of a public room gets the key to change it.
 const KEY_HEADER: &str = "X-Room-Key";
@@ -87,7 +90,8 @@ fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, 
         None => wanted,
     };
     let fields = wanted.hashed(|password| hash(chat, request, password))?;
-    let create = || chat.chat_rooms.create(&fields, Timestamp::now(), chat.config.rooms.most);
+    let bounds = chat.room_limits.bounds(request.client);
+    let create = || chat.chat_rooms.create(&fields, Timestamp::now(), bounds);
     let created = match create()? {
         Created::Full if idle_rooms::make_place(chat)? => create()?,
         created => created,
@@ -95,6 +99,7 @@ fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, 
     let room = match created {
         Created::Room(room) => room,
         Created::TitleTaken => return Err(about(Reason::RoomTitleTaken, "title")),
+        Created::AddressFull => return Err(Refusal::from(Reason::TooManyRooms).retry_after(LATER)),
         Created::Full => return Err(Refusal::new(Reason::Overloaded, "This server has reached its limit of rooms.")),
     };
     let reply = Reply::json(201, &Shown::new(&room, Vec::new())).with("Location", format!("/chats/{}", room.id));
@@ -110,6 +115,7 @@ fn show(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Repl
 }
 
 fn change(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    chat.room_limits.may_change(request.client)?;
     for _ in 0..ATTEMPTS {
         let room = find(chat, request, params)?;
         may_change(chat, &room, request)?;
@@ -134,6 +140,7 @@ fn change(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
 }
 
 fn delete(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
+    chat.room_limits.may_change(request.client)?;
     for _ in 0..ATTEMPTS {
         let room = find(chat, request, params)?;
         may_change(chat, &room, request)?;

@@ -114,7 +114,7 @@ mod tests {
             unreachable!("credentials give no rights")
         }
 
-        fn mute(&self, _: &RoomName, _: UserId, _: u64) -> Result<(), StoreError> {
+        fn mute(&self, _: &RoomName, _: UserId, _: u64, _: Option<u64>) -> Result<bool, StoreError> {
             unreachable!("credentials mute nobody")
         }
 

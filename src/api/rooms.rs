@@ -31,7 +31,9 @@ fn rooms(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     join::admit_current(chat, &claims)?;
     let account = chat.accounts.by_id(claims.user)?.ok_or(Reason::TokenRevoked)?;
     let reader = Reader { named: Named::of(&account.email, Some(&account.name)), email: account.email.into() };
-    let OwnRooms { monitors, channels, marks } = OwnRooms::of(chat, account.id)?;
+    let own = OwnRooms::of(chat, account.id)?;
+    chat.overviews.may_look(account.id, own.count())?;
+    let OwnRooms { monitors, channels, marks } = own;
     let look = |room: &RoomName| look(chat, account.id, room, marks.get(room).copied(), &reader);
     let mut rooms = Vec::new();
     let names: Vec<RoomName> = monitors.iter().map(|monitor| RoomName::monitor(&monitor.monitor_hash)).collect();

@@ -6,10 +6,14 @@ use super::{
 };
 use crate::{
     chat::Chat,
-    door::stream::{self, note_kept_for_late, stream_name},
+    door::{
+        beginning,
+        stream::{self, note_kept_for_late, stream_name},
+    },
     http::{head::Method, reply::Reply, request::Request},
     message::Draft,
     refusal::{Reason, Refusal},
+    store::channels::Beginner,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -33,6 +37,9 @@ fn publish(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply,
     let kept = kept(request)?;
     let text = std::str::from_utf8(&request.body)
         .map_err(|_| Refusal::new(Reason::BadRequest, "The body must be UTF-8: it goes out as a text frame."))?;
+    if kept.is_some() {
+        beginning::may_say(chat, &room, Beginner::Streams)?;
+    }
     let draft =
         Draft { extra: kept.map(note_kept_for_late), kept: kept.is_some(), ..Draft::new(room, PUBLISHER.into(), text) };
     let listeners = chat.rooms.publish(draft)?;

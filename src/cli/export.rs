@@ -16,12 +16,14 @@ use crate::{
     message::{MessageId, RoomName},
     store::{
         accounts::{Account, Accounts},
+        channels::{Beginner, Channels},
         log::MessageLog,
         moderation::FOR_GOOD,
         postgres::Postgres,
         reads::Reads,
         sessions::Sessions,
         sqlite::{
+            channels::SqliteChannels,
             log::{LogOptions, SqliteLog, copy},
             reads::SqliteReads,
             sessions::SqliteSessions,
@@ -38,12 +40,13 @@ const ROOMS: usize = 100;
 const ENTRIES: usize = 500;
 
 pub fn run(email: &str, settings: &Settings) -> Result<(), Failure> {
-    let People { accounts, sessions, reads } = People::open(&settings.database()?)?;
+    let People { accounts, sessions, reads, channels } = People::open(&settings.database()?)?;
     let account = accounts.by_email(email)?;
     // Messages of a removed account may still be there.
     let email = account.as_ref().map_or(email, |account| account.email.as_str());
     if let Some(account) = &account {
         of_account(account, &*accounts, &*sessions, &*reads)?;
+        of_channels(account, &*channels)?;
     }
     let Some(messages) = Messages::open(settings)? else { return Ok(()) };
     let mut after = None;
@@ -93,6 +96,13 @@ fn of_account(
     Ok(())
 }
 
+/// The channels that an account has begun.
+fn of_channels(account: &Account, channels: &dyn Channels) -> Result<(), Failure> {
+    let mut rooms = channels.begun_by(Beginner::Account(account.id), Timestamp::MAX, i32::MAX as usize)?;
+    rooms.sort();
+    rooms.iter().try_for_each(|room| line(&json!({"type": "begun", "room": room.as_str()})))
+}
+
 /// The messages of a person in a room, as they are now, and the changes that the person made.
 fn of_room(room: &RoomName, email: &str, log: &dyn MessageLog) -> Result<(), Failure> {
     let mut after = MessageId::BEFORE_ALL;
@@ -130,6 +140,7 @@ struct People {
     accounts: Arc<dyn Accounts>,
     sessions: Arc<dyn Sessions>,
     reads: Arc<dyn Reads>,
+    channels: Arc<dyn Channels>,
 }
 
 impl People {
@@ -139,11 +150,12 @@ impl People {
                 let accounts = open_embedded(path)?;
                 let sessions = Arc::new(SqliteSessions::beside(&accounts));
                 let reads = Arc::new(SqliteReads::beside(&accounts));
-                People { accounts: Arc::new(accounts), sessions, reads }
+                let channels = Arc::new(SqliteChannels::beside(&accounts));
+                People { accounts: Arc::new(accounts), sessions, reads, channels }
             }
             Database::Postgres(url) => {
-                let Postgres { accounts, sessions, reads, .. } = Postgres::open(url, 1, NO_PATIENCE)?;
-                People { accounts, sessions, reads }
+                let Postgres { accounts, sessions, reads, channels, .. } = Postgres::open(url, 1, NO_PATIENCE)?;
+                People { accounts, sessions, reads, channels }
             }
         })
     }

@@ -169,10 +169,26 @@ pub struct Limits {
     pub ticket_rate: Option<std::num::NonZeroU32>,
     /// Searches per minute of one address; `None`: no limit.
     pub search_rate: Option<std::num::NonZeroU32>,
+    /// Rooms per minute that are looked at for one account that asks what is new; `None`: no limit.
+    pub overview_rate: Option<std::num::NonZeroU32>,
     /// Opening handshakes per minute of one address; `None`: no limit.
     pub handshake_rate: Option<std::num::NonZeroU32>,
     /// New rooms per minute of one address; `None`: no limit.
     pub room_rate: Option<std::num::NonZeroU32>,
+    /// Changes of rooms per minute of one address; `None`: no limit.
+    pub room_change_rate: Option<std::num::NonZeroU32>,
+    /// Most rooms of the rooms door that one address has made; 0: no limit.
+    pub rooms_per_address: u64,
+    /// TLS handshakes per minute of one address; `None`: no limit.
+    pub tls_handshake_rate: Option<std::num::NonZeroU32>,
+    /// Channels per minute that one account begins; `None`: no limit.
+    pub channel_rate: Option<std::num::NonZeroU32>,
+    /// Most channels that one account has begun; 0: no limit.
+    pub channels_per_account: u64,
+    /// Most channels that one key of backends has begun; 0: no limit.
+    pub channels_per_key: u64,
+    /// Most channels in which one account is muted; 0: no limit.
+    pub mutes_per_account: u64,
     /// In rooms with up to this many users each coming and going is reported.
     pub announce_users: usize,
     /// Comings and goings per second of one account that are reported at once; `None`: no limit.

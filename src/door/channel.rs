@@ -1,6 +1,7 @@
 //! The channel door: clients with a ticket or with two tokens, at `/channel/[:room]`. JSON text frames with a `type`.
 
 use super::{
+    beginning,
     channel_change::{self, AskedChange, What},
     channel_frame::{self, Asked, ChannelEncoder},
     channel_history, channel_moderation,
@@ -28,10 +29,12 @@ use crate::{
     socket::close::Close,
     store::{
         accounts::{Entrant, UserId},
+        channels::Beginner,
         moderation::Rights,
     },
 };
 use std::{
+    cell::Cell,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -182,6 +185,8 @@ enum Stage {
         member: Arc<Member>,
         rights: Arc<LiveRights>,
         account: UserId,
+        /// Whether the room has a message, so that no more are needed to begin it.
+        begun: Cell<bool>,
         _listening: Listening,
         _pass: Pass,
     },
@@ -212,8 +217,8 @@ impl Conversation for ChannelConversation {
 
     fn heard(&mut self, link: &Link, text: &str) -> Result<(), Close> {
         match &self.stage {
-            Stage::In { member, rights, account, .. } => {
-                self.talk(link, member, rights, *account, text);
+            Stage::In { member, rights, account, begun, .. } => {
+                self.talk(link, member, (*account, rights, begun), text);
                 Ok(())
             }
             Stage::Stranger { .. } => self.identify(link, None, text),
@@ -268,16 +273,24 @@ impl ChannelConversation {
             Some(after) => Replay::Since { after, or_say: &gone },
             None => Replay::Latest(link.chat.config.history_on_join),
         };
+        link.speaks_for(account);
         let claimed = (Claimant::Account(account), replay);
         let member = join::enter(link, &room, person, &ChannelEncoder, claimed)?;
         let rights = LiveRights::of(rights);
         let access = Access::Account { user: account, epoch, room: room.clone(), rights: rights.clone() };
         let _listening = link.chat.read_marks.listen(account, room, &link.outbound, channel_frame::read);
-        self.stage = Stage::In { member, rights, account, _listening, _pass: link.recheck(check, access) };
+        let (begun, _pass) = (Cell::new(false), link.recheck(check, access));
+        self.stage = Stage::In { member, rights, account, begun, _listening, _pass };
         Ok(())
     }
 
-    fn talk(&self, link: &Link, member: &Arc<Member>, rights: &LiveRights, account: UserId, text: &str) {
+    fn talk(
+        &self,
+        link: &Link,
+        member: &Arc<Member>,
+        (account, rights, begun): (UserId, &LiveRights, &Cell<bool>),
+        text: &str,
+    ) {
         let asked = Asked::parse(text);
         if let Ok(asked) = &asked
             && asked.is_heard_by_others()
@@ -289,6 +302,10 @@ impl ChannelConversation {
         match asked {
             Ok(Asked::Message { text, reference, reply_to }) => {
                 let (room, Person { user: sender, name }) = (member.room.name.clone(), member.person.clone());
+                if !begun.get() && !may_begin(link, &room, account, reference.as_deref()) {
+                    return;
+                }
+                begun.set(true);
                 if !is_prepared(link, &room, reply_to, reference.as_deref()) {
                     return;
                 }
@@ -330,6 +347,15 @@ fn turned_away(link: &Link, reason: Reason) -> Close {
         Reason::Unavailable => Close::UNAVAILABLE,
         reason => Close::policy(reason.word()),
     })
+}
+
+/// Whether the account may begin this room, if nobody has yet; else its client is told that nothing is stored.
+fn may_begin(link: &Link, room: &RoomName, account: UserId, reference: Option<&str>) -> bool {
+    let Err(refusal) = beginning::may_say(&link.chat, room, Beginner::Account(account)) else { return true };
+    link.chat.metrics.refused(refusal.reason);
+    let sentence = if refusal.reason == Reason::Unavailable { channel_frame::NOT_STORED } else { &refusal.sentence };
+    link.say(&channel_frame::error(refusal.reason.word(), sentence, reference));
+    false
 }
 
 /// Whether the log can find the message that is to be changed or answered; else its client is told that nothing is stored.

@@ -78,7 +78,8 @@ impl AskedMute {
             What::Unmute => ("unmuted", None),
         };
         match until {
-            Some(until) => accounts.mute(room, account.id, until).map_err(unavailable)?,
+            // Members of a monitor are no more than its operators want.
+            Some(until) => drop(accounts.mute(room, account.id, until, None).map_err(unavailable)?),
             None => drop(accounts.unmute(room, account.id).map_err(unavailable)?),
         }
         link.chat.recheck.mute(account.id, room, until);

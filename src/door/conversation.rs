@@ -3,6 +3,7 @@
 use crate::{
     chat::Chat,
     config::Limits,
+    limits::account_messages::AccountShare,
     metrics::{Connected, refusals::tell},
     recheck::{Access, CheckNumber, Pass},
     refusal::Reason,
@@ -14,6 +15,7 @@ use crate::{
         wakeups::Wakeups,
         wire::Wire,
     },
+    store::accounts::UserId,
     vital,
 };
 use bytes::Bytes;
@@ -78,6 +80,8 @@ pub struct Link {
     response: Cell<Option<Bytes>>,
     /// Its place in a room.
     seat: OnceCell<Arc<Member>>,
+    /// What it shares with other connections of its account.
+    share: OnceCell<AccountShare>,
 }
 
 impl Link {
@@ -96,6 +100,15 @@ impl Link {
     pub fn joined(&self, member: &Arc<Member>) {
         // No conversation joins twice.
         let _ = self.seat.set(member.clone());
+    }
+
+    /// Notes that this client speaks for an account from now on: what it sends counts with that of the account's other
+    /// connections.
+    pub fn speaks_for(&self, account: UserId) {
+        if let Some(share) = self.chat.account_messages.share(account) {
+            // No conversation changes its account.
+            let _ = self.share.set(share);
+        }
     }
 
     /// Sends one text message to this client alone.
@@ -126,7 +139,14 @@ pub type Rest = Box<dyn FnOnce() + Send>;
 pub fn open(chat: &Arc<Chat>, stream: TcpStream, opening: Opening, early: Vec<u8>) -> Option<Rest> {
     let outbound = chat.sessions.open(stream, &chat.config.limits);
     let response = Cell::new(Some(opening.response.into()));
-    let link = Link { chat: chat.clone(), outbound, client: opening.client, response, seat: OnceCell::new() };
+    let link = Link {
+        chat: chat.clone(),
+        outbound,
+        client: opening.client,
+        response,
+        seat: OnceCell::new(),
+        share: OnceCell::new(),
+    };
     let connected = chat.metrics.connected(opening.door);
     let mut talking = Talking { link, conversation: opening.conversation, left: false, _connected: connected };
     let opened = talking.conversation.opened(&talking.link);
@@ -221,14 +241,11 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
             // Another thread has closed it, and its close frame is out already.
             return Some(Close::NORMAL);
         }
-        if let Some(rate) = &rate
-            && !message.is_close()
-            && rate.check().is_err()
+        if !message.is_close()
+            && let Some(sentence) = too_fast(rate.as_ref(), link.share.get())
         {
             let reason = Reason::RateLimited;
-            link.say(
-                &conversation.error(reason, "You send faster than this server allows; connect again and slow down."),
-            );
+            link.say(&conversation.error(reason, sentence));
             tell!(link.chat.metrics, reason.word(), link.client, "connection closed");
             return Some(Close::policy(reason.word()));
         }
@@ -245,6 +262,17 @@ fn read_loop(link: &Link, conversation: &mut dyn Conversation, mut early: Vec<u8
             // tungstenite answers pings and close frames itself, through `Wire`.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
         }
+    }
+}
+
+/// What to tell a client whose connection or account sends too fast.
+fn too_fast(rate: Option<&DefaultDirectRateLimiter>, share: Option<&AccountShare>) -> Option<&'static str> {
+    if rate.is_some_and(|rate| rate.check().is_err()) {
+        Some("You send faster than this server allows; connect again and slow down.")
+    } else if share.is_some_and(|share| !share.may_send()) {
+        Some("Your account sends faster over all its connections than this server allows; connect again and slow down.")
+    } else {
+        None
     }
 }
 

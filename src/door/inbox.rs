@@ -55,6 +55,7 @@ impl Door for Inbox {
         join::admit_current(chat, &token.claims)?;
         let account = chat.accounts.by_id(token.claims.user)?.ok_or(Reason::TokenRevoked)?;
         let rooms = OwnRooms::of(chat, account.id)?;
+        chat.overviews.may_look(account.id, rooms.count())?;
         let claims = token.claims.clone();
         Ok(token
             .spent_whole(Box::new(Reading { invited: Some(Invited { account, claims, rooms, check }), open: None })))
@@ -87,6 +88,7 @@ struct Reading {
 impl Conversation for Reading {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         let Some(Invited { account, claims, rooms, check }) = self.invited.take() else { return Ok(()) };
+        link.speaks_for(account.id);
         link.open().map_err(|_| Close::SLOW)?;
         let reader = Reader { named: Named::of(&account.email, Some(&account.name)), email: account.email.into() };
         let inboxes = &link.chat.rooms.inboxes;

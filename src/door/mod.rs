@@ -3,6 +3,7 @@
 //! A door checks everything that can be checked without spending the token. `door::handshake` spends it last, directly
 //! before the `101`, and then lets the door's conversation run.
 
+pub mod beginning;
 pub mod channel;
 mod channel_change;
 mod channel_fields;

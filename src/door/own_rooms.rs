@@ -41,6 +41,11 @@ impl OwnRooms {
         Ok(OwnRooms { monitors, channels, marks })
     }
 
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.monitors.len() + self.channels.len()
+    }
+
     /// All of these rooms, with how far the account has read.
     pub fn with_marks(&self) -> Vec<(RoomName, Option<MessageId>)> {
         let monitors = self.monitors.iter().map(|monitor| RoomName::monitor(&monitor.monitor_hash));

@@ -75,6 +75,7 @@ struct PropromoConversation {
 
 impl Conversation for PropromoConversation {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
+        link.speaks_for(self.account);
         let replay = Replay::Latest(link.chat.config.history_on_join);
         let replay = (Claimant::Account(self.account), replay);
         let member = join::enter(link, &self.room, self.person.clone(), &PropromoEncoder, replay)?;

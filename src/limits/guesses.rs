@@ -8,12 +8,14 @@ use crate::{
     config::Limits,
     likeness::email_key,
     refusal::{Reason, Refusal},
+    store::chat_rooms::RoomBounds,
 };
 use governor::{
     Quota,
     clock::{Clock, DefaultClock},
 };
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 /// All addresses without a recent failure together may guess at one account this many times `LOGIN_RATE`.
@@ -130,6 +132,9 @@ enum Share {
 /// The limits of the rooms door's plain requests.
 pub struct RoomLimits {
     creations: AddressLimit,
+    changes: AddressLimit,
+    /// Most rooms in all, and of one address; 0: any number.
+    most: (u64, u64),
     /// Counts wrong passwords by address and room.
     guesses: Option<KeyedRate>,
     standings: Standings,
@@ -139,9 +144,12 @@ pub struct RoomLimits {
 }
 
 impl RoomLimits {
-    pub fn new(limits: &Limits) -> RoomLimits {
+    /// `most` is how many rooms there may be.
+    pub fn new(limits: &Limits, most: u64) -> RoomLimits {
         RoomLimits {
             creations: AddressLimit::a_minute(limits.room_rate),
+            changes: AddressLimit::a_minute(limits.room_change_rate),
+            most: (most, limits.rooms_per_address),
             guesses: limits.login_rate.map(Quota::per_minute).map(KeyedRate::new),
             standings: Standings::with_clock(DefaultClock::default()),
             searched: Mutex::new(0),
@@ -151,6 +159,19 @@ impl RoomLimits {
     /// Counts a new room of this address, or refuses it with the time after which one is allowed.
     pub fn may_create(&self, client: IpAddr) -> Result<(), Refusal> {
         self.creations.check(client)
+    }
+
+    /// How many rooms this address may find or make. The store gets only a mark of the address (IPv6: of the /64).
+    pub fn bounds(&self, client: IpAddr) -> RoomBounds {
+        let (all, of_address) = self.most;
+        let digest = Sha256::digest(format!("maker of rooms: {}", subnet(client)));
+        let of_address = Some(of_address).filter(|most| *most > 0);
+        RoomBounds { all, of_address: of_address.map(|most| (std::array::from_fn(|n| digest[n]), most)) }
+    }
+
+    /// Counts a change of a room by this address, or refuses it with the time after which one is allowed.
+    pub fn may_change(&self, client: IpAddr) -> Result<(), Refusal> {
+        self.changes.check(client)
     }
 
     /// Refuses an address that gave wrong passwords of this room too often.

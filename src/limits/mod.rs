@@ -1,6 +1,9 @@
 //! Limits: rates and guesses by address and account, and bounded numbers of places.
 
+pub mod account_messages;
+pub mod beginnings;
 pub mod guesses;
+pub mod overviews;
 pub mod places;
 pub mod posting;
 pub mod publishing;

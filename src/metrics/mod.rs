@@ -48,6 +48,8 @@ pub struct Metrics {
     pub sockets_refused: Counter,
     /// Connections and requests that were refused because their address had reached its limit.
     pub sockets_refused_by_address: Counter,
+    /// Connections that were closed because their address makes TLS handshakes too often.
+    pub tls_handshakes_refused: Counter,
     /// How many bytes wait for members whose sockets take no more, and how many such members there are.
     pub send_queue: Gauge,
     pub send_queue_members: Gauge,
@@ -129,6 +131,7 @@ impl Metrics {
             sockets_max: Gauge::default(),
             sockets_refused: Counter::default(),
             sockets_refused_by_address: Counter::default(),
+            tls_handshakes_refused: Counter::default(),
             send_queue: Gauge::default(),
             send_queue_members: Gauge::default(),
             frames: Gauge::default(),
@@ -187,6 +190,8 @@ impl Metrics {
         registry.register("sockets_refused", help, self.sockets_refused.clone());
         let help = "TCP connections and requests turned away since their address has as many connections as one may";
         registry.register("sockets_refused_by_address", help, self.sockets_refused_by_address.clone());
+        let help = "TCP connections closed since their address makes TLS handshakes too often";
+        registry.register("tls_handshakes_refused", help, self.tls_handshakes_refused.clone());
         registry.register("connections", "WebSockets open now, by door", self.connections.clone());
         registry.register("handshakes", "WebSocket handshakes, by door and result", self.handshakes.clone());
         let help = "WebSockets closed by a rule or an error, by code and reason";

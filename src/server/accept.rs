@@ -3,7 +3,10 @@
 use super::{listen::Listener, shutdown::StopSignal, threads::Threads, turned_away::TurnedAway};
 use crate::{
     door::conversation::Rest,
-    limits::places::{AddressPlace, AddressPlaces},
+    limits::{
+        places::{AddressPlace, AddressPlaces},
+        rate::AddressLimit,
+    },
     metrics::Metrics,
     vital,
 };
@@ -36,6 +39,8 @@ pub struct Acceptor {
     connections: Arc<AtomicUsize>,
     /// The places of each address. The connections of `proxies` take none here.
     by_address: AddressPlaces,
+    /// How often one address may connect. The connections of `proxies` don't count.
+    rate: AddressLimit,
     proxies: Vec<IpNet>,
     threads: Threads<Accepted>,
     turned_away: TurnedAway,
@@ -48,6 +53,8 @@ pub struct Acceptor {
     refused: Counter,
     /// Those among them whose address had reached its limit.
     refused_by_address: Counter,
+    /// Those whose address connects too often.
+    refused_by_rate: Counter,
 }
 
 struct Accepted {
@@ -91,6 +98,7 @@ impl Acceptor {
             max_connections,
             connections: Arc::new(AtomicUsize::new(0)),
             by_address: AddressPlaces::new(0),
+            rate: AddressLimit::a_minute(None),
             proxies: Vec::new(),
             threads: Threads::new(serve),
             turned_away,
@@ -99,6 +107,7 @@ impl Acceptor {
             heartbeat: None,
             refused: Counter::default(),
             refused_by_address: Counter::default(),
+            refused_by_rate: Counter::default(),
         })
     }
 
@@ -106,6 +115,12 @@ impl Acceptor {
     /// requests takes the places.
     pub fn with_places_by_address(mut self, places: AddressPlaces, proxies: Vec<IpNet>) -> Acceptor {
         (self.by_address, self.proxies) = (places, proxies);
+        self
+    }
+
+    /// Bounds how often one address may connect, where a connection costs work before it says anything.
+    pub fn with_rate(mut self, rate: AddressLimit) -> Acceptor {
+        self.rate = rate;
         self
     }
 
@@ -119,6 +134,7 @@ impl Acceptor {
     pub fn with_metrics(mut self, metrics: &Metrics) -> Acceptor {
         self.refused = metrics.sockets_refused.clone();
         self.refused_by_address = metrics.sockets_refused_by_address.clone();
+        self.refused_by_rate = metrics.tls_handshakes_refused.clone();
         metrics.sockets_max.set(self.max_connections as i64);
         let connections = self.connections.clone();
         metrics.look(move |metrics| _ = metrics.sockets.set(connections.load(Ordering::Relaxed) as i64));
@@ -190,6 +206,11 @@ impl Acceptor {
     fn hand_over(&mut self, stream: TcpStream, peer: IpAddr) {
         let place = if self.proxies.iter().any(|net| net.contains(&peer.to_canonical())) {
             None
+        } else if self.rate.check(peer).is_err() {
+            self.trouble.log("an address connects too often; more connections are closed (TLS_HANDSHAKE_RATE)", None);
+            self.refused.inc();
+            self.refused_by_rate.inc();
+            return self.turned_away.add(stream);
         } else if let Some(place) = self.by_address.take(peer) {
             Some(place)
         } else {

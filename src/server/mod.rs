@@ -35,7 +35,7 @@ use crate::{
     },
     gateway::{self, Gateway, handler::Handler},
     http::intake::Intake,
-    limits::places::AddressPlaces,
+    limits::{places::AddressPlaces, rate::AddressLimit},
     start_error::StartError,
     vital,
     webhooks::Webhooks,
@@ -236,6 +236,7 @@ impl Listening {
         let service = Service::new(limits, trusted, gateway, upgrades, chat.metrics.clone(), at_proxies);
         let service = Arc::new(service.with_intake(intake).over_tls(tls.is_some()));
         let serving = service.clone();
+        let rate = AddressLimit::a_minute(chat.config.limits.tls_handshake_rate.filter(|_| tls.is_some()));
         let acceptor = match tls {
             None => Acceptor::new(listeners, capacity.connections, TurnedAway::told(), move |stream, peer| {
                 serving.serve(stream, peer)
@@ -245,7 +246,7 @@ impl Listening {
             }),
         };
         let acceptor = acceptor.map_err(failed("make the listener non-blocking"))?;
-        Ok(Listening { service, acceptor: acceptor.with_places_by_address(by_address, proxies) })
+        Ok(Listening { service, acceptor: acceptor.with_places_by_address(by_address, proxies).with_rate(rate) })
     }
 }
 

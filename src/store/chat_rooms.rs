@@ -16,8 +16,8 @@ pub trait ChatRooms: Send + Sync {
 
     fn find(&self, key: RoomKey<'_>) -> Result<Option<ChatRoom>, StoreError>;
 
-    /// Makes a room with an id that no room has had before, unless there are `most` rooms already.
-    fn create(&self, fields: &RoomFields, now: Timestamp, most: u64) -> Result<Created, StoreError>;
+    /// Makes a room with an id that no room has had before, unless there are as many rooms as there may be.
+    fn create(&self, fields: &RoomFields, now: Timestamp, bounds: RoomBounds) -> Result<Created, StoreError>;
 
     /// Changes a room if it is still as in `current`.
     fn update(&self, current: &ChatRoom, fields: &RoomFields, now: Timestamp) -> Result<Updated, StoreError>;
@@ -33,6 +33,15 @@ pub trait ChatRooms: Send + Sync {
 
 /// The room that exists from the start. It belongs to the operators.
 pub const FIRST: i64 = 1;
+
+/// How many rooms there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomBounds {
+    /// In all.
+    pub all: u64,
+    /// The mark of the maker's address, and how many rooms one address may have made; `None`: any number.
+    pub of_address: Option<([u8; 8], u64)>,
+}
 
 /// The key of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +134,8 @@ pub enum Created {
     TitleTaken,
     /// There are as many rooms as allowed.
     Full,
+    /// The address has made as many as allowed.
+    AddressFull,
 }
 
 /// The outcome of a change.

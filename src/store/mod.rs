@@ -6,6 +6,7 @@ pub mod account_messages;
 pub mod accounts;
 pub mod archive;
 pub mod archived;
+pub mod channels;
 pub mod chat_rooms;
 pub mod erasure;
 pub mod error;

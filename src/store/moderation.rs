@@ -23,8 +23,9 @@ pub trait Moderation: Send + Sync {
     /// The rights of each account in the room, in the same order.
     fn rights(&self, asked: &[(UserId, &RoomName)]) -> Result<Vec<Rights>, StoreError>;
 
-    /// Mutes an account in a room until this Unix time in milliseconds. Replaces an earlier mute.
-    fn mute(&self, room: &RoomName, user: UserId, until: u64) -> Result<(), StoreError>;
+    /// Mutes an account in a room until this Unix time in milliseconds. Replaces an earlier mute. `false`: it is not
+    /// muted, since it already is in `most` other rooms that are no monitor's.
+    fn mute(&self, room: &RoomName, user: UserId, until: u64, most: Option<u64>) -> Result<bool, StoreError>;
 
     /// Unmutes an account. Returns whether it was muted.
     fn unmute(&self, room: &RoomName, user: UserId) -> Result<bool, StoreError>;

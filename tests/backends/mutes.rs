@@ -82,6 +82,42 @@ fn what_can_not_be_muted_is_refused() {
     assert!(!is_muted(&mut server.channel(BOB, "lobby")));
 }
 
+// Seen to fail with MUTES_PER_ACCOUNT=0: 204.
+#[test]
+fn an_account_is_muted_in_so_many_channels_and_moderators_may_always_mute() {
+    let server = Server::with_api().env("MUTES_PER_ACCOUNT", "2").env("ADMIN_LISTEN", "127.0.0.1:0").start();
+    let demo = format!("monitor%3A{DEMO}");
+    for room in ["channel%3Aa", "channel%3Ab", &demo, "channel%3Aa"] {
+        assert_eq!(mutes(&server, "PUT", room, BOB.email, Some(json!({"seconds": 600}))), 204, "{room}");
+    }
+    let path = format!("/api/v1/rooms/channel%3Ac/mutes/{}", BOB.email);
+    let refused = server.call("PUT", &path, None);
+    assert_eq!((refused.status, refused.reason().as_str()), (403, "too_many_mutes"));
+    assert_eq!(server.figure(r#"propromo_chat_refusals_total{reason="too_many_mutes"}"#), 1.0);
+    assert!(!is_muted(&mut server.channel(BOB, "c")));
+    assert_eq!(mutes(&server, "PUT", "channel%3Ac", ALICE.email, None), 204, "another account");
+    assert_eq!(mutes(&server, "DELETE", "channel%3Aa", BOB.email, None), 204);
+    assert_eq!(mutes(&server, "PUT", "channel%3Ac", BOB.email, None), 204, "there is place again");
+}
+
+// Seen to fail without `publish_limit.check` in these calls: none is refused.
+#[test]
+fn a_key_moderates_no_faster_than_it_publishes() {
+    let server = Server::with_api().env("PUBLISH_RATE", "1").start();
+    let mute = format!("/api/v1/rooms/channel%3Aa/mutes/{}", BOB.email);
+    let disconnect = format!("/api/v1/users/{}/disconnect", BOB.email);
+    let calls = [("PUT", &*mute), ("DELETE", &*mute), ("POST", &*disconnect), ("POST", "/api/v1/notices")];
+    for (method, path) in calls {
+        let refused =
+            (0..60).map(|_| server.call(method, path, Some(json!({"text": "hello"})))).find(|it| it.status == 429);
+        let refused = refused.unwrap_or_else(|| panic!("{method} {path} is never refused"));
+        assert_eq!(refused.reason(), "rate_limited");
+        assert!(refused.header("retry-after").is_some());
+    }
+    let other = only("moderate");
+    assert_eq!(call(server.address, &other, "PUT", &mute, None).status, 204, "another key has its own rate");
+}
+
 #[test]
 fn on_three_nodes_a_mute_acts_on_all() {
     let redis = Redis::start();

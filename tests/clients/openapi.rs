@@ -10,6 +10,8 @@ fn whatever_is_sent_is_answered_as_it_is_described() {
         .env("STREAM_PUBLISH_KEY", "the-publishers-key")
         .env("GITHUB_WEBHOOK_SECRET", "It's a secret")
         .env("ROOM_RATE", "0")
+        .env("ROOMS_PER_ADDRESS", "0")
+        .env("ROOM_CHANGE_RATE", "0")
         .env("PUBLISH_RATE", "0")
         .start();
     let mut python = Command::new(repository().join("tests/clients/.venv/bin/python"));

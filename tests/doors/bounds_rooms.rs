@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use std::time::Duration;
 use support::{
-    Server,
+    Response, Server,
     chats::{Guest, ask, fails, public_room},
     eventually, eventually_within,
+    http::post_with,
     server::Setup,
 };
 
@@ -86,6 +87,67 @@ fn there_are_no_more_rooms_than_there_may_be() {
     let refused = ask(&server, "POST", "/chats", None, Some(json!({"title": "One more", "visibility": "public"})));
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert_eq!(listed(&server, "/chats").0, [1, 2, 3]);
+}
+
+/// Makes a public room, as a proxy would hand it on for this client.
+fn make(server: &Server, title: &str, client: &str) -> Response {
+    let body = json!({"title": title, "visibility": "public"}).to_string();
+    let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", client)];
+    server.connect().send(post_with("/chats", &headers, body)).response()
+}
+
+// Seen to fail with ROOMS_PER_ADDRESS=0: the fourth is made.
+#[test]
+fn one_address_makes_no_more_than_its_share_of_the_rooms() {
+    let setup = Server::with().env("TRUSTED_PROXIES", "127.0.0.1").env("ROOMS_PER_ADDRESS", "3");
+    let mut server = setup.env("ADMIN_LISTEN", "127.0.0.1:0").start();
+    let ids: Vec<i64> = ["2001:db8:1:2::1", "2001:db8:1:2:ffff::7", "2001:db8:1:2::1"]
+        .iter()
+        .zip(0..)
+        .map(|(client, n)| {
+            let made = make(&server, &format!("Room {n}"), client);
+            assert_eq!(made.status, 201, "{}", made.text());
+            made.json()["id"].as_i64().expect("a number")
+        })
+        .collect();
+    let refused = make(&server, "One more", "2001:db8:1:2:8000::");
+    assert_eq!((refused.status, refused.json()["error"]["code"].clone()), (429, json!(429)), "{}", refused.text());
+    assert!(refused.header("retry-after").is_some() && refused.text().contains("Your address"), "{}", refused.text());
+    assert_eq!(server.figure(r#"propromo_chat_refusals_total{reason="too_many_rooms"}"#), 1.0);
+    assert_eq!(make(&server, "One more", "2001:db8:1:3::1").status, 201, "another network has its own");
+    server.kill9();
+    server = server.restart();
+    assert_eq!(make(&server, "Two more", "2001:db8:1:2::1").status, 429, "it outlives restarts");
+    assert_eq!(ask(&server, "DELETE", &format!("/chats/{}", ids[0]), None, None).status, 200);
+    assert_eq!(make(&server, "Two more", "2001:db8:1:2::1").status, 201, "there is place again");
+    // No address is written down.
+    let rooms = rusqlite::Connection::open(server.data_dir().join("chat.db")).expect("the rooms can be opened");
+    let marks: Vec<Vec<u8>> = rooms
+        .prepare("SELECT made_from FROM chat_rooms WHERE id > 1")
+        .and_then(|mut rows| rows.query_map((), |row| row.get(0))?.collect())
+        .expect("each room has a mark");
+    assert!(marks.len() == 4 && marks.iter().all(|mark| mark.len() == 8), "{marks:?}");
+}
+
+// Seen to fail with ROOM_CHANGE_RATE=0: it is changed.
+#[test]
+fn one_address_changes_and_deletes_rooms_no_faster_than_it_may() {
+    let setup = Server::with().env("ROOM_CHANGE_RATE", "2").env("ADMIN_LISTEN", "127.0.0.1:0");
+    let server = setup.env("TRUSTED_PROXIES", "127.0.0.1").start();
+    let id = public_room(&server, "Changed often");
+    let path = format!("/chats/{id}");
+    let change = || ask(&server, "PUT", &path, None, Some(json!({"description": "changed"})));
+    assert_eq!(change().status, 200);
+    assert_eq!(ask(&server, "DELETE", "/chats/4711", None, None).status, 404, "what changes nothing counts too");
+    for refused in [change(), ask(&server, "DELETE", &path, None, None)] {
+        assert_eq!((refused.status, refused.json()["error"]["code"].clone()), (429, json!(429)));
+        let wait = refused.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
+        assert!(wait.is_some_and(|seconds| (1..=60).contains(&seconds)), "{wait:?}");
+    }
+    assert_eq!(server.figure(r#"propromo_chat_refusals_total{reason="rate_limited"}"#), 2.0);
+    assert_eq!(ask(&server, "GET", &path, None, None).json()["description"], "changed");
+    let elsewhere = format!("DELETE {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n");
+    assert_eq!(server.connect().send(elsewhere).response().status, 200, "another address");
 }
 
 // Seen to fail with `idle_rooms::start` doing nothing: the empty one stays.

@@ -140,7 +140,7 @@ fn who_floods_many_rooms_loses_his_own_oldest_messages_and_nobody_else_any() {
 // Seen to fail without `Writer::remove_if_empty`: rows of empty rooms fill the store for good, and nobody can say anything.
 #[test]
 fn channels_without_end_leave_space_when_their_messages_are_gone() {
-    let setup = Server::with_api().env("STORE_MAX", "2097152").env("PUBLISH_RATE", "0");
+    let setup = Server::with_api().env("STORE_MAX", "2097152").env("PUBLISH_RATE", "0").env("CHANNELS_PER_KEY", "0");
     let server = setup.start();
     let mut backend = server.connect();
     let mut publish = |room: &str| {

@@ -103,6 +103,9 @@ const ELSEWHERE: &[&str] = &[
     "request_timeout",       // tests/doors/attacks_slow.rs
     "internal",              // tests/doors/faults.rs
     "muted",                 // tests/doors/moderation.rs
+    "too_many_channels",     // tests/doors/bounds_channels.rs
+    "too_many_mutes",        // tests/backends/mutes.rs
+    "too_many_rooms",        // tests/doors/bounds_rooms.rs
     "too_late",              // tests/backends/changes.rs
     "unchanged",             // tests/backends/changes.rs
     // Of the rooms door, on an open WebSocket or with a name: tests/doors/chats.rs, chats_closed.rs

@@ -211,3 +211,20 @@ fn an_inbox_opens_to_a_whole_ticket_once() {
     assert_eq!(alice.wait_for("error")["code"], "unknown_type");
     assert!(alice.hear_all_up_to_now().is_empty());
 }
+
+// Seen to fail with OVERVIEW_RATE=0: 200 and 101.
+#[test]
+fn an_account_asks_for_what_is_new_no_more_often_than_it_may() {
+    // Alice has two rooms.
+    let server = Server::with().env("OVERVIEW_RATE", "2").start();
+    let access = server.access(ALICE);
+    let asked = |access: &str| server.get_with_bearer("/rooms", access);
+    assert_eq!(asked(&access).status, 200);
+    let refused = asked(&access);
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    let wait = refused.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
+    assert!(refused.reason() == "rate_limited" && wait.is_some_and(|seconds| (1..=60).contains(&seconds)), "{wait:?}");
+    let path = format!("/inbox?ticket={}", server.ticket(ALICE));
+    assert_eq!(server.refused(&path, &[]).status, 429);
+    assert_eq!(asked(&server.access(BOB)).status, 200, "another account");
+}

@@ -5,7 +5,7 @@ use rustls::{ClientConfig, HandshakeKind, client::Resumption};
 use serde_json::json;
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{Ipv4Addr, TcpStream},
     path::Path,
     process::Command,
     sync::Arc,
@@ -18,7 +18,7 @@ use support::{
     faults::{has_panicked, order_panic, with_panics},
     http::{get, post},
     server::Setup,
-    tls::{Certified, Tunnel, openssl, shake_hands, shown_soon},
+    tls::{Certified, Tunnel, openssl, shake_hands, shake_hands_from, shown_soon},
     ws::handshake,
 };
 
@@ -535,4 +535,22 @@ fn client_hello(config: &Arc<ClientConfig>) -> Vec<u8> {
     let mut hello = Vec::new();
     tls.write_tls(&mut hello).expect("bytes in memory");
     hello
+}
+
+// Seen to fail with TLS_HANDSHAKE_RATE=0: the fourth is served.
+#[test]
+fn one_address_makes_no_more_handshakes_than_it_may_and_a_trusted_proxy_any_number() {
+    let encrypted = Encrypted::with(|setup| {
+        let setup = setup.env("TLS_HANDSHAKE_RATE", "3").env("ADMIN_LISTEN", "127.0.0.1:0");
+        setup.env("TRUSTED_PROXIES", "127.0.0.2")
+    });
+    let is_served = |client: u8| {
+        shake_hands_from(Ipv4Addr::new(127, 0, 0, client).into(), encrypted.server.address, &encrypted.trusted).is_ok()
+    };
+    assert_eq!((0..3).filter(|_| is_served(1)).count(), 3);
+    assert!(!is_served(1) && !is_served(1));
+    encrypted.server.logs(&["TLS_HANDSHAKE_RATE"]);
+    assert_eq!(encrypted.server.figure("propromo_chat_tls_handshakes_refused_total"), 2.0);
+    assert!((0..8).all(|_| is_served(2)), "a proxy");
+    assert!(is_served(3), "another address");
 }

@@ -395,8 +395,12 @@ fn github(requests: &Requests, server: &Server) {
 
 /// What is answered 429.
 fn limits(requests: &Requests) {
-    let server = Server::with().env("LOGIN_RATE", "1").env("ROOM_RATE", "1").env("TICKET_RATE", "1").start();
+    let setup = Server::with().env("LOGIN_RATE", "1").env("ROOM_RATE", "1").env("TICKET_RATE", "1");
+    let server = setup.env("ROOM_CHANGE_RATE", "1").env("OVERVIEW_RATE", "1").start();
     let access = server.access_token(BOB);
+    let overviews = || ask(&server, "GET", "/rooms", Some(&access), None);
+    let refused = std::iter::repeat_with(overviews).take(3).find(|answer| answer.status == 429);
+    requests.compare("GET", "/rooms", 429, &refused.expect("an end to overviews"));
     server.log_in_as("a@b.example", "wrong");
     requests.compare("POST", "/login", 429, &server.log_in_as("a@b.example", "wrong"));
     for method in ["GET", "POST"] {
@@ -410,6 +414,11 @@ fn limits(requests: &Requests) {
     let id = closed_room(&server, "The only room", "private");
     let another = json!({"title": "One too many", "visibility": "public"});
     requests.compare("POST", "/chats", 429, &ask(&server, "POST", "/chats", None, Some(another)));
+    for method in ["PUT", "DELETE"] {
+        let change = || ask(&server, method, "/chats/4711", None, Some(json!({})));
+        let refused = std::iter::repeat_with(change).take(3).find(|answer| answer.status == 429);
+        requests.compare(method, "/chats/{id}", 429, &refused.expect("an end to changes"));
+    }
     let guess = || {
         let body = json!({"name": "Ann", "secret": "wrong"});
         ask(&server, "POST", &format!("/chats/{id}/token"), None, Some(body))

@@ -200,6 +200,7 @@ fn all_that_is_kept_of_a_person_is_exported_while_the_server_runs() {
     assert_eq!(of("account")[0]["email"], ALICE.email);
     assert!(of("membership").iter().any(|line| line["monitor"] == DEMO));
     assert_eq!((of("session").len(), of("read").len(), of("edit").len(), of("message").len()), (1, 1, 1, 302));
+    assert_eq!(of("begun").iter().map(|line| &line["room"]).collect::<Vec<_>>(), ["channel:lobby"]);
     assert_eq!((&of("react")[0]["emoji"], &of("react")[0]["on"]), (&json!("🎉"), &json!(true)));
     let first = of("message").into_iter().find(|line| line["room"] == "channel:lobby").expect("what was said");
     assert_eq!((&first["text"], &first["user"]), (&json!(format!("the {SECRET} is mine")), &json!(ALICE.email)));

@@ -1,6 +1,7 @@
 //! Several nodes on one Redis act as one server, also when Redis or a node fails.
 
 mod archive;
+mod bounds_channels;
 mod changes;
 mod crowd;
 mod erasure;

@@ -18,11 +18,17 @@ pub struct Nodes {
 impl Nodes {
     #[track_caller]
     pub fn start(count: usize, redis_url: &str) -> Nodes {
+        Nodes::start_with(count, redis_url, |setup| setup)
+    }
+
+    #[track_caller]
+    pub fn start_with(count: usize, redis_url: &str, settings: impl Fn(Setup) -> Setup) -> Nodes {
         raise_open_files();
-        let first = node(redis_url, None).account(NORA.email, NORA.password, &[]);
+        let first = settings(node(redis_url, None)).account(NORA.email, NORA.password, &[]);
         let accounts = first.data_dir().join("chat.db");
         let mut servers = vec![first.start()];
-        let others = (1..count).map(|_| node(redis_url, Some(&format!("sqlite:{}", accounts.display()))).start());
+        let shared = format!("sqlite:{}", accounts.display());
+        let others = (1..count).map(|_| settings(node(redis_url, Some(&shared))).start());
         servers.extend(others);
         let access = log_in(&servers[0]).json()["token"].as_str().expect("an access token").to_owned();
         let authorization = format!("Bearer {access}");

@@ -77,7 +77,7 @@ let used = 0;
 export const unique = (text) => `${text} #${process.pid}-${++used}`;
 
 const SETTINGS = {
-  MESSAGE_RATE: '0', LOGIN_RATE: '0', ROOM_RATE: '0', SEARCH_RATE: '0', API_KEYS: `tests publish,moderate ${API_KEY}`,
+  MESSAGE_RATE: '0', LOGIN_RATE: '0', ROOM_RATE: '0', ROOMS_PER_ADDRESS: '0', ROOM_CHANGE_RATE: '0', SEARCH_RATE: '0', API_KEYS: `tests publish,moderate ${API_KEY}`,
 };
 
 async function begin(options) {

@@ -5,11 +5,12 @@ use crate::{
     api::route::Params,
     auth::api_keys::Scope,
     chat::Chat,
-    door::{channel_frame, json},
+    door::{beginning, channel_frame, json},
     http::{reply::Reply, request::Request},
     message::{BOT, Draft, Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
     store::{
+        channels::Beginner,
         log::{Appended, is_full_page},
         search::Query,
     },
@@ -77,6 +78,7 @@ pub fn say(chat: &Chat, room: RoomName, bot: &str, said: Said) -> Result<Reply, 
     if room.as_str().starts_with("stream:") {
         return Err(Refusal::new(Reason::RoomDenied, "Publish to streams with POST /stream."));
     }
+    beginning::may_say(chat, &room, Beginner::Key(bot))?;
     if let Some(of) = reply_to {
         chat.log.prepare(&room, of)?;
     }

@@ -22,8 +22,9 @@ const MAX_REASON: usize = 200;
 
 /// Closes all sockets of an account in rooms, on every node.
 pub fn disconnect(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    Call { chat, request, scope: Scope::Moderate, what: "disconnect" }.answer(|_, target| {
+    Call { chat, request, scope: Scope::Moderate, what: "disconnect" }.answer(|caller, target| {
         target.push_str(params.get("user"));
+        chat.publish_limit.check(&caller.name)?;
         let mut body = Body::read(request)?;
         let reason = body.optional_text("reason").unwrap_or_default();
         if reason.chars().count() > MAX_REASON || reason.contains(char::is_control) {
@@ -42,7 +43,8 @@ pub fn disconnect(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> R
 
 /// Sends a notice to everybody who is connected, or to everybody in one room.
 pub fn notify(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
-    Call { chat, request, scope: Scope::Moderate, what: "notify" }.answer(|_, target| {
+    Call { chat, request, scope: Scope::Moderate, what: "notify" }.answer(|caller, target| {
+        chat.publish_limit.check(&caller.name)?;
         let mut body = Body::read(request)?;
         let text = body.text("text");
         if text.len() > chat.config.limits.max_message {

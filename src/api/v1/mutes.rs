@@ -18,15 +18,19 @@ use std::sync::Arc;
 
 /// Mutes an account in a room, for a number of seconds or until it is taken back. Replaces an earlier mute.
 pub fn mute(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    Call { chat, request, scope: Scope::Moderate, what: "mute" }.answer(|_, target| {
+    Call { chat, request, scope: Scope::Moderate, what: "mute" }.answer(|caller, target| {
         target.push_str(&subject(params));
+        chat.publish_limit.check(&caller.name)?;
         let mut body = Body::read(request)?;
         let seconds = body.count("seconds");
         body.checked()?;
         let room = room(chat, params)?;
         let account = account(chat, params.get("user"))?;
         let until = mute_ends(seconds);
-        chat.accounts.mute(&room, account.id, until)?;
+        let most = Some(chat.config.limits.mutes_per_account).filter(|most| *most > 0 && !room.is_monitor());
+        if !chat.accounts.mute(&room, account.id, until, most)? {
+            return Err(Reason::TooManyMutes.into());
+        }
         chat.recheck.mute(account.id, &room, Some(until));
         Ok(Reply::empty(204))
     })
@@ -34,8 +38,9 @@ pub fn mute(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
 
 /// Lets the account speak again, if it was muted.
 pub fn unmute(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    Call { chat, request, scope: Scope::Moderate, what: "unmute" }.answer(|_, target| {
+    Call { chat, request, scope: Scope::Moderate, what: "unmute" }.answer(|caller, target| {
         target.push_str(&subject(params));
+        chat.publish_limit.check(&caller.name)?;
         let room = room(chat, params)?;
         let account = account(chat, params.get("user"))?;
         chat.accounts.unmute(&room, account.id)?;

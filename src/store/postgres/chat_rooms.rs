@@ -9,7 +9,9 @@ use super::{
 use crate::{
     likeness::skeleton,
     store::{
-        chat_rooms::{Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomFields, RoomKey, Updated, title_key},
+        chat_rooms::{
+            Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomBounds, RoomFields, RoomKey, Updated, title_key,
+        },
         error::StoreError,
     },
 };
@@ -44,11 +46,14 @@ const BY_TITLE: &str = concat!(
 );
 
 const CREATE: &str = concat!(
-    "INSERT INTO chat.rooms (title, title_key, description, visibility, password, creator, created_at, updated_at, skeleton)
-     SELECT $1, $2, $3, $4, $5, $6, $7, $7, $8 WHERE (SELECT count(*) FROM chat.rooms) < $9
+    "INSERT INTO chat.rooms (title, title_key, description, visibility, password, creator, created_at, updated_at, skeleton,
+        made_from)
+     SELECT $1, $2, $3, $4, $5, $6, $7, $7, $8, $10 WHERE (SELECT count(*) FROM chat.rooms) < $9
      RETURNING ",
     columns!()
 );
+
+const MADE_FROM: &str = "SELECT count(*) FROM chat.rooms WHERE made_from = $1";
 
 const UPDATE: &str = concat!(
     "UPDATE chat.rooms
@@ -178,22 +183,33 @@ impl ChatRooms for PostgresChatRooms {
         rows.first().map(room).transpose().map_err(unreadable(what))
     }
 
-    fn create(&self, fields: &RoomFields, now: Timestamp, most: u64) -> Result<Created, StoreError> {
+    fn create(&self, fields: &RoomFields, now: Timestamp, bounds: RoomBounds) -> Result<Created, StoreError> {
         let what = "make a room";
         let columns = Columns::of(fields, now);
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let made = self.database.write(STORE, what, move |session| {
-            written(session, |session| {
+        let most = i64::try_from(bounds.all).unwrap_or(i64::MAX);
+        let address = bounds.of_address.map(|(address, _)| address.to_vec());
+        let (made, is_address_full) = self.database.write(STORE, what, move |session| {
+            let mut is_address_full = false;
+            let made = written(session, |session| {
                 let mut transaction = session.client.transaction()?;
                 // Otherwise two that count at once would both find a place for the last room.
                 transaction.batch_execute("LOCK TABLE chat.rooms IN SHARE ROW EXCLUSIVE MODE")?;
-                let rows = transaction.query_typed(CREATE, &columns.and(&[most.typed()]))?;
+                if let Some((_, most)) = bounds.of_address {
+                    let count: i64 = transaction.query_typed_one(MADE_FROM, &[address.typed()])?.get(0);
+                    is_address_full = count.unsigned_abs() >= most;
+                    if is_address_full {
+                        return Ok(Vec::new());
+                    }
+                }
+                let rows = transaction.query_typed(CREATE, &columns.and(&[most.typed(), address.typed()]))?;
                 transaction.commit()?;
                 Ok(rows)
-            })
+            })?;
+            Ok((made, is_address_full))
         })?;
         match made {
             Written::TitleTaken => Ok(Created::TitleTaken),
+            Written::Nothing if is_address_full => Ok(Created::AddressFull),
             Written::Nothing => Ok(Created::Full),
             Written::Row(row) => room(&row).map(Created::Room).map_err(unreadable(what)),
         }

@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/chat-8.sql"),
     include_str!("schema/chat-9.sql"),
     include_str!("schema/chat-10.sql"),
+    include_str!("schema/chat-11.sql"),
 ];
 
 /// Nodes that start together wait here for the first of them. The number must be unused elsewhere in the database: it

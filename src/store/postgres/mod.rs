@@ -13,6 +13,7 @@ pub mod accounts;
 pub mod archive;
 mod archive_erase;
 pub mod belongings;
+pub mod channels;
 pub mod chat_rooms;
 mod connection;
 mod database;
@@ -29,8 +30,8 @@ mod tests;
 mod tls;
 
 use self::{
-    accounts::PostgresAccounts, archive::PostgresArchive, chat_rooms::PostgresChatRooms, database::Database,
-    reads::PostgresReads, sessions::PostgresSessions, tasks::PostgresTasks,
+    accounts::PostgresAccounts, archive::PostgresArchive, channels::PostgresChannels, chat_rooms::PostgresChatRooms,
+    database::Database, reads::PostgresReads, sessions::PostgresSessions, tasks::PostgresTasks,
 };
 use error::OpenError;
 use std::{sync::Arc, time::Duration};
@@ -45,6 +46,7 @@ pub const START_PATIENCE: Duration = Duration::from_secs(30);
 pub struct Postgres {
     pub accounts: Arc<PostgresAccounts>,
     pub chat_rooms: Arc<PostgresChatRooms>,
+    pub channels: Arc<PostgresChannels>,
     pub sessions: Arc<PostgresSessions>,
     pub reads: Arc<PostgresReads>,
     pub tasks: Arc<PostgresTasks>,
@@ -63,6 +65,7 @@ impl Postgres {
         Ok(Postgres {
             accounts: Arc::new(PostgresAccounts::of(database.clone())),
             chat_rooms: Arc::new(PostgresChatRooms::of(database.clone())),
+            channels: Arc::new(PostgresChannels::of(database.clone())),
             sessions: Arc::new(PostgresSessions::of(database.clone())),
             reads: Arc::new(PostgresReads::of(database.clone())),
             tasks: Arc::new(PostgresTasks::of(database.clone())),

@@ -22,6 +22,12 @@ const RIGHTS: &str = "
 
 const FORGET_OVER: &str = "DELETE FROM chat.mutes WHERE until < (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
+/// One account's mutes are counted one after the other, on all nodes.
+const LOCK_MUTES: &str = "SELECT pg_advisory_xact_lock(hashtext('mutes of ' || $1))";
+
+const OTHER_MUTES: &str =
+    "SELECT count(*) FROM chat.mutes WHERE account = $1 AND room <> $2 AND room NOT LIKE 'monitor:%'";
+
 const MUTE: &str = "
     INSERT INTO chat.mutes AS known (account, room, until) VALUES ($1, $2, $3)
     ON CONFLICT (account, room) DO UPDATE SET until = excluded.until";
@@ -54,13 +60,21 @@ impl Moderation for PostgresAccounts {
         Ok(rows.iter().map(|row| Rights::of(row.get(0), row.get(1))).collect())
     }
 
-    fn mute(&self, room: &RoomName, user: UserId, until: u64) -> Result<(), StoreError> {
+    fn mute(&self, room: &RoomName, user: UserId, until: u64, most: Option<u64>) -> Result<bool, StoreError> {
         let (room, until) = (as_text(room.as_str()), i64::try_from(until).unwrap_or(i64::MAX));
-        self.database().write(STORE, "mute an account", move |session| {
+        self.database().write(STORE, "mute an account", move |session: &mut Session| {
             let mut transaction = session.client.transaction()?;
             transaction.execute_typed(FORGET_OVER, &[])?;
+            if let Some(most) = most {
+                transaction.query_typed(LOCK_MUTES, &[user.0.typed()])?;
+                let others: i64 = transaction.query_typed_one(OTHER_MUTES, &[user.0.typed(), room.typed()])?.get(0);
+                if others.unsigned_abs() >= most {
+                    return Ok(false);
+                }
+            }
             transaction.execute_typed(MUTE, &[user.0.typed(), room.typed(), until.typed()])?;
-            transaction.commit()
+            transaction.commit()?;
+            Ok(true)
         })
     }
 

@@ -3,6 +3,7 @@
 use super::{
     Postgres,
     accounts::PostgresAccounts,
+    channels::PostgresChannels,
     chat_rooms::PostgresChatRooms,
     connection::{Connection, most},
     error::OpenError,
@@ -80,6 +81,16 @@ mod reads {
     }
 
     suite::reads!(open);
+}
+
+mod channels {
+    use super::*;
+
+    fn open() -> Opened<PostgresChannels> {
+        opened(|url| Postgres::open(url, 8, Duration::ZERO).unwrap().channels)
+    }
+
+    suite::channels!(open);
 }
 
 mod tasks {

@@ -34,6 +34,8 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("schema/chat_rooms-2.sql")),
     M::up(include_str!("schema/reads-1.sql")),
     M::up(include_str!("schema/tasks-1.sql")),
+    M::up(include_str!("schema/channels-1.sql")),
+    M::up(include_str!("schema/chat_rooms-3.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

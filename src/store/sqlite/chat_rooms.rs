@@ -5,7 +5,9 @@ use crate::{
     likeness::skeleton,
     message::RoomName,
     store::{
-        chat_rooms::{Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomFields, RoomKey, Updated, title_key},
+        chat_rooms::{
+            Access, ChatRoom, ChatRooms, Created, FIRST, Moving, RoomBounds, RoomFields, RoomKey, Updated, title_key,
+        },
         erasure::Task,
         error::StoreError,
     },
@@ -81,15 +83,24 @@ impl ChatRooms for SqliteChatRooms {
         }
     }
 
-    fn create(&self, fields: &RoomFields, now: Timestamp, most: u64) -> Result<Created, StoreError> {
+    fn create(&self, fields: &RoomFields, now: Timestamp, bounds: RoomBounds) -> Result<Created, StoreError> {
         let made = self.tables.with("make a room", |connection| {
-            unless_title_taken(
-                connection
-                    .prepare_cached(&format!(
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if let Some((address, most)) = bounds.of_address {
+                let count: i64 = tx
+                    .prepare_cached("SELECT count(*) FROM chat_rooms WHERE made_from = ?1")?
+                    .query_row([address], |row| row.get(0))?;
+                if count.unsigned_abs() >= most {
+                    return Ok(None);
+                }
+            }
+            let made = unless_title_taken(
+                tx.prepare_cached(&format!(
                         "INSERT INTO chat_rooms
                              (title, title_key, skeleton, description, visibility, password, creator, created_at,
-                              updated_at)
-                         SELECT :title, :title_key, :skeleton, :description, :visibility, :password, :creator, :now, :now
+                              updated_at, made_from)
+                         SELECT :title, :title_key, :skeleton, :description, :visibility, :password, :creator, :now, :now,
+                             :made_from
                          WHERE (SELECT count(*) FROM chat_rooms) < :most
                          RETURNING {COLUMNS}"
                     ))?
@@ -103,16 +114,20 @@ impl ChatRooms for SqliteChatRooms {
                             ":password": fields.access.password_hash(),
                             ":creator": fields.creator,
                             ":now": now.as_millisecond(),
-                            ":most": i64::try_from(most).unwrap_or(i64::MAX),
+                            ":most": i64::try_from(bounds.all).unwrap_or(i64::MAX),
+                            ":made_from": bounds.of_address.map(|(address, _)| address),
                         },
                         room,
                     ),
-            )
+            )?;
+            tx.commit()?;
+            Ok(Some(made))
         })?;
         Ok(match made {
-            Written::Room(room) => Created::Room(room),
-            Written::TitleTaken => Created::TitleTaken,
-            Written::Nothing => Created::Full,
+            Some(Written::Room(room)) => Created::Room(room),
+            Some(Written::TitleTaken) => Created::TitleTaken,
+            Some(Written::Nothing) => Created::Full,
+            None => Created::AddressFull,
         })
     }
 
@@ -249,7 +264,9 @@ mod tests {
             access: Access::Public,
             creator: None,
         };
-        let create = |rooms: &SqliteChatRooms, title: &str| rooms.create(&fields(title), Timestamp::now(), 10).unwrap();
+        let create = |rooms: &SqliteChatRooms, title: &str| {
+            rooms.create(&fields(title), Timestamp::now(), RoomBounds { all: 10, of_address: None }).unwrap()
+        };
         create(&rooms, "Admin");
         create(&rooms, "another");
         // Cyrillic.
@@ -273,7 +290,7 @@ mod tests {
         let first = rooms.find(RoomKey::Id(1)).unwrap().unwrap();
         assert!(rooms.delete(&first).unwrap());
         let fields = RoomFields { title: "Kept".to_owned(), ..first.fields };
-        rooms.create(&fields, Timestamp::now(), 10).unwrap();
+        rooms.create(&fields, Timestamp::now(), RoomBounds { all: 10, of_address: None }).unwrap();
         drop(rooms);
         let titles: Vec<_> = open().list(0, 10).unwrap().into_iter().map(|room| room.fields.title).collect();
         assert_eq!(titles, ["Kept"]);

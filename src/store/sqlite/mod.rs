@@ -2,7 +2,7 @@
 //!
 //! | file | what | who writes |
 //! |---|---|---|
-//! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`sessions`], [`reads`], [`tasks`] | admin commands, also while the server runs; requests that make or change a room; logins that stay; the thread `reads` |
+//! | `chat.db` (or `DATABASE_URL`) | [`accounts`], [`chat_rooms`], [`channels`], [`sessions`], [`reads`], [`tasks`] | admin commands, also while the server runs; requests that make or change a room; the first message of a channel; logins that stay; the thread `reads` |
 //! | `log.db` | [`log`]: messages | the log's own thread, from the journal in `journal/`, which the log's writer appends to |
 //! | `search.db` | [`search`]: words of messages, made from the log | the thread that follows the log |
 //! | `ledger.db` | [`ledger`]: spent tokens | the ledger's own thread, one transaction per batch |
@@ -18,6 +18,7 @@ pub mod accounts;
 pub mod admin;
 pub mod backup;
 mod belongings;
+pub mod channels;
 pub mod chat_rooms;
 pub mod data_dir;
 pub mod database;
@@ -42,6 +43,7 @@ pub mod tasks;
 
 use self::{
     accounts::SqliteAccounts,
+    channels::SqliteChannels,
     chat_rooms::SqliteChatRooms,
     data_dir::DataDir,
     ledger::SqliteLedger,
@@ -58,6 +60,7 @@ use std::{path::Path, sync::Arc};
 pub struct Embedded {
     pub accounts: Arc<SqliteAccounts>,
     pub chat_rooms: Arc<SqliteChatRooms>,
+    pub channels: Arc<SqliteChannels>,
     pub sessions: Arc<SqliteSessions>,
     pub reads: Arc<SqliteReads>,
     pub tasks: Arc<SqliteTasks>,
@@ -90,6 +93,7 @@ impl Embedded {
         Ok(Embedded {
             search: Arc::new(SqliteSearch::open(&in_data_dir("search.db"), log.clone())?),
             chat_rooms: Arc::new(SqliteChatRooms::beside(&accounts)),
+            channels: Arc::new(SqliteChannels::beside(&accounts)),
             sessions: Arc::new(SqliteSessions::beside(&accounts)),
             reads: Arc::new(SqliteReads::beside(&accounts)),
             tasks: Arc::new(SqliteTasks::beside(&accounts)),

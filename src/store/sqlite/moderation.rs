@@ -30,17 +30,28 @@ impl Moderation for SqliteAccounts {
         })
     }
 
-    fn mute(&self, room: &RoomName, user: UserId, until: u64) -> Result<(), StoreError> {
+    fn mute(&self, room: &RoomName, user: UserId, until: u64, most: Option<u64>) -> Result<bool, StoreError> {
         self.tables().with("mute an account", |connection| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
             let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             tx.execute("DELETE FROM mutes WHERE until < ?1", [now])?;
+            if let Some(most) = most {
+                let others: i64 = tx.query_row(
+                    "SELECT count(*) FROM mutes WHERE account = ?1 AND room <> ?2 AND room NOT LIKE 'monitor:%'",
+                    (user.0, room.as_str()),
+                    |row| row.get(0),
+                )?;
+                if others.unsigned_abs() >= most {
+                    return Ok(false);
+                }
+            }
             tx.execute(
                 "INSERT INTO mutes (account, room, until) VALUES (?1, ?2, ?3)
                  ON CONFLICT (account, room) DO UPDATE SET until = excluded.until",
                 (user.0, room.as_str(), i64::try_from(until).unwrap_or(i64::MAX)),
             )?;
-            tx.commit()
+            tx.commit()?;
+            Ok(true)
         })
     }
 

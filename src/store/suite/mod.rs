@@ -48,11 +48,13 @@ impl<S> Deref for Opened<S> {
     }
 }
 
+mod begun_channels;
 mod changes;
 mod kept_sessions;
 mod kept_tasks;
 mod read_marks;
 mod rooms;
+pub(crate) use begun_channels::*;
 pub(crate) use changes::*;
 pub(crate) use kept_sessions::*;
 pub(crate) use kept_tasks::*;
@@ -88,6 +90,7 @@ tests_of! { accounts:
     a_change_of_access_that_is_announced_is_heard
     moderators_are_told_from_members_and_listed
     a_mute_is_told_until_it_is_taken_back_and_in_its_room_alone
+    one_account_is_muted_in_so_many_channels_and_in_any_monitor
     accounts_can_be_probed
 }
 
@@ -99,6 +102,7 @@ tests_of! { chat_rooms:
     a_title_is_one_rooms_however_it_is_written_to_look_the_same
     of_many_who_make_a_room_of_one_title_one_does
     there_are_at_most_so_many_rooms
+    one_address_makes_at_most_so_many_rooms
     a_change_is_seen_and_its_time_too
     a_room_may_change_the_case_of_its_title_but_not_take_another_rooms
     a_change_of_what_was_changed_meanwhile_is_stale
@@ -120,6 +124,13 @@ tests_of! { reads:
     a_mark_moves_forward_and_never_back
     marks_are_each_accounts_own
     an_account_has_so_many_marks_and_the_oldest_give_way
+}
+
+tests_of! { channels:
+    one_may_begin_so_many_and_another_as_many
+    who_comes_a_moment_later_begins_nothing_and_who_comes_when_all_is_gone_does
+    what_is_forgotten_counts_no_more_unless_it_was_begun_again
+    many_at_once_begin_no_more_than_they_may
 }
 
 tests_of! { tasks:
@@ -275,13 +286,13 @@ pub(crate) fn a_mute_is_told_until_it_is_taken_back_and_in_its_room_alone(accoun
     let at_the_door = |room: &str| accounts.entrant(bob, room).unwrap().rights.muted_until;
     assert_eq!(muted(), [None; 4]);
     let before = accounts.access_changes().unwrap();
-    accounts.mute(&demo, bob, 4_000_000_000_000).unwrap();
+    assert!(accounts.mute(&demo, bob, 4_000_000_000_000, None).unwrap());
     assert_ne!(accounts.access_changes().unwrap(), before);
-    accounts.mute(&lobby, bob, 1_000).unwrap();
+    assert!(accounts.mute(&lobby, bob, 1_000, None).unwrap());
     assert_eq!(muted(), [Some(4_000_000_000_000), Some(1_000), None, None]);
     assert_eq!((at_the_door("demo"), at_the_door("lobby")), (Some(4_000_000_000_000), Some(1_000)));
     // Those whose time is over are forgotten with the next.
-    accounts.mute(&demo, bob, FOR_GOOD).unwrap();
+    assert!(accounts.mute(&demo, bob, FOR_GOOD, None).unwrap());
     assert_eq!(muted(), [Some(FOR_GOOD), None, None, None]);
     let before = accounts.access_changes().unwrap();
     assert!(accounts.unmute(&demo, bob).unwrap());
@@ -289,6 +300,20 @@ pub(crate) fn a_mute_is_told_until_it_is_taken_back_and_in_its_room_alone(accoun
     assert!(!accounts.unmute(&demo, bob).unwrap());
     assert_eq!((muted(), at_the_door("demo")), (vec![None; 4], None));
     assert!(accounts.rights(&[]).unwrap().is_empty());
+}
+
+pub(crate) fn one_account_is_muted_in_so_many_channels_and_in_any_monitor(accounts: &dyn Accounts) {
+    let bob = accounts.by_email("bob@propromo.example").unwrap().unwrap().id;
+    let mute = |room: RoomName, until| accounts.mute(&room, bob, until, Some(2)).unwrap();
+    let [one, two, three] = ["one", "two", "three"].map(RoomName::channel);
+    assert!(accounts.mute(&RoomName::monitor("demo"), bob, FOR_GOOD, None).unwrap());
+    assert!(mute(one.clone(), FOR_GOOD) && mute(two.clone(), 1_000));
+    // The second is over.
+    assert!(mute(three.clone(), FOR_GOOD) && !mute(two.clone(), FOR_GOOD));
+    assert!(mute(one.clone(), 4_000_000_000_000), "it only changes");
+    assert!(accounts.unmute(&one, bob).unwrap() && mute(two.clone(), FOR_GOOD));
+    let muted = |room: &RoomName| accounts.rights(&[(bob, room)]).unwrap()[0].muted_until;
+    assert_eq!([&one, &two, &three].map(muted), [None, Some(FOR_GOOD), Some(FOR_GOOD)]);
 }
 
 pub(crate) fn accounts_can_be_probed(accounts: &dyn Accounts) {

@@ -1,11 +1,11 @@
 //! What every store of rooms must do.
 
-use crate::store::chat_rooms::{Access, ChatRoom, ChatRooms, Created, RoomFields, RoomKey, Updated};
+use crate::store::chat_rooms::{Access, ChatRoom, ChatRooms, Created, RoomBounds, RoomFields, RoomKey, Updated};
 use jiff::Timestamp;
 use std::thread;
 use uuid::Uuid;
 
-const MANY: u64 = 1_000_000;
+const MANY: RoomBounds = RoomBounds { all: 1_000_000, of_address: None };
 
 /// A title that no earlier run has used: a back end may be shared.
 fn fresh_title() -> String {
@@ -28,7 +28,7 @@ fn made(rooms: &dyn ChatRooms, fields: &RoomFields) -> ChatRoom {
     match rooms.create(fields, at(1_000), MANY).unwrap() {
         Created::Room(room) => room,
         Created::TitleTaken => panic!("taken"),
-        Created::Full => panic!("full"),
+        Created::Full | Created::AddressFull => panic!("full"),
     }
 }
 
@@ -112,8 +112,24 @@ pub(crate) fn of_many_who_make_a_room_of_one_title_one_does(rooms: &dyn ChatRoom
 }
 
 pub(crate) fn there_are_at_most_so_many_rooms(rooms: &dyn ChatRooms) {
-    let full = rooms.create(&fields(&fresh_title(), Access::Public), at(1), 1).unwrap();
+    let full = rooms.create(&fields(&fresh_title(), Access::Public), at(1), RoomBounds { all: 1, ..MANY }).unwrap();
     assert!(matches!(full, Created::Full));
+}
+
+pub(crate) fn one_address_makes_at_most_so_many_rooms(rooms: &dyn ChatRooms) {
+    // No earlier run has used these.
+    let [here, there] = [(); 2].map(|()| rand::random::<[u8; 8]>());
+    let make = |address: [u8; 8], most| {
+        let bounds = RoomBounds { of_address: Some((address, most)), ..MANY };
+        rooms.create(&fields(&fresh_title(), Access::Public), at(1), bounds).unwrap()
+    };
+    let Created::Room(first) = make(here, 2) else { panic!("there is place") };
+    assert!(matches!(make(here, 2), Created::Room(_)));
+    assert!(matches!(make(here, 2), Created::AddressFull) && matches!(make(there, 2), Created::Room(_)));
+    // A change makes it nobody else's.
+    let first = changed(rooms, &first, &fields(&fresh_title(), Access::Public));
+    assert!(matches!(make(here, 2), Created::AddressFull));
+    assert!(rooms.delete(&first).unwrap() && matches!(make(here, 2), Created::Room(_)));
 }
 
 pub(crate) fn a_change_is_seen_and_its_time_too(rooms: &dyn ChatRooms) {

@@ -230,7 +230,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A demo server with the default settings, apart from limits of logins and connections by address: all tests share one.
+    /// A demo server with the default settings, apart from limits of logins and connections by address, and of new
+    /// channels by account: all tests share them.
     #[track_caller]
     pub fn start() -> Server {
         Server::with().start()
@@ -249,6 +250,7 @@ impl Server {
             .env("LOGIN_RATE", "0")
             .env("ANONYMOUS_RATE", "0")
             .env("MAX_CONNECTIONS_PER_ADDRESS", "0")
+            .env("CHANNEL_RATE", "0")
     }
 
     #[track_caller]

@@ -87,7 +87,8 @@ pub fn shake_hands(server: SocketAddr, config: &Arc<ClientConfig>) -> io::Result
     shake_hands_from(Ipv4Addr::LOCALHOST.into(), server, config)
 }
 
-fn shake_hands_from(client: IpAddr, server: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Encrypted> {
+/// The same from another address of this machine.
+pub fn shake_hands_from(client: IpAddr, server: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Encrypted> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((client, 0)).into())?;
     socket.connect(&server.into())?;
