@@ -335,6 +335,8 @@ mod tests {
         SqliteLog::open(&data_dir.join("log.db"), LogOptions::keeping(None)).unwrap()
     }
 
+    // Seen to fail where keys were not looked for, where what refers to a moved entry stayed, and where messages that are gone
+    // got no row: then an edit showed another room's text.
     #[test]
     fn entries_of_two_rooms_at_one_place_are_all_there_in_the_order_of_their_rooms() {
         let dir = tempfile::tempdir().unwrap();
@@ -376,6 +378,7 @@ mod tests {
         assert!(log.since(&other, id_of(2, 2), 10).unwrap().is_none(), "who knows the id of before reloads");
     }
 
+    // Seen to fail where changes were left out.
     #[test]
     fn what_became_of_messages_after_they_were_copied_is_copied_too() {
         let dir = tempfile::tempdir().unwrap();
