@@ -12,6 +12,7 @@ for (const browser of Object.keys(BROWSERS)) {
       const tour = new Tour(alice, bob, viewport.width < 500);
       for (const [name, stop] of STOPS) await t.test(name, () => stop(tour));
       for (const [name, stop] of tour.isNarrow ? ON_A_PHONE : ON_A_DESKTOP) await t.test(name, () => stop(tour));
+      await t.test('one logs out', () => tour.logOut());
       await Promise.all([alice.leave(), bob.leave()]);
     });
   }
@@ -33,8 +34,15 @@ class Tour {
     if (this.isNarrow) await this.page.getByRole('link', { name: 'All rooms' }).click();
   }
 
+  async logOut() {
+    await this.toRooms();
+    await this.page.getByRole('button', { name: 'Log out' }).click();
+    await this.page.getByRole('button', { name: 'Log in' }).waitFor();
+  }
+
+  /** Waits until a message with this text has the focus. */
   isAt(text) {
-    return this.page.waitForFunction((text) => document.activeElement.textContent.includes(text), text);
+    return this.page.waitForFunction((text) => document.activeElement.matches('.message') && document.activeElement.textContent.includes(text), text);
   }
 
   badge(room) {
@@ -162,6 +170,25 @@ const STOPS = Object.entries({
       const latest = page.getByRole('button', { name: 'Latest messages' });
       if (await latest.isVisible()) await latest.click();
     }
+  },
+
+  async 'what was said is found by its words, and one goes there'(tour) {
+    const { alice, bob, page } = tour;
+    const word = `zypresse${unique('').replace(/\W/g, '')}`;
+    await bob.say(`A green ${word}`);
+    await alice.message(`A green ${word}`).waitFor();
+    await page.getByRole('button', { name: 'Search this room' }).click();
+    await page.getByRole('searchbox').fill(word);
+    const found = page.locator('#searchFound .result');
+    // The index follows what is said.
+    for (let tries = 0; tries < 600 && !(await found.count()); tries++) {
+      await page.getByRole('searchbox').press('Enter');
+      await page.locator('#searchPanel[aria-busy="false"]').waitFor();
+      await page.waitForTimeout(100);
+    }
+    await found.click();
+    await tour.isAt(word);
+    if (!tour.isNarrow) await page.getByRole('button', { name: 'Close' }).click();
   },
 
   async 'a closed room is made, found, renamed and deleted, with sentences for what is wrong'(tour) {
