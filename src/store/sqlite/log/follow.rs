@@ -6,7 +6,12 @@ use crate::{
     message::{MessageId, RoomName},
     store::{error::StoreError, log::in_order},
 };
-use std::collections::HashSet;
+use rusqlite::OptionalExtension;
+use std::collections::{HashMap, HashSet};
+
+/// The entries after a key, as they stand in the file: SQLite would sort them in memory to group them by room.
+pub(super) const NEWER: [&str; 2] =
+    ["SELECT room, key FROM messages WHERE key > ?1", "SELECT room, key FROM changes WHERE key > ?1"];
 
 impl SqliteLog {
     /// [`MessageLog::since`](crate::store::log::MessageLog::since), without checking whether `after` is an entry, and
@@ -32,21 +37,30 @@ impl SqliteLog {
             }
             known.extend(is_known.then_some(room.name));
         }
-        self.read("name the rooms that have news", |connection| {
-            let mut newer = connection.prepare_cached(
-                "SELECT rooms.name, max(key) FROM
-                     (SELECT room, key FROM messages WHERE key > ?1 UNION ALL SELECT room, key FROM changes WHERE key > ?1) newer
-                 JOIN rooms ON rooms.id = newer.room WHERE rooms.name IS NOT NULL GROUP BY rooms.id",
-            )?;
-            let mut rows = newer.query([ids::key(after)])?;
-            while let Some(row) = rows.next()? {
-                let name = RoomName::from_store(row.get_ref(0)?.as_str()?);
-                if !known.contains(&name) && !each(name, ids::join(row.get(1)?, 0)) {
-                    break;
+        // There may be millions of entries, but fewer rooms.
+        let mut newest = HashMap::<i64, i64>::new();
+        let newer = self.read("name the rooms that have news", |connection| {
+            for newer in NEWER {
+                let mut newer = connection.prepare_cached(newer)?;
+                let mut rows = newer.query([ids::key(after)])?;
+                while let Some(row) = rows.next()? {
+                    let (room, key): (i64, i64) = (row.get(0)?, row.get(1)?);
+                    newest.entry(room).and_modify(|newest| *newest = key.max(*newest)).or_insert(key);
                 }
             }
-            Ok(())
-        })
+            let mut name = connection.prepare_cached("SELECT name FROM rooms WHERE id = ?1 AND name IS NOT NULL")?;
+            let named = newest.drain().filter_map(|(room, key)| {
+                let name = name.query_row([room], |row| Ok(RoomName::from_store(row.get_ref(0)?.as_str()?))).optional();
+                name.map(|name| Some((name?, key))).transpose()
+            });
+            named.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        for (name, key) in newer {
+            if !known.contains(&name) && !each(name, ids::join(key, 0)) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// An id that is not less than that of any entry.

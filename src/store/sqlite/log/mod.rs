@@ -168,8 +168,8 @@ impl SqliteLog {
         let writing = Tuning {
             sync: DiskSync::from(durability),
             autocheckpoint: 0,
-            // Room for the last index page of some thousand rooms: without them each message would cost a read.
-            cache_kib: 32 * 1024,
+            // Room for what one transaction changes: the last index pages of a few thousand rooms, and new rows.
+            cache_kib: 16 * 1024,
             query_only: false,
             busy: database::BUSY,
         };
