@@ -1,12 +1,12 @@
 //! What nodes and silent rooms cost Redis; `docs/SCALING.md` tells what this printed. To be asked for by name:
 //! `cargo test --test nodes presence_costs -- --ignored --nocapture`
 
-use crate::several::{NORA, Nodes, log_in, node};
+use crate::several::{NORA, Nodes, node};
 use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Client, Server, eventually_within, http::get, raise_open_files, redis::Redis};
+use support::{Client, Server, eventually_within, raise_open_files, redis::Redis};
 
 const NODES: usize = 5;
 const ROOMS: usize = 300;
@@ -14,13 +14,15 @@ const USERS: usize = 10;
 const WHILE: Duration = Duration::from_secs(30);
 
 /// Processor time that Redis has used, in microseconds, without what its persistence costs in children.
-fn processor(redis: &Redis) -> f64 {
+pub fn processor(redis: &Redis) -> f64 {
     let info = redis.info("cpu");
-    let field = |name: &str| -> f64 {
-        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        value.expect("Redis tells it").trim().parse().expect("a number")
-    };
-    (field("used_cpu_user") + field("used_cpu_sys")) * 1e6
+    (field(&info, "used_cpu_user") + field(&info, "used_cpu_sys")) * 1e6
+}
+
+/// A number of what Redis tells of itself.
+pub fn field(info: &str, name: &str) -> f64 {
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.expect("Redis tells it").trim().parse().expect("a number")
 }
 
 /// Calls and microseconds of each command since `CONFIG RESETSTAT`.
@@ -38,18 +40,14 @@ fn compared(servers: &[Server]) -> f64 {
     servers.iter().map(|server| server.figure("propromo_chat_presence_compared_rooms_total")).sum()
 }
 
-fn start(redis: &Redis) -> Nodes {
+pub fn start(redis: &Redis) -> Nodes {
     raise_open_files();
     let admin = |accounts: Option<&str>| node(&redis.url(), accounts).env("ADMIN_LISTEN", "127.0.0.1:0");
     let first = admin(None).account(NORA.email, NORA.password, &[]);
     let accounts = format!("sqlite:{}", first.data_dir().join("chat.db").display());
     let mut servers = vec![first.start()];
     servers.extend((1..NODES).map(|_| admin(Some(&accounts)).start()));
-    let access = log_in(&servers[0]).json()["token"].as_str().expect("an access token").to_owned();
-    let authorization = format!("Bearer {access}");
-    let request = get("/ws_ticket", &[("Authorization", &authorization), ("Connection", "close")]);
-    let ticket = servers[0].connect().send(request).response().json()["ticket"].as_str().expect("a ticket").to_owned();
-    Nodes { servers, ticket }
+    Nodes::of(servers)
 }
 
 #[test]

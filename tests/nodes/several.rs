@@ -30,6 +30,12 @@ impl Nodes {
         let shared = format!("sqlite:{}", accounts.display());
         let others = (1..count).map(|_| settings(node(redis_url, Some(&shared))).start());
         servers.extend(others);
+        Nodes::of(servers)
+    }
+
+    /// Nodes that share the accounts of the first, which has Nora's.
+    #[track_caller]
+    pub fn of(servers: Vec<Server>) -> Nodes {
         let access = log_in(&servers[0]).json()["token"].as_str().expect("an access token").to_owned();
         let authorization = format!("Bearer {access}");
         let request = get("/ws_ticket", &[("Authorization", &authorization), ("Connection", "close")]);
@@ -60,11 +66,12 @@ impl Nodes {
 }
 
 pub fn node(redis_url: &str, accounts: Option<&str>) -> Setup {
-    let setup = Server::with()
-        .without_demo()
-        .env("CHAT_STORAGE_URL", redis_url)
-        .env("MESSAGE_RATE", "0")
-        .env("TICKET_TTL", "3600");
+    as_node(Server::with(), redis_url, accounts)
+}
+
+pub fn as_node(setup: Setup, redis_url: &str, accounts: Option<&str>) -> Setup {
+    let setup =
+        setup.without_demo().env("CHAT_STORAGE_URL", redis_url).env("MESSAGE_RATE", "0").env("TICKET_TTL", "3600");
     match accounts {
         Some(url) => setup.env("DATABASE_URL", url),
         None => setup,

@@ -23,6 +23,7 @@ pub mod session;
 pub mod terminal;
 pub mod tls;
 pub mod token;
+pub mod ways;
 pub mod ws;
 pub mod yaml;
 

@@ -1,5 +1,6 @@
 //! The way of one node to its Redis, which can be cut, fall silent or be slow, as a network does.
 
+use crate::ways::Ports;
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -23,6 +24,8 @@ struct State {
     /// How long each byte is on its way.
     delay: Duration,
     open: Vec<TcpStream>,
+    /// How many bytes came from the server.
+    brought: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -38,6 +41,12 @@ enum Condition {
 impl Line {
     #[track_caller]
     pub fn to(port: u16) -> Line {
+        Line::with(port, Ports::default())
+    }
+
+    /// One that replaces ports in what comes from the server.
+    #[track_caller]
+    pub(crate) fn with(port: u16, ports: Ports) -> Line {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let own = listener.local_addr().expect("it listens").port();
         let state = Arc::<Mutex<State>>::default();
@@ -47,7 +56,7 @@ impl Line {
                 if lock(&shared).condition != Condition::Cut
                     && let Ok(far) = TcpStream::connect(("127.0.0.1", port))
                 {
-                    carry(&near, &far, &shared);
+                    carry(&near, &far, &shared, &ports);
                 }
             }
         });
@@ -70,6 +79,11 @@ impl Line {
         }
     }
 
+    /// How many bytes came from the server up to now.
+    pub fn brought(&self) -> usize {
+        lock(&self.state).brought
+    }
+
     pub fn fall_silent(&self) {
         lock(&self.state).condition = Condition::Silent;
     }
@@ -84,16 +98,16 @@ impl Line {
     }
 }
 
-fn carry(near: &TcpStream, far: &TcpStream, state: &Arc<Mutex<State>>) {
+fn carry(near: &TcpStream, far: &TcpStream, state: &Arc<Mutex<State>>, ports: &Ports) {
     let clones = || Some((near.try_clone().ok()?, far.try_clone().ok()?));
     let (Some(there), Some(back), Some((near, far))) = (clones(), clones(), clones()) else { return };
     lock(state).open.extend([near, far]);
-    pass(there.0, there.1, state.clone());
-    pass(back.1, back.0, state.clone());
+    pass(there.0, there.1, state.clone(), None);
+    pass(back.1, back.0, state.clone(), Some(ports.clone()));
 }
 
-/// Passes on what comes, each piece when it is due.
-fn pass(mut from: TcpStream, mut to: TcpStream, state: Arc<Mutex<State>>) {
+/// Passes on what comes, each piece when it is due. `ports`: it comes from the server.
+fn pass(mut from: TcpStream, mut to: TcpStream, state: Arc<Mutex<State>>, ports: Option<Ports>) {
     let (pieces, coming) = mpsc::sync_channel::<(Instant, Vec<u8>)>(1024);
     // Small pieces go out at once.
     let _ = to.set_nodelay(true);
@@ -107,10 +121,14 @@ fn pass(mut from: TcpStream, mut to: TcpStream, state: Arc<Mutex<State>>) {
         let _ = from.shutdown(Shutdown::Read);
     });
     thread::spawn(move || {
-        while let Ok((came, bytes)) = coming.recv() {
+        while let Ok((came, mut bytes)) = coming.recv() {
             thread::sleep(lock(&state).delay.saturating_sub(came.elapsed()));
             while lock(&state).condition == Condition::Silent {
                 thread::sleep(LOOK);
+            }
+            if let Some(ports) = &ports {
+                ports.replace(&mut bytes);
+                lock(&state).brought += bytes.len();
             }
             if to.write_all(&bytes).is_err() {
                 break;

