@@ -3,6 +3,7 @@
 mod archive;
 mod bounds_channels;
 mod changes;
+mod chaos;
 mod crowd;
 mod erasure;
 mod everything_fails;

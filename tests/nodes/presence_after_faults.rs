@@ -21,21 +21,24 @@ use support::{
 const TRIED_AGAIN: Duration = Duration::from_secs(2);
 
 /// A node's lease may end so soon after the last time that it was renewed.
-const OF_A_LEASE: Duration = Duration::from_secs(8);
+pub const OF_A_LEASE: Duration = Duration::from_secs(8);
 
 /// One who is in a room and notes who comes and goes.
-struct Watcher {
-    client: Client,
+pub struct Watcher {
+    pub client: Client,
     /// Whom it believes to be there.
-    list: BTreeSet<String>,
+    pub list: BTreeSet<String>,
     /// What it was told since [`Watcher::forgets`], as `+alice`, `-bob`.
-    told: Vec<String>,
+    pub told: Vec<String>,
+    /// What was said.
+    pub texts: Vec<String>,
 }
 
 impl Watcher {
     #[track_caller]
-    fn enters(nodes: &Nodes, node: usize, room: &str, name: &str) -> Watcher {
-        let mut watcher = Watcher { client: nodes.join(node, room, name), list: BTreeSet::new(), told: Vec::new() };
+    pub fn enters(nodes: &Nodes, node: usize, room: &str, name: &str) -> Watcher {
+        let client = nodes.join(node, room, name);
+        let mut watcher = Watcher { client, list: BTreeSet::new(), told: Vec::new(), texts: Vec::new() };
         eventually("it is in the list itself", || {
             watcher.list = watcher.asks();
             watcher.list.contains(name)
@@ -59,13 +62,16 @@ impl Watcher {
 
     /// Hears what it was told up to now.
     #[track_caller]
-    fn listens(&mut self) {
+    pub fn listens(&mut self) {
         for frame in self.client.hear_all_up_to_now() {
             self.note(&frame);
         }
     }
 
-    fn note(&mut self, frame: &Value) {
+    pub fn note(&mut self, frame: &Value) {
+        if frame["type"] == "message" {
+            self.texts.push(frame["text"].as_str().expect("a text").to_owned());
+        }
         let Some(user) = frame["user"].as_str() else { return };
         if frame["type"] == "join" {
             self.list.insert(user.to_owned());
@@ -76,7 +82,7 @@ impl Watcher {
         }
     }
 
-    fn forgets(&mut self) {
+    pub fn forgets(&mut self) {
         self.listens();
         self.told.clear();
     }
@@ -88,7 +94,7 @@ fn set(users: &[&str]) -> BTreeSet<String> {
 
 /// Waits until all watchers have just these in their lists, by what they were told and by what they ask.
 #[track_caller]
-fn all_know(watchers: &mut [&mut Watcher], users: &[&str]) {
+pub fn all_know(watchers: &mut [&mut Watcher], users: &[&str]) {
     let (start, users) = (Instant::now(), set(users));
     let mut lists = Vec::new();
     let agree = |watchers: &mut [&mut Watcher], lists: &mut Vec<_>| {
@@ -107,7 +113,7 @@ fn all_know(watchers: &mut [&mut Watcher], users: &[&str]) {
 }
 
 /// What a watcher was told, in whatever order.
-fn told(watcher: &Watcher) -> Vec<String> {
+pub fn told(watcher: &Watcher) -> Vec<String> {
     let mut told = watcher.told.clone();
     told.sort_unstable();
     told

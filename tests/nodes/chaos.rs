@@ -1,0 +1,251 @@
+//! Whatever happens to one node's ways to Redis, or to the clocks: soon after it all nodes know the same of who is here,
+//! of names and of messages, and whoever watches was told just what has changed.
+
+use crate::{
+    presence_after_faults::{OF_A_LEASE, Watcher, all_know, told},
+    several::{NORA, Nodes, as_node},
+};
+use serde_json::json;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+use support::{
+    Client,
+    chats::{Guest, ask, names},
+    eventually, eventually_within,
+    faults::with_its_own_clock,
+    raise_open_files,
+    redis::{Cluster, Redis, Watched},
+    ways::Ways,
+};
+
+const NODES: usize = 3;
+/// The node that is cut off.
+const CUT_OFF: usize = 2;
+/// So many that each master of a cluster has some.
+const ROOMS: usize = 4;
+const SKEW: i32 = 5;
+const SLOW: Duration = Duration::from_millis(100);
+/// It may take as long on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Cut,
+    Silent,
+    Slow,
+    Clocks,
+}
+
+struct Town {
+    nodes: Nodes,
+    ways: Ways,
+    /// The files that set the nodes' clocks.
+    clocks: Vec<PathBuf>,
+    rooms: Vec<Room>,
+}
+
+/// A room, with one who watches at each node.
+struct Room {
+    name: String,
+    watchers: Vec<Watcher>,
+}
+
+impl Town {
+    #[track_caller]
+    fn start(url: &str, servers: &[u16]) -> Town {
+        raise_open_files();
+        let ways = Ways::to(servers);
+        let through = ways.through(url);
+        let (mut nodes, mut clocks) = (Vec::new(), Vec::new());
+        let mut accounts = None;
+        for n in 0..NODES {
+            let (setup, clock) = with_its_own_clock();
+            let setup = as_node(setup, if n == CUT_OFF { &through } else { url }, accounts.as_deref());
+            // Who is not asked for long does not answer pings.
+            let setup = setup.env("PING_INTERVAL", "600").env("PONG_TIMEOUT", "1200");
+            let setup = if n == 0 { setup.account(NORA.email, NORA.password, &[]) } else { setup };
+            accounts.get_or_insert_with(|| format!("sqlite:{}", setup.data_dir().join("chat.db").display()));
+            nodes.push(setup.start());
+            clocks.push(clock);
+        }
+        let nodes = Nodes::of(nodes);
+        let rooms = (0..ROOMS).map(|n| {
+            let name = format!("chaos-{n}");
+            let watchers = (0..NODES).map(|node| Watcher::enters(&nodes, node, &name, &format!("w{node}"))).collect();
+            Room { name, watchers }
+        });
+        let rooms = rooms.collect();
+        Town { nodes, ways, clocks, rooms }
+    }
+
+    fn begin(&self, fault: Fault) {
+        match fault {
+            Fault::Cut => self.ways.cut(),
+            Fault::Silent => self.ways.fall_silent(),
+            Fault::Slow => self.ways.slow(SLOW),
+            Fault::Clocks => self.set_clocks([0, SKEW, -SKEW]),
+        }
+    }
+
+    fn end(&self) {
+        self.ways.mend();
+        self.set_clocks([0; NODES]);
+    }
+
+    fn set_clocks(&self, seconds: [i32; NODES]) {
+        for (clock, seconds) in self.clocks.iter().zip(seconds) {
+            fs::write(clock, format!("{seconds:+}\n")).expect("the clock can be set");
+        }
+    }
+
+    /// Waits until these, and who watches, are known everywhere to be in each room.
+    #[track_caller]
+    fn all_know(&mut self, users: &[&str]) {
+        let mut users: Vec<&str> = [users, &["w0", "w1", "w2"]].concat();
+        users.sort_unstable();
+        for room in &mut self.rooms {
+            all_know(&mut room.watchers.iter_mut().collect::<Vec<_>>(), &users);
+        }
+    }
+
+    fn join(&self, node: usize, user: &str) -> Vec<Client> {
+        self.rooms.iter().map(|room| self.nodes.join(node, &room.name, user)).collect()
+    }
+
+    /// Goes through one fault, during which people come, go and talk.
+    #[track_caller]
+    fn suffers(&mut self, round: usize, fault: Fault) {
+        let [leaves, comes, leaves_there] = ["leaves", "comes", "there"].map(|what| format!("{what}-{round}"));
+        let leaving = [self.join(0, &leaves), self.join(CUT_OFF, &leaves_there)];
+        self.all_know(&[&leaves, &leaves_there]);
+        self.rooms.iter_mut().flat_map(|room| &mut room.watchers).for_each(Watcher::forgets);
+        let begun = Instant::now();
+        self.begin(fault);
+        leaving.into_iter().flatten().for_each(Client::close);
+        let coming = self.join(1, &comes);
+        let guest = Guest::join(&self.nodes.servers[0], 1, &format!("Guest {round}"));
+        let mut said = vec![BTreeSet::new(); ROOMS];
+        for (room, said) in self.rooms.iter_mut().zip(&mut said) {
+            for (n, watcher) in room.watchers.iter_mut().enumerate() {
+                let text = format!("{round}-{n}");
+                watcher.client.say(json!({"type": "message", "text": text, "ref": text}).to_string());
+                said.insert(text);
+            }
+        }
+        let server = &self.nodes.servers[CUT_OFF];
+        match fault {
+            Fault::Cut | Fault::Silent => {
+                eventually("the node knows that it is cut off", || server.get("/readyz").status == 503);
+            }
+            Fault::Slow | Fault::Clocks => self.all_know(&[&comes]),
+        }
+        self.end();
+        self.all_know(&[&comes]);
+        let lasted = begun.elapsed();
+        for room in &mut self.rooms {
+            for (n, watcher) in room.watchers.iter().enumerate() {
+                let mut told = told(watcher);
+                // On a machine that is slower than the node's lease is long, its claims have ended and come back.
+                let away = format!("w{CUT_OFF}");
+                if n != CUT_OFF && lasted > OF_A_LEASE && told.contains(&format!("-{away}")) {
+                    assert!(told.contains(&format!("+{away}")), "{fault:?}: {told:?}");
+                    told.retain(|word| !word.ends_with(&away));
+                }
+                let mut expected = [format!("+{comes}"), format!("-{leaves}"), format!("-{leaves_there}")];
+                expected.sort_unstable();
+                assert_eq!(told, expected, "{fault:?}, at node {n}");
+            }
+        }
+        self.all_have_heard(fault, &said);
+        self.all_know_the_names(&[&format!("Guest {round}")]);
+        drop((coming, guest));
+        self.all_know(&[]);
+        self.all_know_the_names(&[]);
+    }
+
+    /// Waits until all watchers of a room have heard the same in the same order; of what was said, all that is not said
+    /// again was stored.
+    #[track_caller]
+    fn all_have_heard(&mut self, fault: Fault, said: &[BTreeSet<String>]) {
+        for (room, said) in self.rooms.iter_mut().zip(said) {
+            for text in said {
+                // What was refused meanwhile is said again; what was stored is not stored twice.
+                let n: usize = text.rsplit('-').next().and_then(|n| n.parse().ok()).expect("a number");
+                room.watchers[n].says_until_stored(text);
+            }
+            let heard_all = |watcher: &mut Watcher| {
+                watcher.listens();
+                said.iter().all(|text| watcher.texts.contains(text))
+            };
+            eventually_within(PATIENCE, "all is heard", || room.watchers.iter_mut().all(heard_all));
+            let first = &room.watchers[0].texts;
+            let once: BTreeSet<&String> = first.iter().collect();
+            assert_eq!(once.len(), first.len(), "{fault:?}: each once: {first:?}");
+            for watcher in &room.watchers[1..] {
+                // Each begins with what it found when it came.
+                assert_eq!(&watcher.texts, first, "{fault:?}, in {}", room.name);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn all_know_the_names(&self, guests: &[&str]) {
+        let users = |n: usize| -> Vec<String> {
+            let room = ask(&self.nodes.servers[n], "GET", "/chats/1", None, None).json();
+            names(&room).into_iter().map(str::to_owned).collect()
+        };
+        eventually_within(PATIENCE, "the names are known", || (0..NODES).all(|n| users(n) == guests));
+    }
+}
+
+impl Watcher {
+    #[track_caller]
+    fn says_until_stored(&mut self, text: &str) {
+        eventually_within(PATIENCE, "the message is stored", || {
+            self.client.say(json!({"type": "message", "text": text, "ref": text}).to_string());
+            loop {
+                let frame = self.client.hear_frame();
+                self.note(&frame);
+                if frame["ref"] == text && frame["type"] == "ack" {
+                    return true;
+                }
+                if frame["ref"] == text && frame["type"] == "error" {
+                    return false;
+                }
+            }
+        });
+    }
+}
+
+#[track_caller]
+fn survives_all_faults(url: &str, servers: &[u16]) {
+    let mut town = Town::start(url, servers);
+    town.all_know(&[]);
+    for (round, fault) in [Fault::Cut, Fault::Silent, Fault::Slow, Fault::Clocks].into_iter().enumerate() {
+        town.suffers(round, fault);
+    }
+}
+
+#[test]
+fn nodes_agree_after_each_fault_on_one_server() {
+    let redis = Redis::start();
+    survives_all_faults(&redis.url(), &[redis.port]);
+}
+
+#[test]
+fn nodes_agree_after_each_fault_on_a_cluster() {
+    let cluster = Cluster::start();
+    let ports: Vec<u16> = cluster.servers.iter().map(|server| server.port).collect();
+    survives_all_faults(&cluster.url(), &ports);
+}
+
+#[test]
+fn nodes_agree_after_each_fault_behind_a_sentinel() {
+    let watched = Watched::start();
+    let servers = [watched.sentinel.port, watched.master.port, watched.replica.port];
+    survives_all_faults(&watched.url(), &servers);
+}
