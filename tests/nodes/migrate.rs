@@ -24,7 +24,8 @@ impl Installation {
     /// `said`: how many messages, more than are copied at a time if need be.
     #[track_caller]
     fn with(said: usize) -> Installation {
-        let mut server = Server::with().env("MESSAGE_RATE", "0").start();
+        // Or `chat.db` would have a write-ahead log, which whoever opens the file next takes over into it.
+        let mut server = Server::with().env("MESSAGE_RATE", "0").env("CHANNELS_PER_ACCOUNT", "0").start();
         let spent = server.token(ALICE);
         server.enter(&spent, DEMO).say_and_hear("in the monitor's room");
         let mut alice = server.channel(ALICE, "lobby");
