@@ -21,6 +21,14 @@ impl Entry {
         }
     }
 
+    /// Who said it, or made the change, as the room shows it.
+    pub fn by(&self) -> &Arc<str> {
+        match self {
+            Entry::Message(message) => &message.sender,
+            Entry::Change(change) => &change.by,
+        }
+    }
+
     pub fn into_message(self) -> Option<Message> {
         match self {
             Entry::Message(message) => Some(message),
@@ -84,6 +92,14 @@ impl NewEntry {
         match self {
             NewEntry::Message(draft) => &draft.room,
             NewEntry::Change(change) => &change.room,
+        }
+    }
+
+    /// Who says it, or makes the change, as the room shows it.
+    pub fn by(&self) -> &Arc<str> {
+        match self {
+            NewEntry::Message(draft) => &draft.sender,
+            NewEntry::Change(change) => &change.by,
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 /// Hears of what happens in rooms. Messages wait meanwhile, so its methods must not block.
 pub trait Observer: Send + Sync {
     /// An entry that is kept was stored in a room. With a single node, ids come in ascending order and none is left
-    /// out.
-    fn stored(&self, room: &RoomName, id: MessageId);
+    /// out. `by` said it, or made the change.
+    fn stored(&self, room: &RoomName, id: MessageId, by: &Arc<str>);
 
     /// A user's first socket has come to a room, or the last has gone, over all nodes.
     fn came(&self, room: &RoomName, user: &Arc<str>, is_here: bool);

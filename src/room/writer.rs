@@ -350,7 +350,7 @@ impl Writer {
             replies.extend(Post::reply(&author, &entry, outcome));
             if self.delivers && is_new {
                 if let Some(observer) = self.listeners.observer.get().filter(|_| entry.is_kept()) {
-                    observer.stored(&room.name, id);
+                    observer.stored(&room.name, id, entry.by());
                 }
                 let entry = entry.stored(id, matches!(outcome, Appended::StoredAlone(_)));
                 match runs.iter_mut().rev().find(|run| Arc::ptr_eq(&run.room, &room)) {

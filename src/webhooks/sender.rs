@@ -17,7 +17,7 @@ use crate::{
 use std::{
     collections::HashSet,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What the stores can't do during an outage.
@@ -28,6 +28,9 @@ const TAKE: &str = "take events";
 
 /// How many entries of a room are read and sent before other rooms have their turn.
 const PAGE: usize = 64;
+
+/// How long a turn lasts while other rooms wait: an endpoint that is slow is slow for all.
+const TURN: Duration = Duration::from_secs(1);
 
 pub struct Sender {
     pub queue: Arc<Queue>,
@@ -79,8 +82,12 @@ impl Sender {
         let entries = self.outbox.next(&turn.room, PAGE)?;
         let more = entries.len() == PAGE || is_full_page(&entries);
         let absent = self.absent(&turn.room, &entries)?;
-        let mut passed = None;
+        let (mut passed, begun) = (None, Instant::now());
         for entry in &entries {
+            if begun.elapsed() >= TURN && self.queue.others_wait() {
+                self.pass(&turn.room, passed)?;
+                return Ok(true);
+            }
             let told = self.comings(turn, Some(entry.id())).and_then(|()| {
                 let Some(event) = self.event(&turn.room, entry, absent.as_deref()) else {
                     passed = Some(entry.id());

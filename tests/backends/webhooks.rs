@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{
-    ALICE, BOB, Client, DEMO, PATIENCE, Server, eventually, free_address,
+    ALICE, BOB, Client, DEMO, PATIENCE, Server,
+    channel::enter,
+    eventually, free_address,
     receiver::{BROKEN, GONE, Received, Receiver, TAKEN},
     server::Setup,
 };
@@ -362,4 +364,36 @@ fn ten_thousand_messages_survive_two_deaths_of_the_receiver_and_one_of_the_serve
     let repeated = all.len() - ROOMS * EACH;
     // One for each sender each time that somebody dies.
     assert!(repeated <= 3 * 8 * 2, "{repeated} events came twice");
+}
+
+// Seen to fail with turns by room: hers is the last event.
+#[test]
+fn events_of_others_do_not_wait_for_the_many_channels_of_one_account() {
+    const CHANNELS: usize = 60;
+    let (is_open, on_their_way) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (opens, comes) = (is_open.clone(), on_their_way.clone());
+    let receiver = Receiver::answering(move |_| {
+        comes.fetch_add(1, Ordering::SeqCst);
+        // As slow as can be, until all is said.
+        let begun = Instant::now();
+        while !opens.load(Ordering::SeqCst) && begun.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(10));
+        }
+        // Longer than events gather.
+        thread::sleep(Duration::from_millis(100));
+        TAKEN.into()
+    });
+    let server = setup(&receiver.url()).env("WEBHOOK_EVENTS", MESSAGES).env("WEBHOOK_TIMEOUT", "5m").start();
+    let mut alice = server.channel(ALICE, DEMO);
+    let access = server.access(BOB);
+    for n in 0..CHANNELS {
+        enter(server.address, &access, &format!("bobs-{n}")).post(&format!("filled {n}"));
+    }
+    alice.post("hers");
+    eventually("eight are on their way", || on_their_way.load(Ordering::SeqCst) >= 8);
+    is_open.store(true, Ordering::SeqCst);
+    let received = receiver.wait_for(CHANNELS + 1);
+    let place = texts(&received).iter().position(|text| *text == "hers").expect("told");
+    // Behind those that were on their way, and at most two more of each sender.
+    assert!(place <= 24, "{place} of {:?}", texts(&received));
 }

@@ -110,8 +110,11 @@ impl FeedThread {
         };
         match listener.next(&wanted) {
             FeedItem::Stored(stored) => {
-                if let (Some(observer), Some(last)) = (observer, stored.entries.last()) {
-                    observer.stored(&stored.room, last.id());
+                if let Some(observer) = observer {
+                    // Once for each who said something.
+                    for said in stored.entries.chunk_by(|one, next| one.by() == next.by()) {
+                        said.last().into_iter().for_each(|last| observer.stored(&stored.room, last.id(), last.by()));
+                    }
                 }
                 self.inboxes.stored(&stored.room);
                 if let Err(error) = self.stored(stored, look) {

@@ -1,6 +1,7 @@
 //! The queue of webhooks: which rooms have events to send, whose turn it is, and when to try again.
 //!
 //! - Only one sender has a room at a time, so its events go out in order.
+//! - Those who fill rooms take turns (`lines`), and then their rooms do. A turn ends after a moment if others wait.
 //! - Events gather for a moment, over all rooms. Then one sender sends them, and another joins it for each such moment
 //!   that it takes. So a message wakes no sender, and shares its own way with none.
 //! - A room whose event failed waits longer each time, while other rooms go on.
@@ -8,40 +9,25 @@
 //!   is accepted.
 //! - What is not in memory is in the log, and the next search of the log finds it.
 
+mod lines;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use super::event::Coming;
+pub use state::{MAX_ROOMS, Outcome, Turn, unix_millis};
+
 use crate::{
     message::{MessageId, RoomName},
     room::observer::Observer,
 };
+use lines::Filler;
 use parking_lot::{Condvar, Mutex};
+use state::State;
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
     mem,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
-
-/// How many rooms with events are remembered; others are found in the log later.
-pub const MAX_ROOMS: usize = 10_000;
-
-/// How many comings and goings may wait, over all rooms; more are dropped.
-const MAX_COMINGS: usize = 10_000;
-
-/// How many waiting comings and goings of a room are searched for the counterpart of a new one.
-const LOOK_BACK: usize = 64;
-
-/// How long events gather at most before they are sent, and after how long another sender joins those that are at work.
-const GATHER: Duration = Duration::from_millis(50);
-
-/// The first delay, and the longest; each is twice the previous one.
-const FIRST_DELAY: Duration = Duration::from_secs(1);
-const LONGEST_DELAY: Duration = Duration::from_secs(300);
-
-/// How many rooms must fail one after the other until the endpoint counts as down.
-const MANY_FAILURES: u32 = 8;
 
 /// Decides whether this process sends, and for which room next.
 #[derive(Default)]
@@ -51,77 +37,6 @@ pub struct Queue {
     turns: Condvar,
     /// Wakes the keeper.
     changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    rooms: HashMap<RoomName, Waiting>,
-    /// When each room may be tried. The number distinguishes rooms of the same moment.
-    due: BTreeMap<(Instant, u64), RoomName>,
-    numbers: u64,
-    /// When what is reported now is due.
-    gathered: Option<Instant>,
-    /// How many senders have a turn, and when the next one may join them.
-    working: usize,
-    joins: Option<Instant>,
-    /// Until when one of the waiting senders waits; the others wait until they are woken.
-    watched: Option<Instant>,
-    comings: usize,
-    dropped: u64,
-    /// Until when this process sends.
-    leads_until: Option<Instant>,
-    /// Whether more rooms may have events than are here.
-    more: bool,
-    gate: Gate,
-    /// The newest id that was reported here, and the newest that was sent to the endpoint.
-    heard: Option<MessageId>,
-    told: Option<MessageId>,
-    stopping: bool,
-}
-
-/// A room with events.
-#[derive(Default)]
-struct Waiting {
-    /// Its place in the order; `None` while a sender has it.
-    place: Option<(Instant, u64)>,
-    /// Whether something came in while a sender had it.
-    again: bool,
-    failures: u32,
-    failing_since: Option<Instant>,
-    /// The time of its oldest waiting event, in Unix milliseconds.
-    since: u64,
-    comings: VecDeque<Coming>,
-}
-
-/// Whether the endpoint may be tried at all.
-#[derive(Default)]
-struct Gate {
-    failures: u32,
-    /// Set while the endpoint is down: it is not tried before this.
-    opens: Option<Instant>,
-    /// Whether a sender is trying it now.
-    tried: bool,
-    gone: bool,
-}
-
-/// A room's turn.
-pub struct Turn {
-    pub room: RoomName,
-    /// Comings and goings, oldest first. Those that are left are put back.
-    pub comings: VecDeque<Coming>,
-}
-
-/// How a turn ended.
-pub enum Outcome {
-    /// Everything that was read has been sent. `more`: whether there is more to read.
-    Told { more: bool },
-    /// An event failed. `since` is its time in Unix milliseconds; `pause` is how long the endpoint asks to be left
-    /// alone.
-    Failed { since: u64, pause: Option<Duration> },
-    /// The endpoint has answered that it is gone.
-    Gone,
-    /// A store failed.
-    Later,
 }
 
 impl Queue {
@@ -161,6 +76,11 @@ impl Queue {
         self.state.lock().end(turn, outcome, Instant::now());
     }
 
+    /// Whether another room could have the turn of a sender.
+    pub fn others_wait(&self) -> bool {
+        self.state.lock().others_wait(Instant::now())
+    }
+
     /// An event was accepted, so the endpoint works.
     pub fn worked(&self, id: Option<MessageId>) {
         let mut state = self.state.lock();
@@ -192,9 +112,7 @@ impl Queue {
     pub fn follow(&self) {
         let mut state = self.state.lock();
         if state.leads_until.take().is_some() {
-            state.rooms.retain(|_, waiting| waiting.place.is_none());
-            state.due.clear();
-            state.comings = 0;
+            state.forget_waiting();
         }
     }
 
@@ -212,8 +130,10 @@ impl Queue {
     pub fn found(&self, rooms: Vec<RoomName>, more: bool) {
         let mut state = self.state.lock();
         state.more |= more;
+        // Who said something there is only known when the room is read.
+        let unknown = Filler::default();
         for room in rooms {
-            state.news(&room);
+            state.news(&room, &unknown);
         }
         self.turns.notify_all();
     }
@@ -276,10 +196,10 @@ pub struct QueueMetrics {
 }
 
 impl Observer for Queue {
-    fn stored(&self, room: &RoomName, id: MessageId) {
+    fn stored(&self, room: &RoomName, id: MessageId, by: &Arc<str>) {
         let mut state = self.state.lock();
         state.heard = state.heard.max(Some(id));
-        if state.leads_until.is_some() && state.news(room) {
+        if state.leads_until.is_some() && state.news(room, by) {
             drop(state);
             self.turns.notify_one();
         }
@@ -305,173 +225,4 @@ impl Observer for Queue {
     fn is_curious(&self) -> bool {
         self.state.lock().leads_until.is_some()
     }
-}
-
-impl State {
-    fn leads(&self, now: Instant) -> bool {
-        self.leads_until.is_some_and(|until| now < until)
-    }
-
-    /// The next turn for a sender that `joins` those at work, or goes on; or when to check again.
-    fn next_of(&mut self, joins: bool, now: Instant) -> Result<Turn, Option<Instant>> {
-        if !joins {
-            return self.next(now);
-        }
-        if self.working > 0
-            && let Some(at) = self.joins.filter(|at| now < *at)
-        {
-            return Err(Some(at));
-        }
-        let turn = self.next(now)?;
-        let end = now + GATHER;
-        // What is reported meanwhile is due when the next sender looks.
-        (self.joins, self.gathered) = (Some(end), Some(end));
-        Ok(turn)
-    }
-
-    /// The next turn, or when to check again.
-    fn next(&mut self, now: Instant) -> Result<Turn, Option<Instant>> {
-        let Some((&place, _)) = self.due.first_key_value() else { return Err(None) };
-        if !self.leads(now) || self.gate.gone || (self.gate.opens.is_some() && self.gate.tried) {
-            return Err(None);
-        }
-        let opens = place.0.max(self.gate.opens.unwrap_or(now));
-        if opens > now {
-            return Err(Some(opens));
-        }
-        let Some(room) = self.due.remove(&place) else { return Err(None) };
-        self.gate.tried = self.gate.opens.is_some();
-        let mut comings = VecDeque::new();
-        if let Some(waiting) = self.rooms.get_mut(&room) {
-            waiting.place = None;
-            waiting.again = false;
-            comings = mem::take(&mut waiting.comings);
-        }
-        self.comings -= comings.len();
-        self.working += 1;
-        Ok(Turn { room, comings })
-    }
-
-    /// Notes that a room has something new. Returns whether a sender must be woken.
-    fn news(&mut self, room: &RoomName) -> bool {
-        if let Some(waiting) = self.rooms.get_mut(room) {
-            waiting.again = true;
-            return false;
-        }
-        if self.rooms.len() >= MAX_ROOMS {
-            self.more = true;
-            return false;
-        }
-        self.rooms.insert(room.clone(), Waiting { since: unix_millis(), ..Waiting::default() });
-        let due = self.gather(Instant::now());
-        self.schedule(room, due);
-        self.watched.is_none_or(|watched| due < watched)
-    }
-
-    /// When what is reported now is due: together with all that is reported until then.
-    fn gather(&mut self, now: Instant) -> Instant {
-        self.gathered.take_if(|end| *end <= now);
-        *self.gathered.get_or_insert(now + GATHER)
-    }
-
-    fn came(&mut self, room: &RoomName, user: &Arc<str>, is_here: bool) -> bool {
-        if let Some(waiting) = self.rooms.get_mut(room) {
-            let before =
-                waiting.comings.iter().enumerate().rev().take(LOOK_BACK).find(|(_, coming)| coming.user == *user);
-            if let Some((place, coming)) = before
-                && coming.is_here != is_here
-            {
-                // Its counterpart was never sent, so the two cancel out.
-                waiting.comings.remove(place);
-                self.comings -= 1;
-                return false;
-            }
-        }
-        if self.comings >= MAX_COMINGS || (self.rooms.len() >= MAX_ROOMS && !self.rooms.contains_key(room)) {
-            self.dropped += 1;
-            return false;
-        }
-        let is_new = self.news(room);
-        if let Some(waiting) = self.rooms.get_mut(room) {
-            waiting.comings.push_back(Coming::now(user, is_here, self.heard));
-            self.comings += 1;
-        }
-        is_new
-    }
-
-    fn schedule(&mut self, room: &RoomName, at: Instant) {
-        self.numbers += 1;
-        let place = (at, self.numbers);
-        if let Some(waiting) = self.rooms.get_mut(room) {
-            if let Some(before) = waiting.place.replace(place) {
-                self.due.remove(&before);
-            }
-            self.due.insert(place, room.clone());
-        }
-    }
-
-    /// Lets all rooms be tried at once.
-    fn hurry(&mut self, now: Instant) {
-        let rooms: Vec<RoomName> = mem::take(&mut self.due).into_values().collect();
-        for room in rooms {
-            if let Some(waiting) = self.rooms.get_mut(&room) {
-                waiting.place = None;
-            }
-            self.schedule(&room, now);
-        }
-    }
-
-    fn end(&mut self, Turn { room, mut comings }: Turn, outcome: &Outcome, now: Instant) {
-        self.gate.tried = false;
-        self.working -= 1;
-        let Some(waiting) = self.rooms.get_mut(&room) else { return };
-        self.comings += comings.len();
-        comings.append(&mut waiting.comings);
-        waiting.comings = comings;
-        let delay = match outcome {
-            Outcome::Told { more } => {
-                (waiting.failures, waiting.failing_since) = (0, None);
-                if !more && !waiting.again && waiting.comings.is_empty() {
-                    self.rooms.remove(&room);
-                    return;
-                }
-                waiting.since = unix_millis();
-                if !more {
-                    let due = self.gather(now);
-                    self.schedule(&room, due);
-                    return;
-                }
-                Duration::ZERO
-            }
-            Outcome::Failed { since, pause } => {
-                waiting.failures += 1;
-                waiting.failing_since.get_or_insert(now);
-                waiting.since = *since;
-                let own = delay(waiting.failures);
-                if waiting.failures == 1 || self.gate.opens.is_some() {
-                    self.gate.failures += 1;
-                }
-                if self.gate.failures >= MANY_FAILURES {
-                    self.gate.opens = Some(now + delay(self.gate.failures - MANY_FAILURES + 1));
-                }
-                pause.map_or(own, |pause| pause.max(own))
-            }
-            Outcome::Gone => {
-                self.gate.gone = true;
-                Duration::ZERO
-            }
-            Outcome::Later => FIRST_DELAY,
-        };
-        self.schedule(&room, now + delay);
-    }
-}
-
-/// The delay after this many failures in a row, with a random part, so that not all come back at the same moment.
-fn delay(failures: u32) -> Duration {
-    let doubled = FIRST_DELAY.saturating_mul(1 << (failures - 1).min(16));
-    doubled.min(LONGEST_DELAY).mul_f64(rand::random_range(0.8..1.2))
-}
-
-pub fn unix_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
