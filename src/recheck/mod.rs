@@ -6,6 +6,9 @@
 //! reaches each of them, wherever messages are kept. A node that was cut off sees the changed number when it is back.
 //! While a store is away, nobody is closed.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     auth::token::room_mark,
     limits::rights::LiveRights,
@@ -178,6 +181,12 @@ impl Drop for Pass {
     }
 }
 
+/// A socket in a room: the epoch of its token, and what its account may do there.
+type Member<'g> = (&'g Guest, Option<&'g str>, &'g Arc<LiveRights>);
+
+/// A socket of an inbox, which all sockets of an account share: the epoch of its token.
+type Listener<'g> = (&'g Guest, Option<&'g str>, &'g Arc<dyn Subscription>);
+
 struct Checker {
     accounts: Arc<dyn Accounts>,
     chat_rooms: Arc<dyn ChatRooms>,
@@ -237,44 +246,27 @@ impl Checker {
         Ok(everybody)
     }
 
+    /// Asks once about each account, and once about it in each room, whatever the number of its sockets.
     fn judge(&self, guests: &[Arc<Guest>]) -> Result<(), StoreError> {
-        let mut members = Vec::new();
-        let mut inboxes = Vec::new();
+        let mut members: HashMap<(UserId, &RoomName), Vec<Member<'_>>> = HashMap::new();
+        let mut inboxes: HashMap<UserId, Vec<Listener<'_>>> = HashMap::new();
         let mut visitors: HashMap<i64, Vec<(&Guest, &Option<String>)>> = HashMap::new();
         for guest in guests {
             match &guest.access {
                 Access::Account { user, epoch, room, rights } => {
-                    members.push((&**guest, (*user, room.local()), (room, epoch.as_deref(), rights)));
+                    members.entry((*user, room)).or_default().push((guest, epoch.as_deref(), rights));
                 }
-                Access::Inbox { user, epoch, rooms } => inboxes.push((&**guest, *user, epoch.as_deref(), rooms)),
+                Access::Inbox { user, epoch, rooms } => {
+                    inboxes.entry(*user).or_default().push((guest, epoch.as_deref(), rooms));
+                }
                 Access::ChatRoom { id, mark } => visitors.entry(*id).or_default().push((guest, mark)),
             }
         }
-        for batch in members.chunks(BATCH) {
-            let asked: Vec<(UserId, &str)> = batch.iter().map(|(_, asked, _)| *asked).collect();
-            let users: Vec<UserId> = asked.iter().map(|(user, _)| *user).collect();
-            let places: Vec<(UserId, &RoomName)> =
-                batch.iter().map(|(_, (user, _), (room, ..))| (*user, *room)).collect();
-            let now = self.accounts.memberships(&asked)?.into_iter().zip(self.accounts.epochs(&users)?);
-            let now = now.zip(self.accounts.rights(&places)?);
-            for ((guest, (_, name), (room, then, rights)), ((membership, epoch), may)) in batch.iter().zip(now) {
-                rights.set(may);
-                if membership.room(name).as_ref() != Some(*room) {
-                    guest.close(DENIED);
-                } else if epoch.is_some_and(|epoch| epoch.ended(*then)) {
-                    guest.close(REVOKED);
-                }
-            }
+        for batch in members.into_iter().collect::<Vec<_>>().chunks(BATCH) {
+            self.judge_members(batch)?;
         }
-        for batch in inboxes.chunks(BATCH) {
-            let users: Vec<UserId> = batch.iter().map(|(_, user, ..)| *user).collect();
-            for ((guest, user, then, rooms), epoch) in batch.iter().zip(self.accounts.epochs(&users)?) {
-                match epoch {
-                    None => guest.close(DENIED),
-                    Some(epoch) if epoch.ended(*then) => guest.close(REVOKED),
-                    Some(_) => self.judge_inbox(*user, &***rooms)?,
-                }
-            }
+        for batch in inboxes.into_iter().collect::<Vec<_>>().chunks(BATCH) {
+            self.judge_listeners(batch)?;
         }
         for (id, visitors) in visitors {
             let room = self.chat_rooms.find(RoomKey::Id(id))?;
@@ -287,9 +279,49 @@ impl Checker {
         }
         Ok(())
     }
-}
 
-impl Checker {
+    fn judge_members(&self, members: &[((UserId, &RoomName), Vec<Member<'_>>)]) -> Result<(), StoreError> {
+        let places: Vec<(UserId, &RoomName)> = members.iter().map(|(place, _)| *place).collect();
+        let asked: Vec<(UserId, &str)> = places.iter().map(|(user, room)| (*user, room.local())).collect();
+        let users: Vec<UserId> = places.iter().map(|(user, _)| *user).collect();
+        let now = self.accounts.memberships(&asked)?.into_iter().zip(self.accounts.epochs(&users)?);
+        let now = now.zip(self.accounts.rights(&places)?);
+        for (((_, room), sockets), ((membership, epoch), may)) in members.iter().zip(now) {
+            let is_open = membership.room(room.local()).as_ref() == Some(*room);
+            for (guest, then, rights) in sockets {
+                rights.set(may);
+                if !is_open {
+                    guest.close(DENIED);
+                } else if epoch.as_ref().is_some_and(|epoch| epoch.ended(*then)) {
+                    guest.close(REVOKED);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_listeners(&self, listeners: &[(UserId, Vec<Listener<'_>>)]) -> Result<(), StoreError> {
+        let users: Vec<UserId> = listeners.iter().map(|(user, _)| *user).collect();
+        for ((user, sockets), epoch) in listeners.iter().zip(self.accounts.epochs(&users)?) {
+            let Some(epoch) = epoch else {
+                sockets.iter().for_each(|(guest, ..)| guest.close(DENIED));
+                continue;
+            };
+            let mut inboxes: Vec<&Arc<dyn Subscription>> = Vec::new();
+            for (guest, then, inbox) in sockets {
+                if epoch.ended(*then) {
+                    guest.close(REVOKED);
+                } else if !inboxes.iter().any(|known| Arc::ptr_eq(known, inbox)) {
+                    inboxes.push(inbox);
+                }
+            }
+            for inbox in inboxes {
+                self.judge_inbox(*user, &**inbox)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes from an inbox the rooms that its account may no longer enter.
     fn judge_inbox(&self, user: UserId, inbox: &dyn Subscription) -> Result<(), StoreError> {
         for rooms in inbox.rooms().chunks(BATCH) {
