@@ -11,15 +11,18 @@ use crate::{
         account_messages::AccountMessages,
         beginnings::Beginnings,
         guesses::{LoginLimits, RoomLimits},
+        making::Making,
         overviews::OverviewLimit,
         places::{AddressPlaces, Places},
         posting::PostingLimit,
         publishing::PublishLimit,
         rate::AddressLimit,
+        searching::SearchLimits,
         single_flight::SingleFlight,
         token_rate::TokenRate,
-        turns::Turns,
+        turns::{Claimant, Turns},
     },
+    message::{MessageId, RoomName},
     metrics::{Metrics, histogram::Histogram},
     recheck::Recheck,
     refusal::Refusal,
@@ -32,6 +35,7 @@ use crate::{
         channels::Channels,
         chat_rooms::ChatRooms,
         erasure::Tasks,
+        error::StoreError,
         ledger::Ledger,
         log::MessageLog,
         names::SharedNames,
@@ -39,7 +43,7 @@ use crate::{
         postgres::{self, Postgres, archive::PostgresArchive},
         reads::Reads,
         redis::{RedisStores, address::Deployment},
-        search::{LookingThrough, Search},
+        search::{Found, LookingThrough, Query, Search},
         sessions::Sessions as AccountSessions,
         sqlite::{
             Embedded, EmbeddedOptions, accounts::SqliteAccounts, channels::SqliteChannels, chat_rooms::SqliteChatRooms,
@@ -97,10 +101,11 @@ pub struct Chat {
     pub publish_limit: PublishLimit,
     /// Turns for reading history.
     pub turns: Turns,
+    /// Large answers that are being made.
+    pub making: Making,
     /// Lists of rooms that are being made.
     pub lists: SingleFlight<ListKey, Result<Reply, Refusal>>,
-    /// Searches, by address.
-    pub search_limits: AddressLimit,
+    pub search_limits: SearchLimits,
     /// Rooms that are looked at for what is new, by account.
     pub overviews: OverviewLimit,
     /// Wrong API keys, by address.
@@ -156,11 +161,12 @@ impl Chat {
                 // Redis answers in the order of requests, many at a time.
                 Storage::Redis(_) => usize::MAX,
             }),
+            making: Making::new(config.limits.memory_budget),
             lists: SingleFlight::new(),
             room_limits: RoomLimits::new(&config.limits, config.rooms.most),
             beginnings: Beginnings::new(&config.limits),
             publish_limit: PublishLimit::a_second(config.limits.publish_rate),
-            search_limits: AddressLimit::a_minute(config.limits.search_rate),
+            search_limits: SearchLimits::new(config.limits.search_rate, config.limits.search_time),
             overviews: OverviewLimit::a_minute(config.limits.overview_rate),
             wrong_api_keys: AddressLimit::a_minute(config.limits.login_rate),
             names: Names::start(stores.names).map_err(threads)?,
@@ -209,7 +215,9 @@ impl Chat {
             metrics.frames.set(memory::held() as i64);
             metrics.memory_budget.set(i64::try_from(chat.sessions.flusher().budget()).unwrap_or(i64::MAX));
             metrics.log_queue.set(chat.rooms.waiting() as i64);
+            metrics.answers_made.set(chat.making.held() as i64);
             metrics.history_waiting.set(chat.turns.waiting() as i64);
+            metrics.searches_waiting.set(chat.search_limits.waiting() as i64);
             metrics.read_marks_waiting.set(chat.read_marks.waiting() as i64);
             metrics.journal(chat.log.backlog());
             metrics.store(chat.log.usage());
@@ -219,6 +227,26 @@ impl Chat {
             }
         });
         Ok(chat)
+    }
+}
+
+impl Chat {
+    /// Searches a room in the claimant's turn: a page of messages before one of them, or the newest.
+    pub fn find(
+        &self,
+        room: &RoomName,
+        claimant: Claimant,
+        query: &Query,
+        (before, limit): (Option<MessageId>, usize),
+    ) -> Result<Found, StoreError> {
+        let search = |until| self.search.search(room, query, before, limit, until);
+        let found = self.search_limits.take_turn(claimant, search);
+        self.metrics.searched(match &found {
+            Ok(found) if found.is_cut_short => "cut_short",
+            Ok(_) => "whole",
+            Err(_) => "failed",
+        });
+        found
     }
 }
 

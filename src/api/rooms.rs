@@ -9,7 +9,7 @@ use crate::{
     chat::Chat,
     door::{channel_frame, join, own_rooms::OwnRooms},
     http::{head::Method, reply::Reply, request::Request},
-    limits::turns::Claimant,
+    limits::{making::Made, turns::Claimant},
     message::{MessageId, RoomName},
     refusal::{Reason, Refusal},
     room::{
@@ -35,19 +35,19 @@ fn rooms(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     chat.overviews.may_look(account.id, own.count())?;
     let OwnRooms { monitors, channels, marks } = own;
     let look = |room: &RoomName| look(chat, account.id, room, marks.get(room).copied(), &reader);
-    let mut rooms = Vec::new();
+    let mut rooms = List::of(chat, account.id);
     let names: Vec<RoomName> = monitors.iter().map(|monitor| RoomName::monitor(&monitor.monitor_hash)).collect();
     let asked: Vec<_> = names.iter().map(|room| (account.id, room)).collect();
     let rights = chat.accounts.rights(&asked)?;
     for ((monitor, room), Rights { moderator, .. }) in monitors.iter().zip(names).zip(rights) {
         let place = Place::Chat(monitor.into());
-        rooms.push(Entry { kind: "monitor", news: look(&room)?, moderator, place, room });
+        rooms.push(&Entry { kind: "monitor", news: look(&room)?, moderator, place, room })?;
     }
     for room in channels {
         let place = Place::Channel { title: room.local().to_owned() };
-        rooms.push(Entry { kind: "channel", news: look(&room)?, moderator: false, place, room });
+        rooms.push(&Entry { kind: "channel", news: look(&room)?, moderator: false, place, room })?;
     }
-    Ok(Reply::json(200, &Answer { rooms }))
+    Ok(rooms.answer())
 }
 
 /// What is new in a room for this reader.
@@ -75,9 +75,32 @@ fn look(
     })
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
-    rooms: Vec<Entry<'a>>,
+/// The answer, which is counted while it is made: its rooms' last messages may be long.
+struct List<'a> {
+    made: Made<'a>,
+    out: Vec<u8>,
+}
+
+impl<'a> List<'a> {
+    fn of(chat: &'a Chat, account: UserId) -> List<'a> {
+        List { made: chat.making.begin(Claimant::Account(account)), out: br#"{"rooms":["#.to_vec() }
+    }
+
+    fn push(&mut self, entry: &Entry<'_>) -> Result<(), Refusal> {
+        if self.out.last() != Some(&b'[') {
+            self.out.push(b',');
+        }
+        serde_json::to_writer(&mut self.out, entry).map_err(|error| {
+            tracing::error!(%error, "a room can't be written as JSON");
+            Reason::Internal
+        })?;
+        self.made.grow_to(self.out.capacity())
+    }
+
+    fn answer(mut self) -> Reply {
+        self.out.extend_from_slice(b"]}");
+        Reply::new(200, "application/json", self.out).with("Cache-Control", "no-store")
+    }
 }
 
 #[derive(Serialize)]

@@ -253,6 +253,7 @@ impl Settings {
             login_rate: self.rate(&LOGIN_RATE)?,
             ticket_rate: self.rate(&TICKET_RATE)?,
             search_rate: self.rate(&SEARCH_RATE)?,
+            search_time: self.seconds(&SEARCH_TIME)?,
             overview_rate: self.rate(&OVERVIEW_RATE)?,
             handshake_rate: self.rate(&HANDSHAKE_RATE)?,
             room_rate: self.rate(&ROOM_RATE)?,

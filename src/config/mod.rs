@@ -167,8 +167,10 @@ pub struct Limits {
     pub login_rate: Option<std::num::NonZeroU32>,
     /// Tokens per minute that are signed for one account without a password; `None`: no limit.
     pub ticket_rate: Option<std::num::NonZeroU32>,
-    /// Searches per minute of one address; `None`: no limit.
+    /// Searches per minute of one address, and of one account; `None`: no limit.
     pub search_rate: Option<std::num::NonZeroU32>,
+    /// How long one search looks before it answers with what it has.
+    pub search_time: Duration,
     /// Rooms per minute that are looked at for one account that asks what is new; `None`: no limit.
     pub overview_rate: Option<std::num::NonZeroU32>,
     /// Opening handshakes per minute of one address; `None`: no limit.

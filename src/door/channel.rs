@@ -316,7 +316,7 @@ impl ChannelConversation {
             Ok(Asked::History { from, limit }) => {
                 channel_history::answer(link, &member.room.name, Claimant::Account(account), from, limit);
             }
-            Ok(Asked::Search(asked)) => asked.answer(link, &member.room.name),
+            Ok(Asked::Search(asked)) => asked.answer(link, &member.room.name, account),
             Ok(Asked::Read { id }) => read(link, member, account, id),
             Ok(Asked::Typing) => {
                 let event = Event::Typing(member.person.clone());

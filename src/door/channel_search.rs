@@ -7,10 +7,14 @@ use super::{
     json,
 };
 use crate::{
+    limits::turns::Claimant,
     message::{MessageId, RoomName},
     refusal::Reason,
     socket::{frame, memory},
-    store::search::{Found, Query},
+    store::{
+        accounts::UserId,
+        search::{Found, Query},
+    },
 };
 use serde_json::{Map, Value};
 
@@ -33,9 +37,9 @@ impl AskedSearch {
     }
 
     /// Searches, and sends what was found.
-    pub fn answer(&self, link: &Link, room: &RoomName) {
+    pub fn answer(&self, link: &Link, room: &RoomName, account: UserId) {
         let chat = &link.chat;
-        if let Err(refusal) = chat.search_limits.check(link.client) {
+        if let Err(refusal) = chat.search_limits.check(link.client, account) {
             chat.metrics.refused(refusal.reason);
             return link.say(&channel_fields::error(
                 "too_many_searches",
@@ -43,7 +47,7 @@ impl AskedSearch {
                 None,
             ));
         }
-        let found = match chat.search.search(room, &self.query, self.before, self.limit) {
+        let found = match chat.find(room, Claimant::Account(account), &self.query, (self.before, self.limit)) {
             Ok(found) => found,
             Err(error) => {
                 error.log("a search failed");

@@ -75,6 +75,8 @@ pub struct Metrics {
     pub http_workers_busy: Gauge,
     /// How many bytes the large answers take that are being sent; equal answers count once.
     pub answers: Gauge,
+    /// The same while they are made.
+    pub answers_made: Gauge,
     /// Free bytes on the disk of `DATA_DIR`.
     pub disk_free: Gauge,
     /// When the certificate ends, in Unix seconds; 0 without TLS.
@@ -94,6 +96,9 @@ pub struct Metrics {
     pub read_marks_waiting: Gauge,
     /// How many readers of history wait for their turn.
     pub history_waiting: Gauge,
+    /// How many searches wait for their turn.
+    pub searches_waiting: Gauge,
+    searches: Family<Labels<1>, Counter>,
     rooms_removed: Family<Labels<1>, Counter>,
     requests: Family<Labels<3>, Counter>,
     request_times: Family<Labels<1>, Histogram>,
@@ -149,6 +154,7 @@ impl Metrics {
             http_workers: Gauge::default(),
             http_workers_busy: Gauge::default(),
             answers: Gauge::default(),
+            answers_made: Gauge::default(),
             disk_free: Gauge::default(),
             certificate_end: Gauge::default(),
             spend: Histogram::default(),
@@ -163,6 +169,8 @@ impl Metrics {
             read_marks: Counter::default(),
             read_marks_waiting: Gauge::default(),
             history_waiting: Gauge::default(),
+            searches_waiting: Gauge::default(),
+            searches: Family::default(),
             rooms_removed: Family::default(),
             requests: Family::default(),
             request_times: Family::default(),
@@ -174,6 +182,9 @@ impl Metrics {
         };
         for why in ["unused", "idle", "made_place"] {
             let _ = metrics.rooms_removed.get_or_create(&[("why", why.into())]);
+        }
+        for result in ["whole", "cut_short", "failed"] {
+            let _ = metrics.searches.get_or_create(&[("result", result.into())]);
         }
         let mut registry = Registry::default();
         metrics.register(registry.sub_registry_with_prefix("propromo_chat"), rooms, dropped, apply);
@@ -266,6 +277,8 @@ impl Metrics {
         registry.register("read_marks", "Read marks that moved forward", self.read_marks.clone());
         let help = "Pages of history that wait to be read";
         registry.register("history_waiting_pages", help, self.history_waiting.clone());
+        registry.register("searches_waiting", "Searches that wait for their turn", self.searches_waiting.clone());
+        registry.register("searches", "Searches, by how they ended", self.searches.clone());
         registry.register("read_marks_waiting", "Read marks that wait to be stored", self.read_marks_waiting.clone());
         let help = "Rooms of the rooms door that were removed since nobody uses them, by why";
         registry.register("rooms_removed", help, self.rooms_removed.clone());
@@ -277,6 +290,8 @@ impl Metrics {
         registry.register_with_unit("http_request", help, Unit::Seconds, self.request_times.clone());
         let help = "Large answers that clients are being sent, equal ones once";
         registry.register_with_unit("answers", help, Unit::Bytes, self.answers.clone());
+        let help = "Large answers that are being made";
+        registry.register_with_unit("answers_made", help, Unit::Bytes, self.answers_made.clone());
         registry.register("http_workers", "Plain requests that can be answered at a time", self.http_workers.clone());
         registry.register(
             "http_workers_busy",
@@ -319,6 +334,11 @@ impl Metrics {
     /// Counts a login with email and password. `result` is `ok`, or the word of the refusal's reason.
     pub fn login(&self, result: &'static str) {
         self.logins.get_or_create(&[("result", result.into())]).inc();
+    }
+
+    /// Counts a search by how it ended: `whole`, `cut_short` or `failed`.
+    pub fn searched(&self, result: &'static str) {
+        self.searches.get_or_create(&[("result", result.into())]).inc();
     }
 
     /// Counts an unused room of the rooms door that was removed.

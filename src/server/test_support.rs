@@ -23,6 +23,7 @@ pub fn limits() -> Limits {
         login_rate: None,
         ticket_rate: None,
         search_rate: None,
+        search_time: Duration::from_millis(200),
         handshake_rate: None,
         room_rate: None,
         room_change_rate: None,

@@ -2,7 +2,7 @@
 
 use super::{error::StoreError, log::MessageLog};
 use crate::message::{Message, MessageId, RoomName};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Most bytes of a query, and most words in it.
 pub const MAX_QUERY: usize = 256;
@@ -18,16 +18,18 @@ const PAGE_BYTES: usize = 256 << 10;
 /// Searches the messages of a room.
 pub trait Search: Send + Sync {
     /// Up to `limit` messages of a room that have all words of the query, newest first, and before `before` if it is
-    /// given. A message can be found within seconds after it was said, or later when much is said everywhere.
+    /// given. A message can be found within seconds after it was said, or later when much is said everywhere. Looks on
+    /// until `until`, and a step further: a search that goes on gets somewhere, however slow it is.
     fn search(
         &self,
         room: &RoomName,
         query: &Query,
         before: Option<MessageId>,
         limit: usize,
+        until: Instant,
     ) -> Result<Found, StoreError>;
 
-    /// Waits until deleted messages can't be found any more, and are gone from the index.
+    /// Waits until messages that were deleted, edited or trimmed can't be found as they were, and are gone from the index.
     fn catch_up(&self) -> Result<(), StoreError>;
 }
 
@@ -37,9 +39,16 @@ pub struct Found {
     pub messages: Vec<Message>,
     /// Where to continue, if there may be more: before this message.
     pub next: Option<MessageId>,
+    /// Whether the time was over before the page was full.
+    pub is_cut_short: bool,
 }
 
 impl Found {
+    /// The page of a search whose time is over: it continues before this message.
+    pub(super) fn cut_short(self, next: MessageId) -> Found {
+        Found { next: Some(next), is_cut_short: true, ..self }
+    }
+
     /// Adds a message. Returns whether more may be added; if not, the search continues before this message.
     pub(super) fn push(&mut self, message: Message, limit: usize) -> bool {
         let id = message.id;
@@ -87,6 +96,11 @@ impl Query {
     pub fn words(&self) -> impl Iterator<Item = (&str, bool)> {
         let last = self.words.len() - 1;
         self.words.iter().enumerate().map(move |(place, word)| (word.as_str(), self.is_open && place == last))
+    }
+
+    /// Whether the last word is a prefix.
+    pub fn is_open(&self) -> bool {
+        self.is_open
     }
 
     pub fn matches(&self, text: &str) -> bool {
@@ -148,10 +162,11 @@ impl Search for LookingThrough {
         query: &Query,
         mut before: Option<MessageId>,
         limit: usize,
+        until: Instant,
     ) -> Result<Found, StoreError> {
         let mut found = Found::default();
         let mut left = LOOKED_AT;
-        while left > 0 {
+        loop {
             let page = self.log.history(room, before, PAGE.min(left))?;
             let Some(oldest) = page.first().map(|message| message.id) else { return Ok(found) };
             left -= page.len();
@@ -159,9 +174,10 @@ impl Search for LookingThrough {
             if !found.push_matching(page.into_iter().rev(), query, limit) {
                 return Ok(found);
             }
+            if left == 0 || Instant::now() >= until {
+                return Ok(found.cut_short(oldest));
+            }
         }
-        found.next = before;
-        Ok(found)
     }
 
     fn catch_up(&self) -> Result<(), StoreError> {

@@ -47,6 +47,7 @@ mod regression;
 mod restart;
 mod revocation;
 mod search;
+mod search_turns;
 mod sessions;
 mod shutdown;
 mod single_use;

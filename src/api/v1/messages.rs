@@ -7,6 +7,7 @@ use crate::{
     chat::Chat,
     door::{beginning, channel_frame, json},
     http::{reply::Reply, request::Request},
+    limits::turns::Claimant,
     message::{BOT, Draft, Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
     store::{
@@ -124,7 +125,8 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
         let room = rooms::find_to_read(chat, params.get("room"))?;
         if let Some(query) = query {
             let before = if let From::Before(id) = from { Some(id) } else { None };
-            let page = channel_frame::found(&room, &chat.search.search(&room, &query, before, limit)?);
+            let found = chat.find(&room, Claimant::of(request.client), &query, (before, limit))?;
+            let page = channel_frame::found(&room, &found);
             return Ok(Reply::new(200, "application/json", page).with("Cache-Control", "no-store"));
         }
         // One more, to know whether there are more.

@@ -69,12 +69,18 @@ impl Reader {
         query: Option<&Query>,
     ) -> Result<(Vec<Message>, Option<MessageId>), StoreError> {
         let read = || {
-            let rows = self.archive.newest(room, before, limit, query)?;
+            let (rows, next) = match query {
+                Some(query) if query.is_open() => self.archive.look_through(room, before, limit, query)?,
+                query => {
+                    let rows = self.archive.newest(room, before, limit, query)?;
+                    let next = rows.last().map(|row| row.id).filter(|_| rows.len() == limit);
+                    (rows, next)
+                }
+            };
             let ids = rows.iter().map(|row| row.id).collect();
-            Ok((rows, ids))
+            Ok(((rows, next), ids))
         };
-        let (rows, states) = self.laid_over(room, bounds, read)?;
-        let next = rows.last().map(|row| row.id).filter(|_| rows.len() == limit);
+        let ((rows, next), states) = self.laid_over(room, bounds, read)?;
         let became = states.of.iter().map(|(_, became)| became);
         let messages = rows.iter().zip(became).filter(|(row, _)| row.id > states.forgotten);
         Ok((messages.filter_map(|(row, became)| row.message(room, became)).collect(), next))

@@ -1,4 +1,5 @@
-//! Finds messages by their words: scans the newest in Redis, and uses an index in the archive for the others.
+//! Finds messages by their words: scans the newest in Redis, and uses an index in the archive for the others, except for
+//! words that only begin as asked: there the index has those of all rooms, and the room's own messages are looked through.
 
 use super::{log::ArchivedLog, reader::Reader};
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
         search::{Found, Query, Search},
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Messages of Redis that one search scans, and how many are read at a time.
 const LOOKED_AT: usize = 10_000;
@@ -32,6 +33,7 @@ impl Search for ArchiveSearch {
         query: &Query,
         mut before: Option<MessageId>,
         limit: usize,
+        until: Instant,
     ) -> Result<Found, StoreError> {
         let mut found = Found::default();
         let mut left = LOOKED_AT;
@@ -50,9 +52,8 @@ impl Search for ArchiveSearch {
                 }
                 break bounds;
             }
-            if left == 0 {
-                found.next = before;
-                return Ok(found);
+            if let Some(before) = before.filter(|_| left == 0 || Instant::now() >= until) {
+                return Ok(found.cut_short(before));
             }
         };
         let mut before = before.unwrap_or(BEHIND_ALL);
@@ -64,7 +65,8 @@ impl Search for ArchiveSearch {
                 return Ok(found);
             }
             match next {
-                Some(next) => before = next,
+                Some(next) if Instant::now() < until => before = next,
+                Some(next) => return Ok(found.cut_short(next)),
                 None => return Ok(found),
             }
         }

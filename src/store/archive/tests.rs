@@ -14,7 +14,12 @@ use crate::{
         suite::{self, append, draft, fresh_room, say, since_texts, texts},
     },
 };
-use std::{cell::Cell, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use support::{PATIENCE, postgres::Cluster, redis::Redis};
 
 /// Entries that stay in Redis.
@@ -483,8 +488,9 @@ fn archived_messages_are_found_by_their_words_as_they_are_now() {
     say(&*opened, &room, &["Straße übers 世界, nul\0 'quoted' back\\slash"]);
     many(&*opened, &room, 5);
     let search = ArchiveSearch::of(&opened.log.0);
+    let later = Instant::now() + Duration::from_secs(600);
     let found = |query: &str| {
-        let found = search.search(&room, &Query::parse(query).unwrap(), None, 100).unwrap();
+        let found = search.search(&room, &Query::parse(query).unwrap(), None, 100, later).unwrap();
         found.messages.iter().map(|message| message.text.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(found("number 7"), ["number 7"]);
@@ -501,7 +507,7 @@ fn archived_messages_are_found_by_their_words_as_they_are_now() {
     let query = Query::parse("number").unwrap();
     let (mut before, mut all) = (None, 0);
     loop {
-        let page = search.search(&room, &query, before, 4).unwrap();
+        let page = search.search(&room, &query, before, 4, later).unwrap();
         all += page.messages.len();
         match page.next {
             Some(next) => before = Some(next),
@@ -510,4 +516,44 @@ fn archived_messages_are_found_by_their_words_as_they_are_now() {
     }
     assert_eq!(all, 24);
     assert_eq!(texts(&opened.history(&room, None, 1).unwrap()), ["z"]);
+}
+
+#[test]
+fn a_search_of_the_archive_whose_time_is_over_says_where_to_go_on() {
+    let opened = log();
+    let room = fresh_room();
+    let text = |n: usize| format!("{} number{n}", if n.is_multiple_of(100) { "deployed" } else { "hay" });
+    let texts: Vec<String> = (0..2500).map(text).collect();
+    texts.chunks(100).for_each(|some| _ = say(&*opened, &room, &some.iter().map(String::as_str).collect::<Vec<_>>()));
+    let search = ArchiveSearch::of(&opened.log.0);
+    for (query, least) in [("dep", 4), ("deployed ", 2), ("nothing", 4)] {
+        let query = Query::parse(query).unwrap();
+        let (mut before, mut found, mut pages) = (None, Vec::new(), 0);
+        loop {
+            let page = search.search(&room, &query, before, 1000, Instant::now()).unwrap();
+            found.extend(page.messages.into_iter().map(|message| message.text.to_string()));
+            pages += 1;
+            match page.next {
+                Some(next) => before = Some(next),
+                None => break,
+            }
+        }
+        let expected = texts.iter().rev().filter(|text| query.matches(text)).cloned().collect::<Vec<_>>();
+        assert_eq!(found, expected);
+        assert!(pages >= least, "{query:?}: {pages} pages");
+    }
+}
+
+#[test]
+fn a_search_by_the_beginning_of_a_word_never_reads_the_words_of_other_rooms() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    drop(Postgres::open(&database.url(), 1, Duration::ZERO).unwrap());
+    let id = MessageId::BEFORE_ALL;
+    let query = postgres::archive::LOOK_THROUGH;
+    let plan = database.sql(&format!(
+        "SET enable_seqscan = off; PREPARE look(text, text, bigint, text, bigint) AS {query};
+         EXPLAIN EXECUTE look('room', '{id}', 50, $$'dep':*$$, 1000)"
+    ));
+    assert!(plan.contains("messages_pkey") && !plan.contains("messages_by_word"), "{plan}");
 }

@@ -74,6 +74,26 @@ const SEARCH: &str = "
     WHERE id > (SELECT gone FROM chat.archive WHERE room = $1)
     ORDER BY page.id DESC";
 
+/// How many messages of a room one look for the beginning of a word reads.
+const LOOKED_THROUGH: i64 = 1000;
+
+/// The last message that such a look reads, if there are so many.
+const END_OF_LOOK: &str = "
+    SELECT id::text FROM (
+        SELECT id FROM chat.messages
+        WHERE room = $1 AND id < $2::text::uuid ORDER BY id DESC LIMIT 1 OFFSET $3) AS last
+    WHERE id > (SELECT gone FROM chat.archive WHERE room = $1)";
+
+/// Never by the index of words: for the beginning of a word that would read the lists of all words that begin so, in all
+/// rooms, and anybody can make these long. The limit, and `MATERIALIZED`, keep PostgreSQL from doing so.
+pub(in crate::store) const LOOK_THROUGH: &str = "
+    WITH look AS MATERIALIZED (
+        SELECT id, body, edit, reactions, words FROM chat.messages
+        WHERE room = $1 AND id < $2::text::uuid ORDER BY id DESC LIMIT $5)
+    SELECT id::text, body, edit, reactions FROM look
+    WHERE words @@ $4::text::tsquery AND id > (SELECT gone FROM chat.archive WHERE room = $1)
+    ORDER BY look.id DESC LIMIT $3";
+
 /// What is gone comes first here. `uuid_cmp` hides from PostgreSQL that this is a bound of the range, for the same reason.
 pub(in crate::store) const MESSAGES_BETWEEN: &str = "
     SELECT id::text, body, edit, reactions FROM chat.messages
@@ -192,6 +212,29 @@ impl PostgresArchive {
             Some(query) => session.query(SEARCH, &[room.typed(), before.typed(), limit.typed(), query.typed()]),
         })?;
         Ok(rows.iter().map(row).collect())
+    }
+
+    /// Up to `limit` messages before this one that have all words of the query, newest first, among some thousand of the
+    /// room; and before which message to go on.
+    pub fn look_through(
+        &self,
+        room: &RoomName,
+        before: MessageId,
+        limit: usize,
+        query: &Query,
+    ) -> Result<(Vec<Row>, Option<MessageId>), StoreError> {
+        let query = words_wanted(room, query);
+        let (room, before, limit) = (room.as_str().to_owned(), before.to_string(), limit as i64);
+        let (rows, end) = self.database.read(STORE, "look through messages", move |session| {
+            let (last, all) = (LOOKED_THROUGH - 1, LOOKED_THROUGH);
+            let end = session.query(END_OF_LOOK, &[room.typed(), before.typed(), last.typed()])?;
+            let parameters = [room.typed(), before.typed(), limit.typed(), query.typed(), all.typed()];
+            Ok((session.query(LOOK_THROUGH, &parameters)?, end))
+        })?;
+        let rows: Vec<Row> = rows.iter().map(row).collect();
+        let end = end.first().map(|row| id(row.get(0)));
+        let next = if rows.len() as i64 == limit { rows.last().map(|row| row.id) } else { end };
+        Ok((rows, next))
     }
 
     /// Up to `limit` messages, and as many changes, between two ids; oldest first.

@@ -115,6 +115,13 @@ fn bring_up_to_date(path: &Path, migrations: &Migrations<'_>, latest: u32) -> Re
         .map_err(|cause| StoreOpenError::Migration { path: path.to_owned(), cause: Box::new(cause) })
 }
 
+/// The version of a file's tables; `None` if there is no such file, or it can't be read.
+pub(super) fn version(path: &Path) -> Option<u32> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let file = Connection::open_with_flags(path, flags).ok()?;
+    file.pragma_query_value(None, "user_version", |row| row.get(0)).ok()
+}
+
 /// Opens a file for reading only; it must have the tables of version `expected`.
 pub(super) fn look_into(path: &Path, expected: u32) -> Result<Connection, StoreOpenError> {
     let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };

@@ -1,7 +1,7 @@
 //! Applies journal records to the tables.
 
 use super::{
-    change, ids,
+    change, ids, shrunk,
     sizes::{self, CHANGE},
 };
 use crate::{
@@ -114,11 +114,13 @@ impl Rooms {
                 }
                 What::Forget => {
                     self.known.remove(room);
+                    shrunk::note_room(tx, room)?;
                     tx.prepare_cached("UPDATE rooms SET name = NULL WHERE name = ?1")?.execute([room.as_str()])?;
                     continue;
                 }
                 What::SetAside(to) => {
                     self.known.remove(room);
+                    shrunk::note_room(tx, room)?;
                     tx.prepare_cached("UPDATE rooms SET name = ?2 WHERE name = ?1")?
                         .execute((room.as_str(), to.as_str()))?;
                     continue;

@@ -27,11 +27,13 @@ mod follow;
 mod front;
 pub(super) mod ids;
 mod keeper;
+mod losses;
 pub(super) mod page;
 mod quota;
 pub(super) mod read;
 mod rooms;
 pub(super) mod row;
+mod shrunk;
 mod sizes;
 mod state;
 mod store_max;
@@ -89,6 +91,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../schema/log-3.sql")),
     M::up(include_str!("../schema/log-4.sql")),
     M::up(include_str!("../schema/log-5.sql")),
+    M::up(include_str!("../schema/log-6.sql")),
 ];
 /// Version of the tables. A program that knows no journal refuses tables of version 4, so it can't miss a journal's
 /// records.

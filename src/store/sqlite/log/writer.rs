@@ -5,6 +5,7 @@ use super::{
     change,
     chores::Chores,
     ids,
+    shrunk::{self, Shrunk},
     sizes::{CHANGE, Sizes, size},
 };
 use crate::store::{
@@ -124,6 +125,7 @@ impl Writer {
             };
             if let Some(id) = trimmed {
                 tx.prepare_cached("UPDATE rooms SET trimmed = ?2 WHERE id = ?1")?.execute((room, id.0.as_bytes()))?;
+                shrunk::note(tx, room)?;
             }
             Ok((done, bytes))
         })?;
@@ -187,6 +189,11 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Removes the notes that these rooms have lost something, unless they have lost more meanwhile.
+    pub fn forget_shrunk(&mut self, rooms: &[Shrunk]) -> rusqlite::Result<()> {
+        self.transaction(|tx| shrunk::forget(tx, rooms))
     }
 
     /// Notes whether copies of deleted rows may be left in the file.

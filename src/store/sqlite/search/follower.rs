@@ -1,8 +1,8 @@
 //! The thread that keeps the index up to date.
 
 use super::{
-    index::{Extent, FOLLOW, Index, STORE},
-    waiting::Work,
+    index::{FOLLOW, Index, STORE},
+    waiting::{Asked, Extent, Work},
 };
 use crate::{
     entry::Entry,
@@ -18,7 +18,7 @@ use crate::{
     },
     vital,
 };
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 use std::{
     collections::VecDeque,
     sync::{Arc, atomic::Ordering},
@@ -28,11 +28,15 @@ use std::{
 /// How often it checks for new entries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it checks for messages that the log no longer keeps.
+/// How often it looks for messages that the log no longer keeps: many together leave the index with less work.
 const SWEEP: Duration = Duration::from_secs(300);
 
 /// Entries of one transaction.
 const BATCH: usize = 500;
+
+/// How many rooms that have lost messages are listed at a time, and followed in one transaction.
+const SHRUNK: usize = 500;
+const SWEPT: usize = 50;
 
 /// How long the thread rests after a transaction, in multiples of the transaction's time.
 const REST: u32 = 15;
@@ -48,8 +52,10 @@ const LONGEST_REST: Duration = Duration::from_secs(10);
 enum Ended {
     /// The index has everything.
     AllIn,
-    /// There is no space for more. If a caller waits, everything that must be removed has been.
+    /// There is no space for more.
     Full,
+    /// A caller wants something gone first.
+    GaveWay,
     Stopped,
 }
 
@@ -57,7 +63,7 @@ pub(super) struct Follower {
     pub log: Arc<SqliteLog>,
     pub index: Index,
     pub stopped: Receiver<()>,
-    pub asked: Receiver<Sender<Result<(), StoreError>>>,
+    pub asked: Receiver<Asked>,
     pub work: Arc<Work>,
 }
 
@@ -73,11 +79,16 @@ impl Follower {
             };
             vital::may_panic("search");
             let last = self.log.last_id();
-            if let Some(asked) = asked {
+            if let Some((extent, answer)) = asked {
                 self.index.wipe_next_time();
+                let ended = match extent {
+                    Extent::Losses => self.leave_nothing_lost(last),
+                    #[cfg(test)]
+                    Extent::All => self.catch_up(last, true, false),
+                };
                 // The caller may have gone.
-                let _ = asked.send(self.catch_up(last, true).and_then(|ended| match ended {
-                    Ended::AllIn | Ended::Full => Ok(()),
+                let _ = answer.send(ended.and_then(|ended| match ended {
+                    Ended::AllIn | Ended::Full | Ended::GaveWay => Ok(()),
                     // The next start goes on.
                     Ended::Stopped => Err(failed(STORE, FOLLOW)("the server stops")),
                 }));
@@ -89,7 +100,7 @@ impl Follower {
             if seen == Some(last) && !is_sweep_due {
                 continue;
             }
-            match self.catch_up(last, is_sweep_due) {
+            match self.catch_up(last, is_sweep_due, true) {
                 Ok(ended) => {
                     seen = (ended == Ended::AllIn).then_some(last);
                     if is_sweep_due {
@@ -116,9 +127,9 @@ impl Follower {
     }
 
     /// Indexes everything up to `last`, which was the last id of the log before, or as much as there is space for.
-    /// Messages that were deleted by then are no longer in the file.
-    fn catch_up(&mut self, last: MessageId, sweep: bool) -> Result<Ended, StoreError> {
-        if sweep && !self.sweep()? {
+    /// Messages that were deleted by then are no longer in the file. If it `gives_way`, it ends for callers who wait.
+    fn catch_up(&mut self, last: MessageId, sweep: bool, gives_way: bool) -> Result<Ended, StoreError> {
+        if !self.take_losses(last)? || (sweep && !self.sweep()?) {
             return Ok(Ended::Stopped);
         }
         let mut rooms = VecDeque::new();
@@ -127,11 +138,13 @@ impl Follower {
             true
         })?;
         while !rooms.is_empty() {
+            if gives_way && self.is_awaited() {
+                return Ok(Ended::GaveWay);
+            }
             self.log.index_takes(self.index.used()?);
             if self.log.is_index_full() {
-                // The log removes something first, and then this does. A waiting caller wants deleted messages gone.
-                let goes_on = (!self.is_awaited() || self.take_losses(rooms, last)?) && self.leave_nothing()?;
-                return Ok(if goes_on { Ended::Full } else { Ended::Stopped });
+                // The log removes something first, and then this does.
+                return Ok(if self.leave_nothing()? { Ended::Full } else { Ended::Stopped });
             }
             let begun = Instant::now();
             let (mut batch, mut left) = (Vec::new(), BATCH);
@@ -149,7 +162,9 @@ impl Follower {
                 left -= entries.len();
                 batch.push((room, entries));
             }
-            self.index.take_in(&batch, Extent::All)?;
+            self.index.take_in(&batch)?;
+            #[cfg(test)]
+            self.work.indexed.fetch_add(batch.iter().map(|(_, entries)| entries.len() as u64).sum(), Ordering::SeqCst);
             rooms.extend(again);
             if !self.rest(begun) {
                 return Ok(Ended::Stopped);
@@ -163,24 +178,40 @@ impl Follower {
         Ok(Ended::AllIn)
     }
 
-    /// Removes what was deleted in these rooms, and adds nothing. Returns whether to go on.
-    fn take_losses(&mut self, rooms: VecDeque<RoomName>, last: MessageId) -> Result<bool, StoreError> {
-        for room in rooms {
-            let mut position = self.index.position(&room)?;
-            loop {
-                let begun = Instant::now();
-                let entries = self.log.after(&room, position, BATCH)?;
-                let Some(newest) = entries.last().map(Entry::id) else { break };
-                position = newest;
-                self.index.take_in(&[(room.clone(), entries)], Extent::Losses)?;
+    /// Removes everything that was deleted, edited or trimmed up to `last`, and adds nothing.
+    fn leave_nothing_lost(&mut self, last: MessageId) -> Result<Ended, StoreError> {
+        let goes_on = self.take_losses(last)? && self.sweep()? && self.leave_nothing()?;
+        Ok(if goes_on { Ended::AllIn } else { Ended::Stopped })
+    }
+
+    /// Removes what was deleted up to `last`, and what was edited without its edit having been followed: that adds the
+    /// message again. Returns whether to go on.
+    fn take_losses(&mut self, last: MessageId) -> Result<bool, StoreError> {
+        let last = ids::key(last);
+        let mut after = self.index.changes();
+        if after < last && self.index.is_empty()? {
+            after = last;
+        }
+        while after < last {
+            let begun = Instant::now();
+            let lost = self.log.lost_after(after, BATCH)?;
+            let is_all = lost.len() < BATCH;
+            after = if is_all { last } else { lost.last().map_or(last, |loss| loss.key) };
+            let mut gone = Vec::with_capacity(lost.len());
+            for loss in lost {
+                if loss.is_deleted || ids::key(self.index.position(&loss.room)?) < loss.key {
+                    gone.push(loss.of);
+                }
+            }
+            if !gone.is_empty() {
+                self.index.remove(&gone, after)?;
                 if !self.rest(begun) {
                     return Ok(false);
                 }
-                if newest >= last {
-                    break;
-                }
             }
         }
+        // Written with what is indexed next.
+        self.index.set_changes(after);
         Ok(true)
     }
 
@@ -197,21 +228,46 @@ impl Follower {
         }
     }
 
-    /// Removes what the log no longer keeps. Returns whether to go on.
+    /// Removes what the log no longer keeps, of the rooms that have lost something. Returns whether to go on.
     fn sweep(&mut self) -> Result<bool, StoreError> {
-        for (number, name) in self.index.rooms()? {
-            let name = RoomName::from_store(&name);
-            let oldest = self.log.after(&name, MessageId::BEFORE_ALL, 1)?.first().map(Entry::id);
-            let before = oldest.map_or(i64::MAX, ids::key);
-            loop {
-                let begun = Instant::now();
-                let gone = self.index.take_out(number, before, BATCH)?;
-                if !self.rest(begun) {
-                    return Ok(false);
-                }
-                if gone < BATCH {
-                    break;
-                }
+        if !self.sweep_rooms(self.log.rooms_to_end().into())? {
+            return Ok(false);
+        }
+        let mut after = None;
+        loop {
+            let shrunk = self.log.shrunk(after.as_ref(), SHRUNK)?;
+            if !self.sweep_rooms(shrunk.iter().map(|(room, _)| room.clone()).collect())? {
+                return Ok(false);
+            }
+            self.log.forget_shrunk(&shrunk)?;
+            after = shrunk.last().map(|(room, _)| room.clone());
+            if shrunk.len() < SHRUNK {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn sweep_rooms(&mut self, mut rooms: VecDeque<RoomName>) -> Result<bool, StoreError> {
+        while !rooms.is_empty() {
+            let begun = Instant::now();
+            let (mut names, mut ends) = (Vec::new(), Vec::new());
+            while ends.len() < SWEPT
+                && let Some(room) = rooms.pop_front()
+            {
+                #[cfg(test)]
+                self.work.swept.fetch_add(1, Ordering::SeqCst);
+                let Some(number) = self.index.number(&room)? else { continue };
+                let oldest = self.log.after(&room, MessageId::BEFORE_ALL, 1)?.first().map(Entry::id);
+                ends.push((number, oldest.map_or(i64::MAX, ids::key)));
+                names.push(room);
+            }
+            if ends.is_empty() {
+                continue;
+            }
+            let done = self.index.take_out(&ends, BATCH)?;
+            names.drain(done..).rev().for_each(|room| rooms.push_front(room));
+            if !self.rest(begun) {
+                return Ok(false);
             }
         }
         Ok(true)

@@ -1,17 +1,16 @@
 //! What the file holds, and how it is added and removed.
 //!
-//! A message that is removed by itself leaves every list of words at once. This takes a millisecond or more: each of
-//! its words has a list, and that of its room is as long as the room. If many are removed, they are only struck off
-//! first. Then, a slice at a time, all lists are merged into new ones without them. Until that is done the file notes
+//! A message that is removed by itself leaves every list of words at once. This takes a millisecond or so: each of its
+//! words has a list, as long as its stretch ([`stretches`]). If many are removed, they are only struck off first. Then, a slice at a time, all lists are merged into new ones without them. Until that is done the file notes
 //! it (FTS5's setting `secure-delete` is off). At last the copies that SQLite has left of rows are overwritten
 //! ([`slack`]); the file notes until when that is due, too. So the next process goes on, whatever ended this one.
 
+use super::stretches::{self, Filling};
 use crate::{
     entry::{Change, ChangeKind, Entry},
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
-        search::words,
         sqlite::{
             database,
             error::failed,
@@ -21,7 +20,10 @@ use crate::{
     },
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 
 pub(super) const STORE: &str = "search index";
@@ -49,17 +51,11 @@ pub(super) struct Index {
     merges: bool,
     /// Whether something was removed or edited since the WAL was last emptied.
     erased: bool,
+    /// What was deleted or edited up to this key is not in the index as it was before. The file may say less.
+    changes: i64,
     slack: Slack,
     /// The pages whose slack is still to be overwritten. Any change ends that.
     pages: Option<Vec<u32>>,
-}
-
-/// Which entries are indexed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
-    All,
-    /// Only those that remove something: there is no space for more.
-    Losses,
 }
 
 impl Index {
@@ -71,21 +67,35 @@ impl Index {
             .optional()?;
         let strikes = is_secure == Some(false);
         let erased = strikes || slack::is_due(&file)?;
-        Ok(Index { file, gone: 0, strikes, merges: false, erased, slack, pages: None })
+        let changes = file.query_row("SELECT changes FROM progress", (), |row| row.get(0))?;
+        Ok(Index { file, gone: 0, strikes, merges: false, erased, changes, slack, pages: None })
     }
 
     /// The index has all entries of all rooms up to this one.
     pub fn floor(&self) -> Result<MessageId, StoreError> {
         self.read(|file| {
-            let floor = file.query_row("SELECT position FROM floor", (), |row| row.get(0)).optional()?;
-            Ok(floor.map_or(MessageId::BEFORE_ALL, |id| MessageId(Uuid::from_bytes(id))))
+            let floor = file.query_row("SELECT position FROM progress", (), |row| row.get(0))?;
+            Ok(MessageId(Uuid::from_bytes(floor)))
         })
     }
 
     pub fn set_floor(&mut self, floor: MessageId) -> Result<(), StoreError> {
+        let changes = self.changes;
         self.change(|tx| {
-            tx.execute("INSERT OR REPLACE INTO floor (id, position) VALUES (0, ?1)", [floor.0.as_bytes()]).map(drop)
+            tx.prepare_cached("UPDATE progress SET position = ?1, changes = ?2")?
+                .execute((floor.0.as_bytes(), changes))
+                .map(drop)
         })
+    }
+
+    /// What was deleted or edited up to this key is not in the index as it was before.
+    pub fn changes(&self) -> i64 {
+        self.changes
+    }
+
+    /// Notes this in memory; [`Index::set_floor`] writes it.
+    pub fn set_changes(&mut self, through: i64) {
+        self.changes = through;
     }
 
     /// How far the index has got in a room.
@@ -99,11 +109,13 @@ impl Index {
         })
     }
 
-    /// The rooms, with their numbers.
-    pub fn rooms(&self) -> Result<Vec<(i64, String)>, StoreError> {
-        self.read(|file| {
-            file.prepare_cached("SELECT id, name FROM rooms")?.query_map((), |row| row.try_into())?.collect()
-        })
+    /// The number of a room that has something in the index.
+    pub fn number(&self, room: &RoomName) -> Result<Option<i64>, StoreError> {
+        self.read(|file| room_number(file, room))
+    }
+
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        self.read(|file| file.query_row("SELECT NOT EXISTS (SELECT 1 FROM rooms)", (), |row| row.get(0)))
     }
 
     /// Bytes that the index uses.
@@ -112,34 +124,51 @@ impl Index {
     }
 
     /// Brings rooms up to date with these entries.
-    pub fn take_in(&mut self, batch: &[(RoomName, Vec<Entry>)], extent: Extent) -> Result<(), StoreError> {
+    pub fn take_in(&mut self, batch: &[(RoomName, Vec<Entry>)]) -> Result<(), StoreError> {
         self.strike_if_many()?;
-        let gone = self.change(|tx| {
-            batch.iter().try_fold(0, |gone, (room, entries)| Ok(gone + take_in(tx, room, entries, extent)?))
-        })?;
+        let gone =
+            self.change(|tx| batch.iter().try_fold(0, |gone, (room, entries)| Ok(gone + take_in(tx, room, entries)?)))?;
         self.went(gone);
         Ok(())
     }
 
-    /// Removes up to `limit` messages of a room from before this key, and the room with its last. Returns how many.
-    pub fn take_out(&mut self, room: i64, before: i64, limit: usize) -> Result<usize, StoreError> {
+    /// Removes these messages, by their keys, and notes that all changes up to the key `through` were followed.
+    pub fn remove(&mut self, messages: &[i64], through: i64) -> Result<(), StoreError> {
         self.strike_if_many()?;
         let gone = self.change(|tx| {
-            let gone = tx
-                .prepare_cached(
-                    "DELETE FROM messages WHERE rowid IN
-                     (SELECT rowid FROM messages WHERE messages MATCH ?1 AND rowid < ?2 ORDER BY rowid LIMIT ?3)",
-                )?
-                .execute((format!("room : \"{room}\""), before, limit as i64))?;
-            if gone > 0 {
-                slack::set_due(tx, true)?;
-            } else if before == i64::MAX {
-                tx.execute("DELETE FROM rooms WHERE id = ?1", [room])?;
-            }
+            let gone = remove(tx, messages)?;
+            tx.prepare_cached("UPDATE progress SET changes = ?1")?.execute([through])?;
             Ok(gone)
         })?;
+        self.changes = through;
+        self.went(gone);
+        Ok(())
+    }
+
+    /// Removes messages of rooms from before these keys, and rooms with their last; about `limit` in all. Returns how
+    /// many of the rooms are done.
+    pub fn take_out(&mut self, ends: &[(i64, i64)], limit: usize) -> Result<usize, StoreError> {
+        self.strike_if_many()?;
+        let (gone, done) = self.change(|tx| {
+            let (mut gone, mut done) = (0, 0);
+            for (room, before) in ends {
+                let (some, is_all) = stretches::take_out(tx, *room, *before, limit.saturating_sub(gone).max(1))?;
+                gone += some;
+                if !is_all {
+                    break;
+                }
+                if *before == i64::MAX {
+                    tx.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room])?;
+                }
+                done += 1;
+            }
+            if gone > 0 {
+                slack::set_due(tx, true)?;
+            }
+            Ok((gone, done))
+        })?;
         self.went(gone as u64);
-        Ok(gone)
+        Ok(done)
     }
 
     /// Does one slice of erasing what was struck off. Returns whether nothing is left to do.
@@ -255,44 +284,49 @@ pub(super) fn room_number(connection: &Connection, room: &RoomName) -> rusqlite:
 }
 
 /// Brings a room up to date with these entries. Returns how many messages were removed or changed.
-fn take_in(tx: &Transaction<'_>, room: &RoomName, entries: &[Entry], extent: Extent) -> rusqlite::Result<u64> {
+fn take_in(tx: &Transaction<'_>, room: &RoomName, entries: &[Entry]) -> rusqlite::Result<u64> {
     let Some(last) = entries.last().map(Entry::id) else { return Ok(0) };
-    if extent == Extent::All {
-        tx.prepare_cached(
+    let number = tx
+        .prepare_cached(
             "INSERT INTO rooms (name, position) VALUES (?1, ?2)
-             ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+             ON CONFLICT (name) DO UPDATE SET position = excluded.position RETURNING id",
         )?
-        .execute((room.as_str(), last.0.as_bytes()))?;
-    }
-    let number = room_number(tx, room)?;
-    let mut gone = 0;
+        .query_row((room.as_str(), last.0.as_bytes()), |row| row.get(0))?;
+    let mut filling = Filling::of(tx, number)?;
+    let (mut added, mut changes) = (HashSet::new(), Vec::new());
     for entry in entries {
         match entry {
-            Entry::Message(message) if extent == Extent::All => {
-                tx.prepare_cached(
-                    "INSERT OR REPLACE INTO messages (rowid, words, room, tail) VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute((
-                    ids::key(message.id),
-                    words(&message.text).join(" "),
-                    number.map(|number| number.to_string()),
-                    ids::tail(message.id),
-                ))?;
+            Entry::Message(message) => {
+                filling.add(message.id, &message.text)?;
+                added.insert(message.id);
             }
-            Entry::Change(Change { of, kind: ChangeKind::Edited(Some(text)), .. }) => {
-                gone += tx
-                    .prepare_cached("UPDATE messages SET words = ?2 WHERE rowid = ?1")?
-                    .execute((ids::key(*of), words(text).join(" ")))?;
-            }
-            Entry::Change(Change { of, kind: ChangeKind::Edited(None) | ChangeKind::Deleted, .. }) => {
-                let deleted = tx.prepare_cached("DELETE FROM messages WHERE rowid = ?1")?.execute([ids::key(*of)])?;
-                if deleted > 0 {
-                    slack::set_due(tx, true)?;
-                }
-                gone += deleted;
-            }
-            Entry::Message(_) | Entry::Change(Change { kind: ChangeKind::Reacted { .. }, .. }) => {}
+            Entry::Change(change) => changes.push(change),
         }
+    }
+    filling.end()?;
+    let mut gone = 0;
+    for Change { of, kind, .. } in changes {
+        // A message that was added just now was read as it is now.
+        if matches!(kind, ChangeKind::Reacted { .. }) || added.contains(of) {
+            continue;
+        }
+        gone += remove(tx, &[ids::key(*of)])?;
+        if let ChangeKind::Edited(Some(text)) = kind {
+            stretches::change(tx, number, *of, text)?;
+        }
+    }
+    Ok(gone)
+}
+
+/// Removes these messages, by their keys. Returns how many there were.
+fn remove(tx: &Transaction<'_>, messages: &[i64]) -> rusqlite::Result<u64> {
+    let mut delete = tx.prepare_cached("DELETE FROM messages WHERE rowid = ?1")?;
+    let mut gone = 0;
+    for key in messages {
+        gone += delete.execute([key])?;
+    }
+    if gone > 0 {
+        slack::set_due(tx, true)?;
     }
     Ok(gone as u64)
 }

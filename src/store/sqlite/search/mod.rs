@@ -10,10 +10,15 @@
 //! never indexed.
 //!
 //! Deleted messages leave the file (`index`): a few one by one, many together by a merge of the whole index. What SQLite
-//! leaves of them is overwritten afterwards.
+//! leaves of them is overwritten afterwards. They leave before anything else is added, and only rooms that the log has
+//! noted are looked at. So a task that erases waits neither for what others have said nor for their rooms.
+//!
+//! A search looks through one stretch of its room at a time (`stretches`), the newest first. When its time is over it
+//! answers with what it has.
 
 mod follower;
 mod index;
+mod stretches;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -36,6 +41,7 @@ use crate::{
 use crossbeam_channel::{Sender, bounded};
 use follower::Follower;
 use index::{Index, STORE, room_number};
+use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 use std::{
     error::Error,
@@ -43,13 +49,23 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
-use waiting::{Waiting, Work};
+use stretches::Stretch;
+use waiting::{Extent, Waiting, Work};
 
-const STEPS: &[M<'static>] =
-    &[M::up(include_str!("../schema/search-1.sql")), M::up(include_str!("../schema/search-2.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../schema/search-1.sql")),
+    M::up(include_str!("../schema/search-2.sql")),
+    M::up(include_str!("../schema/search-3.sql")),
+];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// Files of earlier versions have another index; no part of it is used.
+const FIRST_OF_STRETCHES: u32 = 3;
+
+/// How many stretches are listed at a time.
+const LISTED: usize = 64;
 
 /// How long a caller waits for the index while it makes no progress.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,6 +85,12 @@ pub struct SqliteSearch {
 impl SqliteSearch {
     /// Opens the file, or makes it, and begins to follow the log.
     pub fn open(path: &Path, log: Arc<SqliteLog>) -> Result<SqliteSearch, StoreOpenError> {
+        if database::version(path).is_some_and(|version| (1..FIRST_OF_STRETCHES).contains(&version)) {
+            tracing::info!(
+                "the search index has a new form; it is made anew from the log, and meanwhile less is found"
+            );
+            remove(path)?;
+        }
         if let Err(error) = database::prepare(path, &MIGRATIONS, STEPS.len() as u32) {
             tracing::warn!(
                 error = &error as &dyn Error,
@@ -100,26 +122,45 @@ impl SqliteSearch {
         Ok(SqliteSearch { log, readers, stop: Some(stop), waiting, thread: Some(thread), _handle })
     }
 
-    /// The keys and tails of messages that the index has for a query, newest first.
+    /// The stretches of a room with messages before this key, newest first.
+    fn stretches(&self, room: &RoomName, before: i64) -> Result<Vec<Stretch>, StoreError> {
+        self.read(|file| match room_number(file, room)? {
+            Some(room) => stretches::before(file, room, before, LISTED),
+            None => Ok(Vec::new()),
+        })
+    }
+
+    /// The keys and tails of messages that a stretch has for a query, newest first.
     fn look_up(
         &self,
-        room: &RoomName,
+        stretch: Stretch,
         query: &Query,
         before: i64,
         limit: usize,
     ) -> Result<Vec<(i64, i64)>, StoreError> {
+        self.read(|file| {
+            file.prepare_cached(
+                "SELECT rowid, tail FROM messages WHERE messages MATCH ?1 AND rowid < ?2 ORDER BY rowid DESC LIMIT ?3",
+            )?
+            .query_map((stretches::expression(stretch.id, query), before, limit as i64), |row| row.try_into())?
+            .collect()
+        })
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         const WHAT: &str = "be searched";
         let connection = self.readers.get().map_err(failed(STORE, WHAT))?;
-        let found = || -> rusqlite::Result<Vec<(i64, i64)>> {
-            let Some(room) = room_number(&connection, room)? else { return Ok(Vec::new()) };
-            connection
-                .prepare_cached(
-                    "SELECT rowid, tail FROM messages WHERE messages MATCH ?1 AND rowid < ?2 ORDER BY rowid DESC LIMIT ?3",
-                )?
-                .query_map((expression(room, query), before, limit as i64), |row| row.try_into())?
-                .collect()
-        };
-        found().map_err(failed(STORE, WHAT))
+        work(&connection).map_err(failed(STORE, WHAT))
+    }
+
+    /// Waits until everything is in the index that is in the log.
+    #[cfg(test)]
+    pub fn follow_all(&self) -> Result<(), StoreError> {
+        self.wait(Extent::All)
+    }
+
+    fn wait(&self, extent: Extent) -> Result<(), StoreError> {
+        self.waiting.wait(extent).unwrap_or_else(|| Err(failed(STORE, "follow the log in time")("it is busy")))
     }
 }
 
@@ -130,21 +171,35 @@ impl Search for SqliteSearch {
         query: &Query,
         before: Option<MessageId>,
         limit: usize,
+        until: Instant,
     ) -> Result<Found, StoreError> {
         let mut before = before.map_or(i64::MAX, ids::key);
         let mut found = Found::default();
         loop {
-            let page = self.look_up(room, query, before, limit)?;
-            let is_last = page.len() < limit;
-            for (key, tail) in page {
-                before = key;
-                let id = ids::join(key, tail);
-                // It may have been deleted or edited since it was indexed, so the log decides.
-                let message = self.log.message(room, id)?.filter(|message| query.matches(&message.text));
-                if let Some(message) = message
-                    && !found.push(message, limit)
-                {
-                    return Ok(found);
+            let stretches = self.stretches(room, before)?;
+            let is_last = stretches.len() < LISTED;
+            for stretch in stretches {
+                loop {
+                    let page = self.look_up(stretch, query, before, limit)?;
+                    let is_all = page.len() < limit;
+                    for (key, tail) in page {
+                        before = key;
+                        let id = ids::join(key, tail);
+                        // It may have been deleted or edited since it was indexed, so the log decides.
+                        let message = self.log.message(room, id)?.filter(|message| query.matches(&message.text));
+                        if let Some(message) = message
+                            && !found.push(message, limit)
+                        {
+                            return Ok(found);
+                        }
+                    }
+                    if is_all {
+                        break;
+                    }
+                }
+                before = ids::key(stretch.first);
+                if Instant::now() >= until {
+                    return Ok(found.cut_short(stretch.first));
                 }
             }
             if is_last {
@@ -154,7 +209,7 @@ impl Search for SqliteSearch {
     }
 
     fn catch_up(&self) -> Result<(), StoreError> {
-        self.waiting.wait().unwrap_or_else(|| Err(failed(STORE, "follow the log in time")("it is busy")))
+        self.wait(Extent::Losses)
     }
 }
 
@@ -166,13 +221,6 @@ impl Drop for SqliteSearch {
             let _ = thread.join();
         }
     }
-}
-
-/// The query in FTS5's syntax. Words hold only letters and digits, so nothing in them has a special meaning.
-fn expression(room: i64, query: &Query) -> String {
-    let words: Vec<String> =
-        query.words().map(|(word, is_open)| format!("\"{word}\"{}", if is_open { " *" } else { "" })).collect();
-    format!("room : \"{room}\" AND words : ({})", words.join(" AND "))
 }
 
 fn remove(path: &Path) -> Result<(), StoreOpenError> {

@@ -11,10 +11,23 @@ use std::{
     time::Duration,
 };
 
+/// What a caller waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All that was deleted, edited and trimmed is gone from the index.
+    Losses,
+    /// Everything new is in the index as well.
+    #[cfg(test)]
+    All,
+}
+
+/// What a caller asks for, and where its answer goes.
+pub(super) type Asked = (Extent, Sender<Result<(), StoreError>>);
+
 /// The callers that wait.
 pub(super) struct Waiting {
-    /// Passes the caller's reply channel to the thread that follows.
-    pub wanted: Sender<Sender<Result<(), StoreError>>>,
+    /// Passes what a caller asks for to the thread that follows.
+    pub wanted: Sender<Asked>,
     pub work: Arc<Work>,
     /// How long a caller waits while nothing gets done.
     pub patience: Duration,
@@ -27,27 +40,32 @@ pub(super) struct Work {
     pub done: AtomicU64,
     /// How many callers wait.
     pub awaited: AtomicUsize,
+    /// Rooms so far that were looked at for what they have lost, and entries that were indexed.
+    #[cfg(test)]
+    pub swept: AtomicU64,
+    #[cfg(test)]
+    pub indexed: AtomicU64,
 }
 
 impl Waiting {
     /// Waits as long as the thread makes progress, however long it rests in between: removing many messages takes a
     /// while. `None`: it makes none.
-    pub fn wait(&self) -> Option<Result<(), StoreError>> {
+    pub fn wait(&self, extent: Extent) -> Option<Result<(), StoreError>> {
         self.work.awaited.fetch_add(1, Ordering::SeqCst);
-        let caught_up = self.ask_and_wait();
+        let caught_up = self.ask_and_wait(extent);
         self.work.awaited.fetch_sub(1, Ordering::SeqCst);
         caught_up
     }
 
-    fn ask_and_wait(&self) -> Option<Result<(), StoreError>> {
+    fn ask_and_wait(&self, extent: Extent) -> Option<Result<(), StoreError>> {
         let (mut answer, caught_up) = bounded(1);
         let mut done = self.work.done.load(Ordering::SeqCst);
         let mut gets_on = || {
             let before = mem::replace(&mut done, self.work.done.load(Ordering::SeqCst));
             before != done
         };
-        while let Err(unsent) = self.wanted.send_timeout(answer, self.patience) {
-            let SendTimeoutError::Timeout(unheard) = unsent else { return None };
+        while let Err(unsent) = self.wanted.send_timeout((extent, answer), self.patience) {
+            let SendTimeoutError::Timeout((_, unheard)) = unsent else { return None };
             answer = unheard;
             if !gets_on() {
                 return None;
@@ -72,7 +90,7 @@ mod tests {
     /// Less than a thread may take that is kept from its work.
     const PATIENCE: Duration = Duration::from_millis(800);
 
-    fn waiting() -> (Waiting, Receiver<Sender<Result<(), StoreError>>>) {
+    fn waiting() -> (Waiting, Receiver<Asked>) {
         let (wanted, asked) = bounded(0);
         (Waiting { wanted, work: Arc::default(), patience: PATIENCE }, asked)
     }
@@ -93,11 +111,11 @@ mod tests {
         let work = waiting.work.clone();
         let follower = thread::spawn(move || {
             work_for_long(&work);
-            let answer = asked.recv().unwrap();
+            let (_, answer) = asked.recv().unwrap();
             work_for_long(&work);
             answer.send(Ok(())).unwrap();
         });
-        assert!(matches!(waiting.wait(), Some(Ok(()))));
+        assert!(matches!(waiting.wait(Extent::Losses), Some(Ok(()))));
         assert_eq!(waiting.work.awaited.load(Ordering::SeqCst), 0);
         follower.join().unwrap();
     }
@@ -105,9 +123,9 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_thread_that_does_nothing() {
         let (waiting, asked) = waiting();
-        assert!(waiting.wait().is_none());
+        assert!(waiting.wait(Extent::Losses).is_none());
         let follower = thread::spawn(move || asked.recv().unwrap());
-        assert!(waiting.wait().is_none());
+        assert!(waiting.wait(Extent::Losses).is_none());
         drop(follower.join().unwrap());
     }
 }

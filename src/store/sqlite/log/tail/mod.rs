@@ -12,7 +12,7 @@ pub(in crate::store::sqlite) use room::{Found, Now, Overlay, RoomThere, Seen, Sh
 use crate::{
     message::{MessageId, RoomName},
     store::{
-        journal::Record,
+        journal::{Outcome, Record, What},
         log::Backlog,
         moving::{Kept, OwnMark},
     },
@@ -173,6 +173,17 @@ impl Tail {
     pub fn rooms(&self) -> Vec<RoomThere> {
         let state = self.state.lock();
         state.rooms.iter().map(|(name, room)| room.there(name.clone())).collect()
+    }
+
+    /// Up to `limit` deletions and edits after this key.
+    pub fn changes_after(&self, after: i64, limit: usize) -> Vec<Arc<Record>> {
+        let state = self.state.lock();
+        let first = state.records.partition_point(|record| record.key <= after);
+        let is_loss = |record: &&Arc<Record>| match &record.what {
+            What::Change(changed) => !matches!(changed.outcome, Outcome::Reacted { .. }),
+            What::Message(_) | What::Forget | What::SetAside(_) => false,
+        };
+        state.records.range(first..).filter(is_loss).take(limit).cloned().collect()
     }
 
     /// The key of the newest entry, here or in the tables.
