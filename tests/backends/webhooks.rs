@@ -383,7 +383,8 @@ fn events_of_others_do_not_wait_for_the_many_channels_of_one_account() {
         thread::sleep(Duration::from_millis(100));
         TAKEN.into()
     });
-    let server = setup(&receiver.url()).env("WEBHOOK_EVENTS", MESSAGES).env("WEBHOOK_TIMEOUT", "5m").start();
+    let setup = setup(&receiver.url()).env("WEBHOOK_EVENTS", MESSAGES).env("WEBHOOK_TIMEOUT", "5m");
+    let server = setup.env("CHANNEL_RATE", "0").start();
     let mut alice = server.channel(ALICE, DEMO);
     let access = server.access(BOB);
     for n in 0..CHANNELS {

@@ -118,7 +118,8 @@ fn all_sockets_together_hold_no_more_than_the_memory_budget_and_the_memory_comes
 fn lists_of_rooms_that_are_made_at_once_stay_within_their_part_of_the_budget() {
     const ROOMS: usize = 30;
     // An eighth of it for all answers that are made, and a quarter of that for one account that makes several.
-    let server = without_message_rate().env("MEMORY_BUDGET", "8MiB").env("ADMIN_LISTEN", "127.0.0.1:0").start();
+    let setup = without_message_rate().env("MEMORY_BUDGET", "8MiB").env("ADMIN_LISTEN", "127.0.0.1:0");
+    let server = setup.env("CHANNEL_RATE", "0").env("OVERVIEW_RATE", "0").start();
     let access = server.access(CAROL);
     let text = "x".repeat(15 << 10);
     for n in 0..ROOMS {
