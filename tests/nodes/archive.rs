@@ -213,7 +213,10 @@ fn each_node_says_how_many_of_its_messages_a_redis_lost_that_were_not_archived()
     let nodes = nodes(2, &redis, &database);
     let (mut alice, mut bob) = (nodes[0].channel(ALICE, "lobby"), nodes[1].channel(BOB, "hall"));
     let said = say_many(&mut alice, 10);
+    // While PostgreSQL is away, nobody begins a channel.
+    say_many(&mut bob, 1);
     wait_until_archived(&redis, &database, "channel:lobby", 10);
+    wait_until_archived(&redis, &database, "channel:hall", 1);
     cluster.stop();
     say_many(&mut alice, 7);
     say_many(&mut bob, 5);

@@ -526,7 +526,8 @@ fn a_search_of_the_archive_whose_time_is_over_says_where_to_go_on() {
     let texts: Vec<String> = (0..2500).map(text).collect();
     texts.chunks(100).for_each(|some| _ = say(&*opened, &room, &some.iter().map(String::as_str).collect::<Vec<_>>()));
     let search = ArchiveSearch::of(&opened.log.0);
-    for (query, least) in [("dep", 4), ("deployed ", 2), ("nothing", 4)] {
+    // The index finds a whole word in one step; how many steps Redis takes depends on how much is archived already.
+    for (query, least) in [("dep", 2), ("deployed ", 1), ("nothing", 2)] {
         let query = Query::parse(query).unwrap();
         let (mut before, mut found, mut pages) = (None, Vec::new(), 0);
         loop {
