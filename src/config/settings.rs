@@ -133,7 +133,7 @@ settings! {
     LOGIN_RATE: Form::Rate(Per::Minute), "10/min", "wrong passwords of one address (IPv6: a /64), and for one account or room; see SECURITY.md (0: no limit)";
     TICKET_RATE: Form::Rate(Per::Minute), "600/min", "tickets of `/ws_ticket`, tokens of `/token/ws`, renewed sessions, and tokens of `/login?tokens=per-chat`, for one account; ten times that for one address (IPv6: a /64), whose tokens for closed rooms count too (0: no limit)";
     SEARCH_RATE: Form::Rate(Per::Minute), "120/min", "searches of one account in the channel protocol, and of one address (IPv6: a /64) (0: no limit)";
-    SEARCH_TIME: Form::Wait(1..=60_000), "200ms", "how long one search looks; then it answers with what it has, and says where to go on";
+    SEARCH_TIME: Form::Wait(1..=60_000), "1s", "how long one search looks; then it answers with what it has, and says where to go on";
     OVERVIEW_RATE: Form::Rate(Per::Minute), "60000/min", "rooms that `GET /rooms` and new inboxes look at for one account on a node (0: no limit)";
     HANDSHAKE_RATE: Form::Rate(Per::Minute), "60000/min", "opening handshakes of one address (IPv6: a /64), including refused ones; generous, since a whole office may come back at once (0: no limit)";
     ROOM_RATE: Form::Rate(Per::Minute), "30/min", "new rooms of one address (IPv6: a /64) at the rooms door (0: no limit)";

@@ -86,7 +86,7 @@ fn a_page_leads_to_the_next_on_another_node_and_no_query_has_its_code_on_any() {
 fn a_search_without_an_index_reads_so_many_messages_and_says_where_it_stopped() {
     const READ: usize = 10_000;
     let redis = Redis::start();
-    let nodes = Nodes::start(1, &redis.url());
+    let nodes = Nodes::start_with(1, &redis.url(), |setup| setup.env("SEARCH_TIME", "60s"));
     let mut nora = nodes.join(0, "lobby", "nora@x.example");
     nora.done(json!({"type": "message", "text": "Birkenwald"}), "the first");
     for n in 0..READ {
