@@ -116,7 +116,7 @@ fn shows_all(session: &mut PtySession, numbers: RangeInclusive<usize>) {
 // Seen to fail where what follows is asked for from the message on: the message itself is missing.
 #[test]
 fn a_message_far_back_is_shown_amid_what_was_said_around_it() {
-    let server = Server::with().env("MESSAGE_RATE", "0").env("HISTORY_ON_JOIN", "2").start();
+    let server = Server::with().env("MESSAGE_RATE", "0").env("SEARCH_RATE", "0").env("HISTORY_ON_JOIN", "2").start();
     let mut bob = server.channel(BOB, DEMO);
     let ids: Vec<Value> = (0..60)
         .map(|number| match number {

@@ -24,6 +24,7 @@ fn nodes(count: usize, redis: &Redis, database: &Database<'_>) -> Vec<Server> {
             .env("MESSAGE_RATE", "0")
             .env("ADMIN_LISTEN", "127.0.0.1:0")
             .env("PUBLISH_RATE", "0")
+            .env("SEARCH_RATE", "0")
     };
     (0..count).map(|_| node().start()).collect()
 }

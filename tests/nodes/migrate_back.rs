@@ -38,7 +38,11 @@ fn shown(server: &Server, said: &[Value]) -> [Vec<Value>; 3] {
 impl Left {
     #[track_caller]
     fn behind(redis: &Redis, database: Option<&Database<'_>>) -> Left {
-        let setup = Server::with_api().without_demo().env("MESSAGE_RATE", "0").env("HISTORY_HOT", HOT.to_string());
+        let setup = Server::with_api()
+            .without_demo()
+            .env("MESSAGE_RATE", "0")
+            .env("SEARCH_RATE", "0")
+            .env("HISTORY_HOT", HOT.to_string());
         let setup = match database {
             Some(database) => setup.env("DATABASE_URL", database.url()),
             None => [ALICE, BOB]
