@@ -163,6 +163,8 @@ fn what_may_not_be_changed_is_refused_on_every_node() {
     let elsewhere = say(&mut nodes.join(0, "garden", "user0@x.example"), "elsewhere", "m1");
     let edit = |id: &Value, text: &str| json!({"type": "edit", "id": id, "text": text});
     let react = |id: &Value, emoji: &str| json!({"type": "react", "id": id, "emoji": emoji, "on": true});
+    // Two people with skin tones who kiss.
+    let long = "\u{1f469}\u{1f3fd}\u{200d}\u{2764}\u{fe0f}\u{200d}\u{1f48b}\u{200d}\u{1f468}\u{1f3ff}";
     for node in 0..3 {
         let mut author = nodes.join(node, "lobby", "user0@x.example");
         for id in [&deleted, &elsewhere] {
@@ -172,6 +174,9 @@ fn what_may_not_be_changed_is_refused_on_every_node() {
         }
         assert_eq!(code(&mut author, &edit(&first, "hello")), "unchanged");
         assert_eq!(code(&mut author, &react(&first, "no emoji")), "bad_emoji");
+        assert_eq!(code(&mut author, &react(&first, long)), "bad_emoji", "{} bytes", long.len());
+        author.say(edit(&first, &"x".repeat(1 << 20)).to_string());
+        assert_eq!(author.close_code(), Some(1009), "longer than a message may be");
         let mut other = nodes.join(node, "lobby", "user1@x.example");
         assert_eq!(code(&mut other, &edit(&first, "yours")), "not_yours");
         assert_eq!(code(&mut other, &json!({"type": "delete", "id": first})), "not_yours");

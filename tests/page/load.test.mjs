@@ -33,7 +33,8 @@ test(`a room of ${SEEDED} messages opens in under a second and scrolls back to t
   assert.equal(first, 'seeded 0');
   assert.ok(held <= MOST, `${held} messages in the document at once`);
   assert.ok(frame < 0.1, `a frame took ${frame} s`);
-  assert.ok(task > 0 && task < 100, `a task worked for ${task} ms`);
+  // A busy machine lengthens also what a task itself takes; work that grows with the room would take seconds.
+  assert.ok(task > 0 && task < (MEASURE ? 100 : 400), `a task worked for ${task} ms`);
 
   await alice.page.getByRole('button', { name: 'Latest messages' }).click();
   await alice.message(`seeded ${SEEDED - 1}`).waitFor();
