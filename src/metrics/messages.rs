@@ -39,6 +39,8 @@ pub struct MessageMetrics {
     pub inbox_rooms_left_out: Counter,
     /// Nodes that hold a lease, with this one; 0 if there are no others.
     pub nodes: Gauge,
+    /// Rooms that this node hears from other nodes; 0 if there are none.
+    pub rooms_heard: Gauge,
     /// Leases of this node that ended before it renewed them.
     pub leases_lost: Counter,
     /// Rooms whose members were compared with what the store says.
@@ -72,6 +74,7 @@ impl Default for MessageMetrics {
             news_later: news("later"),
             inbox_rooms_left_out: Counter::default(),
             nodes: Gauge::default(),
+            rooms_heard: Gauge::default(),
             leases_lost: Counter::default(),
             rooms_compared: Counter::default(),
             claims_corrected: Counter::default(),

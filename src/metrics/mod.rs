@@ -227,6 +227,8 @@ impl Metrics {
         registry.register("database_connections_max", help, self.database_connections_max.clone());
         registry.register("attendance", "Comings and goings in rooms, by how they are told", rooms.attendance.clone());
         registry.register("nodes", "Nodes that live, with this one (0: there are no others)", rooms.nodes.clone());
+        let help = "Rooms of which this node hears what others store (0: there are no others)";
+        registry.register("rooms_heard", help, rooms.rooms_heard.clone());
         let help = "Leases of this node that were over before it renewed them";
         registry.register("leases_lost", help, rooms.leases_lost.clone());
         let help = "Rooms of which was compared who is there with what the store says";

@@ -14,7 +14,7 @@ use crate::{
     metrics::messages::MessageMetrics,
     recheck::Subscription,
     socket::{frame, outbound::Outbound},
-    store::{accounts::UserId, error::StoreError, log::MessageLog, outage::Outages},
+    store::{accounts::UserId, error::StoreError, feed::Feed, log::MessageLog, outage::Outages},
     vital,
 };
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -67,6 +67,8 @@ pub struct Inboxes {
 pub(super) struct Shared {
     /// Most rooms of one inbox.
     most: usize,
+    /// `None` if there are no other nodes.
+    feed: Option<Arc<dyn Feed>>,
     metrics: MessageMetrics,
     table: RwLock<Table>,
     /// How many inboxes are in the table.
@@ -128,8 +130,13 @@ pub struct OpenInbox {
 
 impl Inboxes {
     /// Starts the thread that reports what is new. `most` bounds the rooms of one inbox.
-    pub fn start(log: Arc<dyn MessageLog>, most: usize, metrics: MessageMetrics) -> io::Result<Inboxes> {
-        let shared = Arc::new(Shared::new(most, metrics));
+    pub fn start(
+        log: Arc<dyn MessageLog>,
+        feed: Option<Arc<dyn Feed>>,
+        most: usize,
+        metrics: MessageMetrics,
+    ) -> io::Result<Inboxes> {
+        let shared = Arc::new(Shared::new(most, feed, metrics));
         let teller = Teller { shared: shared.clone(), log, outages: Outages::new("message log") };
         vital::spawn("inboxes", move || teller.run())?;
         Ok(Inboxes { shared })
@@ -189,6 +196,7 @@ impl OpenInbox {
         for room in self.inbox.rooms() {
             let _turn = turns.wait(Claimant::Account(self.inbox.account));
             let Some(read) = self.inbox.state.lock().rooms.get(&room).map(|standing| standing.read) else { continue };
+            self.inbox.shared.wait_for(&room)?;
             // Where everything is read, one message is enough to see it.
             let newest = log.history(&room, None, 1)?.pop().map(|message| message.id);
             if newest.is_none() || newest <= read {
@@ -210,7 +218,7 @@ impl Drop for OpenInbox {
         if state.sockets.is_empty() {
             table.accounts.remove(&self.inbox.account);
             for room in state.rooms.drain().map(|(room, _)| room) {
-                table.remove(self.inbox.account, &room);
+                table.remove(shared, self.inbox.account, &room);
             }
             shared.open.store(table.accounts.len(), Ordering::Relaxed);
         }
@@ -225,25 +233,37 @@ impl Table {
         if state.rooms.len() >= inbox.shared.most {
             inbox.shared.metrics.inbox_rooms_left_out.inc();
         } else {
-            self.rooms.entry(room.clone()).or_default().insert(inbox.account, inbox.clone());
+            let inboxes = self.rooms.entry(room.clone()).or_default();
+            if let Some(feed) = inbox.shared.feed.as_ref().filter(|_| inboxes.is_empty()) {
+                feed.want(&room);
+            }
+            inboxes.insert(inbox.account, inbox.clone());
             state.rooms.insert(room, Standing { read, said_read: read, ..Standing::default() });
         }
     }
 
-    fn remove(&mut self, account: UserId, room: &RoomName) {
+    fn remove(&mut self, shared: &Shared, account: UserId, room: &RoomName) {
         if let Some(inboxes) = self.rooms.get_mut(room) {
             inboxes.remove(&account);
             if inboxes.is_empty() {
                 self.rooms.remove(room);
+                if let Some(feed) = &shared.feed {
+                    feed.unwant(room);
+                }
             }
         }
     }
 }
 
 impl Shared {
-    pub(super) fn new(most: usize, metrics: MessageMetrics) -> Shared {
+    pub(super) fn new(most: usize, feed: Option<Arc<dyn Feed>>, metrics: MessageMetrics) -> Shared {
         let (table, open, news, changed) = Default::default();
-        Shared { most, metrics, table, open, news, changed }
+        Shared { most, feed, metrics, table, open, news, changed }
+    }
+
+    /// Waits until what other nodes store in the room is heard.
+    fn wait_for(&self, room: &RoomName) -> Result<(), StoreError> {
+        self.feed.as_ref().map_or(Ok(()), |feed| feed.wait_for(room))
     }
 
     /// Whether an inbox wants to hear of this room.
@@ -388,7 +408,7 @@ impl Subscription for Inbox {
     fn lose(&self, room: &RoomName) {
         let mut table = self.shared.table.write();
         if self.state.lock().rooms.remove(room).is_some() {
-            table.remove(self.account, room);
+            table.remove(&self.shared, self.account, room);
         }
     }
 }
@@ -424,6 +444,7 @@ impl Teller {
         };
         let read = |inbox: &Arc<Inbox>| inbox.state.lock().rooms.get(room).and_then(|standing| standing.read);
         let Some(least) = inboxes.iter().map(read).min() else { return Ok(()) };
+        self.shared.wait_for(room)?;
         let messages = last_messages(&*self.log, room, least)?;
         inboxes.iter().for_each(|inbox| inbox.tell(room, &messages));
         Ok(())

@@ -146,8 +146,8 @@ impl Rooms {
             .collect();
         let lanes = Lanes::new(lanes?);
         let directory = Arc::new(Mutex::new(Directory::default()));
-        let inboxes = Inboxes::start(store.clone(), bounds.inbox_rooms, metrics.clone())?;
         let feed = store.feed();
+        let inboxes = Inboxes::start(store.clone(), feed.clone(), bounds.inbox_rooms, metrics.clone())?;
         let presence = feed.as_ref().map(|feed| feed.presence());
         let announcer = Announcer::start(lanes.clone(), presence, bounds.announce, metrics.clone())?;
         let others = match feed {
@@ -202,6 +202,9 @@ impl Rooms {
         encoder: &'static dyn Encoder,
         outbound: Arc<Outbound>,
     ) -> Arc<Member> {
+        if let Some(others) = &self.others {
+            others.feed.want(name);
+        }
         let home = self.hasher.hash_one(name) as usize % self.lanes.count();
         let room = self.directory.lock().room(name, self.lanes.count());
         let (lane, first) = room.enter(&person, home);
@@ -219,6 +222,7 @@ impl Rooms {
     /// that the history has what was stored before.
     pub fn follow(&self, room: &Room) -> Result<(), StoreError> {
         let Some(others) = &self.others else { return Ok(()) };
+        others.feed.wait_for(&room.name)?;
         if room.position.lock().is_none() {
             let newest = others.feed.newest(std::slice::from_ref(&room.name))?;
             // The feed thread or another newcomer may have set it meanwhile.
@@ -237,7 +241,10 @@ impl Rooms {
         self.lanes.command(member.lane, Command::Leave(member.clone()));
         let last = member.room.exit(&member.person.user, member.lane);
         match &self.others {
-            Some(others) => others.presence_reports.changed(&member.room),
+            Some(others) => {
+                others.presence_reports.changed(&member.room);
+                others.feed.unwant(&member.room.name);
+            }
             None if last => self.came_or_went(&member.room, &member.person, false),
             None => {}
         }

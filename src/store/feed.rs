@@ -1,4 +1,5 @@
-//! The feed, through which nodes hear of each other: everything that any of them stores, as it is stored.
+//! The feed, through which nodes hear of each other: what any of them stores in rooms that they want to hear, as it is
+//! stored.
 
 use super::{error::StoreError, presence::Presence};
 use crate::{
@@ -8,11 +9,23 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The feed of a log that several processes write to. Each process hears everything that was stored, its own messages
-/// included.
+/// The feed of a log that several processes write to. Each process hears everything that is stored in the rooms that it
+/// wants to hear, its own messages included.
 pub trait Feed: Send + Sync {
     /// Starts listening; at most once per process.
     fn listen(&self) -> Box<dyn FeedListener>;
+
+    /// Has the listener hear this room, soon; until [`unwant`](Self::unwant) was called as often. Never blocks.
+    fn want(&self, room: &RoomName);
+
+    /// Takes one call of [`want`](Self::want) back. Never blocks.
+    fn unwant(&self, room: &RoomName);
+
+    /// Waits until a wanted room is heard: everything that is stored in it from now on.
+    fn wait_for(&self, room: &RoomName) -> Result<(), StoreError>;
+
+    /// How many rooms it hears, or is about to.
+    fn rooms(&self) -> usize;
 
     /// The newest id of each of these rooms; [`MessageId::BEFORE_ALL`] for a room without messages.
     fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError>;
@@ -33,8 +46,8 @@ pub trait Feed: Send + Sync {
 /// Listens to the feed, and reconnects by itself.
 pub trait FeedListener: Send {
     /// Waits for the next thing that happens, at most some seconds. Ignores entries and events of rooms that are not
-    /// `wanted`.
-    fn next(&mut self, wanted: &dyn Fn(&RoomName) -> bool) -> FeedItem;
+    /// `wanted`. `all`: reports comings, goings, and that something was stored, in any room.
+    fn next(&mut self, wanted: &dyn Fn(&RoomName) -> bool, all: bool) -> FeedItem;
 }
 
 /// What an [`FeedListener`] hears.
@@ -44,8 +57,21 @@ pub enum FeedItem {
         room: RoomName,
         event: Event,
     },
+    /// Something that is kept was stored in a room, up to this id, or was changed; whether or not the room is heard.
+    Noted {
+        room: RoomName,
+        last: MessageId,
+        /// Who said something or changed it.
+        by: Vec<Arc<str>>,
+    },
     /// It listens from now on. Anything before may have been missed.
     Subscribed,
+    /// It listens to this room again. Something may have been missed there.
+    Back(RoomName),
+    /// It does not listen to this room any more, since nobody has wanted it for a while.
+    Ended(RoomName),
+    /// It is told what is stored in any room from now on, as was asked. Anything before may have been missed.
+    OfAll,
     /// Nothing for this node: time for other work.
     Nothing,
 }

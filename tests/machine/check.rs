@@ -170,6 +170,14 @@ fn the_oldest_redis_is_well_and_an_older_one_is_told() {
 }
 
 #[test]
+fn a_cluster_without_sharded_channels_is_noted() {
+    let (code, told) = check(&with_redis(&support::redis::Cluster::oldest().url()));
+    assert_eq!(code, Some(0), "{told}");
+    let is_noted = |line: &str| line.starts_with("note: ") && line.contains("no sharded channels");
+    assert!(told.lines().any(is_noted), "{told}");
+}
+
+#[test]
 fn a_redis_that_forgets_is_noted() {
     let redis = Redis::start();
     redis.configure("appendonly", "no");

@@ -7,6 +7,7 @@ mod chaos;
 mod crowd;
 mod erasure;
 mod everything_fails;
+mod feed;
 mod full;
 mod history_age;
 mod import;

@@ -1,7 +1,14 @@
 //! Redis 6.2, the oldest that is supported: several providers offer it, and the original Propromo chat runs with it.
 
-use crate::several::{Nodes, hear_type, say_until_stored};
-use support::redis::Redis;
+use crate::{
+    crowd::Crowd,
+    several::{Nodes, hear_type, say_until_stored},
+};
+use std::sync::Mutex;
+use support::{
+    eventually,
+    redis::{Cluster, Redis},
+};
 
 #[test]
 fn nodes_on_the_oldest_redis_act_as_one_server() {
@@ -18,4 +25,14 @@ fn nodes_on_the_oldest_redis_act_as_one_server() {
     assert_eq!(hear_type(&mut cleo, "message")["text"], "hello", "from history");
     drop(bob);
     assert_eq!(hear_type(&mut ann, "leave")["user"], "bob@example.org");
+}
+
+// Seen to fail with `Reach::Sharded` for every cluster.
+#[test]
+fn nodes_on_a_cluster_without_sharded_channels_act_as_one_server() {
+    let cluster = Cluster::oldest();
+    let nodes = Nodes::start(2, &cluster.url());
+    let says = |n: usize| nodes.servers[n].log().contains("no sharded channels");
+    eventually("the nodes say what it costs", || says(0) && says(1));
+    Crowd { rooms: 6, listeners: 24, senders: 12, messages: 1_200 }.talk(&Mutex::new(nodes), 2, |_| {});
 }

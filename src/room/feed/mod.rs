@@ -103,12 +103,8 @@ impl FeedThread {
 
     fn step(&self, listener: &mut dyn FeedListener, look: &mut Look) {
         let observer = self.observer.get();
-        let wanted = |room: &RoomName| {
-            observer.is_some_and(|observer| observer.is_curious())
-                || self.directory.lock().find(room).is_some()
-                || self.inboxes.wants(room)
-        };
-        match listener.next(&wanted) {
+        let wanted = |room: &RoomName| self.directory.lock().find(room).is_some() || self.inboxes.wants(room);
+        match listener.next(&wanted, observer.is_some_and(|observer| observer.is_curious())) {
             FeedItem::Stored(stored) => {
                 if let Some(observer) = observer {
                     // Once for each who said something.
@@ -120,6 +116,17 @@ impl FeedThread {
                 if let Err(error) = self.stored(stored, look) {
                     // The cause was logged where it occurred. The room catches up as soon as that is over.
                     tracing::debug!(error = &error as &dyn std::error::Error, "missed messages can't be read yet");
+                    look.due = true;
+                }
+            }
+            FeedItem::Noted { room, last, by } => {
+                if let Some(observer) = observer {
+                    by.iter().for_each(|by| observer.stored(&room, last, by));
+                }
+            }
+            FeedItem::Back(room) => {
+                self.inboxes.stored(&room);
+                if self.back(&room, look).is_err() {
                     look.due = true;
                 }
             }
@@ -169,6 +176,22 @@ impl FeedThread {
                 look.read.clear();
                 self.look(look);
             }
+            FeedItem::Ended(room) => {
+                look.read.remove(&room);
+                if let Some(room) = self.directory.lock().find(&room) {
+                    // What is said there from now on is not heard, so nobody may go on from here. Whoever is there
+                    // already has come since, and finds what is missing by the position before.
+                    let mut position = room.position.lock();
+                    if room.count() == 0 {
+                        *position = None;
+                    }
+                }
+            }
+            FeedItem::OfAll => {
+                if let Some(observer) = observer {
+                    observer.missed();
+                }
+            }
             FeedItem::Nothing => self.look(look),
         }
     }
@@ -204,6 +227,18 @@ impl FeedThread {
         entries.retain(|entry| entry.id() > position);
         if !entries.is_empty() {
             self.deliver(&room, entries, last);
+        }
+        Ok(())
+    }
+
+    /// Catches up with a room that was not heard for a moment.
+    fn back(&self, room: &RoomName, look: &mut Look) -> Result<(), StoreError> {
+        let Some(room) = self.directory.lock().find(room) else { return Ok(()) };
+        let newest = self.newest(&room)?;
+        let position = *room.position.lock();
+        if let Some(position) = position.filter(|position| *position < newest) {
+            self.catch_up(&room, position, look)?;
+            advance(&room, newest);
         }
         Ok(())
     }
@@ -248,6 +283,7 @@ impl FeedThread {
 
     /// Finds rooms that are behind, and catches up with them.
     fn look(&self, look: &mut Look) {
+        self.metrics.rooms_heard.set(self.feed.rooms() as i64);
         let mut behind = std::mem::take(&mut look.behind);
         if look.due || look.read_since.elapsed() >= READ_KEPT {
             look.read.clear();

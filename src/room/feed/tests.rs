@@ -35,6 +35,18 @@ impl Feed for Leaky {
         unreachable!("the tests listen themselves")
     }
 
+    fn want(&self, _: &RoomName) {}
+
+    fn unwant(&self, _: &RoomName) {}
+
+    fn wait_for(&self, _: &RoomName) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn rooms(&self) -> usize {
+        1
+    }
+
     fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError> {
         *self.asked.lock() += rooms.len();
         let last = self.stored.lock().last().map(|message| message.id);
@@ -66,7 +78,7 @@ impl Feed for Leaky {
 struct Prompted(VecDeque<FeedItem>);
 
 impl FeedListener for Prompted {
-    fn next(&mut self, _: &dyn Fn(&RoomName) -> bool) -> FeedItem {
+    fn next(&mut self, _: &dyn Fn(&RoomName) -> bool, _: bool) -> FeedItem {
         self.0.pop_front().unwrap_or(FeedItem::Nothing)
     }
 }
@@ -106,7 +118,7 @@ impl Bench {
             disconnect: Arc::default(),
             read: Arc::default(),
             observer: Arc::default(),
-            inboxes: Arc::new(inboxes::Shared::new(0, MessageMetrics::default())),
+            inboxes: Arc::new(inboxes::Shared::new(0, None, MessageMetrics::default())),
             metrics: MessageMetrics::default(),
         };
         Bench { log, thread, room, lane, look: Look::new() }
@@ -328,4 +340,43 @@ fn messages_of_a_room_that_nobody_is_in_are_passed_over() {
     let room = RoomName::channel("elsewhere");
     bench.hear(FeedItem::Stored(Stored { room, before: id(0), entries: vec![message(1).into()] }));
     assert_eq!(bench.delivered(), [""; 0]);
+}
+
+// Seen to fail with `FeedItem::Back` doing nothing.
+#[test]
+fn what_was_stored_while_a_room_was_not_heard_is_delivered_once_it_is() {
+    let mut bench = Bench::new();
+    let room = bench.room.name.clone();
+    bench.tell(0, &[1]);
+    bench.store(&[2]);
+    bench.hear(FeedItem::Back(room.clone()));
+    assert_eq!(bench.delivered(), ["1", "2"]);
+    bench.tell(2, &[3]);
+    assert_eq!(bench.delivered(), ["3"]);
+    bench.log.broken.store(true, Ordering::SeqCst);
+    bench.store(&[4]);
+    bench.hear(FeedItem::Back(room));
+    bench.log.broken.store(false, Ordering::SeqCst);
+    bench.hear(FeedItem::Nothing);
+    assert_eq!(bench.delivered(), ["4"]);
+}
+
+// Seen to fail with the position left as it was, and with it forgotten though somebody is there.
+#[test]
+fn nobody_goes_on_from_before_a_time_when_a_room_was_not_heard() {
+    let mut bench = Bench::new();
+    let room = bench.room.name.clone();
+    bench.tell(0, &[1]);
+    // Somebody has come before it was noticed here that nobody was there: what was missed is found.
+    bench.hear(FeedItem::Ended(room.clone()));
+    bench.store(&[2, 3]);
+    bench.tell(3, &[4]);
+    assert_eq!(bench.delivered(), ["1", "2", "3", "4"]);
+    bench.room.exit("member", 0);
+    bench.hear(FeedItem::Ended(room));
+    assert_eq!(*bench.room.position.lock(), None);
+    bench.store(&[5]);
+    bench.room.enter(&Person::unnamed("newcomer".into()), 0);
+    bench.tell(5, &[6]);
+    assert_eq!(bench.delivered(), ["6"], "the newcomer finds the rest in its history");
 }

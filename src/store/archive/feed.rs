@@ -24,6 +24,22 @@ impl Feed for ArchivedFeed {
         self.feed.listen()
     }
 
+    fn want(&self, room: &RoomName) {
+        self.feed.want(room);
+    }
+
+    fn unwant(&self, room: &RoomName) {
+        self.feed.unwant(room);
+    }
+
+    fn wait_for(&self, room: &RoomName) -> Result<(), StoreError> {
+        self.feed.wait_for(room)
+    }
+
+    fn rooms(&self) -> usize {
+        self.feed.rooms()
+    }
+
     fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError> {
         self.feed.newest(rooms)
     }

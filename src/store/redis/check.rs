@@ -2,11 +2,11 @@
 
 use super::{
     address::{Deployment, Host, Layout},
+    channels::{Channels, Reach},
     failure::{is_forbidden, is_full},
     fleet::Fleet,
     rights,
     server::Wire,
-    shared::feed_channel,
 };
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 use std::{
@@ -36,6 +36,11 @@ pub fn check(deployment: &Deployment) -> Result<Vec<String>, Fault> {
     let formed = Fleet::form(deployment, 0, PATIENCE);
     let (fleet, wires) = formed.map_err(|error| fault(explained(deployment, &error)))?;
     let mut doubts = Vec::new();
+    let channels = Channels::of(deployment);
+    if fleet.reach == Reach::Everybody {
+        let doubt = "it has no sharded channels, so each node hears all messages of all rooms; Redis 7.0 has them";
+        doubts.push(doubt.to_owned());
+    }
     for (index, (master, mut wire)) in fleet.masters.iter().zip(wires).enumerate() {
         let (host, wire) = (master.server.host.to_string(), &mut wire);
         let info = info(wire);
@@ -43,7 +48,7 @@ pub fn check(deployment: &Deployment) -> Result<Vec<String>, Fault> {
             let (major, minor) = OLDEST;
             return Err(fault(format!("{host} is Redis {version}; Redis {major}.{minor} or later is needed")));
         }
-        rights::try_all(&feed_channel(deployment), wire, &fleet.probe_key(index))
+        rights::try_all(&channels, fleet.reach, wire, &fleet.probe_key(index))
             .map_err(|error| fault(explained(deployment, &error)))?;
         doubts.extend(info.doubts(&host));
     }

@@ -1,4 +1,5 @@
-//! What all nodes store and tell each other, as it happens: a subscription to the feed channel.
+//! What all nodes store and tell each other, as it happens: subscriptions to the channels of rooms that somebody here
+//! wants to hear, and to the channel of all nodes.
 //!
 //! Redis does not guarantee that published frames arrive: a connection may break, and Redis cuts off a slow reader. So
 //! each frame names the message before it, and `room::feed` finds out what is missing.
@@ -6,37 +7,38 @@
 use super::{
     call::Call,
     failure::{Failure, failed},
-    fleet::Fleet,
     id::{EntryId, Tail},
+    interests::Progress,
     keys::Keys,
     presence::RedisPresence,
-    read, script,
-    server::{CONNECT, Wire},
+    read, script, server,
     shared::Redis,
-    wire::{self, Frame},
+    subscription::Subscription,
+    wire,
 };
 use crate::{
     entry::Entry,
-    event::{Event, Person},
+    event::Event,
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
-        feed::{Feed, FeedItem, FeedListener, Stored},
+        feed::{Feed, FeedListener},
         presence::Presence,
     },
     vital,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
-use redis::{RedisResult, Value, cmd};
-use std::{collections::VecDeque, io, sync::Arc, thread, time::Duration};
+use redis::{Value, cmd};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const STORE: &str = "message log";
 
-/// A feed that is silent for this long is broken: every node publishes a beat each second.
-const SILENCE: Duration = Duration::from_secs(5);
-
-/// How long one attempt to subscribe waits for Redis before it returns to its caller.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How often whoever waits for a room looks whether Redis is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Events that may wait to be published. Further ones are dropped.
 const EVENTS: usize = 1024;
@@ -52,7 +54,7 @@ pub struct RedisFeed {
 }
 
 /// Events that wait to be published.
-struct Waiting(Sender<Vec<u8>>);
+struct Waiting(Sender<(RoomName, bool, Vec<u8>)>);
 
 impl RedisFeed {
     pub(super) fn start(redis: Arc<Redis>) -> io::Result<RedisFeed> {
@@ -64,23 +66,56 @@ impl RedisFeed {
 }
 
 /// Publishes events until no sender is left.
-fn publish(redis: &Redis, waiting: &Receiver<Vec<u8>>) {
+fn publish(redis: &Redis, waiting: &Receiver<(RoomName, bool, Vec<u8>)>) {
     while let Ok(first) = waiting.recv() {
         vital::may_panic("redis-events");
+        // While Redis is away this node can't tell anyone, and later the event is out of date.
+        let Ok(fleet) = redis.fleet() else { continue };
         let events = std::iter::once(first).chain(waiting.try_iter()).take(EVENTS);
-        let calls: Vec<Call> =
-            events.map(|event| Call::command(&redis.channel, cmd("PUBLISH").arg(&redis.channel).arg(event))).collect();
-        // While Redis is away this node can't tell anyone, and later the events are out of date.
-        if let Ok(fleet) = redis.fleet() {
-            drop(redis.health.run(&fleet, &calls));
-        }
+        let calls: Vec<Call> = events
+            .map(|(room, is_for_members, event)| {
+                let (command, channel) = redis.way(&fleet, Some(&room).filter(|_| is_for_members));
+                Call::command(&channel, cmd(command).arg(&channel).arg(event))
+            })
+            .collect();
+        drop(redis.health.run(&fleet, &calls));
     }
 }
 
 impl Feed for RedisFeed {
     fn listen(&self) -> Box<dyn FeedListener> {
-        let state = Subscribed::No { generation: None };
-        Box::new(Subscription { redis: self.redis.clone(), state, refused: false, names: Names::default() })
+        Box::new(Subscription::new(self.redis.clone()))
+    }
+
+    fn want(&self, room: &RoomName) {
+        self.redis.interests.want(room);
+    }
+
+    fn unwant(&self, room: &RoomName) {
+        self.redis.interests.unwant(room);
+    }
+
+    fn wait_for(&self, room: &RoomName) -> Result<(), StoreError> {
+        let (interests, until) = (&self.redis.interests, Instant::now() + server::ANSWER);
+        loop {
+            let progress = interests.progress(room);
+            if progress == Progress::Heard {
+                return Ok(());
+            }
+            let fleet = self.redis.fleet().and_then(|fleet| {
+                let is_late = || Failure::Away("what is said in a room can't be heard".into());
+                if Instant::now() < until { Ok(fleet) } else { Err(is_late()) }
+            });
+            let fleet = fleet.map_err(failed(STORE, "hear a room"))?;
+            if let Progress::Wake(channel) = progress {
+                self.redis.wake(&fleet, &channel);
+            }
+            interests.wait(room, until.min(Instant::now() + LOOK_EVERY));
+        }
+    }
+
+    fn rooms(&self) -> usize {
+        self.redis.interests.count()
     }
 
     fn newest(&self, rooms: &[RoomName]) -> Result<Vec<MessageId>, StoreError> {
@@ -118,8 +153,9 @@ impl Feed for RedisFeed {
     }
 
     fn announce(&self, room: &RoomName, event: &Event) {
+        let is_for_members = matches!(event, Event::Typing(_));
         for frame in wire::write_event(room, &self.redis.node, event) {
-            self.events.add(event, frame);
+            self.events.add(event, (room.clone(), is_for_members, frame));
         }
     }
 
@@ -130,7 +166,7 @@ impl Feed for RedisFeed {
 
 impl Waiting {
     /// Adds a frame of this event, unless there is no space for it.
-    fn add(&self, event: &Event, frame: Vec<u8>) {
+    fn add(&self, event: &Event, frame: (RoomName, bool, Vec<u8>)) {
         let is_frequent = matches!(event, Event::Typing(_) | Event::Read { .. });
         if !is_frequent || self.0.len() < OF_USERS {
             // If the queue is full, the event is dropped: see `EVENTS`.
@@ -139,140 +175,26 @@ impl Waiting {
     }
 }
 
-/// The one subscription of this process.
-struct Subscription {
-    redis: Arc<Redis>,
-    state: Subscribed,
-    /// Whether the last attempt to subscribe failed; that is logged once.
-    refused: bool,
-    names: Names,
-}
-
-/// Names of users whose events come next. There are only as many as were published between a name and its event.
-#[derive(Default)]
-struct Names(VecDeque<(RoomName, Person)>);
-
-impl Names {
-    const MOST: usize = 64;
-
-    fn keep(&mut self, room: RoomName, person: Person) {
-        self.0.truncate(Self::MOST - 1);
-        self.0.push_front((room, person));
-    }
-
-    /// Puts the name into the event, if the user's name came before it.
-    fn put_into(&mut self, room: &RoomName, event: &mut Event) {
-        let (Event::Joined(person) | Event::Left(person) | Event::Typing(person)) = event else { return };
-        let place = self.0.iter().position(|(other, named)| other == room && named.user == person.user);
-        if let Some((_, named)) = place.and_then(|place| self.0.remove(place)) {
-            *person = named;
-        }
-    }
-}
-
-enum Subscribed {
-    /// `generation`: that of the fleet whose subscription broke.
-    No {
-        generation: Option<u64>,
-    },
-    Yes {
-        generation: u64,
-        wire: Wire,
-    },
-}
-
-impl FeedListener for Subscription {
-    fn next(&mut self, wanted: &dyn Fn(&RoomName) -> bool) -> FeedItem {
-        match &mut self.state {
-            Subscribed::No { generation } => {
-                let Some(fleet) = self.redis.health.wait_for_other(*generation, PATIENCE) else {
-                    return FeedItem::Nothing;
-                };
-                match subscribe(&self.redis, &fleet) {
-                    Ok(wire) => {
-                        self.refused = false;
-                        self.state = Subscribed::Yes { generation: fleet.generation, wire };
-                        FeedItem::Subscribed
-                    }
-                    Err(error) => {
-                        if !std::mem::replace(&mut self.refused, true) {
-                            tracing::warn!(%error, "can't subscribe to what other nodes publish; trying again");
-                        }
-                        self.redis.health.report_failure(fleet.generation, error.is_timeout());
-                        self.state = Subscribed::No { generation: Some(fleet.generation) };
-                        // Redis may work and refuse only this, for example because of an ACL.
-                        thread::sleep(PATIENCE);
-                        FeedItem::Nothing
-                    }
-                }
-            }
-            Subscribed::Yes { generation, wire } => match wire.receive() {
-                Ok(answer) => heard(&self.redis, answer, wanted, &mut self.names),
-                Err(_) => {
-                    // The feed is often the first to notice that Redis is gone.
-                    self.redis.health.report_failure(*generation, false);
-                    self.state = Subscribed::No { generation: Some(*generation) };
-                    FeedItem::Nothing
-                }
-            },
-        }
-    }
-}
-
-fn subscribe(redis: &Redis, fleet: &Fleet) -> RedisResult<Wire> {
-    // In a cluster every server passes on what is published at any other, so the nodes spread over them.
-    let master = &fleet.masters[rand::random_range(0..fleet.masters.len())];
-    let mut wire = master.server.open(CONNECT, CONNECT)?;
-    wire.ask(&cmd("SUBSCRIBE").arg(&redis.channel).get_packed_command())?;
-    wire.patience(SILENCE)?;
-    Ok(wire)
-}
-
-/// Reads `[message, channel, frame]`.
-fn heard(redis: &Redis, answer: Value, wanted: &dyn Fn(&RoomName) -> bool, names: &mut Names) -> FeedItem {
-    let Value::Array(answer) = answer else { return FeedItem::Nothing };
-    let [_, _, Value::BulkString(frame)] = &answer[..] else { return FeedItem::Nothing };
-    match Frame::read(frame) {
-        Some(Frame::Stored { room, frames }) => {
-            // Rooms without members here count too: a client that saw the entry may come back, and append through this
-            // node.
-            redis.floors.raise(&room, frames.last().unwrap_or(EntryId::ZERO));
-            match if wanted(&room) { frames.read(&room) } else { None } {
-                Some((before, entries)) => FeedItem::Stored(Stored { room, before, entries }),
-                None => FeedItem::Nothing,
-            }
-        }
-        // An event without a room is for all rooms.
-        Some(Frame::Named { room, person }) if wanted(&room) => {
-            names.keep(room, person);
-            FeedItem::Nothing
-        }
-        Some(Frame::Event { room, node: from, mut event }) if room.as_str().is_empty() || wanted(&room) => {
-            // This node has already handled its own events. Redis decides about joins and leaves, so those count.
-            let echo = from == redis.node.as_bytes() && !matches!(event, Event::Joined(_) | Event::Left(_));
-            names.put_into(&room, &mut event);
-            if echo { FeedItem::Nothing } else { FeedItem::Event { room, event } }
-        }
-        _ => FeedItem::Nothing,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Person;
 
     // Once all events shared 256 places.
     #[test]
     fn a_flood_of_typing_leaves_space_for_what_operators_do() {
         let (events, waiting) = bounded(EVENTS);
         let waits = Waiting(events);
+        let add = |event: &Event, frame: &[u8]| {
+            waits.add(event, (RoomName::channel("r"), matches!(event, Event::Typing(_)), frame.to_vec()));
+        };
         let typing = Event::Typing(Person::unnamed("somebody".into()));
         for _ in 0..10 * EVENTS {
-            waits.add(&typing, b"typing".to_vec());
+            add(&typing, b"typing");
         }
-        waits.add(&Event::Disconnect { account: 7 }, b"disconnect".to_vec());
-        waits.add(&Event::Shut { deleted: true }, b"shut".to_vec());
-        let told: Vec<_> = waiting.try_iter().collect();
+        add(&Event::Disconnect { account: 7 }, b"disconnect");
+        add(&Event::Shut { deleted: true }, b"shut");
+        let told: Vec<_> = waiting.try_iter().map(|(_, _, frame)| frame).collect();
         assert_eq!(told.len(), OF_USERS + 2);
         assert_eq!(told[OF_USERS..], [b"disconnect".to_vec(), b"shut".to_vec()]);
     }

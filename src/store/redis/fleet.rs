@@ -5,6 +5,7 @@
 
 use super::{
     address::{Deployment, Host, Layout},
+    channels::Reach,
     failure::is_full,
     sentinel,
     server::{self, Pooled, Server, Wire},
@@ -21,6 +22,7 @@ pub(super) struct Fleet {
     /// Numbers the fleets of this process, to recognise an error that comes from an old one.
     pub generation: u64,
     pub masters: Vec<Master>,
+    pub reach: Reach,
     /// The index of each slot's master; `None`: there is one master, which has all keys.
     slots: Option<Vec<u8>>,
 }
@@ -44,7 +46,7 @@ impl Fleet {
                 (hosts, Some(slots))
             }
         };
-        let mut fleet = Fleet { generation, masters: Vec::new(), slots };
+        let mut fleet = Fleet { generation, masters: Vec::new(), reach: Reach::Ordinary, slots };
         let mut wires = Vec::new();
         for (index, host) in hosts.into_iter().enumerate() {
             let server = Arc::new(Server::new(deployment, host)?);
@@ -55,6 +57,9 @@ impl Fleet {
                 // It writes again once something is removed, which needs connections.
                 Err(error) if is_full(&error) => {}
                 answer => drop(answer?),
+            }
+            if fleet.slots.is_some() && fleet.reach != Reach::Everybody {
+                fleet.reach = reach(&mut wire, &fleet.probe_key(index))?;
             }
             wires.push(wire);
             fleet.masters.push(Master { pool: server::pool(server.clone()), server });
@@ -97,6 +102,16 @@ impl Fleet {
         self.key_of(master, "sign")
     }
 
+    /// The channel on which a node wakes its own subscription to this master; its slot is there.
+    pub fn wake_channel(&self, master: usize, node: &str) -> String {
+        format!("{}:{node}", self.key_of(master, "wake"))
+    }
+
+    #[cfg(test)]
+    pub fn nowhere(generation: u64) -> Fleet {
+        Fleet { generation, masters: Vec::new(), reach: Reach::Ordinary, slots: None }
+    }
+
     fn key_of(&self, master: usize, what: &str) -> String {
         // Among this many keys, each master that has slots has one. A master without slots has none.
         (0..SLOTS * 16)
@@ -104,6 +119,17 @@ impl Fleet {
             .find(|key| self.place(key.as_bytes()) == master)
             .unwrap_or_else(|| format!("propromo:{{0}}:{what}"))
     }
+}
+
+/// Finds out whether a server of a cluster has sharded channels.
+fn reach(wire: &mut Wire, channel: &str) -> RedisResult<Reach> {
+    wire.send(&cmd("SPUBLISH").arg(channel).arg("").get_packed_command())?;
+    let has_none = match wire.receive()? {
+        // Whether its user may publish is found out later.
+        Value::ServerError(error) => error.details().is_some_and(|said| said.contains("unknown command")),
+        _ => false,
+    };
+    Ok(if has_none { Reach::Everybody } else { Reach::Sharded })
 }
 
 /// The first answer that any of the hosts gives, or the last error if none answers.

@@ -6,11 +6,13 @@
 
 use super::{
     address::Deployment,
+    channels::{Channels, Reach},
     failure::{is_full, sentence},
     fleet::Fleet,
     memory::Memory,
     rights,
     server::Wire,
+    signs::Signs,
     version,
     wire::BEAT,
 };
@@ -18,7 +20,6 @@ use crate::vital;
 use parking_lot::{Condvar, Mutex};
 use redis::{RedisResult, cmd};
 use std::{
-    collections::HashMap,
     io, mem,
     sync::{
         Arc,
@@ -45,10 +46,13 @@ const FULL_FOR: Duration = Duration::from_secs(10);
 const TRY_EVERY: Duration = Duration::from_millis(250);
 const TRY_ANSWER: Duration = Duration::from_secs(1);
 
+/// For how long a node of an earlier version counts as there after it was last seen. It may be reconnecting.
+const REMEMBERED: Duration = Duration::from_secs(15);
+
 /// The state of Redis that all threads share.
 pub(super) struct Health {
     deployment: Deployment,
-    channel: String,
+    channels: Arc<Channels>,
     /// The name by which other nodes know this one.
     node: String,
     /// How often Redis has lost data.
@@ -57,8 +61,21 @@ pub(super) struct Health {
     is_full: AtomicBool,
     /// When a command was last refused for want of memory.
     refused: Mutex<Option<Instant>>,
+    /// Whether nodes listen that are of a version before the channels of rooms, and whether one wants to know of all
+    /// rooms.
+    earlier_nodes: AtomicBool,
+    wants_news: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// Who listens besides those that have members in a room.
+#[derive(Clone, Copy)]
+pub(super) struct Audience {
+    /// Nodes that hear nothing but the channel of all nodes.
+    pub earlier: bool,
+    /// Nodes that want to know of everything that is stored, in any room.
+    pub wants_news: bool,
 }
 
 struct State {
@@ -77,11 +94,14 @@ pub(super) struct Watch {
 
 impl Health {
     /// Tries Redis once, and then goes on in its own thread. Redis may be away at the start, as at any time.
-    pub fn watch(deployment: Deployment, channel: String, node: String) -> io::Result<(Arc<Health>, Watch)> {
+    pub fn watch(deployment: Deployment, channels: Arc<Channels>, node: String) -> io::Result<(Arc<Health>, Watch)> {
         let state = State { fleet: Err("not tried yet".into()), suspected: false, stopping: false };
         let (losses, is_full, state) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(state));
         let (refused, changed) = (Mutex::default(), Condvar::new());
-        let health = Arc::new(Health { deployment, channel, node, losses, is_full, refused, state, changed });
+        let (earlier_nodes, wants_news) = Default::default();
+        let health =
+            Health { deployment, channels, node, losses, is_full, refused, earlier_nodes, wants_news, state, changed };
+        let health = Arc::new(health);
         let mut watcher = Watcher {
             health: health.clone(),
             wires: Vec::new(),
@@ -90,6 +110,7 @@ impl Health {
             generation: 0,
             away_since: None,
             evicts: None,
+            earlier_node: None,
         };
         watcher.try_again();
         let thread = vital::spawn("redis-watch", move || watcher.run())?;
@@ -114,6 +135,18 @@ impl Health {
     /// Reports that a command was refused for want of memory.
     pub fn report_full(&self) {
         *self.refused.lock() = Some(Instant::now());
+    }
+
+    pub fn audience(&self) -> Audience {
+        Audience {
+            earlier: self.earlier_nodes.load(Ordering::Relaxed),
+            wants_news: self.wants_news.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether commands go to the fleet of this generation.
+    pub fn has_fleet(&self, generation: u64) -> bool {
+        self.state.lock().fleet.as_ref().is_ok_and(|fleet| fleet.generation == generation)
     }
 
     /// Reports an error with the fleet of this generation, which is then checked at once. After a time-out no other
@@ -165,6 +198,8 @@ struct Watcher {
     away_since: Option<Instant>,
     /// The eviction policy that was last warned about.
     evicts: Option<String>,
+    /// When a node of a version before the channels of rooms was last seen.
+    earlier_node: Option<Instant>,
 }
 
 impl Watcher {
@@ -191,12 +226,19 @@ impl Watcher {
 
     /// Publishes a beat for every feed, and reads the servers' clocks.
     fn beat(&mut self, fleet: &Fleet) -> RedisResult<()> {
+        let channels = &self.health.channels;
         for (index, (master, wire)) in fleet.masters.iter().zip(&mut self.wires).enumerate() {
             if index == 0 {
-                wire.ask(&cmd("PUBLISH").arg(&self.health.channel).arg(BEAT).get_packed_command())?;
+                wire.ask(&cmd("PUBLISH").arg(&channels.everybody).arg(BEAT).get_packed_command())?;
+            }
+            if fleet.reach == Reach::Sharded {
+                // The channel of all nodes is heard over one of a node's connections only.
+                let wake = fleet.wake_channel(index, &self.health.node);
+                wire.ask(&cmd(fleet.reach.publish()).arg(wake).arg(BEAT).get_packed_command())?;
             }
             master.server.read_clock(wire)?;
         }
+        self.count_listeners(fleet)?;
         self.beats += 1;
         if self.beats.is_multiple_of(RIGHTS_EVERY) {
             self.try_rights(fleet)?;
@@ -211,7 +253,7 @@ impl Watcher {
     fn try_rights(&mut self, fleet: &Fleet) -> RedisResult<()> {
         let mut wires = self.wires.iter_mut().enumerate();
         wires.try_for_each(|(index, wire)| {
-            let tried = rights::try_all(&self.health.channel, wire, &fleet.probe_key(index));
+            let tried = rights::try_all(&self.health.channels, fleet.reach, wire, &fleet.probe_key(index));
             // The rights are tried again when there is space.
             tried.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })
         })
@@ -220,6 +262,31 @@ impl Watcher {
     /// Fails if this node and another one would not understand each other.
     fn agree_on_version(&mut self, fleet: &Fleet) -> RedisResult<()> {
         version::agree(version::VERSIONS, &self.health.node, fleet, &mut self.wires)
+    }
+
+    /// Finds out whether nodes listen that hear only the channel of all nodes, or that want to know of all rooms.
+    fn count_listeners(&mut self, fleet: &Fleet) -> RedisResult<()> {
+        let mut wants_news = false;
+        for wire in &mut self.wires {
+            let listeners = rights::listeners(&self.health.channels, wire)?;
+            wants_news |= listeners.news > 0;
+            if listeners.everybody > listeners.knowing {
+                self.earlier_node = Some(Instant::now());
+            }
+        }
+        let earlier = self.earlier_node.is_some_and(|seen| seen.elapsed() < REMEMBERED);
+        if self.health.earlier_nodes.swap(earlier, Ordering::Relaxed) != earlier {
+            let what = match (earlier, fleet.reach) {
+                (true, Reach::Everybody) => {
+                    "the cluster has no sharded channels (Redis 7.0 has them): every node hears every message"
+                }
+                (true, _) => "a node of an earlier version is there: every node hears every message, until it is gone",
+                (false, _) => "all nodes hear only the rooms that they have members in",
+            };
+            tracing::info!("{what}");
+        }
+        self.health.wants_news.store(wants_news, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Leaves a sign on each master, and checks that the previous one is still there.
@@ -249,6 +316,7 @@ impl Watcher {
             self.wires = wires;
             self.try_rights(&fleet)?;
             self.agree_on_version(&fleet)?;
+            self.count_listeners(&fleet)?;
             self.look_for_losses(&fleet).map(|()| fleet)
         });
         if formed.is_ok() {
@@ -318,50 +386,4 @@ impl Watcher {
 /// The policy by which this server evicts keys that have not expired, if it has one and a memory limit.
 fn evicts(wire: &mut Wire) -> Option<String> {
     Memory::read(wire).map(|memory| memory.policy).filter(|policy| policy != "noeviction")
-}
-
-/// Counters that the watch writes to each master once a second. They show that Redis has lost data: that it was
-/// emptied, set back, or replaced by a replica that was behind.
-#[derive(Default)]
-struct Signs {
-    count: u64,
-    /// The last sign that each key got an answer for.
-    left: HashMap<String, (u64, Instant)>,
-}
-
-/// How long the sign of a node that is gone stays.
-const SIGN_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What leaving signs has shown.
-#[derive(Default)]
-struct Left {
-    /// The sign before is gone.
-    is_lost: bool,
-    /// There is no memory for a sign.
-    is_full: bool,
-}
-
-impl Signs {
-    /// Leaves the next sign.
-    fn leave(&mut self, node: &str, fleet: &Fleet, wires: &mut [Wire]) -> RedisResult<Left> {
-        self.count += 1;
-        let mut found = Left::default();
-        for (index, wire) in wires.iter_mut().enumerate() {
-            let key = format!("{}:{node}", fleet.sign_key(index));
-            let sign = cmd("SET").arg(&key).arg(self.count).arg("EX").arg(SIGN_KEPT.as_secs()).arg("GET").to_owned();
-            let answer = match wire.ask(&sign.get_packed_command()) {
-                Err(error) if is_full(&error) => {
-                    found.is_full = true;
-                    continue;
-                }
-                answer => answer?,
-            };
-            let before: Option<u64> = redis::from_redis_value(answer)?;
-            if let Some((last, when)) = self.left.insert(key, (self.count, Instant::now())) {
-                // An older sign may have expired.
-                found.is_lost |= when.elapsed() < SIGN_KEPT / 2 && before.is_none_or(|before| before < last);
-            }
-        }
-        Ok(found)
-    }
 }

@@ -115,11 +115,17 @@ impl RedisLog {
         let (is_archived, floor) =
             (newest_archived > 0, self.redis.floors.of(room).max(EntryId::from_bits(newest_archived)));
         let mixed = entries.iter().any(|entry| matches!(entry, NewEntry::Change(_)));
+        let (publish, channel) = self.redis.way(fleet, Some(room));
         let call = Call::script(&script::APPEND, &all, |command| {
-            command.arg(deadline).arg(&self.redis.channel).arg(room.as_str());
+            command.arg(deadline).arg(&channel).arg(room.as_str());
             command.arg(self.keep).arg(REMEMBER).arg(&Tail::of(room).to_bytes()).arg(if mixed { "4" } else { "1" });
             command.arg(&mark.to_be_bytes()).arg(self.noted).arg(&floor.to_bytes()).arg(u8::from(is_archived));
             let mut body = Vec::new();
+            let news = self.redis.news_channel();
+            if !news.is_empty() {
+                wire::write_authors(entries, &mut body);
+            }
+            command.arg(publish).arg(news).arg(&body[..]);
             for entry in entries {
                 body.clear();
                 match entry {
@@ -162,8 +168,7 @@ impl RedisLog {
     fn append_again(&self, mark: u64, room: &RoomName, entries: &[&NewEntry]) -> Result<FoundOut, StoreError> {
         let fleet = self.redis.fleet().map_err(failed(STORE, "store messages"))?;
         let (call, batch) = self.append_call(&fleet, room, entries, mark);
-        let answer = self.redis.health.ask(&fleet, call);
-        match self.read_answer(&batch, answer) {
+        match self.read_answer(&batch, self.redis.health.ask(&fleet, call)) {
             Err(error) if error.is_moving() => Ok(FoundOut::Undecided),
             // Redis is away; it may come back before the caller stops asking.
             Err(error @ (Failure::Away(_) | Failure::NoConnection(_))) => Err(failed(STORE, "store messages")(error)),
@@ -216,7 +221,8 @@ impl MessageLog for RedisLog {
             calls.push(call);
             batches.push((batch, entries, share));
         }
-        for ((batch, entries, share), answer) in batches.into_iter().zip(self.redis.health.run(&fleet, &calls)) {
+        let answers = self.redis.health.run(&fleet, &calls);
+        for ((batch, entries, share), answer) in batches.into_iter().zip(answers) {
             match self.read_answer(&batch, answer) {
                 Ok(outcomes) => {
                     self.note(&batch.room, &entries, &outcomes);

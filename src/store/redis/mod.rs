@@ -18,7 +18,18 @@
 //! | `propromo:{N}:sign:NODE` | written by each node each second, to notice lost data; for a day |
 //!
 //! The braces are a cluster's hash tag: all keys of a room are on one server, so one script may use them. The script
-//! that stores an entry also publishes it, on the one channel `propromo:feed:DB`.
+//! that stores an entry also publishes it.
+//!
+//! | channel | what |
+//! |---|---|
+//! | `propromo:{ROOM}:feed:DB` | what is stored in a room, and who is typing; in a cluster, a sharded channel |
+//! | `propromo:feed:DB` | for all nodes: beats, who comes and goes, and other events |
+//! | `propromo:knowing:DB` | nothing; nodes listen that listen to rooms' channels, and are counted |
+//! | `propromo:news:DB` | in which room something was stored, if a node wants to know that of all rooms |
+//! | `propromo:{N}:wake:NODE` | lets a node look which rooms it is to listen to |
+//!
+//! While a node listens on `propromo:feed:DB` and not on `propromo:knowing:DB`, it is of a version before the channels
+//! of rooms, and everything is published on that one channel.
 //!
 //! [`health`] knows whether Redis can be used, [`fleet`] which servers there are, and [`call`] sends commands to them.
 
@@ -27,6 +38,7 @@ mod appended;
 mod became;
 pub(in crate::store) mod bounds;
 mod call;
+mod channels;
 pub mod check;
 mod confirmed;
 mod failure;
@@ -37,9 +49,11 @@ mod health;
 pub(in crate::store) mod hot;
 mod id;
 pub mod import;
+mod interests;
 mod keys;
 mod lease;
 mod ledger;
+mod line;
 pub(in crate::store) mod log;
 mod memory;
 mod missing;
@@ -56,6 +70,8 @@ mod script;
 mod sentinel;
 mod server;
 mod shared;
+mod signs;
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -57,7 +57,11 @@ impl RedisPresence {
                 let nodes = keys.nodes();
                 Call::script(&script::PRESENCE, &[&nodes, &keys.here()], |command| {
                     command.arg(fleet.deadline(nodes.as_bytes())).arg(&*me).arg(FORGET_MILLIS).arg(&earlier);
-                    command.arg(over.join(" ")).arg(&self.redis.channel).arg(room.as_str()).arg(u8::from(*again));
+                    command
+                        .arg(over.join(" "))
+                        .arg(&self.redis.channels.everybody)
+                        .arg(room.as_str())
+                        .arg(u8::from(*again));
                     for Present { person: Person { user, name }, sockets } in changes {
                         command.arg(&**user).arg(*sockets).arg(name.as_deref().unwrap_or_default());
                     }

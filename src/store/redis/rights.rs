@@ -1,22 +1,36 @@
 //! Checks that the user in the URL may do everything that the stores do: runs each command once, where it changes
 //! nothing.
 
-use super::{script, server::Wire, wire::BEAT};
-use redis::{ErrorKind, RedisError, RedisResult, Value, cmd};
+use super::{
+    channels::{Channels, Reach},
+    script,
+    server::Wire,
+    wire::BEAT,
+};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
 
 /// How many messages may arrive between subscribing and unsubscribing.
 const BETWEEN: usize = 1000;
 
-/// Runs each command that the stores use once, on keys named like theirs beside `probe_key`, and leaves nothing behind.
-/// Fails with the first command that is forbidden, or that the server does not have.
-pub(super) fn try_all(channel: &str, wire: &mut Wire, probe_key: &str) -> RedisResult<()> {
+/// Runs each command that the stores use once, on keys and channels named like theirs beside `probe_key`, and leaves
+/// nothing behind. Fails with the first command that is forbidden, or that the server does not have.
+pub(super) fn try_all(channels: &Channels, reach: Reach, wire: &mut Wire, probe_key: &str) -> RedisResult<()> {
     let key = |what: &str| format!("{}:{what}", probe_key.trim_end_matches(":probe"));
     let (log, head, mark) = (key("log"), key("head"), key("ref:probe"));
-    wire.ask(&cmd("PUBLISH").arg(channel).arg(BEAT).get_packed_command())?;
-    subscribe(channel, wire)?;
+    let everywhere = reach == Reach::Everybody;
+    let room = if everywhere { channels.everybody.clone() } else { channels.beside(probe_key) };
+    wire.ask(&cmd("PUBLISH").arg(&channels.everybody).arg(BEAT).get_packed_command())?;
+    wire.ask(&cmd("PUBLISH").arg(&channels.news).arg("").get_packed_command())?;
+    wire.ask(&cmd(reach.publish()).arg(&room).arg(BEAT).get_packed_command())?;
+    // Both at once, as nodes do: others count them.
+    subscribe(wire, ["SUBSCRIBE", "UNSUBSCRIBE"], &[&channels.everybody, &channels.knowing])?;
+    subscribe(wire, ["SUBSCRIBE", "UNSUBSCRIBE"], &[&channels.news])?;
+    subscribe(wire, [reach.subscribe(), reach.unsubscribe()], &[&room])?;
+    listeners(channels, wire)?;
     wire.ask(&cmd("SCRIPT").arg("LOAD").arg(script::PROBE.code).get_packed_command())?;
-    let probe =
-        cmd("EVALSHA").arg(script::PROBE.hash()).arg(3).arg(&[&log, &head, &mark]).arg(channel).arg(BEAT).to_owned();
+    let mut probe = cmd("EVALSHA");
+    probe.arg(script::PROBE.hash()).arg(3).arg(&[&log, &head, &mark]).arg(&channels.everybody).arg(BEAT);
+    probe.arg(reach.publish()).arg(&room);
     wire.ask(&probe.get_packed_command())?;
     for command in [
         cmd("XRANGE").arg(&log).arg("-").arg("+"),
@@ -33,20 +47,39 @@ pub(super) fn try_all(channel: &str, wire: &mut Wire, probe_key: &str) -> RedisR
     Ok(())
 }
 
-/// Subscribes, and unsubscribes at once.
-fn subscribe(channel: &str, wire: &mut Wire) -> RedisResult<()> {
-    let mut both = cmd("SUBSCRIBE").arg(channel).get_packed_command();
-    both.extend_from_slice(&cmd("UNSUBSCRIBE").arg(channel).get_packed_command());
-    wire.send(&both)?;
+/// How many connections of one server listen to which channel.
+pub(super) struct Listeners {
+    pub everybody: i64,
+    pub knowing: i64,
+    pub news: i64,
+}
+
+pub(super) fn listeners(channels: &Channels, wire: &mut Wire) -> RedisResult<Listeners> {
+    let Channels { everybody, knowing, news, .. } = channels;
+    let mut ask = cmd("PUBSUB");
+    ask.arg("NUMSUB").arg(&[everybody, knowing, news]);
+    let counts: (String, i64, String, i64, String, i64) =
+        redis::from_redis_value(wire.ask(&ask.get_packed_command())?)?;
+    Ok(Listeners { everybody: counts.1, knowing: counts.3, news: counts.5 })
+}
+
+/// Subscribes to these channels, and unsubscribes at once.
+fn subscribe(wire: &mut Wire, [subscribe, unsubscribe]: [&str; 2], channels: &[&str]) -> RedisResult<()> {
+    let packed = |command: &str| -> Vec<u8> { Cmd::new().arg(command).arg(channels).get_packed_command() };
+    wire.send(&[packed(subscribe), packed(unsubscribe)].concat())?;
     let subscribed = wire.receive()?;
+    let mut left = channels.len();
     for _ in 0..BETWEEN {
         // What others publish in the meantime arrives here too.
-        let is_the_end = match wire.receive()? {
-            Value::Array(parts) => matches!(parts.first(), Some(Value::BulkString(kind)) if kind == b"unsubscribe"),
-            Value::ServerError(_) => true,
-            _ => false,
-        };
-        if is_the_end {
+        match wire.receive()? {
+            Value::ServerError(_) => left = 0,
+            Value::Array(parts) => {
+                let is_end = |kind: &[u8]| kind == b"unsubscribe" || kind == b"sunsubscribe";
+                left -= usize::from(matches!(parts.first(), Some(Value::BulkString(kind)) if is_end(kind)));
+            }
+            _ => {}
+        }
+        if left == 0 {
             return subscribed.extract_error().map(drop);
         }
     }

@@ -13,12 +13,13 @@
 //! event     2 | room length (2) | room (none: all) | what (1) | node (16) | user, or what else there is to say
 //! named     the same, what: 8 | user | 0 | name. Goes before an event of this user: nodes that don't know names
 //!           skip it, and understand the event
+//! noted     5 | room length (2) | room | entry id (8) | { length (2) | who said or changed something }…
 //! beat      3
 //! ```
 
 use super::id::{EntryId, Tail};
 use crate::{
-    entry::{Change, ChangeKind, Entry, NewChange, NewChangeKind, Reach},
+    entry::{Change, ChangeKind, Entry, NewChange, NewChangeKind, NewEntry, Reach},
     event::{Event, Person},
     message::{Draft, Message, MessageId, RoomName},
 };
@@ -28,6 +29,7 @@ use uuid::Uuid;
 const STORED: u8 = 1;
 const EVENT: u8 = 2;
 const ENTRIES: u8 = 4;
+const NOTED: u8 = 5;
 /// What each node publishes every second, so that a silent feed is known to be broken.
 pub(super) const BEAT: &[u8] = &[3];
 
@@ -49,6 +51,38 @@ fn write_parts(sender: &str, extra: Option<&str>, said: &str, out: &mut Vec<u8>)
     out.extend_from_slice(sender);
     out.extend_from_slice(extra.unwrap_or_default().as_bytes());
     out.extend_from_slice(said.as_bytes());
+}
+
+/// Of how many authors a `noted` frame tells.
+const AUTHORS: usize = 16;
+
+/// The different ones among these authors, as many as a `noted` frame tells of.
+pub(super) fn authors<'a>(all: impl Iterator<Item = &'a Arc<str>>) -> Vec<&'a Arc<str>> {
+    let mut authors = Vec::new();
+    for author in all {
+        if authors.len() < AUTHORS && !authors.contains(&author) {
+            authors.push(author);
+        }
+    }
+    authors
+}
+
+/// Appends who said these entries, for a `noted` frame.
+pub(super) fn write_authors(entries: &[&NewEntry], out: &mut Vec<u8>) {
+    for author in authors(entries.iter().map(|entry| entry.by())) {
+        let author = limited(author);
+        out.extend_from_slice(&(author.len() as u16).to_be_bytes());
+        out.extend_from_slice(author);
+    }
+}
+
+fn read_authors(mut rest: &[u8]) -> Option<Vec<Arc<str>>> {
+    let mut authors = Vec::new();
+    while !rest.is_empty() {
+        let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
+        authors.push(text(split(&mut rest, length)?)?.into());
+    }
+    Some(authors)
 }
 
 /// Senders are email addresses, names or `publisher`; no door accepts a longer one.
@@ -208,6 +242,12 @@ pub(super) enum Frame<'a> {
         node: &'a [u8],
         event: Event,
     },
+    /// Something was stored in this room, up to this entry, by these.
+    Noted {
+        room: RoomName,
+        last: EntryId,
+        by: Vec<Arc<str>>,
+    },
     /// The name of the next event's user.
     Named {
         room: RoomName,
@@ -235,6 +275,10 @@ impl<'a> Frame<'a> {
         let room = RoomName::from_store(text(split(&mut rest, length)?)?);
         match kind {
             STORED | ENTRIES => Some(Frame::Stored { room, frames: StoredFrames { rest, mixed: kind == ENTRIES } }),
+            NOTED => {
+                let last = EntryId::from_bytes(take(&mut rest)?);
+                Some(Frame::Noted { room, last, by: read_authors(rest)? })
+            }
             EVENT => {
                 let [what] = take(&mut rest)?;
                 let node = split(&mut rest, NODE_NAME)?;
@@ -452,5 +496,19 @@ mod tests {
     fn a_beat_is_told_from_the_rest() {
         assert!(matches!(Frame::read(BEAT), Some(Frame::Beat)));
         assert!(Frame::read(&[9, 0, 0]).is_none());
+        assert!(Frame::read(&[NOTED, 0, 0, 1]).is_none());
+    }
+
+    #[test]
+    fn each_author_of_a_batch_is_named_once_and_sixteen_at_most() {
+        let said = |sender: String| NewEntry::Message(Draft::new(RoomName::channel("r"), sender.into(), "x"));
+        let entries: Vec<NewEntry> = (0..40).map(|n| said(format!("author {}", n / 2))).collect();
+        let mut frame = [&[NOTED, 0, 1][..], b"r", &[0; 8]].concat();
+        write_authors(&entries.iter().collect::<Vec<_>>(), &mut frame);
+        let Some(Frame::Noted { by, .. }) = Frame::read(&frame) else { panic!("it is not read") };
+        let first: Vec<Arc<str>> = (0..AUTHORS).map(|n| format!("author {n}").into()).collect();
+        assert_eq!(by, first);
+        frame.pop();
+        assert!(Frame::read(&frame).is_none());
     }
 }

@@ -3,11 +3,13 @@
 -- KEYS: the room's stream, its head, its changes (a stream too), the state of changed messages (a hash), which those are
 --       (a sorted set), where the outcome is noted, archived messages at hand (a hash), then a key for each message
 --       with a reference.
--- ARGV: deadline (Unix ms by this server's clock), feed channel, room, messages kept (0: all), seconds for which a
---       reference is remembered, the end of this room's ids (8 bytes), the kind of frame to publish (4 if there are
---       changes, else 1), the mark of this batch (8 bytes), seconds for which the outcome is noted, a lower bound for
---       the new ids (8 bytes), whether there is an archive (1 or 0); then for each entry an action and its body:
---       `keep`, `once`, `pass` or, for a message that answers another, `keep>` and `once>`; `change`.
+-- ARGV: deadline (Unix ms by this server's clock), the channel to publish on, room, messages kept (0: all), seconds for
+--       which a reference is remembered, the end of this room's ids (8 bytes), the kind of frame to publish (4 if there
+--       are changes, else 1), the mark of this batch (8 bytes), seconds for which the outcome is noted, a lower bound
+--       for the new ids (8 bytes), whether there is an archive (1 or 0), the command that publishes, the channel on
+--       which to tell that something was stored (empty: none) and what to tell there of who said it; then for each
+--       entry an action and its body: `keep`, `once`, `pass` or, for a message that answers another, `keep>` and
+--       `once>`; `change`.
 -- Returns 9 bytes per entry, and after them 8 bytes for each 2 (the rest of its id). The first of the 9 is the outcome;
 -- the entry's id follows:
 --   0 stored; 1 its reference had made a message before (2: one from another log); 3 stored, but the message that it
@@ -26,10 +28,10 @@ end
 
 -- All or none: if one of these is forbidden, none is done. After the first write, only a missing right can cause a
 -- refusal.
-local channel, kind = ARGV[2], ARGV[7]
+local channel, kind, publish, news = ARGV[2], ARGV[7], ARGV[12], ARGV[13]
 local may = redis.acl_check_cmd
 if may then
-  local all = may('PUBLISH', channel, '') and may('SET', KEYS[6], '') and may('HSET', KEYS[2], 'last', '')
+  local all = may(publish, channel, '') and (news == '' or may('PUBLISH', news, '')) and may('SET', KEYS[6], '') and may('HSET', KEYS[2], 'last', '')
     and may('XTRIM', KEYS[1], 'MAXLEN', '0')
   if kind == '4' then
     all = all and may('HDEL', KEYS[4], '') and may('XDEL', KEYS[1], '0-1') and may('ZADD', KEYS[5], '0', '')
@@ -37,7 +39,8 @@ if may then
   if not all then return redis.error_reply('NOPERM this user may not do all that storing a message needs') end
 else
   -- Before 7.0 only trying shows it. This frame means nothing to those that receive it.
-  redis.call('PUBLISH', channel, '\3')
+  redis.call(publish, channel, '\3')
+  if news ~= '' then redis.call('PUBLISH', news, '\3') end
 end
 
 local head = redis.call('HMGET', KEYS[2], 'last', 'forgotten')
@@ -169,7 +172,7 @@ end
 local reply, tails = {}, {}
 local reference = 8
 local stored, changed = false, false
-for i = 12, #ARGV, 2 do
+for i = 15, #ARGV, 2 do
   local action, body = ARGV[i], ARGV[i + 1]
   local first
   if action == 'change' then
@@ -254,6 +257,9 @@ if #feed > 3 then
     end
   end
   redis.call('HSET', KEYS[2], 'last', string.format('%.0f-%.0f', ms, seq))
-  redis.call('PUBLISH', channel, table.concat(feed))
+  redis.call(publish, channel, table.concat(feed))
+  if news ~= '' then
+    redis.call('PUBLISH', news, struct.pack('>BI2', 5, #room) .. room .. struct.pack('>I6I2', ms, seq) .. ARGV[14])
+  end
 end
 return answer

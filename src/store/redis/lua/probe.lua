@@ -1,6 +1,7 @@
 -- Runs each command that the other scripts use once, and leaves nothing behind.
 --
--- KEYS: a stream, a hash, a mark: named like a room's. ARGV: feed channel, what to publish there.
+-- KEYS: a stream, a hash, a mark: named like a room's. ARGV: the channel of all nodes, what to publish
+--       there, the command that publishes to the members of a room, a channel like a room's.
 local function try(name, ...)
   local answer = redis.pcall(name, ...)
   -- Servers don't say which command it was.
@@ -8,6 +9,7 @@ local function try(name, ...)
 end
 try('TIME')
 try('PUBLISH', ARGV[1], ARGV[2])
+try(ARGV[3], ARGV[4], ARGV[2])
 try('EXISTS', KEYS[1])
 try('XADD', KEYS[1], '*', 'm', '')
 try('PEXPIRE', KEYS[1], 60000)

@@ -1,5 +1,6 @@
 //! The store suite against a real Redis, and tests for Redis alone.
 
+mod feed;
 mod import;
 mod names;
 mod presence;
@@ -61,12 +62,22 @@ fn soon() -> SystemTime {
     SystemTime::now() + Duration::from_secs(60)
 }
 
+/// Listens to the feed of a node, which wants this room. Returns when it is heard.
+fn listen(log: &RedisLog, room: &RoomName) -> Box<dyn FeedListener> {
+    let feed = log.feed().unwrap();
+    feed.want(room);
+    let mut listener = feed.listen();
+    assert!(matches!(hear(&mut *listener), FeedItem::Subscribed));
+    feed.wait_for(room).unwrap();
+    listener
+}
+
 /// The next item that is not `Nothing`.
 fn hear(listener: &mut dyn FeedListener) -> FeedItem {
     let deadline = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "nothing is heard");
-        match listener.next(&|_| true) {
+        match listener.next(&|_| true, false) {
             FeedItem::Nothing => {}
             heard => return heard,
         }
@@ -84,10 +95,8 @@ fn hear_messages(listener: &mut dyn FeedListener) -> Stored {
 fn what_one_node_stores_every_node_hears_in_order() {
     let redis = Redis::start();
     let (one, other) = (stores(&redis), stores(&redis));
-    let (mut here, mut there) = (one.log.feed().unwrap().listen(), other.log.feed().unwrap().listen());
-    assert!(matches!(hear(&mut *here), FeedItem::Subscribed));
-    assert!(matches!(hear(&mut *there), FeedItem::Subscribed));
     let room = fresh_room();
+    let (mut here, mut there) = (listen(&one.log, &room), listen(&other.log, &room));
     let first = say(&*one.log, &room, &["a", "b"]);
     let second = say(&*other.log, &room, &["c"]);
     for listener in [&mut *here, &mut *there] {
@@ -102,9 +111,8 @@ fn what_one_node_stores_every_node_hears_in_order() {
 #[test]
 fn a_repeated_message_is_not_heard_again() {
     let opened = log();
-    let mut listener = opened.feed().unwrap().listen();
-    hear(&mut *listener);
     let room = fresh_room();
+    let mut listener = listen(&opened, &room);
     let marked = Draft { reference: Some("r".into()), ..draft(&room, "once") };
     suite::append(&*opened.store, [marked.clone(), marked.clone()]);
     suite::append(&*opened.store, [marked]);
@@ -116,10 +124,8 @@ fn a_repeated_message_is_not_heard_again() {
 #[test]
 fn a_message_that_is_not_kept_is_heard_and_leaves_no_trace() {
     let opened = log();
-    let feed = opened.feed().unwrap();
-    let mut listener = feed.listen();
-    hear(&mut *listener);
-    let room = fresh_room();
+    let (feed, room) = (opened.feed().unwrap(), fresh_room());
+    let mut listener = listen(&opened, &room);
     let passing = Draft { kept: false, ..draft(&room, "passing") };
     let appended = suite::append(&*opened.store, [passing]);
     let Appended::Stored(id) = appended[0] else { panic!("it is new") };
@@ -238,9 +244,8 @@ fn users_acls_and_databases_are_respected() {
     redis.ask::<()>(acl).unwrap();
     let url = format!("redis://chat:p%40ss%2Fword@127.0.0.1:{}/3", redis.port);
     let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None, Duration::MAX, PATIENCE).unwrap();
-    let mut listener = stores.log.feed().unwrap().listen();
-    hear(&mut *listener);
     let room = fresh_room();
+    let mut listener = listen(&stores.log, &room);
     say(&*stores.log, &room, &["hi"]);
     assert_eq!(entry_texts(&hear_messages(&mut *listener).entries), ["hi"]);
     let keys: usize = redis.ask(redis::cmd("DBSIZE")).unwrap();

@@ -1,6 +1,6 @@
 //! Who is in a room, over two nodes.
 
-use super::{hear, stores};
+use super::{hear, listen, stores};
 use crate::{
     event::{Event, Person},
     message::RoomName,
@@ -136,9 +136,8 @@ fn names_are_told_with_comings_and_goings_and_kept_with_who_is_here() {
     let (one, other) = (stores(&redis), stores(&redis));
     let feed = other.log.feed().unwrap();
     let (here, there) = (one.log.feed().unwrap().presence(), feed.presence());
-    let mut listener = feed.listen();
-    hear(&mut *listener);
     let room = fresh_room();
+    let mut listener = listen(&other.log, &room);
     // Whatever a name contains, it is never read as another user or another node.
     let names = ["Älice \u{1f600}", "a=1 b=2 ~c", "%d\n\"}"];
     for (user, name) in ["alice", "bob", "carol"].into_iter().zip(names) {

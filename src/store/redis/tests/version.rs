@@ -1,10 +1,9 @@
 //! Nodes of different versions on one Redis.
 
-use super::{draft, hear, hear_messages, stores};
+use super::{draft, hear_messages, listen, stores};
 use crate::{
     message::RoomName,
     store::{
-        feed::FeedItem,
         log::MessageLog,
         redis::{id::Tail, keys::Keys, wire},
         suite::{entry_texts, fresh_room, say, texts},
@@ -32,9 +31,8 @@ fn append_as_before(redis: &Redis, room: &RoomName, text: &str) {
 fn a_node_of_the_version_before_and_one_of_now_hear_each_other() {
     let redis = Redis::start();
     let now = stores(&redis);
-    let mut listener = now.log.feed().unwrap().listen();
-    assert!(matches!(hear(&mut *listener), FeedItem::Subscribed));
     let room = fresh_room();
+    let mut listener = listen(&now.log, &room);
     let first = say(&*now.log, &room, &["of now"]);
     hear_messages(&mut *listener);
     append_as_before(&redis, &room, "of before");
