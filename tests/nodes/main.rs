@@ -8,6 +8,7 @@ mod crowd;
 mod erasure;
 mod everything_fails;
 mod feed;
+mod feed_costs;
 mod full;
 mod history_age;
 mod import;
