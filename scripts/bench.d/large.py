@@ -29,6 +29,8 @@ PAGE = 50
 # A tenth is edited, and a tenth is somebody's who is erased.
 TENTH = 10
 RARE = 5
+# Bytes of the words of one part of the index (`FULL` in `src/store/sqlite/search/stretches.rs`).
+STRETCH = 256 << 10
 
 READER, ERASED = "reader@example.org", "erased@example.org"
 PASSWORD = "correct horse battery"
@@ -134,16 +136,26 @@ def prepare(chat: Path, data: Path, count: int) -> dict[str, range]:
         index.execute("PRAGMA synchronous = OFF")
         key = keys["plain"][-1]
         index.execute("INSERT INTO rooms VALUES (1, 'channel:plain', ?)", (uuid(key, texts[key][0]),))
-        index.execute("INSERT OR REPLACE INTO floor VALUES (0, ?)", (uuid(last, (1 << 62) - 1),))
-        waiting = []
+        index.execute("INSERT OR REPLACE INTO progress VALUES (0, ?, ?)", (uuid(last, (1 << 62) - 1), last))
+        waiting, stretch, size = [], 0, STRETCH
         # In transactions as the server's own.
         for key, (tail, text) in texts.items():
-            waiting.append((key, text, "1", tail))
+            if size >= STRETCH:
+                stretch, size = stretch + 1, 0
+                index.execute("INSERT INTO stretches VALUES (?, 1, ?, ?, ?)", (stretch, key, tail, STRETCH))
+            words = " ".join([marked(stretch, ""), *(marked(stretch, word) for word in text.split())])
+            size += len(words)
+            waiting.append((key, words, tail))
             if len(waiting) == 500 or key == keys["plain"][-1]:
                 with index:
-                    index.executemany("INSERT INTO messages (rowid, words, room, tail) VALUES (?, ?, ?, ?)", waiting)
+                    index.executemany("INSERT INTO messages (rowid, words, tail) VALUES (?, ?, ?)", waiting)
                 waiting.clear()
     return keys
+
+
+def marked(stretch: int, word: str) -> str:
+    """A word as it is indexed (`src/store/sqlite/search/stretches.rs`)."""
+    return f"{stretch:x}·{word}"
 
 
 def uuid(key: int, tail: int) -> bytes:
@@ -185,12 +197,17 @@ def searches(port: int, access: str, data: Path) -> None:
     for word, most in (("rareword", 100), ("common", 300), ("common w1", 300)):
         took: list[float] = []
         beside: list[float] = []
-        expression = f'room : "1" AND words : ({" AND ".join(f"{chr(34)}{part}{chr(34)}" for part in word.split())})'
         with contextlib.closing(sqlite3.connect(f"file:{data}/search.db?mode=ro", uri=True)) as index, \
                 contextlib.closing(sqlite3.connect(f"file:{data}/log.db?mode=ro", uri=True)) as log:
             def look_up() -> None:
-                for (key,) in index.execute(LOOK_UP, (expression, (1 << 63) - 1)).fetchall():
-                    log.execute(f"SELECT {COLUMNS} FROM messages WHERE key = ?", (key,)).fetchone()
+                found = 0
+                for (stretch,) in index.execute("SELECT id FROM stretches ORDER BY first DESC"):
+                    expression = " AND ".join(f'"{marked(stretch, part)}"' for part in word.split())
+                    for (key,) in index.execute(LOOK_UP, (expression, (1 << 63) - 1)).fetchall():
+                        log.execute(f"SELECT {COLUMNS} FROM messages WHERE key = ?", (key,)).fetchone()
+                        found += 1
+                    if found >= PAGE:
+                        break
 
             for _ in range(30):
                 # With a space behind it the last word is meant as a whole.
