@@ -194,9 +194,10 @@ impl OpenInbox {
     /// Reports to this socket what is unread, room by room. Each room takes a turn with other readers of history.
     pub fn catch_up(&self, log: &dyn MessageLog, turns: &Turns) -> Result<(), StoreError> {
         for room in self.inbox.rooms() {
+            // Redis may take seconds for this: nobody else should wait for the turn meanwhile.
+            self.inbox.shared.wait_for(&room)?;
             let _turn = turns.wait(Claimant::Account(self.inbox.account));
             let Some(read) = self.inbox.state.lock().rooms.get(&room).map(|standing| standing.read) else { continue };
-            self.inbox.shared.wait_for(&room)?;
             // Where everything is read, one message is enough to see it.
             let newest = log.history(&room, None, 1)?.pop().map(|message| message.id);
             if newest.is_none() || newest <= read {
