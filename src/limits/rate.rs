@@ -48,6 +48,7 @@ pub fn subnet(client: IpAddr) -> IpAddr {
 pub struct KeyedRate<C: Clock = DefaultClock> {
     limiter: RateLimiter<Use, Table, C, NoOpMiddleware<C::Instant>>,
     hasher: RandomState,
+    burst: NonZeroU32,
 }
 
 impl KeyedRate {
@@ -58,7 +59,8 @@ impl KeyedRate {
 
 impl<C: Clock> KeyedRate<C> {
     pub(super) fn with_clock(quota: Quota, clock: C) -> KeyedRate<C> {
-        KeyedRate { limiter: RateLimiter::new(quota, Table::default(), clock), hasher: RandomState::new() }
+        let burst = quota.burst_size();
+        KeyedRate { limiter: RateLimiter::new(quota, Table::default(), clock), hasher: RandomState::new(), burst }
     }
 
     /// Counts one use by `key`, or returns how long to wait until one is allowed.
@@ -66,8 +68,10 @@ impl<C: Clock> KeyedRate<C> {
         self.ask(Use::Counted(self.hasher.hash_one(key)))
     }
 
-    /// Counts this many uses by `key`, all or none. More uses than the burst never pass.
-    pub fn check_several<K: Hash + ?Sized>(&self, key: &K, uses: NonZeroU32) -> Result<(), Duration> {
+    /// Counts this many uses by `key`, all or none. More than the burst count as the burst, or they could never pass.
+    pub fn check_several<K: Hash + ?Sized>(&self, key: &K, uses: usize) -> Result<(), Duration> {
+        let Some(uses) = NonZeroU32::new(u32::try_from(uses).unwrap_or(u32::MAX)) else { return Ok(()) };
+        let uses = uses.min(self.burst);
         match self.limiter.check_key_n(&Use::Counted(self.hasher.hash_one(key)), uses) {
             Ok(decided) => decided.map_err(|until| until.wait_time_from(self.limiter.clock().now())),
             Err(_) => Err(Duration::MAX),

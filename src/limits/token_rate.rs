@@ -18,8 +18,6 @@ pub struct TokenRate(Option<Rates>);
 struct Rates {
     accounts: KeyedRate,
     addresses: KeyedRate,
-    /// How many an account may have at once.
-    burst: NonZeroU32,
 }
 
 impl TokenRate {
@@ -28,7 +26,6 @@ impl TokenRate {
         TokenRate(rate.map(|rate| Rates {
             accounts: KeyedRate::new(Quota::per_minute(rate)),
             addresses: KeyedRate::new(Quota::per_minute(rate.saturating_mul(ACCOUNTS_OF_ONE_ADDRESS))),
-            burst: rate,
         }))
     }
 
@@ -40,10 +37,8 @@ impl TokenRate {
 
     /// Counts tokens for this account, or refuses them. A number above the burst counts as the burst.
     pub fn may_have(&self, account: UserId, tokens: usize) -> Result<(), Refusal> {
-        let (Some(rates), Some(tokens)) = (&self.0, NonZeroU32::new(u32::try_from(tokens).unwrap_or(u32::MAX))) else {
-            return Ok(());
-        };
-        rates.accounts.check_several(&account, tokens.min(rates.burst)).map_err(refused)
+        let Some(rates) = &self.0 else { return Ok(()) };
+        rates.accounts.check_several(&account, tokens).map_err(refused)
     }
 }
 
