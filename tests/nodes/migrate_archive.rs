@@ -36,13 +36,9 @@ fn installation() -> (Setup, Vec<Value>) {
         ("d", json!({"type": "delete", "id": said[5]})),
         ("a", json!({"type": "message", "text": "to the first", "reply_to": said[0]})),
     ] {
-        let mut frame = frame;
-        frame["ref"] = reference.into();
-        alice.ask(frame);
-        alice.acknowledged(reference);
+        alice.done(frame, reference);
     }
-    bob.ask(json!({"type": "react", "id": said[4], "emoji": "🎉", "on": true, "ref": "b"}));
-    bob.acknowledged("b");
+    bob.done(json!({"type": "react", "id": said[4], "emoji": "🎉", "on": true}), "b");
     server.channel(ALICE, "small").post("hello");
     server.terminate();
     (server.setup().clone().without_demo(), said)
@@ -127,10 +123,8 @@ fn the_archive_has_all_and_redis_the_newest_and_every_door_shows_the_same() {
     let mut alice = server.channel(ALICE, "large");
     alice.ask(json!({"type": "message", "text": "number 7", "ref": "m7"}));
     assert_eq!(alice.acknowledged("m7"), said[7], "it is the message of before");
-    alice.ask(json!({"type": "react", "id": said[4], "emoji": "👍", "on": false, "ref": "u"}));
-    alice.acknowledged("u");
-    alice.ask(json!({"type": "edit", "id": said[6], "text": "plane tree", "ref": "e2"}));
-    alice.acknowledged("e2");
+    alice.done(json!({"type": "react", "id": said[4], "emoji": "👍", "on": false}), "u");
+    alice.done(json!({"type": "edit", "id": said[6], "text": "plane tree"}), "e2");
     alice.ask(json!({"type": "search", "query": "sycamore"}));
     assert_eq!(alice.wait_for("results")["messages"][0]["id"], said[3]);
     let now = messages(&server, "large");

@@ -76,13 +76,9 @@ impl Left {
             ("a", json!({"type": "message", "text": "to the first", "reply_to": said[0]})),
             ("e2", json!({"type": "edit", "id": said[3], "text": "plane tree"})),
         ] {
-            let mut frame = frame;
-            frame["ref"] = reference.into();
-            alice.ask(frame);
-            alice.acknowledged(reference);
+            alice.done(frame, reference);
         }
-        bob.ask(json!({"type": "react", "id": said[4], "emoji": "🎉", "on": true, "ref": "b"}));
-        bob.acknowledged("b");
+        bob.done(json!({"type": "react", "id": said[4], "emoji": "🎉", "on": true}), "b");
         archived(SAID);
         server.channel(ALICE, "small").post("hello");
         let spent = server.token(ALICE);
@@ -124,11 +120,9 @@ fn everything_is_there(left: &Left) {
         alice.ask(json!({"type": "search", "query": "plane tre"}));
         alice.wait_for("results")["messages"][0]["id"] == left.said[3]
     });
-    alice.ask(json!({"type": "react", "id": left.said[4], "emoji": "👍", "on": false, "ref": "u"}));
-    alice.acknowledged("u");
+    alice.done(json!({"type": "react", "id": left.said[4], "emoji": "👍", "on": false}), "u");
     assert_eq!(messages(&server, "large")[4]["reactions"], json!({"🎉": [BOB.email]}));
-    alice.ask(json!({"type": "react", "id": left.said[4], "emoji": "👍", "on": true, "ref": "u2"}));
-    alice.acknowledged("u2");
+    alice.done(json!({"type": "react", "id": left.said[4], "emoji": "👍", "on": true}), "u2");
     assert!(*alice.post("new")["id"].as_str().expect("an id") > *newest, "new ones come after those of before");
     server.terminate();
     let after = messages(&left.back.clone().start(), "large");
@@ -186,13 +180,9 @@ fn a_way_back_that_is_killed_goes_on_though_nodes_have_run_in_between() {
         ("r4", json!({"type": "react", "id": left.said[4], "emoji": "👍", "on": false})),
         ("m3", json!({"type": "message", "text": "later"})),
     ] {
-        let mut frame = frame;
-        frame["ref"] = reference.into();
-        alice.ask(frame);
-        alice.acknowledged(reference);
+        alice.done(frame, reference);
     }
-    alice.ask(json!({"type": "react", "id": left.said[4], "emoji": "👍", "on": true, "ref": "r5"}));
-    alice.acknowledged("r5");
+    alice.done(json!({"type": "react", "id": left.said[4], "emoji": "👍", "on": true}), "r5");
     left.shown = shown(&server, &left.said);
     server.terminate();
     let (done, told) = move_back(&moving);
