@@ -49,12 +49,7 @@ test('what an input method still works on is not sent', async () => {
   const alice = await here.visitor('alice');
   const text = unique('半分');
   await alice.field.fill(text);
-  // As Safari says it: the composition is over, the key that ended it is not.
-  await alice.field.evaluate((field) => {
-    for (const init of [{ keyCode: 229 }, { isComposing: true }]) {
-      field.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ...init }));
-    }
-  });
+  await alice.enterWhileComposing();
   assert.equal(await alice.field.inputValue(), text);
   await alice.field.press('Enter');
   await alice.message(text).waitFor();

@@ -247,11 +247,7 @@ const STOPS = Object.entries({
   async 'what an input method still works on is not sent'({ alice }) {
     const text = unique('半分');
     await alice.field.fill(text);
-    await alice.field.evaluate((field) => {
-      for (const init of [{ keyCode: 229 }, { isComposing: true }]) {
-        field.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ...init }));
-      }
-    });
+    await alice.enterWhileComposing();
     assert.equal(await alice.field.inputValue(), text);
     await alice.field.press('Enter');
     await alice.message(text).waitFor();

@@ -172,6 +172,15 @@ export class Visitor {
     await this.field.press('Enter');
   }
 
+  /** Presses Enter while an input method works on the text. As Safari says it: the composition is over, the key that ended it is not. */
+  async enterWhileComposing() {
+    await this.field.evaluate((field) => {
+      for (const init of [{ keyCode: 229 }, { isComposing: true }]) {
+        field.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ...init }));
+      }
+    });
+  }
+
   /** The message with exactly this text. */
   message(text) {
     return this.page.locator(`${MESSAGES} .text`).filter({ hasText: text });
