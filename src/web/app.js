@@ -229,6 +229,7 @@ function paintNow() {
   let unread = 0;
   for (const room of page.rooms.values()) {
     if (room.watched()) page.reads.seen(room);
+    page.reads.tell(room);
     if (room !== page.current) room.trim();
     unread += room.unread;
   }

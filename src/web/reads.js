@@ -68,17 +68,20 @@ export class Reads {
     }
   }
 
-  /** Everything of a room has been seen: says so, soon and once. */
+  /** Everything of a room has been seen. */
   seen(room) {
     room.unread = room.mentions = 0;
     const last = room.live.messages.findLast(({ event }) => !event)?.key;
-    if (!this.#kept || !room.changeable || !last || last <= room.read || this.#timers.has(room)) return;
-    // Without a connection it is said with the next one.
-    if (!room.connection.send({ type: 'read', id: last })) return;
-    room.read = last;
+    if (this.#kept && room.changeable && last > room.read) room.read = room.untold = last;
+  }
+
+  /** Tells the server how far a room has been read, at most once in a while, and without a connection as soon as there is one. */
+  tell(room) {
+    if (!room.untold || this.#timers.has(room) || !room.connection.send({ type: 'read', id: room.untold })) return;
+    room.untold = '';
     this.#timers.set(room, setTimeout(() => {
       this.#timers.delete(room);
-      if (room.watched()) this.seen(room);
+      this.tell(room); // even if one has left the room since
     }, APART));
   }
 }

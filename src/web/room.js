@@ -44,6 +44,8 @@ export class Room {
   /** The last message that was read, on any device; and where the line above what is new stands. */
   read = '';
   newLine = '';
+  /** How far one has read, as long as the server has not been told. */
+  untold = '';
   /** When something was said last, as the server tells of rooms that are not connected. */
   lastTold = 0;
   draft = '';

@@ -56,6 +56,30 @@ test('new messages can be marked as read without going to them', async () => {
   await Promise.all([alice.leave(), bob.leave()]);
 });
 
+test('what one saw just before one left the room is read', async () => {
+  const [alice, bob] = await Promise.all([here.visitor('alice'), here.visitor('bob')]);
+  const laptop = await here.visitor('alice', { room: HASH });
+  // Marks are a second apart. Here they are further apart, so that the second one has to wait on a slow machine, too.
+  await alice.page.evaluate(() => {
+    const { setTimeout } = window;
+    window.setTimeout = (then, after) => setTimeout(then, after === 1000 ? 4000 : after);
+  });
+  for (const text of [unique('seen'), unique('seen as well')]) {
+    await bob.say(text);
+    await alice.message(text).waitFor();
+  }
+  await alice.enter(HASH);
+  await badge(laptop, 'demo').waitFor({ state: 'hidden' });
+  const next = unique('only this is new');
+  await bob.say(next);
+  await badge(laptop, 'demo').getByText('1').waitFor();
+  await laptop.enter('demo');
+  await laptop.page.locator('#messages .new').waitFor();
+  const behind = await laptop.page.locator('#messages .new').evaluate((line) => line.closest('li').querySelector('.text').textContent);
+  assert.equal(behind, next);
+  await Promise.all([alice.leave(), bob.leave(), laptop.leave()]);
+});
+
 test('an inbox tells of rooms that are not connected, without being asked', async () => {
   // More than the page connects to from the start.
   for (let n = 0; n < 9; n++) {
