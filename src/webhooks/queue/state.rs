@@ -321,9 +321,10 @@ impl State {
         }
     }
 
-    /// Forgets the rooms that no sender has.
+    /// Forgets everything that waits. The rooms that senders have stay until their turns end: no room may be in two hands.
     pub fn forget_waiting(&mut self) {
         self.rooms.retain(|_, waiting| matches!(waiting.place, Place::Taken));
+        self.rooms.values_mut().for_each(|taken| taken.comings.clear());
         self.due.clear();
         self.lines.clear();
         self.comings = 0;
@@ -332,6 +333,10 @@ impl State {
     pub fn end(&mut self, Turn { room, mut comings, fillers }: Turn, outcome: &Outcome, now: Instant) {
         self.gate.tried = false;
         self.working -= 1;
+        if self.leads_until.is_none() {
+            // What is left is another process's.
+            self.rooms.remove(&room);
+        }
         let Some(waiting) = self.rooms.get_mut(&room) else { return };
         self.comings += comings.len();
         comings.append(&mut waiting.comings);
