@@ -55,7 +55,7 @@ fn sweep(chat: &Chat, idle: Duration, unused: Duration) -> Result<(), StoreError
                 None => (room.updated_at < ago(unused), "unused"),
                 Some(event) => (room.updated_at.max(event) < ago(idle), "idle"),
             };
-            if over && !is_entered(chat, room) {
+            if over && !is_entered(chat, room)? {
                 remove(chat, room, why)?;
             }
         }
@@ -70,7 +70,7 @@ pub fn make_place(chat: &Chat) -> Result<bool, Refusal> {
         let rooms = chat.chat_rooms.untouched(ago(SPARED), *after, PAGE)?;
         for room in &rooms {
             *after = room.id;
-            if last_event(chat, room)?.is_none() && !is_entered(chat, room) && remove(chat, room, "made_place")? {
+            if last_event(chat, room)?.is_none() && !is_entered(chat, room)? && remove(chat, room, "made_place")? {
                 return Ok(true);
             }
         }
@@ -86,11 +86,13 @@ fn last_event(chat: &Chat, room: &ChatRoom) -> Result<Option<Timestamp>, StoreEr
     Ok(last.last().and_then(|event| Timestamp::try_from(event.id.time()).ok()))
 }
 
-/// Whether anybody is in the room: on this node, or under a name on another node.
-fn is_entered(chat: &Chat, room: &ChatRoom) -> bool {
-    let here =
-        chat.rooms.find(&RoomName::chitchat(room.id)).is_some_and(|room| !chat.rooms.everybody(&room).is_empty());
-    here || chat.names.users(&[room.id]).iter().any(|users| !users.is_empty())
+/// Whether anybody is in the room, on any node. Whoever only listens is in it, too. Fails if the other nodes can't be
+/// asked: what is said there must not be deleted by mistake.
+fn is_entered(chat: &Chat, room: &ChatRoom) -> Result<bool, StoreError> {
+    let room = RoomName::chitchat(room.id);
+    // This node's members need not be known elsewhere yet.
+    let here = chat.rooms.find(&room).is_some_and(|room| room.count() > 0);
+    Ok(here || !chat.rooms.connections(&room)?.is_empty())
 }
 
 fn remove(chat: &Chat, room: &ChatRoom, why: &'static str) -> Result<bool, StoreError> {

@@ -11,8 +11,14 @@ use support::{
 
 /// Two nodes on one Redis and one file of rooms.
 fn two_nodes(redis: &Redis) -> [Server; 2] {
+    two_nodes_with(redis, &[])
+}
+
+/// The same, with settings of the first.
+fn two_nodes_with(redis: &Redis, settings: &[(&str, &str)]) -> [Server; 2] {
     let first = node(&redis.url(), None).account(NORA.email, NORA.password, &[]);
     let accounts = format!("sqlite:{}", first.data_dir().join("chat.db").display());
+    let first = settings.iter().fold(first, |first, (name, value)| first.env(name, value));
     [first.start(), node(&redis.url(), Some(&accounts)).start()]
 }
 
@@ -85,6 +91,22 @@ fn users_of_all_nodes_are_listed_on_each() {
     eventually("who has left is listed nowhere", || {
         [&here, &there].iter().all(|server| users(server, "/chats/1") == ["Bob"])
     });
+}
+
+// Seen to fail where only names were asked for on other nodes: the room went, and its listener was closed.
+#[test]
+fn a_room_is_not_unused_while_somebody_listens_on_another_node() {
+    let redis = Redis::start();
+    let [here, there] = two_nodes_with(&redis, &[("ROOM_UNUSED", "3"), ("ROOM_IDLE", "3600")]);
+    let is_there = |id: i64| ask(&here, "GET", &format!("/chats/{id}"), None, None).status == 200;
+    let entered = public_room(&here, "Entered");
+    let listener = Guest::open(&there, entered, "");
+    // Looked at behind the other.
+    let empty = public_room(&here, "Empty");
+    eventually("the empty one is removed", || !is_there(empty));
+    assert!(is_there(entered), "somebody listens there");
+    drop(listener);
+    eventually("nobody listens there any more", || !is_there(entered));
 }
 
 #[test]
