@@ -164,7 +164,7 @@ struct Caller {
     shared: Arc<Shared>,
     /// The rooms that have members, or had some at the last announcement.
     rooms: HashMap<RoomName, Watched>,
-    round: Round<(RoomName, u64)>,
+    round: Round<RoomName>,
     /// Rooms to compare as soon as possible.
     compare: HashSet<RoomName>,
     /// Rooms to compare at a later time: those with missing users, or in which claims were written.
@@ -264,10 +264,9 @@ impl Caller {
                 continue;
             }
             let watched = self.rooms.entry(name.clone()).or_insert_with(|| {
-                let number = rand::random();
-                self.round.push((name.clone(), number));
+                self.round.push(name.clone());
                 self.compare.insert(name.clone());
-                Watched::new(room, number)
+                Watched::new(room)
             });
             reports.extend(told_in_parts(&name, differences(&watched.told, &here), false));
             watched.told = here;
@@ -309,14 +308,12 @@ impl Caller {
         }
         self.retry = None;
         let rooms = &self.rooms;
-        let users = |(name, number): &(RoomName, u64)| {
-            rooms.get(name).filter(|watched| watched.number == *number).map(|watched| watched.shown.len())
-        };
+        let users = |name: &RoomName| rooms.get(name).map(|watched| watched.shown.len());
         let now = Instant::now();
         let mut due: HashSet<RoomName> = self.later.extract_if(|_, when| *when <= now).map(|(name, _)| name).collect();
         if self.looked.elapsed() >= TICK {
             self.looked = Instant::now();
-            due.extend(self.round.next(users).into_iter().map(|(name, _)| name));
+            due.extend(self.round.next(users));
         }
         let mut users = 0;
         for (name, watched) in self.compare.iter().filter_map(|name| Some((name, self.rooms.get(name)?))) {

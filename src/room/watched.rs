@@ -22,8 +22,6 @@ const STILL_COMING: Duration = Duration::from_secs(5);
 /// The thread's knowledge of a room.
 pub(super) struct Watched {
     pub room: Arc<Room>,
-    /// Distinguishes its turn in the round from that of an earlier room of this name.
-    pub number: u64,
     /// What this node has claimed, in alphabetical order.
     pub told: Vec<Present>,
     /// Whether the last announcement failed: then it is unknown how much of it arrived.
@@ -43,10 +41,9 @@ pub(super) struct Shown {
 }
 
 impl Watched {
-    pub fn new(room: Arc<Room>, number: u64) -> Watched {
+    pub fn new(room: Arc<Room>) -> Watched {
         Watched {
             room,
-            number,
             told: Vec::new(),
             is_doubtful: false,
             was_compared: false,
@@ -102,7 +99,7 @@ mod tests {
     }
 
     fn watched() -> Watched {
-        Watched::new(Arc::new(Room::new(RoomName::channel("r"), 1)), 1)
+        Watched::new(Arc::new(Room::new(RoomName::channel("r"), 1)))
     }
 
     #[test]

@@ -42,8 +42,6 @@ pub(super) struct Keeper {
 struct State {
     /// Every claim of this node, by room and number.
     claims: HashMap<i64, HashMap<u64, Arc<Holder>>>,
-    /// Rooms that have claims now, and had none before.
-    new: Vec<i64>,
     returns: Vec<(i64, Claim)>,
     stopping: bool,
 }
@@ -76,13 +74,7 @@ impl Keeper {
         match self.store.take(&[(room, vec![claim.clone()])]) {
             Ok(taken) if taken == [[true]] => {
                 holder.stands_under(epoch);
-                let mut state = self.state.lock();
-                let claims = state.claims.entry(room).or_default();
-                let is_new = claims.is_empty();
-                claims.insert(claim.number, holder.clone());
-                if is_new {
-                    state.new.push(room);
-                }
+                self.state.lock().claims.entry(room).or_default().insert(claim.number, holder.clone());
                 Ok(true)
             }
             Ok(_) => Ok(false),
@@ -129,14 +121,14 @@ impl Keeper {
     fn run(&self) {
         let mut kept = Kept { standing: self.store.standing(), round: Round::default(), told: Instant::now() };
         loop {
-            let (returns, new) = {
+            let returns = {
                 let mut state = self.state.lock();
                 let next = Instant::now() + TICK;
                 while !state.stopping && !self.changed.wait_until(&mut state, next).timed_out() {}
                 if state.stopping {
                     return;
                 }
-                (mem::take(&mut state.returns), mem::take(&mut state.new))
+                mem::take(&mut state.returns)
             };
             vital::may_panic("names");
             // In order, and only up to the first failure: the others would fail as well.
@@ -144,7 +136,6 @@ impl Keeper {
             if let Some(first) = failed {
                 self.state.lock().returns.extend_from_slice(&returns[first..]);
             }
-            new.into_iter().for_each(|room| kept.round.push(room));
             // The cause was logged where it occurred; the next round tries again.
             let _ = self.keep(&mut kept);
         }
@@ -154,6 +145,7 @@ impl Keeper {
     fn keep(&self, kept: &mut Kept) -> Result<(), StoreError> {
         let standing = self.store.standing();
         let rooms: Vec<i64> = self.state.lock().claims.keys().copied().collect();
+        rooms.iter().for_each(|room| kept.round.push(*room));
         if (standing.epoch, standing.doubts) != (kept.standing.epoch, kept.standing.doubts) {
             // All at once, however many there are: a member on another node may be as fast.
             for rooms in rooms.chunks(BATCH) {
