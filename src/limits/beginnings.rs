@@ -6,7 +6,7 @@ use crate::{
     message::RoomName,
     store::{accounts::UserId, channels::Beginner},
 };
-use governor::{Quota, clock::DefaultClock};
+use governor::clock::DefaultClock;
 use std::time::Duration;
 
 /// For how long a room is known to have begun, without a look at the log.
@@ -15,7 +15,7 @@ const KNOWN: Duration = Duration::from_secs(600);
 /// Bounds the channels that one account begins, and those of one key of backends.
 pub struct Beginnings {
     /// By account, on this node. It also bounds how often an account that has begun too many has them looked at.
-    accounts: Option<KeyedRate>,
+    accounts: KeyedRate,
     /// Most channels of an account; 0: any number.
     per_account: u64,
     per_key: u64,
@@ -26,7 +26,7 @@ pub struct Beginnings {
 impl Beginnings {
     pub fn new(limits: &Limits) -> Beginnings {
         Beginnings {
-            accounts: limits.channel_rate.map(Quota::per_minute).map(KeyedRate::new),
+            accounts: KeyedRate::a_minute(limits.channel_rate),
             per_account: limits.channels_per_account,
             per_key: limits.channels_per_key,
             begun: Recent::with_clock(KNOWN, DefaultClock::default()),
@@ -44,7 +44,7 @@ impl Beginnings {
 
     /// Counts a channel that an account begins, or returns how long to wait until one is allowed.
     pub fn may_begin(&self, account: UserId) -> Result<(), Duration> {
-        self.accounts.as_ref().map_or(Ok(()), |rate| rate.check(&account))
+        self.accounts.check(&account)
     }
 
     /// How many channels this one may have begun; `None`: any number.

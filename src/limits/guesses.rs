@@ -2,12 +2,12 @@
 //!
 //! Each counted guess has cost a password hash, and the queue for hashes is short, so no flood can fill a table here.
 
-use super::rate::{AddressLimit, KeyedRate, Recent, subnet};
+use super::rate::{AddressLimit, KeyedRate, Recent, rate_limited, subnet};
 use crate::{
     auth::password::{Asker, Kind, Standing},
     config::Limits,
     likeness::email_key,
-    refusal::{Reason, Refusal},
+    refusal::Refusal,
     store::chat_rooms::RoomBounds,
 };
 use governor::{
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 /// All addresses without a recent failure together may guess at one account this many times `LOGIN_RATE`.
-const FRESH_SHARE: u32 = 10;
+const FRESH_SHARE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// How long an address counts as known after a right password.
 const RIGHT: Duration = Duration::from_secs(24 * 3600);
@@ -36,11 +36,6 @@ const WRONG: Duration = Duration::from_secs(600);
 ///
 /// An email address without an account counts like any other, so that the limit does not reveal which ones exist.
 pub struct LoginLimits<C: Clock = DefaultClock> {
-    counts: Option<LoginCounts<C>>,
-    standings: Standings<C>,
-}
-
-struct LoginCounts<C: Clock> {
     addresses: KeyedRate<C>,
     /// By account, from an address where it logged in lately.
     own: KeyedRate<C>,
@@ -50,6 +45,7 @@ struct LoginCounts<C: Clock> {
     fresh: KeyedRate<C>,
     /// The addresses from which accounts logged in lately.
     homes: Recent<C>,
+    standings: Standings<C>,
 }
 
 impl LoginLimits {
@@ -62,51 +58,44 @@ impl LoginLimits {
 
 impl<C: Clock + Clone> LoginLimits<C> {
     fn with_clock(rate: Option<NonZeroU32>, clock: C) -> LoginLimits<C> {
-        let counts = rate.map(|rate| {
-            let counted = |rate| KeyedRate::with_clock(Quota::per_minute(rate), clock.clone());
-            LoginCounts {
-                addresses: counted(rate),
-                own: counted(rate),
-                tried: counted(rate),
-                fresh: counted(rate.saturating_mul(NonZeroU32::new(FRESH_SHARE).unwrap_or(NonZeroU32::MIN))),
-                homes: Recent::with_clock(RIGHT, clock.clone()),
-            }
-        });
-        LoginLimits { counts, standings: Standings::with_clock(clock) }
+        let counted = |rate: Option<NonZeroU32>| KeyedRate::with_clock(rate.map(Quota::per_minute), clock.clone());
+        LoginLimits {
+            addresses: counted(rate),
+            own: counted(rate),
+            tried: counted(rate),
+            fresh: counted(rate.map(|rate| rate.saturating_mul(FRESH_SHARE))),
+            homes: Recent::with_clock(RIGHT, clock.clone()),
+            standings: Standings::with_clock(clock),
+        }
     }
 
     /// Refuses an address that has been wrong too often, with the time after which it may try again.
     pub fn may_try(&self, client: IpAddr, email: &str) -> Result<(), Refusal> {
-        let Some(counts) = &self.counts else { return Ok(()) };
         let (network, account) = (subnet(client), email_key(email));
         let own = (&*account, network);
-        let looked = counts.addresses.look(&network).and_then(|()| match self.share(counts, &own) {
-            Share::Own => counts.own.look(&own),
-            Share::Tried => counts.tried.look(&*account),
-            Share::Fresh => counts.fresh.look(&*account),
+        let looked = self.addresses.look(&network).and_then(|()| match self.share(&own) {
+            Share::Own => self.own.look(&own),
+            Share::Tried => self.tried.look(&*account),
+            Share::Fresh => self.fresh.look(&*account),
         });
-        looked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
+        looked.map_err(rate_limited)
     }
 
     pub fn was_wrong(&self, client: IpAddr, email: &str) {
         let (network, account) = (subnet(client), email_key(email));
-        if let Some(counts) = &self.counts {
-            let own = (&*account, network);
-            // If too many come at once, the next check refuses.
-            let _ = counts.addresses.check(&network);
-            let _ = match self.share(counts, &own) {
-                Share::Own => counts.own.check(&own),
-                Share::Tried => counts.tried.check(&*account),
-                Share::Fresh => counts.fresh.check(&*account),
-            };
-        }
+        let own = (&*account, network);
+        // If too many come at once, the next check refuses.
+        let _ = self.addresses.check(&network);
+        let _ = match self.share(&own) {
+            Share::Own => self.own.check(&own),
+            Share::Tried => self.tried.check(&*account),
+            Share::Fresh => self.fresh.check(&*account),
+        };
         self.standings.wrong.remember(&network);
     }
 
     pub fn was_right(&self, client: IpAddr, email: &str) {
-        if let Some(counts) = &self.counts {
-            counts.homes.remember(&(&*email_key(email), subnet(client)));
-        }
+        self.homes.remember(&(&*email_key(email), subnet(client)));
         self.standings.right.remember(&subnet(client));
     }
 
@@ -114,9 +103,9 @@ impl<C: Clock + Clone> LoginLimits<C> {
         self.standings.asker(Kind::Account, client)
     }
 
-    fn share(&self, counts: &LoginCounts<C>, own: &(&str, IpAddr)) -> Share {
+    fn share(&self, own: &(&str, IpAddr)) -> Share {
         match () {
-            () if counts.homes.has(own) => Share::Own,
+            () if self.homes.has(own) => Share::Own,
             () if self.standings.wrong.has(&own.1) => Share::Tried,
             () => Share::Fresh,
         }
@@ -136,7 +125,7 @@ pub struct RoomLimits {
     /// Most rooms in all, and of one address; 0: any number.
     most: (u64, u64),
     /// Counts wrong passwords by address and room.
-    guesses: Option<KeyedRate>,
+    guesses: KeyedRate,
     standings: Standings,
     /// The room at which the last search for an unused one ended. The next search goes on from there, so that it costs
     /// little when most rooms are used.
@@ -150,7 +139,7 @@ impl RoomLimits {
             creations: AddressLimit::a_minute(limits.room_rate),
             changes: AddressLimit::a_minute(limits.room_change_rate),
             most: (most, limits.rooms_per_address),
-            guesses: limits.login_rate.map(Quota::per_minute).map(KeyedRate::new),
+            guesses: KeyedRate::a_minute(limits.login_rate),
             standings: Standings::with_clock(DefaultClock::default()),
             searched: Mutex::new(0),
         }
@@ -179,15 +168,12 @@ impl RoomLimits {
     /// Only wrong passwords count, so any number of people may enter a room from one address. Only this address counts,
     /// so nobody can lock others out.
     pub fn may_guess(&self, client: IpAddr, room: &str) -> Result<(), Refusal> {
-        let looked = self.guesses.as_ref().map_or(Ok(()), |guesses| guesses.look(&(subnet(client), room)));
-        looked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
+        self.guesses.look(&(subnet(client), room)).map_err(rate_limited)
     }
 
     pub fn was_wrong(&self, client: IpAddr, room: &str) {
-        if let Some(guesses) = &self.guesses {
-            // If it is one too many, the next check refuses.
-            let _ = guesses.check(&(subnet(client), room));
-        }
+        // If it is one too many, the next check refuses.
+        let _ = self.guesses.check(&(subnet(client), room));
         self.standings.wrong.remember(&subnet(client));
     }
 
@@ -225,6 +211,7 @@ impl<C: Clock + Clone> Standings<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::Reason;
     use governor::clock::FakeRelativeClock;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));

@@ -5,23 +5,21 @@ use crate::{
     refusal::{Reason, Refusal},
     store::accounts::UserId,
 };
-use governor::Quota;
 use std::num::NonZeroU32;
 
 /// Counts rooms by account, since an overview of many rooms costs as much as many of few.
-pub struct OverviewLimit(Option<KeyedRate>);
+pub struct OverviewLimit(KeyedRate);
 
 impl OverviewLimit {
     /// `rate` is in rooms per minute; `None`: no limit.
     pub fn a_minute(rate: Option<NonZeroU32>) -> OverviewLimit {
-        OverviewLimit(rate.map(Quota::per_minute).map(KeyedRate::new))
+        OverviewLimit(KeyedRate::a_minute(rate))
     }
 
     /// Counts an overview of so many rooms, or refuses it. One without rooms counts as one, and one of more rooms than a
     /// minute's as those.
     pub fn may_look(&self, account: UserId, rooms: usize) -> Result<(), Refusal> {
-        let Some(rate) = &self.0 else { return Ok(()) };
-        rate.check_several(&account, rooms.max(1)).map_err(|wait| {
+        self.0.check_several(&account, rooms.max(1)).map_err(|wait| {
             let sentence = "You ask for what is new in your rooms more often than this server allows; slow down.";
             Refusal::new(Reason::RateLimited, sentence).retry_after(wait)
         })

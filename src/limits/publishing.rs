@@ -2,26 +2,23 @@
 
 use super::rate::KeyedRate;
 use crate::refusal::{Reason, Refusal};
-use governor::Quota;
 use std::num::NonZeroU32;
 
 /// How many seconds' worth may come at once.
 const BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// Counts messages and their changes by the name of a key.
-pub struct PublishLimit(Option<KeyedRate>);
+pub struct PublishLimit(KeyedRate);
 
 impl PublishLimit {
     /// `rate` is in messages per second; `None`: no limit.
     pub fn a_second(rate: Option<NonZeroU32>) -> PublishLimit {
-        let quota = |rate| Quota::per_second(rate).allow_burst(BURST.saturating_mul(rate));
-        PublishLimit(rate.map(quota).map(KeyedRate::new))
+        PublishLimit(KeyedRate::a_second(rate, BURST))
     }
 
     /// Counts a message or a change, or refuses it with the time after which one is allowed.
     pub fn check(&self, key: &str) -> Result<(), Refusal> {
-        let checked = self.0.as_ref().map_or(Ok(()), |rate| rate.check(key));
-        checked.map_err(|wait| {
+        self.0.check(key).map_err(|wait| {
             let sentence = "This key publishes or changes more messages than PUBLISH_RATE allows; slow down.";
             Refusal::new(Reason::RateLimited, sentence).retry_after(wait)
         })

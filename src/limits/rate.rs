@@ -15,25 +15,28 @@ use std::{
 };
 
 /// Counts events of one kind by address (IPv6: by /64).
-pub struct AddressLimit(Option<KeyedRate>);
+pub struct AddressLimit(KeyedRate);
 
 impl AddressLimit {
     /// `rate` is in events per minute; `None`: no limit.
     pub fn a_minute(rate: Option<NonZeroU32>) -> AddressLimit {
-        AddressLimit(rate.map(Quota::per_minute).map(KeyedRate::new))
+        AddressLimit(KeyedRate::a_minute(rate))
     }
 
     /// Counts an event, or refuses it with the time after which one is allowed.
     pub fn check(&self, client: IpAddr) -> Result<(), Refusal> {
-        let checked = self.0.as_ref().map_or(Ok(()), |rate| rate.check(&subnet(client)));
-        checked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
+        self.0.check(&subnet(client)).map_err(rate_limited)
     }
 
     /// Refuses where [`AddressLimit::check`] would, but does not count.
     pub fn look(&self, client: IpAddr) -> Result<(), Refusal> {
-        let looked = self.0.as_ref().map_or(Ok(()), |rate| rate.look(&subnet(client)));
-        looked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
+        self.0.look(&subnet(client)).map_err(rate_limited)
     }
+}
+
+/// The refusal of what is allowed after `wait`.
+pub(super) fn rate_limited(wait: Duration) -> Refusal {
+    Refusal::from(Reason::RateLimited).retry_after(wait)
 }
 
 /// What an address counts as: IPv4 itself, IPv6 its /64, the least that a provider gives to one customer (RFC 6177 §2).
@@ -44,47 +47,69 @@ pub fn subnet(client: IpAddr) -> IpAddr {
     }
 }
 
-/// A rate limit for each of any number of keys, in bounded memory (see [`Table`]).
+/// A rate limit for each of any number of keys, in bounded memory (see [`Table`]); or no limit.
 pub struct KeyedRate<C: Clock = DefaultClock> {
-    limiter: RateLimiter<Use, Table, C, NoOpMiddleware<C::Instant>>,
+    /// `None`: there is no limit.
+    limiter: Option<Limiter<C>>,
     hasher: RandomState,
+}
+
+struct Limiter<C: Clock> {
+    limiter: RateLimiter<Use, Table, C, NoOpMiddleware<C::Instant>>,
     burst: NonZeroU32,
 }
 
 impl KeyedRate {
-    pub fn new(quota: Quota) -> KeyedRate {
-        KeyedRate::with_clock(quota, DefaultClock::default())
+    /// `rate` is in uses per minute, which may come at once; `None`: no limit.
+    pub fn a_minute(rate: Option<NonZeroU32>) -> KeyedRate {
+        KeyedRate::with_clock(rate.map(Quota::per_minute), DefaultClock::default())
+    }
+
+    /// `rate` is in uses per second, of which `burst` seconds' worth may come at once; `None`: no limit.
+    pub fn a_second(rate: Option<NonZeroU32>, burst: NonZeroU32) -> KeyedRate {
+        let quota = |rate: NonZeroU32| Quota::per_second(rate).allow_burst(rate.saturating_mul(burst));
+        KeyedRate::with_clock(rate.map(quota), DefaultClock::default())
     }
 }
 
 impl<C: Clock> KeyedRate<C> {
-    pub(super) fn with_clock(quota: Quota, clock: C) -> KeyedRate<C> {
-        let burst = quota.burst_size();
-        KeyedRate { limiter: RateLimiter::new(quota, Table::default(), clock), hasher: RandomState::new(), burst }
+    /// Without a quota there is no limit.
+    pub(super) fn with_clock(quota: Option<Quota>, clock: C) -> KeyedRate<C> {
+        let limited = |quota: Quota| Limiter {
+            limiter: RateLimiter::new(quota, Table::default(), clock),
+            burst: quota.burst_size(),
+        };
+        KeyedRate { limiter: quota.map(limited), hasher: RandomState::new() }
     }
 
     /// Counts one use by `key`, or returns how long to wait until one is allowed.
     pub fn check<K: Hash + ?Sized>(&self, key: &K) -> Result<(), Duration> {
-        self.ask(Use::Counted(self.hasher.hash_one(key)))
+        self.ask(key, Use::Counted, 1)
     }
 
     /// Counts this many uses by `key`, all or none. More than the burst count as the burst, or they could never pass.
     pub fn check_several<K: Hash + ?Sized>(&self, key: &K, uses: usize) -> Result<(), Duration> {
-        let Some(uses) = NonZeroU32::new(u32::try_from(uses).unwrap_or(u32::MAX)) else { return Ok(()) };
-        let uses = uses.min(self.burst);
-        match self.limiter.check_key_n(&Use::Counted(self.hasher.hash_one(key)), uses) {
-            Ok(decided) => decided.map_err(|until| until.wait_time_from(self.limiter.clock().now())),
-            Err(_) => Err(Duration::MAX),
-        }
+        self.ask(key, Use::Counted, uses)
     }
 
     /// Whether one use by `key` is allowed now; does not count it.
     pub fn look<K: Hash + ?Sized>(&self, key: &K) -> Result<(), Duration> {
-        self.ask(Use::Looked(self.hasher.hash_one(key)))
+        self.ask(key, Use::Looked, 1)
     }
 
-    fn ask(&self, key: Use) -> Result<(), Duration> {
-        self.limiter.check_key(&key).map_err(|until| until.wait_time_from(self.limiter.clock().now()))
+    /// Whether this many uses may come at once.
+    pub(super) fn allows_at_once(&self, uses: usize) -> bool {
+        self.limiter.as_ref().is_none_or(|Limiter { burst, .. }| uses <= burst.get() as usize)
+    }
+
+    fn ask<K: Hash + ?Sized>(&self, key: &K, how: fn(u64) -> Use, uses: usize) -> Result<(), Duration> {
+        let uses = NonZeroU32::new(u32::try_from(uses).unwrap_or(u32::MAX));
+        let (Some(Limiter { limiter, burst }), Some(uses)) = (&self.limiter, uses) else { return Ok(()) };
+        match limiter.check_key_n(&how(self.hasher.hash_one(key)), uses.min(*burst)) {
+            Ok(decided) => decided.map_err(|until| until.wait_time_from(limiter.clock().now())),
+            // Never: the burst always fits.
+            Err(_) => Err(Duration::MAX),
+        }
     }
 }
 
@@ -141,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_is_only_looked_at_does_not_count() {
-        let rate = KeyedRate::with_clock(Quota::per_minute(NonZeroU32::MIN), FakeRelativeClock::default());
+        let rate = KeyedRate::with_clock(Some(Quota::per_minute(NonZeroU32::MIN)), FakeRelativeClock::default());
         for _ in 0..10 {
             rate.look("key").unwrap();
         }
@@ -151,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_keys_does_not_wipe_out_a_count_that_is_spent() {
-        let rate = KeyedRate::with_clock(Quota::per_minute(NonZeroU32::new(2).unwrap()), FakeRelativeClock::default());
+        let rate = KeyedRate::with_clock(NonZeroU32::new(2).map(Quota::per_minute), FakeRelativeClock::default());
         rate.check("spent").unwrap();
         rate.check("spent").unwrap();
         for key in 0..200_000 {

@@ -4,14 +4,10 @@
 //! bounded time and then answers with what it has and where to go on; and those who search take turns.
 
 use super::{
-    rate::{AddressLimit, KeyedRate},
+    rate::{AddressLimit, KeyedRate, rate_limited},
     turns::{Claimant, Turns},
 };
-use crate::{
-    refusal::{Reason, Refusal},
-    store::accounts::UserId,
-};
-use governor::Quota;
+use crate::{refusal::Refusal, store::accounts::UserId};
 use std::{
     net::IpAddr,
     num::NonZeroU32,
@@ -24,7 +20,7 @@ const AT_ONCE: usize = 4;
 
 pub struct SearchLimits {
     addresses: AddressLimit,
-    accounts: Option<KeyedRate>,
+    accounts: KeyedRate,
     turns: Turns,
     time: Duration,
 }
@@ -34,7 +30,7 @@ impl SearchLimits {
     pub fn new(rate: Option<NonZeroU32>, time: Duration) -> SearchLimits {
         SearchLimits {
             addresses: AddressLimit::a_minute(rate),
-            accounts: rate.map(Quota::per_minute).map(KeyedRate::new),
+            accounts: KeyedRate::a_minute(rate),
             turns: Turns::new(AT_ONCE),
             time,
         }
@@ -43,8 +39,7 @@ impl SearchLimits {
     /// Counts a search of this account, from this address, or refuses it.
     pub fn check(&self, client: IpAddr, account: UserId) -> Result<(), Refusal> {
         self.addresses.check(client)?;
-        let checked = self.accounts.as_ref().map_or(Ok(()), |rate| rate.check(&account));
-        checked.map_err(|wait| Refusal::from(Reason::RateLimited).retry_after(wait))
+        self.accounts.check(&account).map_err(rate_limited)
     }
 
     /// Runs a search when it is the claimant's turn. `search` gets the time at which it is to answer.

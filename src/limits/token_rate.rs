@@ -5,7 +5,6 @@ use crate::{
     refusal::{Reason, Refusal},
     store::accounts::UserId,
 };
-use governor::Quota;
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 /// How many accounts' shares one address has: a whole office may come back at once.
@@ -13,9 +12,7 @@ const ACCOUNTS_OF_ONE_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Counts tokens by account, and by address (IPv6: by /64), because signing is expensive with some keys (RSA:
 /// milliseconds).
-pub struct TokenRate(Option<Rates>);
-
-struct Rates {
+pub struct TokenRate {
     accounts: KeyedRate,
     addresses: KeyedRate,
 }
@@ -23,22 +20,20 @@ struct Rates {
 impl TokenRate {
     /// `rate` is in tokens per minute for one account; `None`: no limit.
     pub fn a_minute(rate: Option<NonZeroU32>) -> TokenRate {
-        TokenRate(rate.map(|rate| Rates {
-            accounts: KeyedRate::new(Quota::per_minute(rate)),
-            addresses: KeyedRate::new(Quota::per_minute(rate.saturating_mul(ACCOUNTS_OF_ONE_ADDRESS))),
-        }))
+        TokenRate {
+            accounts: KeyedRate::a_minute(rate),
+            addresses: KeyedRate::a_minute(rate.map(|rate| rate.saturating_mul(ACCOUNTS_OF_ONE_ADDRESS))),
+        }
     }
 
     /// Counts one token for this address, or refuses it.
     pub fn may_ask(&self, client: IpAddr) -> Result<(), Refusal> {
-        let Some(rates) = &self.0 else { return Ok(()) };
-        rates.addresses.check(&subnet(client)).map_err(refused)
+        self.addresses.check(&subnet(client)).map_err(refused)
     }
 
     /// Counts tokens for this account, or refuses them. A number above the burst counts as the burst.
     pub fn may_have(&self, account: UserId, tokens: usize) -> Result<(), Refusal> {
-        let Some(rates) = &self.0 else { return Ok(()) };
-        rates.accounts.check_several(&account, tokens).map_err(refused)
+        self.accounts.check_several(&account, tokens).map_err(refused)
     }
 }
 

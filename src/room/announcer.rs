@@ -6,12 +6,12 @@
 use super::{lanes::Lanes, member::Room};
 use crate::{
     event::{Event, Person},
+    limits::rate::KeyedRate,
     message::RoomName,
     metrics::messages::MessageMetrics,
     store::presence::Presence,
     vital,
 };
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::HashMap,
@@ -28,9 +28,6 @@ const BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// How long the rest is collected before it is reported.
 const LATER: Duration = Duration::from_secs(1);
-
-/// With more users than this, those whose rate is no longer in use are forgotten.
-const REMEMBERED: usize = 10_000;
 
 /// Which comings and goings are reported one by one.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +47,7 @@ pub(super) struct Announcer {
 
 struct Shared {
     users: usize,
-    rates: Option<DefaultKeyedRateLimiter<Arc<str>>>,
+    rates: KeyedRate,
     metrics: MessageMetrics,
     later: Mutex<Later>,
     changed: Condvar,
@@ -80,8 +77,7 @@ impl Announcer {
         AnnouncePolicy { users, rate }: AnnouncePolicy,
         metrics: MessageMetrics,
     ) -> io::Result<Announcer> {
-        let quota = |rate| Quota::per_second(rate).allow_burst(BURST.saturating_mul(rate));
-        let rates = rate.map(quota).map(RateLimiter::keyed);
+        let rates = KeyedRate::a_second(rate, BURST);
         let shared = Arc::new(Shared { users, rates, metrics, later: Mutex::default(), changed: Condvar::new() });
         let (watched, teller) = (Arc::downgrade(&shared), lanes.clone());
         vital::spawn("attendance", move || tell_later(&watched, &teller, presence.as_deref()))?;
@@ -94,7 +90,7 @@ impl Announcer {
             return;
         }
         let key = (room.name.clone(), person.user.clone());
-        let is_often = self.shared.is_often(&person.user);
+        let is_often = self.shared.rates.check(&person.user).is_err();
         let mut later = self.shared.later.lock();
         if is_often || later.often.contains_key(&key) {
             let often = || Often { room: room.clone(), person: person.clone(), was_here: !is_here };
@@ -126,18 +122,6 @@ impl Announcer {
             self.shared.changed.notify_all();
         }
         many
-    }
-}
-
-impl Shared {
-    /// Counts a coming or going of this user. Returns whether there are too many to report each at once.
-    fn is_often(&self, user: &Arc<str>) -> bool {
-        let Some(rates) = &self.rates else { return false };
-        let is_often = rates.check_key(user).is_err();
-        if rates.len() > REMEMBERED {
-            rates.retain_recent();
-        }
-        is_often
     }
 }
 
