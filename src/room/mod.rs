@@ -325,7 +325,7 @@ impl Rooms {
         self.inboxes.shared().notice(room, &text, at);
         let event = Event::Notice { text, at };
         if let Some(others) = &self.others {
-            others.feed.announce(room.unwrap_or(&RoomName::from_store("")), &event);
+            others.feed.announce(room, &event);
         }
         let rooms = match room {
             Some(room) => self.find(room).into_iter().collect(),
@@ -339,7 +339,7 @@ impl Rooms {
     /// Has the other nodes close all that an account has open; see [`on_disconnect`](Self::on_disconnect).
     pub fn tell_disconnect(&self, account: i64) {
         if let Some(others) = &self.others {
-            others.feed.announce(&RoomName::from_store(""), &Event::Disconnect { account });
+            others.feed.announce(None, &Event::Disconnect { account });
         }
     }
 
@@ -370,7 +370,7 @@ impl Rooms {
     /// Sends an event to all members of the room, on every node, except the socket `except`.
     pub fn announce(&self, room: &Arc<Room>, event: Event, except: Option<u64>) {
         if let Some(others) = &self.others {
-            others.feed.announce(&room.name, &event);
+            others.feed.announce(Some(&room.name), &event);
         }
         self.lanes.announce(room, event, except);
     }
@@ -401,7 +401,7 @@ impl Rooms {
     /// [`on_shut`](Self::on_shut).
     pub fn tell_shut(&self, name: &RoomName, deleted: bool) {
         if let Some(others) = &self.others {
-            others.feed.announce(name, &Event::Shut { deleted });
+            others.feed.announce(Some(name), &Event::Shut { deleted });
         }
     }
 

@@ -424,7 +424,7 @@ impl Caller {
         }
         if is_news && self.round.spend(0) {
             // The node that has claimed the user checks at once whether it has lost something.
-            self.feed.announce(name, &Event::Missed);
+            self.feed.announce(Some(name), &Event::Missed);
         }
     }
 }

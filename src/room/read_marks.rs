@@ -270,7 +270,7 @@ impl Keeper {
             self.shared.tell(*account, room, *id, Some(*from));
             if let Some(feed) = &self.feed {
                 let event = Event::Read { account: account.0, room: room.clone(), id: *id };
-                feed.announce(&RoomName::from_store(""), &event);
+                feed.announce(None, &event);
             }
         }
     }

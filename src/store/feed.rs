@@ -36,8 +36,9 @@ pub trait Feed: Send + Sync {
     /// Lets all later ids of a room be above this one, which was shown and which the log may have lost.
     fn raise(&self, room: &RoomName, shown: MessageId) -> Result<(), StoreError>;
 
-    /// Reports an event in a room to all other nodes. Never blocks. An event that can't be sent now is never sent.
-    fn announce(&self, room: &RoomName, event: &Event);
+    /// Reports an event to all other nodes: in a room, or with `None` one that concerns no room or all of them. Never
+    /// blocks. An event that can't be sent now is never sent.
+    fn announce(&self, room: Option<&RoomName>, event: &Event);
 
     /// The presence of users, over all nodes.
     fn presence(&self) -> Arc<dyn Presence>;
@@ -54,7 +55,8 @@ pub trait FeedListener: Send {
 pub enum FeedItem {
     Stored(Stored),
     Event {
-        room: RoomName,
+        /// As in [`Feed::announce`].
+        room: Option<RoomName>,
         event: Event,
     },
     /// Something that is kept was stored in a room, up to this id, or was changed; whether or not the room is heard.

@@ -130,7 +130,7 @@ impl FeedThread {
                     look.due = true;
                 }
             }
-            FeedItem::Event { room, event: Event::Shut { deleted } } => {
+            FeedItem::Event { room: Some(room), event: Event::Shut { deleted } } => {
                 if let Some(shut) = self.shut.get() {
                     shut(&room, deleted);
                 }
@@ -145,14 +145,14 @@ impl FeedThread {
                     read(account, &room, id);
                 }
             }
-            FeedItem::Event { room, event } if room.as_str().is_empty() => {
+            FeedItem::Event { room: None, event } => {
                 self.tell_inboxes(None, &event);
                 let rooms = self.directory.lock().all();
                 for room in rooms {
                     self.lanes.announce(&room, event.clone(), None);
                 }
             }
-            FeedItem::Event { room, event } => {
+            FeedItem::Event { room: Some(room), event } => {
                 self.tell_inboxes(Some(&room), &event);
                 if let (Some(observer), Event::Joined(person) | Event::Left(person)) = (observer, &event) {
                     observer.came(&room, &person.user, matches!(event, Event::Joined(_)));

@@ -67,7 +67,7 @@ impl Feed for Leaky {
         Ok(())
     }
 
-    fn announce(&self, _: &RoomName, _: &Event) {}
+    fn announce(&self, _: Option<&RoomName>, _: &Event) {}
 
     fn presence(&self) -> Arc<dyn Presence> {
         unreachable!("nobody asks who is here")

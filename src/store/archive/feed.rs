@@ -52,7 +52,7 @@ impl Feed for ArchivedFeed {
         self.feed.raise(room, shown)
     }
 
-    fn announce(&self, room: &RoomName, event: &Event) {
+    fn announce(&self, room: Option<&RoomName>, event: &Event) {
         self.feed.announce(room, event);
     }
 

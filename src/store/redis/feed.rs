@@ -54,7 +54,10 @@ pub struct RedisFeed {
 }
 
 /// Events that wait to be published.
-struct Waiting(Sender<(RoomName, bool, Vec<u8>)>);
+struct Waiting(Sender<Publication>);
+
+/// The frame of an event, and the room whose members alone it is for.
+type Publication = (Option<RoomName>, Vec<u8>);
 
 impl RedisFeed {
     pub(super) fn start(redis: Arc<Redis>) -> io::Result<RedisFeed> {
@@ -66,15 +69,15 @@ impl RedisFeed {
 }
 
 /// Publishes events until no sender is left.
-fn publish(redis: &Redis, waiting: &Receiver<(RoomName, bool, Vec<u8>)>) {
+fn publish(redis: &Redis, waiting: &Receiver<Publication>) {
     while let Ok(first) = waiting.recv() {
         vital::may_panic("redis-events");
         // While Redis is away this node can't tell anyone, and later the event is out of date.
         let Ok(fleet) = redis.fleet() else { continue };
         let events = std::iter::once(first).chain(waiting.try_iter()).take(EVENTS);
         let calls: Vec<Call> = events
-            .map(|(room, is_for_members, event)| {
-                let (command, channel) = redis.way(&fleet, Some(&room).filter(|_| is_for_members));
+            .map(|(members_of, event)| {
+                let (command, channel) = redis.way(&fleet, members_of.as_ref());
                 Call::command(&channel, cmd(command).arg(&channel).arg(event))
             })
             .collect();
@@ -152,10 +155,10 @@ impl Feed for RedisFeed {
         self.redis.read_one(call).map(drop).map_err(failed(STORE, "raise a room's ids"))
     }
 
-    fn announce(&self, room: &RoomName, event: &Event) {
-        let is_for_members = matches!(event, Event::Typing(_));
+    fn announce(&self, room: Option<&RoomName>, event: &Event) {
+        let members_of = room.filter(|_| matches!(event, Event::Typing(_)));
         for frame in wire::write_event(room, &self.redis.node, event) {
-            self.events.add(event, (room.clone(), is_for_members, frame));
+            self.events.add(event, (members_of.cloned(), frame));
         }
     }
 
@@ -166,7 +169,7 @@ impl Feed for RedisFeed {
 
 impl Waiting {
     /// Adds a frame of this event, unless there is no space for it.
-    fn add(&self, event: &Event, frame: (RoomName, bool, Vec<u8>)) {
+    fn add(&self, event: &Event, frame: Publication) {
         let is_frequent = matches!(event, Event::Typing(_) | Event::Read { .. });
         if !is_frequent || self.0.len() < OF_USERS {
             // If the queue is full, the event is dropped: see `EVENTS`.
@@ -185,16 +188,14 @@ mod tests {
     fn a_flood_of_typing_leaves_space_for_what_operators_do() {
         let (events, waiting) = bounded(EVENTS);
         let waits = Waiting(events);
-        let add = |event: &Event, frame: &[u8]| {
-            waits.add(event, (RoomName::channel("r"), matches!(event, Event::Typing(_)), frame.to_vec()));
-        };
+        let add = |event: &Event, frame: &[u8]| waits.add(event, (None, frame.to_vec()));
         let typing = Event::Typing(Person::unnamed("somebody".into()));
         for _ in 0..10 * EVENTS {
             add(&typing, b"typing");
         }
         add(&Event::Disconnect { account: 7 }, b"disconnect");
         add(&Event::Shut { deleted: true }, b"shut");
-        let told: Vec<_> = waiting.try_iter().map(|(_, _, frame)| frame).collect();
+        let told: Vec<_> = waiting.try_iter().map(|(_, frame)| frame).collect();
         assert_eq!(told.len(), OF_USERS + 2);
         assert_eq!(told[OF_USERS..], [b"disconnect".to_vec(), b"shut".to_vec()]);
     }

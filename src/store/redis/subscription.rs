@@ -174,18 +174,19 @@ impl Subscription {
                 }
             }
             Some(Frame::Noted { room, last, by }) => noted(room, last, by),
-            // An event without a room is for all rooms.
             Some(Frame::Named { room, person }) if wanted(&room) => {
                 self.names.keep(room, person);
                 FeedItem::Nothing
             }
             Some(Frame::Event { room, node: from, mut event })
-                if room.as_str().is_empty() || wanted(&room) || of_any == Some(true) =>
+                if room.as_ref().is_none_or(wanted) || of_any == Some(true) =>
             {
                 // This node has already handled its own events, but for those that are about what Redis did.
                 let is_of_redis = matches!(event, Event::Joined(_) | Event::Left(_));
                 let echo = from == redis.node.as_bytes() && !is_of_redis;
-                self.names.put_into(&room, &mut event);
+                if let Some(room) = &room {
+                    self.names.put_into(room, &mut event);
+                }
                 if echo { FeedItem::Nothing } else { FeedItem::Event { room, event } }
             }
             _ => FeedItem::Nothing,

@@ -238,7 +238,7 @@ pub(super) enum Frame<'a> {
         frames: StoredFrames<'a>,
     },
     Event {
-        room: RoomName,
+        room: Option<RoomName>,
         node: &'a [u8],
         event: Event,
     },
@@ -310,6 +310,7 @@ impl<'a> Frame<'a> {
                     }
                     _ => return None,
                 };
+                let room = Some(room).filter(|room| !room.as_str().is_empty());
                 Some(Frame::Event { room, node, event })
             }
             _ => None,
@@ -353,8 +354,9 @@ impl StoredFrames<'_> {
 const NAMED_USER: u8 = 8;
 const END_OF_USER: char = '\0';
 
-/// The frames to publish, one after the other, for an event in a room.
-pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<Vec<u8>> {
+/// The frames to publish, one after the other, for an event in a room, or in none or all.
+pub(super) fn write_event(room: Option<&RoomName>, node: &str, event: &Event) -> Vec<Vec<u8>> {
+    let room = room.map_or("", RoomName::as_str);
     let name = match event {
         Event::Joined(Person { user, name })
         | Event::Left(Person { user, name })
@@ -377,10 +379,10 @@ pub(super) fn write_event(room: &RoomName, node: &str, event: &Event) -> Vec<Vec
     named.into_iter().chain([event_frame(room, node, what, &said)]).collect()
 }
 
-fn event_frame(room: &RoomName, node: &str, what: u8, said: &str) -> Vec<u8> {
+fn event_frame(room: &str, node: &str, what: u8, said: &str) -> Vec<u8> {
     let mut out = vec![EVENT];
-    out.extend_from_slice(&(room.as_str().len() as u16).to_be_bytes());
-    out.extend_from_slice(room.as_str().as_bytes());
+    out.extend_from_slice(&(room.len() as u16).to_be_bytes());
+    out.extend_from_slice(room.as_bytes());
     out.push(what);
     out.extend_from_slice(node.as_bytes());
     out.extend_from_slice(said.as_bytes());
@@ -448,7 +450,7 @@ mod tests {
 
         #[test]
         fn an_event_is_read_as_it_is_written(room in ".*", user in ".*", deleted: bool) {
-            let room = RoomName::channel(&room);
+            let (room, nowhere) = (RoomName::channel(&room), None);
             let events = [
                 Event::Typing(Person::unnamed(user.as_str().into())),
                 Event::Shut { deleted },
@@ -456,12 +458,13 @@ mod tests {
                 Event::Disconnect { account: -7 },
                 Event::Read { account: 7, room: room.clone(), id: MessageId(uuid::Uuid::now_v7()) },
             ];
-            for event in events {
-                let written = write_event(&room, NODE, &event);
+            for (event, room) in events.into_iter().flat_map(|event| [(event.clone(), Some(&room)), (event, nowhere)]) {
+                let written = write_event(room, NODE, &event);
                 prop_assert_eq!(written.len(), 1);
                 let read = matches!(
                     Frame::read(&written[0]),
-                    Some(Frame::Event { room: r, node, event: e }) if r == room && node == NODE.as_bytes() && e == event
+                    Some(Frame::Event { room: r, node, event: e })
+                        if r.as_ref() == room && node == NODE.as_bytes() && e == event
                 );
                 prop_assert!(read);
             }
@@ -472,8 +475,8 @@ mod tests {
             let room = RoomName::channel(&room);
             let person = Person { user: user.as_str().into(), name: Some(name.as_str().into()) };
             for event in [Event::Joined, Event::Left, Event::Typing] {
-                let written = write_event(&room, NODE, &event(person.clone()));
-                let unnamed = write_event(&room, NODE, &event(Person::unnamed(person.user.clone())));
+                let written = write_event(Some(&room), NODE, &event(person.clone()));
+                let unnamed = write_event(Some(&room), NODE, &event(Person::unnamed(person.user.clone())));
                 prop_assert_eq!(&written[1..], unnamed);
                 let read = matches!(
                     Frame::read(&written[0]),

@@ -81,7 +81,7 @@ fn only_those_hear_a_room_who_want_it() {
     let channels = channels(&redis);
     assert_eq!(listeners(&redis, "NUMSUB", &channels.room(&theirs)), 1);
     say(&*other.log, &theirs, &["theirs"]);
-    one.log.feed().unwrap().announce(&theirs, &Event::Typing(Person::unnamed("alice".into())));
+    one.log.feed().unwrap().announce(Some(&theirs), &Event::Typing(Person::unnamed("alice".into())));
     say(&*other.log, &mine, &["mine"]);
     assert_eq!(entry_texts(&hear_messages(&mut *listener).entries), ["mine"]);
 }

@@ -155,7 +155,7 @@ fn names_are_told_with_comings_and_goings_and_kept_with_who_is_here() {
     mend(&*there, &room);
     assert_eq!(hear_event(&mut *listener), Event::Left(named("carol", names[2], 0).person), "of a node that has died");
     let typing = Event::Typing(named("alice", "Alice now", 1).person);
-    one.log.feed().unwrap().announce(&room, &typing);
+    one.log.feed().unwrap().announce(Some(&room), &typing);
     assert_eq!(hear_event(&mut *listener), typing);
 }
 
