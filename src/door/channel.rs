@@ -1,12 +1,12 @@
 //! The channel door: clients with a ticket or with two tokens, at `/channel/[:room]`. JSON text frames with a `type`.
 
 use super::{
+    admission::{Admission, Door, Token},
     beginning,
     channel_change::{self, AskedChange, What},
     channel_frame::{self, Asked, ChannelEncoder},
     channel_history, channel_moderation,
     conversation::{Conversation, Link},
-    entry::{Admission, Door, Token},
     join::{self, Replay},
     presented::{self, Presented},
 };

@@ -1,8 +1,8 @@
 //! The opening handshake (RFC 6455 §4.2): everything else is checked first, and the token is spent last.
 
 use super::{
+    admission::{Admission, Door},
     conversation::Opening,
-    entry::{Admission, Door},
     presented,
 };
 use crate::{

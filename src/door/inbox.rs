@@ -2,9 +2,9 @@
 //! them.
 
 use super::{
+    admission::{Admission, Door, Token},
     channel_frame::{self, Asked},
     conversation::{Conversation, Link},
-    entry::{Admission, Door, Token},
     join, json,
     own_rooms::OwnRooms,
 };

@@ -3,6 +3,7 @@
 //! A door checks everything that can be checked without spending the token. `door::handshake` spends it last, directly
 //! before the `101`, and then lets the door's conversation run.
 
+pub mod admission;
 pub mod beginning;
 pub mod channel;
 mod channel_change;
@@ -14,7 +15,6 @@ mod channel_moderation;
 mod channel_search;
 pub mod chitchat;
 pub mod conversation;
-pub mod entry;
 pub mod handshake;
 pub mod inbox;
 pub mod join;
@@ -25,7 +25,7 @@ pub mod presented;
 pub mod propromo;
 pub mod stream;
 
-use entry::Door;
+use admission::Door;
 
 /// Every door, in the order in which they are asked for a path.
 pub const DOORS: &[&dyn Door] =

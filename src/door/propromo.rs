@@ -1,9 +1,9 @@
 //! The Propromo door: `/chat/:monitor_id?auth=`. Plain text in, one JSON object for each message out.
 
 use super::{
+    admission::{Admission, Door, Token},
     channel_moderation,
     conversation::{Conversation, Link},
-    entry::{Admission, Door, Token},
     join::{self, Replay},
     json,
 };

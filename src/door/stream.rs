@@ -3,8 +3,8 @@
 //! What a publisher posts goes out word for word, one text frame for each post; see `api::stream`.
 
 use super::{
+    admission::{Admission, Door},
     conversation::{Conversation, Link},
-    entry::{Admission, Door},
     join::{self, Replay},
     presented,
 };

@@ -5,8 +5,8 @@ use crate::{
     chat::Chat,
     door::{
         DOORS,
+        admission::Door,
         conversation::{self, Rest},
-        entry::Door,
         handshake,
     },
     http::{head::Head, reply::Reply},

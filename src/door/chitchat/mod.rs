@@ -8,7 +8,7 @@ pub mod room;
 pub mod token;
 
 use super::{
-    entry::{Admission, Door},
+    admission::{Admission, Door},
     presented,
 };
 use crate::{
