@@ -1,24 +1,21 @@
-//! `/chats…`: the rooms of the chitchat API: lists, makes, changes, deletes and enters them. Messages in them go
-//! through `door::chitchat`.
+//! `/chats…`: the rooms of the chitchat API: makes, shows, changes and deletes them. Messages in them go through
+//! `door::chitchat`.
 
 use super::{
-    bearer, chats_list, idle_rooms,
+    bearer, chats_list,
+    chats_token::{self, as_invalid_token, entrant, find},
+    cors, idle_rooms,
     room_end::{remove, send_out},
     route::{Endpoints, Params, Route},
 };
 use crate::{
-    auth::token::{Member, Signed, room_mark},
+    auth::token::room_mark,
     chat::Chat,
     config::value::PublicRoomChanges,
-    door::{
-        chitchat::{
-            self,
-            error::{self, about},
-            frame,
-            room::{self, Asked, Shown},
-            token,
-        },
-        json_input,
+    door::chitchat::{
+        error::{self, about},
+        frame,
+        room::{Asked, Shown},
     },
     http::{head::Method, reply::Reply, request::Request},
     limits::turns::Claimant,
@@ -29,7 +26,7 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Duration};
 
@@ -42,8 +39,8 @@ pub const ENDPOINTS: Endpoints = Endpoints {
         Route::new(&[Method::Get], "/chats/:id", show),
         Route::new(&[Method::Put], "/chats/:id", change),
         Route::new(&[Method::Delete], "/chats/:id", delete),
-        Route::new(&[Method::Post], "/chats/:id/token", enter),
-        Route::new(&[Method::Get], "/chats/:id/token/renew", renew),
+        Route::new(&[Method::Post], "/chats/:id/token", chats_token::enter),
+        Route::new(&[Method::Get], "/chats/:id/token/renew", chats_token::renew),
     ],
     refused,
 };
@@ -64,21 +61,8 @@ pub fn refused(refusal: Refusal) -> Reply {
     reply
 }
 
-/// Refuses requests that a page of another site can send without asking for permission (Fetch §2.2.2). Such a page
-/// sends `Origin`, and needs permission (CORS) to send JSON labelled as JSON. Programs may label their JSON as they
-/// like.
-fn not_from_another_site(request: &Request) -> Result<(), Refusal> {
-    let media = request.header("content-type").and_then(|value| value.split(';').next()).unwrap_or_default();
-    match request.header("origin") {
-        Some(_) if !media.trim().eq_ignore_ascii_case("application/json") => {
-            Err(Refusal::new(Reason::UnsupportedMediaType, "A page must send JSON, and say so in `Content-Type`."))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn create(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
-    not_from_another_site(request)?;
+    cors::not_from_another_site(request)?;
     let wanted = Asked::read(&request.body)?.of(None)?;
     if chat.chat_rooms.find(RoomKey::Title(wanted.title()))?.is_some() {
         return Err(about(Reason::RoomTitleTaken, "title"));
@@ -175,83 +159,6 @@ fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
     Ok(Reply::new(200, "application/json", body).with("Cache-Control", "no-store"))
 }
 
-/// Gives a token for a closed room to a client that knows its password.
-///
-/// The password is checked even if the room does not exist. So a hidden room can't be told from a missing one: not by
-/// the answer, not by its time, and not by the limit on guesses.
-fn enter(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    not_from_another_site(request)?;
-    let asked = room::key(params.get("id"));
-    let room = chat.chat_rooms.find(asked)?;
-    if room.as_ref().is_some_and(|room| room.fields.access == Access::Public) {
-        return Ok(Reply::json(200, &json!({ "status": true })));
-    }
-    let listed = room.as_ref().filter(|room| !room.is_hidden()).map(|room| room.id);
-    let target = listed.map_or_else(|| format!("? {asked}"), |id| RoomKey::Id(id).to_string());
-    let refuse = |refusal: Refusal| if listed.is_some() { refusal } else { chitchat::not_found() };
-    let (name, secret) = name_and_secret(&request.body).map_err(refuse)?;
-    chat.room_limits.may_guess(request.client, &target)?;
-    let turn = chat.passwords.turn(&chat.room_limits.asker(request.client))?;
-    // Others of this address may have guessed wrong meanwhile.
-    chat.room_limits.may_guess(request.client, &target)?;
-    let right = turn.verify(&secret, room.as_ref().and_then(|room| room.fields.access.password_hash()));
-    match room.filter(|_| right) {
-        Some(room) => {
-            chat.room_limits.was_right(request.client);
-            Ok(admitted(chat, &room, &name))
-        }
-        None => {
-            chat.room_limits.was_wrong(request.client, &target);
-            Err(refuse(about(Reason::NotYours, "secret")))
-        }
-    }
-}
-
-/// The name and the password to check. A missing password, or one that no room can have, is not a guess: it costs no
-/// hash and does not count. (bcrypt would accept a longer text that begins with the password.)
-fn name_and_secret(body: &[u8]) -> Result<(String, String), Refusal> {
-    let body = std::str::from_utf8(body).ok().and_then(json_input::object).ok_or(Reason::EventUnreadable)?;
-    let text = |field: &str| body.get(field).and_then(Value::as_str).map(str::to_owned);
-    let name =
-        text("name").filter(|name| frame::is_name(name)).ok_or_else(|| about(Reason::EventUnreadable, "name"))?;
-    let secret = text("secret").filter(|secret| secret.len() <= room::MAX_PASSWORD);
-    Ok((name, secret.ok_or_else(|| about(Reason::NotYours, "secret"))?))
-}
-
-fn renew(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    chat.signing_limits.may_ask(request.client)?;
-    let room = find(chat, request, params)?;
-    if room.fields.access == Access::Public {
-        return Ok(Reply::json(200, &json!({ "status": true })));
-    }
-    let member = entrant(chat, &room, request)
-        .map_err(|refusal| as_invalid_token(refusal, "That token can't be renewed; get a new one."))?;
-    Ok(admitted(chat, &room, &member.name))
-}
-
-/// The answer that lets a client into a room.
-fn admitted(chat: &Chat, room: &ChatRoom, name: &str) -> Reply {
-    match token::issue(chat, room, name) {
-        Some(Signed { token, .. }) => {
-            Reply::json(201, &json!({ "status": true, "name": name, "room_id": room.id, "token": token }))
-        }
-        None => Reply::json(200, &json!({ "status": true })),
-    }
-}
-
-/// The member that the request's token lets into this closed room.
-fn entrant(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<Member, Refusal> {
-    token::entrant(chat, room, bearer::token(request)?)
-}
-
-/// Turns every fault of a token into one, where clients expect that.
-fn as_invalid_token(refusal: Refusal, sentence: &'static str) -> Refusal {
-    match error::status(refusal.reason) {
-        503 => refusal,
-        _ => Refusal::new(Reason::TokenExpired, sentence),
-    }
-}
-
 /// Refuses a client that may not change or delete a room. A closed room requires its token; for a public room the
 /// setting decides; the first room never changes.
 fn may_change(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<(), Refusal> {
@@ -268,10 +175,6 @@ fn may_change(chat: &Chat, room: &ChatRoom, request: &Request) -> Result<(), Ref
         }
     };
     if allowed { Ok(()) } else { Err(about(Reason::RoomProtected, "token")) }
-}
-
-fn find(chat: &Chat, request: &Request, params: &Params<'_>) -> Result<ChatRoom, Refusal> {
-    chitchat::find(chat, params.get("id"), bearer::token(request).ok())
 }
 
 fn hash(chat: &Chat, request: &Request, password: &str) -> Result<String, Refusal> {

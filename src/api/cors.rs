@@ -1,8 +1,10 @@
-//! CORS (Fetch Standard §3.2): the sites of `ORIGIN_ALLOWLIST` may read our answers.
+//! CORS (Fetch Standard §3.2): the sites of `ORIGIN_ALLOWLIST` may read our answers. Pages of others may only send what
+//! does no harm.
 
 use crate::{
     auth::origin::OriginAllowlist,
-    http::{head::Method, reply::Reply},
+    http::{head::Method, reply::Reply, request::Request},
+    refusal::{Reason, Refusal},
 };
 
 /// Adds the CORS headers for a request with this method and these headers, as far as its origin is allowed.
@@ -49,10 +51,22 @@ fn are_names(list: &str) -> bool {
     list.len() <= 1024 && list.split(',').all(|name| name.trim_matches([' ', '\t']).bytes().all(is_name_byte))
 }
 
+/// Refuses requests that a page of another site can send without asking for permission (Fetch §2.2.2). Such a page
+/// sends `Origin`, and needs permission (CORS) to send JSON labelled as JSON. Programs may label their JSON as they
+/// like.
+pub fn not_from_another_site(request: &Request) -> Result<(), Refusal> {
+    let media = request.header("content-type").and_then(|value| value.split(';').next()).unwrap_or_default();
+    match request.header("origin") {
+        Some(_) if !media.trim().eq_ignore_ascii_case("application/json") => {
+            Err(Refusal::new(Reason::UnsupportedMediaType, "A page must send JSON, and say so in `Content-Type`."))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::request::Request;
 
     const SITE: &str = "https://app.example.org";
 

@@ -7,6 +7,7 @@ pub mod bearer;
 pub mod chats;
 pub mod chats_list;
 pub mod chats_page;
+mod chats_token;
 pub mod cors;
 pub mod credentials;
 pub mod health;

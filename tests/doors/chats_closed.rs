@@ -254,7 +254,7 @@ fn a_hidden_room_is_not_found_out_by_the_time_of_a_refusal() {
     }
 }
 
-// What the count for a room that is not there is for, in `api::chats::enter`.
+// What the count for a room that is not there is for, in `api::chats_token::enter`.
 // Seen to fail with hidden rooms looked up as others are: 401 instead of 404.
 #[test]
 fn a_hidden_room_is_not_found_out_by_when_guesses_are_too_many() {
