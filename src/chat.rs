@@ -34,7 +34,7 @@ use crate::{
         archive::{ArchiveSearch, ArchivedLog, Archiver},
         channels::Channels,
         chat_rooms::ChatRooms,
-        erasure::Tasks,
+        erasure::{Tasks, Unfinished},
         error::StoreError,
         ledger::Ledger,
         log::MessageLog,
@@ -113,6 +113,7 @@ pub struct Chat {
     pub metrics: Arc<Metrics>,
     /// Tasks that commands leave here, if this process alone holds the messages.
     pub tasks: Option<Arc<dyn Tasks>>,
+    pub unfinished_erasures: Unfinished,
     _history_age: Option<HistoryAge>,
     _archiver: Option<Archiver>,
     /// Keeps other processes from the same data; dropped last.
@@ -181,6 +182,7 @@ impl Chat {
             search: stores.search,
             outbox: stores.outbox,
             tasks: stores.tasks,
+            unfinished_erasures: Unfinished::default(),
             _history_age: history_age,
             _archiver: stores.archiver,
             _data_dir: stores.data_dir,

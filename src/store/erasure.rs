@@ -2,6 +2,7 @@
 
 use super::{
     account_messages::{Place, Walk},
+    accounts::UserId,
     error::StoreError,
     log::{Appended, MessageLog},
     search::Search,
@@ -10,8 +11,9 @@ use crate::{
     entry::{NewChange, NewChangeKind, NewEntry, Reach},
     message::{BOT, RoomName},
 };
+use parking_lot::Mutex;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     mem,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -82,11 +84,39 @@ pub struct Eraser<'a> {
     pub by: &'a str,
 }
 
-/// How many messages were erased, and whether those were all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many messages were erased, and where to go on; `None`: those were all.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erased {
     pub messages: u64,
-    pub all: bool,
+    pub rest: Option<Place>,
+}
+
+/// How long it is known where an erasure ended whose time was over.
+const KNOWN: Duration = Duration::from_secs(60);
+
+/// Where erasures of accounts' messages ended whose time was over. The next call goes on there: it would spend its time
+/// on what the one before has looked through, and never get further.
+///
+/// Such a call takes seconds, so there are only few.
+#[derive(Default)]
+pub struct Unfinished(Mutex<HashMap<UserId, (Instant, Place)>>);
+
+impl Unfinished {
+    /// Where to begin.
+    pub fn place(&self, account: UserId) -> Place {
+        let mut ended = self.0.lock();
+        ended.retain(|_, (at, _)| at.elapsed() < KNOWN);
+        ended.get(&account).map(|(_, place)| place.clone()).unwrap_or_default()
+    }
+
+    /// Notes where to go on, if anything is left.
+    pub fn note(&self, account: UserId, rest: Option<Place>) {
+        let mut ended = self.0.lock();
+        match rest {
+            Some(place) => drop(ended.insert(account, (Instant::now(), place))),
+            None => drop(ended.remove(&account)),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +127,7 @@ impl Eraser<'_> {
     /// Carries out a task completely, and reports to `progress` how many messages are erased so far.
     pub fn run(&self, task: &Task, progress: &mut dyn FnMut(u64)) -> Result<u64, StoreError> {
         match task {
-            Task::Sender(email) => Ok(self.erase_said_by(email, None, progress)?.messages),
+            Task::Sender(email) => Ok(self.erase_said_by(email, Place::Start, None, progress)?.messages),
             Task::Room(room) => {
                 self.log.forget(room)?;
                 self.leave_nothing(std::slice::from_ref(room))?;
@@ -114,15 +144,17 @@ impl Eraser<'_> {
         }
     }
 
-    /// Erases the messages of an account, also for the members who see them. Stops at `until`, even if some are left.
+    /// Erases the messages of an account from `place` on, also for the members who see them. Stops at `until`, even if
+    /// some are left.
     pub fn erase_said_by(
         &self,
         email: &str,
+        place: Place,
         until: Option<Instant>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Erased, StoreError> {
         let by: Arc<str> = format!("{BOT}{}", self.by).into();
-        let mut walk = Walk { log: self.log, sender: email, place: Place::Start, until };
+        let mut walk = Walk { log: self.log, sender: email, place, until };
         let (mut messages, mut waiting, mut rooms) = (0, Vec::new(), BTreeSet::new());
         let all = walk.on(|room, message| {
             self.log.prepare(room, message.id)?;
@@ -142,7 +174,7 @@ impl Eraser<'_> {
         progress(messages);
         // Even if there was nothing to erase: an earlier attempt may have stopped before this.
         self.leave_nothing(&rooms.into_iter().collect::<Vec<_>>())?;
-        Ok(Erased { messages, all })
+        Ok(Erased { messages, rest: (!all).then_some(walk.place) })
     }
 
     /// Has these messages deleted. Returns how many were.
@@ -186,5 +218,53 @@ impl Task {
             "set-aside" => Some(Task::SetAside(RoomName::from_store(about))),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::Draft,
+        store::{
+            search::LookingThrough,
+            sqlite::log::{LogOptions, SqliteLog},
+        },
+    };
+
+    // Seen to fail where each call began at the start: none got further than the first room.
+    #[test]
+    fn an_erasure_whose_time_is_over_goes_on_where_it_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Arc::new(SqliteLog::open(&dir.path().join("log.db"), LogOptions::keeping(None)).unwrap());
+        let said = |room: &str, by: &str| Draft::new(RoomName::channel(room), by.into(), "hi").into();
+        log.append(&[said("a", "alice"), said("b", "alice"), said("c", "bob"), said("d", "alice")]).unwrap();
+        let submit = |entries: Vec<NewEntry>| log.append(&entries).unwrap();
+        let search = LookingThrough::of(log.clone());
+        let eraser = Eraser { log: &*log, search: &search, submit: &submit, by: OPERATORS };
+        let (unfinished, bob) = (Unfinished::default(), UserId(2));
+        let (mut erased, mut calls) = (0, 0);
+        loop {
+            // There is time for one page in each call.
+            let done = eraser.erase_said_by("bob", unfinished.place(bob), Some(Instant::now()), &mut |_| {}).unwrap();
+            (erased, calls) = (erased + done.messages, calls + 1);
+            assert!(calls < 10, "it gets nowhere");
+            let is_all = done.rest.is_none();
+            unfinished.note(bob, done.rest);
+            if is_all {
+                break;
+            }
+        }
+        assert_eq!((erased, unfinished.place(bob)), (1, Place::Start));
+        assert!(log.history(&RoomName::channel("c"), None, 9).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_erasure_that_ended_long_ago_begins_again() {
+        let (unfinished, place) = (Unfinished::default(), Place::Behind(RoomName::channel("a")));
+        unfinished.note(UserId(1), Some(place.clone()));
+        assert_eq!((unfinished.place(UserId(1)), unfinished.place(UserId(2))), (place, Place::Start));
+        unfinished.0.lock().values_mut().for_each(|(at, _)| *at -= KNOWN);
+        assert_eq!(unfinished.place(UserId(1)), Place::Start);
     }
 }

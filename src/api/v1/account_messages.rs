@@ -56,15 +56,18 @@ pub fn export(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Resul
     })
 }
 
-/// Erases all messages of an account, also for the members who see them. `more` if that takes another call.
+/// Erases all messages of an account, also for the members who see them. `more` if that takes another call, which goes on
+/// where this one ended.
 pub fn erase(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Moderate, what: "erase messages" }.answer(|caller, target| {
         target.push_str(params.get("user"));
         let account = account(chat, params.get("user"))?;
         let submit = |entries| chat.rooms.submit_all(entries);
         let eraser = Eraser { log: &*chat.log, search: &*chat.search, submit: &submit, by: &caller.name };
-        let Erased { messages, all } =
-            eraser.erase_said_by(&account.email, Some(Instant::now() + PATIENCE), &mut |_| {})?;
-        Ok(Reply::json(200, &json!({ "erased": messages, "more": !all })))
+        let (place, until) = (chat.unfinished_erasures.place(account.id), Some(Instant::now() + PATIENCE));
+        let Erased { messages, rest } = eraser.erase_said_by(&account.email, place, until, &mut |_| {})?;
+        let more = rest.is_some();
+        chat.unfinished_erasures.note(account.id, rest);
+        Ok(Reply::json(200, &json!({ "erased": messages, "more": more })))
     })
 }
