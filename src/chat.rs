@@ -188,28 +188,39 @@ impl Chat {
             _data_dir: stores.data_dir,
             config,
         });
-        if let Some(connections) = stores.of_accounts.connections {
-            chat.metrics.database_connections_max.set(chat.config.database_pool.into());
-            chat.metrics.look(move |metrics| _ = metrics.database_connections.set(connections().into()));
-        }
-        let here = Arc::downgrade(&chat);
-        chat.rooms.on_disconnect(move |account| {
+        chat.show_in_metrics(stores.of_accounts.connections);
+        chat.hear_other_nodes();
+        Ok(chat)
+    }
+
+    /// Does here what other nodes report.
+    fn hear_other_nodes(self: &Arc<Self>) {
+        let here = Arc::downgrade(self);
+        self.rooms.on_disconnect(move |account| {
             if let Some(chat) = here.upgrade() {
                 chat.recheck.disconnect(UserId(account));
             }
         });
-        let here = Arc::downgrade(&chat);
-        chat.rooms.on_read(move |account, room, id| {
+        let here = Arc::downgrade(self);
+        self.rooms.on_read(move |account, room, id| {
             if let Some(chat) = here.upgrade() {
                 chat.read_marks.heard(UserId(account), room, id);
             }
         });
-        if let Some(archiver) = &chat._archiver {
-            let figures = archiver.figures();
-            chat.metrics.look(move |metrics| metrics.archive.show(&figures));
+    }
+
+    /// Has metrics look up what they show. `connections`: how many connections to PostgreSQL there are now.
+    fn show_in_metrics(self: &Arc<Self>, connections: Option<Connections>) {
+        if let Some(connections) = connections {
+            self.metrics.database_connections_max.set(self.config.database_pool.into());
+            self.metrics.look(move |metrics| _ = metrics.database_connections.set(connections().into()));
         }
-        let looked_at = Arc::downgrade(&chat);
-        chat.metrics.look(move |metrics| {
+        if let Some(archiver) = &self._archiver {
+            let figures = archiver.figures();
+            self.metrics.look(move |metrics| metrics.archive.show(&figures));
+        }
+        let looked_at = Arc::downgrade(self);
+        self.metrics.look(move |metrics| {
             let Some(chat) = looked_at.upgrade() else { return };
             let (bytes, members) = chat.sessions.flusher().waiting();
             metrics.send_queue.set(bytes as i64);
@@ -228,11 +239,8 @@ impl Chat {
                 metrics.erasures.set(waiting.len() as i64);
             }
         });
-        Ok(chat)
     }
-}
 
-impl Chat {
     /// Searches a room in the claimant's turn: a page of messages before one of them, or the newest.
     pub fn find(
         &self,
@@ -265,6 +273,8 @@ struct Stores {
     data_dir: Option<DataDir>,
 }
 
+type Connections = Box<dyn Fn() -> u32 + Send + Sync>;
+
 /// The accounts, and what is kept beside them.
 struct AccountStores {
     accounts: Arc<dyn Accounts>,
@@ -275,7 +285,7 @@ struct AccountStores {
     tasks: Arc<dyn Tasks>,
     archive: Option<Arc<PostgresArchive>>,
     /// How many connections to PostgreSQL there are now.
-    connections: Option<Box<dyn Fn() -> u32 + Send + Sync>>,
+    connections: Option<Connections>,
 }
 
 impl From<Postgres> for AccountStores {
