@@ -1,5 +1,6 @@
 //! What the frames of the channel protocol have in common: fields, and errors about them.
 
+use super::history_page::From;
 use crate::message::MessageId;
 use serde_json::{Map, Value};
 
@@ -54,17 +55,6 @@ pub fn id(object: &Map<String, Value>, field: &'static str) -> Result<Option<Mes
             })),
         },
     }
-}
-
-/// Where a page of history is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// The last messages.
-    Newest,
-    /// Those directly before this one.
-    Before(MessageId),
-    /// Those directly after this one.
-    After(MessageId),
 }
 
 impl From {

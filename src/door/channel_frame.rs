@@ -4,10 +4,11 @@ pub use super::channel_fields::error;
 
 use super::{
     channel_change::{self, AskedChange, What},
-    channel_fields::{FrameError, From, bad, id, reference, string},
+    channel_fields::{FrameError, bad, id, reference, string},
     channel_message,
     channel_moderation::AskedMute,
     channel_search::AskedSearch,
+    history_page::From,
     json, json_input,
 };
 use crate::{

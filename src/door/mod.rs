@@ -16,6 +16,7 @@ mod channel_search;
 pub mod chitchat;
 pub mod conversation;
 pub mod handshake;
+pub mod history_page;
 pub mod inbox;
 pub mod join;
 pub mod json;
