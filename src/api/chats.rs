@@ -156,7 +156,7 @@ fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
         frame::write_event(&name, event, &mut body);
     }
     body.push(b']');
-    Ok(Reply::new(200, "application/json", body).with("Cache-Control", "no-store"))
+    Ok(Reply::written_json(200, body))
 }
 
 /// Refuses a client that may not change or delete a room. A closed room requires its token; for a public room the

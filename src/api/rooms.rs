@@ -99,7 +99,7 @@ impl<'a> List<'a> {
 
     fn answer(mut self) -> Reply {
         self.out.extend_from_slice(b"]}");
-        Reply::new(200, "application/json", self.out).with("Cache-Control", "no-store")
+        Reply::written_json(200, self.out)
     }
 }
 

@@ -31,12 +31,17 @@ impl Reply {
     /// JSON that must not be cached, because most of it holds tokens.
     pub fn json(status: u16, body: &(impl Serialize + ?Sized)) -> Reply {
         match serde_json::to_vec(body) {
-            Ok(body) => Reply::new(status, "application/json", body).with("Cache-Control", "no-store"),
+            Ok(body) => Reply::written_json(status, body),
             Err(error) => {
                 tracing::error!(%error, "an answer can't be written as JSON");
                 Reply::from(Refusal::from(Reason::Internal))
             }
         }
+    }
+
+    /// The same of JSON that is written already.
+    pub fn written_json(status: u16, body: impl Into<Vec<u8>>) -> Reply {
+        Reply::new(status, "application/json", body).with("Cache-Control", "no-store")
     }
 
     pub fn text(status: u16, body: impl Into<String>) -> Reply {
@@ -100,7 +105,7 @@ impl Reply {
 
     /// A refusal in a door's own JSON.
     pub fn refused_with(status: u16, refusal: &Refusal, json: String) -> Reply {
-        Reply::new(status, "application/json", json).with("Cache-Control", "no-store").refusing(refusal)
+        Reply::written_json(status, json).refusing(refusal)
     }
 
     /// Adds a field to a body that is a JSON object.

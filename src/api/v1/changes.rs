@@ -39,7 +39,7 @@ pub fn edit(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
         out.extend_from_slice(br#","change":"#);
         json::id(&mut out, change);
         out.push(b'}');
-        Ok(Reply::new(200, "application/json", out).with("Cache-Control", "no-store"))
+        Ok(Reply::written_json(200, out))
     })
 }
 

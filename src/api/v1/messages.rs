@@ -5,16 +5,16 @@ use crate::{
     api::route::Params,
     auth::api_keys::Scope,
     chat::Chat,
-    door::{beginning, channel_frame, json},
+    door::{
+        beginning, channel_frame,
+        history_page::{From, Page},
+        json,
+    },
     http::{reply::Reply, request::Request},
     limits::turns::Claimant,
     message::{BOT, Draft, Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
-    store::{
-        channels::Beginner,
-        log::{Appended, is_full_page},
-        search::Query,
-    },
+    store::{channels::Beginner, log::Appended, search::Query},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -98,7 +98,7 @@ pub fn say(chat: &Chat, room: RoomName, bot: &str, said: Said) -> Result<Reply, 
     out.extend_from_slice(br#","timestamp":"#);
     json::timestamp(&mut out, id);
     out.push(b'}');
-    Ok(Reply::new(status, "application/json", out).with("Cache-Control", "no-store"))
+    Ok(Reply::written_json(status, out))
 }
 
 /// The caller's own mark: `Idempotency-Key` or `ref`.
@@ -121,51 +121,30 @@ fn reference(request: &Request, body: &mut Body) -> Option<String> {
 pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
     Call { chat, request, scope: Scope::Read, what: "read messages" }.answer(|_, target| {
         target.push_str(params.get("room"));
-        let Page { from, limit, query } = Page::read(request)?;
+        let Asked { from, limit, query } = Asked::read(request)?;
         let room = rooms::find_to_read(chat, params.get("room"))?;
         if let Some(query) = query {
             let before = if let From::Before(id) = from { Some(id) } else { None };
             let found = chat.find(&room, Claimant::of(request.client), &query, (before, limit))?;
-            let page = channel_frame::found(&room, &found);
-            return Ok(Reply::new(200, "application/json", page).with("Cache-Control", "no-store"));
+            return Ok(Reply::written_json(200, channel_frame::found(&room, &found)));
         }
-        // One more, to know whether there are more.
-        let mut messages = match from {
-            From::Newest => chat.log.history(&room, None, limit + 1)?,
-            From::Before(id) => chat.log.history(&room, Some(id), limit + 1)?,
-            From::After(id) => following(chat, &room, id, limit + 1)?,
-        };
+        let Page { mut messages, mut more, .. } = Page::read(&*chat.log, &room, from, limit)?;
         let found = messages.len();
-        let is_after = matches!(from, From::After(_));
-        let mut more = false;
-        if found <= limit && is_full_page(&messages) {
-            let further = match &messages[..] {
-                [.., last] if is_after => chat.log.newer(&room, last.id, 1)?,
-                messages => chat.log.history(&room, messages.first().map(|message| message.id), 1)?,
-            };
-            more = !further.is_empty();
-        }
-        if is_after {
-            messages.truncate(fitting(messages.iter(), limit));
+        if let From::After(after) = from {
+            // Asked afterwards: what is whole now was whole when it was read.
+            chat.log.since(&room, after, 1)?.ok_or(Reason::NoSuchMessage)?;
+            messages.truncate(fitting(messages.iter()));
         } else {
-            let fitting = fitting(messages.iter().rev(), limit);
+            let fitting = fitting(messages.iter().rev());
             messages.drain(..found - fitting);
         }
-        let page = channel_frame::messages(&room, &messages, more || messages.len() < found);
-        Ok(Reply::new(200, "application/json", page).with("Cache-Control", "no-store"))
+        more |= messages.len() < found;
+        Ok(Reply::written_json(200, channel_frame::messages(&room, &messages, more)))
     })
 }
 
-/// Up to `count` messages after an entry.
-fn following(chat: &Chat, room: &RoomName, after: MessageId, count: usize) -> Result<Vec<Message>, Refusal> {
-    let messages = chat.log.newer(room, after, count)?;
-    // Asked afterwards: what is whole now was whole when it was read.
-    chat.log.since(room, after, 1)?.ok_or(Reason::NoSuchMessage)?;
-    Ok(messages)
-}
-
 /// How many of the first messages make a page.
-fn fitting<'a>(messages: impl Iterator<Item = &'a Message>, limit: usize) -> usize {
+fn fitting<'a>(messages: impl Iterator<Item = &'a Message>) -> usize {
     let mut size = 0;
     // The first message always fits, whatever MAX_MESSAGE allows: otherwise no page could ever get past it.
     let fits = |message: &&Message| {
@@ -173,24 +152,19 @@ fn fitting<'a>(messages: impl Iterator<Item = &'a Message>, limit: usize) -> usi
         size += message.text.len().max(1);
         is_first || size <= MAX_PAGE_TEXT
     };
-    messages.take(limit).take_while(fits).count()
+    messages.take_while(fits).count()
 }
 
-struct Page {
+/// The page that a caller asks for.
+struct Asked {
     from: From,
     limit: usize,
     /// A search; its results come newest first.
     query: Option<Query>,
 }
 
-enum From {
-    Newest,
-    Before(MessageId),
-    After(MessageId),
-}
-
-impl Page {
-    fn read(request: &Request) -> Result<Page, Refusal> {
+impl Asked {
+    fn read(request: &Request) -> Result<Asked, Refusal> {
         let mut refusal = Refusal::from(Reason::InvalidFields);
         let mut id = |name: &'static str| {
             let text = request.query_values(name)?.into_iter().next();
@@ -226,6 +200,6 @@ impl Page {
         if query.is_some() && matches!(from, From::After(_)) {
             refusal.detail.push(("after", "can't be given beside `query`"));
         }
-        if refusal.detail.is_empty() { Ok(Page { from, limit, query }) } else { Err(refusal) }
+        if refusal.detail.is_empty() { Ok(Asked { from, limit, query }) } else { Err(refusal) }
     }
 }

@@ -58,6 +58,6 @@ pub fn list(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply
             json::string(&mut out, last.as_str());
         }
         out.push(b'}');
-        Ok(Reply::new(200, "application/json", out).with("Cache-Control", "no-store"))
+        Ok(Reply::written_json(200, out))
     })
 }
