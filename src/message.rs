@@ -17,6 +17,11 @@ impl RoomName {
     /// Most bytes in the name of a channel or a stream.
     pub const MAX: usize = 256;
 
+    /// Whether a channel or a stream may have this name.
+    pub fn is_fit(name: &str) -> bool {
+        name.len() <= RoomName::MAX && !name.contains(char::is_control)
+    }
+
     pub fn monitor(hash: &str) -> RoomName {
         RoomName::from_store(&format!("monitor:{hash}"))
     }

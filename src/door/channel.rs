@@ -134,7 +134,7 @@ fn channel(segments: &[String], presented: Option<&Presented>) -> Result<String,
         ([_, _, name], true) | ([_, name], false) => name,
         _ => return Err(Reason::NotFound.into()),
     };
-    if name.len() > RoomName::MAX || name.chars().any(char::is_control) {
+    if !RoomName::is_fit(name) {
         return Err(Refusal::new(
             Reason::BadRequest,
             "A channel's name has at most 256 bytes and no control characters.",

@@ -91,7 +91,7 @@ pub fn access(chat: &Chat) -> Result<Access<'_>, Refusal> {
 /// The stream that a path names.
 pub fn stream_name(segments: &[String]) -> Result<RoomName, Refusal> {
     let name = segments.get(1).map_or(DEFAULT_STREAM, String::as_str);
-    if name.len() > RoomName::MAX || name.chars().any(char::is_control) {
+    if !RoomName::is_fit(name) {
         return Err(Refusal::new(
             Reason::BadRequest,
             "A stream's name has at most 256 bytes and no control characters.",

@@ -13,7 +13,7 @@ pub const EXPECTED: &str = "must be monitor:HASH, channel:NAME, stream:NAME or c
 /// The room with this name, if the name is valid; the room need not exist.
 pub fn named(text: &str) -> Option<RoomName> {
     let (kind, name) = text.split_once(':')?;
-    if name.is_empty() || name.len() > RoomName::MAX || name.contains(char::is_control) {
+    if name.is_empty() || !RoomName::is_fit(name) {
         return None;
     }
     match kind {
