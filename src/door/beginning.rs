@@ -39,8 +39,11 @@ fn begin(chat: &Chat, room: &RoomName, beginner: Beginner<'_>) -> Result<(), Ref
     if begin()? || (forget_ended(chat, beginner)? && begin()?) { Ok(()) } else { Err(Reason::TooManyChannels.into()) }
 }
 
-/// Forgets channels of this beginner in which nothing is kept any more. Returns whether there were any.
+/// Forgets channels of this beginner in which nothing is kept any more. Returns whether any were found.
 fn forget_ended(chat: &Chat, beginner: Beginner<'_>) -> Result<bool, StoreError> {
+    if !chat.beginnings.may_look(beginner) {
+        return Ok(false);
+    }
     let before = Timestamp::now() - YOUNG;
     let mut ended = Vec::new();
     for room in chat.channels.begun_by(beginner, before, LOOKED_AT)? {

@@ -7,15 +7,20 @@ use crate::{
     store::{accounts::UserId, channels::Beginner},
 };
 use governor::clock::DefaultClock;
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 /// For how long a room is known to have begun, without a look at the log.
 const KNOWN: Duration = Duration::from_secs(600);
 
+/// How often a minute those who have begun too many have some of them looked at, on this node: that costs hundreds of
+/// looks at the log.
+const LOOKS: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
 /// Bounds the channels that one account begins, and those of one key of backends.
 pub struct Beginnings {
-    /// By account, on this node. It also bounds how often an account that has begun too many has them looked at.
+    /// By account, on this node.
     accounts: KeyedRate,
+    looks: KeyedRate,
     /// Most channels of an account; 0: any number.
     per_account: u64,
     per_key: u64,
@@ -27,6 +32,7 @@ impl Beginnings {
     pub fn new(limits: &Limits) -> Beginnings {
         Beginnings {
             accounts: KeyedRate::a_minute(limits.channel_rate),
+            looks: KeyedRate::a_minute(Some(LOOKS)),
             per_account: limits.channels_per_account,
             per_key: limits.channels_per_key,
             begun: Recent::with_clock(KNOWN, DefaultClock::default()),
@@ -47,6 +53,11 @@ impl Beginnings {
         self.accounts.check(&account)
     }
 
+    /// Whether some of the channels that this one has begun may be looked at now.
+    pub fn may_look(&self, beginner: Beginner<'_>) -> bool {
+        self.looks.check(&beginner.to_string()).is_ok()
+    }
+
     /// How many channels this one may have begun; `None`: any number.
     pub fn most(&self, beginner: Beginner<'_>) -> Option<u64> {
         let most = match beginner {
@@ -54,5 +65,25 @@ impl Beginnings {
             Beginner::Key(_) | Beginner::Streams => self.per_key,
         };
         Some(most).filter(|most| *most > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Seen to fail without a rate for this: each message of a key that has begun too many had hundreds of them looked at.
+    #[test]
+    fn those_who_have_begun_too_many_have_them_looked_at_only_so_often() {
+        let beginnings = Beginnings {
+            accounts: KeyedRate::a_minute(None),
+            looks: KeyedRate::a_minute(Some(LOOKS)),
+            per_account: 1,
+            per_key: 1,
+            begun: Recent::with_clock(KNOWN, DefaultClock::default()),
+        };
+        let passed = (0..10_000).filter(|_| beginnings.may_look(Beginner::Key("busy"))).count();
+        assert!((60..120).contains(&passed), "{passed}");
+        assert!(beginnings.may_look(Beginner::Key("calm")) && beginnings.may_look(Beginner::Account(UserId(1))));
     }
 }
