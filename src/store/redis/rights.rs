@@ -19,32 +19,44 @@ pub(super) fn try_all(channels: &Channels, reach: Reach, wire: &mut Wire, probe_
     let (log, head, mark) = (key("log"), key("head"), key("ref:probe"));
     let everywhere = reach == Reach::Everybody;
     let room = if everywhere { channels.everybody.clone() } else { channels.beside(probe_key) };
-    wire.ask(&cmd("PUBLISH").arg(&channels.everybody).arg(BEAT).get_packed_command())?;
-    wire.ask(&cmd("PUBLISH").arg(&channels.news).arg("").get_packed_command())?;
-    wire.ask(&cmd(reach.publish()).arg(&room).arg(BEAT).get_packed_command())?;
     // Both at once, as nodes do: others count them.
     subscribe(wire, ["SUBSCRIBE", "UNSUBSCRIBE"], &[&channels.everybody, &channels.knowing])?;
     subscribe(wire, ["SUBSCRIBE", "UNSUBSCRIBE"], &[&channels.news])?;
     subscribe(wire, [reach.subscribe(), reach.unsubscribe()], &[&room])?;
     listeners(channels, wire)?;
-    wire.ask(&cmd("SCRIPT").arg("LOAD").arg(script::PROBE.code).get_packed_command())?;
     let mut probe = cmd("EVALSHA");
     probe.arg(script::PROBE.hash()).arg(3).arg(&[&log, &head, &mark]).arg(&channels.everybody).arg(BEAT);
     probe.arg(reach.publish()).arg(&room);
-    wire.ask(&probe.get_packed_command())?;
-    for command in [
-        cmd("XRANGE").arg(&log).arg("-").arg("+"),
-        cmd("XREVRANGE").arg(&log).arg("+").arg("-"),
-        cmd("HMGET").arg(&head).arg("last"),
-        cmd("HGET").arg(&head).arg("last"),
-        cmd("HGETALL").arg(&head),
-        cmd("HVALS").arg(&head),
-        cmd("TTL").arg(&head),
-        cmd("SCAN").arg("0").arg("MATCH").arg(&head).arg("COUNT").arg(1),
-    ] {
-        wire.ask(&command.get_packed_command())?;
+    // In one round trip: a node that comes back over a long way does this first.
+    ask_all(
+        wire,
+        &[
+            cmd("PUBLISH").arg(&channels.everybody).arg(BEAT).to_owned(),
+            cmd("PUBLISH").arg(&channels.news).arg("").to_owned(),
+            cmd(reach.publish()).arg(&room).arg(BEAT).to_owned(),
+            cmd("SCRIPT").arg("LOAD").arg(script::PROBE.code).to_owned(),
+            probe,
+            cmd("XRANGE").arg(&log).arg("-").arg("+").to_owned(),
+            cmd("XREVRANGE").arg(&log).arg("+").arg("-").to_owned(),
+            cmd("HMGET").arg(&head).arg("last").to_owned(),
+            cmd("HGET").arg(&head).arg("last").to_owned(),
+            cmd("HGETALL").arg(&head).to_owned(),
+            cmd("HVALS").arg(&head).to_owned(),
+            cmd("TTL").arg(&head).to_owned(),
+            cmd("SCAN").arg("0").arg("MATCH").arg(&head).arg("COUNT").arg(1).to_owned(),
+        ],
+    )
+}
+
+/// Sends all commands at once. Fails with the first that is refused, when all answers are read.
+fn ask_all(wire: &mut Wire, commands: &[Cmd]) -> RedisResult<()> {
+    wire.send(&commands.iter().flat_map(Cmd::get_packed_command).collect::<Vec<u8>>())?;
+    let mut asked = Ok(());
+    for _ in commands {
+        let answer = wire.receive()?.extract_error();
+        asked = asked.and(answer.map(drop));
     }
-    Ok(())
+    asked
 }
 
 /// How many connections of one server listen to which channel.
