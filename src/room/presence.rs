@@ -47,8 +47,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const HEARD: usize = 10_000;
 
 /// After how long a user counts as gone who is missing without a leave: the user's node may still be writing again what
-/// was lost.
-const MISSED: Duration = Duration::from_secs(3);
+/// was lost. It hears at once that the user is missed.
+const MISSED: Duration = Duration::from_millis(1500);
+
+/// The same shortly after the store has lost claims, since the user's node may notice that a little later.
+const MISSED_AFTER_LOSS: Duration = Duration::from_secs(3);
+const SHORTLY: Duration = Duration::from_secs(5);
 
 /// The handle by which rooms report changes of their members, and the feed what it has heard.
 #[derive(Clone, Default)]
@@ -101,6 +105,7 @@ impl Reporter {
             compare: HashSet::new(),
             later: HashMap::new(),
             looked: Instant::now(),
+            lost: None,
             retry: None,
         };
         vital::spawn("presence", move || while caller.step() {})?;
@@ -172,6 +177,8 @@ struct Caller {
     /// When rooms whose turn it is were last selected.
     looked: Instant,
     standing: Standing,
+    /// When it was last noticed that the store may have lost claims.
+    lost: Option<Instant>,
     /// When failed calls are tried again.
     retry: Option<Instant>,
 }
@@ -245,6 +252,9 @@ impl Caller {
             for watched in self.rooms.values_mut() {
                 watched.told.clear();
             }
+        }
+        if standing.doubts != before.doubts {
+            self.lost = Some(Instant::now());
         }
         if standing.epoch != before.epoch || standing.doubts != before.doubts {
             self.compare.extend(self.rooms.keys().cloned());
@@ -371,6 +381,9 @@ impl Caller {
             .into_iter()
             .partition(|present| !watched.is_doubtful && watched.told.contains(present));
         self.metrics.claims_corrected.inc_by(lost.len() as u64);
+        if !lost.is_empty() {
+            self.lost = Some(Instant::now());
+        }
         let mut reports = Vec::new();
         reports.extend(told_in_parts(name, lost, true));
         reports.extend(told_in_parts(name, unknown, false));
@@ -387,6 +400,8 @@ impl Caller {
     fn show(&mut self, name: &RoomName, seen: &Seen) {
         let Some(watched) = self.rooms.get_mut(name) else { return };
         let now = Instant::now();
+        let has_lost = self.lost.is_some_and(|lost| now - lost < SHORTLY);
+        let missed = if has_lost { MISSED_AFTER_LOSS } else { MISSED };
         let mut events = Vec::new();
         for Present { person, .. } in &seen.users {
             watched.missing.remove(&person.user);
@@ -408,14 +423,14 @@ impl Caller {
                 is_news = true;
                 now
             });
-            if now - since >= MISSED {
+            if now - since >= missed {
                 let name = watched.shown.get(&user).and_then(|shown| shown.name.clone());
                 watched.goes(&user);
                 events.push(Event::Left(Person { user, name }));
             }
         }
         if let Some(first) = watched.missing.values().min() {
-            self.later.insert(name.clone(), *first + MISSED);
+            self.later.insert(name.clone(), *first + missed);
         }
         let room = watched.room.clone();
         self.metrics.presence_corrected.inc_by(events.len() as u64);
