@@ -16,10 +16,14 @@ use percent_encoding::percent_decode_str;
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates,
 };
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
+
+/// How long a server may leave unconfirmed what is sent to it. Then the connection ends. Without this, the system would
+/// send it again for a quarter of an hour, ever more rarely, and not notice when a fault is over.
+const UNHEARD: Duration = Duration::from_secs(3);
 
 /// A Redis deployment as its URL describes it.
 #[derive(Clone)]
@@ -147,7 +151,7 @@ impl Deployment {
     fn client_with(&self, host: &Host, login: &RedisConnectionInfo) -> redis::RedisResult<Client> {
         let info = |address: ConnectionAddr| -> redis::RedisResult<ConnectionInfo> {
             let info = address.into_connection_info()?;
-            let tcp = info.tcp_settings().clone().set_nodelay(true);
+            let tcp = info.tcp_settings().clone().set_nodelay(true).set_user_timeout(UNHEARD);
             Ok(info.set_tcp_settings(tcp).set_redis_settings(login.clone()))
         };
         match (host, &self.tls) {

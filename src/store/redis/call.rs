@@ -9,7 +9,10 @@ use super::{
     server::{self, Wire},
 };
 use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// How long an answer of one master is waited for after that of another did not come in time.
+const THERE_ALREADY: Duration = Duration::from_millis(100);
 
 /// One command.
 pub(super) struct Call {
@@ -18,11 +21,13 @@ pub(super) struct Call {
     encoded: Vec<u8>,
     /// The script that the command runs, if any.
     script: Option<&'static Script>,
+    /// How long its answer may take.
+    answer: Duration,
 }
 
 impl Call {
     pub fn command(key: &str, command: &Cmd) -> Call {
-        Call { key: key.into(), encoded: command.get_packed_command(), script: None }
+        Call { key: key.into(), encoded: command.get_packed_command(), script: None, answer: server::ANSWER }
     }
 
     /// A script with its keys and arguments. The first key decides which master gets it.
@@ -31,7 +36,12 @@ impl Call {
         command.arg(script.hash()).arg(keys.len()).arg(keys);
         arguments(&mut command);
         let key = keys.first().copied().unwrap_or_default().into();
-        Call { key, encoded: command.get_packed_command(), script: Some(script) }
+        Call { key, encoded: command.get_packed_command(), script: Some(script), answer: server::ANSWER }
+    }
+
+    /// One whose answer is waited for no longer than [`server::SOON`].
+    pub fn soon(self) -> Call {
+        Call { answer: server::SOON, ..self }
     }
 }
 
@@ -47,7 +57,8 @@ impl Health {
         for (master, share) in fleet.masters.iter().zip(shares).filter(|(_, share)| !share.is_empty()) {
             match master.pool.get() {
                 Ok(mut wire) => {
-                    match wire.send(&joined(calls, &share)) {
+                    let answer = share.iter().map(|index| calls[*index].answer).max().unwrap_or(server::ANSWER);
+                    match wire.patience(answer).and_then(|()| wire.send(&joined(calls, &share))) {
                         Ok(()) => open.push((wire, share)),
                         Err(error) => fail(&mut answers, &share, error.into()),
                     };
@@ -55,8 +66,14 @@ impl Health {
                 Err(error) => fail(&mut answers, &share, error.into()),
             }
         }
+        let mut is_late = false;
         for (mut wire, share) in open {
-            receive(&mut wire, &share, &mut answers);
+            // All were sent at the same time.
+            if is_late && let Err(error) = wire.patience(THERE_ALREADY) {
+                fail(&mut answers, &share, error.into());
+                continue;
+            }
+            is_late |= receive(&mut wire, &share, &mut answers);
             teach(&mut wire, calls, &share, &mut answers);
         }
         for (call, answer) in calls.iter().zip(&mut answers) {
@@ -125,14 +142,19 @@ fn joined(calls: &[Call], share: &[usize]) -> Vec<u8> {
 }
 
 /// Reads the answers to these commands. It stops at the first error, since each further answer would take its own
-/// time-out.
-fn receive(wire: &mut Wire, share: &[usize], answers: &mut [Option<Answer>]) {
+/// time-out. Returns whether an answer did not come in time.
+fn receive(wire: &mut Wire, share: &[usize], answers: &mut [Option<Answer>]) -> bool {
     for (read, index) in share.iter().enumerate() {
         match wire.receive() {
             Ok(value) => answers[*index] = Some(Ok(value)),
-            Err(error) => return fail(answers, &share[read..], error.into()),
+            Err(error) => {
+                let timed_out = error.is_timeout();
+                fail(answers, &share[read..], error.into());
+                return timed_out;
+            }
         }
     }
+    false
 }
 
 /// The first of these commands gets the failure itself, the others its sentence.
@@ -170,7 +192,7 @@ fn teach(wire: &mut Wire, calls: &[Call], share: &[usize], answers: &mut [Option
         return;
     }
     match wire.send(&joined(calls, &unknown)) {
-        Ok(()) => receive(wire, &unknown, answers),
+        Ok(()) => drop(receive(wire, &unknown, answers)),
         Err(error) => fail(answers, &unknown, error.into()),
     }
 }
@@ -186,6 +208,7 @@ fn follow(fleet: &Fleet, call: &Call, redirection: &RedisError) -> Answer {
         return Err(Failure::Broken(redirection.to_string().into()));
     };
     let mut wire = master.pool.get()?;
+    wire.patience(call.answer)?;
     let asked = redirection.kind() == redis::ErrorKind::Server(ServerErrorKind::Ask);
     if asked {
         wire.ask(&cmd("ASKING").get_packed_command())?;

@@ -126,7 +126,7 @@ impl Feed for RedisFeed {
             .iter()
             .map(|room| {
                 let head = Keys(room).head();
-                Call::command(&head, cmd("HGET").arg(&head).arg("last"))
+                Call::command(&head, cmd("HGET").arg(&head).arg("last")).soon()
             })
             .collect();
         let newest = self.redis.read(&calls).and_then(|answers| {

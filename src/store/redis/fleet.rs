@@ -74,7 +74,12 @@ impl Fleet {
 
     /// See [`Server::deadline`].
     pub fn deadline(&self, key: &[u8]) -> i64 {
-        self.masters[self.place(key)].server.deadline()
+        self.masters[self.place(key)].server.deadline(server::ANSWER)
+    }
+
+    /// The deadline of a [`Call::soon`](super::call::Call::soon).
+    pub fn deadline_soon(&self, key: &[u8]) -> i64 {
+        self.masters[self.place(key)].server.deadline(server::SOON)
     }
 
     /// The time by the first master's clock, in Unix milliseconds.

@@ -11,7 +11,7 @@ use super::{
     fleet::Fleet,
     memory::Memory,
     rights,
-    server::Wire,
+    server::{SOON, Wire},
     signs::Signs,
     version,
     wire::BEAT,
@@ -34,10 +34,6 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// After how many beats all rights are tried again, since they may be taken away at any time.
 const RIGHTS_EVERY: u64 = 3;
-
-/// How long the answer to a beat may take before Redis counts as away. Other commands may wait longer, up to
-/// [`server::ANSWER`].
-const BEAT_ANSWER: Duration = Duration::from_secs(3);
 
 /// For how long Redis counts as full after it has refused something: it may have space for less.
 const FULL_FOR: Duration = Duration::from_secs(10);
@@ -308,10 +304,12 @@ impl Watcher {
     fn try_again(&mut self) {
         self.generation += 1;
         self.wires.clear();
-        let formed = Fleet::form(&self.health.deployment, self.generation, TRY_ANSWER).and_then(|(fleet, wires)| {
-            wires.iter().try_for_each(|wire| wire.patience(BEAT_ANSWER))?;
-            Ok((fleet, wires))
-        });
+        let formed =
+            Fleet::form(&self.health.deployment, self.generation, TRY_ANSWER).and_then(|(fleet, mut wires)| {
+                // Other commands may wait longer, up to `server::ANSWER`.
+                wires.iter_mut().try_for_each(|wire| wire.patience(SOON))?;
+                Ok((fleet, wires))
+            });
         let formed = formed.and_then(|(fleet, wires)| {
             self.wires = wires;
             self.try_rights(&fleet)?;

@@ -31,8 +31,12 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// A node claims nothing under a lease this long before its end, since a command may take a while to arrive.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// How long a node that comes back waits for others to come back before it takes them for gone.
-const SETTLE: Duration = Duration::from_secs(4);
+/// The shortest time between two renewals, when another node's lease is about to end.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// How long a node that comes back waits for others to come back before it takes them for gone. They try to come back
+/// at least every 1.25 s.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// How many ended epochs are remembered, and how many earlier ones of this node. For any other, Redis is asked again.
 const REMEMBERED: usize = 10_000;
@@ -185,8 +189,9 @@ impl Lease {
     fn ask(&self, health: &Health, epoch: &str, what: &str) -> Result<Option<Leases>, Failure> {
         let answer = health.ask_again(|fleet| {
             Call::script(&script::ALIVE, &[LEASES], |command| {
-                command.arg(fleet.deadline(LEASES.as_bytes())).arg(epoch).arg(LIFE.as_millis() as u64).arg(what);
+                command.arg(fleet.deadline_soon(LEASES.as_bytes())).arg(epoch).arg(LIFE.as_millis() as u64).arg(what);
             })
+            .soon()
         })?;
         Leases::read(answer).ok_or(Failure::Unreadable)
     }
@@ -202,6 +207,13 @@ impl State {
         } else {
             (Instant::now() < self.settled).then_some(false)
         }
+    }
+
+    /// How long to wait with the next renewal: no longer than until another node's lease ends.
+    fn pause(&self) -> Duration {
+        let ends = self.others.values().min().map(|until| (*until).max(self.settled));
+        let left = ends.map_or(RENEW_EVERY, |end| end.saturating_duration_since(Instant::now()));
+        left.clamp(LEAST, RENEW_EVERY)
     }
 
     /// Takes another epoch, since the lease is over.
@@ -276,16 +288,16 @@ impl Leases {
 }
 
 fn keep(lease: &Weak<Lease>, health: &Health) {
-    let mut generation = None;
+    let (mut generation, mut pause) = (None, RENEW_EVERY);
     loop {
         vital::may_panic("redis-lease");
         // Renews at once when Redis can be used again.
-        let other = health.wait_for_other(generation, RENEW_EVERY);
+        let other = health.wait_for_other(generation, pause);
         let Some(lease) = lease.upgrade() else { return };
         if let Some(fleet) = other {
             generation = Some(fleet.generation);
         }
         // Every caller learns the cause from its own command. The next round tries again.
-        let _ = lease.renew(health);
+        pause = lease.renew(health).map_or(RENEW_EVERY, |()| lease.state.lock().pause());
     }
 }

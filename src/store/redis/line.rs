@@ -8,7 +8,7 @@ use super::{
     channels::Reach,
     fleet::Fleet,
     interests::{Interests, Task},
-    server::{ANSWER, CONNECT, Wire},
+    server::{CONNECT, SOON, Wire},
     shared::Redis,
     wire::BEAT,
 };
@@ -20,8 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A connection that is silent for this long is broken: every node publishes a beat each second.
-const SILENCE: Duration = Duration::from_secs(5);
+/// A connection that is silent for this long is broken: every node publishes a beat each second. Redis counts as away
+/// sooner, after [`SOON`].
+const SILENCE: Duration = Duration::from_secs(4);
 
 /// How long other nodes may need to notice that this one wants to know of all rooms.
 const NOTICED: Duration = Duration::from_secs(3);
@@ -87,7 +88,7 @@ pub(super) enum Heard {
 
 impl Line {
     pub fn open(redis: &Arc<Redis>, interests: &Arc<Interests>, fleet: &Arc<Fleet>, place: Place) -> RedisResult<Line> {
-        let mut wire = fleet.masters[place.master].server.open(CONNECT, ANSWER)?;
+        let mut wire = fleet.masters[place.master].server.open(CONNECT, SOON)?;
         let (channels, wake) = (&redis.channels, fleet.wake_channel(place.master, &redis.node));
         let mut both = cmd("SUBSCRIBE");
         both.arg(&channels.everybody);

@@ -54,12 +54,18 @@ impl RedisNames {
             let room = RoomName::chitchat(*room);
             let (nodes, names) = (Keys(&room).name_nodes(), Keys(&room).names());
             Call::script(&script::NAMES, &[&nodes, &names], |command| {
-                command.arg(fleet.deadline(nodes.as_bytes())).arg(&*me).arg(FORGET_MILLIS).arg(&earlier).arg(&over);
+                command
+                    .arg(fleet.deadline_soon(nodes.as_bytes()))
+                    .arg(&*me)
+                    .arg(FORGET_MILLIS)
+                    .arg(&earlier)
+                    .arg(&over);
                 for claim in claims {
                     let who = written(&claim.named);
                     command.arg(action).arg(&*claim.key).arg(&claim.number.to_be_bytes()[..]).arg(who);
                 }
             })
+            .soon()
         });
         let answers = self.redis.read(&calls.collect::<Vec<_>>())?;
         answers.into_iter().zip(claims).map(|(answer, (_, claims))| holders(answer?, claims.len())).collect()
@@ -82,7 +88,8 @@ impl RedisNames {
             let calls = rooms.iter().flat_map(|room| {
                 let room = RoomName::chitchat(*room);
                 let (nodes, names) = (Keys(&room).name_nodes(), Keys(&room).names());
-                [Call::command(&nodes, cmd("HGETALL").arg(&nodes)), Call::command(&names, cmd("HVALS").arg(&names))]
+                let ask = [(&nodes, "HGETALL"), (&names, "HVALS")];
+                ask.map(|(key, what)| Call::command(key, cmd(what).arg(key)).soon())
             });
             let now = self.redis.fleet()?.now();
             let mut answers = self.redis.read(&calls.collect::<Vec<_>>())?.into_iter();

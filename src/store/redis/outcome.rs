@@ -80,7 +80,8 @@ impl Batch {
     fn find_out(&self, redis: &Redis) -> Result<FoundOut, Failure> {
         let call = Call::script(&script::OUTCOME, &[&self.key], |command| {
             command.arg(&self.mark.to_be_bytes()).arg(self.deadline);
-        });
+        })
+        .soon();
         match redis.read_one(call)? {
             // Other clients may have seen what Redis has lost.
             Value::Int(0) if redis.health.losses() > self.losses => Ok(FoundOut::Lost),

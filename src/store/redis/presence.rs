@@ -56,7 +56,7 @@ impl RedisPresence {
                 let keys = Keys(room);
                 let nodes = keys.nodes();
                 Call::script(&script::PRESENCE, &[&nodes, &keys.here()], |command| {
-                    command.arg(fleet.deadline(nodes.as_bytes())).arg(&*me).arg(FORGET_MILLIS).arg(&earlier);
+                    command.arg(fleet.deadline_soon(nodes.as_bytes())).arg(&*me).arg(FORGET_MILLIS).arg(&earlier);
                     command
                         .arg(over.join(" "))
                         .arg(&self.redis.channels.everybody)
@@ -66,6 +66,7 @@ impl RedisPresence {
                         command.arg(&**user).arg(*sockets).arg(name.as_deref().unwrap_or_default());
                     }
                 })
+                .soon()
             })
             .collect();
         let answers = self.redis.health.run(&fleet, &calls);
@@ -82,7 +83,7 @@ impl RedisPresence {
     fn claims(&self, rooms: &[RoomName]) -> Result<Vec<Claims>, Failure> {
         let calls = rooms.iter().flat_map(|room| {
             let (nodes, here) = (Keys(room).nodes(), Keys(room).here());
-            [Call::command(&nodes, cmd("HGETALL").arg(&nodes)), Call::command(&here, cmd("HGETALL").arg(&here))]
+            [nodes, here].map(|key| Call::command(&key, cmd("HGETALL").arg(&key)).soon())
         });
         let now = self.redis.fleet()?.now();
         let mut answers = self.redis.read(&calls.collect::<Vec<_>>())?.into_iter();

@@ -18,6 +18,10 @@ pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// How long an answer may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
+/// How long an answer may take that says what nodes know of each other, and the answer to a beat. After that Redis counts
+/// as away. It is shorter, so that a call that was lost does not outlast a fault for long.
+pub(super) const SOON: Duration = Duration::from_secs(3);
+
 /// How long before its caller gives up a command must not run any more.
 const MARGIN: Duration = Duration::from_millis(500);
 
@@ -50,7 +54,7 @@ impl Server {
         let connection = self.client.get_connection_with_timeout(connect)?;
         connection.set_read_timeout(Some(answer))?;
         connection.set_write_timeout(Some(answer))?;
-        Ok(Wire { connection, sound: true })
+        Ok(Wire { connection, sound: true, patience: answer })
     }
 
     /// Reads the server's time, and remembers how far it is from ours.
@@ -60,12 +64,13 @@ impl Server {
         Ok(())
     }
 
-    /// Until when the server may run a command that is sent now: Unix milliseconds by its own clock.
+    /// Until when the server may run a command that is sent now and whose answer may take so long: Unix milliseconds by
+    /// its own clock.
     ///
     /// A server that stands still leaves commands unread in its sockets, and runs them when it goes on, long after
     /// their callers were told that they failed. So each command that writes has a deadline.
-    pub fn deadline(&self) -> i64 {
-        self.clock.now() + (ANSWER - MARGIN).as_millis() as i64
+    pub fn deadline(&self, answer: Duration) -> i64 {
+        self.clock.now() + (answer - MARGIN).as_millis() as i64
     }
 }
 
@@ -107,6 +112,8 @@ impl Clock {
 pub(super) struct Wire {
     connection: Connection,
     sound: bool,
+    /// How long an answer may take.
+    patience: Duration,
 }
 
 impl Wire {
@@ -131,8 +138,12 @@ impl Wire {
     }
 
     /// Sets how long each of the next answers may take.
-    pub fn patience(&self, answer: Duration) -> RedisResult<()> {
-        self.connection.set_read_timeout(Some(answer))
+    pub fn patience(&mut self, answer: Duration) -> RedisResult<()> {
+        if self.patience != answer {
+            self.connection.set_read_timeout(Some(answer))?;
+            self.patience = answer;
+        }
+        Ok(())
     }
 }
 
