@@ -26,6 +26,12 @@ struct State {
     open: Vec<TcpStream>,
     /// How many bytes came from the server.
     brought: usize,
+    /// How many connections were made.
+    made: usize,
+    /// The first connections, up to this one, bring nothing any more.
+    dead: usize,
+    /// Whether the connections of now are dead when the line is mended.
+    is_torn: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -88,8 +94,19 @@ impl Line {
         lock(&self.state).condition = Condition::Silent;
     }
 
+    /// Like [`fall_silent`](Line::fall_silent), but what is open then, or is opened meanwhile, stays silent for good, as
+    /// behind a firewall that has forgotten it.
+    pub fn tear(&self) {
+        let mut state = lock(&self.state);
+        (state.condition, state.is_torn) = (Condition::Silent, true);
+    }
+
     pub fn mend(&self) {
-        lock(&self.state).condition = Condition::Well;
+        let mut state = lock(&self.state);
+        if std::mem::take(&mut state.is_torn) {
+            state.dead = state.made;
+        }
+        state.condition = Condition::Well;
     }
 
     /// From now on each byte is so long on its way, in either direction.
@@ -101,13 +118,18 @@ impl Line {
 fn carry(near: &TcpStream, far: &TcpStream, state: &Arc<Mutex<State>>, ports: &Ports) {
     let clones = || Some((near.try_clone().ok()?, far.try_clone().ok()?));
     let (Some(there), Some(back), Some((near, far))) = (clones(), clones(), clones()) else { return };
-    lock(state).open.extend([near, far]);
-    pass(there.0, there.1, state.clone(), None);
-    pass(back.1, back.0, state.clone(), Some(ports.clone()));
+    let number = {
+        let mut state = lock(state);
+        state.open.extend([near, far]);
+        state.made += 1;
+        state.made
+    };
+    pass(there.0, there.1, state.clone(), number, None);
+    pass(back.1, back.0, state.clone(), number, Some(ports.clone()));
 }
 
-/// Passes on what comes, each piece when it is due. `ports`: it comes from the server.
-fn pass(mut from: TcpStream, mut to: TcpStream, state: Arc<Mutex<State>>, ports: Option<Ports>) {
+/// Passes on what comes over the connection of this number, each piece when it is due. `ports`: it comes from the server.
+fn pass(mut from: TcpStream, mut to: TcpStream, state: Arc<Mutex<State>>, number: usize, ports: Option<Ports>) {
     let (pieces, coming) = mpsc::sync_channel::<(Instant, Vec<u8>)>(1024);
     // Small pieces go out at once.
     let _ = to.set_nodelay(true);
@@ -125,6 +147,9 @@ fn pass(mut from: TcpStream, mut to: TcpStream, state: Arc<Mutex<State>>, ports:
             thread::sleep(lock(&state).delay.saturating_sub(came.elapsed()));
             while lock(&state).condition == Condition::Silent {
                 thread::sleep(LOOK);
+            }
+            if number <= lock(&state).dead {
+                continue;
             }
             if let Some(ports) = &ports {
                 ports.replace(&mut bytes);

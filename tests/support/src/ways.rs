@@ -60,6 +60,10 @@ impl Ways {
         self.lines.iter().for_each(Line::fall_silent);
     }
 
+    pub fn tear(&self) {
+        self.lines.iter().for_each(Line::tear);
+    }
+
     pub fn slow(&self, delay: Duration) {
         self.lines.iter().for_each(|line| line.slow(delay));
     }
