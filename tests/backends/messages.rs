@@ -38,6 +38,30 @@ fn what_a_bot_says_is_stored_and_heard_at_every_door() {
 }
 
 #[test]
+fn what_a_bot_said_is_a_bots_after_a_kill() {
+    let mut server = Server::with_api().start();
+    let mut alice = server.channel(ALICE, "lobby");
+    let question = alice.post("is it green?")["id"].clone();
+    let said = publish(&server, LOBBY, json!({"text": "yes", "name": "Build", "reply_to": question}));
+    let is_as_said = |messages: &Value| {
+        let [asked, answer] = &messages["messages"].as_array().expect("a list")[..] else { panic!("{messages}") };
+        assert!(asked.get("bot").is_none(), "{asked}");
+        assert_eq!((&answer["id"], &answer["user"], &answer["bot"]), (&said["id"], &json!("bot:site"), &json!(true)));
+        assert_eq!((&answer["name"], &answer["reply_to"]), (&json!("Build"), &question));
+    };
+    server.kill9();
+    // Of the journal, then of the tables.
+    for _ in 0..2 {
+        server = server.restart();
+        let mut alice = server.channel(ALICE, "lobby");
+        alice.ask(json!({"type": "history"}));
+        is_as_said(&alice.wait_for("history"));
+        is_as_said(&server.call("GET", LOBBY, None).json());
+        server.terminate();
+    }
+}
+
+#[test]
 fn a_bot_talks_at_the_rooms_door_too() {
     let server = Server::with_api().start();
     let id = public_room(&server, "The Garden");
