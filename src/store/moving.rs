@@ -92,6 +92,13 @@ pub struct Mark {
     pub until: SystemTime,
 }
 
+/// A channel or a stream that somebody has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    pub room: RoomName,
+    pub at: SystemTime,
+}
+
 /// What is kept for an account beside its row. It moves to the account of the same address.
 #[derive(Clone)]
 pub struct Belongings {
@@ -104,4 +111,5 @@ pub struct Belongings {
     pub mutes: Vec<(RoomName, u64)>,
     /// The hashes of the monitors whose rooms it moderates.
     pub moderates: Vec<String>,
+    pub channels: Vec<Begun>,
 }

@@ -167,7 +167,10 @@ fn all_that_lives_is_moved_and_every_door_shows_the_same() {
     database.sql(&format!("UPDATE users SET password = 'another' WHERE email = '{}'", BOB.email));
     let told = run(&setup, &["migrate"]);
     assert!(told.contains("of 3 rooms copied, and 7 changes of messages"), "{told}");
-    assert!(told.contains("of accounts: 1 session, 1 read mark, 1 mute, 1 moderator copied\n"), "{told}");
+    assert!(
+        told.contains("of accounts: 1 session, 1 read mark, 1 mute, 1 moderator, 2 begun channels copied\n"),
+        "{told}"
+    );
     assert!(told.contains("left out: 1 session, whose accounts have another password"), "{told}");
     assert_eq!(told.matches("left out").count(), 1, "{told}");
 
@@ -212,13 +215,39 @@ fn all_that_lives_is_moved_and_every_door_shows_the_same() {
     browser.log_out();
     let told = run(&setup, &["migrate"]);
     assert!(told.contains("messages: 0 of 3 rooms copied, and 0 changes of messages"), "{told}");
-    assert!(
-        told.contains("of accounts: 0 sessions, 0 read marks, 0 mutes, 0 moderators copied; 3 had theirs before"),
-        "{told}"
-    );
+    assert!(told.contains("0 mutes, 0 moderators, 0 begun channels copied; 3 had theirs before"), "{told}");
     assert!(told.contains("rooms: 0 of 1 copied, 1 were copied before") && !told.contains("left out"), "{told}");
     assert_eq!(database.sql("SELECT count(*) FROM chat.sessions"), "0\n");
     assert_eq!(database.sql("SELECT count(*) FROM chat.mutes"), "0\n");
+}
+
+#[test]
+fn who_has_begun_as_many_channels_as_one_may_begins_no_more_after_the_move() {
+    let mut server = embedded().env("CHANNELS_PER_ACCOUNT", "2").env("CHANNELS_PER_KEY", "1").start();
+    let publish = |server: &Server, room: &str| {
+        let path = format!("/api/v1/rooms/channel:{room}/messages");
+        server.call("POST", &path, Some(json!({"text": "hello"}))).status
+    };
+    for room in ["one", "two"] {
+        server.channel(ALICE, room).post("hello");
+    }
+    assert_eq!(publish(&server, "of-a-key"), 201);
+    server.terminate();
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let redis = Redis::start();
+    let setup = moved_to(server.setup(), &redis, Some(&database));
+    let told = run(&setup, &["migrate"]);
+    assert!(told.contains("2 begun channels copied\n") && told.contains("of keys: 1 begun channels"), "{told}");
+    let told = run(&setup, &["migrate"]);
+    assert!(told.contains("0 begun channels copied;") && !told.contains("of keys"), "{told}");
+    let moved = setup.start();
+    let mut third = moved.channel(ALICE, "three");
+    third.ask(json!({"type": "message", "text": "hello", "ref": "r"}));
+    assert_eq!(third.wait_for("error")["code"], "too_many_channels");
+    moved.channel(ALICE, "one").post("on and on");
+    moved.channel(BOB, "three").post("he has begun none");
+    assert_eq!([publish(&moved, "of-a-key"), publish(&moved, "another")], [201, 403]);
 }
 
 #[test]

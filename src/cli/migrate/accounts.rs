@@ -94,16 +94,18 @@ pub(super) fn move_belongings(old: &SqliteAccounts, new: &PostgresAccounts) -> R
 
 /// Everything that belonged to an account.
 fn had(belongings: &Belongings) -> Taken {
-    let Belongings { sessions, reads, mutes, moderates, .. } = belongings;
-    let (sessions, reads, mutes, moderates) = (sessions.len(), reads.len(), mutes.len(), moderates.len());
-    Taken { sessions, reads, mutes, moderates, ..Taken::default() }
+    let Belongings { sessions, reads, mutes, moderates, channels, .. } = belongings;
+    let (sessions, reads, mutes) = (sessions.len(), reads.len(), mutes.len());
+    let (moderates, channels) = (moderates.len(), channels.len());
+    Taken { sessions, reads, mutes, moderates, channels, ..Taken::default() }
 }
 
 fn listed(taken: &Taken) -> String {
-    let Taken { sessions, reads, mutes, moderates, .. } = *taken;
+    let Taken { sessions, reads, mutes, moderates, channels, .. } = *taken;
     let [sessions, reads] = [counted(sessions, "session"), counted(reads, "read mark")];
     let [mutes, moderates] = [counted(mutes, "mute"), counted(moderates, "moderator")];
-    format!("{sessions}, {reads}, {mutes}, {moderates}")
+    let channels = counted(channels, "begun channel");
+    format!("{sessions}, {reads}, {mutes}, {moderates}, {channels}")
 }
 
 /// Whether two paths lead to one file.

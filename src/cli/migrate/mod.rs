@@ -20,7 +20,10 @@ use crate::{
     store::{
         archive::ArchivedLog,
         postgres::Postgres,
-        sqlite::{accounts::SqliteAccounts, chat_rooms::SqliteChatRooms, data_dir::DataDir, saved::SavedPositions},
+        sqlite::{
+            accounts::SqliteAccounts, channels::SqliteChannels, chat_rooms::SqliteChatRooms, data_dir::DataDir,
+            saved::SavedPositions,
+        },
     },
 };
 use clap::{Arg, ArgMatches, Command};
@@ -41,7 +44,7 @@ pub fn command() -> Command {
              changed, and what the new stores have already stays as it is, so it may be run again: after an interruption \
              it goes on where it was.\n\n\
              To PostgreSQL: the rooms of the rooms door, and what belongs to accounts: sessions, read marks, mutes, who \
-             moderates. Accounts and monitors themselves are not copied: there they are Propromo's.\n\
+             moderates, which channels they have begun. Accounts and monitors themselves are not copied: there they are Propromo's.\n\
              To Redis: every room's messages with their ids and what became of them, and the marks of spent tokens.\n\
              To both: where there is an archive (HISTORY_HOT), all messages go there, and only the newest of each room to \
              Redis.\n\n\
@@ -143,6 +146,10 @@ fn move_to_postgres(accounts: Option<SqliteAccounts>, postgres: Postgres) -> Res
         }
         say(told)?;
         accounts::move_belongings(accounts, &postgres.accounts)?;
+        let of_others = postgres.accounts.take_channels(SqliteChannels::beside(accounts).begun_without_account()?)?;
+        if of_others > 0 {
+            say(format_args!("of keys: {of_others} begun channels and streams copied"))?;
+        }
     }
     Ok(Rooms { old, new: postgres.chat_rooms })
 }

@@ -3,17 +3,20 @@
 
 use super::{
     accounts::{PostgresAccounts, STORE, as_text, is_text},
+    channels,
     connection::{Session as Connected, Typed},
     reads::ADVANCE,
     sessions::INSERT,
 };
 use crate::store::{
     accounts::{Account, Accounts, Epoch},
+    channels::Beginner,
     error::StoreError,
-    moving::Belongings,
+    moving::{Begun, Belongings},
     sessions::Spent,
 };
 use postgres::Transaction;
+use std::collections::BTreeMap;
 
 /// The second call does nothing: what was copied and deleted since does not come back.
 pub(super) const MOVED: &str = "INSERT INTO chat.moved VALUES ($1) ON CONFLICT DO NOTHING";
@@ -44,6 +47,7 @@ pub struct Taken {
     pub reads: usize,
     pub mutes: usize,
     pub moderates: usize,
+    pub channels: usize,
     /// Moderator rights for monitors that are not here.
     pub elsewhere: usize,
 }
@@ -56,6 +60,7 @@ impl Taken {
         self.reads += other.reads;
         self.mutes += other.mutes;
         self.moderates += other.moderates;
+        self.channels += other.channels;
         self.elsewhere += other.elsewhere;
     }
 }
@@ -78,6 +83,22 @@ impl PostgresAccounts {
             Ok(taken)
         })?;
         Ok(Some(taken))
+    }
+
+    /// Imports which channels and streams those have begun who have no account, by beginner, only once. Returns how many
+    /// rooms those are.
+    pub fn take_channels(&self, begun: BTreeMap<String, Vec<Begun>>) -> Result<usize, StoreError> {
+        self.database().write(STORE, "take over who has begun channels", move |session: &mut Connected| {
+            let mut tx = session.client.transaction()?;
+            let mut taken = 0;
+            for (beginner, begun) in &begun {
+                if is_new(&mut tx, format!("channels:{beginner}"))? {
+                    taken += channels::take(&mut tx, beginner, begun)?;
+                }
+            }
+            tx.commit()?;
+            Ok(taken)
+        })
     }
 }
 
@@ -119,6 +140,7 @@ fn take(
         let (room, until) = (as_text(room.as_str()), i64::try_from(*until).unwrap_or(i64::MAX));
         taken.mutes += tx.execute_typed(MUTE, &[id.typed(), room.typed(), until.typed()])? as usize;
     }
+    taken.channels = channels::take(tx, &Beginner::Account(account.id).to_string(), &belongings.channels)?;
     Ok(())
 }
 

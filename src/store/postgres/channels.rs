@@ -10,9 +10,11 @@ use crate::{
     store::{
         channels::{Beginner, Channels, YOUNG},
         error::StoreError,
+        moving::Begun,
     },
 };
 use jiff::Timestamp;
+use postgres::Transaction;
 use std::time::SystemTime;
 
 const STORE: &str = "account store";
@@ -28,6 +30,9 @@ const BEGIN: &str = "
     INSERT INTO chat.channels (room, beginner, begun) VALUES ($1, $2, $3)
     ON CONFLICT (room) DO UPDATE SET beginner = excluded.beginner, begun = excluded.begun";
 
+const TAKE: &str =
+    "INSERT INTO chat.channels (room, beginner, begun) VALUES ($1, $2, $3) ON CONFLICT (room) DO NOTHING";
+
 const BEGUN_BY: &str = "SELECT room FROM chat.channels WHERE beginner = $1 AND begun < $2 ORDER BY random() LIMIT $3";
 
 const FORGET: &str = "DELETE FROM chat.channels WHERE room = ANY($1::text[]) AND begun < $2";
@@ -41,6 +46,16 @@ impl PostgresChannels {
     pub(super) fn of(database: Database) -> PostgresChannels {
         PostgresChannels { database }
     }
+}
+
+/// Notes what somebody has begun elsewhere, apart from rooms that were begun here since. Returns how many those are.
+pub(super) fn take(tx: &mut Transaction<'_>, beginner: &str, begun: &[Begun]) -> Result<usize, postgres::Error> {
+    let mut taken = 0;
+    for Begun { room, at } in begun {
+        let row = [as_text(room.as_str()), beginner.to_owned()];
+        taken += tx.execute_typed(TAKE, &[row[0].typed(), row[1].typed(), at.typed()])? as usize;
+    }
+    Ok(taken)
 }
 
 impl Channels for PostgresChannels {

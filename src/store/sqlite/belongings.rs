@@ -1,9 +1,11 @@
 //! Reads what is kept for an account beside its row, for a move to another store. It changes nothing.
 
-use super::{accounts::SqliteAccounts, reads::SqliteReads, sessions::SqliteSessions};
+use super::{accounts::SqliteAccounts, channels, reads::SqliteReads, sessions::SqliteSessions};
 use crate::{
     message::RoomName,
-    store::{accounts::UserId, error::StoreError, moving::Belongings, reads::Reads, sessions::Sessions},
+    store::{
+        accounts::UserId, channels::Beginner, error::StoreError, moving::Belongings, reads::Reads, sessions::Sessions,
+    },
 };
 use rusqlite::{Connection, OptionalExtension};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,6 +30,7 @@ impl SqliteAccounts {
                     )?
                     .query_map([account.0], |row| row.get(0))?
                     .collect::<rusqlite::Result<_>>()?,
+                channels: channels::begun(connection, &Beginner::Account(account).to_string())?,
             })
         })
     }

@@ -6,10 +6,15 @@ use crate::{
     store::{
         channels::{Beginner, Channels, YOUNG},
         error::StoreError,
+        moving::Begun,
     },
 };
 use jiff::Timestamp;
-use rusqlite::TransactionBehavior;
+use rusqlite::{Connection, TransactionBehavior};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, UNIX_EPOCH},
+};
 
 pub struct SqliteChannels {
     tables: Tables,
@@ -19,6 +24,30 @@ impl SqliteChannels {
     /// The channels in the file of `accounts`.
     pub fn beside(accounts: &SqliteAccounts) -> SqliteChannels {
         SqliteChannels { tables: accounts.tables().clone() }
+    }
+}
+
+/// What this beginner has begun, for a move to another store.
+pub(super) fn begun(connection: &Connection, beginner: &str) -> rusqlite::Result<Vec<Begun>> {
+    connection
+        .prepare_cached("SELECT room, begun FROM channels WHERE beginner = ?1 ORDER BY room")?
+        .query_map([beginner], |row| {
+            let at = UNIX_EPOCH + Duration::from_millis(row.get::<_, i64>(1)?.unsigned_abs());
+            Ok(Begun { room: RoomName::from_store(row.get_ref(0)?.as_str()?), at })
+        })?
+        .collect()
+}
+
+impl SqliteChannels {
+    /// What was begun by those who have no account, by beginner, for a move to another store.
+    pub fn begun_without_account(&self) -> Result<BTreeMap<String, Vec<Begun>>, StoreError> {
+        self.tables.with("list who has begun channels", |connection| {
+            let beginners: Vec<String> = connection
+                .prepare_cached("SELECT DISTINCT beginner FROM channels WHERE beginner NOT LIKE 'account:%'")?
+                .query_map((), |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            beginners.into_iter().map(|beginner| Ok((beginner.clone(), begun(connection, &beginner)?))).collect()
+        })
     }
 }
 
