@@ -10,6 +10,9 @@ pub fn email_key(email: &str) -> String {
 }
 
 pub fn same_email(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
     email_key(one) == email_key(other)
 }
 

@@ -149,7 +149,7 @@ pub fn has_messages(settings: &Settings, room: &RoomName) -> Result<bool, Failur
 /// Has a task done by the server that has the messages, or does it here if no server runs.
 fn follow(settings: &Settings, tasks: &dyn Tasks, task: &Task, id: i64) -> Result<u64, Failure> {
     let data_dir = settings.data_dir()?;
-    let mut erasing = Erasing::of(task, |email| said_by(&data_dir.join("log.db"), email).ok());
+    let mut erasing = Erasing::of(task, |email| said_by(&data_dir.join("log.db"), email).ok().flatten());
     loop {
         match tasks.standing(id)? {
             None => return Ok(0),

@@ -48,7 +48,7 @@ impl Walk<'_> {
                 Place::Start => None,
                 Place::Before(room, _) | Place::Behind(room) => Some(room.clone()),
             };
-            let rooms = self.log.rooms(after.as_ref(), ROOMS)?;
+            let rooms = self.log.rooms_of(self.sender, after.as_ref(), ROOMS)?;
             if rooms.is_empty() {
                 return Ok(true);
             }

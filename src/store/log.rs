@@ -121,6 +121,12 @@ pub trait MessageLog: Send + Sync {
     /// log too, also rooms that have members on any of them; some may have neither any more.
     fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError>;
 
+    /// Up to `limit` rooms after `after`, in the order of their names, among them all where this sender has said something
+    /// as an account. Which others are among them is the store's affair: a store that does not know names all.
+    fn rooms_of(&self, _sender: &str, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
+        self.rooms(after, limit)
+    }
+
     /// Deletes a room's messages, and everything known about the room. A later draft begins it again.
     fn forget(&self, room: &RoomName) -> Result<(), StoreError>;
 

@@ -39,7 +39,7 @@ impl OldMessages {
     pub fn take(&mut self, room: &RoomName, page: &[Kept]) -> Result<usize, StoreError> {
         let mut take = || -> rusqlite::Result<usize> {
             let tx = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let room = room_id(&tx, room)?;
+            let (name, room) = (room, room_id(&tx, room)?);
             let mut taken = 0;
             for Kept { message, .. } in page {
                 let tail = ids::tail(message.id);
@@ -56,6 +56,7 @@ impl OldMessages {
                     message.extra.as_deref(),
                 ))?;
                 tx.prepare_cached("INSERT OR IGNORE INTO by_room (room, key) VALUES (?1, ?2)")?.execute((room, key))?;
+                log::authors::note(&tx, (room, name), &message.sender)?;
                 tx.prepare_cached("UPDATE applied SET key = max(key, ?1)")?.execute([key])?;
                 taken += 1;
             }

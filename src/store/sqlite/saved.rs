@@ -218,24 +218,24 @@ impl SavedLog {
 }
 
 /// About how many messages an account has sent in rooms where accounts speak, without those that are only in the
-/// journal.
-pub fn said_by(log: &Path, email: &str) -> Result<u64, SavedError> {
+/// journal. `None`: not all authors are noted yet.
+pub fn said_by(log: &Path, email: &str) -> Result<Option<u64>, SavedError> {
     let tables = database::look_into(log, log::VERSION)?;
-    let read = || -> rusqlite::Result<u64> {
+    let read = || -> rusqlite::Result<Option<u64>> {
+        let Some(rooms) = log::authors::rooms_of(&tables, email)? else { return Ok(None) };
         let mut senders = tables.prepare(
-            "SELECT sender, rooms.name, count(*) FROM messages JOIN rooms ON rooms.id = room
-             WHERE deleted IS NULL AND rooms.name IS NOT NULL GROUP BY 1, 2",
+            "SELECT sender, count(*) FROM by_room CROSS JOIN messages USING (key) WHERE by_room.room = ?1 GROUP BY 1",
         )?;
-        let mut rows = senders.query(())?;
         let mut all = 0;
-        while let Some(row) = rows.next()? {
-            let room = RoomName::from_store(row.get_ref(1)?.as_str()?);
-            let is_theirs = same_email(row.get_ref(0)?.as_str()?, email);
-            if is_theirs && (room.is_of_accounts() || room.is_removed()) {
-                all += row.get::<_, i64>(2)?.unsigned_abs();
+        for (room, _) in rooms {
+            let mut rows = senders.query([room])?;
+            while let Some(row) = rows.next()? {
+                if same_email(row.get_ref(0)?.as_str()?, email) {
+                    all += row.get::<_, i64>(1)?.unsigned_abs();
+                }
             }
         }
-        Ok(all)
+        Ok(Some(all))
     };
     Ok(read().map_err(failed(log::STORE, "count what somebody has said"))?)
 }

@@ -146,6 +146,7 @@ impl NewLog {
 /// A page on its way into the tables.
 struct Filling<'t> {
     tx: &'t Transaction<'t>,
+    name: &'t RoomName,
     /// The room's number.
     room: i64,
     /// The key of the room's last entry.
@@ -155,15 +156,15 @@ struct Filling<'t> {
 }
 
 impl<'t> Filling<'t> {
-    fn begin(tx: &'t Transaction<'t>, room: &RoomName) -> rusqlite::Result<Filling<'t>> {
-        let room = room_id(tx, room)?;
+    fn begin(tx: &'t Transaction<'t>, name: &'t RoomName) -> rusqlite::Result<Filling<'t>> {
+        let room = room_id(tx, name)?;
         let last = tx
             .prepare_cached(
                 "SELECT max(coalesce((SELECT max(key) FROM by_room WHERE room = ?1), 0),
                      coalesce((SELECT max(key) FROM changes WHERE room = ?1), 0))",
             )?
             .query_row([room], |row| row.get(0))?;
-        Ok(Filling { tx, room, last, moved: 0 })
+        Ok(Filling { tx, name, room, last, moved: 0 })
     }
 
     fn add_message(&mut self, message: &Message) -> rusqlite::Result<()> {
@@ -188,6 +189,7 @@ impl<'t> Filling<'t> {
                 is_reacted.then_some(1),
             ))?;
         self.tx.prepare_cached("INSERT INTO by_room (room, key) VALUES (?1, ?2)")?.execute((self.room, key))?;
+        log::authors::note(self.tx, (self.room, self.name), &message.sender)?;
         let mut add = self.tx.prepare_cached("INSERT INTO reactions (of, emoji, user, key) VALUES (?1, ?2, ?3, ?4)")?;
         // Who reacts from now on comes after these.
         let each = message

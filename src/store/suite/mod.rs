@@ -177,6 +177,7 @@ tests_of! { message_log:
     a_forgotten_rooms_changes_are_forgotten
     what_is_older_than_a_time_is_deleted_with_what_became_of_it
     rooms_with_messages_are_listed_in_the_order_of_their_names
+    all_rooms_of_an_account_are_listed_in_the_order_of_their_names
 }
 
 const ALICE: &str = "alice@propromo.example";
@@ -379,6 +380,23 @@ pub(crate) fn rooms_with_messages_are_listed_in_the_order_of_their_names(log: &d
     }
     assert!(all.is_sorted() && rooms.iter().all(|room| all.contains(room)), "{all:?}");
     assert!(!behind(Some(&rooms[1]), 1_000_000).contains(&rooms[1]));
+}
+
+pub(crate) fn all_rooms_of_an_account_are_listed_in_the_order_of_their_names(log: &dyn MessageLog) {
+    let mut rooms: Vec<RoomName> = std::iter::repeat_with(fresh_room).take(3).collect();
+    rooms.iter().for_each(|room| drop(say(log, room, &["x"])));
+    rooms.sort();
+    let mut all = Vec::new();
+    loop {
+        let page = log.rooms_of("Alice@propromo.example", all.last(), 2).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 2);
+        all.extend(page);
+    }
+    // Others may be among them.
+    assert!(all.is_sorted() && rooms.iter().all(|room| all.contains(room)), "{all:?}");
 }
 
 fn soon() -> SystemTime {

@@ -1,6 +1,7 @@
 //! Applies journal records to the tables.
 
 use super::{
+    authors::Noted,
     change, ids, shrunk,
     sizes::{self, CHANGE},
 };
@@ -26,6 +27,7 @@ const CHANGE_PAGES: usize = 4;
 /// Which rows rooms have, and how much the rooms have grown.
 pub(super) struct Rooms {
     known: HashMap<RoomName, Known>,
+    authors: Noted,
     /// How much a room may grow before it is checked for trimming; `None`: never.
     slack: Option<u64>,
 }
@@ -54,11 +56,17 @@ pub(super) struct Applied {
 
 impl Rooms {
     pub fn new(slack: Option<u64>) -> Rooms {
-        Rooms { known: HashMap::new(), slack }
+        Rooms { known: HashMap::new(), authors: Noted::default(), slack }
     }
 
     pub fn clear(&mut self) {
         self.known.clear();
+        self.authors.clear();
+    }
+
+    /// Forgets whose messages rooms have: another room has got the number of one.
+    pub fn clear_authors(&mut self) {
+        self.authors.clear();
     }
 
     /// Applies the records that the tables lack. They are in the order of the journal.
@@ -69,7 +77,7 @@ impl Rooms {
         if self.known.len() >= KNOWN_ROOMS {
             self.clear();
         }
-        let slack = self.slack;
+        let Rooms { known: rooms, authors, slack } = self;
         let mut applied = Applied { forgotten: ends.forget_any, ..Applied::default() };
         let mut entries = Vec::with_capacity(records.len());
         let mut deleted = HashSet::new();
@@ -86,7 +94,7 @@ impl Rooms {
             }
             let known = match what {
                 What::Message(said) => {
-                    let known = self.look_up(tx, room)?;
+                    let known = row_of(rooms, tx, room)?;
                     let Said { sender, name, text, extra, reference, reply_to } = said;
                     let (name, extra, reference) = (name.as_deref(), extra.as_deref(), reference.as_deref());
                     let reply_to = reply_to.map(|id| id.0.into_bytes());
@@ -95,13 +103,14 @@ impl Rooms {
                         continue;
                     }
                     entries.push((known.id, *key));
+                    applied.pages += authors.note(tx, (known.id, room), sender)?;
                     let size = sizes::of(said);
                     applied.grown.push((known.id, size));
                     bytes += size as usize;
                     known
                 }
                 What::Change(changed) => {
-                    let known = self.look_up(tx, room)?;
+                    let known = row_of(rooms, tx, room)?;
                     change::make(tx, known.id, ids::join(*key, *tail), changed)?;
                     applied.pages += CHANGE_PAGES;
                     let text = if let Outcome::Text(text) = &changed.outcome { text.len() as u64 } else { 0 };
@@ -113,13 +122,13 @@ impl Rooms {
                     known
                 }
                 What::Forget => {
-                    self.known.remove(room);
+                    rooms.remove(room);
                     shrunk::note_room(tx, room)?;
                     tx.prepare_cached("UPDATE rooms SET name = NULL WHERE name = ?1")?.execute([room.as_str()])?;
                     continue;
                 }
                 What::SetAside(to) => {
-                    self.known.remove(room);
+                    rooms.remove(room);
                     shrunk::note_room(tx, room)?;
                     tx.prepare_cached("UPDATE rooms SET name = ?2 WHERE name = ?1")?
                         .execute((room.as_str(), to.as_str()))?;
@@ -146,15 +155,6 @@ impl Rooms {
         // The index by room: a page for each room.
         applied.pages += 1 + bytes / 4096 + entries.chunk_by(|one, other| one.0 == other.0).count();
         Ok(applied)
-    }
-
-    /// The row of a room, made if there is none.
-    fn look_up(&mut self, tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<&mut Known> {
-        if !self.known.contains_key(room) {
-            self.known.insert(room.clone(), look_up(tx, room)?);
-        }
-        // It was looked up just now, or before.
-        self.known.get_mut(room).ok_or(rusqlite::Error::QueryReturnedNoRows)
     }
 }
 
@@ -186,6 +186,19 @@ impl<'r> Ends<'r> {
 /// The tables have everything up to this key.
 pub(in crate::store::sqlite) fn applied_to(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("SELECT key FROM applied")?.query_row((), |row| row.get(0))
+}
+
+/// The row of a room, made if there is none.
+fn row_of<'k>(
+    rooms: &'k mut HashMap<RoomName, Known>,
+    tx: &Transaction<'_>,
+    room: &RoomName,
+) -> rusqlite::Result<&'k mut Known> {
+    if !rooms.contains_key(room) {
+        rooms.insert(room.clone(), look_up(tx, room)?);
+    }
+    // It was looked up just now, or before.
+    rooms.get_mut(room).ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
 fn look_up(tx: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<Known> {

@@ -20,6 +20,7 @@ struct List {
     forgotten: bool,
     wipe: bool,
     measure: bool,
+    authors: bool,
     /// The number of wipes requested so far, of those covered by the last wipe that began, and by the last that is
     /// done.
     asked: u64,
@@ -44,6 +45,8 @@ pub(super) enum Chore {
     Trim(i64),
     /// Measure what all rooms take, and delete a little if that is too much.
     Measure,
+    /// Note the authors of some messages that are older than the table of authors.
+    NoteAuthors,
     Stop,
 }
 
@@ -105,6 +108,11 @@ impl Chores {
         self.changed.notify_all();
     }
 
+    pub fn note_authors(&self) {
+        self.list().authors = true;
+        self.changed.notify_all();
+    }
+
     pub fn trim(&self, rooms: &[i64]) {
         if !rooms.is_empty() {
             self.list().rooms.extend(rooms);
@@ -135,6 +143,8 @@ impl Chores {
                 Some(Chore::Wipe)
             } else if mem::take(&mut list.measure) {
                 Some(Chore::Measure)
+            } else if mem::take(&mut list.authors) {
+                Some(Chore::NoteAuthors)
             } else {
                 None
             };
@@ -166,7 +176,8 @@ impl Chores {
     #[cfg(test)]
     pub fn wait_until_done(&self) {
         let busy = |list: &mut List| {
-            list.busy || list.checkpoint || list.forgotten || list.wipe || list.measure || !list.rooms.is_empty()
+            let List { busy, checkpoint, forgotten, wipe, measure, authors, .. } = *list;
+            busy || checkpoint || forgotten || wipe || measure || authors || !list.rooms.is_empty()
         };
         drop(self.changed.wait_while(self.list(), busy).unwrap());
     }

@@ -13,6 +13,9 @@ use crate::store::{
 use rusqlite::TransactionBehavior;
 use std::{path::Path, sync::Arc};
 
+/// The first version of the tables that had a journal before them.
+const FIRST_WITH_JOURNAL: u32 = 4;
+
 /// Records applied in one transaction.
 const BATCH: usize = 16 * 1024;
 
@@ -31,15 +34,17 @@ pub(in crate::store::sqlite) fn take_over(log: &Path) -> Result<(), StoreOpenErr
 }
 
 fn put(records: Vec<Record>, log: &Path) -> Result<(), StoreOpenError> {
+    let version = database::version(log);
+    if version.is_some_and(|version| version < FIRST_WITH_JOURNAL) {
+        return Ok(());
+    }
+    if version.is_some_and(|version| version < VERSION) {
+        super::prepare(log)?;
+    }
     let records: Vec<_> = records.into_iter().map(Arc::new).collect();
     let tuning = Tuning { sync: DiskSync::Commit, autocheckpoint: 0, cache_kib: 8192, query_only: false, busy: BUSY };
     let put = || -> rusqlite::Result<()> {
         let mut tables = database::connect(log, &tuning)?;
-        let version: u32 = tables.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        // Tables of an earlier version had no journal.
-        if version < VERSION {
-            return Ok(());
-        }
         database::wipe_what_is_deleted(&tables)?;
         let mut rooms = Rooms::new(None);
         for records in records.chunks(BATCH) {

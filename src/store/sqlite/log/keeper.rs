@@ -1,10 +1,11 @@
 //! The thread that keeps the log's files small: checkpoints, trimming, forgotten rooms, the bound of all (`store_max`), and
-//! what deleted messages leave behind (`sweep`).
+//! what deleted messages leave behind (`sweep`), and the authors of messages that are older than their table.
 //!
 //! It works beside the writer where it can. Where it needs the writer, it holds it for some milliseconds, and then lets
 //! the applier go on.
 
 use super::{
+    authors,
     chores::{Chore, Chores},
     quota::Quota,
     tail::Tail,
@@ -60,6 +61,9 @@ impl Keeper {
                 Chore::Wipe => self.wipe(),
                 // Nothing else would request it again while the store is full.
                 Chore::Measure => self.keep_within_bound().inspect_err(|_| self.chores.measure()).map_err(Into::into),
+                Chore::NoteAuthors => {
+                    self.note_authors().inspect_err(|_| self.chores.note_authors()).map_err(Into::into)
+                }
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "the message log could not be tidied up; its files may grow until it can");
@@ -67,7 +71,7 @@ impl Keeper {
                     // A caller may be waiting for it.
                     Chore::SweepForgotten => self.chores.sweep_forgotten(),
                     Chore::Wipe => _ = self.chores.wipe(),
-                    Chore::Checkpoint | Chore::Trim(_) | Chore::Measure | Chore::Stop => {}
+                    Chore::Checkpoint | Chore::Trim(_) | Chore::Measure | Chore::NoteAuthors | Chore::Stop => {}
                 }
                 self.chores.rest(Duration::from_secs(1));
             }
@@ -134,6 +138,16 @@ impl Keeper {
             lock_writer(&self.writer).remove_room(room)?;
             self.chores.wipe();
         }
+        Ok(())
+    }
+
+    /// Notes the authors of the next messages that are older than the table of authors, and rests as long as that took.
+    fn note_authors(&self) -> rusqlite::Result<()> {
+        let begun = Instant::now();
+        let Some(old) = authors::look_at_old(&self.connection)? else { return Ok(()) };
+        lock_writer(&self.writer).note_old(&old)?;
+        self.chores.note_authors();
+        self.chores.rest(begun.elapsed());
         Ok(())
     }
 

@@ -19,6 +19,7 @@
 mod age;
 mod applier;
 pub(super) mod apply;
+pub(super) mod authors;
 pub(super) mod batch;
 pub(super) mod change;
 mod chores;
@@ -92,6 +93,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../schema/log-4.sql")),
     M::up(include_str!("../schema/log-5.sql")),
     M::up(include_str!("../schema/log-6.sql")),
+    M::up(include_str!("../schema/log-7.sql")),
 ];
 /// Version of the tables. A program that knows no journal refuses tables of version 4, so it can't miss a journal's
 /// records.
@@ -200,6 +202,7 @@ impl SqliteLog {
         // Rooms that were forgotten just before the last stop.
         chores.sweep_forgotten();
         chores.measure();
+        chores.note_authors();
         let slack =
             Slack::open(path).map_err(|cause| StoreOpenError::File { path: path.to_owned(), cause: cause.into() })?;
         if slack::is_due(&connection).map_err(unusable)? {
@@ -357,6 +360,10 @@ impl MessageLog for SqliteLog {
 
     fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
         self.list_rooms(after, limit)
+    }
+
+    fn rooms_of(&self, sender: &str, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
+        self.list_rooms_of(sender, after, limit)
     }
 
     fn forget(&self, room: &RoomName) -> Result<(), StoreError> {

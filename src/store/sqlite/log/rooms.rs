@@ -1,6 +1,6 @@
 //! Lists the rooms that have messages.
 
-use super::SqliteLog;
+use super::{SqliteLog, authors};
 use crate::{message::RoomName, store::error::StoreError};
 use std::collections::BTreeSet;
 
@@ -27,5 +27,21 @@ impl SqliteLog {
         })?;
         found.extend(kept.into_iter().filter(|name| !forgotten.contains(name)));
         Ok(found.into_iter().take(limit).collect())
+    }
+
+    /// Up to `limit` rooms after `after`, among them all where this sender has said something as an account.
+    pub(super) fn list_rooms_of(
+        &self,
+        sender: &str,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> Result<Vec<RoomName>, StoreError> {
+        // Before the tables are read, as above.
+        let mut found = self.tail.rooms_of(sender);
+        let kept = self.read("list the rooms of an account", |connection| authors::rooms_of(connection, sender))?;
+        // Until all older messages are noted, any room may be one of them.
+        let Some(kept) = kept else { return self.list_rooms(after, limit) };
+        found.extend(kept.into_iter().map(|(_, room)| room));
+        Ok(found.into_iter().filter(|room| after.is_none_or(|after| room > after)).take(limit).collect())
     }
 }

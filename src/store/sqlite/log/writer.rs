@@ -2,6 +2,7 @@
 
 use super::{
     apply::Rooms,
+    authors::{self, Old},
     change,
     chores::Chores,
     ids,
@@ -163,8 +164,11 @@ impl Writer {
     pub fn remove_room(&mut self, room: i64) -> rusqlite::Result<()> {
         self.transaction(|tx| {
             slack::set_due(tx, true)?;
+            authors::forget(tx, room)?;
             tx.execute("DELETE FROM rooms WHERE id = ?1 AND name IS NULL", [room]).map(drop)
         })?;
+        // Its number may become another room's.
+        self.rooms.clear_authors();
         if let Some(sizes) = &mut self.sizes {
             sizes.forget(room);
         }
@@ -174,12 +178,17 @@ impl Writer {
     /// Removes the row of a room that has nothing left, so that it takes no space. The next message makes it anew.
     pub fn remove_if_empty(&mut self, room: i64) -> rusqlite::Result<()> {
         let removed = self.transaction(|tx| {
-            tx.prepare_cached(
-                "DELETE FROM rooms WHERE id = ?1 AND name IS NOT NULL
-                 AND NOT EXISTS (SELECT 1 FROM by_room WHERE room = ?1)
-                 AND NOT EXISTS (SELECT 1 FROM changes WHERE room = ?1)",
-            )?
-            .execute([room])
+            let removed = tx
+                .prepare_cached(
+                    "DELETE FROM rooms WHERE id = ?1 AND name IS NOT NULL
+                     AND NOT EXISTS (SELECT 1 FROM by_room WHERE room = ?1)
+                     AND NOT EXISTS (SELECT 1 FROM changes WHERE room = ?1)",
+                )?
+                .execute([room])?;
+            if removed > 0 {
+                authors::forget(tx, room)?;
+            }
+            Ok(removed)
         })?;
         if removed > 0 {
             // Its number may become another room's.
@@ -194,6 +203,11 @@ impl Writer {
     /// Removes the notes that these rooms have lost something, unless they have lost more meanwhile.
     pub fn forget_shrunk(&mut self, rooms: &[Shrunk]) -> rusqlite::Result<()> {
         self.transaction(|tx| shrunk::forget(tx, rooms))
+    }
+
+    /// Notes whose these messages are that are older than the table of authors.
+    pub fn note_old(&mut self, old: &Old) -> rusqlite::Result<()> {
+        self.transaction(|tx| authors::note_old(tx, old))
     }
 
     /// Notes whether copies of deleted rows may be left in the file.

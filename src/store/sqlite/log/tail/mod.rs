@@ -10,6 +10,7 @@ mod room;
 pub(in crate::store::sqlite) use room::{Found, Now, Overlay, RoomThere, Seen, Shown};
 
 use crate::{
+    likeness::same_email,
     message::{MessageId, RoomName},
     store::{
         journal::{Outcome, Record, What},
@@ -20,7 +21,7 @@ use crate::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use room::{Room, cost};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
@@ -173,6 +174,17 @@ impl Tail {
     pub fn rooms(&self) -> Vec<RoomThere> {
         let state = self.state.lock();
         state.rooms.iter().map(|(name, room)| room.there(name.clone())).collect()
+    }
+
+    /// The rooms in which this sender has said something that is here.
+    pub fn rooms_of(&self, sender: &str) -> BTreeSet<RoomName> {
+        // Nobody waits while the addresses are compared.
+        let records: Vec<_> = self.state.lock().records.iter().cloned().collect();
+        let is_theirs = |record: &&Arc<Record>| match &record.what {
+            What::Message(said) => same_email(&said.sender, sender),
+            What::Change(_) | What::Forget | What::SetAside(_) => false,
+        };
+        records.iter().filter(is_theirs).map(|record| record.room.clone()).collect()
     }
 
     /// Up to `limit` deletions and edits after this key.

@@ -1,5 +1,6 @@
 //! What the log promises beyond the suite: restarts, trimming, failures.
 
+mod authors;
 mod erasure;
 mod overlay;
 mod recovery;
@@ -86,6 +87,8 @@ struct Disturbed {
     log: RwLock<SqliteLog>,
     dir: Mutex<tempfile::TempDir>,
     stored: AtomicUsize,
+    /// Pages of history that were read.
+    read: AtomicUsize,
     disturb: fn(&Disturbed, usize),
 }
 
@@ -93,7 +96,13 @@ impl Disturbed {
     fn open(disturb: fn(&Disturbed, usize)) -> Box<Disturbed> {
         let dir = tempfile::tempdir().unwrap();
         let log = RwLock::new(open_in(dir.path(), None));
-        Box::new(Disturbed { log, dir: Mutex::new(dir), stored: AtomicUsize::new(0), disturb })
+        Box::new(Disturbed {
+            log,
+            dir: Mutex::new(dir),
+            stored: AtomicUsize::new(0),
+            read: AtomicUsize::new(0),
+            disturb,
+        })
     }
 
     fn settle(&self) {
@@ -119,6 +128,7 @@ impl MessageLog for Disturbed {
     }
 
     fn history(&self, room: &RoomName, before: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
+        self.read.fetch_add(1, Ordering::Relaxed);
         self.log.read().history(room, before, limit)
     }
 
@@ -136,6 +146,10 @@ impl MessageLog for Disturbed {
 
     fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
         self.log.read().rooms(after, limit)
+    }
+
+    fn rooms_of(&self, sender: &str, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
+        self.log.read().rooms_of(sender, after, limit)
     }
 
     fn forget_before(&self, room: &RoomName, before: u64) -> Result<(), StoreError> {
