@@ -23,10 +23,10 @@ export class Alerts {
     };
   }
 
-  /** A message of somebody else has come, and nobody is looking. */
-  take(message, room) {
+  /** A message of somebody else has come, and nobody is looking; `named`: it names oneself. */
+  take(message, room, named = mentionsMe(message.text, room)) {
     const { show, sound } = this.#choice;
-    const wanted = show === 'all' || mentionsMe(message.text, room);
+    const wanted = show === 'all' || named;
     if (sound && wanted) this.#beep();
     if (show !== 'off' && wanted) notify(message, room);
   }

@@ -27,7 +27,8 @@ const page = {
   /** The listed open rooms. */
   listed: [],
   current: null,
-  missing: '',
+  /** Why there is no room where the address names one: `{title, why}`. */
+  missing: null,
   paint,
   enter,
   logOut,
@@ -36,12 +37,15 @@ const page = {
   made,
 };
 page.drafts = new Drafts(page.rooms);
-page.reads = new Reads(page.rooms);
+page.reads = new Reads(page.rooms, (message, room, named) => alerts.take(message, room, named));
 
 let painting = 0; // the request for a paint that is still to come
 let last = 0; // when the last one was
 let shown = 0; // how many unread messages the badge of the app tells
 let news = 0; // the timer of one that waits for more to paint
+let listings = 0; // how often the rooms were listed: an answer that is overtaken is old
+let routes = 0; // how often a room was looked for
+let again = 0; // the timer of looking for one again
 
 const sidebar = new Sidebar(page);
 const talk = new Talk(page);
@@ -60,7 +64,7 @@ listenToKeys({
 });
 listenToForms(page);
 
-addEventListener('hashchange', route);
+addEventListener('hashchange', () => route());
 ui.notice.lastChild.onclick = () => ui.notice.classList.remove('shown');
 document.addEventListener('visibilitychange', () => {
   painting = 0; // a frame may never come, and a timer is too late
@@ -98,21 +102,22 @@ async function begin(session) {
   } else {
     forget();
     page.session = session;
-    session.expired = () => lock('password');
+    // A request of a session that is over may still be refused.
+    session.expired = () => page.session === session && lock('password');
+    session.renewed = () => page.session === session && adoptChats();
   }
   page.drafts.begin(page.session.email);
-  for (const chat of page.session.chats) {
-    const room = new Channel(chat, page.session);
-    if (!page.rooms.has(room.key)) adopt(room);
-  }
+  adoptChats();
   page.locked = false;
   paintNow();
   const channels = [...page.rooms.values()].filter((room) => room instanceof Channel);
   channels.slice(0, LISTENED).forEach((room) => room.open());
   for (const room of page.rooms.values()) room.connection.retryNow();
   page.reads.listen(page.session);
+  const before = routes;
   await relist();
-  await route();
+  // Who has gone to a room meanwhile, or writes something, is not disturbed.
+  if (routes === before) await route(ui.app.contains(document.activeElement));
 }
 
 function logOut() {
@@ -134,6 +139,7 @@ function end() {
 /** Shows the login form, with the focus in one of its fields. */
 function lock(field) {
   page.locked = true;
+  for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close(); // nothing else could be used
   paintNow(); // what is hidden can't take the focus
   ui[field].focus();
 }
@@ -144,7 +150,16 @@ function forget() {
   page.rooms.clear();
   page.session = null;
   page.current = null;
-  page.missing = '';
+  page.missing = null;
+}
+
+/** Takes in the chats that the account has now. */
+function adoptChats() {
+  for (const chat of page.session.chats) {
+    const room = new Channel(chat, page.session);
+    if (!page.rooms.has(room.key)) adopt(room);
+  }
+  paint();
 }
 
 function adopt(room) {
@@ -162,8 +177,10 @@ function adopt(room) {
 
 async function relist() {
   if (page.locked) return;
+  const turn = ++listings;
   const news = page.reads.live || page.reads.load(page.session);
-  const [listed] = await Promise.all([listOpenRooms().catch(() => page.listed), news]);
+  const [listed] = await Promise.all([listOpenRooms().catch(() => null), news]);
+  if (!listed || page.locked || turn !== listings) return;
   page.listed = listed;
   page.listed.forEach(known);
   paint();
@@ -181,16 +198,27 @@ function known(info) {
   return room ?? adopt(new OpenRoom(info));
 }
 
-/** Opens the room that the address names: `#chat/HASH`, `#open/ID` or `#open/TITLE`, at a message with `?m=ID`. */
-async function route() {
+/**
+ * Opens the room that the address names: `#chat/HASH`, `#open/ID` or `#open/TITLE`, at a message with `?m=ID`. `quietly` leaves
+ * the focus where it is.
+ */
+async function route(quietly = false) {
+  routes++;
+  clearTimeout(again);
   const { hash } = location;
   const [, address, message] = hash.match(/^#?(.*?)(?:\?m=([\w-]+))?$/);
-  const room = await find(address).catch(() => null);
+  let error = null;
+  const room = await find(address).catch((why) => void (error = why));
   if (page.locked || hash !== location.hash) return;
-  page.current = room;
-  page.missing = hash && !room ? 'There is no such room, or you have no access to it.' : '';
+  const isAway = error?.status === 0 || error?.status === 429 || error?.status >= 500;
+  if (isAway) again = setTimeout(() => route(true), RETRY);
+  if (page.current && page.current !== room) page.reads.tell(page.current, true);
+  page.current = room ?? null;
+  if (!hash || room) page.missing = null;
+  else if (isAway) page.missing = { title: 'This room can’t be opened now', why: error.message };
+  else page.missing = { title: 'No such room', why: 'There is no such room, or you have no access to it.' };
   room?.open();
-  talk.show(room);
+  talk.show(page.current, quietly);
   paint();
   if (message && room) await talk.jump(message);
 }
@@ -229,7 +257,7 @@ function paintNow() {
   let unread = 0;
   for (const room of page.rooms.values()) {
     if (room.watched()) page.reads.seen(room);
-    page.reads.tell(room);
+    else page.reads.tell(room);
     if (room !== page.current) room.trim();
     unread += room.unread;
   }

@@ -20,6 +20,7 @@ export class Changes {
   #room;
   #came = []; // the latest, oldest first
   #asked = new Map(); // by ref
+  #done = new Set(); // refs of what was made; who asked again, since a connection was lost, is refused
 
   constructor(room) {
     this.#room = room;
@@ -65,6 +66,7 @@ export class Changes {
 
   /** Takes an error frame if it belongs to a change, and gives the sentence to show, perhaps an empty one. */
   refused({ code, message, ref }) {
+    if (this.#done.delete(ref)) return this.#room.problem;
     const change = this.#asked.get(ref);
     if (!change) return null;
     if (PASSING.includes(code)) {
@@ -86,6 +88,8 @@ export class Changes {
       const same = change.id === id && ANSWERS[change.type] === type && change.emoji === emoji && change.on === on;
       if (!same || (type === 'edited' && change.text !== text)) continue;
       this.#asked.delete(ref);
+      this.#done.add(ref);
+      if (this.#done.size > REMEMBERED) this.#done.delete(this.#done.values().next().value);
       return;
     }
   }

@@ -8,10 +8,12 @@ const PAGE = 200; // messages a request of history
 const AROUND = 100; // messages before and after one to which one jumps
 const BEFORE_ALL = '00000000-0000-7000-8000-000000000000'; // an id before that of any message
 const TYPING_EVERY = 3_000;
+const UNNOTICED = 60_000; // ms in which it is noticed that a connection is dead, at the latest
 
 export class Channel extends Room {
   #line;
   #toldTyping = -TYPING_EVERY;
+  #marked = -UNNOTICED; // when it was said last how far one has read
 
   /** `chat` as `/login` lists it; `session.chat` makes rooms. */
   constructor(chat, session) {
@@ -25,7 +27,7 @@ export class Channel extends Room {
       state: (state) => this.#changed(state),
       lost: () => this.#lost(),
       reset: () => this.forget(),
-      ready: () => this.#ready(),
+      ready: () => this.arrive(),
       message: (frame) => this.#arrived(frame),
       edited: (frame) => this.changes.take(frame),
       deleted: (frame) => this.changes.take(frame),
@@ -63,6 +65,14 @@ export class Channel extends Room {
     if (this.connection.state !== 'open') return;
     entry.sentAt = performance.now();
     this.#toldTyping = -TYPING_EVERY; // a message ends the sign of typing for those who see it
+  }
+
+  /** Says that one has read up to this message; `false` without a connection. */
+  mark(key) {
+    if (!this.connection.send({ type: 'read', id: key })) return false;
+    this.read = key;
+    this.#marked = performance.now();
+    return true;
   }
 
   loadOlder() {
@@ -105,18 +115,17 @@ export class Channel extends Room {
   }
 
   #changed(state) {
-    if (state === 'open') this.flush();
+    if (state === 'open') {
+      // The mark may be lost with the connection before; nothing confirms it.
+      if (performance.now() - this.#marked < UNNOTICED) this.connection.send({ type: 'read', id: this.read });
+      this.flush();
+    }
     this.changed();
   }
 
   #lost() {
     this.loading = false;
     this.interrupted({});
-  }
-
-  #ready() {
-    this.ready = true;
-    this.changed();
   }
 
   #joined({ user, name }) {
@@ -169,7 +178,7 @@ export class Channel extends Room {
   }
 
   #problem(error, ref) {
-    const mine = this.outbox.some((entry) => entry.ref === ref);
+    const mine = this.outbox.some((entry) => entry.ref === ref && !entry.failed);
     const later = mine && 'Your message could not be stored yet; it is sent again.';
     this.problem = this.changes.refused({ code: error.code, message: error.message, ref }) ?? (later || error.message);
     this.changed();

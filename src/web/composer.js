@@ -74,6 +74,7 @@ export class Composer {
     const room = this.#room;
     room.editing = null;
     room.draft = [text, room.draft].filter(Boolean).join('\n');
+    this.#page.drafts.changed(room);
     this.#fill();
     this.focus();
   }
@@ -117,7 +118,7 @@ export class Composer {
       room.editing.text = this.#text.value;
     } else {
       room.draft = this.#text.value;
-      this.#page.drafts.changed();
+      this.#page.drafts.changed(room);
       if (this.#text.value.trim()) room.tellTyping();
     }
     this.#completion.update(room);
@@ -132,7 +133,7 @@ export class Composer {
     if (room.editing) return this.#save(text);
     if (!text || !room.say(text, room.answering?.key)) return;
     Object.assign(room, { draft: '', answering: null });
-    this.#page.drafts.changed();
+    this.#page.drafts.changed(room);
     this.#fill();
     this.#hooks.sent();
   }

@@ -10,6 +10,7 @@ export class Drafts {
   #email = '';
   #texts = {}; // of rooms that are not known yet
   #timer = 0;
+  #written = new Set(); // rooms in which something was written since it was kept
 
   /** Keeps the drafts of `rooms`, a map. */
   constructor(rooms) {
@@ -22,6 +23,7 @@ export class Drafts {
     if (email === this.#email) return;
     const { email: owner, texts } = kept(STORED) ?? {};
     this.#email = email;
+    this.#written.clear();
     this.#texts = owner === email ? { ...texts } : {};
     for (const room of this.#rooms.values()) this.restore(room);
   }
@@ -33,8 +35,9 @@ export class Drafts {
     if (typeof text === 'string') room.draft ||= text;
   }
 
-  /** Keeps what is written now, soon. */
-  changed() {
+  /** Keeps what is written in a room now, soon. */
+  changed(room) {
+    this.#written.add(room);
     this.#timer ||= setTimeout(() => this.#save(), SOON);
   }
 
@@ -44,15 +47,22 @@ export class Drafts {
     this.#timer = 0;
     this.#email = '';
     this.#texts = {};
+    this.#written.clear();
     keep(STORED, null);
   }
 
   #save() {
     clearTimeout(this.#timer);
     this.#timer = 0;
-    if (!this.#email) return;
-    const texts = { ...this.#texts };
-    for (const { key, draft } of this.#rooms.values()) if (draft) texts[key] = draft;
+    if (!this.#email || !this.#written.size) return;
+    // Other tabs keep drafts, too: only what was written here is put in the place of what is there.
+    const { email: owner, texts: before } = kept(STORED) ?? {};
+    const texts = owner === this.#email ? { ...before } : {};
+    for (const { key, draft } of this.#written) {
+      if (draft) texts[key] = draft;
+      else delete texts[key];
+    }
+    this.#written.clear();
     keep(STORED, Object.keys(texts).length ? { email: this.#email, texts } : null);
   }
 }

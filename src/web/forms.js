@@ -102,9 +102,9 @@ export function listenToForms(page) {
 
   async function make(fields) {
     const room = await createOpenRoom(fields);
-    await page.relist();
     page.made(room, fields.password ?? '');
     go(room);
+    page.relist(); // which may take a while, and is not needed to enter
   }
 }
 

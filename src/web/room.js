@@ -43,11 +43,13 @@ export class Room {
   mentions = 0;
   /** The last message that was read, on any device; and where the line above what is new stands. */
   read = '';
+  /** The last message that was seen here; the server may not know yet. */
+  seen = '';
   newLine = '';
-  /** How far one has read, as long as the server has not been told. */
-  untold = '';
   /** When something was said last, as the server tells of rooms that are not connected. */
   lastTold = 0;
+  /** Whether the server has told how much is unread. */
+  isTold = false;
   draft = '';
   /** What is being edited, `{message, text}`, and which message is being answered. */
   editing = null;
@@ -179,9 +181,9 @@ export class Room {
     }
   }
 
-  /** Sends all that waits, in order. */
+  /** Sends all that waits and was not sent by this connection yet, in order. */
   flush() {
-    for (const entry of this.outbox) if (!entry.failed) this.transmit(entry);
+    for (const entry of this.outbox) if (!entry.failed && !entry.sentAt) this.transmit(entry);
     this.changes.flush();
   }
 
@@ -210,13 +212,21 @@ export class Room {
     return Boolean(this.view.find(key));
   }
 
+  /** All that was said before has come. What came meanwhile is counted now, if it is known how far one has read. */
+  arrive() {
+    this.ready = true;
+    if (this.isTold) this.readTo('');
+    this.changed();
+  }
+
   /** One has read up to this message, perhaps on another device; `told` is how many are new since, if that is known. */
   readTo(key, told) {
+    this.isTold ||= told !== undefined;
     if (key > this.read) this.read = key;
     const { first, older, messages } = this.live;
     // Counted here if all that may be unread is here; the server may have counted before the last of them came.
     if (this.ready && first && (first.key <= this.read || !older)) {
-      this.unread = messages.filter(({ key, own, event, deleted }) => key > this.read && !own && !event && !deleted).length;
+      this.unread = messages.filter(({ key, own, event, deleted }) => key > this.read && key > this.seen && !own && !event && !deleted).length;
     } else if (told !== undefined) {
       this.unread = told;
     }

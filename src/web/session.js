@@ -3,6 +3,8 @@
 import { endSession, listRooms, login, renew, ticket } from './api.js';
 import { Chat, emailOf } from './client.js';
 
+let ending = null; // the session that is being ended: the answer takes its cookie away
+
 export class Session {
   email;
   chats;
@@ -11,6 +13,8 @@ export class Session {
   tokenExpires;
   /** Called when the access token is no longer accepted. */
   expired = () => {};
+  /** Called when there are new tokens, and perhaps other chats. */
+  renewed = () => {};
 
   /** Makes rooms, each of whose connections has a ticket of its own. */
   chat = new Chat(location.origin, () => this.ticket());
@@ -19,6 +23,7 @@ export class Session {
   #renewing = null; // one renewal at a time: each cookie is used once
 
   static async start(email, password) {
+    await ending; // whose answer would take away the new cookie
     return Session.#of(await login(email, password), email);
   }
 
@@ -37,7 +42,8 @@ export class Session {
   /** Ends it here and at the server. */
   async end() {
     this.#access = undefined;
-    await endSession().catch(() => {}); // there is none, or it ends by itself
+    ending = endSession().catch(() => {}); // there is none, or it ends by itself
+    await ending;
   }
 
   /** Goes on with the tokens of a later login of the same account. */
@@ -73,21 +79,34 @@ export class Session {
     }
   }
 
-  /** Does `work(access)`, once more with another token if this one has expired. */
+  /** Does `work(access)`, again with another token if this one has expired. */
   async #with(work) {
-    try {
-      return await work(this.#access);
-    } catch (error) {
-      if (error.status !== 401 || !this.#access) throw error;
-      await this.#renewed(error);
-      return work(this.#access);
+    for (let isRenewed = false; ; ) {
+      const access = this.#access;
+      try {
+        return await work(access);
+      } catch (error) {
+        if (error.status !== 401 || !this.#access) throw error;
+        // There may be another token since this was asked: it was renewed, or somebody has logged in again.
+        if (access !== this.#access) continue;
+        if (isRenewed) throw error;
+        isRenewed = true;
+        await this.#renewed(error).catch((why) => {
+          if (access === this.#access) throw why;
+        });
+      }
     }
   }
 
   /** A new access token by the cookie; `old` is the error that an old one has met. */
   #renewed(old) {
     this.#renewing ??= renew()
-      .then((answer) => this.#takes(answer), (error) => {
+      .then((answer) => {
+        // In another tab somebody else may have logged in: the cookie is theirs now, and this tab is not.
+        if ((emailOf(answer.access_token) || this.email) !== this.email) throw old;
+        this.#takes(answer);
+        this.renewed();
+      }, (error) => {
         // Without sessions, or when this one is over, it is the token that has expired.
         throw [401, 403, 404].includes(error.status) ? old : error;
       })

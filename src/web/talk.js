@@ -94,8 +94,8 @@ export class Talk {
     return this.#timeline.pinned;
   }
 
-  /** Shows a room, or that none is chosen, and puts the focus where one goes on. */
-  show(room) {
+  /** Shows a room, or that none is chosen, and puts the focus where one goes on, unless that shall be done `quietly`. */
+  show(room, quietly = false) {
     if (room !== this.#room) {
       this.#room?.toLatest();
       this.#room = room;
@@ -110,11 +110,14 @@ export class Talk {
       this.#peopleOpen &&= wide.matches; // elsewhere it takes the messages' room
     }
     this.paint();
+    if (room?.entered === false) {
+      ui.enterName.value ||= this.#page.session.email.split('@')[0];
+      setText(ui.enterError, '');
+    }
+    if (quietly) return;
     if (!room) {
       if (this.#page.missing || !wide.matches) ui.emptyTitle.focus();
     } else if (room.entered === false) {
-      ui.enterName.value ||= this.#page.session.email.split('@')[0];
-      setText(ui.enterError, '');
       (room.closed && !room.secret ? ui.enterSecret : ui.enterName).focus();
     } else if (coarse.matches) {
       ui.roomTitle.focus(); // not the text field: it would open the keyboard over the messages
@@ -172,8 +175,8 @@ export class Talk {
     ui.people.hidden = !talking || !this.#peopleOpen || this.#search.open;
     this.#search.paint(room);
     if (!room) {
-      setText(ui.emptyTitle, missing ? 'No such room' : 'Choose a room');
-      setText(ui.emptyWhy, missing || 'Pick one from the list to read and talk.');
+      setText(ui.emptyTitle, missing ? missing.title : 'Choose a room');
+      setText(ui.emptyWhy, missing ? missing.why : 'Pick one from the list to read and talk.');
       return;
     }
     this.#paintHead(room);

@@ -2,74 +2,59 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HASH, PHONE, here, unique } from './setting.mjs';
+import { BROWSERS, HASH, PHONE, here, unique } from './setting.mjs';
+import { crowd } from './visitor.mjs';
 
 const NARROW = { viewport: { width: 900, height: 700 } };
 
-/** Lets the page see many rooms and many people; the server has neither. */
-async function crowded(someone) {
-  const rooms = Array.from({ length: 60 }, (_, i) => ({ id: 1000 + i, title: `Room ${i}`, description: 'Many', visibility: i % 2 ? 'private' : 'public' }));
-  await someone.page.route('**/chats/all', async (route) => {
-    const response = await route.fetch();
-    return route.fulfill({ response, json: [...(await response.json()), ...rooms] });
-  });
-  const users = Array.from({ length: 202 }, (_, i) => `user${i}@propromo.example`);
-  await someone.page.routeWebSocket(/\/channel\//, (socket) => {
-    const server = socket.connectToServer();
-    server.onMessage((data) => {
-      const frame = data.startsWith('{') ? JSON.parse(data) : {};
-      if (frame.type === 'presence') frame.users.push(...users);
-      socket.send(frame.type === 'presence' ? JSON.stringify(frame) : data);
+for (const browser of Object.keys(BROWSERS)) {
+  test(`in ${browser} three keys lead to where one writes, and one key to the rooms, however many there are`, async () => {
+    const alice = await here.stranger({ browser });
+    await crowd(alice);
+    await alice.page.reload();
+    await alice.logIn('alice');
+    await alice.enter();
+    await alice.page.locator('a[href="#open%2F1059"]').waitFor();
+    const { keyboard } = alice.page;
+    await alice.page.evaluate(() => {
+      const top = Object.assign(document.createElement('span'), { tabIndex: -1 });
+      document.body.prepend(top);
+      top.focus();
+      top.remove();
     });
+    let tabs = 0;
+    while (tabs < 4 && !(await alice.page.evaluate(() => document.activeElement.id === 'skipText'))) {
+      await keyboard.press('Tab');
+      tabs++;
+    }
+    assert.ok(tabs <= 2, `${tabs} times Tab`);
+    await alice.audit('a skip link');
+    await keyboard.press('Enter');
+    assert.equal(await alice.focus(), 'text');
+
+    await keyboard.press('Control+k');
+    assert.equal(await alice.focus(), 'findName');
+    await keyboard.type('room 59');
+    await alice.page.locator('a[href="#open%2F1058"]').waitFor({ state: 'detached' });
+    assert.equal(await alice.page.locator('.room-link').count(), 1);
+    await alice.page.locator('.room-link').getByText('closed').waitFor({ state: 'attached' });
+    await keyboard.press('Control+a');
+    await keyboard.press('Delete');
+    await keyboard.press('Escape');
+    assert.equal(await alice.focus(), 'text');
+
+    // All rooms are one stop, and the arrows go from one to the other.
+    await keyboard.press('Control+k');
+    await keyboard.press('Tab');
+    assert.equal(await alice.page.evaluate(() => document.activeElement.ariaCurrent), 'page');
+    await keyboard.press('End');
+    assert.match(await alice.page.evaluate(() => document.activeElement.href), /open%2F1059$/);
+    await keyboard.press('Tab');
+    assert.equal(await alice.focus(), 'newRoom');
+    await alice.audit('61 rooms and 203 people');
+    await alice.leave();
   });
 }
-
-test('three keys lead to where one writes, and one key to the rooms, however many there are', async () => {
-  const alice = await here.stranger();
-  await crowded(alice);
-  await alice.page.reload();
-  await alice.logIn('alice');
-  await alice.enter();
-  await alice.page.locator('a[href="#open%2F1059"]').waitFor();
-  const { keyboard } = alice.page;
-  await alice.page.evaluate(() => {
-    const top = Object.assign(document.createElement('span'), { tabIndex: -1 });
-    document.body.prepend(top);
-    top.focus();
-    top.remove();
-  });
-  let tabs = 0;
-  while (tabs < 4 && !(await alice.page.evaluate(() => document.activeElement.id === 'skipText'))) {
-    await keyboard.press('Tab');
-    tabs++;
-  }
-  assert.ok(tabs <= 2, `${tabs} times Tab`);
-  await alice.audit('a skip link');
-  await keyboard.press('Enter');
-  assert.equal(await alice.focus(), 'text');
-
-  await keyboard.press('Control+k');
-  assert.equal(await alice.focus(), 'findName');
-  await keyboard.type('room 59');
-  await alice.page.locator('a[href="#open%2F1058"]').waitFor({ state: 'detached' });
-  assert.equal(await alice.page.locator('.room-link').count(), 1);
-  await alice.page.locator('.room-link').getByText('closed').waitFor({ state: 'attached' });
-  await keyboard.press('Control+a');
-  await keyboard.press('Delete');
-  await keyboard.press('Escape');
-  assert.equal(await alice.focus(), 'text');
-
-  // All rooms are one stop, and the arrows go from one to the other.
-  await keyboard.press('Control+k');
-  await keyboard.press('Tab');
-  assert.equal(await alice.page.evaluate(() => document.activeElement.ariaCurrent), 'page');
-  await keyboard.press('End');
-  assert.match(await alice.page.evaluate(() => document.activeElement.href), /open%2F1059$/);
-  await keyboard.press('Tab');
-  assert.equal(await alice.focus(), 'newRoom');
-  await alice.audit('61 rooms and 203 people');
-  await alice.leave();
-});
 
 test('Alt and an arrow lead to the next room, and a letter typed anywhere is written', async () => {
   const alice = await here.visitor('alice');
@@ -176,7 +161,7 @@ test('notifications and the sound are off until they are chosen, and then stay',
 });
 
 test('the list of people covers nothing and closes with a tap beside it', async () => {
-  for (const place of [NARROW, PHONE]) {
+  for (const place of [NARROW, PHONE, { ...NARROW, browser: 'firefox' }]) {
     const alice = await here.visitor('alice', place);
     await alice.say(unique('look at me'));
     await alice.page.getByRole('button', { name: /here$/ }).click();

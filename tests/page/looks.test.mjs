@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { HASH, PHONE, backend, here, unique } from './setting.mjs';
+import { HASH, LOOKS, PHONE, backend, here, startFirefox, unique } from './setting.mjs';
+import { Visitor, crowd } from './visitor.mjs';
 
 // First, in a room in which nothing has been said.
 test('the pictures of the documentation', { skip: !process.env.SCREENSHOTS && 'made by scripts/screenshots' }, async () => {
@@ -251,6 +252,41 @@ test('axe finds nothing to complain about in what is seldom seen', async () => {
   await alice.audit('a room that shuts one out');
   await alice.leave();
 });
+
+for (const [look, preferences] of Object.entries(LOOKS)) {
+  test(`in Firefox in ${look} axe finds nothing to complain about, with 61 rooms and 203 people, and the open room is marked`, async () => {
+    const browser = await startFirefox(preferences);
+    const alice = await Visitor.at(browser, here.url);
+    const { page } = alice;
+    const isForced = look.includes('forced');
+    const matches = await page.evaluate(() => ['(prefers-color-scheme: dark)', '(forced-colors: active)'].map((query) => matchMedia(query).matches));
+    assert.deepEqual(matches, [look.includes('dark'), isForced]);
+    await crowd(alice);
+    await page.reload();
+    await alice.audit('login');
+    await alice.logIn('alice');
+    await alice.enter();
+    await alice.say(`> a quote\n- **two** with [a link](https://example.org)\n\`\`\`rust\nlet a;\n\`\`\`\n@Alice Demo ~~gone~~ ${unique(':tada:')}`);
+    await page.locator('#messages blockquote').first().waitFor();
+    await page.locator('a[href="#open%2F1059"]').waitFor();
+    if (isForced) {
+      const outline = await page.locator('.room-link[aria-current]').evaluate((link) => getComputedStyle(link).outlineStyle);
+      assert.equal(outline, 'solid');
+    }
+    await page.getByRole('button', { name: 'Search this room' }).click();
+    await alice.audit('a room with the search');
+    await page.getByRole('button', { name: 'Close' }).click();
+    await page.locator('#people li').nth(150).waitFor({ state: 'attached' });
+    await alice.audit('a room with people');
+    await page.locator('#newRoom').click();
+    await page.getByLabel('Who may enter').selectOption('private');
+    await page.getByRole('button', { name: 'Create' }).click();
+    await page.getByText('A room needs a name').waitFor();
+    await alice.audit('a new room');
+    await alice.leave();
+    await browser.close();
+  });
+}
 
 async function converse(alice, bob) {
   const talk = [

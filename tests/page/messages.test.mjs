@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PHONE, backend, here, unique } from './setting.mjs';
+import { PHONE, backend, here, unique, until } from './setting.mjs';
 import { MESSAGES, flood } from './visitor.mjs';
 
 const CLIPBOARD = { permissions: ['clipboard-read', 'clipboard-write'] };
@@ -234,6 +234,39 @@ test('a reaction without a connection is made afterwards', async () => {
   await alice.page.getByRole('button', { name: 'thumbsup' }).click();
   await here.server.restart();
   await bob.item(text).getByRole('button', { name: /^👍 1/ }).waitFor();
+  await Promise.all([alice.leave(), bob.leave()]);
+});
+
+// Seen to fail where the answer to the second attempt is shown: "The message is already in that state."
+test('a reaction that is stored when its connection breaks is made once, and nothing is said to be wrong', async () => {
+  const bob = await here.visitor('bob');
+  const alice = await here.stranger();
+  const refusals = [];
+  let first = null;
+  await alice.page.routeWebSocket(/\/channel\/demo/, (socket) => {
+    const server = socket.connectToServer();
+    const isFirst = !first;
+    first ??= socket;
+    server.onMessage((frame) => {
+      if (isFirst && frame.includes('"type":"reacted"')) return;
+      socket.send(frame);
+      if (frame.includes('"code":"unchanged"')) refusals.push(frame);
+    });
+  });
+  await alice.page.reload();
+  await alice.logIn('alice');
+  await alice.enter();
+  const text = unique('react to this');
+  await bob.say(text);
+  await alice.message(text).waitFor();
+  await alice.act(text, 'React');
+  await alice.page.getByRole('button', { name: 'thumbsup' }).click();
+  await bob.item(text).getByRole('button', { name: /^👍 1/ }).waitFor();
+  await first.close({ code: 1001 });
+  await alice.item(text).getByRole('button', { name: /^👍 1: you$/ }).waitFor();
+  await until(() => refusals.length, 'the answer to the second attempt');
+  await alice.page.evaluate(() => new Promise(requestAnimationFrame));
+  assert.equal(await alice.page.locator('#problem.shown').count(), 0);
   await Promise.all([alice.leave(), bob.leave()]);
 });
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HASH, here, unique } from './setting.mjs';
+import { HASH, backend, here, unique } from './setting.mjs';
 import { comeAndGo } from './visitor.mjs';
 
 test('a draft survives a reload, and goes with its account', async () => {
@@ -28,6 +28,96 @@ test('a draft survives a reload, and goes with its account', async () => {
   assert.equal(await alice.field.inputValue(), '');
   await alice.page.getByRole('button', { name: 'Log out' }).click();
   await alice.page.getByRole('button', { name: 'Log in' }).waitFor(); // nothing is unsent, nothing is asked
+  await alice.leave();
+});
+
+// Seen to fail where a tab keeps only what it knows of itself.
+test('drafts that are written in two tabs both survive a reload', async () => {
+  const alice = await here.visitor('alice');
+  const other = await alice.tab(`${here.url}/#${encodeURIComponent(`chat/${HASH}`)}`);
+  const tabs = [[alice, unique('in one tab')], [other, unique('in the other')]];
+  await Promise.all(tabs.map(([tab]) => tab.field.waitFor()));
+  for (const [tab, draft] of tabs) {
+    await tab.field.fill(draft);
+    await tab.page.waitForFunction((draft) => localStorage['propromo-chat.drafts']?.includes(draft), draft);
+  }
+  for (const [tab, draft] of tabs) {
+    await tab.reload();
+    await tab.field.waitFor();
+    assert.equal(await tab.field.inputValue(), draft);
+    await tab.field.fill('');
+    await tab.page.waitForFunction((draft) => !localStorage['propromo-chat.drafts']?.includes(draft), draft);
+  }
+  await alice.leave();
+});
+
+// Seen to fail where only keys make a draft be kept.
+test('a message that is taken back to be edited survives a reload', async () => {
+  const alice = await here.visitor('alice');
+  const text = unique('May I?');
+  const mute = (method) => backend(method, 'rooms/monitor%3Ademo/mutes/alice%40propromo.example');
+  const isKept = (wanted) => alice.page.waitForFunction((wanted) => Boolean(localStorage['propromo-chat.drafts']) === wanted, wanted);
+  await mute('PUT');
+  await alice.field.fill(text);
+  await isKept(true);
+  await alice.field.press('Enter');
+  await isKept(false);
+  await alice.page.locator('#outbox').getByRole('button', { name: 'Edit' }).click();
+  assert.equal(await alice.field.inputValue(), text);
+  await mute('DELETE');
+  await isKept(true);
+  await alice.reload();
+  await alice.field.waitFor();
+  assert.equal(await alice.field.inputValue(), text);
+  await alice.field.fill('');
+  await alice.leave();
+});
+
+// Seen to fail where the room takes the focus whatever one does meanwhile: half of the name is in the message.
+test('who looks for a room while a slow server lists them goes on writing there', async () => {
+  const alice = await here.visitor('alice');
+  const { page } = alice;
+  let answer;
+  const held = new Promise((resolve) => (answer = resolve));
+  await page.route('**/rooms', async (route) => {
+    await held;
+    return route.continue();
+  });
+  await alice.reload();
+  await page.locator('#findName').focus();
+  await page.keyboard.type('pub');
+  answer();
+  await page.locator('#talk').waitFor();
+  await page.keyboard.type('lic');
+  assert.equal(await page.locator('#findName').inputValue(), 'public');
+  await alice.leave();
+});
+
+// Seen to fail where any error means that there is no such room.
+test('a room that can not be asked for now is not said to be gone, and opens when it can', async () => {
+  const alice = await here.stranger();
+  const { page } = alice;
+  await page.route(/\/chats\//, (route) => route.abort());
+  await page.goto(`${here.url}/#open%2F1`);
+  await alice.logIn('alice');
+  await page.getByRole('heading', { name: 'This room can’t be opened now' }).waitFor();
+  await alice.audit('a room that can not be opened now');
+  await page.unroute(/\/chats\//);
+  await page.getByRole('heading', { name: 'Public Chat' }).waitFor();
+  await page.locator('#enter').waitFor();
+  await alice.leave();
+});
+
+// Seen to fail where all rooms and what is unread in them are asked for first.
+test('who makes a room enters it without waiting for what is new in others', async () => {
+  const alice = await here.visitor('alice', { room: null });
+  await alice.page.route('**/rooms', () => {}); // never answered
+  await alice.page.route('**/ws_ticket', (route) => route.abort());
+  await here.server.kill();
+  await here.server.restart();
+  await alice.makeRoom(unique('At once'));
+  await alice.enterAs('Alice');
+  await alice.connected();
   await alice.leave();
 });
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { here, unique } from './setting.mjs';
+import { HASH, backend, here, unique, until } from './setting.mjs';
 
 test('a reload, a second tab and a restart leave one logged in; logging out does not', async () => {
   const alice = await here.visitor('alice');
@@ -29,8 +29,34 @@ test('a reload, a second tab and a restart leave one logged in; logging out does
   await alice.leave();
 });
 
-test('an access token that has expired is renewed without a word', async () => {
+test('an access token that has expired is renewed without a word, and chats that one has joined since appear', async () => {
   const alice = await here.visitor('alice');
+  let refused = 0;
+  await alice.page.route('**/ws_ticket', (route) => {
+    if (refused++) return route.continue();
+    return route.fulfill({ status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } });
+  });
+  // Seen to fail where the chats of the first login are all that the page ever shows.
+  here.server.command('monitor', 'add', 'joined-since');
+  here.server.command('monitor', 'join', 'joined-since', 'alice@propromo.example');
+  await here.server.kill();
+  await here.server.restart();
+  const text = unique('after an hour');
+  await alice.say(text);
+  await alice.message(text).waitFor();
+  assert.ok(refused > 1, 'the expired token was not met');
+  await alice.page.getByRole('link', { name: 'joined-since' }).waitFor();
+  assert.equal(await alice.page.locator('#login').isVisible(), false);
+  await alice.leave();
+});
+
+// Seen to fail where the page takes whatever account the cookie is of: the tab speaks as Bob from then on.
+test('a tab says nothing in the name of who has logged in in another tab since', async () => {
+  const alice = await here.visitor('alice');
+  const bob = await alice.tab(here.url);
+  await bob.page.getByRole('button', { name: 'Log out' }).click();
+  await bob.logIn('bob');
+  await bob.admitted();
   let refused = 0;
   await alice.page.route('**/ws_ticket', (route) => {
     if (refused++) return route.continue();
@@ -38,10 +64,110 @@ test('an access token that has expired is renewed without a word', async () => {
   });
   await here.server.kill();
   await here.server.restart();
-  const text = unique('after an hour');
+  await alice.page.getByText('Your login has expired').waitFor();
+  await bob.enter();
+  const text = unique('said by Bob');
+  await bob.say(text);
+  await bob.message(text).waitFor();
+  await alice.leave();
+});
+
+// Seen to fail where a login does not wait: the late answer takes the new cookie away, and a reload logs out.
+test('who logs in before the server has answered that one is logged out stays logged in', async () => {
+  const alice = await here.visitor('alice', { room: null });
+  const { page } = alice;
+  let answer;
+  const held = new Promise((resolve) => (answer = resolve));
+  const logins = [];
+  await page.route('**/session', async (route) => {
+    if (route.request().method() === 'DELETE') await held;
+    else logins.push(route.request());
+    return route.continue();
+  });
+  const ended = page.waitForResponse((response) => response.request().method() === 'DELETE');
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await alice.logIn('bob');
+  await page.waitForFunction(() => document.querySelector('#loginForm').ariaBusy === 'true' || !document.querySelector('#app').hidden);
+  await page.evaluate(() => new Promise(requestAnimationFrame));
+  for (const login of logins) await login.response();
+  answer();
+  await ended;
+  await alice.admitted();
+  await alice.reload();
+  await page.locator('#me').getByText('bob@').waitFor();
+  await alice.leave();
+});
+
+// Seen to fail where answers are not told apart: Bob is shut out, and what Alice has read is no news to him.
+test('an answer to what was asked before one logged out changes nothing for who logs in next', async () => {
+  await backend('POST', `rooms/${encodeURIComponent(`monitor:${HASH}`)}/messages`, { text: unique('news for Bob') });
+  const alice = await here.visitor('alice');
+  const { page } = alice;
+  let late = [];
+  const hold = (route, answer) => (late ? late.push([route, answer]) : route.continue());
+  const expired = { status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } };
+  await page.route('**/ws_ticket', (route) => hold(route, expired));
+  await page.route('**/rooms', async (route) => {
+    if (!late) return route.continue();
+    const response = await route.fetch();
+    const { rooms } = await response.json();
+    return hold(route, { response, json: { rooms: rooms.map((room) => ({ ...room, unread: 0, read: 'f'.repeat(36) })) } });
+  });
+  await here.server.kill();
+  await here.server.restart();
+  const asked = (path) => late.some(([route]) => new URL(route.request().url()).pathname === path);
+  await alice.makeRoom(unique('So that rooms are listed'));
+  for (const path of ['/ws_ticket', '/rooms']) await until(() => asked(path), path);
+  const held = late;
+  late = null;
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await page.getByRole('button', { name: 'Log in' }).waitFor();
+  await alice.logIn('bob');
+  const news = page.locator(`a[href="#${encodeURIComponent(`chat/${HASH}`)}"] .badge`).getByText('1');
+  await news.waitFor();
+  for (const [route, answer] of held) {
+    await route.fulfill(answer);
+    await (await route.request().response())?.finished();
+  }
+  await page.evaluate(() => new Promise(requestAnimationFrame));
+  assert.ok(await news.isVisible(), 'what Bob has not read counts as read');
+  await alice.enter();
+  const text = unique('said by Bob');
+  await alice.say(text);
+  await alice.item(text).locator('.who').getByText('Bob Demo').waitFor({ state: 'attached' });
+  assert.equal(await page.locator('#login').isVisible(), false);
+  await alice.leave();
+});
+
+// Seen to fail where each refusal ends the session: the form is there again, and nobody has logged out.
+test('who logs in again stays logged in, also when what was asked for before is refused afterwards', async () => {
+  const alice = await here.visitor('alice');
+  const { page } = alice;
+  let held = [];
+  await page.route('**/ws_ticket', (route) => (held ? held.push(route) : route.continue()));
+  const refuse = (route) => route.fulfill({ status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } });
+  await here.server.kill();
+  await here.server.restart();
+  // Two rooms and the inbox; each asks again with another token.
+  for (const [round, count] of [['first', 3], ['second', 6]]) {
+    await until(() => held.length === count, `the ${round} tickets`);
+    if (count === 3) for (const route of held) await refuse(route);
+  }
+  const [one, ...late] = held.slice(3);
+  held = null;
+  await refuse(one);
+  await page.getByText('Your login has expired').waitFor();
+  await alice.logIn('alice');
+  await alice.admitted();
+  for (const route of late) {
+    await refuse(route);
+    await (await route.request().response())?.finished();
+  }
+  await page.evaluate(() => new Promise(requestAnimationFrame));
+  assert.equal(await page.locator('#login').isVisible(), false);
+  await alice.connected();
+  const text = unique('here to stay');
   await alice.say(text);
   await alice.message(text).waitFor();
-  assert.ok(refused > 1, 'the expired token was not met');
-  assert.equal(await alice.page.locator('#login').isVisible(), false);
   await alice.leave();
 });

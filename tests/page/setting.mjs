@@ -59,15 +59,32 @@ export const BROWSERS = {
       ...(process.env.PAGE_SOURCE ? ['--disable-features=LocalNetworkAccessChecks'] : []),
     ],
   }),
-  // The browser as people have it, by WebDriver BiDi.
-  firefox: () => firefox.launch({ channel: 'moz-firefox', executablePath: FIREFOX, timeout: PATIENCE }),
+  firefox: () => startFirefox(),
 };
+
+/** Firefox where the system is dark, and where it forces its colours on pages. */
+export const LOOKS = {
+  dark: { 'layout.css.prefers-color-scheme.content-override': 0 },
+  'forced colours': { 'browser.display.document_color_use': 2 },
+};
+
+/** The browser as people have it, by WebDriver BiDi. */
+export function startFirefox(firefoxUserPrefs) {
+  return firefox.launch({ channel: 'moz-firefox', executablePath: FIREFOX, timeout: PATIENCE, firefoxUserPrefs });
+}
 
 /** What a backend asks of the server. */
 export async function backend(method, path, body) {
   const headers = { Authorization: `Bearer ${API_KEY}`, 'Content-Type': 'application/json' };
   const response = await fetch(`${here.url}/api/v1/${path}`, { method, headers, body: JSON.stringify(body) });
   assert.ok(response.ok, `${path}: ${response.status}`);
+}
+
+/** Waits until something is so of which no page tells. */
+export async function until(isSo, what) {
+  for (const end = Date.now() + PATIENCE; !isSo(); await new Promise((resolve) => setTimeout(resolve, 20))) {
+    assert.ok(Date.now() < end, `${what} never came`);
+  }
 }
 
 const running = {};

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HASH, PHONE, backend, here, unique } from './setting.mjs';
+import { HASH, PHONE, backend, here, unique, until } from './setting.mjs';
 import { flood } from './visitor.mjs';
 
 /** How many messages of a room are unread, as its link says; `''` for none. */
@@ -21,7 +21,7 @@ test('what was said while one was away is unread, and read on one device it is s
   await badge(desktop, 'demo').getByText('12').waitFor();
   await desktop.page.waitForFunction(() => document.title.startsWith('(12)'));
   assert.match(await desktop.page.locator('#icon').getAttribute('href'), /icon-unread/);
-  const laptop = await here.visitor('alice', { room: HASH });
+  const laptop = await here.visitor('alice', { browser: 'firefox', room: HASH });
   await badge(laptop, 'demo').getByText('12').waitFor();
 
   await desktop.enter('demo');
@@ -38,6 +38,82 @@ test('what was said while one was away is unread, and read on one device it is s
   await desktop.reload();
   await desktop.connected();
   assert.equal(await badge(desktop, 'demo').isVisible(), false);
+  await Promise.all([desktop.leave(), laptop.leave(), bob.leave()]);
+});
+
+// Seen to fail where what comes before a room is ready is never counted.
+test('what is said in a room while it is being opened is counted, too', async () => {
+  const bob = await here.visitor('bob');
+  const alice = await here.stranger();
+  const { page } = alice;
+  const text = unique('in between');
+  let held = [];
+  let heard;
+  const isHeard = new Promise((resolve) => (heard = resolve));
+  await page.routeWebSocket(/\/channel\/demo/, (socket) => {
+    socket.connectToServer().onMessage((frame) => {
+      if (held && frame.includes('"type":"presence"')) return held.push(() => socket.send(frame));
+      socket.send(frame);
+      if (frame.includes(text)) heard();
+    });
+  });
+  await page.reload();
+  let told = 0;
+  page.on('requestfinished', (request) => new URL(request.url()).pathname === '/rooms' && told++);
+  await alice.logIn('alice');
+  await alice.enter(HASH);
+  await until(() => told > 1, 'what is unread');
+  await bob.say(text);
+  await isHeard;
+  await badge(alice, 'demo').waitFor({ state: 'hidden' });
+  for (const release of held) release();
+  held = null;
+  await badge(alice, 'demo').getByText('1').waitFor();
+  await Promise.all([alice.leave(), bob.leave()]);
+});
+
+// Seen to fail where a mark is said once: the laptop never hears of it.
+test('what was read just before a connection broke is read on other devices, too', async () => {
+  const [laptop, bob] = await Promise.all([here.visitor('alice', { room: HASH }), here.visitor('bob')]);
+  const desktop = await here.stranger();
+  let lost = 0;
+  await desktop.page.routeWebSocket(/\/channel\/demo/, (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((frame) => {
+      if (!frame.includes('"type":"read"') || lost) return server.send(frame);
+      lost++;
+      server.close();
+      socket.close({ code: 1001 });
+    });
+  });
+  await desktop.page.reload();
+  await desktop.logIn('alice');
+  await desktop.enter(HASH);
+  await bob.say(unique('read in vain'));
+  await badge(laptop, 'demo').waitFor();
+  await badge(desktop, 'demo').waitFor();
+  await desktop.enter('demo');
+  await badge(laptop, 'demo').waitFor({ state: 'hidden' });
+  assert.equal(lost, 1);
+  await Promise.all([desktop.leave(), laptop.leave(), bob.leave()]);
+});
+
+// Seen to fail where marks are asked for only when the inbox opens: without an answer then, nothing read here is ever told.
+test('a page that was not told what is unread asks again, and then says what is read', async () => {
+  const [laptop, bob] = await Promise.all([here.visitor('alice', { room: HASH }), here.visitor('bob')]);
+  await bob.say(unique('still unread'));
+  await badge(laptop, 'demo').waitFor();
+  const desktop = await here.stranger();
+  await desktop.page.route('**/rooms', (route) => route.abort());
+  let refused = 0;
+  desktop.page.on('requestfailed', (request) => new URL(request.url()).pathname === '/rooms' && refused++);
+  await desktop.logIn('alice');
+  await until(() => refused > 1, 'what is unread');
+  await desktop.page.unroute('**/rooms');
+  // After half a minute, or when there is another reason to list rooms.
+  await desktop.makeRoom(unique('Another reason'));
+  await desktop.enter('demo');
+  await badge(laptop, 'demo').waitFor({ state: 'hidden' });
   await Promise.all([desktop.leave(), laptop.leave(), bob.leave()]);
 });
 
@@ -88,6 +164,14 @@ test('an inbox tells of rooms that are not connected, without being asked', asyn
   }
   const far = 'more-8';
   const alice = await here.stranger();
+  await alice.page.addInitScript(() => {
+    localStorage['propromo-chat.alerts'] = JSON.stringify({ show: 'all', sound: false });
+    window.told = [];
+    window.Notification = class {
+      constructor(title, { body }) { told.push([title, body]); }
+    };
+  });
+  await alice.page.reload();
   const asked = [];
   const isListing = (response) => new URL(response.url()).pathname === '/rooms';
   alice.page.on('request', (request) => isListing(request) && asked.push(request.url()));
@@ -100,8 +184,12 @@ test('an inbox tells of rooms that are not connected, without being asked', asyn
   await backend('POST', `rooms/monitor%3A${far}/messages`, { text: unique('far away') });
   await badge(alice, far).getByText('1').waitFor();
   await alice.page.waitForFunction(() => document.title.startsWith('(1)'));
-  await backend('POST', `rooms/monitor%3A${far}/messages`, { text: unique('and more') });
+  const more = unique('and more');
+  await backend('POST', `rooms/monitor%3A${far}/messages`, { text: more });
   await badge(alice, far).getByText('2').waitFor();
+  // Seen to fail where only rooms with a connection notify.
+  const [, text] = (await alice.page.evaluate(() => told)).at(-1) ?? [];
+  assert.equal(text, more);
 
   const laptop = await here.visitor('alice', { room: far });
   await badge(alice, far).waitFor({ state: 'hidden' });

@@ -15,11 +15,26 @@ export class Visitor {
   breaches = [];
 
   #devTools;
+  #asked = new Set(); // requests that are not answered yet
 
   static async at(browser, url, options = {}) {
-    const visitor = new Visitor();
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, serviceWorkers: 'block', ...options });
-    const page = (visitor.page = await context.newPage());
+    if (process.env.PAGE_SOURCE) await serveSource(context, process.env.PAGE_SOURCE);
+    const visitor = new Visitor();
+    await visitor.#open(context, url);
+    return visitor;
+  }
+
+  /** The same browser's other tab. It is closed with the first one. */
+  async tab(url) {
+    const tab = new Visitor();
+    tab.breaches = this.breaches;
+    await tab.#open(this.page.context(), url);
+    return tab;
+  }
+
+  async #open(context, url) {
+    const page = (this.page = await context.newPage());
     page.setDefaultTimeout(PATIENCE);
     // Reported in the console in words that change; this event does not.
     await page.addInitScript(() => {
@@ -32,21 +47,34 @@ export class Visitor {
       const { timeout } = AbortSignal;
       AbortSignal.timeout = (ms) => timeout.call(AbortSignal, Math.max(ms, patience));
     }, PATIENCE);
-    if (process.env.PAGE_SOURCE) await serveSource(context, process.env.PAGE_SOURCE);
     const host = new URL(url).host;
     const check = (address) => {
       if (new URL(address).host === host || address.startsWith('data:')) return;
-      visitor.breaches.push(`request to ${address}`);
+      this.breaches.push(`request to ${address}`);
     };
-    page.on('request', (request) => check(request.url()));
+    page.on('request', (request) => {
+      this.#asked.add(request);
+      check(request.url());
+    });
+    for (const end of ['requestfinished', 'requestfailed']) page.on(end, (request) => this.#asked.delete(request));
     page.on('websocket', (socket) => check(socket.url()));
-    page.on('pageerror', (error) => visitor.breaches.push(error.stack));
-    page.on('dialog', (dialog) => visitor.breaches.push(`dialog: ${dialog.message()}`));
+    page.on('pageerror', (error) => this.breaches.push(error.stack));
+    page.on('dialog', (dialog) => this.breaches.push(`dialog: ${dialog.message()}`));
     page.on('console', (message) => {
-      if (/breach of the policy|content.security.policy/i.test(message.text())) visitor.breaches.push(message.text());
+      if (/breach of the policy|content.security.policy/i.test(message.text())) this.breaches.push(message.text());
     });
     await page.goto(url);
-    return visitor;
+  }
+
+  /** Waits for something; where it does not come, the error tells what the page says and which answers it waits for. */
+  async #awaits(what, coming) {
+    try {
+      return await coming;
+    } catch (cause) {
+      const says = await this.page.locator(':is(.error, .banner.shown, dialog[open] h2):visible').allTextContents();
+      const asked = [...this.#asked].map((request) => `${request.method()} ${new URL(request.url()).pathname}`);
+      throw new Error(`${what} did not come. The page says ${JSON.stringify(says)} and waits for ${JSON.stringify(asked)}.`, { cause });
+    }
   }
 
   async logIn(name, password = `${name}-password`) {
@@ -57,17 +85,17 @@ export class Visitor {
 
   /** Waits until one is logged in, and fails with what the page says if one is not. */
   async admitted() {
-    const said = await this.page.waitForFunction(() => {
+    const said = await this.#awaits('the answer to a login', this.page.waitForFunction(() => {
       if (!document.querySelector('#app').hidden) return 'admitted';
       return document.querySelector('#login .error').textContent;
-    });
+    }));
     assert.equal(await said.jsonValue(), 'admitted');
   }
 
   /** Loads the page again, and waits until it goes on with the session. */
   async reload() {
     await this.page.reload();
-    await this.page.locator('#app:not([hidden])').waitFor();
+    await this.#awaits('the session', this.page.locator('#app:not([hidden])').waitFor());
   }
 
   /** Opens a room of the list: one of the own chats, or `open/ID`. */
@@ -98,7 +126,7 @@ export class Visitor {
       await this.page.locator('#roomSecret').fill(passphrase);
     }
     await this.page.getByRole('button', { name: 'Create' }).click();
-    await this.page.getByRole('heading', { name: title }).waitFor();
+    await this.#awaits(`the room ${title}`, this.page.getByRole('heading', { name: title }).waitFor());
   }
 
   /** Waits until the room is open and all of its first messages have arrived. */
@@ -115,10 +143,19 @@ export class Visitor {
     return this.page.evaluate(() => document.activeElement.id);
   }
 
-  /** Fails if axe finds anything to complain about, in light or dark, in the page's colours or those that a system forces. */
+  /**
+   * Fails if axe finds anything to complain about, in light or dark, in the page's colours or those that a system forces. Firefox
+   * can't be told these while it runs: it is asked once, in those that it was started with.
+   */
   async audit(what) {
     const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
     await this.page.evaluate(`if (!globalThis.axe) { ${axe}; }`);
+    const run = async (look, rules) => {
+      const { violations } = await this.page.evaluate(`axe.run(${rules})`);
+      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
+      assert.deepEqual(found, [], `${what}, ${look}`);
+    };
+    if (this.page.context().browser().browserType().name() !== 'chromium') return run('as it was started', '{}');
     const contrast = `{ runOnly: ['color-contrast'] }`;
     for (const [colorScheme, forcedColors, rules] of [
       ['dark', 'none', contrast],
@@ -127,9 +164,7 @@ export class Visitor {
       ['light', 'none', '{}'],
     ]) {
       await this.page.emulateMedia({ colorScheme, forcedColors });
-      const { violations } = await this.page.evaluate(`axe.run(${rules})`);
-      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
-      assert.deepEqual(found, [], `${what}, ${colorScheme}, forced colours: ${forcedColors}`);
+      await run(`${colorScheme}, forced colours: ${forcedColors}`, rules);
     }
   }
 
@@ -271,6 +306,24 @@ export function flood(page, { name, count, perSecond = 0, text = 'message' }) {
     socket.onclose = null;
     socket.close();
   }, { name, count, perSecond, text });
+}
+
+/** Lets the page see 61 rooms and 202 people besides those that are here; the server has neither. */
+export async function crowd({ page }) {
+  const rooms = Array.from({ length: 60 }, (_, i) => ({ id: 1000 + i, title: `Room ${i}`, description: 'Many', visibility: i % 2 ? 'private' : 'public' }));
+  await page.route('**/chats/all', async (route) => {
+    const response = await route.fetch();
+    return route.fulfill({ response, json: [...(await response.json()), ...rooms] });
+  });
+  const users = Array.from({ length: 202 }, (_, i) => `user${i}@propromo.example`);
+  await page.routeWebSocket(/\/channel\//, (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((data) => {
+      const frame = data.startsWith('{') ? JSON.parse(data) : {};
+      if (frame.type === 'presence') frame.users.push(...users);
+      socket.send(frame.type === 'presence' ? JSON.stringify(frame) : data);
+    });
+  });
 }
 
 /** Has twelve guests enter the open room of this title, of whom nine leave. */
