@@ -102,8 +102,8 @@ async function begin(session) {
   } else {
     forget();
     page.session = session;
-    // A request of a session that is over may still be refused.
-    session.expired = () => page.session === session && lock('password');
+    // Requests of a session that is over may still be refused, one after the other, while somebody logs in.
+    session.expired = () => page.session === session && !page.locked && lock('password');
     session.renewed = () => page.session === session && adoptChats();
   }
   page.drafts.begin(page.session.email);

@@ -43,7 +43,11 @@ test('what was said while one was away is unread, and read on one device it is s
 
 // Seen to fail where what comes before a room is ready is never counted.
 test('what is said in a room while it is being opened is counted, too', async () => {
-  const bob = await here.visitor('bob');
+  const [before, bob] = await Promise.all([here.visitor('alice'), here.visitor('bob')]);
+  const read = unique('read up to here');
+  await bob.say(read);
+  await before.message(read).waitFor();
+  await before.enter(HASH); // which says what was read
   const alice = await here.stranger();
   const { page } = alice;
   const text = unique('in between');
@@ -69,7 +73,7 @@ test('what is said in a room while it is being opened is counted, too', async ()
   for (const release of held) release();
   held = null;
   await badge(alice, 'demo').getByText('1').waitFor();
-  await Promise.all([alice.leave(), bob.leave()]);
+  await Promise.all([alice.leave(), before.leave(), bob.leave()]);
 });
 
 // Seen to fail where a mark is said once: the laptop never hears of it.
