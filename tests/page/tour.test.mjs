@@ -9,7 +9,7 @@ for (const browser of Object.keys(BROWSERS)) {
   for (const [screen, viewport] of SCREENS) {
     test(`in ${browser} on ${screen}`, async (t) => {
       const [alice, bob] = await Promise.all([here.visitor('alice', { browser, viewport }), here.visitor('bob')]);
-      const tour = new Tour(alice, bob, viewport.width < 500);
+      const tour = new Tour(alice, bob, viewport.width < 500, browser !== 'chromium');
       for (const [name, stop] of STOPS) await t.test(name, () => stop(tour));
       for (const [name, stop] of tour.isNarrow ? ON_A_PHONE : ON_A_DESKTOP) await t.test(name, () => stop(tour));
       await t.test('one logs out', () => tour.logOut());
@@ -20,8 +20,13 @@ for (const browser of Object.keys(BROWSERS)) {
 
 /** Alice, who looks around, and Bob, who is always in the room `demo`. */
 class Tour {
-  constructor(alice, bob, isNarrow) {
-    Object.assign(this, { alice, bob, isNarrow, page: alice.page });
+  constructor(alice, bob, isNarrow, isAudited) {
+    Object.assign(this, { alice, bob, isNarrow, isAudited, page: alice.page });
+  }
+
+  /** In Chromium other tests do that, in all themes. */
+  async audit(what) {
+    if (this.isAudited) await this.alice.audit(what);
   }
 
   /** Goes to another room. On a phone one sees either the rooms or the room. */
@@ -67,6 +72,7 @@ const STOPS = Object.entries({
     await bob.say(question);
     await alice.act(question, 'Answer');
     await page.locator('#context').getByText(question).waitFor();
+    await tour.audit('answering');
     await alice.say(answer);
     await bob.item(answer).getByRole('button', { name: `Answers Bob Demo ${question}` }).waitFor();
     // On a phone what can be done with a message before covers the end of it.
@@ -74,13 +80,18 @@ const STOPS = Object.entries({
     await tour.isAt(question);
   },
 
-  async 'one reacts, sees who did, and takes it back'({ alice, bob, page }) {
+  async 'one reacts, sees who did, and takes it back'(tour) {
+    const { alice, bob, page } = tour;
     const text = unique('Done!');
     await bob.say(text);
     await alice.act(text, 'React');
     await page.getByLabel('An emoji, or its name').fill('tada');
     await page.keyboard.press('Enter');
     await bob.item(text).getByRole('button', { name: /^🎉 1: Alice/ }).waitFor();
+    await alice.act(text, 'React');
+    await page.locator('#reactors li').waitFor();
+    await tour.audit('the choice of an emoji');
+    await page.keyboard.press('Escape');
     await alice.item(text).getByRole('button', { name: /^🎉 1: you$/ }).click();
     await bob.item(text).getByRole('button', { name: /^🎉/ }).waitFor({ state: 'detached' });
   },
@@ -104,9 +115,31 @@ const STOPS = Object.entries({
     await bob.message(edited).waitFor({ state: 'detached' });
   },
 
-  async 'people and emoji are completed, and who is named is told apart'({ alice, bob, page }) {
+  async 'text and link of a message are copied, and the link leads to it'(tour) {
+    const { alice, bob, page } = tour;
+    // Firefox shows its clipboard to nobody.
+    await page.evaluate(() => (navigator.clipboard.writeText = async (text) => void (window.copied = text)));
+    const copied = () => page.evaluate(() => window.copied);
+    const text = unique('worth keeping');
+    await bob.say(text);
+    await alice.act(text, 'Copy text');
+    await page.locator('#said').getByText('Copied.').waitFor();
+    assert.equal(await copied(), text);
+    await alice.act(text, 'Copy link');
+    await page.locator('#said').getByText('Link copied.').waitFor();
+    const link = await copied();
+    await tour.go(HASH);
+    await page.evaluate((link) => (location.href = link), link);
+    await tour.isAt(text);
+    await page.evaluate(() => (location.hash = '#chat%2Fdemo'));
+    await alice.field.waitFor();
+  },
+
+  async 'people and emoji are completed, and who is named is told apart'(tour) {
+    const { alice, bob, page } = tour;
     await alice.field.pressSequentially('@bo');
     await page.getByRole('option', { name: /^Bob Demo/ }).waitFor();
+    await tour.audit('completion');
     await alice.field.press('Enter');
     await alice.field.pressSequentially(':tad');
     await page.getByRole('option', { name: /tada/ }).click();
@@ -162,6 +195,7 @@ const STOPS = Object.entries({
       await line.waitFor({ state: 'attached' });
       assert.equal(await line.evaluate((line) => line.closest('li').querySelector('.text').textContent), texts[0]);
       await page.getByText('40 new messages').waitFor();
+      if (way === 'Mark as read') await tour.audit('new messages');
       await page.getByRole('button', { name: way }).click();
       if (way === 'Go to the first') await tour.isAt(texts[0]);
       else assert.equal(await alice.focus(), 'text');
@@ -169,6 +203,14 @@ const STOPS = Object.entries({
       await page.waitForFunction(() => !document.title.startsWith('(') && onApp === 0);
       const latest = page.getByRole('button', { name: 'Latest messages' });
       if (await latest.isVisible()) await latest.click();
+    }
+  },
+
+  async 'the room in which something was said last is the first'({ page }) {
+    for (const room of [HASH, 'demo']) {
+      await backend('POST', `rooms/${encodeURIComponent(`monitor:${room}`)}/messages`, { text: unique('the last word') });
+      const link = `#${encodeURIComponent(`chat/${room}`)}`;
+      await page.waitForFunction((link) => document.querySelector('#chats a').getAttribute('href') === link, link);
     }
   },
 
@@ -186,12 +228,13 @@ const STOPS = Object.entries({
       await page.locator('#searchPanel[aria-busy="false"]').waitFor();
       await page.waitForTimeout(100);
     }
+    await tour.audit('results');
     await found.click();
     await tour.isAt(word);
     if (!tour.isNarrow) await page.getByRole('button', { name: 'Close' }).click();
   },
 
-  async 'a closed room is made, found, renamed and deleted, with sentences for what is wrong'(tour) {
+  async 'a closed room is made, found, renamed, given another passphrase and deleted, with sentences for what is wrong'(tour) {
     const { alice, bob, page } = tour;
     const [title, other] = [unique('Vault'), unique('Cellar')];
     await tour.toRooms();
@@ -199,7 +242,9 @@ const STOPS = Object.entries({
     await page.locator('#roomName').fill('1234');
     await page.getByRole('button', { name: 'Create' }).click();
     await page.getByText('A room needs a name of 2 to 70 characters that is not only digits').waitFor();
+    await tour.audit('the form of a room');
     await alice.makeRoom(title, 'a good passphrase');
+    await tour.audit('the way into a room');
     await alice.enterAs(unique('Alice'));
     await alice.connected();
     await page.locator('.room-link[aria-current]').getByText('closed').waitFor({ state: 'attached' });
@@ -208,13 +253,20 @@ const STOPS = Object.entries({
     await bob.page.keyboard.press('Enter');
     await bob.enterAs(unique('Bob'), 'not the passphrase');
     await bob.page.getByText('That is not the passphrase').waitFor();
-    await bob.page.evaluate(() => (location.hash = '#chat%2Fdemo'));
-    await bob.connected();
 
     await page.getByRole('button', { name: 'Change' }).click();
     await page.locator('#roomName').fill(other);
+    await page.locator('#roomSecret').fill('a better passphrase');
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByRole('heading', { name: other }).waitFor();
+    await alice.connected(); // by the new one, which was typed once
+    const text = unique('still here');
+    await alice.say(text);
+    await alice.message(text).waitFor();
+    await bob.enterAs(unique('Bob'), 'a better passphrase');
+    await bob.message(text).waitFor();
+    await bob.page.evaluate(() => (location.hash = '#chat%2Fdemo'));
+    await bob.connected();
     await page.getByRole('button', { name: 'Change' }).click();
     await page.getByRole('button', { name: 'Delete the room…' }).click();
     await page.getByRole('heading', { name: 'Delete this room?' }).waitFor();
@@ -240,6 +292,7 @@ const STOPS = Object.entries({
     assert.equal(await page.getByText('Guest 3 has left the room.', { exact: true }).isVisible(), false);
     await summary.click();
     await page.getByText('Guest 3 has left the room.', { exact: true }).waitFor();
+    await tour.audit('a crowd');
     await page.evaluate(() => (location.hash = '#chat%2Fdemo'));
     await alice.connected();
   },
@@ -253,12 +306,14 @@ const STOPS = Object.entries({
     await alice.message(text).waitFor();
   },
 
-  async 'who is muted is told, and what was written can be sent afterwards'({ alice, bob, page }) {
+  async 'who is muted is told, and what was written can be sent afterwards'(tour) {
+    const { alice, bob, page } = tour;
     const text = unique('May I?');
     const mute = (method) => backend(method, 'rooms/monitor%3Ademo/mutes/alice%40propromo.example');
     await mute('PUT');
     await alice.say(text);
     await page.locator('#outbox').getByText('You are muted in this room for now.').waitFor();
+    await tour.audit('a message that was refused');
     await mute('DELETE');
     await page.locator('#outbox').getByRole('button', { name: 'Send again' }).click();
     await bob.message(text).waitFor();
@@ -300,6 +355,65 @@ const STOPS = Object.entries({
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'something sticks out');
   },
 
+  async 'a notification and a sound come by choice'(tour) {
+    const { alice, bob, page, isNarrow } = tour;
+    await page.evaluate((isNarrow) => {
+      window.told = [];
+      window.beeps = 0;
+      const tell = (title, { body }) => told.push([title, body]);
+      window.Notification = class {
+        static requestPermission = async () => 'granted';
+        constructor(...words) {
+          if (isNarrow) throw new TypeError('Illegal constructor'); // as phones have it
+          tell(...words);
+        }
+      };
+      navigator.serviceWorker.getRegistration = async () => ({ showNotification: tell });
+      const { start } = OscillatorNode.prototype;
+      OscillatorNode.prototype.start = function () { beeps++; start.call(this); };
+    }, isNarrow);
+    const seen = () => page.evaluate(() => [told.length, beeps]);
+    await tour.go(HASH);
+    const [quiet, loud] = [unique('for @Alice Demo'), unique('again for @Alice Demo')];
+    await bob.say(quiet);
+    await tour.badge('demo').getByText('1').waitFor({ state: 'attached' });
+    assert.deepEqual(await seen(), [0, 0]);
+    await tour.toRooms();
+    await page.getByText('Notifications', { exact: true }).click();
+    await page.getByLabel('Notify me of').selectOption('mentions');
+    await bob.say(loud);
+    await tour.badge('demo').getByText('2').waitFor();
+    await page.waitForFunction(() => told.length);
+    assert.deepEqual(await page.evaluate(() => told), [['Bob Demo · Demo', loud]]);
+    await page.getByLabel('with a sound').check();
+    await tour.audit('the choice of notifications');
+    assert.deepEqual(await seen(), [1, 1], 'one hears what was chosen');
+    await page.getByLabel('with a sound').uncheck();
+    await page.getByLabel('Notify me of').selectOption('off');
+    await alice.enter('demo');
+  },
+
+  async 'a session that is over says so, whatever is open, and throws nothing away'(tour) {
+    const { alice, bob, page } = tour;
+    const [text, draft] = [unique('before it was over'), unique('half a sentence')];
+    await bob.say(text);
+    await alice.field.fill(draft);
+    await alice.act(text, 'React');
+    await page.route('**/ws_ticket', (route) => route.fulfill({ status: 401, json: { success: false, message: 'expired' } }));
+    await here.server.kill();
+    await here.server.restart();
+    await page.getByText('Your login has expired').waitFor();
+    await page.locator('#password:focus').waitFor();
+    await tour.audit('an expired login');
+    await page.unroute('**/ws_ticket');
+    await alice.logIn('alice');
+    await alice.connected();
+    await alice.message(text).waitFor();
+    assert.equal(await alice.field.inputValue(), draft);
+    await alice.field.fill('');
+    await bob.connected();
+  },
+
   async 'who logs out is asked if something is unsent, and a draft outlives a reload'(tour) {
     const { alice, page } = tour;
     const draft = unique('half a thought');
@@ -311,6 +425,7 @@ const STOPS = Object.entries({
     await tour.toRooms();
     await page.getByRole('button', { name: 'Log out' }).click();
     await page.getByRole('heading', { name: 'Log out?' }).waitFor();
+    await tour.audit('the question before one logs out');
     await page.getByRole('button', { name: 'Stay' }).click();
     if (tour.isNarrow) await alice.enter();
     assert.equal(await alice.field.inputValue(), draft);
@@ -359,41 +474,33 @@ const ON_A_DESKTOP = Object.entries({
     await keyboard.press('Escape');
     assert.equal(await alice.focus(), 'text');
   },
-
-  async 'a notification and a sound come by choice'(tour) {
-    const { alice, bob, page } = tour;
-    await page.evaluate(() => {
-      window.told = [];
-      window.beeps = 0;
-      window.Notification = class {
-        static requestPermission = async () => 'granted';
-        constructor(title, { body }) { told.push([title, body]); }
-      };
-      const { start } = OscillatorNode.prototype;
-      OscillatorNode.prototype.start = function () { beeps++; start.call(this); };
-    });
-    const seen = () => page.evaluate(() => [told.length, beeps]);
-    await tour.go(HASH);
-    const [quiet, loud] = [unique('for @Alice Demo'), unique('again for @Alice Demo')];
-    await bob.say(quiet);
-    await tour.badge('demo').getByText('1').waitFor();
-    assert.deepEqual(await seen(), [0, 0]);
-    await page.getByText('Notifications', { exact: true }).click();
-    await page.getByLabel('Notify me of').selectOption('mentions');
-    await bob.say(loud);
-    await tour.badge('demo').getByText('2').waitFor();
-    assert.deepEqual(await page.evaluate(() => told), [['Bob Demo · Demo', loud]]);
-    await page.getByLabel('with a sound').check();
-    assert.deepEqual(await seen(), [1, 1], 'one hears what was chosen');
-    await page.getByLabel('with a sound').uncheck();
-    await page.getByLabel('Notify me of').selectOption('off');
-    await tour.go('demo');
-  },
 });
 
 const ON_A_PHONE = Object.entries({
-  async 'the list of people covers nothing and closes by a press beside it'({ page }) {
+  async 'a long press shows what can be done, and the finger that is lifted presses nothing'(tour) {
+    const { alice, bob, page } = tour;
+    const text = unique('pressed long');
+    await bob.say(text);
+    await alice.message(text).waitFor();
+    // The page is told of a finger: Firefox can't be touched by a test.
+    const finger = (...types) => alice.message(text).evaluate((node, types) => {
+      const { left: clientX, top: clientY } = node.getBoundingClientRect();
+      for (const type of types) node.dispatchEvent(new PointerEvent(type, { bubbles: true, cancelable: true, pointerType: 'touch', clientX, clientY }));
+    }, types);
+    await finger('pointerdown');
+    const bar = alice.item(text).getByRole('toolbar');
+    await bar.waitFor();
+    await finger('pointerup', 'click');
+    await tour.audit('what can be done');
+    await bar.getByRole('button', { name: 'Answer' }).click();
+    await page.locator('#context').getByText(text).waitFor();
+    await page.locator('#contextCancel').click();
+  },
+
+  async 'the list of people covers nothing and closes by a press beside it'(tour) {
+    const { page } = tour;
     await page.getByRole('button', { name: /here$/ }).click();
+    await tour.audit('people');
     const [people, ...others] = await Promise.all(['#people', '#log', '#roomHead', '#composer'].map((one) => page.locator(one).boundingBox()));
     for (const { x, y, width, height } of others) {
       const apart = x >= people.x + people.width || people.x >= x + width || y >= people.y + people.height || people.y >= y + height;
