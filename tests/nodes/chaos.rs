@@ -29,6 +29,10 @@ const CUT_OFF: usize = 2;
 const ROOMS: usize = 4;
 const SKEW: i32 = 5;
 const SLOW: Duration = Duration::from_millis(100);
+/// The same for what was said, after connections have died without a sign: whoever stores and hears messages waits up to
+/// 5 s for each answer that was lost, and these waits may follow each other. On a machine with a load of 10 this took 2.8
+/// to 5.3 s (in a cluster; 9.3 s when the masters of a cluster were waited for one after the other).
+const AFTER_DEAD_CONNECTIONS: Duration = Duration::from_secs(8);
 /// It may take as long on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -156,7 +160,9 @@ impl Town {
         eprintln!(
             "{fault:?} of {lasted:.1?}: the same people after {presence:.1?}, messages {messages:.1?}, names {names:.1?}"
         );
-        assert!(names < AFTER_A_FAULT, "{fault:?}: not the same {AFTER_A_FAULT:?} after its end");
+        let soon = if matches!(fault, Fault::Torn) { AFTER_DEAD_CONNECTIONS } else { AFTER_A_FAULT };
+        assert!(presence < AFTER_A_FAULT, "{fault:?}: not the same people {AFTER_A_FAULT:?} after its end");
+        assert!(names < soon, "{fault:?}: not the same {soon:?} after its end");
         for room in &mut self.rooms {
             for (n, watcher) in room.watchers.iter().enumerate() {
                 let mut told = told(watcher);
