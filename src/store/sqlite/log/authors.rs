@@ -93,6 +93,16 @@ pub(in crate::store::sqlite) fn rooms_of(
     .map(Some)
 }
 
+/// The author of each room in which only one account has spoken. None as long as not all authors are noted.
+pub(super) fn alone(view: &Connection) -> rusqlite::Result<HashMap<i64, i64>> {
+    if !are_all_noted(view)? {
+        return Ok(HashMap::new());
+    }
+    view.prepare_cached("SELECT room, min(author) FROM authors GROUP BY room HAVING count(*) = 1")?
+        .query_map((), |row| <(i64, i64)>::try_from(row))?
+        .collect()
+}
+
 fn are_all_noted(view: &Connection) -> rusqlite::Result<bool> {
     view.prepare_cached("SELECT 1 FROM unnoted")?.exists(()).map(|left| !left)
 }

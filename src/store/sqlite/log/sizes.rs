@@ -1,7 +1,7 @@
 //! How much space each room's messages take, roughly, to choose which to delete.
 
 use crate::store::journal::Said;
-use std::collections::HashMap;
+use std::{cmp::Reverse, collections::HashMap};
 
 /// Bytes that a row takes beside its texts, roughly; the macro below has it too.
 const ROW: usize = 64;
@@ -63,21 +63,42 @@ impl Sizes {
     }
 
     /// Which rooms to cut by how much, the largest first, to free `goal` bytes: each down to the same level. So only
-    /// rooms that take too much lose messages.
-    pub fn cut(&self, goal: u64) -> Vec<(i64, u64)> {
-        let mut sizes: Vec<(i64, u64)> = self.0.iter().map(|(room, size)| (*room, *size)).collect();
-        sizes.sort_unstable_by_key(|(room, size)| (std::cmp::Reverse(*size), *room));
-        let mut above = 0;
-        let mut cut = 0;
-        // Cutting to the size of the next room would free this much of the rooms before it.
-        while cut < sizes.len() && above - cut as u64 * sizes[cut].1 < goal {
-            above += sizes[cut].1;
-            cut += 1;
+    /// rooms that take too much lose messages. All rooms of one author in `alone` count as one there, and are cut to a
+    /// level of their own: nobody gets a larger share by filling many rooms.
+    pub fn cut(&self, goal: u64, alone: &HashMap<i64, i64>) -> Vec<(i64, u64)> {
+        let mut shares: HashMap<Share, Vec<(i64, u64)>> = HashMap::new();
+        for (room, size) in &self.0 {
+            let share = alone.get(room).map_or(Share::Room(*room), |author| Share::Author(*author));
+            shares.entry(share).or_default().push((*room, *size));
         }
-        sizes.truncate(cut);
-        let level = above.saturating_sub(goal) / (cut as u64).max(1);
-        sizes.into_iter().map(|(room, size)| (room, size.saturating_sub(level))).filter(|(_, much)| *much > 0).collect()
+        let sums = shares.iter().map(|(share, rooms)| (*share, rooms.iter().map(|(_, size)| size).sum())).collect();
+        let of_share = |(share, much)| level(shares.remove(&share).unwrap_or_default(), much);
+        let mut cuts: Vec<(i64, u64)> = level(sums, goal).into_iter().flat_map(of_share).collect();
+        cuts.sort_unstable_by_key(|(room, _)| (Reverse(self.0.get(room)), *room));
+        cuts
     }
+}
+
+/// Who has a share of the store: a room, or an author for all rooms in which nobody else has spoken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Share {
+    Room(i64),
+    Author(i64),
+}
+
+/// How much each of the largest gives up for a `goal`, if they end at the same level.
+fn level<K: Copy + Ord>(mut sizes: Vec<(K, u64)>, goal: u64) -> Vec<(K, u64)> {
+    sizes.sort_unstable_by_key(|(key, size)| (Reverse(*size), *key));
+    let mut above = 0;
+    let mut cut = 0;
+    // Cutting to the size of the next one would free this much of those before it.
+    while cut < sizes.len() && above - cut as u64 * sizes[cut].1 < goal {
+        above += sizes[cut].1;
+        cut += 1;
+    }
+    sizes.truncate(cut);
+    let level = above.saturating_sub(goal) / (cut as u64).max(1);
+    sizes.into_iter().map(|(key, size)| (key, size.saturating_sub(level))).filter(|(_, much)| *much > 0).collect()
 }
 
 #[cfg(test)]
@@ -119,7 +140,7 @@ mod tests {
             let mut all = Sizes::default();
             sizes.iter().zip(0..).for_each(|(size, room)| all.add(room, *size));
             let goal = all.total() * part / 100;
-            let cut = all.cut(goal);
+            let cut = all.cut(goal, &HashMap::new());
             let gone: u64 = cut.iter().map(|(_, much)| much).sum();
             // Rounded up to whole bytes for each.
             prop_assert!(gone >= goal && gone <= goal + cut.len() as u64);
@@ -157,7 +178,22 @@ mod tests {
         let mut all = Sizes::default();
         all.add(1, 1_000);
         all.add(2, 30);
-        assert_eq!(all.cut(900), [(1, 900)]);
-        assert_eq!(all.cut(0), []);
+        assert_eq!(all.cut(900, &HashMap::new()), [(1, 900)]);
+        assert_eq!(all.cut(0, &HashMap::new()), []);
+    }
+
+    #[test]
+    fn many_rooms_of_one_author_count_as_one() {
+        let mut all = Sizes::default();
+        (0..10).for_each(|room| all.add(room, 100 + room.unsigned_abs()));
+        all.add(100, 500);
+        let alone: HashMap<i64, i64> = (0..10).map(|room| (room, 7)).collect();
+        // 1,045 of the author and 500 of the room: 545 are gone before the room loses anything.
+        let cut = all.cut(500, &alone);
+        assert_eq!(cut.iter().map(|(room, _)| *room).collect::<Vec<_>>(), [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+        assert!((500..=510).contains(&cut.iter().map(|(_, much)| much).sum::<u64>()));
+        let cut: HashMap<i64, u64> = all.cut(645, &alone).into_iter().collect();
+        assert_eq!(cut[&100], 50);
+        assert!((595..=605).contains(&cut.iter().filter(|(room, _)| **room != 100).map(|(_, much)| much).sum::<u64>()));
     }
 }

@@ -5,7 +5,7 @@
 //! up to date.
 
 use super::{
-    apply,
+    apply, authors,
     keeper::Keeper,
     sizes::{Sizes, size},
     writer::lock_writer,
@@ -51,7 +51,7 @@ impl Keeper {
                 self.quota.round();
             }
             let Some(goal) = self.quota.to_free() else { return Ok(()) };
-            self.choose(goal);
+            self.choose(goal)?;
         }
         if let Some((room, much)) = self.work.cuts.pop() {
             let gone = self.cut(room, much)?;
@@ -112,25 +112,26 @@ impl Keeper {
     }
 
     /// Decides what to delete.
-    fn choose(&mut self, goal: u64) {
+    fn choose(&mut self, goal: u64) -> rusqlite::Result<()> {
+        let alone = authors::alone(&self.connection)?;
         let mut writer = lock_writer(&self.writer);
         let Some(sizes) = &mut writer.sizes else {
             self.work.is_weighed = false;
-            return;
+            return Ok(());
         };
         let usage = self.quota.usage();
         if sizes.total() > usage.bytes {
             // The sum exceeds the file: messages that were edited often counted each time.
             writer.sizes = None;
             self.work.is_weighed = false;
-            return;
+            return Ok(());
         }
-        self.work.cuts = sizes.cut(goal);
+        self.work.cuts = sizes.cut(goal, &alone);
         // The largest is popped first.
         self.work.cuts.reverse();
         drop(writer);
         if self.work.told.is_some_and(|told| told.elapsed() < TELL) {
-            return;
+            return Ok(());
         }
         self.work.told = Some(Instant::now());
         tracing::warn!(
@@ -139,6 +140,7 @@ impl Keeper {
             rooms = self.work.cuts.len(),
             "the store has nearly all that it may have (STORE_MAX): the oldest messages of the largest rooms are deleted"
         );
+        Ok(())
     }
 
     /// Deletes about this many bytes of a room's oldest messages, or as many as one piece has. Returns how many, estimated
