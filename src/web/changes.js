@@ -20,6 +20,7 @@ export class Changes {
   #room;
   #came = []; // the latest, oldest first
   #asked = new Map(); // by ref
+  #again = 0; // a timer
   #done = new Set(); // refs of what was made; who asked again, since a connection was lost, is refused
 
   constructor(room) {
@@ -70,7 +71,11 @@ export class Changes {
     const change = this.#asked.get(ref);
     if (!change) return null;
     if (PASSING.includes(code)) {
-      setTimeout(() => this.flush(), AGAIN);
+      // One for all of them: each would ask for all.
+      this.#again ||= setTimeout(() => {
+        this.#again = 0;
+        this.flush();
+      }, AGAIN);
       return 'Your change could not be stored yet; it is tried again.';
     }
     this.#asked.delete(ref);
