@@ -104,7 +104,11 @@ async function begin(session) {
     page.session = session;
     // Requests of a session that is over may still be refused, one after the other, while somebody logs in.
     session.expired = () => page.session === session && !page.locked && lock('password');
-    session.renewed = () => page.session === session && adoptChats();
+    session.renewed = () => {
+      if (page.session !== session || !adoptChats()) return;
+      page.reads.listen(session); // an inbox tells of the chats that there were when it opened
+      if (page.missing) route(true);
+    };
   }
   page.drafts.begin(page.session.email);
   adoptChats();
@@ -139,6 +143,7 @@ function end() {
 /** Shows the login form, with the focus in one of its fields. */
 function lock(field) {
   page.locked = true;
+  clearTimeout(again);
   for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close(); // nothing else could be used
   paintNow(); // what is hidden can't take the focus
   ui[field].focus();
@@ -153,13 +158,15 @@ function forget() {
   page.missing = null;
 }
 
-/** Takes in the chats that the account has now. */
+/** Takes in the chats that the account has now; whether there are new ones. */
 function adoptChats() {
+  const before = page.rooms.size;
   for (const chat of page.session.chats) {
     const room = new Channel(chat, page.session);
     if (!page.rooms.has(room.key)) adopt(room);
   }
   paint();
+  return page.rooms.size > before;
 }
 
 function adopt(room) {
@@ -211,7 +218,7 @@ async function route(quietly = false) {
   const room = await find(address).catch((why) => void (error = why));
   if (page.locked || hash !== location.hash) return;
   const isAway = error?.status === 0 || error?.status === 429 || error?.status >= 500;
-  if (isAway) again = setTimeout(() => route(true), RETRY);
+  if (isAway) again = setTimeout(() => route(!ui.empty.contains(document.activeElement)), RETRY);
   if (page.current && page.current !== room) page.reads.tell(page.current, true);
   page.current = room ?? null;
   if (!hash || room) page.missing = null;
@@ -220,7 +227,7 @@ async function route(quietly = false) {
   room?.open();
   talk.show(page.current, quietly);
   paint();
-  if (message && room) await talk.jump(message);
+  if (message && room) await talk.jump(message, quietly);
 }
 
 async function find(address) {

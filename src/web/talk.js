@@ -144,8 +144,8 @@ export class Talk {
     this.#search.start();
   }
 
-  /** Goes to a message of the open room, however far back it is. */
-  async jump(key) {
+  /** Goes to a message of the open room, however far back it is. `quietly` leaves the focus where it is. */
+  async jump(key, quietly = false) {
     const room = this.#room;
     this.#timeline.pinned = false;
     if (!room.find(key)) say('Looking for that message…');
@@ -156,7 +156,7 @@ export class Talk {
     this.paint();
     const item = this.#timeline.reveal(key);
     say('');
-    item.focus({ preventScroll: true });
+    if (!quietly) item.focus({ preventScroll: true });
     item.classList.add('found');
     setTimeout(() => item.classList.remove('found'), FLASH);
     this.#page.paint();

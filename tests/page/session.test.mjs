@@ -32,7 +32,10 @@ test('a reload, a second tab and a restart leave one logged in; logging out does
 test('an access token that has expired is renewed without a word, and chats that one has joined since appear', async () => {
   const alice = await here.visitor('alice');
   let refused = 0;
-  await alice.page.route('**/ws_ticket', (route) => {
+  let up;
+  const isUp = new Promise((resolve) => (up = resolve));
+  await alice.page.route('**/ws_ticket', async (route) => {
+    await isUp; // the renewal has to reach the server
     if (refused++) return route.continue();
     return route.fulfill({ status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } });
   });
@@ -41,11 +44,15 @@ test('an access token that has expired is renewed without a word, and chats that
   here.server.command('monitor', 'join', 'joined-since', 'alice@propromo.example');
   await here.server.kill();
   await here.server.restart();
+  up();
   const text = unique('after an hour');
   await alice.say(text);
   await alice.message(text).waitFor();
   assert.ok(refused > 1, 'the expired token was not met');
   await alice.page.getByRole('link', { name: 'joined-since' }).waitFor();
+  // Seen to fail where the inbox stays the one that was opened before.
+  await backend('POST', 'rooms/monitor:joined-since/messages', { text: unique('news there') });
+  await alice.page.locator('a[href="#chat%2Fjoined-since"] .badge').getByText('1').waitFor();
   assert.equal(await alice.page.locator('#login').isVisible(), false);
   await alice.leave();
 });
@@ -58,12 +65,16 @@ test('a tab says nothing in the name of who has logged in in another tab since',
   await bob.logIn('bob');
   await bob.admitted();
   let refused = 0;
-  await alice.page.route('**/ws_ticket', (route) => {
+  let up;
+  const isUp = new Promise((resolve) => (up = resolve));
+  await alice.page.route('**/ws_ticket', async (route) => {
+    await isUp; // the renewal has to reach the server
     if (refused++) return route.continue();
     return route.fulfill({ status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } });
   });
   await here.server.kill();
   await here.server.restart();
+  up();
   await alice.page.getByText('Your login has expired').waitFor();
   await bob.enter();
   const text = unique('said by Bob');
@@ -129,7 +140,7 @@ test('an answer to what was asked before one logged out changes nothing for who 
     await route.fulfill(answer);
     await (await route.request().response())?.finished();
   }
-  await page.evaluate(() => new Promise(requestAnimationFrame));
+  await alice.painted();
   assert.ok(await news.isVisible(), 'what Bob has not read counts as read');
   await alice.enter();
   const text = unique('said by Bob');
@@ -148,19 +159,20 @@ test('who logs in again stays logged in, also when what was asked for before is 
   const refuse = (route) => route.fulfill({ status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } });
   await here.server.kill();
   await here.server.restart();
-  // Two rooms and the inbox; each asks again with another token.
-  for (const [round, count] of [['first', 3], ['second', 6]]) {
-    await until(() => held.length === count, `the ${round} tickets`);
-    if (count === 3) for (const route of held) await refuse(route);
+  // Each asks again with another token.
+  const doors = (await page.locator('#chats li').count()) + 1; // the inbox, too
+  for (const count of [doors, 2 * doors]) {
+    await until(() => held.length === count, `${count} tickets`);
+    if (count === doors) for (const route of [...held]) await refuse(route); // more of them come meanwhile
   }
-  const [one, ...late] = held.slice(3);
+  const [one, ...late] = held.slice(doors);
   held = null;
   await refuse(one);
   await page.getByText('Your login has expired').waitFor();
   const isRefused = async (route) => {
     await refuse(route);
     await (await route.request().response())?.finished();
-    await page.evaluate(() => new Promise(requestAnimationFrame));
+    await alice.painted();
   };
   // Seen to fail where each refusal puts the focus where a password belongs.
   await page.locator('#email').focus();
