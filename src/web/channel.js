@@ -14,6 +14,7 @@ export class Channel extends Room {
   #line;
   #toldTyping = -TYPING_EVERY;
   #marked = -UNNOTICED; // when it was said last how far one has read
+  #unsure = false; // whether that may have been lost with the connection: nothing confirms it
 
   /** `chat` as `/login` lists it; `session.chat` makes rooms. */
   constructor(chat, session) {
@@ -116,8 +117,7 @@ export class Channel extends Room {
 
   #changed(state) {
     if (state === 'open') {
-      // The mark may be lost with the connection before; nothing confirms it.
-      if (performance.now() - this.#marked < UNNOTICED) this.connection.send({ type: 'read', id: this.read });
+      if (this.#unsure) this.#unsure = !this.mark(this.read);
       this.flush();
     }
     this.changed();
@@ -125,6 +125,7 @@ export class Channel extends Room {
 
   #lost() {
     this.loading = false;
+    this.#unsure ||= performance.now() - this.#marked < UNNOTICED;
     this.interrupted({});
   }
 

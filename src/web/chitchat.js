@@ -105,6 +105,7 @@ export class OpenRoom extends Room {
     clearInterval(this.#watchdog);
     this.#held = null;
     this.connection.close();
+    this.interrupted({});
   }
 
   /** Goes, and says so. */

@@ -57,8 +57,9 @@ export class Drafts {
     if (!this.#email || !this.#written.size) return;
     // Other tabs keep drafts, too: only what was written here is put in the place of what is there.
     const { email: owner, texts: before } = kept(STORED) ?? {};
-    const texts = owner === this.#email ? { ...before } : {};
-    for (const { key, draft } of this.#written) {
+    const isOurs = owner === this.#email;
+    const texts = isOurs ? { ...before } : { ...this.#texts };
+    for (const { key, draft } of isOurs ? this.#written : this.#rooms.values()) {
       if (draft) texts[key] = draft;
       else delete texts[key];
     }
