@@ -9,10 +9,18 @@ for (const browser of Object.keys(BROWSERS)) {
   for (const [screen, viewport] of SCREENS) {
     test(`in ${browser} on ${screen}`, async (t) => {
       const [alice, bob] = await Promise.all([here.visitor('alice', { browser, viewport }), here.visitor('bob')]);
-      const tour = new Tour(alice, bob, viewport.width < 500, browser !== 'chromium');
-      for (const [name, stop] of STOPS) await t.test(name, () => stop(tour));
-      for (const [name, stop] of tour.isNarrow ? ON_A_PHONE : ON_A_DESKTOP) await t.test(name, () => stop(tour));
-      await t.test('one logs out', () => tour.logOut());
+      const tour = new Tour(alice, bob, viewport.width < 500, browser);
+      // What comes after a stop that failed would wait for what is not there.
+      let failed = false;
+      const at = (stop) => async (t) => {
+        if (failed) return t.skip('a stop before it failed');
+        failed = true;
+        await stop(tour);
+        failed = false;
+      };
+      for (const [name, stop] of STOPS) await t.test(name, at(stop));
+      for (const [name, stop] of tour.isNarrow ? ON_A_PHONE : ON_A_DESKTOP) await t.test(name, at(stop));
+      await t.test('one logs out', at(() => tour.logOut()));
       await Promise.all([alice.leave(), bob.leave()]);
     });
   }
@@ -20,13 +28,13 @@ for (const browser of Object.keys(BROWSERS)) {
 
 /** Alice, who looks around, and Bob, who is always in the room `demo`. */
 class Tour {
-  constructor(alice, bob, isNarrow, isAudited) {
-    Object.assign(this, { alice, bob, isNarrow, isAudited, page: alice.page });
+  constructor(alice, bob, isNarrow, browser) {
+    Object.assign(this, { alice, bob, isNarrow, browser, page: alice.page });
   }
 
-  /** In Chromium other tests do that, in all themes. */
+  /** In Chromium other tests do that, in all themes; in Firefox the phone's tour does it for both. */
   async audit(what) {
-    if (this.isAudited) await this.alice.audit(what);
+    if (this.isNarrow && this.browser !== 'chromium') await this.alice.audit(what);
   }
 
   /** Goes to another room. On a phone one sees either the rooms or the room. */

@@ -140,6 +140,11 @@ export class Visitor {
     );
   }
 
+  /** Waits until the page shows all that it has taken in so far. Of what comes by itself it paints no more than ten times a second. */
+  painted() {
+    return this.page.evaluate(() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150)));
+  }
+
   /** The id of the element that has the focus. */
   focus() {
     return this.page.evaluate(() => document.activeElement.id);
@@ -149,7 +154,7 @@ export class Visitor {
    * Fails if axe finds anything to complain about, in light or dark, in the page's colours or those that a system forces. Firefox
    * can't be told these while it runs: it is asked once, in those that it was started with.
    */
-  async audit(what) {
+  async audit(what, firefoxRules = '{}') {
     const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
     await this.page.evaluate(`if (!globalThis.axe) { ${axe}; }`);
     const run = async (look, rules) => {
@@ -157,7 +162,7 @@ export class Visitor {
       const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
       assert.deepEqual(found, [], `${what}, ${look}`);
     };
-    if (this.page.context().browser().browserType().name() !== 'chromium') return run('as it was started', '{}');
+    if (this.page.context().browser().browserType().name() !== 'chromium') return run('as it was started', firefoxRules);
     const contrast = `{ runOnly: ['color-contrast'] }`;
     for (const [colorScheme, forcedColors, rules] of [
       ['dark', 'none', contrast],
