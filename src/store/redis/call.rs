@@ -11,7 +11,7 @@ use super::{
 use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
 use std::{sync::Arc, time::Duration};
 
-/// How long an answer of one master is waited for after that of another did not come in time.
+/// How long an answer of one master is waited for after another master's answer did not come in time.
 const THERE_ALREADY: Duration = Duration::from_millis(100);
 
 /// One command.
@@ -55,15 +55,14 @@ impl Health {
         }
         let mut open = Vec::new();
         for (master, share) in fleet.masters.iter().zip(shares).filter(|(_, share)| !share.is_empty()) {
-            match master.pool.get() {
-                Ok(mut wire) => {
-                    let answer = share.iter().map(|index| calls[*index].answer).max().unwrap_or(server::ANSWER);
-                    match wire.patience(answer).and_then(|()| wire.send(&joined(calls, &share))) {
-                        Ok(()) => open.push((wire, share)),
-                        Err(error) => fail(&mut answers, &share, error.into()),
-                    };
-                }
-                Err(error) => fail(&mut answers, &share, error.into()),
+            let answer = share.iter().map(|index| calls[*index].answer).max().unwrap_or(server::ANSWER);
+            let sent = master.wire(answer).and_then(|mut wire| {
+                wire.send(&joined(calls, &share))?;
+                Ok(wire)
+            });
+            match sent {
+                Ok(wire) => open.push((wire, share)),
+                Err(failure) => fail(&mut answers, &share, failure),
             }
         }
         let mut is_late = false;
@@ -207,8 +206,7 @@ fn follow(fleet: &Fleet, call: &Call, redirection: &RedisError) -> Answer {
         // A server that this fleet does not have: the next fleet has it.
         return Err(Failure::Broken(redirection.to_string().into()));
     };
-    let mut wire = master.pool.get()?;
-    wire.patience(call.answer)?;
+    let mut wire = master.wire(call.answer)?;
     let asked = redirection.kind() == redis::ErrorKind::Server(ServerErrorKind::Ask);
     if asked {
         wire.ask(&cmd("ASKING").get_packed_command())?;

@@ -6,7 +6,7 @@
 use super::{
     address::{Deployment, Host, Layout},
     channels::Reach,
-    failure::is_full,
+    failure::{Failure, is_full},
     sentinel,
     server::{self, Pooled, Server, Wire},
 };
@@ -29,7 +29,16 @@ pub(super) struct Fleet {
 
 pub(super) struct Master {
     pub server: Arc<Server>,
-    pub pool: Pool<Pooled>,
+    pool: Pool<Pooled>,
+}
+
+impl Master {
+    /// A connection on which an answer may take so long.
+    pub fn wire(&self, answer: Duration) -> Result<r2d2::PooledConnection<Pooled>, Failure> {
+        let mut wire = self.pool.get()?;
+        wire.patience(answer)?;
+        Ok(wire)
+    }
 }
 
 impl Fleet {

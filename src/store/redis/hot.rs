@@ -10,7 +10,7 @@ use super::{
     log::{RedisLog, STORE, unmoved},
     outbox::room_of_head,
     read::{self, Since},
-    script,
+    script, server,
     values::{bytes, list, number, stream_entry},
     wire,
 };
@@ -184,7 +184,7 @@ impl RedisLog {
                 let mut scan = cmd("SCAN");
                 scan.arg(&cursor).arg("MATCH").arg("propromo:{*}:head").arg("COUNT").arg(HEADS);
                 let found = || -> Result<(String, Vec<Vec<u8>>), Failure> {
-                    let found = master.pool.get()?.ask(&scan.get_packed_command())?;
+                    let found = master.wire(server::ANSWER)?.ask(&scan.get_packed_command())?;
                     redis::from_redis_value(found).map_err(|_| Failure::Unreadable)
                 };
                 let (next, keys) = found().map_err(failed(STORE, WHAT))?;

@@ -3,7 +3,7 @@
 use super::{
     call::Call,
     failure::{Failure, failed},
-    script,
+    script, server,
     shared::Redis,
 };
 use crate::store::{
@@ -90,7 +90,7 @@ impl RedisLedger {
                 let mut scan = cmd("SCAN");
                 scan.arg(&cursor).arg("MATCH").arg(format!("{PREFIX}*")).arg("COUNT").arg(SOME);
                 let found = || -> Result<(String, Vec<String>), Failure> {
-                    let found = master.pool.get()?.ask(&scan.get_packed_command())?;
+                    let found = master.wire(server::ANSWER)?.ask(&scan.get_packed_command())?;
                     redis::from_redis_value(found).map_err(|_| Failure::Unreadable)
                 };
                 let (next, keys) = found().map_err(failed(STORE, WHAT))?;

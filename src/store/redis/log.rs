@@ -352,7 +352,8 @@ impl RedisLog {
     /// The share of its memory limit that the fullest server uses; `None`: none has a limit, or nobody may ask.
     pub(in crate::store) fn memory_used(&self) -> Option<f64> {
         let fleet = self.redis.fleet().ok()?;
-        let share = |master: &Master| Memory::read(&mut *master.pool.get().ok()?).map(|memory| memory.share());
+        let share =
+            |master: &Master| Memory::read(&mut *master.wire(server::ANSWER).ok()?).map(|memory| memory.share());
         fleet.masters.iter().filter_map(share).max_by(f64::total_cmp)
     }
 

@@ -6,7 +6,7 @@ use super::{
     failure::{Failure, failed},
     id::{EntryId, Tail},
     keys::Keys,
-    read, script,
+    read, script, server,
     shared::Redis,
 };
 use crate::{
@@ -101,7 +101,7 @@ impl RedisOutbox {
                 let mut scan = cmd("SCAN");
                 scan.arg(&cursor).arg("MATCH").arg("propromo:{*}:head").arg("COUNT").arg(ROOMS);
                 let found = {
-                    let mut wire = master.pool.get().map_err(Failure::from)?;
+                    let mut wire = master.wire(server::ANSWER)?;
                     wire.ask(&scan.get_packed_command())?
                 };
                 let (next, keys): (String, Vec<Vec<u8>>) =

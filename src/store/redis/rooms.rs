@@ -1,6 +1,6 @@
 //! Lists the rooms. Keys have no order, so each page scans all of them.
 
-use super::{failure::Failure, shared::Redis};
+use super::{failure::Failure, server, shared::Redis};
 use crate::message::RoomName;
 use redis::{Value, cmd};
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ pub(super) fn rooms(redis: &Redis, after: Option<&RoomName>, limit: usize) -> Re
     let fleet = redis.fleet()?;
     let mut found = BTreeSet::new();
     for master in &fleet.masters {
-        let mut wire = master.pool.get()?;
+        let mut wire = master.wire(server::ANSWER)?;
         let mut cursor = b"0".to_vec();
         loop {
             let scan = cmd("SCAN").arg(&cursor).arg("MATCH").arg(PATTERN).arg("COUNT").arg(LOOKED_AT).to_owned();

@@ -140,7 +140,8 @@ impl Wire {
     /// Sets how long each of the next answers may take.
     pub fn patience(&mut self, answer: Duration) -> RedisResult<()> {
         if self.patience != answer {
-            self.connection.set_read_timeout(Some(answer))?;
+            // Answers that wait to be read are not for the next user of this connection.
+            self.connection.set_read_timeout(Some(answer)).inspect_err(|_| self.sound = false)?;
             self.patience = answer;
         }
         Ok(())
