@@ -18,7 +18,7 @@ const REMEMBERED: usize = 100_000;
 /// Pages that a new pair touches: those of the table and of its index.
 const PAGES: usize = 2;
 
-/// Messages of before whose authors are noted at a time.
+/// Older messages whose authors are noted at a time.
 const OLD: i64 = 4096;
 
 /// The author's number, the same for all spellings of one address. Two addresses with one number cost a look into a room.
@@ -52,23 +52,24 @@ impl Noted {
         if self.0.contains(&pair) {
             return Ok(0);
         }
-        add(tx, number, sender)?;
+        let added = add(tx, number, sender)?;
         if self.0.len() >= REMEMBERED {
             self.clear();
         }
         self.0.insert(pair);
-        Ok(PAGES)
+        Ok(PAGES * added)
     }
 }
 
 /// Notes the author of a message that is added in another way.
 pub(in crate::store::sqlite) fn note(tx: &Connection, room: (i64, &RoomName), sender: &str) -> rusqlite::Result<()> {
-    if is_noted(room.1) { add(tx, room.0, sender) } else { Ok(()) }
+    if is_noted(room.1) { add(tx, room.0, sender).map(drop) } else { Ok(()) }
 }
 
-fn add(tx: &Connection, room: i64, sender: &str) -> rusqlite::Result<()> {
+/// Returns how many rows that added: one, or none.
+fn add(tx: &Connection, room: i64, sender: &str) -> rusqlite::Result<usize> {
     let mut add = tx.prepare_cached("INSERT OR IGNORE INTO authors (author, room) VALUES (?1, ?2)")?;
-    add.execute((number(sender), room)).map(drop)
+    add.execute((number(sender), room))
 }
 
 /// Forgets the authors of a room that is gone.
@@ -110,7 +111,7 @@ fn are_all_noted(view: &Connection) -> rusqlite::Result<bool> {
 /// Whose messages of before are to be noted next.
 pub(super) struct Old {
     pairs: HashSet<(i64, String)>,
-    /// The key of the last message looked at; `None`: that were all.
+    /// The key of the last message looked at; `None`: those were all.
     last: Option<i64>,
 }
 
@@ -144,11 +145,15 @@ pub(super) fn look_at_old(view: &Connection) -> rusqlite::Result<Option<Old>> {
     Ok(Some(old))
 }
 
-/// Notes them.
-pub(super) fn note_old(tx: &Transaction<'_>, old: &Old) -> rusqlite::Result<()> {
-    old.pairs.iter().try_for_each(|(room, sender)| add(tx, *room, sender))?;
-    match old.last {
-        Some(last) => tx.prepare_cached("UPDATE unnoted SET after = ?1")?.execute([last]).map(drop),
-        None => tx.prepare_cached("DELETE FROM unnoted")?.execute(()).map(drop),
+/// Notes them. Returns how many pages that took, roughly.
+pub(super) fn note_old(tx: &Transaction<'_>, old: &Old) -> rusqlite::Result<usize> {
+    let mut pages = 1;
+    for (room, sender) in &old.pairs {
+        pages += PAGES * add(tx, *room, sender)?;
     }
+    match old.last {
+        Some(last) => tx.prepare_cached("UPDATE unnoted SET after = ?1")?.execute([last])?,
+        None => tx.prepare_cached("DELETE FROM unnoted")?.execute(())?,
+    };
+    Ok(pages)
 }

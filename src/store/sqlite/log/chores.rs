@@ -141,10 +141,11 @@ impl Chores {
             } else if mem::take(&mut list.wipe) {
                 list.begun = list.asked;
                 Some(Chore::Wipe)
+            } else if mem::take(&mut list.authors) {
+                // Before what asks for itself again as long as the store is full, and needs to know the authors.
+                Some(Chore::NoteAuthors)
             } else if mem::take(&mut list.measure) {
                 Some(Chore::Measure)
-            } else if mem::take(&mut list.authors) {
-                Some(Chore::NoteAuthors)
             } else {
                 None
             };

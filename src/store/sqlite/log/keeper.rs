@@ -1,5 +1,5 @@
-//! The thread that keeps the log's files small: checkpoints, trimming, forgotten rooms, the bound of all (`store_max`), and
-//! what deleted messages leave behind (`sweep`), and the authors of messages that are older than their table.
+//! The thread that keeps the log's files small: checkpoints, trimming, forgotten rooms, the bound of all (`store_max`),
+//! what deleted messages leave behind (`sweep`). It also notes the authors of messages that are older than their table.
 //!
 //! It works beside the writer where it can. Where it needs the writer, it holds it for some milliseconds, and then lets
 //! the applier go on.

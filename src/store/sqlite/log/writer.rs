@@ -207,7 +207,9 @@ impl Writer {
 
     /// Notes whose these messages are that are older than the table of authors.
     pub fn note_old(&mut self, old: &Old) -> rusqlite::Result<()> {
-        self.transaction(|tx| authors::note_old(tx, old))
+        let pages = self.transaction(|tx| authors::note_old(tx, old))?;
+        self.count_pages(pages);
+        Ok(())
     }
 
     /// Notes whether copies of deleted rows may be left in the file.
