@@ -39,7 +39,7 @@ impl Reply {
         }
     }
 
-    /// The same of JSON that is written already.
+    /// The same, for JSON that is already written.
     pub fn written_json(status: u16, body: impl Into<Vec<u8>>) -> Reply {
         Reply::new(status, "application/json", body).with("Cache-Control", "no-store")
     }

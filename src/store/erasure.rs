@@ -94,8 +94,8 @@ pub struct Erased {
 /// How long it is known where an erasure ended whose time was over.
 const KNOWN: Duration = Duration::from_secs(60);
 
-/// Where erasures of accounts' messages ended whose time was over. The next call goes on there: it would spend its time
-/// on what the one before has looked through, and never get further.
+/// Where erasures of accounts' messages ended whose time was over. The next call goes on there: from the
+/// start it would spend its time on what the one before has looked through, and never get further.
 ///
 /// Such a call takes seconds, so there are only few.
 #[derive(Default)]

@@ -122,7 +122,7 @@ pub trait MessageLog: Send + Sync {
     fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError>;
 
     /// Up to `limit` rooms after `after`, in the order of their names, among them all where this sender has said something
-    /// as an account. Which others are among them is the store's affair: a store that does not know names all.
+    /// as an account. Others may be among them: a store that doesn't know returns all rooms.
     fn rooms_of(&self, _sender: &str, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
         self.rooms(after, limit)
     }

@@ -321,7 +321,7 @@ impl State {
         }
     }
 
-    /// Forgets everything that waits. The rooms that senders have stay until their turns end: no room may be in two hands.
+    /// Forgets everything that waits. The rooms that senders have stay until their turns end: no two senders may have the same room.
     pub fn forget_waiting(&mut self) {
         self.rooms.retain(|_, waiting| matches!(waiting.place, Place::Taken));
         self.rooms.values_mut().for_each(|taken| taken.comings.clear());
