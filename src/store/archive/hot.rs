@@ -1,10 +1,7 @@
 //! How many entries of a room stay in Redis: `HISTORY_HOT`, or fewer while its memory is short.
 
+use crate::store::redis::memory::{AMPLE, SHORT};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// The shares of Redis' memory above which fewer entries stay, and below which more stay again.
-const SHORT: f64 = 0.7;
-const AMPLE: f64 = 0.5;
 
 /// The fewest that stay, if `HISTORY_HOT` is not less.
 const FEWEST: u64 = 20;

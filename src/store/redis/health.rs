@@ -9,7 +9,7 @@ use super::{
     channels::{Channels, Reach},
     failure::{is_full, sentence},
     fleet::Fleet,
-    memory::Memory,
+    memory::{AMPLE, Memory, SHORT},
     rights,
     server::{SOON, Wire},
     signs::Signs,
@@ -55,6 +55,8 @@ pub(super) struct Health {
     losses: AtomicU64,
     /// Whether the memory of a server is full, so that it stores nothing more.
     is_full: AtomicBool,
+    /// Whether the memory of a server is short, so that what need not stay should not.
+    is_short: AtomicBool,
     /// When a command was last refused for want of memory.
     refused: Mutex<Option<Instant>>,
     /// Whether nodes listen that are of a version before the channels of rooms, and whether one wants to know of all
@@ -92,11 +94,19 @@ impl Health {
     /// Tries Redis once, and then goes on in its own thread. Redis may be away at the start, as at any time.
     pub fn watch(deployment: Deployment, channels: Arc<Channels>, node: String) -> io::Result<(Arc<Health>, Watch)> {
         let state = State { fleet: Err("not tried yet".into()), suspected: false, stopping: false };
-        let (losses, is_full, state) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(state));
-        let (refused, changed) = (Mutex::default(), Condvar::new());
-        let (earlier_nodes, wants_news) = Default::default();
-        let health =
-            Health { deployment, channels, node, losses, is_full, refused, earlier_nodes, wants_news, state, changed };
+        let health = Health {
+            deployment,
+            channels,
+            node,
+            losses: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
+            is_short: AtomicBool::new(false),
+            refused: Mutex::default(),
+            earlier_nodes: AtomicBool::new(false),
+            wants_news: AtomicBool::new(false),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        };
         let health = Arc::new(health);
         let mut watcher = Watcher {
             health: health.clone(),
@@ -126,6 +136,11 @@ impl Health {
     /// Whether messages and tokens are refused since the memory of a server is full. What is stored can be read.
     pub fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Acquire)
+    }
+
+    /// Whether a server uses so much of its memory that what need not stay should not.
+    pub fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
     }
 
     /// Reports that a command was refused for want of memory.
@@ -239,7 +254,7 @@ impl Watcher {
         if self.beats.is_multiple_of(RIGHTS_EVERY) {
             self.try_rights(fleet)?;
             self.agree_on_version(fleet)?;
-            self.warn_of_eviction();
+            self.look_at_memory();
         }
         self.look_for_losses(fleet)
     }
@@ -318,7 +333,7 @@ impl Watcher {
             self.look_for_losses(&fleet).map(|()| fleet)
         });
         if formed.is_ok() {
-            self.warn_of_eviction();
+            self.look_at_memory();
         }
         let fleet = match formed {
             Ok(fleet) => Ok(Arc::new(fleet)),
@@ -365,9 +380,14 @@ impl Watcher {
         }
     }
 
-    /// A Redis that evicts keys when its memory is full forgets which tokens are spent.
-    fn warn_of_eviction(&mut self) {
-        let policy = self.wires.iter_mut().find_map(evicts);
+    /// Finds out whether memory is short. A Redis that evicts keys when its memory is full forgets which tokens are
+    /// spent: one line warns of that.
+    fn look_at_memory(&mut self) {
+        let memories: Vec<Memory> = self.wires.iter_mut().filter_map(Memory::read).collect();
+        let used = memories.iter().map(Memory::share).fold(0.0, f64::max);
+        let is_short = used >= if self.health.is_short() { AMPLE } else { SHORT };
+        self.health.is_short.store(is_short, Ordering::Relaxed);
+        let policy = memories.into_iter().map(|memory| memory.policy).find(|policy| policy != "noeviction");
         if policy != self.evicts
             && let Some(policy) = &policy
         {
@@ -379,9 +399,4 @@ impl Watcher {
         }
         self.evicts = policy;
     }
-}
-
-/// The policy by which this server evicts keys that have not expired, if it has one and a memory limit.
-fn evicts(wire: &mut Wire) -> Option<String> {
-    Memory::read(wire).map(|memory| memory.policy).filter(|policy| policy != "noeviction")
 }

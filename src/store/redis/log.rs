@@ -43,6 +43,10 @@ pub(super) const STORE: &str = "message log";
 /// How long a sender's reference is remembered, in seconds.
 pub(super) const REMEMBER: u32 = 24 * 60 * 60;
 
+/// The same while the memory of Redis is short: nothing else bounds how many references there are, and clients mostly
+/// send a message again within minutes.
+const REMEMBER_SHORTLY: u32 = 10 * 60;
+
 /// How much longer than needed Redis keeps a batch's outcome.
 const NOTED_LONGER: Duration = Duration::from_secs(30);
 
@@ -118,7 +122,8 @@ impl RedisLog {
         let (publish, channel) = self.redis.way(fleet, Some(room));
         let call = Call::script(&script::APPEND, &all, |command| {
             command.arg(deadline).arg(&channel).arg(room.as_str());
-            command.arg(self.keep).arg(REMEMBER).arg(&Tail::of(room).to_bytes()).arg(if mixed { "4" } else { "1" });
+            let remember = if self.redis.health.is_short() { REMEMBER_SHORTLY } else { REMEMBER };
+            command.arg(self.keep).arg(remember).arg(&Tail::of(room).to_bytes()).arg(if mixed { "4" } else { "1" });
             command.arg(&mark.to_be_bytes()).arg(self.noted).arg(&floor.to_bytes()).arg(u8::from(is_archived));
             let mut body = Vec::new();
             let news = self.redis.news_channel();

@@ -3,6 +3,10 @@
 use super::server::Wire;
 use redis::cmd;
 
+/// The shares of its memory from which on a server is short of it, and below which it has enough again.
+pub(in crate::store) const SHORT: f64 = 0.7;
+pub(in crate::store) const AMPLE: f64 = 0.5;
+
 /// A server's memory, if it has a limit.
 pub(super) struct Memory {
     used: u64,

@@ -6,7 +6,7 @@
 //! | `propromo:{ROOM}:at-hand` | hash: archived messages that a client is about to change or to answer; for some minutes |
 //! | `propromo:{ROOM}:head` | hash: `last`: the last id given out, also of a message that is not kept or was lost; `forgotten`: the room was deleted up to here; `imported`: the last message imported from an embedded installation; `told`: webhooks were sent up to here; `archived`: the room is archived up to here; `hot_from`: archived entries before this were trimmed; `whole`: everything archived is also here; `trims`: how often states of archived messages were removed |
 //! | `propromo:{ROOM}:did:NODE:N` | the outcome of a node's last batch for the room, for as long as the node may ask for it |
-//! | `propromo:{ROOM}:ref:DIGEST` | the message that a sender's reference made; for a day |
+//! | `propromo:{ROOM}:ref:DIGEST` | the message that a sender's reference made; for a day, or for ten minutes if memory was short |
 //! | `propromo:{nodes}:leases` | until when each node lives; its claims of rooms hold for as long |
 //! | `propromo:{ROOM}:nodes`, `…:here` | presence: which nodes claim something, and who is here |
 //! | `propromo:{ROOM}:name-nodes`, `…:names` | the rooms door: which nodes claim something, and who has which name |
@@ -55,7 +55,7 @@ mod lease;
 mod ledger;
 mod line;
 pub(in crate::store) mod log;
-mod memory;
+pub(in crate::store) mod memory;
 mod missing;
 mod moving;
 mod names;
