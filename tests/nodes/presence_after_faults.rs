@@ -23,12 +23,9 @@ const TRIED_AGAIN: Duration = Duration::from_secs(2);
 /// A node's lease may end so soon after the last time that it was renewed.
 pub const OF_A_LEASE: Duration = Duration::from_secs(8);
 
-/// So soon after the end of a fault the nodes know the same.
-pub const AFTER_A_FAULT: Duration = Duration::from_secs(5);
-
-/// How long a node's lease stands after the last time that it was renewed. A fault that a node does not survive is over when its lease
-/// is: until then the others can't know that it will not come back.
-const LEASE: Duration = Duration::from_secs(10);
+/// How long they may take on a machine that is busy with other tests. How soon they do is for `chaos` to see, which tries
+/// more than once.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One who is in a room and notes who comes and goes.
 pub struct Watcher {
@@ -102,12 +99,6 @@ fn set(users: &[&str]) -> BTreeSet<String> {
 /// Waits until all watchers have just these in their lists, by what they were told and by what they ask.
 #[track_caller]
 pub fn all_know(watchers: &mut [&mut Watcher], users: &[&str]) {
-    all_know_within(Duration::from_secs(30), watchers, users);
-}
-
-/// The same, so soon.
-#[track_caller]
-pub fn all_know_within(patience: Duration, watchers: &mut [&mut Watcher], users: &[&str]) {
     let (start, users) = (Instant::now(), set(users));
     let mut lists = Vec::new();
     let agree = |watchers: &mut [&mut Watcher], lists: &mut Vec<_>| {
@@ -119,7 +110,7 @@ pub fn all_know_within(patience: Duration, watchers: &mut [&mut Watcher], users:
         lists.iter().all(|(told, asked)| *told == users && *asked == users)
     };
     while !agree(watchers, &mut lists) {
-        assert!(start.elapsed() < patience, "told and asked {lists:?}, not {users:?}");
+        assert!(start.elapsed() < PATIENCE, "told and asked {lists:?}, not {users:?}");
         thread::sleep(Duration::from_millis(20));
     }
     eprintln!("the same on all nodes after {:?}", start.elapsed());
@@ -164,7 +155,7 @@ fn whoever_comes_back_while_nobody_answers_her_node_is_in_every_list() {
     });
     thread::sleep(TRIED_AGAIN);
     way.mend();
-    all_know_within(AFTER_A_FAULT, &mut [&mut here, &mut there], &["alice", "here", "there"]);
+    all_know(&mut [&mut here, &mut there], &["alice", "here", "there"]);
 }
 
 #[test]
@@ -182,7 +173,7 @@ fn whoever_leaves_while_nobody_answers_her_node_is_no_ghost() {
     eventually("she is gone", || nodes.servers[1].figure(connections) == 1.0);
     thread::sleep(TRIED_AGAIN);
     way.mend();
-    all_know_within(AFTER_A_FAULT, &mut [&mut here, &mut there], &["here", "there"]);
+    all_know(&mut [&mut here, &mut there], &["here", "there"]);
 }
 
 #[test]
@@ -208,7 +199,7 @@ fn what_happened_while_a_node_was_cut_off_is_told_when_it_is_back() {
         });
         eventually("the node knows that it is cut off", || nodes.servers[1].get("/readyz").status == 503);
         line.mend();
-        all_know_within(AFTER_A_FAULT, &mut [&mut here, &mut there], &["carol", "here", "there"]);
+        all_know(&mut [&mut here, &mut there], &["carol", "here", "there"]);
         let mut of_here = told(&here);
         // On a machine that is slower than the node's lease is long, its claims have ended and come back.
         if begun.elapsed() > OF_A_LEASE && of_here.contains(&"-there".to_owned()) {
@@ -231,9 +222,9 @@ fn a_node_that_stood_still_beyond_its_lease_is_gone_and_comes_back() {
     here.forgets();
     there.forgets();
     nodes.servers[1].signal(Signal::STOP);
-    all_know_within(LEASE + AFTER_A_FAULT, &mut [&mut here], &["here"]);
+    all_know(&mut [&mut here], &["here"]);
     nodes.servers[1].signal(Signal::CONT);
-    all_know_within(AFTER_A_FAULT, &mut [&mut here, &mut there], &["bob", "here", "there"]);
+    all_know(&mut [&mut here, &mut there], &["bob", "here", "there"]);
     assert_eq!(told(&here), ["+bob", "+there", "-bob", "-there"]);
     assert!(there.told.is_empty(), "nobody has moved where it stood still: {:?}", there.told);
 }
@@ -249,7 +240,7 @@ fn a_node_that_died_takes_all_its_claims_along() {
     all_know(&mut [&mut here], &["alice", "bob", "here"]);
     here.forgets();
     nodes.servers[1].kill9();
-    all_know_within(LEASE + AFTER_A_FAULT, &mut [&mut here], &["bob", "here"]);
+    all_know(&mut [&mut here], &["bob", "here"]);
     assert_eq!(told(&here), ["-alice"]);
     let mut heir = Guest::open(&nodes.servers[0], 1, "Ann");
     heir.event("join", "");
@@ -274,7 +265,7 @@ fn of_a_redis_that_was_emptied_nobody_hears() {
     for _ in 0..2 {
         let flush = redis::cmd("FLUSHALL");
         redis.ask::<()>(flush).expect("Redis can be emptied");
-        all_know_within(AFTER_A_FAULT, &mut all, &["w0", "w1", "w2"]);
+        all_know(&mut all, &["w0", "w1", "w2"]);
     }
     eventually("the names are known again", || nodes.servers.iter().all(|server| users(server) == ["Ann"]));
     // So long a claim that was lost would be missed without being told of.
@@ -298,7 +289,7 @@ fn a_key_that_was_lost_is_written_again() {
         let mut delete = redis::cmd("DEL");
         delete.arg(format!("propromo:{{channel:evicted}}:{key}"));
         assert_eq!(redis.ask::<usize>(delete).expect("Redis deletes"), 1, "{key}");
-        all_know_within(AFTER_A_FAULT, &mut [&mut here, &mut there], &["here", "there"]);
+        all_know(&mut [&mut here, &mut there], &["here", "there"]);
         let both = || -> usize {
             let mut length = redis::cmd("HLEN");
             length.arg("propromo:{channel:evicted}:here");
