@@ -58,7 +58,10 @@ export class Visitor {
     });
     for (const end of ['requestfinished', 'requestfailed']) page.on(end, (request) => this.#asked.delete(request));
     page.on('websocket', (socket) => check(socket.url()));
-    page.on('pageerror', (error) => this.breaches.push(error.stack));
+    page.on('pageerror', ({ message, stack }) => {
+      // Firefox counts it as an error of the page that a reload ends a WebSocket.
+      if (!/was interrupted while the page was loading/.test(message)) this.breaches.push(stack ?? message);
+    });
     page.on('dialog', (dialog) => this.breaches.push(`dialog: ${dialog.message()}`));
     page.on('console', (message) => {
       if (/breach of the policy|content.security.policy/i.test(message.text())) this.breaches.push(message.text());
