@@ -4,6 +4,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HASH, backend, here, unique, until } from './setting.mjs';
 
+const EXPIRED = { status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } };
+
+/** Has somebody's access token refused once, as soon as `begin()` says so: the renewal has to reach the server. */
+async function expires({ page }) {
+  const expiry = { asked: 0 };
+  const begun = new Promise((resolve) => (expiry.begin = resolve));
+  await page.route('**/ws_ticket', async (route) => {
+    await begun;
+    return expiry.asked++ ? route.continue() : route.fulfill(EXPIRED);
+  });
+  return expiry;
+}
+
 test('a reload, a second tab and a restart leave one logged in; logging out does not', async () => {
   const alice = await here.visitor('alice');
   const draft = unique('still there');
@@ -31,24 +44,17 @@ test('a reload, a second tab and a restart leave one logged in; logging out does
 
 test('an access token that has expired is renewed without a word, and chats that one has joined since appear', async () => {
   const alice = await here.visitor('alice');
-  let refused = 0;
-  let up;
-  const isUp = new Promise((resolve) => (up = resolve));
-  await alice.page.route('**/ws_ticket', async (route) => {
-    await isUp; // the renewal has to reach the server
-    if (refused++) return route.continue();
-    return route.fulfill({ status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } });
-  });
+  const expiry = await expires(alice);
   // Seen to fail where the chats of the first login are all that the page ever shows.
   here.server.command('monitor', 'add', 'joined-since');
   here.server.command('monitor', 'join', 'joined-since', 'alice@propromo.example');
   await here.server.kill();
   await here.server.restart();
-  up();
+  expiry.begin();
   const text = unique('after an hour');
   await alice.say(text);
   await alice.message(text).waitFor();
-  assert.ok(refused > 1, 'the expired token was not met');
+  assert.ok(expiry.asked > 1, 'the expired token was not met');
   await alice.page.getByRole('link', { name: 'joined-since' }).waitFor();
   // Seen to fail where the inbox stays the one that was opened before.
   await backend('POST', 'rooms/monitor:joined-since/messages', { text: unique('news there') });
@@ -64,17 +70,10 @@ test('a tab says nothing in the name of who has logged in in another tab since',
   await bob.page.getByRole('button', { name: 'Log out' }).click();
   await bob.logIn('bob');
   await bob.admitted();
-  let refused = 0;
-  let up;
-  const isUp = new Promise((resolve) => (up = resolve));
-  await alice.page.route('**/ws_ticket', async (route) => {
-    await isUp; // the renewal has to reach the server
-    if (refused++) return route.continue();
-    return route.fulfill({ status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } });
-  });
+  const expiry = await expires(alice);
   await here.server.kill();
   await here.server.restart();
-  up();
+  expiry.begin();
   await alice.page.getByText('Your login has expired').waitFor();
   await bob.enter();
   const text = unique('said by Bob');
@@ -116,8 +115,7 @@ test('an answer to what was asked before one logged out changes nothing for who 
   const { page } = alice;
   let late = [];
   const hold = (route, answer) => (late ? late.push([route, answer]) : route.continue());
-  const expired = { status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } };
-  await page.route('**/ws_ticket', (route) => hold(route, expired));
+  await page.route('**/ws_ticket', (route) => hold(route, EXPIRED));
   await page.route('**/rooms', async (route) => {
     if (!late) return route.continue();
     const response = await route.fetch();
@@ -156,7 +154,7 @@ test('who logs in again stays logged in, also when what was asked for before is 
   const { page } = alice;
   let held = [];
   await page.route('**/ws_ticket', (route) => (held ? held.push(route) : route.continue()));
-  const refuse = (route) => route.fulfill({ status: 401, json: { success: false, reason: 'token_expired', message: 'expired' } });
+  const refuse = (route) => route.fulfill(EXPIRED);
   await here.server.kill();
   await here.server.restart();
   // Each asks again with another token.
