@@ -12,7 +12,7 @@ use crate::{
             Postgres,
             archive::{CHANGES_BETWEEN, LOOK_THROUGH, MESSAGES_BETWEEN, NEWEST},
         },
-        redis::{RedisStores, address::Deployment},
+        redis::tests::ready,
         search::{Query, Search},
         suite::{self, append, draft, fresh_room, say, since_texts, texts},
     },
@@ -24,7 +24,6 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{
-    PATIENCE,
     postgres::{Cluster, Database},
     redis::Redis,
 };
@@ -135,8 +134,7 @@ impl Deref for Opened {
 fn open(most: Option<u64>) -> Opened {
     let (redis, cluster) = (Redis::start(), Cluster::shared());
     let archive = Postgres::open(&cluster.database().url(), 4, Duration::ZERO).unwrap().archive;
-    let deployment = Deployment::parse(&redis.url()).unwrap();
-    let stores = RedisStores::open(deployment, most, Duration::MAX, PATIENCE).unwrap();
+    let stores = ready(&redis.url(), most);
     let log = Eager(ArchivedLog::new(stores.log, archive.clone(), HOT, most));
     Opened { log, redis, archive, _cluster: cluster }
 }
@@ -373,8 +371,7 @@ fn reads_what_another_archiver_removes(changed: usize) {
         .redis
         .ask::<()>(redis::cmd("DEL").arg(format!("propromo:{{{}}}:at-hand", room.as_str())).to_owned())
         .unwrap();
-    let stores =
-        RedisStores::open(Deployment::parse(&opened.redis.url()).unwrap(), None, Duration::MAX, PATIENCE).unwrap();
+    let stores = ready(&opened.redis.url(), None);
     let other = ArchivedLog::new(stores.log, opened.archive.clone(), HOT, None);
     let (page, bounds) = copier.redis.newest_bounded(&room, Some(said[changed]), 100).unwrap();
     assert!(page.is_empty() && bounds.changed.is_some() == (changed < MANY));

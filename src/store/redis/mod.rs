@@ -73,7 +73,7 @@ mod shared;
 mod signs;
 mod subscription;
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;
 mod values;
 mod version;
 mod wire;

@@ -1,6 +1,6 @@
 //! Which rooms a node hears, and when.
 
-use super::{hear, hear_messages, listen, stores};
+use super::{hear, hear_messages, listen, ready, stores};
 use crate::{
     event::{Event, Person},
     message::{MessageId, RoomName},
@@ -196,7 +196,7 @@ fn whoever_wants_to_know_of_all_rooms_is_told_where_something_was_stored() {
 }
 
 fn cluster_stores(cluster: &Cluster) -> RedisStores {
-    RedisStores::open(Deployment::parse(&cluster.url()).unwrap(), None, Duration::MAX, PATIENCE).unwrap()
+    ready(&cluster.url(), None)
 }
 
 #[test]

@@ -38,7 +38,14 @@ impl<S> Deref for Opened<S> {
 }
 
 fn stores(redis: &Redis) -> RedisStores {
-    RedisStores::open(Deployment::parse(&redis.url()).unwrap(), None, Duration::MAX, PATIENCE).unwrap()
+    ready(&redis.url(), None)
+}
+
+/// Stores that can be used. On a busy machine even the first answer of Redis may come too late for the first try.
+pub(in crate::store) fn ready(url: &str, history_max: Option<u64>) -> RedisStores {
+    let stores = RedisStores::open(Deployment::parse(url).unwrap(), history_max, Duration::MAX, PATIENCE).unwrap();
+    eventually("Redis can be used", || stores.log.probe().is_ok());
+    stores
 }
 
 fn log() -> Opened<RedisLog> {
@@ -147,8 +154,7 @@ fn what_was_missed_can_be_read() {
 #[test]
 fn about_as_many_messages_are_kept_as_the_setting_says() {
     let redis = Redis::start();
-    let stores =
-        RedisStores::open(Deployment::parse(&redis.url()).unwrap(), Some(200), Duration::MAX, PATIENCE).unwrap();
+    let stores = ready(&redis.url(), Some(200));
     let room = fresh_room();
     for _ in 0..20 {
         say(&*stores.log, &room, &["m"; 50]);
@@ -243,7 +249,7 @@ fn users_acls_and_databases_are_respected() {
     acl.arg(&["SETUSER", "chat", "on", ">p@ss/word", "~propromo:*", "&propromo:*", "+@all", "-@admin", "-@dangerous"]);
     redis.ask::<()>(acl).unwrap();
     let url = format!("redis://chat:p%40ss%2Fword@127.0.0.1:{}/3", redis.port);
-    let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None, Duration::MAX, PATIENCE).unwrap();
+    let stores = ready(&url, None);
     let room = fresh_room();
     let mut listener = listen(&stores.log, &room);
     say(&*stores.log, &room, &["hi"]);
