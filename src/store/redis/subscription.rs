@@ -156,7 +156,7 @@ impl Subscription {
         let redis = &self.redis;
         match Frame::read(frame) {
             Some(Frame::Stored { room, frames }) => {
-                let last = frames.last().unwrap_or(EntryId::ZERO);
+                let last = frames.last;
                 redis.floors.raise(&room, last);
                 // A node of a version before tells everybody. A position is kept only for a room that is heard: what is
                 // said in it by others would be missing.

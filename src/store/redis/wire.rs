@@ -261,6 +261,9 @@ pub(super) struct StoredFrames<'a> {
     rest: &'a [u8],
     /// Whether each entry names its kind; otherwise all are messages.
     mixed: bool,
+    count: usize,
+    /// The id of the last of them; 0 if the frame is broken.
+    pub last: EntryId,
 }
 
 impl<'a> Frame<'a> {
@@ -274,7 +277,7 @@ impl<'a> Frame<'a> {
         let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
         let room = RoomName::from_store(text(split(&mut rest, length)?)?);
         match kind {
-            STORED | ENTRIES => Some(Frame::Stored { room, frames: StoredFrames { rest, mixed: kind == ENTRIES } }),
+            STORED | ENTRIES => Some(Frame::Stored { room, frames: StoredFrames::new(rest, kind == ENTRIES) }),
             NOTED => {
                 let last = EntryId::from_bytes(take(&mut rest)?);
                 Some(Frame::Noted { room, last, by: read_authors(rest)? })
@@ -318,24 +321,29 @@ impl<'a> Frame<'a> {
     }
 }
 
-impl StoredFrames<'_> {
-    /// The id of the last of these entries.
-    pub fn last(&self) -> Option<EntryId> {
-        let (mut rest, mut last) = (self.rest.get(8..)?, None);
+impl<'a> StoredFrames<'a> {
+    fn new(rest: &'a [u8], mixed: bool) -> StoredFrames<'a> {
+        let (count, last) = Self::measure(rest, mixed).unwrap_or((0, EntryId::ZERO));
+        StoredFrames { rest, mixed, count, last }
+    }
+
+    /// How many entries there are, and the id of the last.
+    fn measure(mut rest: &[u8], mixed: bool) -> Option<(usize, EntryId)> {
+        let (mut count, mut last) = (0, EntryId::from_bytes(take(&mut rest)?));
         while !rest.is_empty() {
-            last = Some(EntryId::from_bytes(take(&mut rest)?));
-            rest = rest.get(usize::from(self.mixed)..)?;
+            (count, last) = (count + 1, EntryId::from_bytes(take(&mut rest)?));
+            rest = rest.get(usize::from(mixed)..)?;
             let length = u32::from_be_bytes(take(&mut rest)?);
             split(&mut rest, length as usize)?;
         }
-        last
+        Some((count, last))
     }
 
     /// The id of the entry before these, and the entries. Skips unreadable ones.
     pub fn read(mut self, room: &RoomName) -> Option<(MessageId, Vec<Entry>)> {
         let tail = Tail::of(room);
         let before = tail.message_id(EntryId::from_bytes(take(&mut self.rest)?));
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(self.count);
         while !self.rest.is_empty() {
             let id = tail.message_id(EntryId::from_bytes(take(&mut self.rest)?));
             let [is_change] = if self.mixed { take(&mut self.rest)? } else { [0] };

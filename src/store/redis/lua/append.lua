@@ -68,6 +68,7 @@ if head[2] then gone_ms, gone_seq = parse(head[2]) end
 local room, keep, remember, tail, archived = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[11] == '1'
 
 -- An id has 12 bits of sequence. Beyond them the time runs ahead, as it does when the clock goes back.
+local written_ms, written
 local function next_id()
   if now > ms then
     ms, seq = now, 0
@@ -76,7 +77,9 @@ local function next_id()
   else
     ms, seq = ms + 1, 0
   end
-  return string.format('%.0f-%.0f', ms, seq)
+  -- Most entries of a batch have the same time: it is written once.
+  if ms ~= written_ms then written_ms, written = ms, string.format('%.0f-', ms) end
+  return written .. seq
 end
 
 -- Returns a message's body, and where its text part begins in it. Its id is the entry's and `end_of_id`.
@@ -159,14 +162,17 @@ local function change(body)
   return nil, string.sub(body, 8)
 end
 
+-- What each entry needs is looked up once.
+local call, pack, log, mixed = redis.call, struct.pack, KEYS[1], kind == '4'
 local feed = { struct.pack('>BI2', tonumber(kind), #room), room, struct.pack('>I6I2', before_ms, before_seq) }
 local function tell(is_change, body)
-  if kind == '4' then
-    feed[#feed + 1] = struct.pack('>I6I2BI4', ms, seq, is_change, #body)
+  local place = #feed + 1
+  if mixed then
+    feed[place] = pack('>I6I2BI4', ms, seq, is_change, #body)
   else
-    feed[#feed + 1] = struct.pack('>I6I2I4', ms, seq, #body)
+    feed[place] = pack('>I6I2I4', ms, seq, #body)
   end
-  feed[#feed + 1] = body
+  feed[place + 1] = body
 end
 
 local reply, tails = {}, {}
@@ -185,7 +191,7 @@ for i = 15, #ARGV, 2 do
       first = struct.pack('>BI6I2', 0, ms, seq)
     end
   else
-    local once = string.sub(action, 1, 4) == 'once'
+    local once = action == 'once' or action == 'once>'
     if once then
       local id = redis.call('GET', KEYS[reference])
       if id then
@@ -199,7 +205,7 @@ for i = 15, #ARGV, 2 do
     end
     if not first then
       local outcome = 0
-      if string.sub(action, 5) == '>' then
+      if action == 'keep>' or action == 'once>' then
         -- The other message's id comes before everything else that is noted about the message.
         local at = 8 + struct.unpack('>I2', body)
         local other = string.sub(body, at, at + 31)
@@ -216,14 +222,14 @@ for i = 15, #ARGV, 2 do
       end
       local id = next_id()
       if action ~= 'pass' then
-        redis.call('XADD', KEYS[1], id, 'm', body)
+        call('XADD', log, id, 'm', body)
         stored = true
       end
       if once then
         redis.call('SET', KEYS[reference], id, 'EX', remember)
       end
       tell(0, body)
-      first = struct.pack('>BI6I2', outcome, ms, seq)
+      first = pack('>BI6I2', outcome, ms, seq)
     end
     if once then reference = reference + 1 end
   end
