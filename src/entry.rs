@@ -103,6 +103,15 @@ impl NewEntry {
         }
     }
 
+    /// The text that it brings.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            NewEntry::Message(draft) => Some(&draft.text),
+            NewEntry::Change(NewChange { kind: NewChangeKind::Edit { text, .. }, .. }) => Some(text),
+            NewEntry::Change(_) => None,
+        }
+    }
+
     /// The client's own mark, which is in the answer.
     pub fn reference(&self) -> Option<&str> {
         match self {

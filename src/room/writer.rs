@@ -47,6 +47,14 @@ const LOG_QUEUE: usize = 1024;
 /// How many messages are stored with one write at most. With larger batches storing and sending would not overlap.
 const BATCH: usize = 256;
 
+/// The same for a log whose feed delivers: that shows the first messages while the last are still being stored, and a
+/// room's share of a batch costs Redis most, however small it is.
+const BATCH_FOR_FEED: usize = LOG_QUEUE;
+
+/// A batch ends with the message that makes it so many bytes of text. A server of Redis cuts off whoever is sent more
+/// than it may hold back for them.
+const BATCH_BYTES: usize = 4 << 20;
+
 /// A batch for this many rooms is for many rooms; one or two busy large rooms are not many.
 const MANY_ROOMS: usize = 4;
 
@@ -94,7 +102,7 @@ impl Log {
     ) -> io::Result<(Log, thread::JoinHandle<()>)> {
         let (tasks, waiting) = bounded(LOG_QUEUE);
         let outages = Outages::new("message log");
-        let (batch, senders) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let most = if delivers { BATCH } else { BATCH_FOR_FEED };
         let pulse = Arc::<Pulse>::default();
         let outcomes = Outcomes::start(store.clone(), lanes.clone(), metrics.clone(), patience)?;
         let writer = Writer {
@@ -106,8 +114,9 @@ impl Log {
             listeners,
             outcomes: outcomes.clone(),
             pulse: pulse.clone(),
-            entries: batch,
-            senders,
+            entries: Vec::with_capacity(most),
+            senders: Vec::with_capacity(most),
+            most,
             open: true,
         };
         let writer = Arc::new(Mutex::new(writer));
@@ -213,6 +222,8 @@ struct Writer {
     /// The batch. Entries are kept apart because the store gets only them. Empty while nobody holds the writer.
     entries: Vec<NewEntry>,
     senders: Vec<(Author, Arc<Room>)>,
+    /// How many entries a batch has at most.
+    most: usize,
     /// `false` once it was stopped.
     open: bool,
 }
@@ -247,9 +258,13 @@ impl Writer {
     fn clear(&mut self, waiting: &Receiver<Task>) {
         let mut settled = Vec::new();
         let mut forgotten = None;
-        while self.entries.len() < BATCH {
+        let mut bytes = 0;
+        while self.entries.len() < self.most && bytes < BATCH_BYTES {
             match waiting.try_recv() {
-                Ok(Task::Post(post)) => self.take(post),
+                Ok(Task::Post(post)) => {
+                    bytes += post.entry.text().map_or(0, str::len);
+                    self.take(post);
+                }
                 Ok(Task::Forget(room)) => {
                     forgotten = Some(room);
                     break;
