@@ -32,8 +32,9 @@ impl Call {
 
     /// A script with its keys and arguments. The first key decides which master gets it.
     pub fn script(script: &'static Script, keys: &[&str], arguments: impl FnOnce(&mut Cmd)) -> Call {
-        let mut command = cmd("EVALSHA");
-        command.arg(script.hash()).arg(keys.len()).arg(keys);
+        // So that it rarely has to grow.
+        let mut command = Cmd::with_capacity(keys.len() + 32, 1024);
+        command.arg("EVALSHA").arg(script.hash()).arg(keys.len()).arg(keys);
         arguments(&mut command);
         let key = keys.first().copied().unwrap_or_default().into();
         Call { key, encoded: command.get_packed_command(), script: Some(script), answer: server::ANSWER }

@@ -71,6 +71,6 @@ impl Keys<'_> {
 
     /// The tag is never empty, whatever the room's name: it begins with a letter, never with `}`.
     pub fn key(&self, what: &str) -> String {
-        format!("propromo:{{{}}}:{what}", self.0.as_str())
+        ["propromo:{", self.0.as_str(), "}:", what].concat()
     }
 }
