@@ -42,7 +42,7 @@ ARCHIVED_SECONDS = 300
 # Of `dummy/test.sql`.
 EMAIL, PASSWORD = "alice@propromo.example", "alice-password"
 LIMITS = {"MESSAGE_RATE": "0", "LOGIN_RATE": "0", "SEARCH_RATE": "0", "HISTORY_MAX": "0", "MAX_CONNECTIONS_PER_ADDRESS": "0",
-          "HANDSHAKE_RATE": "0", "TICKET_RATE": "0",
+          "HANDSHAKE_RATE": "0", "TICKET_RATE": "0", "CHANNEL_RATE": "0", "CHANNELS_PER_ACCOUNT": "0",
           # Those whose pages are read later say nothing until then.
           "PING_INTERVAL": "600", "PONG_TIMEOUT": "1200"}
 
@@ -234,7 +234,7 @@ def say_in(port: int, access: str, rooms: list[str], first: int, count: int) -> 
         for number in range(first, first + count):
             said = f'"text":"{text_of(number)}"'.encode()
             while said not in (frame := client.hear()):
-                if frame.startswith(b'{"type":"error"'):
+                if frame.endswith(b'"type":"error"}'):
                     raise SystemExit(f"scripts/bench: {frame.decode()}")
         client.socket.close()
 
