@@ -41,9 +41,13 @@ fn stores(redis: &Redis) -> RedisStores {
     ready(&redis.url(), None)
 }
 
+fn open(url: &str, history_max: Option<u64>) -> RedisStores {
+    RedisStores::open(Deployment::parse(url).unwrap(), history_max, Duration::MAX, PATIENCE).unwrap()
+}
+
 /// Stores that can be used. On a busy machine even the first answer of Redis may come too late for the first try.
 pub(in crate::store) fn ready(url: &str, history_max: Option<u64>) -> RedisStores {
-    let stores = RedisStores::open(Deployment::parse(url).unwrap(), history_max, Duration::MAX, PATIENCE).unwrap();
+    let stores = open(url, history_max);
     eventually("Redis can be used", || stores.log.probe().is_ok());
     stores
 }
@@ -233,7 +237,7 @@ fn a_token_that_could_not_be_checked_is_not_spent_later() {
 fn a_read_only_replica_is_not_used() {
     let master = Redis::start();
     let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
-    let log = stores(&replica).log;
+    let log = open(&replica.url(), None).log;
     log.probe().unwrap_err();
     log.append(&[draft(&fresh_room(), "no").into()]).unwrap_err();
     let mut promote = redis::cmd("REPLICAOF");
@@ -265,7 +269,7 @@ fn a_password_is_in_no_error() {
     password.arg("SET").arg("requirepass").arg("right");
     redis.ask::<()>(password).unwrap();
     let url = format!("redis://:wrong-secret@127.0.0.1:{}", redis.port);
-    let stores = RedisStores::open(Deployment::parse(&url).unwrap(), None, Duration::MAX, PATIENCE).unwrap();
+    let stores = open(&url, None);
     let error = stores.log.probe().unwrap_err();
     assert!(!format!("{error:?}").contains("wrong-secret"));
 }

@@ -1,6 +1,6 @@
 //! Nodes of different versions on one Redis.
 
-use super::{draft, hear_messages, listen, stores};
+use super::{draft, hear_messages, listen, open, stores};
 use crate::{
     message::RoomName,
     store::{
@@ -56,10 +56,11 @@ fn a_node_that_others_would_not_understand_does_nothing_and_says_why_until_they_
     for (word, why) in [("9 9", "too old to run beside it"), ("0 0", "speaks version 0 of the wire")] {
         let redis = Redis::start();
         another(&redis, &format!("{word} 99999999999999"));
-        let log = stores(&redis).log;
-        let error = log.probe().unwrap_err();
-        let said = error.source().map(ToString::to_string).unwrap_or_default();
-        assert!(said.contains(why), "{said}");
+        let log = open(&redis.url(), None).log;
+        eventually("it says why", || {
+            let error = log.probe().unwrap_err();
+            error.source().is_some_and(|cause| cause.to_string().contains(why))
+        });
         let mut nodes = redis::cmd("HKEYS");
         nodes.arg("propromo:{nodes}:wire");
         assert_eq!(redis.ask::<Vec<String>>(nodes.clone()).unwrap(), ["another"]);
