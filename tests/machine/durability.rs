@@ -8,7 +8,7 @@ use support::{ALICE, DEMO, Server, eventually, faults::status};
 
 const SAID: usize = 5;
 
-/// How often a server tells its disk something while [`SAID`] messages are said, one after the other.
+/// How often a server tells its disk of its journal while [`SAID`] messages are said, one after the other.
 fn syncs(durability: &str) -> usize {
     let server = Server::with().env("DURABILITY", durability).start();
     let mut alice = server.join(ALICE, DEMO);
@@ -16,7 +16,7 @@ fn syncs(durability: &str) -> usize {
     let trace = server.setup().path("trace");
     let pid = server.pid();
     let mut strace = Command::new("strace")
-        .args(["-f", "-q", "-e", "trace=fdatasync,fsync", "-o"])
+        .args(["-f", "-q", "-y", "-e", "trace=fdatasync", "-o"])
         .arg(&trace)
         .args(["-p", &pid.to_string()])
         .stderr(Stdio::null())
@@ -35,7 +35,8 @@ fn syncs(durability: &str) -> usize {
     assert!(asked.expect("kill can be started").success());
     strace.wait().expect("strace ends");
     let trace = fs::read_to_string(trace).expect("the trace can be read");
-    trace.lines().filter(|line| line.contains("sync(") && line.contains("= 0")).count()
+    // On a busy machine a call may be on two lines, and the tables behind the journal are told something meanwhile.
+    trace.lines().filter(|line| line.contains("fdatasync(") && line.contains(".journal>")).count()
 }
 
 #[test]
