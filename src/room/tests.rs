@@ -22,6 +22,8 @@ pub const BOUNDS: Bounds =
 #[derive(Default)]
 struct MemoryLog {
     messages: Mutex<Vec<(RoomName, Message)>>,
+    /// How many messages each write had.
+    batches: Mutex<Vec<usize>>,
     broken: AtomicBool,
     /// Held by a test that checks something between storing and delivering.
     pause: Mutex<()>,
@@ -32,6 +34,7 @@ impl MessageLog for MemoryLog {
         if self.broken.load(Ordering::SeqCst) {
             return Err(StoreError { store: "message log", what: "store messages", source: "broken".into() });
         }
+        self.batches.lock().push(entries.len());
         let mut messages = self.messages.lock();
         let outcomes = entries.iter().map(|entry| {
             let id = MessageId(Uuid::now_v7());
@@ -375,6 +378,19 @@ fn in_one_batch(rooms: &Rooms, log: &MemoryLog, first: &Client, said: impl FnOnc
         thread::yield_now();
     }
     said();
+}
+
+#[test]
+fn a_batch_ends_with_256_messages_or_4_mib() {
+    let (rooms, log) = rooms(1);
+    let audience: Vec<Client> =
+        (0..17).map(|n| Client::live(&rooms, &RoomName::channel("large"), &n.to_string())).collect();
+    in_one_batch(&rooms, &log, &audience[0], || {
+        (0..300).for_each(|n| audience[0].say(&rooms, &n.to_string(), None));
+        (0..10).for_each(|_| audience[0].say(&rooms, &"x".repeat(1 << 20), None));
+    });
+    rooms.stop();
+    assert_eq!(*log.batches.lock(), [1, 256, 44 + 4, 4, 2]);
 }
 
 #[test]
