@@ -18,10 +18,9 @@ use std::{
     ops::Deref,
     path::Path,
     sync::Barrier,
-    thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
-use support::PATIENCE;
+use support::eventually;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -464,13 +463,15 @@ pub(crate) fn say(log: &dyn MessageLog, room: &RoomName, texts: &[&str]) -> Vec<
 /// late, which happens on a busy machine.
 pub(crate) fn append(log: &dyn MessageLog, drafts: impl IntoIterator<Item = Draft>) -> Vec<Appended> {
     let entries: Vec<NewEntry> = drafts.into_iter().map(NewEntry::Message).collect();
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match log.append(&entries) {
-            Err(error) if error.is_known() && Instant::now() < until => thread::sleep(Duration::from_millis(10)),
-            appended => return appended.unwrap(),
+    let mut appended = log.append(&entries);
+    eventually("the store is there", || {
+        let is_away = matches!(&appended, Err(error) if error.is_known());
+        if is_away {
+            appended = log.append(&entries);
         }
-    }
+        !is_away
+    });
+    appended.unwrap()
 }
 
 pub(crate) fn texts(messages: &[Message]) -> Vec<&str> {
