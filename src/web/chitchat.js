@@ -36,7 +36,6 @@ export class OpenRoom extends Room {
   /** The passphrase and the key to change the room, of who made it; kept as long as the page. */
   secret = '';
   changeKey = '';
-  #changing = ''; // the passphrase that one has just given the room
 
   constructor(info) {
     super(`open/${info.id}`, info.title, info.description, '');
@@ -68,25 +67,23 @@ export class OpenRoom extends Room {
 
   /** Enters under a name; throws an error with a sentence if the server won't have it. */
   async enter(name, typed) {
-    if (this.closed) {
-      const secret = this.secret || typed;
-      const answer = request('POST', `${this.path}/token`, { body: { secret, name } });
-      this.#token = (await answer.catch(refused)).token;
-    }
-    this.problem = '';
     this.me = name;
+    if (this.closed) await this.#admit(this.secret || typed).catch(refused);
+    this.problem = '';
     this.ready = false;
     this.#entered = true;
     this.connection.open();
   }
 
-  /** Gives the room other properties; a new passphrase lets oneself in again. */
+  /** Gives the room other properties. */
   async change(fields) {
-    this.#changing = fields.password ?? '';
+    const { secret } = this;
+    // Before the answer: the server may close the connection first, and one enters again by the new passphrase.
+    if (fields.password) this.secret = fields.password;
     try {
       this.update(await request('PUT', this.path, { body: fields, bearer: this.#token || this.changeKey || undefined }));
     } catch (error) {
-      this.#changing = '';
+      this.secret = secret;
       throw error;
     }
     this.changed();
@@ -137,8 +134,9 @@ export class OpenRoom extends Room {
   async #ask() {
     try {
       if (this.#token) {
-        const answer = await request('GET', `${this.path}/token/renew`, { bearer: this.#token });
-        this.#token = answer.token ?? this.#token;
+        await this.#renew();
+      } else if (this.closed && this.secret) {
+        await this.#admit(this.secret);
       } else {
         this.update(await request('GET', this.path));
         if (this.closed) this.#turnedOut(CHANGED);
@@ -148,6 +146,21 @@ export class OpenRoom extends Room {
       if (error.status === 404) error.message = GONE;
       else if (error.final) this.#turnedOut(CHANGED);
       throw error;
+    }
+  }
+
+  /** Gets a token by the passphrase. */
+  async #admit(secret) {
+    this.#token = (await request('POST', `${this.path}/token`, { body: { secret, name: this.me } })).token;
+  }
+
+  async #renew() {
+    try {
+      const answer = await request('GET', `${this.path}/token/renew`, { bearer: this.#token });
+      this.#token = answer.token ?? this.#token;
+    } catch (error) {
+      if (error.status !== 401 || !this.secret) throw error;
+      await this.#admit(this.secret);
     }
   }
 
@@ -183,9 +196,12 @@ export class OpenRoom extends Room {
     if (how.reason) this.problem = ''; // the same in other words
     if (how.reason === 'room_changed') {
       this.closed = true;
-      const secret = this.#changing;
-      this.#turnedOut(secret ? '' : CHANGED);
-      if (secret) this.#comeBack(secret);
+      if (!this.secret) return this.#turnedOut(CHANGED);
+      // Who knows the passphrase stays where they write, and enters again by it.
+      this.#token = '';
+      this.ready = false;
+      this.connection.close();
+      this.connection.open();
     }
   }
 
@@ -239,15 +255,8 @@ export class OpenRoom extends Room {
   #turnedOut(why) {
     this.problem = why;
     this.#entered = false;
-    this.#token = this.secret = this.#changing = '';
+    this.#token = this.secret = '';
     this.close();
-    this.changed();
-  }
-
-  /** Enters again by the passphrase that one has just given the room. */
-  async #comeBack(secret) {
-    this.secret = secret;
-    await this.enter(this.me).catch((error) => this.#turnedOut(error.message));
     this.changed();
   }
 

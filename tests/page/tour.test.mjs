@@ -265,12 +265,20 @@ const STOPS = Object.entries({
     await page.getByRole('button', { name: 'Change' }).click();
     await page.locator('#roomName').fill(other);
     await page.locator('#roomSecret').fill('a better passphrase');
+    // The server lets her in again by the new one, which was typed once; what she says meanwhile waits.
+    const door = /\/chats\/\d+\/token$/;
+    let letIn;
+    const held = new Promise((resolve) => (letIn = resolve));
+    await page.route(door, (route) => held.then(() => route.continue()));
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByRole('heading', { name: other }).waitFor();
-    await alice.connected(); // by the new one, which was typed once
+    await page.getByText('Opening the room').waitFor({ state: 'attached' });
     const text = unique('still here');
     await alice.say(text);
+    await page.locator('#outbox').getByText(text).waitFor();
+    letIn();
     await alice.message(text).waitFor();
+    await page.unroute(door);
     await bob.enterAs(unique('Bob'), 'a better passphrase');
     await bob.message(text).waitFor();
     await bob.page.evaluate(() => (location.hash = '#chat%2Fdemo'));
