@@ -148,6 +148,7 @@ tests_of! { ledger:
 tests_of! { message_log:
     what_was_stored_is_read_back_as_it_was
     ids_grow_in_the_order_of_the_drafts
+    a_large_batch_is_stored_in_order_in_one_room_and_in_many
     what_is_not_to_be_kept_gets_an_id_and_leaves_no_trace
     a_page_of_history_ends_before_the_message_named
     a_page_of_what_follows_begins_after_the_message_named
@@ -529,6 +530,23 @@ pub(crate) fn ids_grow_in_the_order_of_the_drafts(log: &dyn MessageLog) {
     let ids: Vec<_> = (0..5).flat_map(|_| say(log, &room, &["a"; 50])).collect();
     assert!(ids.is_sorted_by(|a, b| a < b));
     assert!(ids.iter().all(|id| id.0.get_version_num() == 7));
+}
+
+pub(crate) fn a_large_batch_is_stored_in_order_in_one_room_and_in_many(log: &dyn MessageLog) {
+    // As many as the writer stores with one write at most.
+    let texts: Vec<String> = (0..1024).map(|n| n.to_string()).collect();
+    for rooms in [1, 300] {
+        let rooms: Vec<RoomName> = (0..rooms).map(|_| fresh_room()).collect();
+        let drafts = texts.iter().zip(rooms.iter().cycle()).map(|(text, room)| draft(room, text));
+        let ids = stored(&append(log, drafts));
+        assert_eq!(ids.len(), texts.len());
+        for (first, room) in rooms.iter().enumerate() {
+            let read = log.history(room, None, texts.len()).unwrap();
+            let read: Vec<_> = read.iter().map(|message| (message.id, &*message.text)).collect();
+            let said: Vec<_> = ids.iter().copied().zip(texts.iter().map(String::as_str)).collect();
+            assert!(read.iter().eq(said.iter().skip(first).step_by(rooms.len())));
+        }
+    }
 }
 
 pub(crate) fn a_page_of_history_ends_before_the_message_named(log: &dyn MessageLog) {
