@@ -5,7 +5,7 @@
 //! Storing comes before showing, so an echo means that the message is stored.
 //! When nobody holds the writer and nothing waits, the thread of a small room's member does this itself: when a few
 //! people talk, no other thread has to be woken. While many rooms talk at once, members leave it to the log thread, and
-//! the log thread waits a moment so that more comes together.
+//! the log thread waits a moment so that more comes together; with Redis it does so whenever people talk at once.
 
 use super::{
     inboxes,
@@ -61,6 +61,10 @@ const MANY_ROOMS: usize = 4;
 /// How long the log thread lets messages gather while batches are for many rooms. The journal answers so soon that
 /// batches would stay small, and each message would wake this thread, a lane and the receivers on its own.
 const GATHER: Duration = Duration::from_micros(100);
+
+/// The same for a log whose feed delivers, also in one room while more than one message comes at a time: each batch
+/// costs Redis a script, and each member a send.
+const GATHER_FOR_FEED: Duration = Duration::from_micros(150);
 
 /// With this many waiting, the log thread no longer lets them gather.
 const GATHERED: usize = BATCH / 4;
@@ -121,7 +125,7 @@ impl Log {
         };
         let writer = Arc::new(Mutex::new(writer));
         let log = Log { tasks, writer: writer.clone(), pulse: pulse.clone(), outcomes };
-        Ok((log, vital::spawn("log", move || run(&writer, &waiting, &pulse))?))
+        Ok((log, vital::spawn("log", move || run(&writer, &waiting, &pulse, delivers))?))
     }
 
     /// Has a message stored and delivered, or its author told that it can't be stored. Waits while the queue is full.
@@ -229,18 +233,22 @@ struct Writer {
 }
 
 /// The log thread. Runs until it is stopped.
-fn run(writer: &Mutex<Writer>, waiting: &Receiver<Task>, pulse: &Pulse) {
+fn run(writer: &Mutex<Writer>, waiting: &Receiver<Task>, pulse: &Pulse, delivers: bool) {
+    let gather = if delivers { GATHER } else { GATHER_FOR_FEED };
+    // How many messages the last batch had.
+    let mut last = 0;
     loop {
         let mut select = Select::new();
         select.recv(waiting);
         // Leaves the task in the queue until this thread holds the writer.
         select.ready();
-        if pulse.is_for_many_rooms() && waiting.len() < GATHERED {
-            thread::sleep(GATHER);
+        let more_may_come = pulse.is_for_many_rooms() || (!delivers && last > 1);
+        if more_may_come && waiting.len() < GATHERED {
+            thread::sleep(gather);
         }
         vital::may_panic("log");
         let mut writer = writer.lock();
-        writer.at_work(|writer| writer.clear(waiting));
+        last = writer.at_work(|writer| writer.clear(waiting));
         if !writer.open {
             return;
         }
@@ -248,14 +256,15 @@ fn run(writer: &Mutex<Writer>, waiting: &Receiver<Task>, pulse: &Pulse) {
 }
 
 impl Writer {
-    fn at_work(&mut self, work: impl FnOnce(&mut Writer)) {
+    fn at_work<T>(&mut self, work: impl FnOnce(&mut Writer) -> T) -> T {
         self.pulse.beat();
-        work(self);
+        let result = work(self);
         self.pulse.beat();
+        result
     }
 
-    /// Takes a batch of the waiting tasks, and carries it out.
-    fn clear(&mut self, waiting: &Receiver<Task>) {
+    /// Takes a batch of the waiting tasks, and carries it out. Returns how many messages it had.
+    fn clear(&mut self, waiting: &Receiver<Task>) -> usize {
         let mut settled = Vec::new();
         let mut forgotten = None;
         let mut bytes = 0;
@@ -277,6 +286,7 @@ impl Writer {
                 Err(TryRecvError::Empty) => break,
             }
         }
+        let count = self.entries.len();
         self.store(|| waiting.is_empty());
         for told in settled {
             // Fails if nobody waits any more.
@@ -287,6 +297,7 @@ impl Writer {
         {
             tracing::warn!(error = &error as &dyn std::error::Error, room = room.as_str(), "messages not deleted");
         }
+        count
     }
 
     /// How many rooms the batch is for.
