@@ -21,6 +21,7 @@ use crate::{
     store::{
         error::StoreError,
         feed::{Feed, FeedItem, FeedListener, Stored},
+        log::is_full_page,
     },
     vital,
 };
@@ -252,13 +253,13 @@ impl FeedThread {
     fn catch_up(&self, room: &Arc<Room>, mut position: MessageId, look: &mut Look) -> Result<(), StoreError> {
         loop {
             let entries = self.feed.missed(&room.name, position, PAGE)?;
-            let full = entries.len() == PAGE;
+            let is_last = entries.len() < PAGE && !is_full_page(&entries);
             if let Some(last) = entries.last().map(Entry::id) {
                 self.deliver(room, entries, last);
                 look.read.insert(room.name.clone(), last);
                 position = last;
             }
-            if !full {
+            if is_last {
                 return Ok(());
             }
         }

@@ -56,9 +56,14 @@ impl Feed for Leaky {
 
     fn missed(&self, _: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let stored = self.stored.lock();
-        self.unless_broken(
-            stored.iter().filter(|message| message.id > after).take(limit).cloned().map(Entry::from).collect(),
-        )
+        let mut page = Vec::new();
+        for message in stored.iter().filter(|message| message.id > after).take(limit) {
+            if is_full_page(&page) {
+                break;
+            }
+            page.push(Entry::from(message.clone()));
+        }
+        self.unless_broken(page)
     }
 
     fn raise(&self, _: &RoomName, shown: MessageId) -> Result<(), StoreError> {
@@ -266,6 +271,17 @@ fn more_than_a_page_of_missed_messages_is_read() {
     bench.store(&many);
     bench.hear(FeedItem::Subscribed);
     assert_eq!(bench.delivered().len(), many.len() + 1);
+}
+
+/// Seen to fail with pages taken for the last if they have fewer entries than asked for.
+#[test]
+fn missed_messages_that_are_too_long_for_one_page_are_read() {
+    let mut bench = Bench::new();
+    bench.tell(0, &[1]);
+    let long = |n| Message::new(id(n), "s".into(), "x".repeat(16 << 10));
+    bench.log.stored.lock().extend((2..=50).map(long));
+    bench.tell(50, &[51]);
+    assert_eq!(bench.delivered().len(), 51);
 }
 
 #[test]
