@@ -11,6 +11,7 @@ use crate::{
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use std::{
+    collections::HashMap,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -28,6 +29,7 @@ const QUEUE: usize = 64;
 pub(super) struct Outcomes {
     tasks: Sender<Task>,
     store: Arc<dyn MessageLog>,
+    metrics: MessageMetrics,
 }
 
 enum Task {
@@ -46,10 +48,16 @@ impl Outcomes {
         patience: Duration,
     ) -> io::Result<Outcomes> {
         let (tasks, waiting) = bounded(QUEUE);
-        let mut thread =
-            Thread { store: store.clone(), lanes, metrics, patience, open: Vec::new(), settling: Vec::new() };
+        let mut thread = Thread {
+            store: store.clone(),
+            lanes,
+            metrics: metrics.clone(),
+            patience,
+            open: Vec::new(),
+            settling: Vec::new(),
+        };
         vital::spawn("log-outcomes", move || thread.run(&waiting))?;
-        Ok(Outcomes { tasks, store })
+        Ok(Outcomes { tasks, store, metrics })
     }
 
     /// Has the authors of these posts told as soon as their outcome is known.
@@ -57,11 +65,17 @@ impl Outcomes {
         if let Err(TrySendError::Full(Task::FindOut(open)) | TrySendError::Disconnected(Task::FindOut(open))) =
             self.tasks.try_send(Task::FindOut(open))
         {
+            // What is only to wait must not be tried any more. The store knows a batch until it is told so.
+            let mut left = HashMap::new();
             for (Open { batch, .. }, post) in open {
-                // What is only to wait must not be tried any more.
-                match self.store.leave_open(batch) {
-                    FoundOut::Nothing => post.not_stored(),
-                    _ => post.unknown(),
+                let is_stored_nowhere =
+                    *left.entry(batch).or_insert_with(|| self.store.leave_open(batch) == FoundOut::Nothing);
+                if is_stored_nowhere {
+                    self.metrics.not_stored.inc();
+                    post.not_stored();
+                } else {
+                    self.metrics.unknown.inc();
+                    post.unknown();
                 }
             }
         }
@@ -100,11 +114,12 @@ impl Thread {
                 false => waiting.recv_timeout(ASK_EVERY),
             };
             match next {
-                Ok(Task::FindOut(open)) => self.add(open),
-                Ok(Task::Settle(told)) => self.settling.push(told),
+                Ok(task) => self.take(task),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            // Before the store is asked, which takes longer than it takes the writer to add the next.
+            waiting.try_iter().for_each(|task| self.take(task));
             let open = std::mem::take(&mut self.open);
             self.open = open.into_iter().filter_map(|batch| self.ask(batch)).collect();
             if self.open.is_empty() {
@@ -113,6 +128,13 @@ impl Thread {
                     let _ = told.try_send(());
                 }
             }
+        }
+    }
+
+    fn take(&mut self, task: Task) {
+        match task {
+            Task::FindOut(open) => self.add(open),
+            Task::Settle(told) => self.settling.push(told),
         }
     }
 
