@@ -51,9 +51,10 @@ const BATCH: usize = 256;
 /// room's share of a batch costs Redis most, however small it is.
 const BATCH_FOR_FEED: usize = LOG_QUEUE;
 
-/// A batch ends with the message that makes it so many bytes of text. A server of Redis cuts off whoever is sent more
-/// than it may hold back for them.
-const BATCH_BYTES: usize = 4 << 20;
+/// A batch ends with the message that makes it so many bytes of text: half of what may wait for one socket by default,
+/// as all of a batch may be for the same members. A server of Redis, too, cuts off whoever is sent more than it may hold
+/// back for them.
+const BATCH_BYTES: usize = 512 << 10;
 
 /// A batch for this many rooms is for many rooms; one or two busy large rooms are not many.
 const MANY_ROOMS: usize = 4;

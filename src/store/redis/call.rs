@@ -76,12 +76,21 @@ impl Health {
             is_late |= receive(&mut wire, &share, &mut answers);
             teach(&mut wire, calls, &share, &mut answers);
         }
+        // Once a server has not answered, nobody waits for it again: each call would take its own time-out.
+        let mut lost: Option<Arc<str>> = None;
         for (call, answer) in calls.iter().zip(&mut answers) {
             if let Some(Ok(Value::ServerError(error))) = answer
                 && matches!(error.kind(), Some(ServerErrorKind::Moved | ServerErrorKind::Ask))
             {
                 let error = RedisError::from(error.clone());
-                *answer = Some(follow(fleet, call, &error));
+                let followed = match &lost {
+                    Some(why) => Err(Failure::Broken(why.clone())),
+                    None => follow(fleet, call, &error),
+                };
+                if let Err(failure) = &followed {
+                    lost.get_or_insert_with(|| failure.to_string().into());
+                }
+                *answer = Some(followed);
             }
         }
         answers.into_iter().map(|answer| self.judged(fleet, answer.unwrap_or(Err(Failure::Unreadable)))).collect()

@@ -32,8 +32,9 @@ use std::{
 /// How long one attempt to subscribe waits for Redis before it returns to its caller.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the lines to the servers of a cluster may have heard before it is taken from them.
-const HEARD: usize = 1024;
+/// How many frames the lines to the servers of a cluster may have heard before they are taken from them. A frame may be
+/// as long as a batch of messages; what waits further is bounded by the server.
+const HEARD: usize = 64;
 
 /// The subscriptions of this process.
 pub(super) struct Subscription {
