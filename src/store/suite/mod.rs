@@ -460,17 +460,16 @@ pub(crate) fn say(log: &dyn MessageLog, room: &RoomName, texts: &[&str]) -> Vec<
     stored(&append(log, texts.iter().map(|text| draft(room, text))))
 }
 
-/// Stores drafts, one batch. Waits, as the server does, while the store is away: Redis counts as away when it answers
-/// late, which happens on a busy machine.
+/// Stores drafts, one batch. Tries again while the store is away, as whoever uses the server does: Redis counts as away
+/// when it answers late, which happens on a busy machine. After an error nothing is stored.
 pub(crate) fn append(log: &dyn MessageLog, drafts: impl IntoIterator<Item = Draft>) -> Vec<Appended> {
     let entries: Vec<NewEntry> = drafts.into_iter().map(NewEntry::Message).collect();
     let mut appended = log.append(&entries);
     eventually("the store is there", || {
-        let is_away = matches!(&appended, Err(error) if error.is_known());
-        if is_away {
+        if appended.is_err() {
             appended = log.append(&entries);
         }
-        !is_away
+        appended.is_ok()
     });
     appended.unwrap()
 }
@@ -535,7 +534,7 @@ pub(crate) fn ids_grow_in_the_order_of_the_drafts(log: &dyn MessageLog) {
 pub(crate) fn a_large_batch_is_stored_in_order_in_one_room_and_in_many(log: &dyn MessageLog) {
     // As many as the writer stores with one write at most.
     let texts: Vec<String> = (0..1024).map(|n| n.to_string()).collect();
-    for rooms in [1, 300] {
+    for rooms in [1, 64] {
         let rooms: Vec<RoomName> = (0..rooms).map(|_| fresh_room()).collect();
         let drafts = texts.iter().zip(rooms.iter().cycle()).map(|(text, room)| draft(room, text));
         let ids = stored(&append(log, drafts));
