@@ -85,7 +85,7 @@ export interface RoomEvents {
   /** The connection's state has changed. */
   state: [state: State, error: Error | null];
   /** The connection is gone; who is here is now unknown. */
-  lost: [];
+  lost: [code?: number];
   /** The room can't continue from what it heard; the latest messages follow. */
   reset: [];
   /** All missed messages have arrived. */

@@ -166,7 +166,7 @@ export function emailOf(jwt) {
  * and also
  *
  * - `state`: the connection's state has changed, see {@link Connection};
- * - `lost`: the connection is gone; who is here is now unknown;
+ * - `lost` with the close code, if there was one: the connection is gone; who is here is now unknown;
  * - `reset`: the room can't continue from what it heard; the latest messages follow;
  * - `ready`: all missed messages have arrived;
  * - `problem` with a {@link ChatError} and perhaps a `ref`: the server refused something that no call waits for, or that is sent
@@ -325,7 +325,7 @@ export class Room extends Emitter {
       entry.sentAt = 0;
     }
     if (over) this.#fail(over);
-    this.emit('lost');
+    this.emit('lost', code);
   }
 
   #received(frame) {
@@ -370,7 +370,8 @@ export class Room extends Emitter {
     }
     const error = new ChatError(message, { code, final: !PASSING_ERRORS.includes(code) });
     if (!this.#waiting.has(ref)) {
-      const asker = this.#refusedAsker(code);
+      // An error with a `ref` is about a change that the caller has sent by itself.
+      const asker = ref === undefined ? this.#refusedAsker(code) : undefined;
       asker?.reject(error);
       // Somebody waits for a search; a page of history may be loaded in the background.
       return asker?.type === 'results' ? undefined : this.emit('problem', error, ref);

@@ -30,6 +30,7 @@ const page = {
   /** Why there is no room where the address names one: `{title, why}`. */
   missing: null,
   paint,
+  paintNow,
   enter,
   logOut,
   relist,
@@ -46,6 +47,7 @@ let news = 0; // the timer of one that waits for more to paint
 let listings = 0; // how often the rooms were listed: an answer that is overtaken is old
 let routes = 0; // how often a room was looked for
 let again = 0; // the timer of looking for one again
+let typed = false; // whether somebody logs in by hand; a browser fills in fields by itself
 
 const sidebar = new Sidebar(page);
 const talk = new Talk(page);
@@ -65,6 +67,7 @@ listenToKeys({
 listenToForms(page);
 
 addEventListener('hashchange', () => route());
+ui.loginForm.addEventListener('input', () => (typed = true));
 ui.notice.lastChild.onclick = () => ui.notice.classList.remove('shown');
 document.addEventListener('visibilitychange', () => {
   painting = 0; // a frame may never come, and a timer is too late
@@ -82,13 +85,16 @@ navigator.serviceWorker?.register('/assets/worker.js', { scope: '/' }).catch(() 
 /** Goes on where an earlier visit ended, if its session is not over; asks to log in if it is. */
 async function restore() {
   try {
-    await begin(await Session.restore());
+    const session = await Session.restore();
+    // Who logs in by hand meanwhile is not disturbed.
+    if (page.session || typed) return;
+    await begin(session);
   } catch ({ status }) {
     if (!page.locked) return;
     if (ui.login.hidden) lock('email');
     // Not reached yet: a laptop wakes before its network does.
     const away = status === 0 || status >= 500;
-    if (away && !ui.email.value && !page.session) setTimeout(() => page.locked && !ui.email.value && restore(), RETRY);
+    if (away && !typed && !page.session) setTimeout(() => page.locked && !typed && restore(), RETRY);
   }
 }
 
@@ -143,6 +149,7 @@ function end() {
 /** Shows the login form, with the focus in one of its fields. */
 function lock(field) {
   page.locked = true;
+  typed = false;
   clearTimeout(again);
   for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close(); // nothing else could be used
   paintNow(); // what is hidden can't take the focus

@@ -81,7 +81,23 @@ export class Changes {
     this.#asked.delete(ref);
     // It is as it was wished to be: by an earlier attempt, or by another device.
     if (code === 'unchanged' || (change.type === 'delete' && code === 'no_such_message')) return '';
-    return SENTENCES[code] ?? message;
+    return this.#failed(change, SENTENCES[code] ?? message);
+  }
+
+  /** The server has closed the connection because of a frame that was too long: no edit is to be sent for ever. */
+  tooLong() {
+    for (const [ref, change] of this.#asked) {
+      if (change.type !== 'edit') continue;
+      this.#asked.delete(ref);
+      this.#room.problem = this.#failed(change, 'The server may have found this text too long.');
+    }
+  }
+
+  /** Gives the sentence to show. What was written is not lost. */
+  #failed(change, why) {
+    if (change.type !== 'edit') return why;
+    this.#room.draft = [change.text, this.#room.draft].filter(Boolean).join('\n');
+    return `${why} What you wrote is where you write new messages.`;
   }
 
   #repaintAnswers(id) {

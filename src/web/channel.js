@@ -1,7 +1,7 @@
 // A room of one's monitors, as the client of the channel protocol has it (`clients/js`).
 
 import { messageOf } from './message.js';
-import { Room } from './room.js';
+import { Room, TOO_LONG } from './room.js';
 import { Stretch } from './stretch.js';
 
 const PAGE = 200; // messages a request of history
@@ -26,7 +26,7 @@ export class Channel extends Room {
     this.connection = this.#line.connection;
     this.#listen({
       state: (state) => this.#changed(state),
-      lost: () => this.#lost(),
+      lost: (code) => this.#lost(code),
       reset: () => this.forget(),
       ready: () => this.arrive(),
       message: (frame) => this.#arrived(frame),
@@ -123,8 +123,9 @@ export class Channel extends Room {
     this.changed();
   }
 
-  #lost() {
+  #lost(code) {
     this.loading = false;
+    if (code === TOO_LONG) this.changes.tooLong();
     this.#unsure ||= performance.now() - this.#marked < UNNOTICED;
     this.interrupted({});
   }

@@ -7,6 +7,7 @@ import { Room } from './room.js';
 import { sentence } from './sentences.js';
 
 const ECHOED = 10_000; // ms in which a sent message comes back, or the connection is taken for dead
+const RENEWED = 300_000; // ms between two tokens while one is connected; one lives an hour by default
 const MARKS = 10_000; // events that are recognized when they come again; the door shows fewer
 const NAME_TAKEN = 202;
 const CHANGED = 'The passphrase of this room has been changed, or your way in has expired. Enter it again.';
@@ -33,6 +34,7 @@ export class OpenRoom extends Room {
   #entered = false;
   #answered = () => {}; // the server has answered what one entered with: one is in, or refused
   #watchdog;
+  #renewal;
   /** The passphrase and the key to change the room, of who made it; kept as long as the page. */
   secret = '';
   changeKey = '';
@@ -68,7 +70,13 @@ export class OpenRoom extends Room {
   /** Enters under a name; throws an error with a sentence if the server won't have it. */
   async enter(name, typed) {
     this.me = name;
-    if (this.closed) await this.#admit(this.secret || typed).catch(refused);
+    if (this.closed) {
+      await this.#admit(this.secret || typed).catch((error) => {
+        // Perhaps it has been changed: the next one is typed.
+        if (this.secret && [401, 404].includes(error.status)) this.secret = '';
+        refused(error);
+      });
+    }
     this.problem = '';
     this.ready = false;
     this.#entered = true;
@@ -99,7 +107,7 @@ export class OpenRoom extends Room {
   }
 
   close() {
-    clearInterval(this.#watchdog);
+    this.#rest();
     this.#held = null;
     this.connection.close();
     this.interrupted({});
@@ -120,7 +128,9 @@ export class OpenRoom extends Room {
   }
 
   transmit(entry) {
-    if (this.connection.send(this.frameOf(entry))) entry.sentAt = performance.now();
+    if (!this.connection.send(this.frameOf(entry))) return;
+    entry.sentAt = performance.now();
+    entry.tried = true;
   }
 
   loadOlder() {} // the door keeps the last events only
@@ -143,23 +153,26 @@ export class OpenRoom extends Room {
       }
     } catch (error) {
       error.final = error.status >= 400 && error.status < 500 && error.status !== 429;
-      if (error.status === 404) error.message = GONE;
+      // A hidden room is told from none only to who may enter it.
+      if (error.status === 404 && this.visibility !== 'hidden') error.message = GONE;
       else if (error.final) this.#turnedOut(CHANGED);
       throw error;
     }
   }
 
-  /** Gets a token by the passphrase. */
+  /** Gets a token by the passphrase; there is none for a room that is open to everybody by now. */
   async #admit(secret) {
-    this.#token = (await request('POST', `${this.path}/token`, { body: { secret, name: this.me } })).token;
+    const { token = '' } = await request('POST', `${this.path}/token`, { body: { secret, name: this.me } });
+    this.#token = token;
+    this.closed = Boolean(token);
   }
 
   async #renew() {
     try {
       const answer = await request('GET', `${this.path}/token/renew`, { bearer: this.#token });
-      this.#token = answer.token ?? this.#token;
+      if (this.#token) this.#token = answer.token ?? this.#token; // one may have left meanwhile
     } catch (error) {
-      if (error.status !== 401 || !this.secret) throw error;
+      if (!this.secret || ![401, 403, 404].includes(error.status)) throw error;
       await this.#admit(this.secret);
     }
   }
@@ -168,8 +181,10 @@ export class OpenRoom extends Room {
     const live = (this.#held = []);
     const answered = new Promise((resolve) => (this.#answered = resolve));
     this.connection.send(this.#frame('join', ''));
-    clearInterval(this.#watchdog);
+    this.#rest();
     this.#watchdog = setInterval(() => this.#checkEchoes(), ECHOED / 2);
+    // The way back in must not expire meanwhile.
+    this.#renewal = setInterval(() => this.#token && this.#renew().catch(() => {}), RENEWED);
     const bearer = this.#token || undefined;
     const [events, room] = await Promise.all([
       request('GET', `/chats/events/${this.#id}`, { bearer }).catch(() => null),
@@ -189,15 +204,18 @@ export class OpenRoom extends Room {
     this.changed();
   }
 
-  #closed(how) {
+  #rest() {
     clearInterval(this.#watchdog);
+    clearInterval(this.#renewal);
+  }
+
+  #closed(how) {
+    this.#rest();
     this.#held = null;
     this.interrupted(how);
     if (how.reason) this.problem = ''; // the same in other words
     if (how.reason === 'room_changed') {
-      this.closed = true;
-      if (!this.secret) return this.#turnedOut(CHANGED);
-      // Who knows the passphrase stays where they write, and enters again by it.
+      // Who knows the passphrase, or needs none any more, stays where they write, and enters again.
       this.#token = '';
       this.ready = false;
       this.connection.close();
@@ -221,7 +239,7 @@ export class OpenRoom extends Room {
       if (type === 'join') this.people.add(name);
       if (type === 'leave') this.people.delete(name);
       const own = type === 'send' && name === this.me;
-      if (own) this.#echoed(msg, Date.parse(time));
+      if (own) this.#echoed(msg);
       const id = String(++this.#count).padStart(12, '0');
       const message = messageOf({ id, user: name, text: msg, timestamp: time }, this.me);
       messages.push({ ...message, own, event: type === 'send' ? '' : type });
@@ -229,9 +247,9 @@ export class OpenRoom extends Room {
     this.take(messages);
   }
 
-  #echoed(text, time) {
-    // A minute of grace: the clocks of page and server may differ.
-    const entry = this.outbox.find((other) => !other.failed && other.text === text && time > other.time - 60_000);
+  #echoed(text) {
+    // Not by the time: the clocks of page and server may differ by hours.
+    const entry = this.outbox.find((other) => other.tried && !other.failed && other.text === text);
     if (entry) this.drop(entry);
   }
 

@@ -37,6 +37,11 @@ export class Composer {
   }
 
   paint(room) {
+    // What was refused has been given back.
+    if (!room.editing && this.#text.value !== room.draft) {
+      this.#page.drafts.changed(room);
+      this.#fill();
+    }
     const over = room.connection.state === 'over';
     this.#text.disabled = ui.send.disabled = over;
     const spare = room.spare(this.#text.value);
@@ -88,6 +93,7 @@ export class Composer {
     const room = this.#room;
     this.#completion.close();
     this.#text.value = room?.editing ? room.editing.text : (room?.draft ?? '');
+    if (room && !room.editing) room.draft = this.#text.value; // a text field has line ends of its own
     this.#grow();
     this.#page.paint();
   }

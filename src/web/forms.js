@@ -27,12 +27,15 @@ export function listenToForms(page) {
     try {
       await room.enter(enterName.value.trim(), enterSecret.value);
     } catch (error) {
-      throw wrong(room.closed ? enterSecret : enterName, error.message);
+      if (room === page.current) throw wrong(room.closed ? enterSecret : enterName, error.message);
+      room.problem = error.message;
     }
+    // Who has gone elsewhere meanwhile is not disturbed.
+    if (room !== page.current) return;
     enterSecret.value = '';
-    page.paint();
+    page.paintNow(); // what is hidden can't take the focus
     ui.text.focus();
-  });
+  }, () => page.current);
 
   submit(ui.find, async () => {
     const name = ui.findName.value.trim();
@@ -41,7 +44,7 @@ export function listenToForms(page) {
     const first = page.firstFound();
     // The server knows rooms that are not listed.
     if (exact) location.hash = encodeURIComponent(exact.key);
-    else await findOpenRoom(name).then(go, (error) => {
+    else await findOpenRoom(name).then((room) => isElsewhere(ui.find) || go(room), (error) => {
       if (!first) throw error.status === 404 ? wrong(ui.findName, 'There is no room of this name.') : error;
       location.hash = new URL(first.href).hash;
     });
@@ -50,8 +53,10 @@ export function listenToForms(page) {
   });
 
   let changing = null; // the room that the form is about, if it is no new one
+  let opened = 0; // how often the form was
   const openForm = (room) => {
     changing = room;
+    opened++;
     ui.newForm.reset();
     if (room) Object.assign(ui.roomName, { value: room.title });
     if (room) Object.assign(ui.roomText, { value: room.about });
@@ -89,21 +94,24 @@ export function listenToForms(page) {
     const fields = { title: roomName.value.trim(), description: roomText.value.trim(), visibility: roomKind.value, password };
     if (!isTitle(fields.title)) throw wrong(roomName, FIELDS.title);
     if (password?.length < 8) throw wrong(roomSecret, FIELDS.password);
+    const turn = opened;
+    const isThere = () => ui.newDialog.open && turn === opened;
     try {
       if (changing) await changing.change(fields);
-      else await make(fields);
+      else await make(fields, isThere);
     } catch (error) {
+      if (!isThere()) return;
       error.field ??= { title: roomName, description: roomText, password: roomSecret, visibility: roomKind }[error.named];
       throw error;
     }
-    ui.newDialog.close();
+    if (isThere()) ui.newDialog.close();
     page.paint();
-  });
+  }, () => opened);
 
-  async function make(fields) {
+  async function make(fields, isThere) {
     const room = await createOpenRoom(fields);
     page.made(room, fields.password ?? '');
-    go(room);
+    if (isThere()) go(room);
     page.relist(); // which may take a while, and is not needed to enter
   }
 }
@@ -115,12 +123,18 @@ const go = (room) => (location.hash = `#${encodeURIComponent(`open/${room.id}`)}
 /** An error that belongs to a field, which is marked and gets the focus. */
 const wrong = (field, message) => Object.assign(new Error(message), { field });
 
-/** Does `work` when the form is sent, once at a time, and shows what went wrong. */
-function submit(form, work) {
+/** Whether somebody has turned to something else than this form. */
+const isElsewhere = (form) => document.activeElement !== document.body && !form.contains(document.activeElement);
+
+/** Does `work` when the form is sent, once at a time for what it is `about`, and shows what went wrong. */
+function submit(form, work, about = () => form) {
   const line = form.querySelector('.error');
+  let busy = null; // what it was about when it was sent
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
-    if (form.ariaBusy === 'true') return;
+    const mine = about();
+    if (busy === mine) return;
+    busy = mine;
     form.ariaBusy = 'true';
     setText(line, '');
     for (const field of form.querySelectorAll('[aria-invalid]')) field.ariaInvalid = null;
@@ -129,10 +143,14 @@ function submit(form, work) {
     } catch ({ field, message }) {
       setText(line, message);
       if (field) field.ariaInvalid = 'true';
+      if (isElsewhere(form)) return;
       field?.focus();
       field?.select();
     } finally {
-      form.ariaBusy = 'false';
+      if (busy === mine) {
+        busy = null;
+        form.ariaBusy = 'false';
+      }
     }
   });
 }

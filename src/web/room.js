@@ -9,7 +9,7 @@ const OUTBOX_LIMIT = 500;
 const FRAME_LIMIT = 16_384; // bytes of a frame, the server's default
 const KEPT = 2_000; // messages kept in memory of a room that nobody scrolls back in
 const TYPING = 5_000; // ms that a sign of typing lasts
-const TOO_LONG = 1009; // RFC 6455 §7.4.1
+export const TOO_LONG = 1009; // RFC 6455 §7.4.1
 
 /**
  * A room of any door. Doors extend it with `open`, `close`, `frameOf`, `transmit`, `loadOlder`, and where one can jump far
@@ -146,9 +146,10 @@ export class Room {
     return true;
   }
 
-  /** How many bytes of the server's limit a text leaves. */
+  /** How many bytes of the server's limit a text leaves, as what it would be sent as now. */
   spare(text) {
-    const frame = this.frameOf({ ref: randomRef(), text });
+    const [ref, { editing, answering }] = [randomRef(), this];
+    const frame = editing ? { type: 'edit', id: editing.message.key, text, ref } : this.frameOf({ ref, text, answers: answering?.key });
     return FRAME_LIMIT - new TextEncoder().encode(JSON.stringify(frame)).length;
   }
 

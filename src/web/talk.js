@@ -99,6 +99,7 @@ export class Talk {
     if (room !== this.#room) {
       this.#room?.toLatest();
       this.#room = room;
+      ui.enterSecret.value = '';
       this.#tools.hide();
       this.#composer.show(room);
       this.#newCount = room?.unread ?? 0;

@@ -69,6 +69,27 @@ test('the up arrow in an empty field edits the last message, Escape goes back to
   await alice.leave();
 });
 
+// Seen to fail where an edit is let go before it is confirmed.
+test('an edit that is refused is given back to who wrote it', async () => {
+  const alice = await here.visitor('alice');
+  const [text, other] = [unique('to be edited'), unique('thought about for long')];
+  const mute = (method) => backend(method, 'rooms/monitor%3Ademo/mutes/alice%40propromo.example');
+  await alice.say(text);
+  await alice.message(text).waitFor();
+  await alice.act(text, 'Edit');
+  // It fits in a new message, and not in an edit, whose frame is longer.
+  await alice.field.fill('x'.repeat(16_300));
+  await alice.page.getByText('bytes too long').waitFor();
+  await alice.field.fill(other);
+  await mute('PUT');
+  await alice.field.press('Enter');
+  await alice.page.getByText('What you wrote is where you write new messages').waitFor();
+  assert.equal(await alice.field.inputValue(), other);
+  await mute('DELETE');
+  await alice.field.fill('');
+  await alice.leave();
+});
+
 test('an answer shows what it answers, and leads there however far back that is', async () => {
   const [alice, bob] = await Promise.all([here.visitor('alice'), here.visitor('bob')]);
   const [question, answer] = [unique('Who has the key?'), unique('I have it.')];
