@@ -285,6 +285,30 @@ fn a_room_that_gets_another_password_on_one_node_is_closed_on_all() {
     assert_eq!(closed_because(&mut elsewhere.client), (1008, "room_changed".into()));
 }
 
+/// Seen to fail where a room without a password is taken for one with another password.
+#[test]
+fn nobody_is_closed_out_of_a_room_that_is_opened_to_everybody() {
+    let server = Server::with().env("RECHECK_INTERVAL", "1").start();
+    let room = chats::closed_room(&server, "Vault", "private");
+    let token = chats::room_token(&server, room, "nora");
+    let mut inside = chats::Guest::admitted(&server, room, "nora", &token);
+    inside.event("join", "");
+    inside.hears("join", "nora");
+    let change = json!({"visibility": "public"});
+    assert_eq!(chats::ask(&server, "PUT", &format!("/chats/{room}"), Some(&token), Some(change)).status, 200);
+    let accounts = accounts_behind_its_back(&server);
+    // A check of all closes each of them.
+    for person in [ALICE, BOB] {
+        let mut member = server.join(person, DEMO);
+        let take_out =
+            format!("DELETE FROM monitor_user WHERE user_id = (SELECT id FROM users WHERE email = '{}')", person.email);
+        accounts.execute_batch(&take_out).expect("a member can be taken out");
+        assert_eq!(closed_because(&mut member), denied());
+    }
+    inside.event("send", "still here");
+    assert_eq!(inside.hears("send", "nora"), "still here");
+}
+
 #[test]
 fn who_comes_in_while_access_is_taken_away_does_not_slip_through() {
     let server = Server::start();
