@@ -7,6 +7,8 @@ import { extname, join } from 'node:path';
 
 export const PATIENCE = Number(process.env.PATIENCE ?? 120_000); // ms; long, since the machine may be busy
 
+const POINTED = 5_000; // ms after which one points again
+
 export const MESSAGES = '#messages > .message';
 
 export class Visitor {
@@ -236,10 +238,21 @@ export class Visitor {
     return this.page.locator(MESSAGES).filter({ has: this.page.locator('.text', { hasText: text }) });
   }
 
-  /** Points at a message, and presses one of the buttons that appear. */
+  /**
+   * Points at a message, and presses one of the buttons that appear. A pointer that rests while messages move below it means
+   * none of them: as anybody would, one then points again.
+   */
   async act(text, button) {
-    await this.item(text).hover();
-    await this.item(text).getByRole('button', { name: button, exact: true }).click();
+    const wanted = this.item(text).getByRole('button', { name: button, exact: true });
+    for (let left = PATIENCE / POINTED; ; left--) {
+      await this.item(text).hover();
+      try {
+        return await wanted.click({ timeout: POINTED });
+      } catch (error) {
+        if (left <= 0) throw error;
+      }
+      await this.page.mouse.move(0, 0);
+    }
   }
 
   /** The texts on screen that begin with `prefix`, in order, sent or waiting. */
