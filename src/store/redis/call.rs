@@ -76,21 +76,17 @@ impl Health {
             is_late |= receive(&mut wire, &share, &mut answers);
             teach(&mut wire, calls, &share, &mut answers);
         }
-        // Once a server has not answered, nobody waits for it again: each call would take its own time-out.
-        let mut lost: Option<Arc<str>> = None;
-        for (call, answer) in calls.iter().zip(&mut answers) {
-            if let Some(Ok(Value::ServerError(error))) = answer
-                && matches!(error.kind(), Some(ServerErrorKind::Moved | ServerErrorKind::Ask))
-            {
-                let error = RedisError::from(error.clone());
-                let followed = match &lost {
-                    Some(why) => Err(Failure::Broken(why.clone())),
-                    None => follow(fleet, call, &error),
-                };
-                if let Err(failure) = &followed {
-                    lost.get_or_insert_with(|| failure.to_string().into());
+        let redirections = |(index, answer): (usize, &Option<Answer>)| Some((index, redirection(answer)?));
+        let (redirected, errors): (Vec<usize>, Vec<RedisError>) =
+            answers.iter().enumerate().filter_map(redirections).unzip();
+        for (followed, (index, error)) in redirected.iter().zip(&errors).enumerate() {
+            match follow(fleet, &calls[*index], error) {
+                Ok(value) => answers[*index] = Some(Ok(value)),
+                // As in `receive`: each further call may take its own time-out.
+                Err(failure) => {
+                    fail(&mut answers, &redirected[followed..], failure);
+                    break;
                 }
-                *answer = Some(followed);
             }
         }
         answers.into_iter().map(|answer| self.judged(fleet, answer.unwrap_or(Err(Failure::Unreadable)))).collect()
@@ -203,6 +199,18 @@ fn teach(wire: &mut Wire, calls: &[Call], share: &[usize], answers: &mut [Option
     match wire.send(&joined(calls, &unknown)) {
         Ok(()) => drop(receive(wire, &unknown, answers)),
         Err(error) => fail(answers, &unknown, error.into()),
+    }
+}
+
+/// Where a cluster says that a command belongs.
+fn redirection(answer: &Option<Answer>) -> Option<RedisError> {
+    match answer {
+        Some(Ok(Value::ServerError(error)))
+            if matches!(error.kind(), Some(ServerErrorKind::Moved | ServerErrorKind::Ask)) =>
+        {
+            Some(error.clone().into())
+        }
+        _ => None,
     }
 }
 
