@@ -84,7 +84,7 @@ export interface RoomEvents {
   notice: [frame: { type: 'notice'; text: string; timestamp: string }];
   /** The connection's state has changed. */
   state: [state: State, error: Error | null];
-  /** The connection is gone; who is here is now unknown. */
+  /** The connection is gone, with the close code if there was one; who is here is now unknown. */
   lost: [code?: number];
   /** The room can't continue from what it heard; the latest messages follow. */
   reset: [];

@@ -46,7 +46,7 @@ impl HasText for Entry {
 }
 
 /// How many of these make a page's worth of text; `None` if that is all of them.
-pub(super) fn end_of_page<T: HasText>(page: &[T]) -> Option<usize> {
+pub(crate) fn end_of_page<T: HasText>(page: &[T]) -> Option<usize> {
     let mut bytes = 0;
     let last = page.iter().position(|one| {
         bytes += one.text_len();

@@ -96,7 +96,7 @@ export class Changes {
   /** Gives the sentence to show. What was written is not lost. */
   #failed(change, why) {
     if (change.type !== 'edit') return why;
-    this.#room.draft = [change.text, this.#room.draft].filter(Boolean).join('\n');
+    this.#room.giveBack(change.text);
     return `${why} What you wrote is where you write new messages.`;
   }
 

@@ -78,7 +78,7 @@ export class Composer {
   takeBack(text) {
     const room = this.#room;
     room.editing = null;
-    room.draft = [text, room.draft].filter(Boolean).join('\n');
+    room.giveBack(text);
     this.#page.drafts.changed(room);
     this.#fill();
     this.focus();

@@ -153,6 +153,11 @@ export class Room {
     return FRAME_LIMIT - new TextEncoder().encode(JSON.stringify(frame)).length;
   }
 
+  /** Puts a text back to where new messages are written, before what is there. */
+  giveBack(text) {
+    this.draft = [text, this.draft].filter(Boolean).join('\n');
+  }
+
   /** Sends a failed message again. */
   retry(entry) {
     entry.failed = '';

@@ -4,7 +4,7 @@ use crate::{
     message::Message,
     metrics::messages::MessageMetrics,
     room::{command::Command, lane::Lane},
-    store::presence::Presence,
+    store::{log::end_of_page, presence::Presence},
 };
 use crossbeam_channel::{Receiver, unbounded};
 use std::collections::VecDeque;
@@ -56,13 +56,9 @@ impl Feed for Leaky {
 
     fn missed(&self, _: &RoomName, after: MessageId, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let stored = self.stored.lock();
-        let mut page = Vec::new();
-        for message in stored.iter().filter(|message| message.id > after).take(limit) {
-            if is_full_page(&page) {
-                break;
-            }
-            page.push(Entry::from(message.clone()));
-        }
+        let after = stored.iter().filter(|message| message.id > after);
+        let mut page: Vec<Entry> = after.take(limit).cloned().map(Entry::from).collect();
+        page.truncate(end_of_page(&page).unwrap_or(limit));
         self.unless_broken(page)
     }
 
