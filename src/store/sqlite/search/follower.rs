@@ -9,7 +9,7 @@ use crate::{
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
-        log::is_full_page,
+        log::{HasText, is_full_page},
         outage::Outages,
         sqlite::{
             error::failed,
@@ -28,10 +28,20 @@ use std::{
 /// How often it checks for new entries.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The same after a round of at least [`MUCH`] entries. A round costs something for each room, so an entry costs less if
+/// more of its room come with it.
+const PAUSE_AFTER_MUCH: Duration = Duration::from_secs(5);
+const MUCH: u64 = 250;
+
 /// How often it looks for messages that the log no longer keeps: many together leave the index with less work.
 const SWEEP: Duration = Duration::from_secs(300);
 
-/// Entries of one transaction.
+/// The most entries that one transaction adds, and bytes of text from which on it takes no further room. The messages of
+/// the same time share pages, whatever their rooms, so the more there are, the fewer pages each costs.
+const ADDED: usize = 1000;
+const ADDED_BYTES: usize = 512 << 10;
+
+/// The most that one transaction removes.
 const BATCH: usize = 500;
 
 /// How many rooms that have lost messages are listed at a time, and followed in one transaction.
@@ -71,11 +81,12 @@ impl Follower {
     pub fn run(mut self) {
         let outages = Outages::new(STORE);
         let (mut seen, mut swept) = (None, None::<Instant>);
+        let mut pause = PAUSE;
         loop {
             let asked = select! {
                 recv(self.stopped) -> _ => return,
                 recv(self.asked) -> asked => asked.ok(),
-                default(PAUSE) => None,
+                default(pause) => None,
             };
             vital::may_panic("search");
             let last = self.log.last_id();
@@ -100,8 +111,11 @@ impl Follower {
             if seen == Some(last) && !is_sweep_due {
                 continue;
             }
+            let indexed = self.work.indexed.load(Ordering::SeqCst);
             match self.catch_up(last, is_sweep_due, true) {
                 Ok(ended) => {
+                    let is_much = self.work.indexed.load(Ordering::SeqCst) - indexed >= MUCH;
+                    pause = if is_much { PAUSE_AFTER_MUCH } else { PAUSE };
                     seen = (ended == Ended::AllIn).then_some(last);
                     if is_sweep_due {
                         swept = Some(Instant::now());
@@ -147,9 +161,10 @@ impl Follower {
                 return Ok(if self.leave_nothing()? { Ended::Full } else { Ended::Stopped });
             }
             let begun = Instant::now();
-            let (mut batch, mut left) = (Vec::new(), BATCH);
+            let (mut batch, mut left, mut bytes) = (Vec::new(), ADDED, 0);
             let mut again = Vec::new();
             while left > 0
+                && bytes < ADDED_BYTES
                 && let Some(room) = rooms.pop_front()
             {
                 let position = self.index.position(&room)?;
@@ -160,10 +175,10 @@ impl Follower {
                     again.push(room.clone());
                 }
                 left -= entries.len();
+                bytes += entries.iter().map(HasText::text_len).sum::<usize>();
                 batch.push((room, entries));
             }
             self.index.take_in(&batch)?;
-            #[cfg(test)]
             self.work.indexed.fetch_add(batch.iter().map(|(_, entries)| entries.len() as u64).sum(), Ordering::SeqCst);
             rooms.extend(again);
             if !self.rest(begun) {

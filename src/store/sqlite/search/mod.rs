@@ -58,11 +58,12 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../schema/search-1.sql")),
     M::up(include_str!("../schema/search-2.sql")),
     M::up(include_str!("../schema/search-3.sql")),
+    M::up(include_str!("../schema/search-4.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Files of earlier versions have another index; no part of it is used.
-const FIRST_OF_STRETCHES: u32 = 3;
+const FIRST_LIKE_THIS: u32 = 4;
 
 /// How many stretches are listed at a time.
 const LISTED: usize = 64;
@@ -85,7 +86,7 @@ pub struct SqliteSearch {
 impl SqliteSearch {
     /// Opens the file, or makes it, and begins to follow the log.
     pub fn open(path: &Path, log: Arc<SqliteLog>) -> Result<SqliteSearch, StoreOpenError> {
-        if database::version(path).is_some_and(|version| (1..FIRST_OF_STRETCHES).contains(&version)) {
+        if database::version(path).is_some_and(|version| (1..FIRST_LIKE_THIS).contains(&version)) {
             tracing::info!(
                 "the search index has a new form; it is made anew from the log, and meanwhile less is found"
             );
@@ -102,7 +103,7 @@ impl SqliteSearch {
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
         let writing = Tuning {
             sync: DiskSync::Checkpoint,
-            autocheckpoint: 1000,
+            autocheckpoint: 2000,
             cache_kib: 2048,
             query_only: false,
             busy: database::BUSY,

@@ -11,7 +11,7 @@ use crate::{
         sqlite::log::ids,
     },
 };
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use std::fmt::Write;
 
 /// After so many bytes of words the next stretch begins. To look through as many takes a few milliseconds.
@@ -114,11 +114,15 @@ pub(super) fn change(tx: &Connection, room: i64, id: MessageId, text: &str) -> r
 /// Indexes a message. Returns how many bytes its words have.
 fn put(tx: &Connection, stretch: i64, id: MessageId, text: &str) -> rusqlite::Result<i64> {
     let words = marked(stretch, text);
-    tx.prepare_cached("INSERT OR REPLACE INTO messages (rowid, words, tail) VALUES (?1, ?2, ?3)")?.execute((
-        ids::key(id),
-        &words,
-        ids::tail(id),
-    ))?;
+    let row = (ids::key(id), &words, ids::tail(id));
+    let inserted = tx.prepare_cached("INSERT INTO messages (rowid, words, tail) VALUES (?1, ?2, ?3)")?.execute(row);
+    match inserted {
+        // To replace a row, FTS5 looks for it first, which costs as much as to insert one, so it is told only if there is one.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            tx.prepare_cached("REPLACE INTO messages (rowid, words, tail) VALUES (?1, ?2, ?3)")?.execute(row)?;
+        }
+        other => drop(other?),
+    }
     Ok(words.len() as i64)
 }
 
@@ -201,5 +205,27 @@ pub(super) fn take_out(tx: &Connection, room: i64, before: i64, limit: usize) ->
             return Ok((gone, true));
         }
         tx.prepare_cached("DELETE FROM stretches WHERE id = ?1")?.execute([stretch])?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_message_that_is_put_in_again_is_found_by_its_present_words_alone() {
+        let mut file = Connection::open_in_memory().unwrap();
+        super::super::MIGRATIONS.to_latest(&mut file).unwrap();
+        let id = MessageId(Uuid::from_u128(7 << 64));
+        let found = |word: &str| -> i64 {
+            let expression = expression(1, &Query::parse(word).unwrap());
+            file.query_row("SELECT count(*) FROM messages WHERE messages MATCH ?1", [expression], |row| row.get(0))
+                .unwrap()
+        };
+        put(&file, 1, id, "a plan").unwrap();
+        assert_eq!((found("plan "), found("promise ")), (1, 0));
+        put(&file, 1, id, "a promise").unwrap();
+        assert_eq!((found("plan "), found("promise ")), (0, 1));
     }
 }

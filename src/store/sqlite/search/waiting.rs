@@ -40,11 +40,11 @@ pub(super) struct Work {
     pub done: AtomicU64,
     /// How many callers wait.
     pub awaited: AtomicUsize,
-    /// Rooms so far that were looked at for what they have lost, and entries that were indexed.
+    /// Entries so far that were indexed.
+    pub indexed: AtomicU64,
+    /// Rooms so far that were looked at for what they have lost.
     #[cfg(test)]
     pub swept: AtomicU64,
-    #[cfg(test)]
-    pub indexed: AtomicU64,
 }
 
 impl Waiting {
