@@ -16,7 +16,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    thread,
+    time::Instant,
 };
+
+/// After so many rows the thread lets others have its core: some 30 µs, instead of the milliseconds after which the kernel
+/// would take it away.
+const AT_A_TIME: usize = 16;
 
 /// Rooms whose row is remembered. If there are more, all are forgotten and looked up again.
 const KNOWN_ROOMS: usize = 100_000;
@@ -69,8 +75,14 @@ impl Rooms {
         self.authors.clear();
     }
 
-    /// Applies the records that the tables lack. They are in the order of the journal.
-    pub fn apply(&mut self, tx: &Transaction<'_>, records: &[Arc<Record>]) -> rusqlite::Result<Applied> {
+    /// Applies the records that the tables lack. They are in the order of the journal. Until the time `giving_way`, threads
+    /// that wait for its core get it soon.
+    pub fn apply(
+        &mut self,
+        tx: &Transaction<'_>,
+        records: &[Arc<Record>],
+        giving_way: Option<Instant>,
+    ) -> rusqlite::Result<Applied> {
         let Some(last) = records.last().map(|record| record.key) else { return Ok(Applied::default()) };
         let before = applied_to(tx)?;
         let ends = Ends::of(records);
@@ -86,7 +98,13 @@ impl Rooms {
             "INSERT OR IGNORE INTO messages (key, room, tail, sender, text, extra, ref, name, reply_to)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
-        for record in records.iter().filter(|record| record.key > before) {
+        let give_way_after = |row: usize| {
+            if (row + 1).is_multiple_of(AT_A_TIME) && giving_way.is_some_and(|until| Instant::now() < until) {
+                thread::yield_now();
+            }
+        };
+        for (row, record) in records.iter().filter(|record| record.key > before).enumerate() {
+            give_way_after(row);
             let Record { key, tail, room, what } = &**record;
             // Records that a later one forgets are skipped.
             if ends.is_forgotten(room, *key) {
@@ -148,8 +166,9 @@ impl Rooms {
         entries.retain(|(_, key)| !deleted.contains(key));
         entries.sort_unstable();
         let mut enter = tx.prepare_cached("INSERT OR IGNORE INTO by_room (room, key) VALUES (?1, ?2)")?;
-        for entry in &entries {
+        for (row, entry) in entries.iter().enumerate() {
             enter.execute(*entry)?;
+            give_way_after(row);
         }
         tx.prepare_cached("UPDATE applied SET key = ?1")?.execute([last.max(before)])?;
         // The index by room: a page for each room.

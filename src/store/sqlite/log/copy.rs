@@ -49,7 +49,7 @@ fn put(records: Vec<Record>, log: &Path) -> Result<(), StoreOpenError> {
         let mut rooms = Rooms::new(None);
         for records in records.chunks(BATCH) {
             let tx = tables.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            rooms.apply(&tx, records)?;
+            rooms.apply(&tx, records, None)?;
             tx.commit()?;
         }
         Ok(())

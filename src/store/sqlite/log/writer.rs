@@ -23,9 +23,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// WAL pages, as estimated, after which the keeper is asked for a checkpoint: 4 MiB. Commits get slower with a long
-/// WAL, and a checkpoint costs two syncs however short it is.
-const CHECKPOINT_PAGES: usize = 1024;
+/// WAL pages, as estimated, after which the keeper is asked for a checkpoint: 8 MiB. A page that several transactions
+/// changed is copied once, and a checkpoint costs two syncs however short it is. After a kill the next start reads it all.
+const CHECKPOINT_PAGES: usize = 2048;
 
 /// Messages deleted by one statement while trimming.
 const TRIM_STEP: i64 = 64;
@@ -55,12 +55,13 @@ impl Writer {
         Ok(Writer { path, tuning, connection, rooms, pages: 0, sizes: None, chores })
     }
 
-    /// Applies journal records to the tables, in one transaction.
-    pub fn apply(&mut self, records: &[Arc<Record>]) -> rusqlite::Result<()> {
+    /// Applies journal records to the tables, in one transaction. Until the time `giving_way`, threads that wait for its
+    /// core get it soon.
+    pub fn apply(&mut self, records: &[Arc<Record>], giving_way: Option<Instant>) -> rusqlite::Result<()> {
         let Writer { path, tuning, connection, rooms, .. } = self;
         let tx = begin(connection, path, tuning);
         let applied = tx.and_then(|tx| {
-            let applied = rooms.apply(&tx, records)?;
+            let applied = rooms.apply(&tx, records, giving_way)?;
             tx.commit()?;
             Ok(applied)
         });

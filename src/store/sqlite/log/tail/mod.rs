@@ -243,6 +243,12 @@ impl Tail {
         state.settled < state.urgent && !state.failing
     }
 
+    /// Whether somebody waits for the tables, or more was added during the last transaction than it moved.
+    pub fn is_behind(&self) -> bool {
+        let state = self.state.lock();
+        state.settled < state.urgent || state.records.len() >= 2 * MANY
+    }
+
     /// The oldest records, as many as are moved at once.
     pub fn oldest(&self) -> Vec<Arc<Record>> {
         let mut state = self.state.lock();
