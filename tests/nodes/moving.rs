@@ -61,3 +61,29 @@ fn what_is_said_while_a_slot_moves_is_stored_once_it_has_moved() {
     let live: Vec<Value> = said[1..].iter().map(|_| hear_type(&mut bob, "message")["text"].clone()).collect();
     assert_eq!(live, said[1..]);
 }
+
+// Seen to fail without `Fleet::learn`: each message is redirected.
+#[test]
+fn once_a_slot_has_moved_what_is_said_goes_straight_to_where_it_is() {
+    let cluster = Cluster::start();
+    let nodes = nodes(1, &cluster.url(), |setup| setup);
+    let mut alice = nodes.join(0, "moves", NORA.email);
+    say_until_stored(&mut alice, "before");
+    let slot = cluster.begin_to_move("propromo:{channel:moves}:head");
+    cluster.end_move(slot);
+    say_until_stored(&mut alice, "the first is redirected");
+    let redirected = || cluster.servers.iter().map(|server| times_moved(&server.info("errorstats"))).sum::<u32>();
+    let before = redirected();
+    assert!(before > 0, "nothing was redirected");
+    for n in 0..30 {
+        say_until_stored(&mut alice, &n.to_string());
+    }
+    let more = redirected() - before;
+    assert!(more < 10, "{more} commands were redirected for 30 messages");
+}
+
+/// How often a server has said `MOVED`, by its `INFO errorstats`.
+fn times_moved(errors: &str) -> u32 {
+    let line = errors.lines().find_map(|line| line.strip_prefix("errorstat_MOVED:count="));
+    line.map_or(0, |count| count.trim().parse().expect("a count"))
+}

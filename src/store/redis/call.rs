@@ -224,8 +224,11 @@ fn follow(fleet: &Fleet, call: &Call, redirection: &RedisError) -> Answer {
         // A server that this fleet does not have: the next fleet has it.
         return Err(Failure::Broken(redirection.to_string().into()));
     };
-    let mut wire = master.wire(call.answer)?;
+    let mut wire = fleet.masters[master].wire(call.answer)?;
     let asked = redirection.kind() == redis::ErrorKind::Server(ServerErrorKind::Ask);
+    if !asked {
+        fleet.learn(&call.key, master);
+    }
     if asked {
         wire.ask(&cmd("ASKING").get_packed_command())?;
     }

@@ -12,19 +12,29 @@ use super::{
 };
 use r2d2::Pool;
 use redis::{ErrorKind, RedisError, RedisResult, Value, cmd};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
 
 /// Number of hash slots in a cluster.
 const SLOTS: usize = 16384;
 
-/// The servers as found at one time. After a failure a new fleet is formed, with new connections.
+/// The servers as found at one time. After a failure a new fleet is formed, with new connections. Only which of them has a
+/// slot may change ([`Fleet::learn`]).
 pub(super) struct Fleet {
     /// Numbers the fleets of this process, to recognise an error that comes from an old one.
     pub generation: u64,
     pub masters: Vec<Master>,
     pub reach: Reach,
     /// The index of each slot's master; `None`: there is one master, which has all keys.
-    slots: Option<Vec<u8>>,
+    slots: Option<Vec<AtomicU8>>,
+    /// For each master a number whose slot it had when the fleet was formed: part of the keys that belong to the master and
+    /// to no room. Who leaves something there finds it there, so they stay when slots move.
+    own: Vec<usize>,
 }
 
 pub(super) struct Master {
@@ -55,7 +65,9 @@ impl Fleet {
                 (hosts, Some(slots))
             }
         };
-        let mut fleet = Fleet { generation, masters: Vec::new(), reach: Reach::Ordinary, slots };
+        let own = (0..hosts.len()).map(|master| own_number(slots.as_deref(), master)).collect();
+        let slots = slots.map(|slots| slots.into_iter().map(AtomicU8::new).collect());
+        let mut fleet = Fleet { generation, masters: Vec::new(), reach: Reach::Ordinary, slots, own };
         let mut wires = Vec::new();
         for (index, host) in hosts.into_iter().enumerate() {
             let server = Arc::new(Server::new(deployment, host)?);
@@ -78,7 +90,14 @@ impl Fleet {
 
     /// The index of the master that has this key.
     pub fn place(&self, key: &[u8]) -> usize {
-        self.slots.as_ref().map_or(0, |slots| usize::from(slots[slot(key)]))
+        self.slots.as_ref().map_or(0, |slots| usize::from(slots[slot(key)].load(Ordering::Relaxed)))
+    }
+
+    /// Notes that this master has the slot of this key now, as the cluster says (`MOVED`).
+    pub fn learn(&self, key: &[u8], master: usize) {
+        if let (Some(slots), Ok(master)) = (&self.slots, u8::try_from(master)) {
+            slots[slot(key)].store(master, Ordering::Relaxed);
+        }
     }
 
     /// See [`Server::deadline`].
@@ -101,9 +120,9 @@ impl Fleet {
         self.masters.iter().map(|master| master.server.skew()).max().unwrap_or_default()
     }
 
-    /// The master at this address, to which a cluster redirects.
-    pub fn find(&self, host: &Host) -> Option<&Master> {
-        self.masters.iter().find(|master| master.server.host == *host)
+    /// The index of the master at this address, to which a cluster redirects.
+    pub fn find(&self, host: &Host) -> Option<usize> {
+        self.masters.iter().position(|master| master.server.host == *host)
     }
 
     /// A key on this master, for trying to write to it.
@@ -123,16 +142,19 @@ impl Fleet {
 
     #[cfg(test)]
     pub fn nowhere(generation: u64) -> Fleet {
-        Fleet { generation, masters: Vec::new(), reach: Reach::Ordinary, slots: None }
+        Fleet { generation, masters: Vec::new(), reach: Reach::Ordinary, slots: None, own: Vec::new() }
     }
 
     fn key_of(&self, master: usize, what: &str) -> String {
-        // Among this many keys, each master that has slots has one. A master without slots has none.
-        (0..SLOTS * 16)
-            .map(|n| format!("propromo:{{{n}}}:{what}"))
-            .find(|key| self.place(key.as_bytes()) == master)
-            .unwrap_or_else(|| format!("propromo:{{0}}:{what}"))
+        format!("propromo:{{{}}}:{what}", self.own.get(master).copied().unwrap_or_default())
     }
+}
+
+/// A number whose slot this master has.
+fn own_number(slots: Option<&[u8]>, master: usize) -> usize {
+    let Some(slots) = slots else { return 0 };
+    // Among this many numbers, each master that has slots has one. A master without slots has none.
+    (0..SLOTS * 16).find(|n| usize::from(slots[slot(n.to_string().as_bytes())]) == master).unwrap_or_default()
 }
 
 /// Finds out whether a server of a cluster has sharded channels.
@@ -236,6 +258,24 @@ mod tests {
         let (hosts, slots) = read_slots(&seed, answer).unwrap();
         assert_eq!(hosts, [Host::Tcp("a".into(), 1), Host::Tcp("seed".into(), 2)]);
         assert_eq!([slots[0], slots[99], slots[100], slots[16383]], [0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_slot_that_has_moved_is_looked_for_where_it_is_and_what_a_master_keeps_for_itself_stays() {
+        let mut slots = vec![0; SLOTS];
+        slots[SLOTS / 2..].fill(1);
+        let fleet = Fleet {
+            own: (0..2).map(|master| own_number(Some(&slots), master)).collect(),
+            slots: Some(slots.into_iter().map(AtomicU8::new).collect()),
+            ..Fleet::nowhere(1)
+        };
+        let keys: Vec<_> = (0..2).map(|master| fleet.sign_key(master)).collect();
+        assert_eq!([0, 1].map(|master| fleet.place(keys[master].as_bytes())), [0, 1]);
+        assert_eq!(fleet.place(b"foo"), 1);
+        fleet.learn(b"foo", 0);
+        assert_eq!((fleet.place(b"foo"), fleet.place(b"{foo}:more"), fleet.place(b"bar")), (0, 0, 0));
+        fleet.learn(keys[0].as_bytes(), 1);
+        assert_eq!(fleet.sign_key(0), keys[0]);
     }
 
     #[test]
