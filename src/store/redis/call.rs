@@ -1,7 +1,6 @@
 //! Commands for Redis: many in one round trip, each to the master that has its keys.
 
 use super::{
-    address::Host,
     failure::{Answer, Failure, is_forbidden, is_full},
     fleet::Fleet,
     health::Health,
@@ -216,21 +215,15 @@ fn redirection(answer: &Option<Answer>) -> Option<RedisError> {
 
 /// Repeats a command, once, at the server that the cluster names for its slot.
 fn follow(fleet: &Fleet, call: &Call, redirection: &RedisError) -> Answer {
-    let host = redirection.redirect_node().and_then(|(address, _)| {
-        let (host, port) = address.rsplit_once(':')?;
-        Some(Host::Tcp(host.to_owned(), port.parse().ok()?))
-    });
-    let Some(master) = host.and_then(|host| fleet.find(&host)) else {
-        // A server that this fleet does not have: the next fleet has it.
+    let Some(master) = fleet.redirected(redirection) else {
         return Err(Failure::Broken(redirection.to_string().into()));
     };
     let mut wire = fleet.masters[master].wire(call.answer)?;
     let asked = redirection.kind() == redis::ErrorKind::Server(ServerErrorKind::Ask);
-    if !asked {
-        fleet.learn(&call.key, master);
-    }
     if asked {
         wire.ask(&cmd("ASKING").get_packed_command())?;
+    } else {
+        fleet.learn(&call.key, master);
     }
     wire.send(&call.encoded)?;
     let answer = wire.receive()?;

@@ -120,9 +120,12 @@ impl Fleet {
         self.masters.iter().map(|master| master.server.skew()).max().unwrap_or_default()
     }
 
-    /// The index of the master at this address, to which a cluster redirects.
-    pub fn find(&self, host: &Host) -> Option<usize> {
-        self.masters.iter().position(|master| master.server.host == *host)
+    /// The index of the master to which a cluster redirects; `None`: this fleet does not have it, the next one has.
+    pub fn redirected(&self, redirection: &RedisError) -> Option<usize> {
+        let (address, _) = redirection.redirect_node()?;
+        let (host, port) = address.rsplit_once(':')?;
+        let host = Host::Tcp(host.to_owned(), port.parse().ok()?);
+        self.masters.iter().position(|master| master.server.host == host)
     }
 
     /// A key on this master, for trying to write to it.

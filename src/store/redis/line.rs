@@ -4,7 +4,6 @@
 //! it to look publishes on a channel of this connection alone. So do the beats, in case that is lost.
 
 use super::{
-    address::Host,
     channels::Reach,
     fleet::Fleet,
     interests::{Interests, Task},
@@ -183,13 +182,7 @@ impl Line {
                 return Ok(Heard::Ended(room));
             }
         };
-        let host = error.redirect_node().and_then(|(address, _)| {
-            let (host, port) = address.rsplit_once(':')?;
-            Some(Host::Tcp(host.to_owned(), port.parse().ok()?))
-        });
-        let there = self.fleet.masters.iter().position(|master| Some(&master.server.host) == host.as_ref());
-        // The next fleet has a server that this one does not have.
-        let there = there.ok_or_else(moved_away)?;
+        let there = self.fleet.redirected(&error).ok_or_else(moved_away)?;
         if let Some(wake) = self.interests.moved(&self.fleet, &room, Some(there)) {
             self.redis.wake(&self.fleet, &wake);
         }

@@ -98,13 +98,13 @@ impl Rooms {
             "INSERT OR IGNORE INTO messages (key, room, tail, sender, text, extra, ref, name, reply_to)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
-        let give_way_after = |row: usize| {
+        let give_way_at = |row: usize| {
             if (row + 1).is_multiple_of(AT_A_TIME) && giving_way.is_some_and(|until| Instant::now() < until) {
                 thread::yield_now();
             }
         };
         for (row, record) in records.iter().filter(|record| record.key > before).enumerate() {
-            give_way_after(row);
+            give_way_at(row);
             let Record { key, tail, room, what } = &**record;
             // Records that a later one forgets are skipped.
             if ends.is_forgotten(room, *key) {
@@ -168,7 +168,7 @@ impl Rooms {
         let mut enter = tx.prepare_cached("INSERT OR IGNORE INTO by_room (room, key) VALUES (?1, ?2)")?;
         for (row, entry) in entries.iter().enumerate() {
             enter.execute(*entry)?;
-            give_way_after(row);
+            give_way_at(row);
         }
         tx.prepare_cached("UPDATE applied SET key = ?1")?.execute([last.max(before)])?;
         // The index by room: a page for each room.

@@ -243,10 +243,10 @@ impl Tail {
         state.settled < state.urgent && !state.failing
     }
 
-    /// Whether somebody waits for the tables, or more was added during the last transaction than it moved.
+    /// Whether somebody waits for the tables, or more is here than one transaction moves.
     pub fn is_behind(&self) -> bool {
         let state = self.state.lock();
-        state.settled < state.urgent || state.records.len() >= 2 * MANY
+        state.settled < state.urgent || state.records.len() >= BATCH
     }
 
     /// The oldest records, as many as are moved at once.
