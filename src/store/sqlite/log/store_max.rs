@@ -74,7 +74,11 @@ impl Keeper {
     }
 
     fn measure(&self) -> rusqlite::Result<()> {
-        self.quota.log_takes(database::used(&self.connection)? + self.tail.backlog().bytes);
+        // One view of the tables: records that they have already must not count in the tail again.
+        let tables = self.connection.unchecked_transaction()?;
+        let (applied, bytes) = (apply::applied_to(&tables)?, database::used(&tables)?);
+        tables.finish()?;
+        self.quota.log_takes(bytes + self.tail.bytes_after(applied));
         Ok(())
     }
 

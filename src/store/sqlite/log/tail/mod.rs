@@ -336,6 +336,15 @@ impl Tail {
         Backlog { bytes: state.cost, max: self.max, lag }
     }
 
+    /// The memory that the records after this key take.
+    pub fn bytes_after(&self, key: i64) -> u64 {
+        let state = self.state.lock();
+        match state.records.partition_point(|record| record.key <= key) {
+            0 => state.cost,
+            first => state.records.range(first..).map(|record| cost(record)).sum(),
+        }
+    }
+
     fn hasten(&self, state: &mut MutexGuard<'_, State>, within: Duration) {
         let Some(last) = state.records.back().map(|last| last.key) else { return };
         let at = Instant::now() + within;

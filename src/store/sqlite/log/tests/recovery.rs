@@ -114,6 +114,23 @@ fn a_full_journal_lets_senders_wait_and_refuses_them_if_the_tables_fail() {
     log.probe().unwrap();
 }
 
+// What the tables have taken over stays in the tail for a moment. If it counted twice, `STORE_MAX` would delete messages for
+// which there is space.
+#[test]
+fn what_the_tables_have_does_not_count_in_the_tail() {
+    let log = open();
+    let room = fresh_room();
+    let held = hold(log.dir());
+    say(&*log, &room, &["one", "two", "three"]);
+    let records = log.tail.oldest();
+    let all = log.backlog().bytes;
+    let after = |record: usize| log.tail.bytes_after(records[record].key);
+    assert_eq!(log.tail.bytes_after(records[0].key - 1), all);
+    assert!(0 < after(1) && after(1) < after(0) && after(0) < all, "{all}, {}, {}", after(0), after(1));
+    assert_eq!(after(2), 0);
+    held.execute_batch("ROLLBACK").unwrap();
+}
+
 #[test]
 fn a_server_that_was_killed_with_a_full_journal_is_back_soon() {
     let log = open();
