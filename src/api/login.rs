@@ -14,7 +14,7 @@ use crate::{
         request::Request,
     },
     refusal::{Reason, Refusal},
-    store::accounts::{Account, Epoch, Monitor},
+    store::accounts::{Account, Monitor},
 };
 use serde::Serialize;
 use std::{sync::Arc, time::SystemTime};
@@ -28,17 +28,16 @@ const MAX_CHAT_TOKENS: usize = 500;
 /// Gives a connection token (only for one room if there is a `monitor_id`), an access token, and the account's chats.
 fn login(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     let Form { credentials, monitor_id } = Form::read(&Fields::read(request)?)?;
-    let account = credentials::check(chat, request.client, &credentials)?;
-    let epoch = chat.accounts.epoch(account.id)?;
-    answer(chat, request, &account, epoch.as_ref(), monitor_id.as_deref())
+    let (account, epoch) = credentials::check(chat, request.client, &credentials)?;
+    answer(chat, request, &account, epoch.as_str(), monitor_id.as_deref())
 }
 
-/// The answer to a login of `account`, which has this epoch.
+/// The answer to a login of `account` that was right in this epoch.
 pub(super) fn answer(
     chat: &Chat,
     request: &Request,
     account: &Account,
-    epoch: Option<&Epoch>,
+    epoch: &str,
     monitor_id: Option<&str>,
 ) -> Result<Reply, Refusal> {
     let monitors = chat.accounts.monitors_of(account.id)?;
@@ -46,7 +45,7 @@ pub(super) fn answer(
 
     let now = SystemTime::now();
     let (user, email) = (account.id, account.email.as_str());
-    let epoch = epoch.map(Epoch::as_str);
+    let epoch = Some(epoch);
     let lives = &chat.config.tokens;
     let kind = Kind::Connection(Issued::Login);
     let connection = chat.config.keys.sign(&Grant { kind, user, email, room, epoch, ttl: lives.connection }, now);

@@ -13,7 +13,7 @@ use crate::{
     chat::Chat,
     http::{body::Fields, cookie, head::Method, reply::Reply, request::Request},
     refusal::{Reason, Refusal},
-    store::{accounts::Epoch, sessions::Session},
+    store::sessions::Session,
 };
 use std::{
     sync::Arc,
@@ -43,9 +43,8 @@ fn refused(refusal: Refusal) -> Reply {
 fn begin(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Refusal> {
     of_own_page(request)?;
     let form = Form::read(&Fields::read(request)?)?;
-    let account = credentials::check(chat, request.client, &form.credentials)?;
-    let epoch = chat.accounts.epoch(account.id)?;
-    let reply = login::answer(chat, request, &account, epoch.as_ref(), form.monitor_id.as_deref())?;
+    let (account, epoch) = credentials::check(chat, request.client, &form.credentials)?;
+    let reply = login::answer(chat, request, &account, epoch.as_str(), form.monitor_id.as_deref())?;
     // The browser replaces the cookie of this session, so the session ends. What is no cookie of ours refuses no login: another
     // site of the same domain may have planted it.
     if let Ok(Some(before)) = presented(request)
@@ -54,7 +53,7 @@ fn begin(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     {
         chat.account_sessions.end(&session.id)?;
     }
-    let (cookie, session) = session::begin(account.id, epoch.as_ref().map_or("", Epoch::as_str), now());
+    let (cookie, session) = session::begin(account.id, epoch.as_str(), now());
     let gone = chat.account_sessions.begin(&session, chat.config.sessions.most, oldest(chat))?;
     chat.metrics.session("begun", 1);
     chat.metrics.session("gave_way", gone as u64);
@@ -70,9 +69,9 @@ fn renew(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, R
     let (session, shown) = judged(chat, request, &cookie)?;
     chat.signing_limits.may_have(session.account, 1)?;
     let account = chat.accounts.by_id(session.account)?.ok_or(Reason::SessionEnded)?;
-    let epoch = chat.accounts.epoch(session.account)?;
-    // Before the cookie is used: a refused client keeps a valid one.
-    let reply = login::answer(chat, request, &account, epoch.as_ref(), None)?;
+    // Before the cookie is used: a refused client keeps a valid one. In the session's own epoch: if that ends now, so does all of
+    // this.
+    let reply = login::answer(chat, request, &account, &session.epoch, None)?;
     let next = advance(chat, request, &cookie, shown)?;
     chat.metrics.session("renewed", 1);
     Ok(with_cookie(chat, request, reply, &next))

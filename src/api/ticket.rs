@@ -10,7 +10,6 @@ use crate::{
     chat::Chat,
     http::{body::Fields, head::Method, reply::Reply, request::Request},
     refusal::{Reason, Refusal},
-    store::accounts::Epoch,
 };
 use serde::Serialize;
 use std::{
@@ -36,12 +35,10 @@ fn auth(chat: &Arc<Chat>, request: &Request, _: &Params<'_>) -> Result<Reply, Re
     let in_query = chat.config.auth_by_query && request.method == Method::Get && request.body.is_empty();
     let fields = if in_query { Fields::of_query(request, &[USER, PASSWORD].concat())? } else { Fields::read(request)? };
     let credentials = credentials_of(&fields)?;
-    let account = credentials::check(chat, request.client, &credentials)?;
+    let (account, epoch) = credentials::check(chat, request.client, &credentials)?;
     let ttl = chat.config.tokens.access;
     let (user, email) = (account.id, account.email.as_str());
-    let epoch = chat.accounts.epoch(user)?;
-    let epoch = epoch.as_ref().map(Epoch::as_str);
-    let grant = Grant { kind: Kind::Access, user, email, room: None, epoch, ttl };
+    let grant = Grant { kind: Kind::Access, user, email, room: None, epoch: Some(epoch.as_str()), ttl };
     let Signed { token, expires } = chat.config.keys.sign(&grant, SystemTime::now());
     Ok(Reply::json(200, &Token { token, expires }))
 }

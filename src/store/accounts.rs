@@ -98,7 +98,7 @@ pub trait Accounts: Moderation {
 pub struct Epoch(String);
 
 impl Epoch {
-    pub(super) fn of(password_hash: &str, revocations: i64) -> Epoch {
+    pub(crate) fn of(password_hash: &str, revocations: i64) -> Epoch {
         let digest = Sha256::new()
             .chain_update("propromo.chat/account\0")
             .chain_update(revocations.to_be_bytes())
