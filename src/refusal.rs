@@ -97,11 +97,11 @@ reasons! {
     /// Accounts may still say something.
     StoreFull "store_full" 503 "This server has hardly any disk space left, so users without an account can't send messages for now; try again.";
     /// One account or key begins only so many channels.
-    TooManyChannels "too_many_channels" 403 "You have begun as many channels as one may here; delete what is in one that is not needed, or ask the operators.";
+    TooManyChannels "too_many_channels" 403 "You have begun as many channels as this server allows; delete the messages of one that you no longer need, or ask the operators.";
     /// One address makes only so many rooms.
-    TooManyRooms "too_many_rooms" 429 "Your address has made as many rooms as one may here; delete one that is not needed, or try again later.";
+    TooManyRooms "too_many_rooms" 429 "Your address has made as many rooms as this server allows; delete one that you no longer need, or try again later.";
     /// One account can be muted only in so many channels.
-    TooManyMutes "too_many_mutes" 403 "This account is muted in as many channels as one can be; unmute it in one first.";
+    TooManyMutes "too_many_mutes" 403 "This account is muted in as many channels as this server allows; unmute it in one first.";
     WrongCredentials "wrong_credentials" 401 "Email or password is wrong.";
     /// For the API of backends.
     ScopeMissing "scope_missing" 403 "This key has no scope for that.";

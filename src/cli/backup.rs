@@ -111,7 +111,7 @@ fn copied(target: &Path, databases: &[(PathBuf, &str)], secret: Option<&Path>) -
         copied.push(SECRET_FILE.to_owned());
     }
     let moved = fs::rename(unfinished.path(), target).and_then(|()| fs::File::open(parent)?.sync_all());
-    moved.map_err(|error| failed("the finished copy can't be called", error))?;
+    moved.map_err(|error| failed("the finished copy can't be renamed to", error))?;
     // It has a new name, so there is nothing to remove.
     let _ = unfinished.keep();
     Ok(copied)

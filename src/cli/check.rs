@@ -195,10 +195,9 @@ fn erasures(settings: &Settings, findings: &mut Findings) -> Result<(), Failure>
         let since =
             Timestamp::from_second(first.since).map_or_else(|_| first.since.to_string(), |time| time.to_string());
         findings.notes.push(format!(
-            "{} that a command has asked to be erased or set aside wait{} for the server, the first since {since}; a server that \
-             runs does it within seconds, once nobody is in the room any more",
-            if waiting.len() == 1 { "1 thing".to_owned() } else { format!("{} things", waiting.len()) },
-            if waiting.len() == 1 { "s" } else { "" }
+            "unfinished tasks of commands, to erase messages or to set them aside: {}, the first since {since}; a running \
+             server does them within seconds, once nobody is in the room any more",
+            waiting.len()
         ));
     }
     Ok(())
@@ -300,7 +299,7 @@ fn owners(directory: &Path, findings: &mut Findings) {
     findings.wrong.extend(owners::strangers(directory, inside));
     if owners::is_roots(directory) {
         findings.notes.push(format!(
-            "you are root, who may do anything, and {} is root's: if the server runs as another user, check as that one",
+            "you are root, who may do anything, and {} belongs to root: if the server runs as another user, run this as that user",
             directory.display()
         ));
     }
@@ -310,7 +309,7 @@ fn owners(directory: &Path, findings: &mut Findings) {
 fn journalled(directory: &Path, findings: &mut Findings) {
     match journal::read(directory) {
         Ok(replay) if !replay.damaged.is_empty() => findings.notes.push(format!(
-            "the journal {} is damaged in {} places: what stood there is lost, all else is not; look after the disk",
+            "the journal {} is damaged in {} places: what was there is lost, everything else is not; check the disk",
             directory.display(),
             replay.damaged.len()
         )),

@@ -69,7 +69,7 @@ pub fn disposal(matches: &ArgMatches, question: &str) -> Result<Disposal, Failur
     }
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(
-            "say what becomes of the messages: --erase-messages or --keep-messages; there is no terminal to ask at"
+            "say what to do with the messages: --erase-messages or --keep-messages; there is no terminal to ask on"
                 .into(),
         ));
     }

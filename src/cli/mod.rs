@@ -78,7 +78,7 @@ fn command() -> Command {
 fn commands() -> Command {
     Command::new("propromo-chat")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A chat server for teams that watch software projects")
+        .about("A chat server for teams that follow software projects together")
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -108,8 +108,8 @@ Examples:
   propromo-chat serve --listen 0.0.0.0:1993          serve every address
   propromo-chat talk http://localhost:1993 ann@example.org lobby
 
-Every setting is a flag, an environment variable, or a line in ./.env or in a settings file (`propromo-chat config
-init` writes one): see `propromo-chat help serve`.
+Every setting is a flag (a secret: the path of its file), an environment variable, or a line in ./.env or in a settings
+file (`propromo-chat config init` writes one): see `propromo-chat help serve`.
 Exit codes: 0 done, 1 failed, 2 the command line or a setting is wrong.";
 
 fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {

@@ -29,8 +29,8 @@ fn told(owner: u32, directory: &Path, inside: &[(u32, PathBuf)]) -> Option<Strin
     let more = if others.len() > 1 { format!(" (and {} more)", others.len() - 1) } else { String::new() };
     let (first, directory) = (first.display(), directory.display());
     Some(format!(
-        "{first}{more} belongs to user {uid}, but {directory} to user {owner}, as whom the server runs: it can't use what is not \
-         its own; `chown -R {owner} {directory}`"
+        "{first}{more} belongs to user {uid}, but {directory} to user {owner}, which the server runs as: it can't use files of \
+         another user; `chown -R {owner} {directory}`"
     ))
 }
 

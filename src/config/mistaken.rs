@@ -48,9 +48,10 @@ impl Mistake {
     pub fn sentence(self, setting: &str) -> String {
         match self {
             Mistake::Path => format!("is the path of a file, not what is in it; give the path as {setting}_FILE"),
-            Mistake::Placeholder => "is a placeholder that nothing has filled in; give the secret itself (in .env and \
-                                     environment files of systemd, $NAME is not filled in)"
-                .to_owned(),
+            Mistake::Placeholder => String::from(
+                "is a placeholder that nothing has filled in; give the secret itself (.env fills in $NAME only within double \
+                 quotes, systemd's files never)",
+            ),
             Mistake::Url => format!(
                 "is a URL, and nothing is fetched from there; put what it leads to in a file, and give its path as \
                  {setting}_FILE"

@@ -65,7 +65,8 @@ impl Made<'_> {
         let is_own_first = own == self.bytes;
         let fits = held.all + more <= most && (is_own_first || own + more <= most / SHARE_OF_CLAIMANT);
         if bytes > SMALL && !is_alone && !fits {
-            return Err(Refusal::from(Reason::Overloaded).retry_after(LATER));
+            let sentence = "Too many large answers are being made at the moment; try again.";
+            return Err(Refusal::new(Reason::Overloaded, sentence).retry_after(LATER));
         }
         held.all += more;
         held.by_claimant.insert(self.claimant, own + more);

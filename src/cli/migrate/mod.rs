@@ -67,8 +67,8 @@ fn forth(settings: &Settings) -> Result<(), Failure> {
     let (database, storage) = (settings.database()?, settings.storage()?);
     if matches!((&database, &storage), (Database::Sqlite(_), Storage::Embedded)) {
         return Err(Failure::Usage(
-            "there is nowhere to move to; let DATABASE_URL be the new postgres:// URL, CHAT_STORAGE_URL the new redis:// \
-             URL, or both"
+            "there is nowhere to move to; set DATABASE_URL to the new postgres:// URL, CHAT_STORAGE_URL to the new \
+             redis:// URL, or both"
                 .into(),
         ));
     }

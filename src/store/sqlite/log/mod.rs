@@ -452,7 +452,7 @@ fn take_in(replay: Replay, before: &Before<'_>, applied: i64) -> rusqlite::Resul
             path = %damage.path.display(),
             at = damage.at,
             bytes = damage.bytes,
-            "the journal is damaged: what stood there is lost, what follows is not; look after the disk"
+            "the journal is damaged: what was there is lost, what follows is not; check the disk"
         );
     }
     Ok(())
