@@ -274,13 +274,14 @@ impl ChannelConversation {
             None => Replay::Latest(link.chat.config.history_on_join),
         };
         link.speaks_for(account);
-        let claimed = (Claimant::Account(account), replay);
-        let member = join::enter(link, &room, person, &ChannelEncoder, claimed)?;
         let rights = LiveRights::of(rights);
         let access = Access::Account { user: account, epoch, room: room.clone(), rights: rights.clone() };
+        // Before the replay, which lasts as long as its reader likes.
+        let _pass = link.recheck(check, access);
+        let claimed = (Claimant::Account(account), replay);
+        let member = join::enter(link, &room, person, &ChannelEncoder, claimed)?;
         let _listening = link.chat.read_marks.listen(account, room, &link.outbound, channel_frame::read);
-        let (begun, _pass) = (Cell::new(false), link.recheck(check, access));
-        self.stage = Stage::In { member, rights, account, begun, _listening, _pass };
+        self.stage = Stage::In { member, rights, account, begun: Cell::new(false), _listening, _pass };
         Ok(())
     }
 

@@ -169,7 +169,8 @@ fn write(link: &Link, member: &Member, page: Vec<Entry>, turn: Turn<'_>) -> Resu
     drop((page, turn));
     link.open().map_err(gone)?;
     link.outbound.send_waiting(memory::counted(out)).map_err(gone)?;
-    Ok(last)
+    // Somebody has closed it meanwhile: nobody hears what would follow.
+    if link.outbound.is_closing() { Err(Close::NORMAL) } else { Ok(last) }
 }
 
 fn gone(_: io::Error) -> Close {

@@ -76,12 +76,14 @@ struct PropromoConversation {
 impl Conversation for PropromoConversation {
     fn opened(&mut self, link: &Link) -> Result<(), Close> {
         link.speaks_for(self.account);
+        let (user, rights) = (self.account, self.rights.clone());
+        let access = Access::Account { user, epoch: self.epoch.clone(), room: self.room.clone(), rights };
+        // Before the replay, which lasts as long as its reader likes.
+        let pass = link.recheck(self.check, access);
         let replay = Replay::Latest(link.chat.config.history_on_join);
         let replay = (Claimant::Account(self.account), replay);
         let member = join::enter(link, &self.room, self.person.clone(), &PropromoEncoder, replay)?;
-        let (user, rights) = (self.account, self.rights.clone());
-        let access = Access::Account { user, epoch: self.epoch.clone(), room: self.room.clone(), rights };
-        self.joined = Some((member, link.recheck(self.check, access)));
+        self.joined = Some((member, pass));
         Ok(())
     }
 
