@@ -2,8 +2,8 @@
 //! `door::chitchat`.
 
 use super::{
-    bearer, chats_list,
-    chats_token::{self, as_invalid_token, entrant, find},
+    bearer, chats_events, chats_list,
+    chats_token::{self, entrant, find},
     cors, idle_rooms,
     room_end::{remove, send_out},
     route::{Endpoints, Params, Route},
@@ -14,11 +14,9 @@ use crate::{
     config::value::PublicRoomChanges,
     door::chitchat::{
         error::{self, about},
-        frame,
         room::{Asked, Shown},
     },
     http::{head::Method, reply::Reply, request::Request},
-    limits::turns::Claimant,
     message::RoomName,
     refusal::{Reason, Refusal},
     room::names::User,
@@ -35,7 +33,7 @@ pub const ENDPOINTS: Endpoints = Endpoints {
         Route::new(&[Method::Get], "/chats", chats_list::list),
         Route::new(&[Method::Post], "/chats", create),
         Route::new(&[Method::Get], "/chats/all", chats_list::list),
-        Route::new(&[Method::Get], "/chats/events/:id", events),
+        Route::new(&[Method::Get], "/chats/events/:id", chats_events::list),
         Route::new(&[Method::Get], "/chats/:id", show),
         Route::new(&[Method::Put], "/chats/:id", change),
         Route::new(&[Method::Delete], "/chats/:id", delete),
@@ -133,30 +131,6 @@ fn delete(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Re
         }
     }
     Err(contended())
-}
-
-fn events(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<Reply, Refusal> {
-    let room = find(chat, request, params)?;
-    if room.fields.access != Access::Public {
-        entrant(chat, &room, request).map_err(|refusal| as_invalid_token(refusal, "A token of the room is needed."))?;
-    }
-    let name = RoomName::chitchat(room.id);
-    let events = match chat.config.history_on_join {
-        0 => Vec::new(),
-        newest => {
-            let _turn = chat.turns.wait(Claimant::of(request.client));
-            chat.log.history(&name, None, newest)?
-        }
-    };
-    let mut body = vec![b'['];
-    for (n, event) in events.iter().enumerate() {
-        if n > 0 {
-            body.push(b',');
-        }
-        frame::write_event(&name, event, &mut body);
-    }
-    body.push(b']');
-    Ok(Reply::written_json(200, body))
 }
 
 /// Refuses a client that may not change or delete a room. A closed room requires its token; for a public room the

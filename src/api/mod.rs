@@ -5,6 +5,7 @@
 pub mod assets;
 pub mod bearer;
 pub mod chats;
+mod chats_events;
 pub mod chats_list;
 pub mod chats_page;
 mod chats_token;

@@ -40,6 +40,30 @@ fn the_last_events_are_listed_as_they_were_heard() {
     fails(&ask(&server, "GET", "/chats/events/99", None, None), 404, 101, "id");
 }
 
+// Seen to fail when the last events of any kind were listed: nothing that was said is among them.
+#[test]
+fn people_who_come_and_go_push_no_message_out() {
+    let server = Server::with().env("HISTORY_ON_JOIN", "3").env("MESSAGE_RATE", "0").env("ANONYMOUS_RATE", "0").start();
+    let (mut ann, mut ben) = (Guest::open(&server, 1, "Ann"), Guest::open(&server, 1, "Ben"));
+    for text in ["one", "two", "three", "four"] {
+        ann.event("send", text);
+        ann.hear();
+    }
+    let last = (0..300).map(|_| {
+        ben.event("join", "");
+        ben.event("leave", "");
+        [ann.hear(), ann.hear()]
+    });
+    let last = last.last().expect("there is one");
+    let listed = ask(&server, "GET", "/chats/events/1", None, None).json();
+    let listed = listed.as_array().expect("a list");
+    let texts: Vec<_> =
+        listed.iter().filter(|event| event["event_type"] == "send").map(|event| &event["msg"]).collect();
+    assert_eq!(texts, ["two", "three", "four"]);
+    assert_eq!(listed[listed.len() - 2..], last);
+    assert_eq!(listed.len(), 6);
+}
+
 #[test]
 fn rooms_and_events_survive_a_kill() {
     let mut server = Server::start();

@@ -105,6 +105,11 @@ fn noted(extra: Option<&str>) -> (Kind, &str) {
     (Kind::of(word).unwrap_or(Kind::Send), color)
 }
 
+/// What an event in the log is.
+pub fn kind(message: &Message) -> Kind {
+    noted(message.extra.as_deref()).0
+}
+
 /// Appends an event as clients see it, live and in `/chats/events/:id`.
 pub fn write_event(room: &RoomName, message: &Message, out: &mut Vec<u8>) {
     let (kind, color) = noted(message.extra.as_deref());
