@@ -5,7 +5,7 @@ use crate::{
     door::{json, json_input},
     event::Event,
     likeness::skeleton,
-    message::{Message, MessageId, RoomName},
+    message::{BOT, Message, MessageId, RoomName},
     refusal::{Reason, Refusal},
     room::encoder::Encoder,
 };
@@ -78,9 +78,13 @@ fn means(room_id: Option<&Value>, room: i64) -> bool {
     }
 }
 
-/// Whether a text is allowed as a name.
+/// Whether a text is allowed as a name. Nobody here can look like a program ([`BOT`]).
 pub fn is_name(name: &str) -> bool {
-    name.chars().count() <= MAX_NAME && !name.contains(char::is_control) && !skeleton(name).is_empty()
+    let alike = skeleton(name);
+    name.chars().count() <= MAX_NAME
+        && !name.contains(char::is_control)
+        && !alike.is_empty()
+        && !alike.starts_with(&skeleton(BOT))
 }
 
 fn string<'a>(object: &'a Map<String, Value>, field: &'static str) -> Result<Option<&'a str>, Refusal> {
@@ -207,11 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_1_to_70_characters_none_of_which_controls() {
-        for name in ["A", "Jörg Müller", "😀", &"é".repeat(70)] {
+    fn a_name_has_1_to_70_characters_none_of_which_controls_and_is_no_programs() {
+        for name in ["A", "bot", "Jörg Müller", "😀", &"é".repeat(70)] {
             assert!(is_name(name), "{name}");
         }
-        for name in ["", " ", "\u{a0}", "a\nb", "a\0", &"é".repeat(71)] {
+        for name in ["", " ", "\u{a0}", "a\nb", "a\0", &"é".repeat(71), "bot:github", "Bоt:github"] {
             assert!(!is_name(name), "{name:?}");
         }
     }
