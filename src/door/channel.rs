@@ -313,7 +313,7 @@ impl ChannelConversation {
                 link.chat.rooms.post(member, Draft { name, reference, reply_to, ..Draft::new(room, sender, text) });
             }
             Ok(Asked::Change(asked)) => change(link, member, rights, asked),
-            Ok(Asked::Mute(asked)) => asked.handle(link, member, rights.is_moderator()),
+            Ok(Asked::Mute(asked)) => asked.handle(link, member, rights.may_moderate()),
             Ok(Asked::History { from, limit }) => {
                 channel_history::answer(link, &member.room.name, Claimant::Account(account), from, limit);
             }
@@ -370,7 +370,7 @@ fn is_prepared(link: &Link, room: &RoomName, of: Option<MessageId>, reference: O
 
 /// Hands a change to the log, with the reach that the member's rights allow.
 fn change(link: &Link, member: &Arc<Member>, rights: &LiveRights, AskedChange { of, what, reference }: AskedChange) {
-    let reach = if rights.is_moderator() && what == What::Delete { Reach::Any } else { Reach::Own };
+    let reach = if rights.may_moderate() && what == What::Delete { Reach::Any } else { Reach::Own };
     let kind = match what {
         What::Edit { text } => {
             NewChangeKind::Edit { text, since: link.chat.config.edit_window.begins(SystemTime::now()) }

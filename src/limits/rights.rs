@@ -42,8 +42,9 @@ impl LiveRights {
         self.muted_until.store(until.unwrap_or(0), Ordering::Relaxed);
     }
 
-    pub fn is_moderator(&self) -> bool {
-        self.moderator.load(Ordering::Relaxed)
+    /// Whether the account moderates. While it is muted it does not.
+    pub fn may_moderate(&self) -> bool {
+        self.moderator.load(Ordering::Relaxed) && self.muted().is_none()
     }
 
     /// Whether the account is muted now, and until when.
@@ -86,8 +87,16 @@ mod tests {
         let until = mute_ends(Some(60));
         live.mute(Some(until));
         assert_eq!(live.muted(), Some(Muted { until: Some(until) }));
-        live.set(Rights { moderator: true, muted_until: None });
-        assert!(live.is_moderator() && live.muted().is_none());
+    }
+
+    #[test]
+    fn who_is_muted_does_not_moderate() {
+        let live = LiveRights::of(Rights { moderator: true, muted_until: None });
+        assert!(live.may_moderate() && live.muted().is_none());
+        live.mute(Some(FOR_GOOD));
+        assert!(!live.may_moderate());
+        live.mute(None);
+        assert!(live.may_moderate());
     }
 
     #[test]

@@ -140,6 +140,19 @@ fn who_moderates_no_longer_can_mute_and_delete_no_longer() {
 }
 
 #[test]
+fn a_moderator_who_is_muted_has_the_rights_of_the_muted() {
+    let server = Server::start();
+    appoint(&server, ALICE.email);
+    let mut alice = server.channel(ALICE, DEMO);
+    let said = alice.post("hello")["id"].clone();
+    mute(&mut alice, BOB.email, None);
+    appoint(&server, BOB.email);
+    let mut bob = server.channel(BOB, DEMO);
+    assert_eq!(code(&mut bob, json!({"type": "delete", "id": said})), "not_yours");
+    assert_eq!(code(&mut bob, json!({"type": "mute", "user": CAROL.email})), "not_moderator");
+}
+
+#[test]
 fn what_may_not_be_is_refused_and_nobody_is_muted() {
     let server = Server::start();
     appoint(&server, ALICE.email);
