@@ -1,5 +1,8 @@
 //! Mentions in a text: `@` and the account's name, or `@` and the local part of its email address.
 
+/// How many `@` of a text are looked at: each inbox of a room reads each of its newest messages.
+const MOST: usize = 50;
+
 /// The names of an account, in lower case.
 pub struct Named(Vec<String>);
 
@@ -7,26 +10,38 @@ impl Named {
     /// The names of the account with this email address and name.
     pub fn of(email: &str, name: Option<&str>) -> Named {
         let local = email.split('@').next().unwrap_or_default();
-        let names = [Some(local), name].into_iter().flatten().map(|name| name.trim().to_lowercase());
-        Named(names.filter(|name| !name.is_empty()).collect())
+        let names = [Some(local), name].into_iter().flatten().map(|name| name.trim().chars().flat_map(small).collect());
+        Named(names.filter(|name: &String| !name.is_empty()).collect())
     }
 
-    /// Whether the text names the account. There must be no letter, digit or `_` directly before the `@` or after the
-    /// name.
+    /// Whether the text names the account, at one of its first 50 `@`. There must be no letter, digit or `_` directly before
+    /// the `@` or after the name.
     pub fn is_in(&self, text: &str) -> bool {
-        // Most texts have no `@`.
-        if !text.contains('@') {
-            return false;
-        }
-        let text = text.to_lowercase();
-        let in_word = |c: char| c.is_alphanumeric() || c == '_';
-        text.match_indices('@').any(|(at, _)| {
-            let behind = &text[at + 1..];
-            let begins = !text[..at].ends_with(in_word);
-            let ends = |name: &String| behind.strip_prefix(&**name).is_some_and(|rest| !rest.starts_with(in_word));
-            begins && self.0.iter().any(ends)
+        text.match_indices('@').take(MOST).any(|(at, _)| {
+            !text[..at].ends_with(in_word) && self.0.iter().any(|name| begins_with(&text[at + 1..], name))
         })
     }
+}
+
+/// Whether the text, in lower case, begins with this whole name.
+fn begins_with(text: &str, name: &str) -> bool {
+    let (mut text, mut name) = (text.chars(), name.chars());
+    while !name.as_str().is_empty() {
+        let Some(letter) = text.next() else { return false };
+        if !small(letter).all(|letter| name.next() == Some(letter)) {
+            return false;
+        }
+    }
+    !text.as_str().starts_with(in_word)
+}
+
+/// A letter in lower case. Both small sigmas are one, since a capital does not tell which it is.
+fn small(letter: char) -> impl Iterator<Item = char> {
+    letter.to_lowercase().map(|small| if small == 'ς' { 'σ' } else { small })
+}
+
+fn in_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
 }
 
 #[cfg(test)]
@@ -44,6 +59,21 @@ mod tests {
         for text in ["ann.lee", "@ann", "@ann.leery", "@ann.lee2", "me@ann.lee", "_@ann.lee", "@ ann.lee", "@", ""] {
             assert!(!ann.is_in(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_is_the_same_in_any_case() {
+        let names = ["Γιώργος", "İnci", "Straße"];
+        for (name, text) in names.iter().zip(["@ΓΙΏΡΓΟΣ!", "@İNCI", "@strAße."]) {
+            assert!(Named::of("x@example.org", Some(name)).is_in(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_full_of_at_signs_is_not_looked_through() {
+        let ann = Named::of("ann@example.org", None);
+        assert!(ann.is_in(&format!("{}@ann", "@ ".repeat(MOST - 1))));
+        assert!(!ann.is_in(&format!("{}@ann", "@ ".repeat(MOST))));
     }
 
     #[test]
