@@ -17,14 +17,18 @@ use crate::{
         head::{Head, Method},
         request::{Request, passed_on},
     },
-    limits::places::{AddressPlace, AddressPlaces},
+    limits::{
+        places::{AddressPlace, AddressPlaces},
+        rate::subnet,
+    },
     refusal::{Reason, Refusal},
     request_id,
 };
 use backend::{Backend, CLIENT_HEADER, GREETING, SECURE_HEADER};
 use handler::Handler;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
+    collections::{HashMap, hash_map::Entry},
     io::{self, ErrorKind, Read, Write},
     net::IpAddr,
     os::unix::net::UnixStream,
@@ -55,15 +59,49 @@ pub struct Gateway {
     handler: Handler,
     size: usize,
     backend: Mutex<Arc<Backend>>,
-    /// The free connections; `None` is one that must be opened first.
-    free: Mutex<Vec<Option<Link>>>,
-    /// The connections that each address has. Taken and returned under the lock of `free`.
+    pool: Mutex<Pool>,
+    /// The connections that each address has. Taken and returned under the lock of `pool`.
     shares: AddressPlaces,
     /// For who waits until a connection is free.
     freed: Condvar,
-    /// For who waits until its address has less than its share.
-    share_freed: Condvar,
     pool_deadline: Duration,
+}
+
+struct Pool {
+    /// The free connections; `None` is one that must be opened first.
+    free: Vec<Option<Link>>,
+    /// Those who wait until their address has less than its share. By address: a crowd is not woken for each request.
+    crowds: HashMap<IpAddr, Crowd>,
+}
+
+/// Those of one address who wait.
+#[derive(Default)]
+struct Crowd {
+    size: usize,
+    freed: Arc<Condvar>,
+}
+
+impl Pool {
+    /// Wakes one who waits for a share of this address.
+    fn share_freed(&self, address: IpAddr) {
+        if let Some(crowd) = self.crowds.get(&address) {
+            crowd.freed.notify_one();
+        }
+    }
+
+    /// Waits in the crowd of this address, at most this long.
+    fn wait_for_share(pool: &mut MutexGuard<'_, Pool>, address: IpAddr, patience: Duration) {
+        let crowd = pool.crowds.entry(address).or_default();
+        crowd.size += 1;
+        let freed = crowd.freed.clone();
+        freed.wait_for(pool, patience);
+        if let Entry::Occupied(mut crowd) = pool.crowds.entry(address) {
+            crowd.get_mut().size -= 1;
+            if crowd.get().size == 0 {
+                crowd.remove();
+            }
+        }
+    }
 }
 
 impl Gateway {
@@ -84,10 +122,9 @@ impl Gateway {
             handler,
             size,
             backend: Mutex::new(backend),
-            free: Mutex::new(free),
+            pool: Mutex::new(Pool { free, crowds: HashMap::new() }),
             shares: AddressPlaces::new(size - size / LEFT_TO_OTHERS),
             freed: Condvar::new(),
-            share_freed: Condvar::new(),
             pool_deadline,
         })
     }
@@ -114,32 +151,34 @@ impl Gateway {
 
     /// How many endpoints can run at a time, and how many run now.
     pub fn workers(&self) -> (usize, usize) {
-        (self.size, self.size - self.free.lock().len())
+        (self.size, self.size - self.pool.lock().free.len())
     }
 
     /// Takes a connection from the pool for an address, or waits for one.
     fn link(&self, client: IpAddr) -> Result<PooledLink<'_>, Refusal> {
         let deadline = Instant::now() + self.pool_deadline;
-        let mut free = self.free.lock();
+        let mut pool = self.pool.lock();
         loop {
             let share = self.shares.take(client);
             let is_within_share = share.is_some();
             // The one that was returned last comes first: the caches of its thread are the warmest.
-            if is_within_share && let Some(link) = free.pop() {
+            if is_within_share && let Some(link) = pool.free.pop() {
                 return Ok(PooledLink { gateway: self, share, link });
             }
             drop(share);
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                // It may have been woken for a share that it does not take.
+                pool.share_freed(subnet(client));
                 let sentence = "The server has reached its limit of requests at a time; try again.";
                 return Err(Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(1)));
             }
             if is_within_share {
-                self.freed.wait_for(&mut free, left);
+                self.freed.wait_for(&mut pool, left);
             } else {
                 // It may have been woken for a connection that it may not take.
                 self.freed.notify_one();
-                self.share_freed.wait_for(&mut free, left);
+                Pool::wait_for_share(&mut pool, subnet(client), left);
             }
         }
     }
@@ -180,11 +219,11 @@ impl PooledLink<'_> {
 
 impl Drop for PooledLink<'_> {
     fn drop(&mut self) {
-        let mut free = self.gateway.free.lock();
-        free.push(self.link.take());
-        self.share = None;
+        let mut pool = self.gateway.pool.lock();
+        pool.free.push(self.link.take());
+        let address = self.share.take().map(|share| share.address());
         self.gateway.freed.notify_one();
-        self.gateway.share_freed.notify_all();
+        address.into_iter().for_each(|address| pool.share_freed(address));
     }
 }
 

@@ -187,6 +187,20 @@ fn who_waits_gets_the_next_connection_that_its_address_may_have() {
 }
 
 #[test]
+fn a_crowd_of_one_address_is_served_and_no_other_waits_for_it() {
+    let gateway = Gateway::with_deadline(4, Duration::from_secs(60), Handler::new(|_| ok("fine"))).unwrap();
+    thread::scope(|scope| {
+        let crowd = (0..50).map(|_| CLIENT).chain((0..5).map(address));
+        for client in crowd {
+            let gateway = &gateway;
+            scope.spawn(move || (0..100).for_each(|_| drop(gateway.link(client).unwrap())));
+        }
+    });
+    assert!(gateway.pool.lock().crowds.is_empty());
+    assert_eq!(gateway.workers(), (4, 0));
+}
+
+#[test]
 fn what_waits_for_nothing_waits_for_its_turn_too() {
     let handler = Handler::new(|_| ok("fine")).with_at_once(|_, _| true);
     let gateway = Gateway::with_deadline(1, Duration::from_millis(10), handler).unwrap();
@@ -231,7 +245,7 @@ fn past_the_pool_requests_are_refused_after_a_while() {
 #[test]
 fn a_broken_connection_is_replaced() {
     let gateway = gateway(1, |_| ok("fine"));
-    let broken = gateway.free.lock()[0].as_ref().unwrap().stream.try_clone().unwrap();
+    let broken = gateway.pool.lock().free[0].as_ref().unwrap().stream.try_clone().unwrap();
     broken.shutdown(std::net::Shutdown::Both).unwrap();
     let refusal = gateway.exchange(&get("/"), b"", Persistence::Kept).unwrap_err();
     assert_eq!(refusal.reason, Reason::Unavailable);
@@ -242,7 +256,7 @@ fn a_broken_connection_is_replaced() {
 fn a_tiny_http_that_accepts_no_more_is_replaced() {
     let gateway = gateway(1, |_| ok("fine"));
     *gateway.backend.lock() = Arc::new(Backend::start(1, gateway.handler.clone()).unwrap().deaf());
-    gateway.free.lock()[0] = None;
+    gateway.pool.lock().free[0] = None;
     assert_eq!(exchange(&gateway, &get("/"), b"").1, b"fine");
 }
 

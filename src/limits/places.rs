@@ -83,6 +83,13 @@ impl AddressPlaces {
     }
 }
 
+impl AddressPlace {
+    /// The address, or its subnet, that has the place.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
 impl Drop for AddressPlace {
     fn drop(&mut self) {
         let mut taken = self.taken.lock();
