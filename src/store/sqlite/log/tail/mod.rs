@@ -106,7 +106,7 @@ impl Tail {
     /// Adds journal records, and the state of the messages that they change, by room and key.
     pub fn push(&self, records: Vec<Arc<Record>>, changed: HashMap<(RoomName, i64), Now>) {
         let mut state = self.state.lock();
-        let before = state.records.len();
+        let (before, was_much) = (state.records.len(), state.is_much(self.max));
         for record in records {
             state.push(record);
         }
@@ -117,7 +117,7 @@ impl Tail {
             state.since = Instant::now();
         }
         // It was notified of the earlier ones before.
-        if before == 0 || before < MANY && state.records.len() >= MANY {
+        if before == 0 || !was_much && state.is_much(self.max) {
             self.due.notify_one();
         }
     }
@@ -366,9 +366,14 @@ impl State {
         if self.records.is_empty() {
             return urgent.filter(|_| !self.stopping);
         }
-        let now = self.stopping || self.records.len() >= MANY || self.cost >= max / 2;
+        let now = self.stopping || self.is_much(max);
         let usual = if now { self.since } else { self.since + PATIENCE };
         Some(urgent.map_or(usual, |urgent| urgent.min(usual)))
+    }
+
+    /// Whether enough is here to be moved at once.
+    fn is_much(&self, max: u64) -> bool {
+        self.records.len() >= MANY || self.cost >= max / 2
     }
 
     fn push(&mut self, record: Arc<Record>) {

@@ -131,6 +131,28 @@ fn what_the_tables_have_does_not_count_in_the_tail() {
     held.execute_batch("ROLLBACK").unwrap();
 }
 
+// Seen to fail when only many entries woke the applier: it sleeps until its time, or until senders wait.
+#[test]
+fn long_messages_are_moved_when_half_of_the_journal_is_full() {
+    let options = LogOptions { journal_max: 1 << 20, ..LogOptions::keeping(None) };
+    let log = Opened::new(|dir| SqliteLog::open(&dir.join("log.db"), options).unwrap());
+    let text = "x".repeat(10_000);
+    finish(&log);
+    let is_soon = |_| {
+        let begun = std::time::Instant::now();
+        say(&*log, &fresh_room(), &["first"]);
+        // Meanwhile the applier goes to sleep, for five seconds.
+        std::thread::sleep(Duration::from_millis(50));
+        say(&*log, &fresh_room(), &[&*text; 60]);
+        while log.backlog().bytes > 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        begun.elapsed() < Duration::from_secs(4)
+    };
+    // A busy machine may be slow once.
+    assert!((0..5).any(is_soon));
+}
+
 #[test]
 fn a_server_that_was_killed_with_a_full_journal_is_back_soon() {
     let log = open();
