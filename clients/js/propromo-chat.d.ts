@@ -80,7 +80,7 @@ export interface RoomEvents {
   leave: [frame: { type: 'leave'; user: string; name?: string }];
   members: [frame: { type: 'members'; count: number }];
   typing: [frame: { type: 'typing'; user: string; name?: string }];
-  presence: [frame: { type: 'presence'; users: string[]; names: Record<string, string> }];
+  presence: [frame: { type: 'presence'; users: string[]; names: Record<string, string>; more?: true }];
   notice: [frame: { type: 'notice'; text: string; timestamp: string }];
   /** The connection's state has changed. */
   state: [state: State, error: Error | null];

@@ -323,7 +323,10 @@ impl ChannelConversation {
                 let event = Event::Typing(member.person.clone());
                 link.chat.rooms.announce(&member.room, event, Some(member.id()));
             }
-            Ok(Asked::Presence) => link.say(&channel_frame::presence(&link.chat.rooms.everybody(&member.room))),
+            Ok(Asked::Presence) => {
+                let here = link.chat.rooms.everybody(&member.room);
+                link.say(&channel_frame::presence(&here, link.outbound.limit() / 2));
+            }
             Ok(Asked::Echo { text }) => link.say(&format!("echo: {text}")),
             Ok(Asked::Ping) => link.say(r#"{"type":"pong"}"#),
             Err(error) => link.say(&channel_frame::error(error.code, error.sentence, error.reference.as_deref())),

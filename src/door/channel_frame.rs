@@ -140,12 +140,21 @@ fn limit(object: &Map<String, Value>) -> Result<usize, FrameError> {
     }
 }
 
-/// `presence {users, names}`.
-pub fn presence(here: &[Present]) -> String {
-    let users: Vec<&str> = here.iter().map(|present| &*present.person.user).collect();
-    let named = |Person { user, name }: &Person| Some((user.to_string(), name.as_deref()?.into()));
-    let names: Map<String, Value> = here.iter().filter_map(|present| named(&present.person)).collect();
-    format!(r#"{{"type":"presence","users":{},"names":{}}}"#, Value::from(users), Value::from(names))
+/// `presence {users, names, more?}`, of about this many bytes at most.
+pub fn presence(here: &[Present], most: usize) -> String {
+    let (mut users, mut names, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for Person { user, name } in here.iter().map(|present| &present.person) {
+        let user = Value::from(&**user).to_string();
+        let named = name.as_ref().map(|name| format!("{user}:{}", Value::from(&**name)));
+        bytes += user.len() + named.as_ref().map_or(0, String::len) + 2;
+        if bytes > most {
+            break;
+        }
+        users.push(user);
+        names.extend(named);
+    }
+    let more = if users.len() < here.len() { r#","more":true"# } else { "" };
+    format!(r#"{{"type":"presence","users":[{}],"names":{{{}}}{more}}}"#, users.join(","), names.join(","))
 }
 
 /// `read {room, id}`.
@@ -263,6 +272,17 @@ impl Encoder for ChannelEncoder {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn presence_lists_as_many_as_fit() {
+        let here: Vec<_> = ["ann", "b\"en", "cleo"].map(|user| Person { user: user.into(), name: None }).into();
+        let here: Vec<_> = here.into_iter().map(|person| Present { person, sockets: 1 }).collect();
+        let frame = |most| serde_json::from_str::<Value>(&presence(&here, most)).unwrap();
+        let all = serde_json::json!({"type": "presence", "users": ["ann", "b\"en", "cleo"], "names": {}});
+        assert_eq!(frame(1000), all);
+        let first = serde_json::json!({"type": "presence", "users": ["ann", "b\"en"], "names": {}, "more": true});
+        assert_eq!(frame(20), first);
+    }
 
     #[test]
     fn what_is_no_json_object_is_a_message() {
