@@ -311,7 +311,7 @@ impl MessageLog for RedisLog {
         const WHAT: &str = "overwrite what was deleted";
         for room in rooms {
             let keys = Keys(room);
-            let all = [keys.log(), keys.copy()];
+            let all = [keys.log(), keys.copy(), keys.changes()];
             let more = || {
                 let call = Call::script(&script::SCRUB, &all.each_ref().map(String::as_str), |command| {
                     command.arg(COPIED_AT_A_TIME);

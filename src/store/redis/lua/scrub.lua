@@ -1,7 +1,7 @@
 -- Rewrites a room's stream without its deleted entries, a part at a time: Redis only marks an entry as deleted, and
 -- keeps its bytes for as long as those beside it.
 --
--- KEYS: the room's stream, the copy. ARGV: how many entries at most.
+-- KEYS: the room's stream, the copy, the room's changes. ARGV: how many entries at most.
 -- Returns 1 if there is more to do, else 0.
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 if not first then
@@ -17,8 +17,13 @@ end
 redis.call('PEXPIRE', KEYS[2], 600000)
 if #entries == tonumber(ARGV[1]) then return 1 end
 redis.call('XTRIM', KEYS[2], 'MINID', first[1])
+-- What was deleted while it was copied. What is deleted all the time must not make this start again for ever.
+for _, change in ipairs(redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1000)) do
+  local what, ms, seq = struct.unpack('>BI6I2', change[2][2])
+  if what == 1 then redis.call('XDEL', KEYS[2], string.format('%.0f-%.0f', ms, seq)) end
+end
 if redis.call('XLEN', KEYS[1]) ~= redis.call('XLEN', KEYS[2]) then
-  -- Entries were deleted in the meantime: start again.
+  -- More was deleted in the meantime: start again.
   redis.call('DEL', KEYS[2])
   return 1
 end
