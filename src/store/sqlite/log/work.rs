@@ -1,4 +1,4 @@
-//! How far the keeper has got with keeping the log within its bound (see `bound`).
+//! How far the keeper has got with keeping the log within its bound (see `store_max`).
 
 use std::time::Instant;
 
