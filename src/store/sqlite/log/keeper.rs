@@ -125,7 +125,7 @@ impl Keeper {
         }
     }
 
-    fn sweep_forgotten(&self) -> rusqlite::Result<()> {
+    pub(super) fn sweep_forgotten(&mut self) -> rusqlite::Result<()> {
         let rooms: Vec<i64> = self
             .connection
             .prepare_cached("SELECT id FROM rooms WHERE name IS NULL")?
@@ -136,6 +136,8 @@ impl Keeper {
                 break;
             }
             lock_writer(&self.writer).remove_room(room)?;
+            // Its number may become another room's, which has nothing to give up.
+            self.work.cuts.retain(|(cut, _)| *cut != room);
             self.chores.wipe();
         }
         Ok(())

@@ -55,8 +55,9 @@ impl Keeper {
         }
         if let Some((room, much)) = self.work.cuts.pop() {
             let gone = self.cut(room, much)?;
-            lock_writer(&self.writer).remove_if_empty(room)?;
-            if gone < much && gone > 0 {
+            let is_removed = lock_writer(&self.writer).remove_if_empty(room)?;
+            // The number of one that is removed may become another room's, which has nothing to give up.
+            if gone < much && gone > 0 && !is_removed {
                 self.work.cuts.push((room, much - gone));
             }
             self.work.is_cutting = true;

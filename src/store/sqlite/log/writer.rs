@@ -177,7 +177,8 @@ impl Writer {
     }
 
     /// Removes the row of a room that has nothing left, so that it takes no space. The next message makes it anew.
-    pub fn remove_if_empty(&mut self, room: i64) -> rusqlite::Result<()> {
+    /// Returns whether it did.
+    pub fn remove_if_empty(&mut self, room: i64) -> rusqlite::Result<bool> {
         let removed = self.transaction(|tx| {
             let removed = tx
                 .prepare_cached(
@@ -189,16 +190,16 @@ impl Writer {
             if removed > 0 {
                 authors::forget(tx, room)?;
             }
-            Ok(removed)
+            Ok(removed > 0)
         })?;
-        if removed > 0 {
+        if removed {
             // Its number may become another room's.
             self.rooms.clear();
             if let Some(sizes) = &mut self.sizes {
                 sizes.forget(room);
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Removes the notes that these rooms have lost something, unless they have lost more meanwhile.

@@ -4,6 +4,7 @@ mod authors;
 mod erasure;
 mod overlay;
 mod recovery;
+mod store_max;
 
 use super::*;
 use crate::{
