@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     mem,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A list without duplicates, so it is bounded by the number of rooms. Adding to it never waits for the keeper's work.
@@ -19,6 +19,9 @@ struct List {
     checkpoint: bool,
     forgotten: bool,
     wipe: bool,
+    /// A wipe rests until then. The keeper does its other chores meanwhile.
+    wipe_from: Option<Instant>,
+    just_wiped: bool,
     measure: bool,
     authors: bool,
     /// The number of wipes requested so far, of those covered by the last wipe that began, and by the last that is
@@ -37,7 +40,7 @@ struct List {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chore {
     Checkpoint,
-    /// Remove everything that was deleted from the WAL.
+    /// Remove what was deleted from the WAL and from slack, a slice of it.
     Wipe,
     /// Delete the messages of forgotten rooms.
     SweepForgotten,
@@ -48,6 +51,19 @@ pub(super) enum Chore {
     /// Note the authors of some messages that are older than the table of authors.
     NoteAuthors,
     Stop,
+}
+
+impl List {
+    /// A slice of a wipe takes turns with what comes after it: each may be due without a pause.
+    fn wipe_is_next(&self) -> bool {
+        let others_turn = self.just_wiped && (self.measure || self.authors);
+        self.wipe && self.wipe_rests().is_zero() && !others_turn
+    }
+
+    /// For how long a wipe that was requested rests.
+    fn wipe_rests(&self) -> Duration {
+        self.wipe_from.map_or(Duration::ZERO, |from| from.saturating_duration_since(Instant::now()))
+    }
 }
 
 impl Chores {
@@ -65,10 +81,25 @@ impl Chores {
         list.asked
     }
 
+    /// Notes that a wipe begins: it covers everything requested so far.
+    pub fn wipe_begins(&self) {
+        let mut list = self.list();
+        list.begun = list.asked;
+    }
+
+    /// Requests the next slice of a wipe, or another attempt, for after this rest.
+    pub fn wipe_after(&self, rest: Duration) {
+        let mut list = self.list();
+        list.wipe = true;
+        list.wipe_from = Some(Instant::now() + rest);
+    }
+
     /// Notes that the wipe that began last is done.
     pub fn wiped(&self) {
         let mut list = self.list();
         list.wiped = list.begun;
+        // What was requested while it went on is left.
+        list.wipe |= list.asked > list.begun;
         self.changed.notify_all();
     }
 
@@ -138,8 +169,8 @@ impl Chores {
                 Some(Chore::Trim(room))
             } else if mem::take(&mut list.forgotten) {
                 Some(Chore::SweepForgotten)
-            } else if mem::take(&mut list.wipe) {
-                list.begun = list.asked;
+            } else if list.wipe_is_next() {
+                list.wipe = false;
                 Some(Chore::Wipe)
             } else if mem::take(&mut list.authors) {
                 // Before what asks for itself again as long as the store is full, and needs to know the authors.
@@ -152,11 +183,13 @@ impl Chores {
             match chore {
                 Some(chore) => {
                     list.busy = true;
+                    list.just_wiped = chore == Chore::Wipe;
                     return chore;
                 }
                 None => {
                     self.changed.notify_all();
-                    list = self.changed.wait(list).unwrap_or_else(PoisonError::into_inner);
+                    let patience = if list.wipe { list.wipe_rests() } else { Duration::MAX };
+                    list = self.changed.wait_timeout(list, patience).unwrap_or_else(PoisonError::into_inner).0;
                 }
             }
         }
@@ -186,5 +219,26 @@ impl Chores {
     /// A panic can't leave the list half changed, so a poisoned lock is fine.
     fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Seen to fail where each wipe is next that is due: a measure never is.
+    #[test]
+    fn wipes_that_are_requested_again_and_again_take_turns_with_other_chores() {
+        let chores = Chores::default();
+        let next = || {
+            chores.wipe();
+            chores.next()
+        };
+        assert_eq!([next(), next()], [Chore::Wipe, Chore::Wipe]);
+        chores.measure();
+        assert_eq!([next(), next()], [Chore::Measure, Chore::Wipe]);
+        chores.note_authors();
+        chores.measure();
+        assert_eq!([next(), next(), next(), next()], [Chore::NoteAuthors, Chore::Wipe, Chore::Measure, Chore::Wipe]);
     }
 }

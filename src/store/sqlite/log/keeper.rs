@@ -35,12 +35,17 @@ const QUICK: Duration = Duration::from_millis(8);
 /// ...unless the WAL has 256 MiB: then the disk is slower than the applier, which has to wait.
 const MAX_PAGES: i64 = 64 * 1024;
 
+/// How long to wait after a failure.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
+
 pub(super) struct Keeper {
     pub writer: Arc<Mutex<Writer>>,
     pub chores: Arc<Chores>,
     /// Its own: a checkpoint on the writer's connection would delay a commit by its syncs.
     pub connection: Connection,
     pub slack: Slack,
+    /// The pages that a wipe has yet to sweep, while one goes on.
+    pub unswept: Option<Vec<u32>>,
     /// Messages kept per room.
     pub keep: Option<u64>,
     pub quota: Arc<Quota>,
@@ -53,14 +58,14 @@ impl Keeper {
         loop {
             let chore = self.chores.next();
             vital::may_panic("log-keeper");
-            let done: Result<(), SlackError> = match chore {
+            let done = match chore {
                 Chore::Stop => return,
-                Chore::Checkpoint => self.checkpoint().map_err(Into::into),
-                Chore::Trim(room) => self.trim(room).map_err(Into::into),
-                Chore::SweepForgotten => self.sweep_forgotten().map_err(Into::into),
+                Chore::Checkpoint => self.checkpoint(),
+                Chore::Trim(room) => self.trim(room),
+                Chore::SweepForgotten => self.sweep_forgotten(),
                 Chore::Wipe => self.wipe(),
                 // Nothing else would request it again while the store is full.
-                Chore::Measure => self.keep_within_bound().inspect_err(|_| self.chores.measure()).map_err(Into::into),
+                Chore::Measure => self.keep_within_bound().inspect_err(|_| self.chores.measure()),
                 Chore::NoteAuthors => {
                     self.note_authors().inspect_err(|_| self.chores.note_authors()).map_err(Into::into)
                 }
@@ -68,17 +73,23 @@ impl Keeper {
             if let Err(error) = done {
                 tracing::warn!(%error, "the message log could not be tidied up; its files may grow until it can");
                 match chore {
-                    // A caller may be waiting for it.
+                    // A caller may be waiting for it, and other chores must not.
+                    Chore::Wipe => {
+                        self.chores.wipe_after(AGAIN);
+                        continue;
+                    }
                     Chore::SweepForgotten => self.chores.sweep_forgotten(),
-                    Chore::Wipe => _ = self.chores.wipe(),
                     Chore::Checkpoint | Chore::Trim(_) | Chore::Measure | Chore::NoteAuthors | Chore::Stop => {}
                 }
-                self.chores.rest(Duration::from_secs(1));
+                self.chores.rest(AGAIN);
             }
         }
     }
 
-    fn checkpoint(&self) -> rusqlite::Result<()> {
+    pub(super) fn checkpoint(&mut self) -> Result<(), SlackError> {
+        if let Some(pages) = self.unswept.take() {
+            return self.checkpoint_in_wipe(pages);
+        }
         let (pause, most) = (PAUSE_PAGES.min(self.quota.wal_pages()), MAX_PAGES.min(self.quota.wal_pages()));
         if self.copy_wal()? < pause {
             return Ok(());
@@ -102,7 +113,7 @@ impl Keeper {
         self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| row.get(1))
     }
 
-    fn trim(&self, room: i64) -> rusqlite::Result<()> {
+    fn trim(&mut self, room: i64) -> Result<(), SlackError> {
         let Some(keep) = self.keep else { return Ok(()) };
         let newest_unwanted = |table: &str| -> rusqlite::Result<Option<i64>> {
             self.connection
@@ -112,20 +123,20 @@ impl Keeper {
                 .query_row((room, i64::try_from(keep).unwrap_or(i64::MAX)), |row| row.get(0))
                 .optional()
         };
-        let message = newest_unwanted("by_room")?;
+        let (message, change) = (newest_unwanted("by_room")?, newest_unwanted("changes")?);
         if let Some(key) = message
             && !self.delete_through(room, key)?
         {
             return Ok(());
         }
         // Changes from before the oldest message that is kept, and those beyond the limit.
-        match message.max(newest_unwanted("changes")?) {
+        match message.max(change) {
             Some(key) => self.delete_changes_through(room, key).map(drop),
             None => Ok(()),
         }
     }
 
-    pub(super) fn sweep_forgotten(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn sweep_forgotten(&mut self) -> Result<(), SlackError> {
         let rooms: Vec<i64> = self
             .connection
             .prepare_cached("SELECT id FROM rooms WHERE name IS NULL")?
@@ -148,23 +159,24 @@ impl Keeper {
         let begun = Instant::now();
         let Some(old) = authors::look_at_old(&self.connection)? else { return Ok(()) };
         lock_writer(&self.writer).note_old(&old)?;
+        self.measure()?;
         self.chores.note_authors();
         self.chores.rest(begun.elapsed());
         Ok(())
     }
 
     /// Deletes a room's messages up to `key`; `false` if it was stopped.
-    pub(super) fn delete_through(&self, room: i64, key: i64) -> rusqlite::Result<bool> {
+    pub(super) fn delete_through(&mut self, room: i64, key: i64) -> Result<bool, SlackError> {
         self.in_slices(|writer| writer.trim(room, key, SLICE))
     }
 
-    pub(super) fn delete_changes_through(&self, room: i64, key: i64) -> rusqlite::Result<bool> {
+    pub(super) fn delete_changes_through(&mut self, room: i64, key: i64) -> Result<bool, SlackError> {
         self.in_slices(|writer| writer.trim_changes(room, key, SLICE))
     }
 
     /// Lets the writer work in slices until it reports that all is done, and rests as long as each slice took; `false`
     /// if it was stopped.
-    fn in_slices(&self, work: impl Fn(&mut Writer) -> rusqlite::Result<bool>) -> rusqlite::Result<bool> {
+    fn in_slices(&mut self, work: impl Fn(&mut Writer) -> rusqlite::Result<bool>) -> Result<bool, SlackError> {
         loop {
             let started = Instant::now();
             if work(&mut lock_writer(&self.writer))? {
@@ -174,6 +186,7 @@ impl Keeper {
             if self.chores.take_checkpoint() {
                 self.checkpoint()?;
             }
+            self.measure()?;
             if self.chores.rest(took) {
                 return Ok(false);
             }

@@ -236,11 +236,14 @@ impl SqliteLog {
             chores: log.chores.clone(),
             connection,
             slack,
+            unswept: None,
             keep,
             quota: log.quota.clone(),
             tail: log.tail.clone(),
             work: Work::default(),
         };
+        // Before anybody says something.
+        keeper.measure().map_err(unusable)?;
         let name = "log-keeper";
         log.keeper = Some(vital::spawn(name, move || keeper.run()).map_err(thread(name))?);
         Ok(log)

@@ -10,7 +10,10 @@ use super::{
     sizes::{Sizes, size},
     writer::lock_writer,
 };
-use crate::store::{sqlite::database, usage::Fill};
+use crate::store::{
+    sqlite::{database, slack::SlackError},
+    usage::Fill,
+};
 use rusqlite::OptionalExtension;
 use std::time::{Duration, Instant};
 
@@ -33,7 +36,7 @@ struct Piece {
 
 impl Keeper {
     /// Measures, and does the next piece of work if there is one.
-    pub(super) fn keep_within_bound(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn keep_within_bound(&mut self) -> Result<(), SlackError> {
         if !self.quota.is_set() {
             return Ok(());
         }
@@ -74,7 +77,11 @@ impl Keeper {
         }
     }
 
-    fn measure(&self) -> rusqlite::Result<()> {
+    /// Measures what the log takes. A longer chore does so as well, or the bound would wait for its end.
+    pub(super) fn measure(&self) -> rusqlite::Result<()> {
+        if !self.quota.is_set() {
+            return Ok(());
+        }
         // One view of the tables: records that they have already must not count in the tail again.
         let tables = self.connection.unchecked_transaction()?;
         let (applied, bytes) = (apply::applied_to(&tables)?, database::used(&tables)?);
@@ -150,7 +157,7 @@ impl Keeper {
 
     /// Deletes about this many bytes of a room's oldest messages, or as many as one piece has. Returns how many, estimated
     /// for changes.
-    fn cut(&self, room: i64, much: u64) -> rusqlite::Result<u64> {
+    fn cut(&mut self, room: i64, much: u64) -> Result<u64, SlackError> {
         let piece = self.oldest(room, much.min(PIECE))?;
         if let Some(Piece { through, messages, bytes }) = piece {
             if self.delete_through(room, through)? {

@@ -1,67 +1,86 @@
 //! Removes what was deleted from the log's files: old copies of pages in the WAL, and copies of rows in the slack of pages.
+//!
+//! A wipe reads the whole file, so it goes on in slices, between which the keeper does its other chores. All checkpoints
+//! until its end are made here: they must not bring back what was overwritten.
 
 use super::{
-    keeper::Keeper,
+    keeper::{AGAIN, Keeper},
     writer::{Writer, lock_writer},
 };
 use crate::store::sqlite::slack::{self, SlackError};
 use std::time::{Duration, Instant};
 
-/// How long the keeper works before it rests, and for how many times as long it rests then: so that nobody else notices,
+/// How long a wipe works before it rests, and for how many times as long it rests then: so that nobody else notices,
 /// or while a caller waits for it.
 const SLICE: Duration = Duration::from_millis(4);
 const REST: u32 = 15;
 const REST_WHILE_AWAITED: u32 = 1;
 
 impl Keeper {
-    /// Removes everything that was deleted before this, or leaves it for later.
+    /// Does the next slice of removing everything that was deleted before it began, or leaves it for later.
     ///
     /// Messages wait for none of it. The applier waits while the WAL is copied, twice as a rule.
     pub(super) fn wipe(&mut self) -> Result<(), SlackError> {
-        let writer = self.writer.clone();
+        // It is put back once the slice is done: after an error the wipe begins anew.
+        let unswept = match self.unswept.take() {
+            Some(pages) => Some(pages),
+            None => self.begin_wipe()?,
+        };
+        let Some(mut pages) = unswept else { return Ok(()) };
+        let begun = Instant::now();
+        while begun.elapsed() < SLICE
+            && let Some(page) = pages.pop()
+        {
+            self.slack.overwrite(page)?;
+        }
+        if pages.is_empty() {
+            return self.end_wipe();
+        }
+        self.unswept = Some(pages);
+        let rest = if self.chores.goes_on() { REST_WHILE_AWAITED } else { REST };
+        self.chores.wipe_after(begun.elapsed() * rest);
+        Ok(())
+    }
+
+    /// Empties the WAL. All that was deleted is out of the file then, but for the slack of the pages that this returns;
+    /// `None`: there is nothing more to do for now.
+    fn begin_wipe(&mut self) -> Result<Option<Vec<u32>>, SlackError> {
+        self.chores.wipe_begins();
         let is_empty = {
-            let _paused = lock_writer(&writer);
+            let _paused = lock_writer(&self.writer);
             self.empty_wal()?
         };
         if !is_empty {
-            return self.wipe_later();
+            self.chores.wipe_after(AGAIN);
+            return Ok(None);
         }
         if !slack::is_due(&self.connection)? {
             self.chores.wiped();
+            return Ok(None);
+        }
+        self.slack.pages(&self.connection).map(Some)
+    }
+
+    fn end_wipe(&mut self) -> Result<(), SlackError> {
+        self.slack.sync()?;
+        let writer = self.writer.clone();
+        let mut writer = lock_writer(&writer);
+        if self.overwrite_changed(&mut writer)?.is_none() {
+            self.chores.wipe_after(AGAIN);
             return Ok(());
         }
-        // All that was deleted is out of the file by now, but for the slack of these pages.
-        let mut pages = self.slack.pages(&self.connection)?;
-        while !pages.is_empty() {
-            let begun = Instant::now();
-            while begun.elapsed() < SLICE
-                && let Some(page) = pages.pop()
-            {
-                self.slack.overwrite(page)?;
-            }
-            if self.chores.take_checkpoint() {
-                let changed = self.overwrite_changed(&mut lock_writer(&writer))?;
-                let Some(changed) = changed else { return self.wipe_later() };
-                pages.retain(|page| changed.binary_search(page).is_err());
-            }
-            let rest = if self.chores.goes_on() { REST_WHILE_AWAITED } else { REST };
-            if self.chores.rest(begun.elapsed() * rest) {
-                return Ok(());
-            }
-        }
-        self.slack.sync()?;
-        let is_done = {
-            let mut writer = lock_writer(&writer);
-            let is_done = self.overwrite_changed(&mut writer)?.is_some();
-            if is_done {
-                writer.set_sweep_due(false)?;
-            }
-            is_done
-        };
-        if !is_done {
-            return self.wipe_later();
-        }
+        writer.set_sweep_due(false)?;
         self.chores.wiped();
+        Ok(())
+    }
+
+    /// Makes a checkpoint while a wipe goes on. If it fails, or the WAL is in use, the wipe begins anew.
+    pub(super) fn checkpoint_in_wipe(&mut self, mut pages: Vec<u32>) -> Result<(), SlackError> {
+        let writer = self.writer.clone();
+        if let Some(changed) = self.overwrite_changed(&mut lock_writer(&writer))? {
+            pages.retain(|page| changed.binary_search(page).is_err());
+            self.unswept = Some(pages);
+        }
         Ok(())
     }
 
@@ -85,11 +104,5 @@ impl Keeper {
     /// long, such as a backup.
     fn empty_wal(&self) -> rusqlite::Result<bool> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0).map(|is_busy: bool| !is_busy))
-    }
-
-    fn wipe_later(&self) -> Result<(), SlackError> {
-        self.chores.wipe();
-        self.chores.rest(Duration::from_secs(1));
-        Ok(())
     }
 }

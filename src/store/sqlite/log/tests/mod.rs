@@ -65,6 +65,31 @@ fn hold(dir: &Path) -> Connection {
     rival
 }
 
+/// A keeper beside that of a log, which has ended: it does what the test asks for, and nothing else.
+fn keeper(log: &Opened<SqliteLog>, store_max: u64) -> Keeper {
+    finish(log);
+    log.chores.stop();
+    let path = log.dir().join("log.db");
+    let tuning = Tuning {
+        sync: DiskSync::Checkpoint,
+        autocheckpoint: 0,
+        cache_kib: 256,
+        query_only: false,
+        busy: database::BUSY,
+    };
+    Keeper {
+        writer: log.writer.clone(),
+        chores: Arc::default(),
+        connection: database::connect(&path, &tuning).unwrap(),
+        slack: Slack::open(&path).unwrap(),
+        unswept: None,
+        keep: None,
+        quota: Arc::new(Quota::new(Some(store_max))),
+        tail: log.tail.clone(),
+        work: Work { is_weighed: true, ..Work::default() },
+    }
+}
+
 fn limit_pages(log: &SqliteLog, pages: u32) {
     let mut writer = log.writer.lock().unwrap();
     writer.connection().pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();

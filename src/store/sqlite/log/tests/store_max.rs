@@ -1,28 +1,48 @@
 //! What all rooms take together is kept within its bound, and nobody loses more than its share.
 
 use super::*;
+use support::eventually;
 
-/// A keeper beside that of a log, which has ended: it does what the test asks for, and nothing else.
-fn keeper(log: &Opened<SqliteLog>, store_max: u64) -> Keeper {
-    log.chores.stop();
-    let path = log.dir().join("log.db");
-    let tuning = Tuning {
-        sync: DiskSync::Checkpoint,
-        autocheckpoint: 0,
-        cache_kib: 256,
-        query_only: false,
-        busy: database::BUSY,
-    };
-    Keeper {
-        writer: log.writer.clone(),
-        chores: Arc::default(),
-        connection: database::connect(&path, &tuning).unwrap(),
-        slack: Slack::open(&path).unwrap(),
-        keep: None,
-        quota: Arc::new(Quota::new(Some(store_max))),
-        tail: log.tail.clone(),
-        work: Work { is_weighed: true, ..Work::default() },
-    }
+fn open_bounded(dir: &Path, store_max: u64) -> SqliteLog {
+    let options = LogOptions { store_max: Some(store_max), ..LogOptions::keeping(None) };
+    SqliteLog::open(&dir.join("log.db"), options).unwrap()
+}
+
+// Seen to fail where other chores wait while a wipe rests: nothing is trimmed as long as the reader is there.
+#[test]
+fn a_reader_that_holds_up_a_wipe_keeps_nothing_from_being_trimmed() {
+    let log = Opened::new(|dir| open_bounded(dir, 2 << 20));
+    let room = fresh_room();
+    let id = say(&*log, &room, &["x"])[0];
+    log.settle().unwrap();
+    let reader = Connection::open(log.dir().join("log.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM rooms").unwrap();
+    make(&*log, change(&room, id, ALICE, NewChangeKind::Delete)).unwrap();
+    log.settle().unwrap();
+    say(&*log, &room, &[&*"x".repeat(10_000); 100]);
+    eventually("it is trimmed", || log.usage().trimmed > 0);
+}
+
+// Seen to fail where other chores wait while a wipe rests: the wipe is done before anything is trimmed. Seen to fail without
+// a measure at the beginning: it takes nothing then.
+#[test]
+fn a_wipe_of_a_large_file_that_is_due_at_the_start_delays_neither_measuring_nor_trimming() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open_in(dir.path(), None);
+    let (room, text) = (fresh_room(), "x".repeat(1_000));
+    (0..20).for_each(|_| drop(say(&log, &room, &[&*text; 1_000])));
+    drop(log);
+    let file = Connection::open(dir.path().join("log.db")).unwrap();
+    file.execute("UPDATE sweep SET due = 1", ()).unwrap();
+    let log = open_bounded(dir.path(), 16 << 20);
+    assert!(log.usage().bytes > 20_000_000);
+    eventually("it is trimmed", || {
+        // In this order: the wipe may end once something is trimmed.
+        let is_due = slack::is_due(&file).unwrap();
+        let is_trimmed = log.usage().trimmed > 0;
+        assert!(is_due || is_trimmed, "the wipe was first");
+        is_trimmed
+    });
 }
 
 fn number(log: &Opened<SqliteLog>, room: &RoomName) -> i64 {
@@ -30,7 +50,7 @@ fn number(log: &Opened<SqliteLog>, room: &RoomName) -> i64 {
     file.query_row("SELECT id FROM rooms WHERE name = ?1", [room.as_str()], |row| row.get(0)).unwrap()
 }
 
-// Seen to fail where the rest of a cut stays when its room is removed: the new room has lost its message.
+// Seen to fail where the rest of a cut stays when its room is removed, in either way: the new room has lost its message.
 #[test]
 fn a_room_that_gets_the_number_of_one_that_is_cut_to_nothing_or_forgotten_keeps_all() {
     for is_forgotten in [false, true] {
