@@ -211,7 +211,7 @@ impl<'t> Filling<'t> {
         };
         let changed = Changed { of: self.changed(change.of)?, by: change.by.clone(), outcome };
         let placed = self.next(change.id)?;
-        log::change::make(self.tx, self.room, placed, &changed)
+        log::change::make(self.tx, self.room, placed, &changed).map(drop)
     }
 
     /// The id that the room's next entry gets: its own, unless another entry has its key.

@@ -1,10 +1,6 @@
 //! Applies journal records to the tables.
 
-use super::{
-    authors::Noted,
-    change, ids, shrunk,
-    sizes::{self, CHANGE},
-};
+use super::{authors::Noted, change, ids, shrunk, sizes};
 use crate::{
     message::RoomName,
     store::{
@@ -56,8 +52,8 @@ pub(super) struct Applied {
     pub deleted: bool,
     /// Pages that were changed, roughly.
     pub pages: usize,
-    /// Bytes that rooms have grown by, roughly.
-    pub grown: Vec<(i64, u64)>,
+    /// Bytes that rooms have grown by, roughly; negative: shrunk.
+    pub grown: Vec<(i64, i64)>,
 }
 
 impl Rooms {
@@ -123,16 +119,14 @@ impl Rooms {
                     entries.push((known.id, *key));
                     applied.pages += authors.note(tx, (known.id, room), sender)?;
                     let size = sizes::of(said);
-                    applied.grown.push((known.id, size));
+                    applied.grown.push((known.id, size as i64));
                     bytes += size as usize;
                     known
                 }
                 What::Change(changed) => {
                     let known = row_of(rooms, tx, room)?;
-                    change::make(tx, known.id, ids::join(*key, *tail), changed)?;
+                    applied.grown.push((known.id, change::make(tx, known.id, ids::join(*key, *tail), changed)?));
                     applied.pages += CHANGE_PAGES;
-                    let text = if let Outcome::Text(text) = &changed.outcome { text.len() as u64 } else { 0 };
-                    applied.grown.push((known.id, CHANGE + text));
                     if changed.outcome == Outcome::Nothing {
                         applied.deleted = true;
                         deleted.insert(ids::key(changed.of));

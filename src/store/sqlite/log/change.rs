@@ -4,6 +4,7 @@ use super::{
     ids,
     page::Page,
     row::{self, columns},
+    sizes::{CHANGE, size},
     state::State,
     tail::Overlay,
 };
@@ -19,33 +20,42 @@ const DELETED: i64 = 1;
 const REACTED: i64 = 2;
 const UNREACTED: i64 = 3;
 
-/// Makes an allowed change, under its id. If its message has been trimmed since, only the change itself is kept.
+/// Makes an allowed change, under its id. If its message has been trimmed since, only the change itself is kept. Returns
+/// by how many bytes that makes the room larger, roughly.
 pub(in crate::store::sqlite) fn make(
     tx: &Transaction<'_>,
     room: i64,
     id: MessageId,
     change: &Changed,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<i64> {
     let (key, of, of_tail) = (ids::key(id), ids::key(change.of), ids::tail(change.of));
-    let is_there = tx
-        .prepare_cached("SELECT 1 FROM messages WHERE key = ?1 AND room = ?2 AND tail = ?3 AND deleted IS NULL")?
-        .exists((of, room, of_tail))?;
+    let before: Option<i64> = tx
+        .prepare_cached(concat!(
+            "SELECT ",
+            size!(),
+            " FROM messages WHERE key = ?1 AND room = ?2 AND tail = ?3 AND deleted IS NULL"
+        ))?
+        .query_row((of, room, of_tail), |row| row.get(0))
+        .optional()?;
+    let mut grown = 0;
     let (kind, emoji) = match &change.outcome {
         Outcome::Text(_) => (EDITED, None),
         Outcome::Nothing => (DELETED, None),
         Outcome::Reacted { emoji, on: true } => (REACTED, Some(emoji)),
         Outcome::Reacted { emoji, on: false } => (UNREACTED, Some(emoji)),
     };
-    if is_there {
+    if let Some(before) = before {
         match &change.outcome {
             Outcome::Text(text) => {
-                tx.prepare_cached("UPDATE messages SET text = ?2, edited = ?3 WHERE key = ?1")?.execute((
-                    of,
-                    text,
-                    id.0.as_bytes(),
-                ))?;
+                let after: i64 = tx
+                    .prepare_cached(concat!(
+                        "UPDATE messages SET text = ?2, edited = ?3 WHERE key = ?1 RETURNING ",
+                        size!()
+                    ))?
+                    .query_row((of, text, id.0.as_bytes()), |row| row.get(0))?;
+                grown = after - before;
             }
-            Outcome::Nothing => delete(tx, room, of)?,
+            Outcome::Nothing => grown = delete(tx, room, of)? - before,
             Outcome::Reacted { emoji, on: true } => {
                 tx.prepare_cached("INSERT OR IGNORE INTO reactions (of, emoji, user, key) VALUES (?1, ?2, ?3, ?4)")?
                     .execute((of, emoji, &*change.by, key))?;
@@ -60,22 +70,27 @@ pub(in crate::store::sqlite) fn make(
             }
         }
     }
-    tx.prepare_cached(
-        "INSERT OR IGNORE INTO changes (key, room, tail, of, of_tail, by, kind, emoji) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute((key, room, ids::tail(id), of, of_tail, &*change.by, kind, emoji))
-    .map(drop)
+    let added = tx
+        .prepare_cached(
+            "INSERT OR IGNORE INTO changes (key, room, tail, of, of_tail, by, kind, emoji)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute((key, room, ids::tail(id), of, of_tail, &*change.by, kind, emoji))?;
+    Ok(grown + CHANGE * added as i64)
 }
 
-/// Removes everything that a message says from its row. The row stays.
-fn delete(tx: &Transaction<'_>, room: i64, of: i64) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "UPDATE messages SET text = '', extra = NULL, name = NULL, reply_to = NULL, edited = NULL, reacted = NULL,
-         deleted = 1 WHERE key = ?1",
-    )?
-    .execute([of])?;
+/// Removes everything that a message says from its row. The row stays. Returns what it takes then.
+fn delete(tx: &Transaction<'_>, room: i64, of: i64) -> rusqlite::Result<i64> {
+    let after = tx
+        .prepare_cached(concat!(
+            "UPDATE messages SET text = '', extra = NULL, name = NULL, reply_to = NULL, edited = NULL, reacted = NULL,
+             deleted = 1 WHERE key = ?1 RETURNING ",
+            size!()
+        ))?
+        .query_row([of], |row| row.get(0))?;
     tx.prepare_cached("DELETE FROM reactions WHERE of = ?1")?.execute([of])?;
-    tx.prepare_cached("DELETE FROM by_room WHERE room = ?1 AND key = ?2")?.execute((room, of)).map(drop)
+    tx.prepare_cached("DELETE FROM by_room WHERE room = ?1 AND key = ?2")?.execute((room, of))?;
+    Ok(after)
 }
 
 /// A message as the tables have it, if it is there.
@@ -134,21 +149,23 @@ pub(in crate::store::sqlite) fn is_kept(view: &Connection, room: i64, id: Messag
 }
 
 /// Deletes up to `step` of a room's changes up to the key `through`, with the rows of messages that they deleted.
-/// Returns the key of the last; `None` if there were none.
-pub(super) fn trim(tx: &Transaction<'_>, room: i64, through: i64, step: i64) -> rusqlite::Result<Option<i64>> {
+/// Returns the key of the last, and how many bytes they took, roughly; `None` if there were none.
+pub(super) fn trim(tx: &Transaction<'_>, room: i64, through: i64, step: i64) -> rusqlite::Result<Option<(i64, i64)>> {
     let last: Option<i64> = tx
         .prepare_cached(
             "SELECT max(key) FROM
              (SELECT key FROM changes WHERE room = ?1 AND key <= ?2 ORDER BY key LIMIT ?3)",
         )?
         .query_row((room, through, step), |row| row.get(0))?;
-    if let Some(last) = last {
-        tx.prepare_cached(
+    let Some(last) = last else { return Ok(None) };
+    let rows: i64 = tx
+        .prepare_cached(concat!(
             "DELETE FROM messages WHERE deleted = 1
-             AND key IN (SELECT of FROM changes WHERE room = ?1 AND key <= ?2 AND kind = 1)",
-        )?
-        .execute((room, last))?;
-        tx.prepare_cached("DELETE FROM changes WHERE room = ?1 AND key <= ?2")?.execute((room, last))?;
-    }
-    Ok(last)
+             AND key IN (SELECT of FROM changes WHERE room = ?1 AND key <= ?2 AND kind = 1) RETURNING ",
+            size!()
+        ))?
+        .query_map((room, last), |row| row.get::<_, i64>(0))?
+        .sum::<rusqlite::Result<i64>>()?;
+    let changes = tx.prepare_cached("DELETE FROM changes WHERE room = ?1 AND key <= ?2")?.execute((room, last))?;
+    Ok(Some((last, rows + CHANGE * changes as i64)))
 }

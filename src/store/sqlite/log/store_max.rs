@@ -7,7 +7,7 @@
 use super::{
     apply, authors,
     keeper::Keeper,
-    sizes::{Sizes, size},
+    sizes::{CHANGE, Sizes, size},
     writer::lock_writer,
 };
 use crate::store::{
@@ -106,16 +106,17 @@ impl Keeper {
             .prepare_cached(concat!(
                 "SELECT key, room, ",
                 size!(),
-                " FROM messages WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3"
+                " FROM messages WHERE key > ?1 AND key <= ?2
+                 UNION ALL SELECT key, room, ?4 FROM changes WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3"
             ))?
-            .query_map((after, last, ROWS), |row| row.try_into())?
+            .query_map((after, last, ROWS, CHANGE), |row| row.try_into())?
             .collect::<Result<_, _>>()?;
         let mut writer = lock_writer(&self.writer);
         let Some(sizes) = &mut writer.sizes else {
             self.work.walk = None;
             return Ok(());
         };
-        rows.iter().for_each(|(_, room, bytes)| sizes.add(*room, bytes.unsigned_abs()));
+        rows.iter().for_each(|(_, room, bytes)| sizes.add(*room, *bytes));
         match rows.last() {
             Some((key, ..)) => self.work.walk = Some((*key, last)),
             None => (self.work.walk, self.work.is_weighed) = (None, true),
@@ -131,13 +132,6 @@ impl Keeper {
             self.work.is_weighed = false;
             return Ok(());
         };
-        let usage = self.quota.usage();
-        if sizes.total() > usage.bytes {
-            // The sum exceeds the file: messages that were edited often counted each time.
-            writer.sizes = None;
-            self.work.is_weighed = false;
-            return Ok(());
-        }
         self.work.cuts = sizes.cut(goal, &alone);
         // The largest is popped first.
         self.work.cuts.reverse();
@@ -146,6 +140,7 @@ impl Keeper {
             return Ok(());
         }
         self.work.told = Some(Instant::now());
+        let usage = self.quota.usage();
         tracing::warn!(
             bytes = usage.bytes,
             max = usage.max,

@@ -7,7 +7,7 @@ use super::{
     chores::Chores,
     ids,
     shrunk::{self, Shrunk},
-    sizes::{CHANGE, Sizes, size},
+    sizes::{Sizes, size},
 };
 use crate::store::{
     journal::Record,
@@ -139,15 +139,12 @@ impl Writer {
     /// but stops after about `budget`. Returns whether all are gone.
     pub fn trim_changes(&mut self, room: i64, through: i64, budget: Duration) -> rusqlite::Result<bool> {
         let started = Instant::now();
-        let (done, changes) = self.transaction(|tx| {
-            let (mut trimmed, mut changes) = (None, 0);
+        let (done, bytes) = self.transaction(|tx| {
+            let (mut trimmed, mut bytes) = (None, 0);
             let done = loop {
-                let last = change::trim(tx, room, through, TRIM_STEP)?;
-                trimmed = last.or(trimmed);
-                changes += if last.is_some() { TRIM_STEP as u64 } else { 0 };
-                if last.is_none() {
-                    break true;
-                }
+                let Some((last, freed)) = change::trim(tx, room, through, TRIM_STEP)? else { break true };
+                trimmed = Some(last);
+                bytes += freed.unsigned_abs();
                 if started.elapsed() >= budget {
                     break false;
                 }
@@ -155,9 +152,9 @@ impl Writer {
             if let Some(key) = trimmed {
                 tx.prepare_cached("UPDATE rooms SET changes_trimmed = ?2 WHERE id = ?1")?.execute((room, key))?;
             }
-            Ok((done, changes))
+            Ok((done, bytes))
         })?;
-        self.lost(room, changes * CHANGE);
+        self.lost(room, bytes);
         Ok(done)
     }
 
