@@ -9,7 +9,7 @@ use crate::{
     message::{MessageId, RoomName},
     store::{
         error::StoreError,
-        log::{HasText, is_full_page},
+        log::{HasText, MessageLog, is_full_page},
         outage::Outages,
         sqlite::{
             error::failed,
@@ -272,7 +272,8 @@ impl Follower {
                 #[cfg(test)]
                 self.work.swept.fetch_add(1, Ordering::SeqCst);
                 let Some(number) = self.index.number(&room)? else { continue };
-                let oldest = self.log.after(&room, MessageId::BEFORE_ALL, 1)?.first().map(Entry::id);
+                // Not a change: those of trimmed messages go after them, and are older than some of them.
+                let oldest = self.log.newer(&room, MessageId::BEFORE_ALL, 1)?.first().map(|message| message.id);
                 ends.push((number, oldest.map_or(i64::MAX, ids::key)));
                 names.push(room);
             }

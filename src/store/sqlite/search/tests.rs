@@ -7,7 +7,7 @@ use crate::{
     store::{
         log::MessageLog,
         search::{Query, Search},
-        sqlite::log::{LogOptions, SqliteLog},
+        sqlite::log::{LogOptions, SqliteLog, ids},
         suite::{fresh_room, say},
     },
 };
@@ -278,6 +278,35 @@ fn rooms_that_lost_something_before_the_end_of_a_process_are_followed_by_the_nex
     assert_eq!(search.stretches(&rooms[7], i64::MAX).unwrap().len(), 0);
     assert!((1..=3).contains(&search.waiting.work.swept.load(Ordering::SeqCst)));
     assert_eq!(log.shrunk(None, 10).unwrap().len(), 0);
+}
+
+// Seen to fail where the oldest change counts as the oldest message: what is between them stays in the index.
+#[test]
+fn what_is_trimmed_leaves_the_index_also_while_older_changes_are_still_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { log, search } = open(dir.path());
+    let (some, all) = (fresh_room(), fresh_room());
+    for room in [&some, &all] {
+        let first = say(&*log, room, &["first"])[0];
+        edit(&log, room, first, "first of all");
+        say(&*log, room, &["heliotrope"]);
+    }
+    let trimmed = ids::key(log.last_id());
+    say(&*log, &some, &["quicksilver"]);
+    search.follow_all().unwrap();
+    log.settle().unwrap();
+    // As the log does before it deletes the changes.
+    let file = rusqlite::Connection::open(dir.path().join("log.db")).unwrap();
+    let trim = "BEGIN IMMEDIATE; DELETE FROM messages WHERE key <= ?; DELETE FROM by_room WHERE key <= ?;
+                INSERT INTO shrunk SELECT name, 1 FROM rooms; COMMIT";
+    file.execute_batch(&trim.replace('?', &trimmed.to_string())).unwrap();
+    search.catch_up().unwrap();
+    assert!(!files_hold(dir.path(), "heliotrope"));
+    assert_eq!((found(&search, &some, "quicksilver"), search.stretches(&all, i64::MAX).unwrap().len()), (1, 0));
+    // The room that had nothing but changes left goes on.
+    say(&*log, &all, &["quicksilver"]);
+    search.follow_all().unwrap();
+    assert_eq!(found(&search, &all, "quicksilver"), 1);
 }
 
 // Seen to fail where a task waits until everything else is in the index.
