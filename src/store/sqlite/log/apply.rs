@@ -102,8 +102,8 @@ impl Rooms {
         for (row, record) in records.iter().filter(|record| record.key > before).enumerate() {
             give_way_at(row);
             let Record { key, tail, room, what } = &**record;
-            // Records that a later one forgets are skipped.
-            if ends.is_forgotten(room, *key) {
+            // Records that a later one forgets are skipped; but what is set aside is in another room by then.
+            if !what.is_end() && ends.is_forgotten(room, *key) {
                 continue;
             }
             let known = match what {
