@@ -63,7 +63,7 @@ impl Front {
         }
         if !batch.records.is_empty() {
             if let Err(failed) = self.journal.append(batch.records.iter().map(|record| &**record)) {
-                return self.failed(failed, appended);
+                return self.failed(failed, entries.len());
             }
             let is_deleting = batch.changed.values().any(|now| now.state.is_none());
             batch.move_to(&self.tail);
@@ -75,12 +75,9 @@ impl Front {
         Ok(appended)
     }
 
-    /// Decides about a batch that was not written completely.
-    fn failed(
-        &mut self,
-        NotWritten { cause, is_left }: NotWritten,
-        appended: Vec<Appended>,
-    ) -> Result<Vec<Appended>, Failure> {
+    /// Decides about a batch of so many entries that was not written completely. All of them are open: whether one is
+    /// a repetition, or refused, may depend on others.
+    fn failed(&mut self, NotWritten { cause, is_left }: NotWritten, entries: usize) -> Result<Vec<Appended>, Failure> {
         if !is_left {
             return Err(cause.into());
         }
@@ -88,11 +85,7 @@ impl Front {
         tracing::warn!(error, "a batch of messages failed, and can't be taken out of the journal yet");
         self.failures += 1;
         let batch = self.failures;
-        let each = |(place, outcome)| match outcome {
-            Appended::Stored(_) | Appended::StoredAlone(_) => Appended::Open(Open { batch, place, waits: false }),
-            outcome => outcome,
-        };
-        Ok(appended.into_iter().enumerate().map(each).collect())
+        Ok((0..entries).map(|place| Appended::Open(Open { batch, place, waits: false })).collect())
     }
 
     /// The outcome of a failed batch: nothing is stored, once its remains are cut off.
