@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 impl SqliteLog {
     /// Up to `limit` rooms after `after`, in the order of their names.
     pub(super) fn list_rooms(&self, after: Option<&RoomName>, limit: usize) -> Result<Vec<RoomName>, StoreError> {
+        self.settle_set_aside()?;
         // Before the tables are read: what leaves the tail meanwhile is found in them.
         let (mut found, mut forgotten) = (BTreeSet::new(), BTreeSet::new());
         for room in self.tail.rooms() {
@@ -36,6 +37,7 @@ impl SqliteLog {
         after: Option<&RoomName>,
         limit: usize,
     ) -> Result<Vec<RoomName>, StoreError> {
+        self.settle_set_aside()?;
         // Before the tables are read, as above.
         let mut found = self.tail.rooms_of(sender);
         let kept = self.read("list the rooms of an account", |connection| authors::rooms_of(connection, sender))?;
@@ -43,5 +45,10 @@ impl SqliteLog {
         let Some(kept) = kept else { return self.list_rooms(after, limit) };
         found.extend(kept.into_iter().map(|(_, room)| room));
         Ok(found.into_iter().filter(|room| after.is_none_or(|after| room > after)).take(limit).collect())
+    }
+
+    /// Waits until what was set aside has its new name. Otherwise an erasure would miss it.
+    fn settle_set_aside(&self) -> Result<(), StoreError> {
+        if self.tail.sets_aside() { self.settle() } else { Ok(()) }
     }
 }

@@ -58,6 +58,8 @@ struct State {
     records: VecDeque<Arc<Record>>,
     rooms: HashMap<RoomName, Room>,
     cost: u64,
+    /// How many rooms are set aside here.
+    set_aside: usize,
     /// Since when the oldest record, or one before it, has been waiting.
     since: Instant,
     /// When the oldest records were last read to be moved.
@@ -87,6 +89,7 @@ impl Tail {
                 records: VecDeque::new(),
                 rooms: HashMap::new(),
                 cost: 0,
+                set_aside: 0,
                 since: now,
                 looked: now,
                 applied,
@@ -174,6 +177,11 @@ impl Tail {
     pub fn rooms(&self) -> Vec<RoomThere> {
         let state = self.state.lock();
         state.rooms.iter().map(|(name, room)| room.there(name.clone())).collect()
+    }
+
+    /// Whether a room is set aside here: what it had is under neither of its names until the tables know.
+    pub fn sets_aside(&self) -> bool {
+        self.state.lock().set_aside > 0
     }
 
     /// The rooms in which this sender has said something that is here.
@@ -378,6 +386,7 @@ impl State {
 
     fn push(&mut self, record: Arc<Record>) {
         self.cost += cost(&record);
+        self.set_aside += usize::from(matches!(record.what, What::SetAside(_)));
         let room = match self.rooms.get_mut(&record.room) {
             Some(room) => room,
             None => self.rooms.entry(record.room.clone()).or_default(),
@@ -393,6 +402,7 @@ impl State {
 
     fn remove_oldest(&mut self, record: &Arc<Record>) {
         self.cost -= cost(record);
+        self.set_aside -= usize::from(matches!(record.what, What::SetAside(_)));
         self.records.pop_front();
         let Some(room) = self.rooms.get_mut(&record.room) else { return };
         self.cost -= room.remove(record);
