@@ -57,6 +57,11 @@ const REST_WHILE_AWAITED: u32 = 2;
 /// The longest rest, since a caller may begin to wait meanwhile.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
+/// How long it overwrites what was removed while there is something new, which is added then; and for how long in all it
+/// gives way like this.
+pub(super) const TURN: Duration = Duration::from_secs(2);
+const LONGEST_WAY: Duration = Duration::from_secs(120);
+
 /// How a round ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
@@ -64,7 +69,7 @@ enum Ended {
     AllIn,
     /// There is no space for more.
     Full,
-    /// A caller wants something gone first.
+    /// A caller wants something gone first, or there is something new.
     GaveWay,
     Stopped,
 }
@@ -75,6 +80,10 @@ pub(super) struct Follower {
     pub stopped: Receiver<()>,
     pub asked: Receiver<Asked>,
     pub work: Arc<Work>,
+    /// As [`TURN`].
+    pub turn: Duration,
+    /// Since when it has been giving way to what is new.
+    pub giving_way: Option<Instant>,
 }
 
 impl Follower {
@@ -141,7 +150,8 @@ impl Follower {
     }
 
     /// Indexes everything up to `last`, which was the last id of the log before, or as much as there is space for.
-    /// Messages that were deleted by then are no longer in the file. If it `gives_way`, it ends for callers who wait.
+    /// Messages that were deleted by then are no longer in the file. If it `gives_way`, it ends for callers who wait, and
+    /// for what is new when everything is added.
     fn catch_up(&mut self, last: MessageId, sweep: bool, gives_way: bool) -> Result<Ended, StoreError> {
         if !self.take_losses(last)? || (sweep && !self.sweep()?) {
             return Ok(Ended::Stopped);
@@ -158,7 +168,7 @@ impl Follower {
             self.log.index_takes(self.index.used()?);
             if self.log.is_index_full() {
                 // The log removes something first, and then this does.
-                return Ok(if self.leave_nothing()? { Ended::Full } else { Ended::Stopped });
+                return Ok(if self.leave_nothing(None)? == Ended::AllIn { Ended::Full } else { Ended::Stopped });
             }
             let begun = Instant::now();
             let (mut batch, mut left, mut bytes) = (Vec::new(), ADDED, 0);
@@ -186,17 +196,14 @@ impl Follower {
             }
         }
         self.index.set_floor(last)?;
-        if !self.leave_nothing()? {
-            return Ok(Ended::Stopped);
-        }
+        let ended = self.leave_nothing(gives_way.then_some(last))?;
         self.log.index_takes(self.index.used()?);
-        Ok(Ended::AllIn)
+        Ok(ended)
     }
 
     /// Removes everything that was deleted, edited or trimmed up to `last`, and adds nothing.
     fn leave_nothing_lost(&mut self, last: MessageId) -> Result<Ended, StoreError> {
-        let goes_on = self.take_losses(last)? && self.sweep()? && self.leave_nothing()?;
-        Ok(if goes_on { Ended::AllIn } else { Ended::Stopped })
+        if self.take_losses(last)? && self.sweep()? { self.leave_nothing(None) } else { Ok(Ended::Stopped) }
     }
 
     /// Removes what was deleted up to `last`, and what was edited without its edit having been followed: that adds the
@@ -230,15 +237,27 @@ impl Follower {
         Ok(true)
     }
 
-    /// Makes sure that nothing in the file shows what was removed. Returns whether to go on.
-    fn leave_nothing(&mut self) -> Result<bool, StoreError> {
+    /// Makes sure that nothing in the file shows what was removed. If it `gives_way_after` an id, it ends after a turn when
+    /// there is something newer, and the next call goes on: a large index takes long, and nobody finds what is new.
+    fn leave_nothing(&mut self, gives_way_after: Option<MessageId>) -> Result<Ended, StoreError> {
+        let turn = Instant::now() + self.turn;
         loop {
             let begun = Instant::now();
-            if self.index.settle()? && self.index.wipe()? {
-                return Ok(true);
+            // A merge that is interrupted by others' deletions begins anew, so it does not give way.
+            let is_settled = self.index.settle()?;
+            if is_settled && self.index.wipe()? {
+                self.giving_way = None;
+                return Ok(Ended::AllIn);
             }
             if !self.rest(begun) {
-                return Ok(false);
+                return Ok(Ended::Stopped);
+            }
+            if is_settled
+                && begun >= turn
+                && gives_way_after.is_some_and(|last| self.log.last_id() > last)
+                && self.giving_way.get_or_insert(begun).elapsed() < LONGEST_WAY
+            {
+                return Ok(Ended::GaveWay);
             }
         }
     }
@@ -287,5 +306,35 @@ impl Follower {
             }
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::UnwipedIndex, *};
+    use crate::store::suite::{fresh_room, say};
+    use crossbeam_channel::{bounded, never};
+
+    // Seen to fail where nothing is added before all is overwritten: the first call ends with everything done.
+    #[test]
+    fn overwriting_gives_way_to_what_is_new_but_not_for_long() {
+        let UnwipedIndex { dir, log, index } = UnwipedIndex::new();
+        let due = || UnwipedIndex::is_due(dir.path());
+        let (_stop, stopped) = bounded(0);
+        let (work, turn) = (Arc::default(), Duration::ZERO);
+        let mut follower = Follower { log, index, stopped, asked: never(), work, turn, giving_way: None };
+        let room = fresh_room();
+        let overtaken = |follower: &mut Follower| {
+            let last = follower.log.last_id();
+            say(&*follower.log, &room, &["quicksilver"]);
+            follower.catch_up(last, false, true).unwrap()
+        };
+        for _ in 0..3 {
+            assert_eq!((overtaken(&mut follower), due()), (Ended::GaveWay, true));
+            assert_eq!(follower.index.position(&room).unwrap(), follower.log.history(&room, None, 1).unwrap()[0].id);
+        }
+        follower.giving_way = Instant::now().checked_sub(LONGEST_WAY);
+        assert_eq!((overtaken(&mut follower), due()), (Ended::AllIn, false));
+        assert!(follower.giving_way.is_none());
     }
 }

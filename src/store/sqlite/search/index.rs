@@ -15,7 +15,7 @@ use crate::{
             database,
             error::failed,
             log::ids,
-            slack::{self, Slack},
+            slack::{self, Slack, SlackError},
         },
     },
 };
@@ -59,7 +59,8 @@ pub(super) struct Index {
     /// What was deleted or edited up to this key is not in the index as it was before. The file may say less.
     changes: i64,
     slack: Slack,
-    /// The pages whose slack is still to be overwritten. Any change ends that.
+    /// The pages whose slack is still to be overwritten. Until there are none, the WAL is emptied after each change, so the
+    /// others stay as they are ([`Index::overwrite_changed`]).
     pages: Option<Vec<u32>>,
 }
 
@@ -212,9 +213,7 @@ impl Index {
         let mut pages = match self.pages.take() {
             Some(pages) => pages,
             None => {
-                let is_busy =
-                    self.read(|file| file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0)))?;
-                if is_busy {
+                if !self.read(empty_wal)? {
                     return Err(failed(STORE, FOLLOW)("its write-ahead log is in use"));
                 }
                 if !self.read(slack::is_due)? {
@@ -241,6 +240,22 @@ impl Index {
         Ok(true)
     }
 
+    /// Empties the WAL after a change, and overwrites the slack of the pages that it had. Returns those of `pages` that are
+    /// left; `None`: the WAL is in use.
+    fn overwrite_changed(&mut self, mut pages: Vec<u32>) -> Result<Option<Vec<u32>>, SlackError> {
+        let changed = self.slack.changed()?;
+        if !empty_wal(&self.file)? {
+            return Ok(None);
+        }
+        let all = self.slack.pages(&self.file)?;
+        for page in changed.iter().filter(|page| all.binary_search(page).is_ok()) {
+            self.slack.overwrite(*page)?;
+        }
+        slack::forget_pages(&self.file)?;
+        pages.retain(|page| changed.binary_search(page).is_err());
+        Ok(Some(pages))
+    }
+
     /// Notes that the WAL may have erased text from any connection.
     pub fn wipe_next_time(&mut self) {
         self.erased = true;
@@ -257,6 +272,8 @@ impl Index {
         if !self.strikes && self.gone >= MANY && self.gone >= MANY + self.used()? / MORE_EACH {
             self.change(|tx| set_secure_delete(tx, false))?;
             self.strikes = true;
+            // The merge writes all lists anew.
+            self.pages = None;
         }
         Ok(())
     }
@@ -266,15 +283,23 @@ impl Index {
     }
 
     fn change<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        self.pages = None;
+        let pages = self.pages.take();
         let change = || {
             let tx = self.file.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&tx)?;
             tx.commit()?;
             Ok(result)
         };
-        change().map_err(failed::<rusqlite::Error>(STORE, FOLLOW))
+        let result = change().map_err(failed::<rusqlite::Error>(STORE, FOLLOW))?;
+        // If this fails, the overwriting begins anew, and says why it can't.
+        self.pages = pages.and_then(|pages| self.overwrite_changed(pages).ok().flatten());
+        Ok(result)
     }
+}
+
+/// Copies the WAL into the file, and empties it. Returns `false` if it is in use.
+fn empty_wal(file: &Connection) -> rusqlite::Result<bool> {
+    file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0).map(|is_busy: bool| !is_busy))
 }
 
 fn set_secure_delete(tx: &Transaction<'_>, on: bool) -> rusqlite::Result<()> {

@@ -65,6 +65,14 @@ const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 /// Files of earlier versions have another index; no part of it is used.
 const FIRST_LIKE_THIS: u32 = 4;
 
+const WRITING: Tuning = Tuning {
+    sync: DiskSync::Checkpoint,
+    autocheckpoint: 2000,
+    cache_kib: 2048,
+    query_only: false,
+    busy: database::BUSY,
+};
+
 /// How many stretches are listed at a time.
 const LISTED: usize = 64;
 
@@ -101,22 +109,16 @@ impl SqliteSearch {
             database::prepare(path, &MIGRATIONS, STEPS.len() as u32)?;
         }
         let unusable = |cause: rusqlite::Error| StoreOpenError::File { path: path.to_owned(), cause: cause.into() };
-        let writing = Tuning {
-            sync: DiskSync::Checkpoint,
-            autocheckpoint: 2000,
-            cache_kib: 2048,
-            query_only: false,
-            busy: database::BUSY,
-        };
         let slack =
             Slack::open(path).map_err(|cause| StoreOpenError::File { path: path.to_owned(), cause: cause.into() })?;
         let _handle = slack.handle();
-        let index = Index::of(database::connect(path, &writing).map_err(unusable)?, slack).map_err(unusable)?;
-        let readers = database::pool(path, Tuning { query_only: true, ..writing })?;
+        let index = Index::of(database::connect(path, &WRITING).map_err(unusable)?, slack).map_err(unusable)?;
+        let readers = database::pool(path, Tuning { query_only: true, ..WRITING })?;
         let (stop, stopped) = bounded(0);
         let (wanted, asked) = bounded(0);
         let work = Arc::new(Work::default());
-        let follower = Follower { log: log.clone(), index, stopped, asked, work: work.clone() };
+        let (turn, giving_way) = (follower::TURN, None);
+        let follower = Follower { log: log.clone(), index, stopped, asked, work: work.clone(), turn, giving_way };
         let thread = vital::spawn("search", move || follower.run())
             .map_err(|cause| StoreOpenError::Thread { name: "search", cause })?;
         let waiting = Waiting { wanted, work, patience: PATIENCE };
