@@ -6,16 +6,24 @@ use super::{
     database::{self, DiskSync, Tuning},
     error::{StoreOpenError, failed},
     log::{self, ids},
+    search,
 };
 use crate::{
     message::RoomName,
     store::{error::StoreError, moving::Kept},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
-use std::path::Path;
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 /// A `log.db` to which messages are added at their places among the existing ones.
-pub struct OldMessages(Connection);
+pub struct OldMessages {
+    tables: Connection,
+    /// The search index, as long as it may be there.
+    index: Option<PathBuf>,
+}
 
 impl OldMessages {
     /// Opens the file. Makes it, or brings it up to date, if necessary.
@@ -32,13 +40,13 @@ impl OldMessages {
         // A killed server leaves entries there, which come before those that are added below.
         log::copy::take_over(path)?;
         let connection = database::connect(path, &tuning).map_err(unusable)?;
-        Ok(OldMessages(connection))
+        Ok(OldMessages { tables: connection, index: Some(path.with_file_name("search.db")) })
     }
 
     /// Adds messages to a room, all or none. Returns how many are new.
     pub fn take(&mut self, room: &RoomName, page: &[Kept]) -> Result<usize, StoreError> {
-        let mut take = || -> rusqlite::Result<usize> {
-            let tx = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut take = || -> Result<usize, Box<dyn Error + Send + Sync>> {
+            let tx = self.tables.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let (name, room) = (room, room_id(&tx, room)?);
             let mut taken = 0;
             for Kept { message, .. } in page {
@@ -59,6 +67,13 @@ impl OldMessages {
                 log::authors::note(&tx, (room, name), &message.sender)?;
                 tx.prepare_cached("UPDATE applied SET key = max(key, ?1)")?.execute([key])?;
                 taken += 1;
+            }
+            // The index never looks at what is older than what it has, so it must be made anew. It goes before the commit:
+            // a process that ends in between would leave nothing for the next one to take, and so no reason to do this.
+            if taken > 0
+                && let Some(index) = self.index.take()
+            {
+                search::remove(&index)?;
             }
             tx.commit()?;
             Ok(taken)

@@ -226,7 +226,8 @@ impl Drop for SqliteSearch {
     }
 }
 
-fn remove(path: &Path) -> Result<(), StoreOpenError> {
+/// Removes the index, so that the next start makes it anew from the log.
+pub(super) fn remove(path: &Path) -> Result<(), StoreOpenError> {
     for end in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();
         file.push(end);
