@@ -50,8 +50,8 @@ export class ChatError extends Error {
 }
 
 /**
- * Sends a request and returns the answer's JSON; throws a {@link ChatError} for anything but a 2xx. `headers(them)` sees
- * the answer's headers.
+ * Sends a request and returns the answer's JSON, `null` for a 204; throws a {@link ChatError} for anything but a 2xx.
+ * `headers(them)` sees the answer's headers.
  */
 export async function request(method, url, { bearer, body, headers: seen } = {}) {
   const headers = { Accept: 'application/json' };
@@ -67,7 +67,7 @@ export async function request(method, url, { bearer, body, headers: seen } = {})
     throw new ChatError(name === 'TimeoutError' ? 'The server takes too long to answer. Try again.' : "The server can't be reached.");
   }
   seen?.(response.headers);
-  if (response.ok && answer !== null) return answer;
+  if (response.ok && (answer !== null || response.status === 204)) return answer;
   throw refusal(response, answer);
 }
 

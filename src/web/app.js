@@ -67,6 +67,7 @@ listenToKeys({
 listenToForms(page);
 
 addEventListener('hashchange', () => route());
+addEventListener('online', () => Session.untold && restore());
 ui.loginForm.addEventListener('input', () => (typed = true));
 ui.notice.lastChild.onclick = () => ui.notice.classList.remove('shown');
 document.addEventListener('visibilitychange', () => {
@@ -92,6 +93,7 @@ async function restore() {
   } catch ({ status }) {
     if (!page.locked) return;
     if (ui.login.hidden) lock('email');
+    paint();
     // Not reached yet: a laptop wakes before its network does.
     const away = status === 0 || status >= 500;
     if (away && !typed && !page.session) setTimeout(() => page.locked && !typed && restore(), RETRY);
@@ -139,7 +141,7 @@ function logOut() {
 }
 
 function end() {
-  page.session.end();
+  page.session.end().then(paint, restore); // which tells the server later
   page.drafts.end();
   forget();
   history.replaceState(null, '', location.pathname);
@@ -268,6 +270,7 @@ function paintNow() {
   ui.login.hidden = !page.locked;
   ui.app.hidden = page.locked;
   ui.expired.hidden = !page.session;
+  ui.untold.hidden = !Session.untold;
   let unread = 0;
   for (const room of page.rooms.values()) {
     if (room.watched()) page.reads.seen(room);

@@ -2,10 +2,20 @@
 
 import { endSession, listRooms, login, renew, ticket } from './api.js';
 import { Chat, emailOf } from './client.js';
+import { keep, kept } from './kept.js';
 
-let ending = null; // the session that is being ended: the answer takes its cookie away
+// Kept while the server may not know that somebody has logged out: its cookie would log in whoever comes next.
+const LEFT = 'left';
+
+let asked = null; // the login or logout that is being answered, one at a time: the answer sets the cookie, or takes it away
+let failed = false; // whether a logout has failed
 
 export class Session {
+  /** Whether the server could not be told yet that somebody has logged out. */
+  static get untold() {
+    return failed && Boolean(kept(LEFT));
+  }
+
   email;
   chats;
   /** A connection token to show; pages connect with tickets of their own. */
@@ -23,13 +33,13 @@ export class Session {
   #renewing = null; // one renewal at a time: each cookie is used once
 
   static async start(email, password) {
-    await ending; // whose answer would take away the new cookie
-    return Session.#of(await login(email, password), email);
+    while (asked) await asked.catch(() => {});
+    return Session.#of(await settled(login(email, password)), email);
   }
 
   /** Goes on with what an earlier visit has left; throws if that is nothing, or over. */
   static async restore() {
-    return Session.#of(await renew(), '');
+    return Session.#of(await renewal(), '');
   }
 
   static #of(answer, email) {
@@ -39,11 +49,11 @@ export class Session {
     return session;
   }
 
-  /** Ends it here and at the server. */
-  async end() {
+  /** Ends it here and at the server; throws if that can't be told now. */
+  end() {
     this.#access = undefined;
-    ending = endSession().catch(() => {}); // there is none, or it ends by itself
-    await ending;
+    keep(LEFT, true);
+    return tellEnd();
   }
 
   /** Goes on with the tokens of a later login of the same account. */
@@ -100,7 +110,7 @@ export class Session {
 
   /** A new access token by the cookie; `old` is the error that an old one has met. */
   #renewed(old) {
-    this.#renewing ??= renew()
+    this.#renewing ??= renewal()
       .then((answer) => {
         // In another tab somebody else may have logged in: the cookie is theirs now, and this tab is not.
         if ((emailOf(answer.access_token) || this.email) !== this.email) throw old;
@@ -124,4 +134,27 @@ export class Session {
     this.token = token;
     this.tokenExpires = expires;
   }
+}
+
+/** New tokens by the cookie, once the server knows of a logout. */
+async function renewal() {
+  while (kept(LEFT)) await tellEnd();
+  return renew();
+}
+
+/** Tells the server that somebody has logged out, unless it is being told, or somebody logs in. */
+function tellEnd() {
+  return asked ?? settled(endSession().catch((error) => {
+    failed = true;
+    throw error;
+  }));
+}
+
+/** Waits for a login or a logout, after either of which there is nothing more to tell. */
+function settled(answer) {
+  asked = answer.then((value) => {
+    keep(LEFT, null);
+    return value;
+  }).finally(() => (asked = null));
+  return asked;
 }
