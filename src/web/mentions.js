@@ -1,5 +1,7 @@
 // Who may be meant by `@name`: people who are in the room or have said something in it.
 
+const MOST = 50; // `@` of a text that are looked at
+
 /** Everybody who can be named in a room, by address: `[user, name]`. */
 export function nameable(room) {
   const users = new Set([...room.people, ...room.names.keys(), room.me]);
@@ -9,18 +11,22 @@ export function nameable(room) {
 /** For `markup`: how long the name is that an `@` in a text begins, 0 if it is nobody's. */
 export function mentionsIn(room) {
   let names = null; // worked out only for texts that have an `@`
+  let lengths; // of names, the longest first: there are few, however many people there are
+  let looked = 0;
   return (text, at) => {
+    if (++looked > MOST) return 0;
     names ??= allNames(room);
+    lengths ??= [...new Set(Array.from(names, ({ length }) => length))].sort((a, b) => b - a);
     const rest = text.slice(at + 1, at + 200).toLowerCase();
-    const name = names.find((name) => rest.startsWith(name) && !/^[\p{L}\p{N}_]/u.test(rest.slice(name.length)));
-    return name ? name.length + 1 : 0;
+    const isName = (length) => length <= rest.length && names.has(rest.slice(0, length)) && !/^[\p{L}\p{N}_]/u.test(rest.slice(length));
+    return (lengths.find(isName) ?? -1) + 1;
   };
 }
 
-/** All that people here are called by, the longest first: names, addresses, and what stands before the `@` of those. */
+/** All that people here are called by: names, addresses, and what stands before the `@` of those. */
 function allNames(room) {
   const names = nameable(room).flatMap(([user, name]) => [name, user, user.split('@')[0]]);
-  return [...new Set(names.filter(Boolean).map((name) => name.toLowerCase()))].sort((a, b) => b.length - a.length);
+  return new Set(names.filter(Boolean).map((name) => name.toLowerCase()));
 }
 
 /** Whether a text calls somebody here by name, oneself, that is. */

@@ -125,6 +125,31 @@ test('no text takes long to show', async (t) => {
   await alice.leave();
 });
 
+// Seen to fail where each `@` is compared with all names: it takes seconds for every such message.
+test('a text full of @ does not take long to show, however many people could be meant', async () => {
+  const alice = await here.stranger();
+  const [ms, first, marked, plain] = await alice.page.evaluate(async () => {
+    const [{ markup }, { mentionsIn, mentionsMe }] = await Promise.all([import('/assets/markup.js'), import('/assets/mentions.js')]);
+    const names = new Map(Array.from({ length: 2_000 }, (_, i) => [`person${i}@propromo.example`, `Person ${i}`]));
+    names.set('bob@propromo.example', 'Bob Demo');
+    const room = { people: new Set(names.keys()), names, me: 'me@propromo.example', nameOf: (user) => names.get(user) ?? user, isMe: () => false };
+    const shown = (text) => [...markup(text, mentionsIn(room)).querySelectorAll('.mention')].map((node) => node.textContent);
+    const started = performance.now();
+    for (const piece of ['@', '@a ', '@Person ', '@person1@']) {
+      const text = piece.repeat(16_384 / piece.length);
+      shown(text);
+      mentionsMe(text, room);
+    }
+    const took = performance.now() - started;
+    return [took, shown('@bob demo and @bob, @bobby, @person7@propromo.example'), shown('@Bob '.repeat(50)).length, shown(`${'@a '.repeat(50)}@Bob`)];
+  });
+  assert.ok(ms < 1_000, `it took ${ms} ms`);
+  assert.deepEqual(first, ['@bob demo', '@bob', '@person7@propromo.example']);
+  assert.equal(marked, 50);
+  assert.deepEqual(plain, []);
+  await alice.leave();
+});
+
 test('letters with many marks stay in their line, and a long message folds again', async () => {
   const alice = await here.visitor('alice');
   const [zalgo, long] = [unique(`H${'\u0301\u0300'.repeat(200)}i`), unique('line\n'.repeat(40))];
