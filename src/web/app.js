@@ -38,7 +38,7 @@ const page = {
   made,
 };
 page.drafts = new Drafts(page.rooms);
-page.reads = new Reads(page.rooms, (message, room, named) => alerts.take(message, room, named));
+page.reads = new Reads(page.rooms, (message, room, named) => alerts.take(message, room, named), tell);
 
 let painting = 0; // the request for a paint that is still to come
 let last = 0; // when the last one was

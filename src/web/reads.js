@@ -12,14 +12,19 @@ export class Reads {
   #inbox = null;
   #session = null; // whose marks these are
   #loaded = false; // whether they have come since the inbox opened
-  #heard = () => {};
+  #heard;
+  #told;
   /** Whether the server keeps marks. */
   #kept = false;
 
-  /** `rooms` by their keys; `heard(message, room, named)` is told what is said where there is no connection. */
-  constructor(rooms, heard) {
+  /**
+   * `rooms` by their keys; `heard(message, room, named)` is told what is said where there is no connection, `told(notice)`
+   * what the operators say.
+   */
+  constructor(rooms, heard, told) {
     this.#rooms = rooms;
     this.#heard = heard;
+    this.#told = told;
     addEventListener('pagehide', () => rooms.forEach((room) => this.tell(room, true)));
   }
 
@@ -53,6 +58,7 @@ export class Reads {
 
   #received(frame) {
     const { type, room: name, id, timestamp, unread, mentions } = frame;
+    if (type === 'notice') return this.#told(frame); // which names no room
     const room = this.#rooms.get(name?.replace(/^monitor:/, 'chat/'));
     if (!room || room.connection.state === 'open') return; // which counts by itself
     if (type === 'news') {

@@ -194,6 +194,10 @@ test('an inbox tells of rooms that are not connected, without being asked', asyn
   // Seen to fail where only rooms with a connection notify.
   const [, text] = (await alice.page.evaluate(() => told)).at(-1) ?? [];
   assert.equal(text, more);
+  // Seen to fail where only rooms with a connection tell of notices.
+  const notice = unique('Closed tomorrow.');
+  await backend('POST', 'notices', { text: notice, room: `monitor:${far}` });
+  await alice.page.locator('#notice').getByText(notice).waitFor();
 
   const laptop = await here.visitor('alice', { room: far });
   await badge(alice, far).waitFor({ state: 'hidden' });
