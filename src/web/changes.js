@@ -47,6 +47,11 @@ export class Changes {
     for (const frame of this.#came) if (frame.id === message.key) amend(message, frame);
   }
 
+  /** Forgets what came: others may have come since that nobody told. */
+  forget() {
+    this.#came = [];
+  }
+
   /** Asks for a change, `{type, id, …}`, now or as soon as there is a connection. */
   ask(change) {
     const ref = randomRef();

@@ -121,6 +121,7 @@ export class Room {
   forget() {
     this.view = this.live = new Stretch();
     this.#left = null;
+    this.changes.forget();
     this.ready = false;
     this.loading = false;
     this.changed();
