@@ -90,13 +90,13 @@ async function restore() {
     // Who logs in by hand meanwhile is not disturbed.
     if (page.session || typed) return;
     await begin(session);
-  } catch ({ status }) {
+  } catch ({ status, retryAfter = 0 }) {
     if (!page.locked) return;
     if (ui.login.hidden) lock('email');
     paint();
     // Not reached yet: a laptop wakes before its network does.
-    const away = status === 0 || status >= 500;
-    if (away && !typed && !page.session) setTimeout(() => page.locked && !typed && restore(), RETRY);
+    const away = status === 0 || status === 429 || status >= 500;
+    if (away && !typed && !page.session) setTimeout(() => page.locked && !typed && restore(), Math.max(RETRY, retryAfter));
   }
 }
 

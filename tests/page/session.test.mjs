@@ -177,6 +177,19 @@ test('a logout without a connection reaches the server once there is one', async
   await alice.leave();
 });
 
+// Seen to fail where the page takes that for the end of the session: it asks for a password.
+test('who is told to come back later is logged in then', async () => {
+  const alice = await here.visitor('alice', { room: null });
+  let refused = 0;
+  await alice.page.route('**/session/renew', (route) => {
+    if (refused++) return route.continue();
+    return route.fulfill({ status: 429, headers: { 'Retry-After': '1' }, json: { success: false, reason: 'rate_limited', message: 'too often' } });
+  });
+  await alice.reload();
+  assert.ok(refused, 'the session was not asked for');
+  await alice.leave();
+});
+
 // Seen to fail where a session that is found late takes the form away: the rest of the password is said in the room.
 test('who logs in by hand while the page still looks for a session is not disturbed', async () => {
   const alice = await here.visitor('alice');
