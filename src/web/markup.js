@@ -104,7 +104,7 @@ function codeBlock(code, language) {
 }
 
 function inline(nodes, text, mention, depth) {
-  const shut = new Set(); // marks that are closed nowhere further on
+  const shut = new Map(); // marks that are closed nowhere further on, and up to where that is so
   let done = 0;
   let at = 0;
   for (;;) {
@@ -128,7 +128,12 @@ function inline(nodes, text, mention, depth) {
 function element(text, at, start, { shut, depth, mention }) {
   const [first] = start;
   if (first === '\\') return [start[1], at + 2];
-  if (first === '\x60') return codeSpan(text, at, start);
+  if (shut.get(start) > at) return null;
+  if (first === '\x60') {
+    const code = codeSpan(text, at, start);
+    if (!code) shut.set(start, lineEnd(text, at));
+    return code;
+  }
   if (first === '[') return labelled(text, at);
   if (first === ':') return emoji(text, at);
   if (first === '@') {
@@ -136,10 +141,10 @@ function element(text, at, start, { shut, depth, mention }) {
     return length ? [Object.assign(leaf('span', text.slice(at, at + length)), { className: 'mention' }), at + length] : null;
   }
   if (first === 'h' || first === 'H') return address(text, at);
-  if (depth >= NESTED || shut.has(start) || !(start in EMPHASIS) || !opens(text, at, start)) return null;
+  if (depth >= NESTED || !(start in EMPHASIS) || !opens(text, at, start)) return null;
   const end = closing(text, at + start.length, start);
   if (end < 0) {
-    shut.add(start);
+    shut.set(start, text.length);
     return null;
   }
   const node = document.createElement(EMPHASIS[start]);
@@ -172,8 +177,7 @@ function closing(text, from, mark) {
 /** Code on one line, between as many backticks as it begins with. */
 function codeSpan(text, at, ticks) {
   const from = at + ticks.length;
-  const newline = text.indexOf('\n', from);
-  const line = text.slice(from, newline < 0 ? text.length : newline);
+  const line = text.slice(from, lineEnd(text, from));
   for (let end = line.indexOf(ticks); end >= 0; end = line.indexOf(ticks, end)) {
     let after = end + ticks.length;
     while (line[after] === '\x60') after++;
@@ -184,6 +188,11 @@ function codeSpan(text, at, ticks) {
     end = after;
   }
   return null;
+}
+
+function lineEnd(text, from) {
+  const newline = text.indexOf('\n', from);
+  return newline < 0 ? text.length : newline;
 }
 
 function labelled(text, at) {
