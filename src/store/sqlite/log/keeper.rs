@@ -186,7 +186,6 @@ impl Keeper {
             if self.chores.take_checkpoint() {
                 self.checkpoint()?;
             }
-            self.measure()?;
             if self.chores.rest(took) {
                 return Ok(false);
             }

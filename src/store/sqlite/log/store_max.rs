@@ -77,7 +77,7 @@ impl Keeper {
         }
     }
 
-    /// Measures what the log takes. A longer chore does so as well, or the bound would wait for its end.
+    /// Measures what the log takes. Noting authors does so as well, or the bound would wait for its end.
     pub(super) fn measure(&self) -> rusqlite::Result<()> {
         if !self.quota.is_set() {
             return Ok(());
