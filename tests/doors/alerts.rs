@@ -7,9 +7,11 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 use support::{
-    ALICE, BOB, Connection, DEMO, Server,
+    ALICE, BOB, Connection, DEMO, PATIENCE, Server,
     documents::document,
     eventually,
     faults::{fill_disk, free_disk, order_panic, with_panics},
@@ -61,7 +63,7 @@ impl Prometheus {
     fn watching(targets: &[SocketAddr], dir: &Path) -> Prometheus {
         let targets: Vec<_> = targets.iter().map(|address| format!("\"{address}\"")).collect();
         let config = format!(
-            "global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}\n\
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 200ms}}\n\
              rule_files: [\"{}\"]\n\
              scrape_configs: [{{job_name: propromo-chat, static_configs: [{{targets: [{}]}}]}}]\n",
             path("docs/alerts.yml"),
@@ -129,9 +131,12 @@ fn a_prometheus_that_watches_servers_in_trouble_raises_the_alerts() {
     eventually("Prometheus has seen all servers that run", || {
         prometheus.ask("/api/v1/query?query=propromo_chat_sockets").len() == addresses.len()
     });
-    let calm = prometheus.alerts();
-    let early = calm.keys().find(|(_, instance)| *instance == addresses[0].to_string());
-    assert_eq!(early, None, "an alert before there is trouble");
+    // An answer that is late on a busy machine counts as none, until the next.
+    eventually("the rules are looked at, and there is no alert before there is trouble", || {
+        let calm = prometheus.alerts();
+        let is_raised = |address: SocketAddr| calm.keys().any(|(_, instance)| *instance == address.to_string());
+        is_raised(nobody) && !is_raised(addresses[0])
+    });
 
     let tokens = [ALICE, BOB].map(|person| full.token(person));
     let _both = tokens.map(|token| full.enter(&token, DEMO));
@@ -155,20 +160,24 @@ fn a_prometheus_that_watches_servers_in_trouble_raises_the_alerts() {
         alice.hear();
         assert_eq!(troubled.refused(&format!("/chat/{DEMO}?auth={token}"), &[]).reason(), "unavailable");
     }
-    let mut alerts = BTreeMap::new();
-    for (name, instance, state) in expected {
-        eventually(&format!("{name} is {state}"), || {
-            alerts = prometheus.alerts();
-            let raised = alerts.get(&(name.to_owned(), instance.to_string()));
+    let is_expected =
+        |(name, instance): &(String, String)| expected.iter().any(|(n, i, _)| n == name && i.to_string() == *instance);
+    let begun = Instant::now();
+    loop {
+        let alerts = prometheus.alerts();
+        let is_missing = |(name, instance, state): &&(&str, SocketAddr, &str)| {
+            let raised = alerts.get(&((*name).to_owned(), instance.to_string()));
             // Under a heavy load a minute may go by.
-            raised.is_some_and(|raised| raised == state || raised == "firing")
-        });
+            !raised.is_some_and(|raised| raised == state || raised == "firing")
+        };
+        let missing: Vec<_> = expected.iter().filter(is_missing).collect();
+        // The disk of the machine itself may be nearly full.
+        let others: Vec<_> = alerts.keys().filter(|alert| !is_expected(alert) && alert.0 != "ChatDiskFills").collect();
+        if missing.is_empty() && others.is_empty() {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "missing: {missing:?}, not expected: {others:?}");
+        thread::park_timeout(Duration::from_millis(50));
     }
     free_disk(&troubled);
-    let expected: BTreeSet<_> =
-        expected.iter().map(|(name, instance, _)| ((*name).to_owned(), instance.to_string())).collect();
-    let raised: BTreeSet<_> = alerts.into_keys().collect();
-    // The disk of the machine itself may be nearly full.
-    let others: Vec<_> = raised.difference(&expected).filter(|(name, _)| name != "ChatDiskFills").collect();
-    assert!(others.is_empty(), "{others:?}");
 }

@@ -10,6 +10,9 @@ use support::{
     server::Setup,
 };
 
+/// How long it may take until a room that nobody uses is gone.
+const REMOVAL: Duration = Duration::from_secs(120);
+
 /// Where there are 10,000 rooms already, made a while ago, in which nothing was ever said.
 fn full(setup: &Setup) {
     let rooms = rusqlite::Connection::open(setup.data_dir().join("chat.db")).expect("the rooms can be opened");
@@ -153,7 +156,8 @@ fn one_address_changes_and_deletes_rooms_no_faster_than_it_may() {
 // Seen to fail with `idle_rooms::start` doing nothing: the empty one stays.
 #[test]
 fn a_room_that_nobody_uses_is_removed_and_one_that_is_used_is_not() {
-    let setup = Server::with().env("ROOM_UNUSED", "5").env("ROOM_IDLE", "3600").env("ADMIN_LISTEN", "127.0.0.1:0");
+    // Each is used, or entered, within this time also on a slow machine.
+    let setup = Server::with().env("ROOM_UNUSED", "20").env("ROOM_IDLE", "3600").env("ADMIN_LISTEN", "127.0.0.1:0");
     let server = setup.start();
     let is_there = |id: i64| ask(&server, "GET", &format!("/chats/{id}"), None, None).status == 200;
     let entered = public_room(&server, "Entered");
@@ -165,12 +169,12 @@ fn a_room_that_nobody_uses_is_removed_and_one_that_is_used_is_not() {
     drop(talker);
     // Looked at behind the others.
     let empty = public_room(&server, "Empty");
-    eventually("the empty one is removed", || !is_there(empty));
+    eventually_within(REMOVAL, "the empty one is removed", || !is_there(empty));
     server.logs(&["a room that nobody uses was removed"]);
     assert!(is_there(used) && is_there(1));
     assert!(is_there(entered), "somebody listens there");
     drop(listener);
-    eventually("nobody listens there any more", || !is_there(entered));
+    eventually_within(REMOVAL, "nobody listens there any more", || !is_there(entered));
     eventually("both are counted", || server.figure(r#"propromo_chat_rooms_removed_total{why="unused"}"#) >= 2.0);
     assert!(is_there(used) && is_there(1));
 }
@@ -179,14 +183,14 @@ fn a_room_that_nobody_uses_is_removed_and_one_that_is_used_is_not() {
 // nothing that was said: neither goes as `idle`.
 #[test]
 fn a_room_in_which_nothing_is_said_for_long_is_removed() {
-    let setup = Server::with().env("ROOM_UNUSED", "5").env("ROOM_IDLE", "5").env("ADMIN_LISTEN", "127.0.0.1:0");
+    let setup = Server::with().env("ROOM_UNUSED", "20").env("ROOM_IDLE", "5").env("ADMIN_LISTEN", "127.0.0.1:0");
     let server = setup.start();
     let is_there = |id: i64| ask(&server, "GET", &format!("/chats/{id}"), None, None).status == 200;
     let talks = public_room(&server, "Talks");
     let mut talker = Guest::join(&server, talks, "Bob");
     let left = public_room(&server, "Left");
     drop(Guest::join(&server, left, "Ann"));
-    eventually_within(Duration::from_secs(120), "the room that was left is removed", || !is_there(left));
+    eventually_within(REMOVAL, "the room that was left is removed", || !is_there(left));
     eventually("it is counted", || server.figure(r#"propromo_chat_rooms_removed_total{why="idle"}"#) >= 1.0);
     assert!(is_there(talks));
     talker.event("send", "still here");

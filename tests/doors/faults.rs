@@ -118,7 +118,10 @@ fn a_held_database_is_an_outage_of_two_lines_however_many_messages_it_refuses() 
     let server = setup.env("ADMIN_LISTEN", "127.0.0.1:0").start();
     let mut alice = server.join(ALICE, DEMO);
     let mut filler = server.join(BOB, HASHED_SEGMENT);
-    let held = hold_log(&server.data_dir(), |text| drop(filler.say_and_hear(text)));
+    let held = hold_log(&server.data_dir(), &mut filler);
+    // On a slow machine filling the journal may have been an outage itself.
+    let told = || server.log().matches("can't store messages").count();
+    let before = told();
     for number in 0..50 {
         alice.say(number.to_string());
     }
@@ -131,7 +134,7 @@ fn a_held_database_is_an_outage_of_two_lines_however_many_messages_it_refuses() 
     say_until_stored(&mut alice, "after");
     server.logs(&["can store messages again"]);
     eventually("no outage is left", || outages() == Some(0.0));
-    assert_eq!(server.log().matches("can't store messages").count(), 1, "{}", server.log());
+    assert_eq!(told(), before + 1, "{}", server.log());
 }
 
 #[test]
@@ -208,19 +211,19 @@ fn without_threads_a_connection_is_refused_and_those_inside_go_on() {
 #[test]
 fn when_the_clock_steps_ids_stay_in_order_and_tokens_are_judged_by_the_clock() {
     let (setup, clock) = faults::with_its_own_clock();
-    let set = |offset: &str| std::fs::write(&clock, format!("{offset}\n")).expect("the clock can be set");
+    let set = |offset: i64| faults::set_clock(&clock, offset);
     let server = setup.env("TOKEN_TTL", "60").start();
     let token = server.token(BOB);
     let path = format!("/chat/demo?auth={token}");
     let mut alice = server.join(ALICE, DEMO);
     let mut said = vec![alice.say_and_hear("now")];
-    set("+3600");
+    set(3600);
     said.push(alice.say_and_hear("an hour later"));
     assert_eq!(server.refused(&path, &[]).reason(), "token_expired");
-    set("-3600");
+    set(-3600);
     said.push(alice.say_and_hear("an hour before"));
     assert_eq!(server.refused(&path, &[]).reason(), "token_not_yet_valid");
-    set("+0");
+    set(0);
     said.push(alice.say_and_hear("now again"));
     assert!(said.is_sorted_by(|a, b| a.id < b.id && a.timestamp <= b.timestamp), "{said:?}");
     let hour = |said: &support::Said| said.timestamp[..13].to_owned();
@@ -230,9 +233,9 @@ fn when_the_clock_steps_ids_stay_in_order_and_tokens_are_judged_by_the_clock() {
         assert_eq!(bob.hear_message(), *said);
     }
     assert_eq!(server.refused(&path, &[]).reason(), "token_used");
-    set("+3600");
+    set(3600);
     assert_eq!(server.refused(&path, &[]).reason(), "token_expired");
-    set("+0");
+    set(0);
     assert_eq!(server.refused(&path, &[]).reason(), "token_used", "a clock that came back opens no token twice");
 }
 

@@ -6,7 +6,7 @@ use support::{
     ALICE, DEMO,
     api::{MASTER, api_keys, call},
     eventually,
-    faults::with_its_own_clock,
+    faults::{set_clock, with_its_own_clock},
 };
 
 /// Whether a file below this directory holds the word; the search index is tidied up later.
@@ -26,7 +26,7 @@ fn holds(directory: &Path, word: &str) -> bool {
 #[test]
 fn what_is_older_than_so_many_days_is_gone_from_history_and_files() {
     let (setup, clock) = with_its_own_clock();
-    fs::write(&clock, "-259200\n").expect("the clock can be set");
+    set_clock(&clock, -259_200);
     let mut server = setup.env("HISTORY_MAX_AGE", "2").env("API_KEYS", api_keys()).start();
     let mut alice = server.channel(ALICE, DEMO);
     let old = alice.post("Zypressenhain")["id"].clone();
@@ -37,7 +37,7 @@ fn what_is_older_than_so_many_days_is_gone_from_history_and_files() {
     assert_eq!(call(server.address, MASTER, "POST", "/api/v1/rooms/monitor%3Ademo/messages", by_program).status, 201);
     assert!(holds(&server.data_dir(), "Lindenallee") && holds(&server.data_dir(), "Wacholder"));
     server.kill9();
-    fs::write(&clock, "+0\n").expect("the clock can be set");
+    set_clock(&clock, 0);
     let server = server.restart();
     let mut alice = server.channel(ALICE, DEMO);
     let new = alice.post("today")["id"].clone();

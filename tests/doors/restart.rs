@@ -120,7 +120,7 @@ fn messages_taken_up_before_the_end_are_echoed_before_the_close() {
     let _crowd: Vec<_> = (0..16).map(|_| server.join(BOB, DEMO)).collect();
     let mut alice = server.join(ALICE, DEMO);
     let mut filler = server.join(ALICE, HASHED_SEGMENT);
-    let held = hold_log(&server.data_dir(), |text| drop(filler.say_and_hear(text)));
+    let held = hold_log(&server.data_dir(), &mut filler);
     for number in 0..200 {
         alice.say(number.to_string());
     }

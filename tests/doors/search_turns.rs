@@ -72,7 +72,7 @@ fn who_searches_on_many_connections_keeps_nobody_from_searching() {
     eventually("it is found", || found(&mut alice) == Some(1));
     let access = server.access(CAROL);
     let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let mut others = 0;
+    let mut others = [0; ROUNDS];
     thread::scope(|scope| {
         let _over = SetOnDrop(&over);
         for _ in 0..40 {
@@ -84,14 +84,16 @@ fn who_searches_on_many_connections_keeps_nobody_from_searching() {
                 }
             });
         }
-        for _ in 0..ROUNDS {
+        for others in &mut others {
             eventually("many of them wait", || server.figure("propromo_chat_searches_waiting") >= 30.0);
             let before = answered.load(Ordering::Relaxed);
             assert_eq!(found(&mut alice), Some(1));
-            others += answered.load(Ordering::Relaxed) - before;
+            *others = answered.load(Ordering::Relaxed) - before;
         }
     });
-    // In the order in which they came there would be at least 30 before her each time.
-    assert!(others < ROUNDS * 20, "she waited for {others} others in {ROUNDS} rounds");
+    // In the order in which they came there would be at least 30 before her each time. On a busy machine those count as well
+    // who are answered before this thread has the processor again, so single rounds prove nothing.
+    others.sort_unstable();
+    assert!(others[ROUNDS / 2] < 28, "she waited for {others:?} others");
     assert_eq!(server.figure("propromo_chat_searches_total{result=\"failed\"}"), 0.0);
 }

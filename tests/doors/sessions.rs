@@ -2,21 +2,12 @@
 
 use support::{
     ALICE, BOB, CAROL, Client, DEMO, Person, Server, channel, eventually,
-    faults::with_its_own_clock,
+    faults::{set_clock, with_its_own_clock},
     postgres::Cluster,
     server::Setup,
     session::Browser,
     tls::{Certified, Tunnel},
 };
-
-/// Sets the clock of a server, seconds from now.
-#[track_caller]
-fn set(clock: &std::path::Path, seconds: i64) {
-    // A reader never sees half of it.
-    let new = clock.with_extension("new");
-    std::fs::write(&new, format!("{seconds:+}\n")).expect("the clock can be set");
-    std::fs::rename(new, clock).expect("the clock can be set");
-}
 
 #[track_caller]
 fn run(setup: &Setup, arguments: &[&str]) -> String {
@@ -77,7 +68,7 @@ fn each_cookie_is_used_once_and_one_that_is_stolen_ends_the_session() {
     let mut thief = browser.clone();
     browser.renewed();
     browser.renewed();
-    set(&clock, 60);
+    set_clock(&clock, 60);
     browser.renewed();
     // Long after its owner used it.
     thief.is_logged_out();
@@ -101,7 +92,7 @@ fn a_session_goes_on_after_a_crash_and_a_cookie_that_was_used_before_it_stays_us
     let server = server.restart();
     (browser.address, thief.address) = (server.address, server.address);
     browser.renewed();
-    set(&clock, 60);
+    set_clock(&clock, 60);
     thief.is_logged_out();
     browser.is_logged_out();
 }
@@ -113,7 +104,7 @@ fn a_thief_who_is_faster_is_logged_out_when_the_owner_comes() {
     let mut browser = Browser::of(&server, ALICE);
     let mut thief = browser.clone();
     thief.renewed();
-    set(&clock, 31);
+    set_clock(&clock, 31);
     thief.renewed();
     browser.is_logged_out();
     thief.is_logged_out();
@@ -140,7 +131,7 @@ fn tabs_that_renew_at_the_same_moment_all_succeed_and_go_on_with_one_cookie() {
         });
         assert!(tabs.iter().all(|tab| tab.cookie == tabs[0].cookie), "round {round}");
         if round == 3 {
-            set(&clock, 100);
+            set_clock(&clock, 100);
             tabs[7].clone().renewed();
         }
     }
@@ -166,19 +157,19 @@ fn a_laptop_that_slept_for_a_week_is_still_logged_in_and_one_that_slept_for_a_mo
     let mut server = setup.start();
     let mut browser = Browser::of(&server, ALICE);
     let mut other = Browser::of(&server, ALICE);
-    set(&clock, 7 * DAY);
+    set_clock(&clock, 7 * DAY);
     let access = browser.renewed();
     server.kill9();
     let server = server.restart();
     (browser.address, other.address) = (server.address, server.address);
-    set(&clock, 36 * DAY);
+    set_clock(&clock, 36 * DAY);
     let expired = server.get_with_bearer("/ws_ticket", &access);
     assert_eq!((expired.status, expired.reason().as_str()), (401, "token_expired"));
     let access = browser.renewed();
     assert_eq!(server.get_with_bearer("/ws_ticket", &access).status, 200);
     other.is_logged_out();
     // Of sessions that are over nothing stays when somebody logs in.
-    set(&clock, 70 * DAY);
+    set_clock(&clock, 70 * DAY);
     Browser::of(&server, BOB);
     let accounts = rusqlite::Connection::open(server.data_dir().join("chat.db")).expect("the accounts can be read");
     let kept: i64 = accounts.query_row("SELECT count(*) FROM sessions", (), |row| row.get(0)).expect("a number");
@@ -260,13 +251,13 @@ fn an_account_has_so_many_sessions_and_the_one_unused_for_longest_ends() {
     let server = setup.env("SESSIONS_PER_ACCOUNT", "3").start();
     let mut browsers = Vec::new();
     for n in 0..3 {
-        set(&clock, n * 10);
+        set_clock(&clock, n * 10);
         browsers.push(Browser::of(&server, ALICE));
     }
     let mut bob = Browser::of(&server, BOB);
-    set(&clock, 30);
+    set_clock(&clock, 30);
     browsers[0].renewed();
-    set(&clock, 40);
+    set_clock(&clock, 40);
     browsers.push(Browser::of(&server, ALICE));
     browsers[1].is_logged_out();
     for n in [0, 2, 3] {
@@ -414,7 +405,7 @@ fn sessions_are_the_same_on_every_node_and_end_there_when_propromo_changes_the_p
         tabs.into_iter().map(|tab| tab.join().expect("a tab")).collect()
     });
     assert!(tabs.iter().all(|tab| tab.cookie == tabs[0].cookie));
-    set(&clock, 60);
+    set_clock(&clock, 60);
     before.clone().is_logged_out();
     tabs[1].clone().is_logged_out();
 

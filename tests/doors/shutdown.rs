@@ -46,7 +46,7 @@ fn no_new_connections_are_taken_while_it_ends() {
 #[test]
 fn a_server_that_drains_is_not_ready_and_serves_everything() {
     let mut server = Server::with().env("DRAIN_DELAY", "15s").start();
-    assert_eq!(server.get("/readyz").status, 200);
+    eventually("it is ready", || server.get("/readyz").status == 200);
     server.signal(Signal::TERM);
     eventually("it is not ready", || server.get("/readyz").status == 503);
     assert_eq!(server.get("/readyz").json(), serde_json::json!({"ready": false, "draining": true}));

@@ -60,7 +60,7 @@ fn a_short_wait_for_the_store_loses_nothing() {
     let _crowd: Vec<_> = (0..16).map(|_| server.join(BOB, DEMO)).collect();
     let mut alice = server.join(ALICE, DEMO);
     let mut filler = server.join(BOB, HASHED_SEGMENT);
-    let held = hold_log(&server.data_dir(), |text| drop(filler.say_and_hear(text)));
+    let held = hold_log(&server.data_dir(), &mut filler);
     alice.say("patient");
     // A pong shows that the message before it has been taken up.
     alice.say(r#"propromo.chat({event:"ping",action:"pong"})"#);

@@ -18,11 +18,12 @@ pub fn many_rooms(address: SocketAddr, access: &str, data_dir: &Path) -> Vec<Cli
         // What is said meanwhile is stored together, behind the first: that is for a large room, so the log thread waits
         // with it, and no client's.
         let mut filler = enter(address, access, "filled");
-        let held = hold_log(data_dir, |text| drop(filler.post(text)));
-        for client in large.iter_mut().take(1).chain(&mut small) {
-            client.say("all at once");
-            client.hear_all_up_to_now();
-        }
+        let held = hold_log(data_dir, &mut filler);
+        large[0].say("all at once");
+        large[0].hear_all_up_to_now();
+        // What is said too late is refused, so nobody waits for the others' answers.
+        small.iter_mut().for_each(|client| client.say("all at once"));
+        small.iter_mut().for_each(|client| drop(client.hear_all_up_to_now()));
         held.release();
     }
     small.iter_mut().for_each(|client| drop(client.wait_for("message")));

@@ -1,11 +1,12 @@
 //! What goes wrong around a server: stores that are held, disks that are full, threads that panic.
 
-use crate::{Server, server::Setup};
+use crate::{Client, Server, eventually, server::Setup};
 use rustix::process::{Resource, getrlimit};
 use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 /// The directory of orders to panic.
@@ -55,20 +56,80 @@ pub fn with_its_own_clock() -> (Setup, PathBuf) {
     (setup, clock)
 }
 
+/// Sets the clock of a server to so many seconds from now.
+#[track_caller]
+pub fn set_clock(clock: &Path, seconds: i64) {
+    // A reader never sees half of it.
+    let new = clock.with_extension("new");
+    std::fs::write(&new, format!("{seconds:+}\n")).expect("the clock can be set");
+    std::fs::rename(new, clock).expect("the clock can be set");
+}
+
 /// The least that a journal may hold; for servers whose journal is to be full.
 pub const SMALL_JOURNAL: &str = "1048576";
 
-/// Holds the tables of the log, and fills the small journal in front of them: what is said from now on waits for them.
-/// `say` says something and hears it.
+/// The length of what [`hold_log`] says.
+const FILLING: usize = 16_000;
+
+/// Some seconds after the tables are held what is said is refused, instead of waiting. Filling the journal may take this
+/// much of them.
+const SOON: Duration = Duration::from_secs(2);
+
+/// How often filling it is tried.
+const ATTEMPTS: usize = 5;
+
+/// Holds the tables of the log, and fills the small journal in front of them by what `filler` says: what is said from now
+/// on waits for them, for three seconds at least. A machine that never fills it soon has less.
 #[track_caller]
-pub fn hold_log(data_dir: &Path, mut say: impl FnMut(&str)) -> Held {
-    let held = Held::path(&data_dir.join("log.db"));
-    let text = "x".repeat(16_000);
-    // Each counts for some hundred bytes more.
-    for _ in 0..=(1 << 20) / 16_300 {
-        say(&text);
+pub fn hold_log(data_dir: &Path, filler: &mut Client) -> Held {
+    let path = data_dir.join("log.db");
+    let mut stored = 0;
+    for attempt in 1.. {
+        let held = Held::path(&path);
+        let begun = Instant::now();
+        let refused = fill_journal(filler, &mut stored);
+        if refused == 0 && (begun.elapsed() < SOON || attempt == ATTEMPTS) {
+            return held;
+        }
+        assert!(attempt < ATTEMPTS, "each time the journal is filled too slowly, {refused} messages are refused");
+        held.release();
+        eventually("the tables have what filled the journal", || in_tables(&path) == stored);
     }
-    held
+    unreachable!("there are no more attempts than that")
+}
+
+/// Says as much as the small journal holds, some at a time, so that few answers are waited for. How much was refused.
+#[track_caller]
+fn fill_journal(filler: &mut Client, stored: &mut usize) -> usize {
+    // Each counts for some hundred bytes more.
+    const COUNT: usize = (1 << 20) / 16_300 + 1;
+    const AT_ONCE: usize = 16;
+    let text = "x".repeat(FILLING);
+    let mut refused = 0;
+    for first in (0..COUNT).step_by(AT_ONCE) {
+        let count = AT_ONCE.min(COUNT - first);
+        (0..count).for_each(|_| filler.say(&*text));
+        let mut unanswered = count;
+        while unanswered > 0 {
+            // Each door has its own frames.
+            let heard = filler.hear_frame();
+            if heard["text"] == *text {
+                *stored += 1;
+            } else if heard["success"] == false || heard["type"] == "error" {
+                refused += 1;
+            } else {
+                continue;
+            }
+            unanswered -= 1;
+        }
+    }
+    refused
+}
+
+fn in_tables(log: &Path) -> usize {
+    let log = rusqlite::Connection::open(log).expect("the log can be opened");
+    let count = format!("SELECT count(*) FROM messages WHERE length(text) = {FILLING}");
+    log.query_row(&count, (), |row| row.get::<_, u32>(0)).expect("it has messages") as usize
 }
 
 /// What a running server may be short of.

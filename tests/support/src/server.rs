@@ -413,7 +413,7 @@ impl Server {
         self.exited()
     }
 
-    /// Waits for the server's end.
+    /// Waits for the server's end. Its log is whole then.
     #[track_caller]
     pub fn exited(&mut self) -> ExitStatus {
         let mut status = None;
@@ -422,6 +422,7 @@ impl Server {
             status = child.try_wait().expect("the child can be waited for");
             status.is_some()
         });
+        self.is_read_to_its_end();
         status.expect("it has ended")
     }
 
@@ -429,6 +430,16 @@ impl Server {
     pub fn kill9(&mut self) {
         self.child.kill().expect("the server can be killed");
         self.child.wait().expect("the child can be waited for");
+        self.is_read_to_its_end();
+    }
+
+    /// Waits until all that the server, which has ended, has written is read; not for ever, since a child of its own may
+    /// still have the pipes.
+    fn is_read_to_its_end(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !(self.output.is_whole() && self.log.is_whole()) && Instant::now() < deadline {
+            thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     /// Starts a server with the same settings on the same data, after this one has ended; on another port.
@@ -477,6 +488,11 @@ impl Transcript {
     /// What came so far.
     fn text(&self) -> String {
         self.text.lock().expect("no writer panics").clone()
+    }
+
+    /// Whether the other end is closed, and all that came is here.
+    fn is_whole(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// All that came, once the other end is closed.
