@@ -246,7 +246,7 @@ fn health_asks_over_tls_and_on_the_admin_address_as_the_settings_say() {
     {
         let _server = encrypted.clone().start();
         assert_eq!(healthy(&["health"], &encrypted), Some(0));
-        assert_eq!(healthy(&["health", "--ready"], &encrypted), Some(0));
+        eventually("it is ready", || healthy(&["health", "--ready"], &encrypted) == Some(0));
         assert_eq!(healthy(&["health"], &both), Some(1), "nobody is on the admin address");
     }
     let _server = both.clone().start();

@@ -68,7 +68,8 @@ impl Proxied {
 
     #[track_caller]
     fn through(through: Through, kind: Kind, settings: impl FnOnce(Setup) -> Setup) -> Proxied {
-        let setup = Server::with();
+        // Some tests start it again where it was, on a port that nobody else gets meanwhile.
+        let setup = Server::with().env("LISTEN", free_address().to_string());
         let socket = setup.path("chat.sock");
         let server = settings(match through {
             Through::Tcp => setup.env("TRUSTED_PROXIES", "127.0.0.1,::1"),

@@ -29,11 +29,11 @@ impl Haproxy {
         let nodes: String = nodes
             .iter()
             .enumerate()
-            .map(|(n, node)| format!("    server node-{n} {} check inter 200ms fall 1 rise 1\n", node.address))
+            .map(|(n, node)| format!("    server node-{n} {} check inter 200ms fall 2 rise 1\n", node.address))
             .collect();
         let config = format!(
             "defaults\n    mode http\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n    \
-             timeout tunnel 30s\n    retries 0\n    no option redispatch\n\
+             timeout tunnel 30s\n    timeout check 5s\n    retries 0\n    no option redispatch\n\
              frontend chat\n    bind {address}\n    default_backend nodes\n\
              backend nodes\n    option httpchk GET /readyz\n    http-check expect status 200\n    \
              http-response set-header X-Node %s\n{nodes}"
@@ -67,7 +67,8 @@ fn node(redis: &Redis, setup: Setup) -> Setup {
         .env("CHAT_STORAGE_URL", redis.url())
         .env("TRUSTED_PROXIES", "127.0.0.1,::1")
         .env("TICKET_RATE", "0")
-        .env("DRAIN_DELAY", "1500ms")
+        // A load balancer that gets little of a busy machine takes some seconds to notice.
+        .env("DRAIN_DELAY", "10s")
 }
 
 /// Asks for a page, for a ticket, and opens a WebSocket with it; what went wrong, if something did.
@@ -94,7 +95,9 @@ fn nobody_is_refused_while_nodes_are_restarted_one_after_the_other() {
     let accounts = format!("sqlite:{}", demo.data_dir().join("chat.db").display());
     let first = node(&redis, demo.setup().clone().without_demo());
     let second = node(&redis, Server::with().without_demo().env("DATABASE_URL", accounts));
-    let mut nodes = vec![first.start(), second.start()];
+    // Ports that nobody else gets while their nodes are away.
+    let mut nodes: Vec<Server> =
+        [first, second].map(|node| node.env("LISTEN", free_address().to_string()).start()).into();
     let proxy = Haproxy::start(&demo.setup().path("."), &nodes);
     for n in 0..2 {
         eventually("HAProxy finds the node", || proxy.sends_to(n));
