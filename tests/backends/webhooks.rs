@@ -79,8 +79,9 @@ fn whatever_happens_in_a_room_is_told_in_its_order() {
     assert_eq!(headers["content-type"], "application/json");
     assert_eq!(received[0].line, "POST /hooks/s3cr3t-path HTTP/1.1");
     assert!(!server.log().contains("s3cr3t"), "the path may be a secret: {}", server.log());
-    assert_eq!(figure(&server, "webhook_events_total{result=\"sent\"}") as usize, received.len());
-    assert_eq!(figure(&server, "webhook_rooms"), 0.0);
+    // The server has yet to read the receiver's last answer.
+    let sent = || figure(&server, "webhook_events_total{result=\"sent\"}") as usize;
+    eventually("all is counted", || sent() == received.len() && figure(&server, "webhook_rooms") == 0.0);
 }
 
 #[test]
@@ -349,7 +350,9 @@ fn ten_thousand_messages_survive_two_deaths_of_the_receiver_and_one_of_the_serve
     drop(receiver);
     let receiver = receive(&all);
     let known = |all: &[Received]| all.iter().map(|received| received.id().to_owned()).collect::<HashSet<_>>().len();
-    support::eventually_within(PATIENCE * 2, "all arrive", || known(&all.lock().expect("no panics")) >= ROOMS * EACH);
+    support::eventually_within(Duration::from_secs(600), "all arrive", || {
+        known(&all.lock().expect("no panics")) >= ROOMS * EACH
+    });
     drop(receiver);
     let all = all.lock().expect("no panics");
     assert_eq!(known(&all), ROOMS * EACH);
