@@ -171,7 +171,7 @@ fn a_server_that_was_killed_with_a_full_journal_is_back_soon() {
     let took = begun.elapsed();
     assert_eq!(found, said);
     // The promise is 2 s in a release build; here nothing is optimised, and other tests run too.
-    assert!(took < Duration::from_secs(20), "{took:?} for {said} messages");
+    assert!(took < Duration::from_secs(60), "{took:?} for {said} messages");
 }
 
 #[test]
