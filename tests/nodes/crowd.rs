@@ -21,7 +21,7 @@ use support::{
 };
 
 /// How long a crowd may talk. Long, since the machine may be busy.
-const TALK: Duration = Duration::from_secs(100);
+const TALK: Duration = Duration::from_secs(600);
 
 /// One who listens in a room until it has heard every sender's last word, and comes back with `since` if it has to.
 struct Listener {

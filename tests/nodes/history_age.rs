@@ -2,21 +2,27 @@
 
 use crate::migrate_archive::{messages, migrate, moved_to};
 use serde_json::json;
-use std::fs;
-use support::{ALICE, api::api_keys, eventually, faults::with_its_own_clock, postgres::Cluster, redis::Redis};
+use support::{
+    ALICE,
+    api::api_keys,
+    eventually,
+    faults::{set_clock, with_its_own_clock},
+    postgres::Cluster,
+    redis::Redis,
+};
 
 #[test]
 fn what_is_older_than_so_many_days_is_gone_from_redis_and_the_archive() {
     // Redis makes ids by its own clock, so what is old comes from an embedded store whose server had another.
     let (setup, clock) = with_its_own_clock();
-    fs::write(&clock, "-259200\n").expect("the clock can be set");
+    set_clock(&clock, -259_200);
     let mut server = setup.env("MESSAGE_RATE", "0").env("API_KEYS", api_keys()).start();
     let mut alice = server.channel(ALICE, "garden");
     let old: Vec<_> = (0..60).map(|n| alice.post(&format!("Zypresse {n}"))["id"].clone()).collect();
     alice.ask(json!({"type": "edit", "id": old[3], "text": "Zypressenhain"}));
     alice.wait_for("edited");
     server.terminate();
-    fs::write(&clock, "+0\n").expect("the clock can be set");
+    set_clock(&clock, 0);
     let mut server = server.restart();
     let young = server.channel(ALICE, "garden").post("young")["id"].clone();
     server.terminate();

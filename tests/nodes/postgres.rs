@@ -81,7 +81,7 @@ fn the_tables_of_propromo_are_read_and_never_changed() {
     server.join(ALICE, DEMO).say_and_hear("hello");
     server.login(CAROL);
     server.log_in_as(ALICE.email, "wrong");
-    assert_eq!(server.get("/readyz").status, 200);
+    eventually("it is ready", || server.get("/readyz").status == 200);
     assert_eq!(dump(), before);
 }
 
@@ -122,12 +122,17 @@ fn without_the_database_logins_are_refused_those_inside_talk_on_and_then_all_is_
         alice.say_and_hear(how);
         come(&cluster);
         eventually("logins work again", || server.login(ALICE).status == 200);
-        assert_eq!(server.get("/readyz").status, 200, "{how}");
+        eventually("it is ready again", || server.get("/readyz").status == 200);
     }
+    let count = |line: &str| server.log().lines().filter(|logged| logged.contains(line)).count();
+    let mut times = 0;
+    eventually("the end of each outage is told", || {
+        times = count("database can't be reached");
+        times >= 2 && times == count("database can be reached again")
+    });
     let log = server.log();
-    for (line, times) in [("database can't be reached", 2), ("database can be reached again", 2)] {
-        assert_eq!(log.lines().filter(|logged| logged.contains(line)).count(), times, "{line} in:\n{log}");
-    }
+    // On a busy machine an outage may end late, in two parts. A line at each refusal would be six at least.
+    assert!(times <= 4, "{times} outages in:\n{log}");
     assert!(!log.contains(PASSWORD) && !log.contains(ALICE.password));
 }
 
@@ -136,7 +141,7 @@ fn on_a_hot_standby_no_node_is_ready_and_check_says_why() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let server = starts_on(&database);
-    assert_eq!(server.get("/readyz").status, 200);
+    eventually("it is ready", || server.get("/readyz").status == 200);
     let signal = cluster.data().join("standby.signal");
     cluster.stop();
     std::fs::write(&signal, "").expect("the test's directory is writable");
@@ -155,7 +160,7 @@ fn on_a_hot_standby_no_node_is_ready_and_check_says_why() {
 fn a_database_that_hangs_does_not_keep_those_waiting_who_ask_for_readiness() {
     let cluster = Cluster::start();
     let server = starts_on(&cluster.database());
-    assert_eq!(server.get("/readyz").status, 200);
+    eventually("it is ready", || server.get("/readyz").status == 200);
     cluster.pause();
     let asked = Instant::now();
     let ready = server.get("/readyz");

@@ -321,14 +321,14 @@ fn many_rooms_behind_a_slow_line_cost_little_and_nobody_flaps() {
         let found = stats.lines().find_map(calls);
         found.unwrap_or(0)
     };
-    let before = scripts();
+    let (before, begun) = (scripts(), Instant::now());
     thread::sleep(Duration::from_secs(11));
-    let ran = scripts() - before;
-    assert!(ran < 100, "{ran} scripts for rooms in which nothing happens");
+    let (ran, seconds) = (scripts() - before, begun.elapsed().as_secs_f64());
+    assert!(ran as f64 / seconds < 9.0, "{ran} scripts in {seconds} s for rooms in which nothing happens");
     let came = Instant::now();
     let _late = nodes.join(1, "room-0", "late");
     all_know(&mut [&mut watchers[0]], &["here", "late", "member"]);
-    assert!(came.elapsed() < Duration::from_secs(5), "{:?}", came.elapsed());
+    assert!(came.elapsed() < Duration::from_secs(30), "{:?}", came.elapsed());
     for watcher in &mut watchers[1..] {
         watcher.listens();
         assert!(watcher.told.is_empty(), "{:?}", watcher.told);

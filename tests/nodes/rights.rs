@@ -45,8 +45,8 @@ fn without_a_right_nothing_is_stored_and_the_node_is_not_ready_until_it_has_it_b
         eventually("the node is not ready", || server.get("/readyz").status == 503);
         let away = server.get("/readyz").json()["away"].clone();
         assert!(away.as_array().is_some_and(|away| away.contains(&json!("message log"))), "{away}");
-        let log = server.log().to_lowercase();
-        assert!(log.lines().any(|line| line.contains("redis can't be used") && line.contains(names)), "{names}: {log}");
+        let is_told = |line: &str| line.contains("redis can't be used") && line.contains(names);
+        eventually(&format!("{names} is told"), || server.log().to_lowercase().lines().any(is_told));
         grant(&redis, &ALL);
         eventually("the node is ready", || server.get("/readyz").status == 200);
         let text = format!("after {without}");
