@@ -58,13 +58,14 @@ test(`a room of ${SEEDED} messages opens and scrolls back to the first about as 
 
 /** From the moment at which one is logged in to the last message of the room on screen, in ms. */
 async function opening(someone, last) {
-  await someone.page.reload();
+  // Not until all is loaded: by then the room may be there.
+  await someone.page.reload({ waitUntil: 'commit' });
   const opened = someone.page.evaluate(async (last) => {
     const passes = async (done) => {
       while (!done()) await new Promise(requestAnimationFrame);
       return performance.now();
     };
-    const loggedIn = await passes(() => !document.querySelector('#app').hidden);
+    const loggedIn = await passes(() => document.querySelector('#app')?.hidden === false);
     const shown = () => document.querySelector('#messages > li:last-child .text')?.textContent === last;
     return (await passes(shown)) - loggedIn;
   }, last);
