@@ -137,7 +137,7 @@ function element(text, at, start, { shut, depth, mention }) {
   if (first === '[') return labelled(text, at);
   if (first === ':') return emoji(text, at);
   if (first === '@') {
-    const length = WORD.test(text[at - 1] ?? '') ? 0 : mention(text, at);
+    const length = mention(text, at);
     return length ? [Object.assign(leaf('span', text.slice(at, at + length)), { className: 'mention' }), at + length] : null;
   }
   if (first === 'h' || first === 'H') return address(text, at);

@@ -1,6 +1,7 @@
 // Who may be meant by `@name`: people who are in the room or have said something in it.
 
 const MOST = 50; // `@` of a text that are looked at
+const IN_WORD = /^[\p{L}\p{N}_]/u;
 
 /** Everybody who can be named in a room, by address: `[user, name]`. */
 export function nameable(room) {
@@ -14,11 +15,11 @@ export function mentionsIn(room) {
   let lengths; // of names, the longest first: there are few, however many people there are
   let looked = 0;
   return (text, at) => {
-    if (++looked > MOST) return 0;
+    if (++looked > MOST || IN_WORD.test(text[at - 1] ?? '')) return 0;
     names ??= allNames(room);
     lengths ??= [...new Set(Array.from(names, ({ length }) => length))].sort((a, b) => b - a);
     const rest = text.slice(at + 1, at + 200).toLowerCase();
-    const isName = (length) => length <= rest.length && names.has(rest.slice(0, length)) && !/^[\p{L}\p{N}_]/u.test(rest.slice(length));
+    const isName = (length) => length <= rest.length && names.has(rest.slice(0, length)) && !IN_WORD.test(rest.slice(length));
     return (lengths.find(isName) ?? -1) + 1;
   };
 }

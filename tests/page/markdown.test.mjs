@@ -152,6 +152,19 @@ test('a text full of @ does not take long to show, however many people could be 
   await alice.leave();
 });
 
+// Seen to fail where only what is shown looks before the `@`: an address in a text notifies.
+test('an address in a text is no mention, neither shown nor as a notification', async () => {
+  const alice = await here.stranger();
+  const found = await alice.page.evaluate(async () => {
+    const [{ markup }, { mentionsIn, mentionsMe }] = await Promise.all([import('/assets/markup.js'), import('/assets/mentions.js')]);
+    const room = { people: new Set(), names: new Map(), me: 'bob@propromo.example', nameOf: () => 'Bob', isMe: (name) => name.toLowerCase() === 'bob' };
+    const shown = (text) => [...markup(text, mentionsIn(room)).querySelectorAll('.mention')].map((node) => node.textContent);
+    return ['ann@bob', '_@bob', '(@bob)', '@bob'].map((text) => [text, mentionsMe(text, room), ...shown(text)]);
+  });
+  assert.deepEqual(found, [['ann@bob', false], ['_@bob', false], ['(@bob)', true, '@bob'], ['@bob', true, '@bob']]);
+  await alice.leave();
+});
+
 test('letters with many marks stay in their line, and a long message folds again', async () => {
   const alice = await here.visitor('alice');
   const [zalgo, long] = [unique(`H${'\u0301\u0300'.repeat(200)}i`), unique('line\n'.repeat(40))];
