@@ -6,7 +6,7 @@
 
 use super::{
     apply, authors,
-    keeper::Keeper,
+    keeper::{AGAIN, Keeper},
     sizes::{CHANGE, Sizes, size},
     writer::lock_writer,
 };
@@ -64,6 +64,9 @@ impl Keeper {
                 self.work.cuts.push((room, much - gone));
             }
             self.work.is_cutting = true;
+        } else {
+            // No message can go, so there is no hurry.
+            self.chores.rest(AGAIN);
         }
         self.go_on(begun);
         Ok(())
