@@ -110,6 +110,20 @@ impl Slack {
         Ok(!is_clear)
     }
 
+    /// Copies the WAL into the file, and overwrites the slack of the pages that it had. Returns those pages, in order;
+    /// `None`: the WAL is in use. The caller keeps writers out.
+    pub fn checkpoint(&mut self, connection: &Connection) -> Result<Option<Vec<u32>>, SlackError> {
+        let changed = self.changed()?;
+        if !empty_wal(connection)? {
+            return Ok(None);
+        }
+        let pages = self.pages(connection)?;
+        for page in changed.iter().filter(|page| pages.binary_search(page).is_ok()) {
+            self.overwrite(*page)?;
+        }
+        Ok(Some(changed))
+    }
+
     /// The pages that the WAL has, in order. There may be more than the next checkpoint will copy, never fewer: the
     /// caller keeps writers out.
     pub fn changed(&self) -> io::Result<Vec<u32>> {
@@ -230,6 +244,12 @@ struct Header {
 
 fn be16(page: &[u8], at: usize) -> usize {
     usize::from(u16::from_be_bytes([page[at], page[at + 1]]))
+}
+
+/// Copies the WAL into the file, and empties it. Returns `false` if a reader has been using it for long, such as a backup. The
+/// caller keeps writers out.
+pub(super) fn empty_wal(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0).map(|is_busy: bool| !is_busy))
 }
 
 /// Makes a connection forget its copies of pages, which may have slack that the file no longer has.

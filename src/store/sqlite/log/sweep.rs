@@ -48,7 +48,7 @@ impl Keeper {
         self.chores.wipe_begins();
         let is_empty = {
             let _paused = lock_writer(&self.writer);
-            self.empty_wal()?
+            slack::empty_wal(&self.connection)?
         };
         if !is_empty {
             self.chores.wipe_after(AGAIN);
@@ -84,25 +84,13 @@ impl Keeper {
         Ok(())
     }
 
-    /// Copies the WAL into the file, and overwrites the slack of the pages that it had. Returns those pages; `None`: it
-    /// is in use.
+    /// Makes a checkpoint, and overwrites the slack of the pages that changed. Returns those pages; `None`: the WAL is in use.
     fn overwrite_changed(&mut self, writer: &mut Writer) -> Result<Option<Vec<u32>>, SlackError> {
-        let changed = self.slack.changed()?;
-        if !self.empty_wal()? {
-            return Ok(None);
+        let changed = self.slack.checkpoint(&self.connection)?;
+        if changed.is_some() {
+            self.slack.sync()?;
+            writer.forget_pages()?;
         }
-        let pages = self.slack.pages(&self.connection)?;
-        for page in changed.iter().filter(|page| pages.binary_search(page).is_ok()) {
-            self.slack.overwrite(*page)?;
-        }
-        self.slack.sync()?;
-        writer.forget_pages()?;
-        Ok(Some(changed))
-    }
-
-    /// Copies the WAL into the file, and empties it; the caller keeps the writer out. Returns `false` if a reader has been using it for
-    /// long, such as a backup.
-    fn empty_wal(&self) -> rusqlite::Result<bool> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0).map(|is_busy: bool| !is_busy))
+        Ok(changed)
     }
 }

@@ -213,7 +213,7 @@ impl Index {
         let mut pages = match self.pages.take() {
             Some(pages) => pages,
             None => {
-                if !self.read(empty_wal)? {
+                if !self.read(slack::empty_wal)? {
                     return Err(failed(STORE, FOLLOW)("its write-ahead log is in use"));
                 }
                 if !self.read(slack::is_due)? {
@@ -243,14 +243,7 @@ impl Index {
     /// Empties the WAL after a change, and overwrites the slack of the pages that it had. Returns those of `pages` that are
     /// left; `None`: the WAL is in use.
     fn overwrite_changed(&mut self, mut pages: Vec<u32>) -> Result<Option<Vec<u32>>, SlackError> {
-        let changed = self.slack.changed()?;
-        if !empty_wal(&self.file)? {
-            return Ok(None);
-        }
-        let all = self.slack.pages(&self.file)?;
-        for page in changed.iter().filter(|page| all.binary_search(page).is_ok()) {
-            self.slack.overwrite(*page)?;
-        }
+        let Some(changed) = self.slack.checkpoint(&self.file)? else { return Ok(None) };
         slack::forget_pages(&self.file)?;
         pages.retain(|page| changed.binary_search(page).is_err());
         Ok(Some(pages))
@@ -295,11 +288,6 @@ impl Index {
         self.pages = pages.and_then(|pages| self.overwrite_changed(pages).ok().flatten());
         Ok(result)
     }
-}
-
-/// Copies the WAL into the file, and empties it. Returns `false` if it is in use.
-fn empty_wal(file: &Connection) -> rusqlite::Result<bool> {
-    file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0).map(|is_busy: bool| !is_busy))
 }
 
 fn set_secure_delete(tx: &Transaction<'_>, on: bool) -> rusqlite::Result<()> {
