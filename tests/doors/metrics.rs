@@ -378,14 +378,14 @@ fn what_waits_to_be_erased_is_shown_and_told_by_check() {
     alice.post("still here");
     let shown = || Page::of(&server).value("propromo_chat_erasures_waiting");
     let told = || String::from_utf8_lossy(&server.setup().run(&["check"]).stdout).into_owned();
-    assert!(shown().abs() < 0.5 && !told().contains("to be erased"));
+    assert!(shown().abs() < 0.5 && !told().contains("unfinished tasks"));
     // As `monitor remove` leaves it: the server waits until nobody is in the room.
     let file = rusqlite::Connection::open(server.data_dir().join("chat.db")).expect("the accounts");
     file.busy_timeout(support::PATIENCE).expect("a time-out");
     file.execute("INSERT INTO tasks (kind, about, since) VALUES ('room', 'channel:lobby', 0)", []).expect("a task");
     assert!((shown() - 1.0).abs() < 0.5);
     let note = told();
-    assert!(note.contains("note: 1 thing that") && note.contains("since 1970-01-01T00:00:00Z"), "{note}");
+    assert!(note.contains("note: unfinished tasks of commands, to erase messages or to set them aside: 1,") && note.contains("since 1970-01-01T00:00:00Z"), "{note}");
     // What comes after it is done, and it still waits: she is there.
     file.execute("INSERT INTO tasks (kind, about, since) VALUES ('room', 'channel:nobody', 0)", []).expect("a task");
     eventually("the other is done", || (shown() - 1.0).abs() < 0.5);
@@ -393,5 +393,5 @@ fn what_waits_to_be_erased_is_shown_and_told_by_check() {
     assert_eq!(alice.wait_for("history")["messages"][0]["text"], "still here");
     alice.close();
     eventually("it is done", || shown().abs() < 0.5);
-    assert!(!told().contains("to be erased"));
+    assert!(!told().contains("unfinished tasks"));
 }
