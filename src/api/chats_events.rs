@@ -45,31 +45,33 @@ pub fn list(chat: &Arc<Chat>, request: &Request, params: &Params<'_>) -> Result<
 /// message out.
 fn newest(chat: &Chat, claimant: Claimant, room: &RoomName, most: usize) -> Result<Vec<Message>, StoreError> {
     let (mut events, mut messages, mut others, mut bytes) = (Vec::new(), 0, 0, 0);
-    let (mut before, mut looked_at) = (None, 0);
-    while messages < most && looked_at < LOOKED_AT && bytes < PAGE_BYTES {
-        let limit = if looked_at == 0 { most } else { PAGE };
+    if most == 0 {
+        return Ok(events);
+    }
+    let (mut before, mut looked_at, mut limit) = (None, 0, most);
+    loop {
         let page = {
             // Others get their turns in between.
             let _turn = chat.turns.wait(claimant);
             chat.log.history(room, before, limit)?
         };
-        let is_last = page.len() < limit && !is_full_page(&page);
         looked_at += page.len();
-        before = page.first().map(|oldest| oldest.id);
+        let is_last = looked_at >= LOOKED_AT || (page.len() < limit && !is_full_page(&page));
+        (before, limit) = (page.first().map(|oldest| oldest.id), PAGE);
         for event in page.into_iter().rev() {
-            if messages == most || bytes >= PAGE_BYTES {
-                break;
-            }
             let count = if frame::kind(&event) == Kind::Send { &mut messages } else { &mut others };
-            if *count < most {
-                *count += 1;
-                bytes += event.text_len();
-                events.push(event);
+            if *count == most {
+                continue;
+            }
+            *count += 1;
+            bytes += event.text_len();
+            events.push(event);
+            if messages == most || bytes >= PAGE_BYTES {
+                return Ok(events);
             }
         }
         if is_last {
-            break;
+            return Ok(events);
         }
     }
-    Ok(events)
 }

@@ -10,6 +10,7 @@ use crate::{
     room::encoder::Encoder,
 };
 use serde_json::{Map, Value};
+use std::sync::LazyLock;
 
 /// Most characters of a name.
 const MAX_NAME: usize = 70;
@@ -80,11 +81,9 @@ fn means(room_id: Option<&Value>, room: i64) -> bool {
 
 /// Whether a text is allowed as a name. Nobody here can look like a program ([`BOT`]).
 pub fn is_name(name: &str) -> bool {
-    let alike = skeleton(name);
-    name.chars().count() <= MAX_NAME
-        && !name.contains(char::is_control)
-        && !alike.is_empty()
-        && !alike.starts_with(&skeleton(BOT))
+    static BOTS: LazyLock<String> = LazyLock::new(|| skeleton(BOT));
+    let is_a_persons = |alike: String| !alike.is_empty() && !alike.starts_with(&*BOTS);
+    name.chars().count() <= MAX_NAME && !name.contains(char::is_control) && is_a_persons(skeleton(name))
 }
 
 fn string<'a>(object: &'a Map<String, Value>, field: &'static str) -> Result<Option<&'a str>, Refusal> {
