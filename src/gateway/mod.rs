@@ -156,7 +156,7 @@ impl Gateway {
 
     /// Takes a connection from the pool for an address, or waits for one.
     fn link(&self, client: IpAddr) -> Result<PooledLink<'_>, Refusal> {
-        let deadline = Instant::now() + self.pool_deadline;
+        let (address, deadline) = (subnet(client), Instant::now() + self.pool_deadline);
         let mut pool = self.pool.lock();
         loop {
             let share = self.shares.take(client);
@@ -169,7 +169,7 @@ impl Gateway {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 // It may have been woken for a share that it does not take.
-                pool.share_freed(subnet(client));
+                pool.share_freed(address);
                 let sentence = "The server has reached its limit of requests at a time; try again.";
                 return Err(Refusal::new(Reason::Overloaded, sentence).retry_after(Duration::from_secs(1)));
             }
@@ -178,7 +178,7 @@ impl Gateway {
             } else {
                 // It may have been woken for a connection that it may not take.
                 self.freed.notify_one();
-                Pool::wait_for_share(&mut pool, subnet(client), left);
+                Pool::wait_for_share(&mut pool, address, left);
             }
         }
     }

@@ -35,7 +35,7 @@ const QUICK: Duration = Duration::from_millis(8);
 /// ...unless the WAL has 256 MiB: then the disk is slower than the applier, which has to wait.
 const MAX_PAGES: i64 = 64 * 1024;
 
-/// How long to wait after a failure.
+/// How long to wait after a failure, or where nothing can be done.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Keeper {
