@@ -422,7 +422,7 @@ impl Server {
             status = child.try_wait().expect("the child can be waited for");
             status.is_some()
         });
-        self.is_read_to_its_end();
+        self.wait_until_read();
         status.expect("it has ended")
     }
 
@@ -430,12 +430,12 @@ impl Server {
     pub fn kill9(&mut self) {
         self.child.kill().expect("the server can be killed");
         self.child.wait().expect("the child can be waited for");
-        self.is_read_to_its_end();
+        self.wait_until_read();
     }
 
     /// Waits until all that the server, which has ended, has written is read; not for ever, since a child of its own may
     /// still have the pipes.
-    fn is_read_to_its_end(&self) {
+    fn wait_until_read(&self) {
         let deadline = Instant::now() + PATIENCE;
         while !(self.output.is_whole() && self.log.is_whole()) && Instant::now() < deadline {
             thread::park_timeout(Duration::from_millis(5));
